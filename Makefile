@@ -1,0 +1,80 @@
+# One environment, .venv, made from the lock files. `make` alone lists the targets.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/python
+PIP := $(RUN) -m pip --disable-pip-version-check --no-input
+TORCH := $(shell sed -n 's/^torch==//p' requirements.lock)
+
+ARGS ?=
+PYTEST_ARGS ?=
+TORCH_ARGS ?=
+WORKERS ?= 2
+
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help env train test check lock clean intact
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  PYTHON=python3.12      the interpreter that .venv is made with (3.11 to 3.13)"
+	@echo "  ARGS='...'             what make train hands to experiments.train: make train ARGS='seed=1 trainer.max_epochs=3'"
+	@echo "  PYTEST_ARGS='...'      more options of pytest: make test PYTEST_ARGS='-k spectral'"
+	@echo "  WORKERS=2              test processes; 0 runs the tests in one process"
+	@echo "  TORCH_ARGS='...'       more options of the pip command that installs torch, to choose a CPU or CUDA build"
+
+env: intact $(VENV)/.dev ## make .venv with everything for work on lipreg
+
+train: intact $(VENV)/.runtime ## train: make train ARGS='experiment=... seed=0'
+	$(RUN) -m experiments.train $(ARGS)
+
+test: check ## make check, then the tests
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+check: env ## lint, format, types, layers
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m pyright
+	$(BIN)/lint-imports --no-logo
+
+lock: intact ## write the lock files from the versions installed in .venv
+	$(RUN) tools/lock.py
+
+clean: ## remove caches and build products; .venv and runs stay
+	rm -rf build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# ---------------------------------------------------------------- the environment
+
+# A .venv that was copied, moved or half removed fails in ways that are hard to read: say it here.
+intact:
+	@test ! -e $(VENV) || { \
+		$(RUN) -c 'import sys, pip; sys.exit(not (3, 11) <= sys.version_info < (3, 14) or sys.prefix == sys.base_prefix)' >/dev/null 2>&1 \
+		&& { test ! -s $(VENV)/.made || test "$$(cat $(VENV)/.made)" = "$(CURDIR)"; }; } || \
+		{ echo "make: $(VENV) is broken, made elsewhere, or not made by Python 3.11 to 3.13: remove it (rm -r $(VENV)) and run make again." >&2; exit 1; }
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || \
+		{ echo "make: lipreg needs Python 3.11 to 3.13; '$(PYTHON) -V' says: `$(PYTHON) -V 2>&1`. Name another: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@test -e $(RUN) || $(PYTHON) -m venv $(VENV) || \
+		{ rm -rf $(VENV); echo "make: '$(PYTHON) -m venv' failed; on Debian and Ubuntu install the package python3-venv." >&2; exit 1; }
+	@echo "$(CURDIR)" > $@
+
+# torch goes in first, by its exact version, so that no resolver ever chooses another; the lock holds all that it needs.
+$(VENV)/.runtime: requirements.lock pyproject.toml $(VENV)/.made
+	@echo "Installing the packages of requirements.lock (some minutes the first time)"
+	@$(PIP) install -q $(TORCH_ARGS) -c requirements.lock torch==$(TORCH)
+	@$(PIP) install -q --no-deps -r requirements.lock
+	@$(PIP) install -q --no-deps --editable .
+	@$(PIP) check
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+	@echo "Installing the packages of requirements-dev.lock"
+	@$(PIP) install -q --no-deps -r requirements-dev.lock
+	@$(PIP) check
+	@touch $@

@@ -1,0 +1,38 @@
+"""lipreg: train ReLU networks on a bound of their local Lipschitz constant, and see how far the true constant moved.
+
+The question is a ``LocalLipschitz``; ``estimate`` bounds it differentiably, ``certify`` encloses it with certificates.
+The Lightning callbacks are in ``lipreg.callbacks``. Importing this package loads torch and nothing heavier; solvers and
+Lightning load when they are first used.
+"""
+
+from lipreg.errors import LipregError
+from lipreg.estimators import Effort, certify, estimate
+from lipreg.graph import capture
+from lipreg.outputs import AllLogits, AllMargins, Combination, Logit, Margin, Vector
+from lipreg.problem import LocalLipschitz
+from lipreg.regions import Box, L1Ball, L2Ball, LinfBall
+from lipreg.results import Certificate, CertifiedInterval, Status
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AllLogits",
+    "AllMargins",
+    "Box",
+    "Certificate",
+    "CertifiedInterval",
+    "Combination",
+    "Effort",
+    "L1Ball",
+    "L2Ball",
+    "LinfBall",
+    "LipregError",
+    "LocalLipschitz",
+    "Logit",
+    "Margin",
+    "Status",
+    "Vector",
+    "capture",
+    "certify",
+    "estimate",
+]

@@ -1,0 +1,218 @@
+"""From a torch module to a Graph: traced once by torch.fx, lowered whenever weights are to be read."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.fx
+from torch import Tensor, nn
+
+from lipreg.errors import InvalidInput, UnsupportedModel
+from lipreg.graph import lowerings  # noqa: F401  (fills the registry)
+from lipreg.graph.nodes import Graph
+from lipreg.graph.registry import CALLS, Refusal, module_lowering, refusal_for
+from lipreg.graph.symbols import BatchSize, Context, Symbol, Unknown
+from lipreg.linalg import Shape
+
+
+class _Tracer(torch.fx.Tracer):
+    """Stops at modules that have a lowering; looks inside all others that have Python code of their own."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return module_lowering(m) is not None or super().is_leaf_module(m, module_qualified_name)
+
+
+class CapturedNetwork:
+    """A traced module: its structure is read once, its weights whenever a graph is asked for.
+
+    Attributes:
+        module: the module itself; the capture refers to it and never changes it.
+        input_shape: shape of one input, without the batch axis.
+    """
+
+    def __init__(self, module: nn.Module, trace: torch.fx.Graph, input_shape: Shape) -> None:
+        self.module, self.input_shape = module, input_shape
+        self._trace = trace
+        self._name = type(module).__name__
+
+    def live(self, dtype: torch.dtype | None = None) -> Graph:
+        """The graph over the module's own parameters, differentiable, in their dtype and on their device.
+
+        The folded weights are computed anew at each call, so call it once in every training step.
+        """
+        first = next(self.module.parameters(), None)
+        like = torch.zeros(()) if first is None else first.detach().new_zeros(())
+        return self._lower(like if dtype is None else like.to(dtype), frozen=False)
+
+    def frozen(self) -> Graph:
+        """A detached float64 copy on the CPU: what audits and exact programs work on."""
+        with torch.no_grad():
+            return self._lower(torch.zeros((), dtype=torch.float64), frozen=True)
+
+    def _lower(self, like: Tensor, frozen: bool) -> Graph:
+        context = Context(self.input_shape, like, frozen)
+        problems: list[tuple[str, str, str, str]] = []
+        values: dict[torch.fx.Node, Any] = {}
+        inputs, output = 0, None
+        for node in self._trace.nodes:
+            args = torch.fx.map_arg(node.args, values.__getitem__)
+            kwargs = torch.fx.map_arg(node.kwargs, values.__getitem__)
+            match node.op:
+                case "placeholder":
+                    # the first argument is the input; further ones must keep their defaults
+                    values[node] = context.input() if inputs == 0 else (args[0] if args else Unknown())
+                    inputs += 1
+                case "get_attr":
+                    values[node] = _attribute(self.module, str(node.target))
+                case "output":
+                    output = args[0]
+                case _:
+                    values[node] = self._call(context, node, args, kwargs, problems)
+        if problems:
+            _raise_unsupported(self._name, problems)
+        if not isinstance(output, Symbol):
+            raise UnsupportedModel(
+                f"forward returns {type(output).__name__}",
+                where=self._name,
+                accepted="one tensor that depends on the input",
+            )
+        return context.graph(output, self._name)
+
+    def _call(
+        self, context: Context, node: torch.fx.Node, args: Any, kwargs: Any, problems: list[tuple[str, str, str, str]]
+    ) -> Any:
+        is_module = node.op == "call_module"
+        module = self.module.get_submodule(str(node.target)) if is_module else None
+        name = type(module).__name__ if is_module else getattr(node.target, "__name__", str(node.target))
+        operands = _leaves((args, kwargs))
+        if not is_module and not any(isinstance(v, Symbol | Unknown | BatchSize) for v in operands):
+            # all operands are constants: compute it now, with its gradient
+            call: Any = getattr(args[0], str(node.target)) if node.op == "call_method" else node.target
+            return call(*(args[1:] if node.op == "call_method" else args), **kwargs)
+        lower = module_lowering(module) if module is not None else CALLS.get(node.target)
+        try:
+            if lower is None:
+                raise refusal_for(name)
+            if any(isinstance(v, Unknown) for v in operands):
+                return Unknown()  # an earlier refusal; this call itself is covered
+            return lower(context, module, *args, **kwargs) if is_module else lower(context, *args, **kwargs)
+        except Refusal as refusal:
+            problems.append((_path(node), name, refusal.kind, refusal.why))
+        except TypeError as error:
+            problems.append((_path(node), name, "settings", str(error)))
+        return Unknown()
+
+
+def capture(module: nn.Module, example: Tensor) -> CapturedNetwork:
+    """Reads a module's structure.
+
+    Args:
+        module: an ``nn.Module`` whose forward takes one tensor ``(batch, *shape)`` and returns one ``(batch, outputs)``.
+        example: an input with a batch axis; only its shape is used.
+
+    Returns:
+        A capture whose ``live()`` and ``frozen()`` graphs compute the module's evaluation-mode function.
+
+    Raises:
+        UnsupportedModel: torch.fx cannot trace the forward, or calls in it are not piecewise linear or not covered yet.
+            ALL of them are named, with their module paths.
+        InvalidInput: the example has no batch axis.
+    """
+    if not isinstance(module, nn.Module):
+        raise InvalidInput(f"got {type(module).__name__}", where="capture", accepted="a torch.nn.Module")
+    if example.dim() < 2:
+        raise InvalidInput(
+            f"example of shape {tuple(example.shape)}", where="capture", accepted="(batch, *input shape)"
+        )
+    module = getattr(module, "_orig_mod", module)  # what torch.compile wrapped
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with evaluation_mode(module):  # a branch on self.training is taken as at evaluation
+                trace = _Tracer().trace(module)
+    except Exception as error:
+        raise UnsupportedModel(
+            f"torch.fx cannot trace its forward: {error}",
+            where=type(module).__name__,
+            accepted="a forward without control flow on tensor values",
+            todo="Move the piecewise linear part into a submodule and pass that (module=... in the callbacks)",
+        ) from error
+    captured = CapturedNetwork(module, trace, tuple(example.shape[1:]))
+    with torch.no_grad():
+        captured.live()
+    return captured
+
+
+def check_agreement(graph: Graph, module: nn.Module, x: Tensor) -> None:
+    """Compares a frozen graph with the module's own evaluation-mode forward at x.
+
+    Training mode of every submodule and gradients are left as they were.
+
+    Raises:
+        InvalidInput: they differ by more than rounding in the module's dtype, or the weights hold NaN.
+    """
+    with evaluation_mode(module), torch.no_grad():
+        own = module(x).detach().to("cpu", torch.float64)
+    ours = graph(x.detach().to("cpu", torch.float64))
+    if not torch.isfinite(ours).all():
+        raise InvalidInput(
+            "the network's outputs hold NaN or infinity", where=graph.name, todo="Training may have diverged"
+        )
+    if own.shape != ours.shape:
+        raise InvalidInput(f"the module returns {tuple(own.shape)}, its graph {tuple(ours.shape)}", where=graph.name)
+    allowed = 1e4 * torch.finfo(x.dtype).eps * max(1.0, float(ours.abs().max()))
+    worst = float((own - ours).abs().max())
+    if not worst <= allowed:
+        raise InvalidInput(
+            f"the captured graph differs from the module by {worst:.3g}",
+            where=graph.name,
+            accepted=f"rounding, {allowed:.3g}",
+            todo="Forward hooks or state that torch.fx does not see? Please report this",
+        )
+
+
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside the block; each submodule's own mode is restored after it."""
+    modes = {m: m.training for m in module.modules()}
+    for m in modes:
+        m.training = False
+    try:
+        yield
+    finally:
+        for m, mode in modes.items():
+            m.training = mode
+
+
+def _attribute(module: nn.Module, path: str) -> Any:
+    *parents, name = path.split(".")
+    return getattr(module.get_submodule(".".join(parents)), name)
+
+
+def _leaves(value: Any) -> list[Any]:
+    if isinstance(value, tuple | list):
+        return [leaf for item in value for leaf in _leaves(item)]
+    if isinstance(value, dict):
+        return _leaves(list(value.values()))
+    return [value]
+
+
+def _path(node: torch.fx.Node) -> str:
+    """Where in the module tree a call stands: the module itself, or the one whose forward makes the call."""
+    if node.op == "call_module":
+        return str(node.target)
+    stack = node.meta.get("nn_module_stack")
+    return (list(stack)[-1] if stack else "") or "forward"
+
+
+def _raise_unsupported(name: str, problems: list[tuple[str, str, str, str]]) -> None:
+    lines = [f"  {path}: {call} [{kind}] {why}" for path, call, kind, why in problems]
+    raise UnsupportedModel(
+        f"{len(problems)} unsupported call{'s' if len(problems) > 1 else ''}\n" + "\n".join(lines) + "\n",
+        where=name,
+        accepted="Linear, ReLU, LeakyReLU, BatchNorm1d, MaxPool, Flatten, reshapes, Dropout, Identity, sums and constants",
+    )

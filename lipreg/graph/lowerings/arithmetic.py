@@ -1,0 +1,69 @@
+"""Sums of activations (residual branches) and arithmetic with constants (normalisation)."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lipreg.graph.registry import Example, Refusal, lowers
+from lipreg.graph.symbols import Context, Symbol
+
+
+@lowers(torch.add, operator.add, operator.iadd, "add", "add_")
+def lower_add(context: Context, input: Any, other: Any, *, alpha: float = 1) -> Symbol:
+    if isinstance(input, Symbol) and isinstance(other, Symbol):
+        if input.shape != other.shape:
+            raise Refusal("not yet", f"adding activations of shapes {input.shape} and {other.shape} by broadcasting")
+        return input.plus(other if alpha == 1 else other.scaled(context.constant(alpha, other.shape)))
+    if isinstance(input, Symbol):
+        return input.shifted(alpha * context.constant(other, input.shape))
+    other = other if alpha == 1 else other.scaled(context.constant(alpha, other.shape))
+    return other.shifted(context.constant(input, other.shape))
+
+
+@lowers(torch.neg, operator.neg, "neg")
+def lower_neg(context: Context, input: Symbol) -> Symbol:
+    return input.scaled(context.constant(-1.0, input.shape))
+
+
+@lowers(torch.sub, operator.sub, operator.isub, "sub", "sub_")
+def lower_sub(context: Context, input: Any, other: Any, *, alpha: float = 1) -> Symbol:
+    return lower_add(context, input, other, alpha=-alpha)
+
+
+@lowers(torch.mul, operator.mul, operator.imul, "mul", "mul_")
+def lower_mul(context: Context, input: Any, other: Any) -> Symbol:
+    if isinstance(input, Symbol) and isinstance(other, Symbol):
+        raise Refusal("never", "a product of two activations is not piecewise linear")
+    symbol, factor = (input, other) if isinstance(input, Symbol) else (other, input)
+    return symbol.scaled(context.constant(factor, symbol.shape))
+
+
+@lowers(torch.div, operator.truediv, operator.itruediv, "div", "div_")
+def lower_div(context: Context, input: Any, other: Any, *, rounding_mode: str | None = None) -> Symbol:
+    if not isinstance(input, Symbol) or isinstance(other, Symbol):
+        raise Refusal("never", "a division by activations is not piecewise linear")
+    if rounding_mode is not None:
+        raise Refusal("never", "a rounded division is not continuous")
+    return input.scaled(1.0 / context.constant(other, input.shape))
+
+
+class _Residual(nn.Module):
+    """Normalisation, two residual branches over the same and over different nodes, constants on either side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean, self.std = nn.Buffer(torch.rand(1, 5)), nn.Buffer(torch.rand(5) + 0.5)
+        self.a, self.b, self.c = nn.Linear(5, 5), nn.Linear(5, 5), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = (x - self.mean) / self.std
+        h = torch.relu(self.a(x)) + x
+        h = h + 0.5 * self.b(h) - torch.add(h, self.a(x), alpha=0.25)
+        return 1.0 - self.c(torch.relu(h) + h) * 2 + (-self.c(h))
+
+
+lowers(example=Example(_Residual, (5,)))(lower_add)

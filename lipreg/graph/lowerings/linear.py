@@ -1,0 +1,60 @@
+"""Linear layers and matrix products with constants."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lipreg.graph.registry import Example, Refusal, lowers
+from lipreg.graph.symbols import Context, Symbol
+from lipreg.linalg import Dense
+
+
+def _apply(context: Context, x: Symbol, weight: Tensor, bias: Tensor | None) -> Symbol:
+    """x W^T + b over the last axis; earlier axes share the weight."""
+    weight = context.tensor(weight)
+    *leading, features = x.shape or (1,)
+    if features != weight.shape[1]:
+        raise Refusal("settings", f"activations of shape {x.shape} meet a weight of shape {tuple(weight.shape)}")
+    out_shape = (*leading, weight.shape[0])
+    copies = torch.Size(leading).numel()
+    if copies > 1:
+        weight = torch.kron(torch.eye(copies, dtype=weight.dtype, device=weight.device), weight)
+    offset = None if bias is None else context.tensor(bias).expand(out_shape)
+    return x.then(Dense(weight, x.shape, out_shape), offset)
+
+
+@lowers(nn.Linear, example=Example(lambda: nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 3, bias=False)), (5,)))
+def lower_linear(context: Context, module: nn.Linear, x: Symbol) -> Symbol:
+    return _apply(context, x, module.weight, module.bias)
+
+
+@lowers(F.linear)
+def lower_linear_call(context: Context, input: Symbol, weight: Tensor, bias: Tensor | None = None) -> Symbol:
+    return _apply(context, input, weight, bias)
+
+
+@lowers(torch.matmul, operator.matmul, torch.mm, "matmul", "mm")
+def lower_matmul(context: Context, input: Any, other: Any) -> Symbol:
+    if not isinstance(input, Symbol) or not isinstance(other, Tensor) or other.dim() != 2:
+        raise Refusal("not yet", "a matrix product other than activations @ constant matrix")
+    return _apply(context, input, other.T, None)
+
+
+class _Functional(nn.Module):
+    """Weights as bare parameters, used by F.linear and @."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Parameter(torch.randn(4, 5)), nn.Parameter(torch.randn(4, 3))
+        self.bias = nn.Parameter(torch.randn(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(F.linear(x, self.first, self.bias)) @ self.second
+
+
+lowers(example=Example(_Functional, (5,)))(lower_matmul)

@@ -1,0 +1,136 @@
+"""Reshapes that keep the batch axis: flatten, reshape, view, unflatten, squeeze and unsqueeze."""
+
+from __future__ import annotations
+
+import builtins
+import math
+import operator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lipreg.graph.registry import Example, Refusal, lowers
+from lipreg.graph.symbols import BatchSize, Context, Symbol
+from lipreg.linalg import Shape
+
+
+def _flatten(x: Symbol, start: int, end: int) -> Symbol:
+    start, end = start % x.ndim, end % x.ndim
+    if start == 0:
+        raise Refusal("settings", "flatten over the batch axis; start_dim=1 keeps it")
+    shape = x.shape
+    return x.reshape((*shape[: start - 1], math.prod(shape[start - 1 : end]), *shape[end:]))
+
+
+def _complete(shape: list[Any], x: Symbol) -> Shape:
+    """The shape after a reshape, without the batch axis, which must stay first and whole."""
+    size = math.prod(x.shape)
+    batch, rest = shape[0], [int(s) for s in shape[1:]]
+    if rest.count(-1) == 1:
+        known = -math.prod(rest)
+        rest[rest.index(-1)] = size // known if known and size % known == 0 else 0
+    keeps_batch = isinstance(batch, BatchSize) or batch == -1
+    if not keeps_batch or math.prod(rest) != size:
+        raise Refusal(
+            "settings",
+            f"a reshape of (batch, {', '.join(map(str, x.shape))}) to "
+            f"{[s if isinstance(s, int) else 'batch' for s in shape]}; the first axis must stay the batch "
+            "(x.flatten(1), or x.reshape(x.shape[0], ...))",
+        )
+    return tuple(rest)
+
+
+@lowers(nn.Flatten, example=Example(lambda: nn.Sequential(nn.Flatten(), nn.Linear(6, 3)), (2, 3)))
+def lower_flatten(context: Context, module: nn.Flatten, x: Symbol) -> Symbol:
+    return _flatten(x, module.start_dim, module.end_dim)
+
+
+@lowers(torch.flatten, "flatten")
+def lower_flatten_call(context: Context, input: Symbol, start_dim: int = 0, end_dim: int = -1) -> Symbol:
+    return _flatten(input, start_dim, end_dim)
+
+
+@lowers(nn.Unflatten, example=Example(lambda: nn.Sequential(nn.Unflatten(1, (2, 3)), nn.Linear(3, 2)), (6,)))
+def lower_unflatten(context: Context, module: nn.Unflatten, x: Symbol) -> Symbol:
+    if not isinstance(module.dim, int) or module.dim % x.ndim == 0:
+        raise Refusal("settings", f"Unflatten of dimension {module.dim!r}; a number other than 0 is covered")
+    at = module.dim % x.ndim - 1
+    sizes = [int(s) for s in module.unflattened_size]
+    if -1 in sizes:
+        sizes[sizes.index(-1)] = x.shape[at] // -math.prod(sizes)
+    return x.reshape((*x.shape[:at], *sizes, *x.shape[at + 1 :]))
+
+
+@lowers(torch.reshape, "reshape", "view")
+def lower_reshape(context: Context, input: Symbol, *shape: Any, **kwargs: Any) -> Symbol:
+    given = kwargs.get("shape", shape)
+    sizes = list(given[0] if len(given) == 1 and isinstance(given[0], tuple | list) else given)
+    return input.reshape(_complete(sizes, input))
+
+
+@lowers(torch.squeeze, "squeeze")
+def lower_squeeze(context: Context, input: Symbol, dim: int) -> Symbol:
+    at = dim % input.ndim - 1
+    if at < 0:
+        raise Refusal("settings", "squeeze of the batch axis")
+    if input.shape[at] != 1:
+        return input
+    return input.reshape((*input.shape[:at], *input.shape[at + 1 :]))
+
+
+@lowers(torch.unsqueeze, "unsqueeze")
+def lower_unsqueeze(context: Context, input: Symbol, dim: int) -> Symbol:
+    at = dim % (input.ndim + 1) - 1
+    if at < 0:
+        raise Refusal("settings", "unsqueeze before the batch axis")
+    return input.reshape((*input.shape[:at], 1, *input.shape[at:]))
+
+
+def _sizes(x: Symbol) -> tuple[Any, ...]:
+    return (BatchSize(), *x.shape)
+
+
+@lowers("size")
+def lower_size(context: Context, input: Symbol, dim: int | None = None) -> Any:
+    return _sizes(input) if dim is None else _sizes(input)[dim]
+
+
+@lowers("dim")
+def lower_dim(context: Context, input: Symbol) -> int:
+    return input.ndim
+
+
+@lowers(builtins.getattr)
+def lower_getattr(context: Context, input: Symbol, name: str) -> Any:
+    if name == "shape":
+        return _sizes(input)
+    if name == "ndim":
+        return input.ndim
+    raise Refusal("not yet", f"the attribute .{name} of activations")
+
+
+@lowers(operator.getitem)
+def lower_getitem(context: Context, input: Any, index: Any) -> Any:
+    if isinstance(input, tuple):  # an entry of x.shape
+        return input[index]
+    raise Refusal("not yet", "indexing activations")
+
+
+@lowers("contiguous", "clone")
+def lower_copy(context: Context, input: Symbol, *args: Any, **kwargs: Any) -> Symbol:
+    return input
+
+
+class _Reshapes(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(6, 8), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x.view(x.size(0), -1)).reshape(x.shape[0], 2, 4).contiguous()
+        x = torch.flatten(x.unsqueeze(1).squeeze(1), 1)
+        return self.b(torch.relu(x.reshape(-1, 2, 4).view((-1, 8))))
+
+
+lowers(example=Example(_Reshapes, (2, 3)))(lower_reshape)

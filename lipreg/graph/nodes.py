@@ -1,0 +1,200 @@
+"""The narrow waist: a network is Input, Affine, Relu and MaxPool nodes, and nothing else reaches a bound or a solver."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from lipreg.errors import InvalidInput, UnsupportedRequest
+from lipreg.linalg import LinearMap, Shape
+
+
+@dataclass(frozen=True)
+class Input:
+    """The network's input x, ``(batch, *shape)``."""
+
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class Affine:
+    """sum_i maps[i](node sources[i]) + bias: a linear layer and all that folds into it, or a residual sum of several."""
+
+    sources: tuple[int, ...]
+    maps: tuple[LinearMap, ...]
+    bias: Tensor
+
+    @property
+    def shape(self) -> Shape:
+        return tuple(self.bias.shape)
+
+    def terms(self) -> zip[tuple[int, LinearMap]]:
+        return zip(self.sources, self.maps, strict=True)
+
+
+@dataclass(frozen=True)
+class Relu:
+    """max(z, slope z) of one Affine node, with 0 <= slope < 1; slope 0 is the plain ReLU."""
+
+    source: int
+    shape: Shape
+    slope: float = 0.0
+
+    def __call__(self, z: Tensor) -> Tensor:
+        return torch.where(z > 0, z, self.slope * z)
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """The largest of each window of one Affine node.
+
+    ``windows`` holds, for each output, the flat positions of its window in the source: ``(outputs, window)`` int64, with
+    short windows filled up by repeating a member.
+    """
+
+    source: int
+    windows: Tensor
+    in_shape: Shape
+    shape: Shape
+
+    def __call__(self, z: Tensor) -> Tensor:
+        flat = z.flatten(-len(self.in_shape))
+        return flat[..., self.windows].amax(-1).reshape(*flat.shape[:-1], *self.shape)
+
+
+Node = Input | Affine | Relu | MaxPool
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A piecewise linear network as nodes in topological order: first the Input, last the Affine that is the output.
+
+    Affine nodes never feed Affine nodes: chains of linear layers are folded together, so an Affine's sources are the
+    Input, Relus and MaxPools.
+    """
+
+    nodes: tuple[Node, ...]
+    name: str = field(default="network", compare=False)
+
+    @property
+    def input_shape(self) -> Shape:
+        return self.nodes[0].shape
+
+    @property
+    def output(self) -> Affine:
+        last = self.nodes[-1]
+        assert isinstance(last, Affine)
+        return last
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.output.bias.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.output.bias.device
+
+    def relus(self) -> list[tuple[int, Relu]]:
+        """Indices and nodes of the Relus, in order."""
+        return [(i, node) for i, node in enumerate(self.nodes) if isinstance(node, Relu)]
+
+    def values(self, x: Tensor) -> list[Tensor]:
+        """The value of every node at x ``(..., *input_shape)``."""
+        self.check_input(x)
+        values: list[Tensor] = []
+        for node in self.nodes:
+            match node:
+                case Input():
+                    values.append(x)
+                case Affine(bias=bias):
+                    values.append(sum((map(values[i]) for i, map in node.terms()), start=bias))
+                case Relu(source=i) | MaxPool(source=i):
+                    values.append(node(values[i]))
+        return values
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The network's output at x, ``(..., *output shape)``."""
+        return self.values(x)[-1]
+
+    def gradients(self, slopes: dict[int, Tensor], rows: Tensor) -> Tensor:
+        """rows . J for given slopes of every Relu: one backward pass through the graph.
+
+        Args:
+            slopes: for each Relu index, ``(..., 1, *shape)`` or ``(..., rows, *shape)``.
+            rows: functionals of the output, ``(..., rows, outputs)``.
+
+        Returns:
+            ``(..., rows, *input_shape)``.
+        """
+        self.require(Affine, Relu, who="the Jacobian")
+        flowing: dict[int, Tensor] = {len(self.nodes) - 1: rows}
+        for index in range(len(self.nodes) - 1, 0, -1):
+            node = self.nodes[index]
+            if index not in flowing:
+                continue  # nothing downstream depends on it
+            gradient = flowing.pop(index)
+            match node:
+                case Affine():
+                    for source, map in node.terms():
+                        part = map.transpose(gradient)
+                        flowing[source] = flowing[source] + part if source in flowing else part
+                case Relu(source=source):
+                    part = gradient * slopes[index]
+                    flowing[source] = flowing[source] + part if source in flowing else part
+        if 0 not in flowing:
+            return rows.new_zeros(*rows.shape[:-1], *self.input_shape)
+        return flowing[0]
+
+    def patterns(self, values: list[Tensor]) -> dict[int, Tensor]:
+        """The slopes of every Relu at the point of ``values``: 1 where the pre-activation is positive."""
+        return {
+            i: torch.where(values[node.source] > 0, 1.0, node.slope).to(values[0].dtype) for i, node in self.relus()
+        }
+
+    def require(self, *kinds: type, who: str) -> None:
+        """Raises UnsupportedRequest when the graph holds a node kind that ``who`` does not handle."""
+        others = {type(node).__name__ for node in self.nodes if not isinstance(node, (Input, *kinds))}
+        if others:
+            raise UnsupportedRequest(
+                f"the network has {', '.join(sorted(others))} nodes",
+                where=who,
+                accepted=", ".join(kind.__name__ for kind in kinds),
+                todo="Choose another method, or a network without them",
+            )
+
+    def check_input(self, x: Tensor) -> None:
+        """Raises InvalidInput unless x is ``(batch..., *input_shape)`` in the graph's dtype."""
+        depth = len(self.input_shape)
+        if x.dim() <= depth or tuple(x.shape[x.dim() - depth :]) != self.input_shape:
+            raise InvalidInput(
+                f"input of shape {tuple(x.shape)}",
+                where=self.name,
+                accepted=f"(batch, {', '.join(map(str, self.input_shape))})",
+            )
+        if x.dtype != self.dtype:
+            raise InvalidInput(f"input of dtype {x.dtype}", where=self.name, accepted=str(self.dtype))
+
+    def fingerprint(self) -> str:
+        """A hash of structure and weights: equal fingerprints mean the same function was asked about."""
+        digest = hashlib.sha256()
+        for node in self.nodes:
+            match node:
+                case Input(shape=shape):
+                    digest.update(f"input {shape}".encode())
+                case Affine(bias=bias):
+                    digest.update(f"affine {node.sources} {node.shape}".encode())
+                    for map in node.maps:
+                        digest.update(type(map).__name__.encode() + _bytes(map.entries))
+                    digest.update(_bytes(bias))
+                case Relu(source=source, slope=slope):
+                    digest.update(f"relu {source} {slope}".encode())
+                case MaxPool(source=source, windows=windows):
+                    digest.update(f"maxpool {source}".encode() + _bytes(windows))
+        return digest.hexdigest()[:16]
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().numpy().tobytes()

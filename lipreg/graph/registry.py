@@ -1,0 +1,97 @@
+"""The open registry of lowerings: one function a torch layer, found by module class, function or method name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+Lowering = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A small module that uses a lowering, for the suite that checks every registered one."""
+
+    build: Callable[[], nn.Module]
+    input_shape: tuple[int, ...]
+
+
+MODULES: dict[type[nn.Module], Lowering] = {}
+CALLS: dict[Callable[..., Any] | str, Lowering] = {}
+EXAMPLES: dict[str, Example] = {}
+
+
+def lowers(*targets: type[nn.Module] | Callable[..., Any] | str, example: Example | None = None):
+    """Registers a lowering for module classes, functions, or tensor methods by name.
+
+    A lowering of a module is called as ``lower(context, module, x)``; one of a function or method as
+    ``lower(context, *args, **kwargs)``, with symbolic tensors where the traced call had tensors. It returns a symbolic
+    tensor, and raises ``Refusal`` for settings that it does not cover.
+
+    Args:
+        targets: what this function lowers.
+        example: a module that uses it; the conformance suite compares graph and module on random inputs.
+    """
+
+    def register(function: Lowering) -> Lowering:
+        for target in targets:
+            if isinstance(target, type) and issubclass(target, nn.Module):
+                MODULES[target] = function
+            else:
+                CALLS[target] = function
+        if example is not None:
+            EXAMPLES[function.__name__] = example
+        return function
+
+    return register
+
+
+def module_lowering(module: nn.Module) -> Lowering | None:
+    """The lowering of a module's class or of a base class whose ``forward`` it inherits unchanged."""
+    for base in type(module).__mro__:
+        if base in MODULES:
+            return MODULES[base] if type(module).forward is base.forward else None
+    return None
+
+
+class Refusal(Exception):
+    """A lowering's no: one of four kinds, with what to do.
+
+    kind: "never" (not piecewise linear), "not yet", "replace" (by an equivalent that is covered), "settings".
+    """
+
+    def __init__(self, kind: str, why: str) -> None:
+        super().__init__(why)
+        self.kind, self.why = kind, why
+
+
+NEVER: dict[str, str] = {
+    name: "it is not piecewise linear, so slope bounds and exact programs do not apply to it"
+    for name in (
+        "Sigmoid sigmoid Tanh tanh Softmax softmax LogSoftmax log_softmax GELU gelu SiLU silu Softplus softplus ELU elu "
+        "SELU selu Mish mish exp log sin cos LayerNorm layer_norm MultiheadAttention scaled_dot_product_attention "
+        "GroupNorm InstanceNorm1d InstanceNorm2d RMSNorm LSTM GRU pow sqrt"
+    ).split()
+}
+REPLACE: dict[str, str] = {
+    "ReLU6": "write it as two ReLUs: relu(x) - relu(x - 6)",
+    "relu6": "write it as two ReLUs: relu(x) - relu(x - 6)",
+    "Hardtanh": "write it as two ReLUs: relu(x + 1) - relu(x - 1) - 1",
+    "hardtanh": "write it as two ReLUs: relu(x + 1) - relu(x - 1) - 1",
+    "abs": "write it as relu(x) + relu(-x)",
+    "maximum": "write it as y + relu(x - y)",
+    "max": "use nn.MaxPool1d or write it as y + relu(x - y)",
+}
+NOT_YET = "no lowering is registered; docs/extending.md shows how to write one in a few lines"
+
+
+def refusal_for(name: str) -> Refusal:
+    """Why a call without a lowering is refused, by its name."""
+    if name in NEVER:
+        return Refusal("never", NEVER[name])
+    if name in REPLACE:
+        return Refusal("replace", REPLACE[name])
+    return Refusal("not yet", NOT_YET)

@@ -1,0 +1,128 @@
+"""Symbolic tensors: during lowering, a value is an affine expression over the nodes built so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from lipreg.graph.nodes import Affine, Graph, Input, MaxPool, Node, Relu
+from lipreg.graph.registry import Refusal
+from lipreg.linalg import Diagonal, LinearMap, Shape, add, compose, identity
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """sum over terms of map(node) + bias, of ``shape`` without the batch axis.
+
+    Linear layers extend the expression; only a nonlinearity turns it into an Affine node. So chains of linear layers
+    fold themselves, and parallel branches over the same node add up to one map.
+    """
+
+    terms: dict[int, LinearMap]
+    bias: Tensor
+
+    @property
+    def shape(self) -> Shape:
+        return tuple(self.bias.shape)
+
+    @property
+    def ndim(self) -> int:
+        """Dimensions as the module sees them, with the batch axis."""
+        return len(self.shape) + 1
+
+    def then(self, map: LinearMap, bias: Tensor | None = None) -> Symbol:
+        """map(self) + bias."""
+        moved = map(self.bias)
+        return Symbol({i: compose(map, old) for i, old in self.terms.items()}, moved if bias is None else moved + bias)
+
+    def reshape(self, shape: Shape) -> Symbol:
+        return self.then(identity(self.shape, shape, self.bias))
+
+    def scaled(self, factor: Tensor) -> Symbol:
+        """self * factor, for a constant that broadcasts to ``shape``."""
+        return self.then(Diagonal(factor.expand(self.shape), self.shape, self.shape))
+
+    def shifted(self, offset: Tensor) -> Symbol:
+        """self + offset, for a constant that broadcasts to ``shape``."""
+        return replace(self, bias=self.bias + offset)
+
+    def plus(self, other: Symbol) -> Symbol:
+        """self + other, merging maps from the same node."""
+        terms = dict(self.terms)
+        for i, map in other.terms.items():
+            terms[i] = add(terms[i], map) if i in terms else map
+        return Symbol(terms, self.bias + other.bias)
+
+
+class Unknown:
+    """The value of a call that is not lowered: later calls are still checked, but not built."""
+
+
+class BatchSize:
+    """What ``x.shape[0]`` and ``x.size(0)`` are while lowering: one number for the batch axis, not known here."""
+
+
+class Context:
+    """What a lowering may do: bring constants into the graph's arithmetic, and add nonlinear nodes.
+
+    Args:
+        shape: input shape without the batch axis.
+        like: a tensor in the dtype and on the device the graph is to have.
+        frozen: detach and convert every constant (an audit's copy) instead of referring to it (training).
+    """
+
+    def __init__(self, shape: Shape, like: Tensor, frozen: bool) -> None:
+        self.like, self.frozen = like, frozen
+        self.nodes: list[Node] = [Input(shape)]
+
+    def tensor(self, value: Tensor | float) -> Tensor:
+        """A parameter, buffer or number in the arithmetic of the graph; live graphs keep its autograd history."""
+        if isinstance(value, Tensor) and self.frozen:
+            value = value.detach()
+        return torch.as_tensor(value, dtype=self.like.dtype, device=self.like.device)
+
+    def constant(self, value: Tensor | float, shape: Shape) -> Tensor:
+        """A constant operand beside a symbol of ``shape``, without its batch axis of size one."""
+        constant = self.tensor(value)
+        if constant.dim() == len(shape) + 1 and constant.shape[0] == 1:
+            constant = constant[0]
+        try:
+            fits = torch.broadcast_shapes(constant.shape, shape) == torch.Size(shape)
+        except RuntimeError:
+            fits = False
+        if not fits:
+            raise Refusal("settings", f"a constant of shape {tuple(constant.shape)} does not fit activations {shape}")
+        return constant
+
+    def input(self) -> Symbol:
+        shape = self.nodes[0].shape
+        return self._symbol(0, shape)
+
+    def affine(self, symbol: Symbol) -> int:
+        """Adds the Affine node of an expression; returns its index."""
+        sources = tuple(symbol.terms)
+        self.nodes.append(Affine(sources, tuple(symbol.terms.values()), symbol.bias))
+        return len(self.nodes) - 1
+
+    def relu(self, symbol: Symbol, slope: float = 0.0) -> Symbol:
+        """max(z, slope z)."""
+        if not 0.0 <= slope <= 1.0:
+            raise Refusal("settings", f"a leaky ReLU with negative slope {slope:g}; 0 to 1 is covered")
+        if slope == 1.0:
+            return symbol
+        self.nodes.append(Relu(self.affine(symbol), symbol.shape, float(slope)))
+        return self._symbol(len(self.nodes) - 1, symbol.shape)
+
+    def max_pool(self, symbol: Symbol, windows: Tensor, shape: Shape) -> Symbol:
+        """The largest of each window; see ``MaxPool``."""
+        self.nodes.append(MaxPool(self.affine(symbol), windows, symbol.shape, shape))
+        return self._symbol(len(self.nodes) - 1, shape)
+
+    def graph(self, output: Symbol, name: str) -> Graph:
+        self.affine(output)
+        return Graph(tuple(self.nodes), name)
+
+    def _symbol(self, index: int, shape: Shape) -> Symbol:
+        return Symbol({index: identity(shape, shape, self.like)}, self.like.new_zeros(shape))

@@ -1,0 +1,179 @@
+"""LocalLipschitz: the question that penalty, estimators, audits and reports share, in one value object.
+
+Two constants carry the same name in the literature. They are told apart by the scope:
+
+* regional: L(f, X) = sup over x != x' in X of |f(x) - f(x')|_q / |x - x'|_p, the largest Jacobian norm over X;
+* pointed:  L(f, x0, X) = sup over x in X of |f(x) - f(x0)|_q / |x - x0|_p, never above the regional one.
+
+A pointed bound may lie below the exact regional constant, so results of different scopes are never compared.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from lipreg.errors import InvalidInput, UnsupportedRequest
+from lipreg.linalg import dual_norm, norm_name, parse_norm, vector_norm
+from lipreg.outputs import AllMargins, Output
+from lipreg.regions import PlacedRegion, Region
+
+Scope = Literal["regional", "pointed"]
+
+
+@dataclass(frozen=True)
+class LocalLipschitz:
+    """A local Lipschitz constant: of which functional, over which region, in which norms, in which scope.
+
+    Args:
+        region: where, around each reference point (``LinfBall``, ``L2Ball``, ``L1Ball``, ``Box``).
+        output: of what (``Logit``, ``Margin``, ``AllLogits``, ``AllMargins``, ``Combination``, ``Vector``).
+        scope: "regional" (the largest slope anywhere in the region) or "pointed" (the largest quotient against the
+            reference point itself).
+        p: norm of input distances: 1, 2 or "inf". Defaults to the norm of the region's ball.
+        q: norm of output differences, for ``Vector`` outputs only; defaults to p. Scalar functionals have none.
+
+    Raises:
+        InvalidInput: an argument of the wrong kind, an unknown scope or norm, q beside a scalar functional.
+        UnsupportedRequest: a pair of norms whose operator norm has no closed form.
+    """
+
+    region: Region
+    output: Output = field(default_factory=AllMargins)
+    scope: Scope = "regional"
+    p: float = None  # type: ignore[assignment]  # None: the region's norm, resolved below
+    q: float | None = None
+
+    def __post_init__(self) -> None:
+        where = "LocalLipschitz"
+        if not isinstance(self.region, Region):
+            raise InvalidInput(f"region={self.region!r}", where=where, accepted="LinfBall, L2Ball, L1Ball or Box")
+        if not isinstance(self.output, Output):
+            raise InvalidInput(
+                f"output={self.output!r}",
+                where=where,
+                accepted="Logit, Margin, AllLogits, AllMargins, Combination or Vector instances",
+            )
+        if self.scope not in get_args(Scope):
+            raise InvalidInput(f"scope={self.scope!r}", where=where, accepted='"regional" or "pointed"')
+        object.__setattr__(self, "p", self.region.norm if self.p is None else parse_norm(self.p, f"{where}.p"))
+        if self.output.joint:
+            object.__setattr__(self, "q", self.p if self.q is None else parse_norm(self.q, f"{where}.q"))
+            if not (self.q == math.inf or self.p == 1.0 or self.p == self.q == 2.0):
+                raise UnsupportedRequest(
+                    f"the operator norm from l{norm_name(self.p)} to l{norm_name(self.q or self.p)}",
+                    where=where,
+                    accepted="p = 1 with any q, any p with q = inf, or p = q = 2: those have closed forms",
+                    todo="Or ask for AllLogits() or AllMargins()",
+                )
+        elif self.q is not None:
+            raise InvalidInput(
+                f"q={self.q!r} beside {type(self.output).__name__}, whose value is a number",
+                where=where,
+                accepted="q only with output=Vector()",
+                todo="Leave q out",
+            )
+
+    @property
+    def dual(self) -> float:
+        """p*, the norm that measures gradients."""
+        return dual_norm(self.p)
+
+    def describe(self) -> dict[str, Any]:
+        """The whole question as plain JSON data; equal descriptions mean comparable results."""
+        question = {
+            "scope": self.scope,
+            "p": norm_name(self.p),
+            "q": None if self.q is None else norm_name(self.q),
+            "region": self.region.describe(),
+            "output": self.output.describe(),
+        }
+        return json.loads(json.dumps(question))  # tuples become lists here, as they do in a record that is read back
+
+    def sentence(self) -> str:
+        """The question in words, for logs and reports."""
+        symbols = {1.0: "l1", 2.0: "l2", math.inf: "l\u221e"}
+        norms = f"input distances in {symbols[self.p]}"
+        if self.q is not None:
+            norms += f", output distances in {symbols[self.q]}"
+        return f"{self.scope} Lipschitz constant of {self.output.phrase()} over {self.region.phrase()}; {norms}"
+
+    def place(self, x0: Tensor, outputs: Tensor, labels: Tensor | None = None) -> PlacedProblem:
+        """The question at each reference point of a batch.
+
+        Args:
+            x0: reference points ``(batch, *shape)``.
+            outputs: the network's outputs there ``(batch, outputs)``; they decide runner-ups.
+            labels: class labels ``(batch,)``, where the functional needs them.
+
+        Raises:
+            InvalidInput: points outside the data range, not finite, or labels that do not fit.
+        """
+        if outputs.dim() != 2 or outputs.shape[0] != x0.shape[0]:
+            raise InvalidInput(
+                f"outputs of shape {tuple(outputs.shape)} for {x0.shape[0]} reference points",
+                where="LocalLipschitz.place",
+                accepted="(batch, outputs): one vector of outputs for each point",
+            )
+        region = self.region.place(x0)
+        rows = self.output.rows(outputs.detach(), labels)
+        return PlacedProblem(self, region, rows, tuple(self.output.names(outputs.detach(), labels)))
+
+
+@dataclass(frozen=True)
+class PlacedProblem:
+    """A question at a batch of reference points.
+
+    Attributes:
+        problem: the question.
+        region: the region around each point.
+        rows: the functional's rows c, ``(batch, rows, outputs)``.
+        functionals: the rows in words, one text per point.
+    """
+
+    problem: LocalLipschitz
+    region: PlacedRegion
+    rows: Tensor
+    functionals: tuple[str, ...]
+
+    @property
+    def batch(self) -> int:
+        return self.region.batch
+
+    def __getitem__(self, index: slice) -> PlacedProblem:
+        return replace(self, region=self.region[index], rows=self.rows[index], functionals=self.functionals[index])
+
+    def combine(self, gradients: Tensor) -> Tensor:
+        """Norm of the Jacobian from the gradients of the rows.
+
+        Args:
+            gradients: ``(batch, ..., rows, *shape)``: c_k^T J for each row, or entrywise bounds on its magnitude.
+
+        Returns:
+            ``(batch, ...)``: max_k |c_k^T J|_{p*} for scalar functionals, |J|_{p->q} for ``Vector``. Coordinates without
+            room in the region do not count: no pair of points of X differs there.
+        """
+        return self.combine_flat(self._with_room(gradients))
+
+    def row_norms(self, gradients: Tensor) -> Tensor:
+        """|c_k^T J|_{p*} for each row on its own: ``(batch, ..., rows, *shape)`` to ``(batch, ..., rows)``."""
+        return vector_norm(self._with_room(gradients), self.problem.dual)
+
+    def combine_flat(self, matrix: Tensor) -> Tensor:
+        """Same as ``combine`` for ``(..., rows, n)`` matrices whose columns all move."""
+        p, q = self.problem.p, self.problem.q
+        if q is None or q == math.inf:
+            return vector_norm(matrix, self.problem.dual).amax(-1)
+        if p == 1.0:
+            return vector_norm(matrix.transpose(-1, -2), q).amax(-1)
+        return torch.linalg.matrix_norm(matrix, ord=2)
+
+    def _with_room(self, gradients: Tensor) -> Tensor:
+        depth = len(self.region.shape)
+        moves = self.region.moves.reshape(self.batch, *(1,) * (gradients.dim() - depth - 1), *self.region.shape)
+        return (gradients * moves).flatten(-depth)

@@ -1,0 +1,206 @@
+"""What is saved: plain records, one JSON object a line, appended as they come. Reports and loggers are views of them."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+from lipreg.errors import InvalidInput
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One training run.
+
+    Attributes:
+        run: its name, unique in a folder.
+        twin: name of the run it is compared with (same seed, weights and batches, penalty weight 0); None for a twin.
+        bound: the estimator that the penalty lowers; None without a penalty.
+        weight: the penalty's weight.
+        question: ``LocalLipschitz.describe()`` of penalty and audit.
+        sentence: the question in words.
+        settings: everything else worth keeping, plain data (the composed configuration).
+    """
+
+    kind: ClassVar[str] = "run"
+    run: str
+    twin: str | None = None
+    seed: int | None = None
+    bound: str | None = None
+    weight: float = 0.0
+    question: dict[str, Any] = field(default_factory=dict)
+    sentence: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What training itself reported after ``epoch`` completed epochs, such as the validation accuracy."""
+
+    kind: ClassVar[str] = "epoch"
+    run: str
+    epoch: int
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AuditRecord:
+    """One estimator's result at one reference point.
+
+    Attributes:
+        run: name of the training run.
+        epoch: completed training epochs when the audit ran; 0 is the untrained network.
+        point: index of the reference point in the audit's fixed list.
+        label: its class, -1 without labels.
+        estimator: the method's registered name, or "exact": what all methods together prove at the point.
+        certificate, status: values of ``Certificate`` and ``Status``.
+        lower, upper: the interval; upper is inf when nothing was proved.
+        functional: the functional at this point, in words.
+        question: ``LocalLipschitz.describe()``.
+        fingerprint: hash of the audited weights and structure.
+        correct, margin: whether the network classifies the point rightly, and its smallest logit margin.
+        penalised: whether this estimator is the bound that the penalty of the run lowers.
+        proof, detail: what proves the upper end, how it came about.
+        witness: the point that attains the lower end, flattened.
+        versions: of the software that proved it.
+    """
+
+    kind: ClassVar[str] = "audit"
+    run: str
+    epoch: int
+    point: int
+    label: int
+    estimator: str
+    certificate: str
+    status: str
+    lower: float
+    upper: float
+    seconds: float
+    functional: str
+    question: dict[str, Any]
+    fingerprint: str
+    correct: bool | None = None
+    margin: float | None = None
+    penalised: bool = False
+    proof: str = ""
+    detail: str = ""
+    estimate: float | None = None
+    witness: list[float] | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+Record = RunRecord | EpochRecord | AuditRecord
+_KINDS: dict[str, type[Record]] = {kind.kind: kind for kind in (RunRecord, EpochRecord, AuditRecord)}
+
+
+def to_line(record: Record) -> str:
+    """A record as one line of strict JSON. An infinite upper end is written as the text "inf".
+
+    Raises:
+        InvalidInput: a field holds NaN, another infinity, or something that is not plain data.
+    """
+    data = {"schema": SCHEMA, "kind": record.kind, **asdict(record)}
+    if isinstance(record, AuditRecord) and record.upper == math.inf:
+        data["upper"] = "inf"
+    try:
+        return json.dumps(data, allow_nan=False)
+    except (ValueError, TypeError) as error:
+        raise InvalidInput(
+            f"{type(record).__name__} of run {record.run!r}: {error}",
+            where="records",
+            accepted="plain data: numbers that are finite, text, lists and dicts of these",
+        ) from None
+
+
+def from_line(line: str, where: str = "record") -> Record:
+    """Reads what ``to_line`` wrote.
+
+    Raises:
+        InvalidInput: not JSON, of a newer schema, or with missing or unknown fields.
+    """
+    try:
+        data: dict[str, Any] = json.loads(line)
+        schema, kind = data.pop("schema"), _KINDS[data.pop("kind")]
+        if schema != SCHEMA:
+            raise InvalidInput(f"schema {schema}", where=where, accepted=f"schema {SCHEMA}")
+        if kind is AuditRecord and data["upper"] == "inf":
+            data["upper"] = math.inf
+        return kind(**data)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, InvalidInput):
+            raise
+        raise InvalidInput(
+            f"not a record: {error}", where=where, todo="Read it with the lipreg version that wrote it"
+        ) from None
+
+
+class RecordFile:
+    """An append-only file of records. Each line is on disk when ``append`` returns, so a kill loses nothing written.
+
+    Args:
+        path: a file; its folder is made.
+
+    Raises:
+        InvalidInput: the folder cannot be written, found before any work starts.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a"):
+                pass
+        except OSError as error:
+            raise InvalidInput(
+                f"cannot write {self.path}: {error.strerror or error}",
+                where="records",
+                todo="Choose a folder that can be written",
+            ) from None
+
+    def append(self, record: Record) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(to_line(record) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def read_records(paths: str | Path | Iterable[str | Path]) -> list[Record]:
+    """Reads record files, or every ``*.jsonl`` below a folder. A last line cut off by a kill is left out.
+
+    Raises:
+        InvalidInput: no file is found, or a line other than a cut-off last one is not a record.
+    """
+    roots = [paths] if isinstance(paths, str | Path) else list(paths)
+    files = [file for root in map(Path, roots) for file in (sorted(root.rglob("*.jsonl")) if root.is_dir() else [root])]
+    missing = [str(file) for file in files if not file.is_file()]
+    if missing or not files:
+        raise InvalidInput(
+            f"no records at {', '.join(missing or map(str, roots))}",
+            where="records",
+            accepted="a run folder or a .jsonl file",
+        )
+    return [record for file in files for record in _read(file)]
+
+
+def _read(file: Path) -> Iterator[Record]:
+    text = file.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            yield from_line(line, f"{file}, line {number}")
+        except InvalidInput:
+            if number == len(lines) and not text.endswith("\n"):
+                return
+            raise
+
+
+def field_names(kind: type[Record]) -> list[str]:
+    """The columns of a table of records."""
+    return [f.name for f in fields(kind)]

@@ -1,0 +1,212 @@
+"""The regions a user names: l_inf, l2 and l1 balls around each reference point, and a fixed box."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from lipreg.errors import InvalidInput
+from lipreg.linalg.norms import norm_name
+from lipreg.regions.placed import PlacedRegion, check_reference_points
+
+
+class Region(ABC):
+    """Where the constant is asked for. ``place`` puts it around each reference point of a batch.
+
+    Attributes:
+        norm: the norm of the ball (inf for boxes); the input norm p of a problem defaults to it.
+    """
+
+    norm: ClassVar[float]
+
+    @abstractmethod
+    def place(self, x0: Tensor) -> PlacedRegion:
+        """The region around each row of x0 ``(batch, *shape)``, in x0's dtype and on its device.
+
+        Raises:
+            InvalidInput: x0 is not finite, has no batch axis, or lies outside the data range.
+        """
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """The region as plain data, for records and comparisons."""
+
+    @abstractmethod
+    def phrase(self) -> str:
+        """The region in words, as part of a sentence."""
+
+
+@dataclass(frozen=True)
+class _Ball(Region):
+    """{x : |x - x0| <= radius, low <= x <= high}.
+
+    Args:
+        radius: in the units of the network's input, before any normalisation layer inside the network.
+        low, high: the data range that cuts the ball (0 and 1 for images); None leaves that side open.
+
+    Raises:
+        InvalidInput: the radius is not positive and finite, or low is not below high.
+    """
+
+    radius: float
+    low: float | None = None
+    high: float | None = None
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        if not (isinstance(self.radius, int | float) and math.isfinite(self.radius) and self.radius > 0):
+            raise InvalidInput(
+                f"radius {self.radius!r} leaves a region without volume", where=name, accepted="a finite number above 0"
+            )
+        for side in ("low", "high"):
+            limit = getattr(self, side)
+            if limit is not None and not (isinstance(limit, int | float) and math.isfinite(limit)):
+                raise InvalidInput(f"{side}={limit!r}", where=name, accepted="a finite number, or None for no limit")
+        if self.low is not None and self.high is not None and self.low >= self.high:
+            raise InvalidInput(f"data range [{self.low}, {self.high}] is empty", where=name, accepted="low < high")
+
+    def place(self, x0: Tensor) -> PlacedRegion:
+        name = type(self).__name__
+        check_reference_points(x0, name)
+        low = -math.inf if self.low is None else self.low
+        high = math.inf if self.high is None else self.high
+        # float32 data may sit a rounding error outside a range that was written in decimals
+        slack = 4 * torch.finfo(x0.dtype).eps * max(1.0, abs(self.low or 0.0), abs(self.high or 0.0))
+        outside = ((x0 < low - slack) | (x0 > high + slack)).flatten(1).any(-1)
+        if outside.any():
+            i = int(outside.nonzero()[0])
+            raise InvalidInput(
+                f"reference point {i} spans [{x0[i].min():.6g}, {x0[i].max():.6g}], outside the data range "
+                f"[{low}, {high}]",
+                where=name,
+                todo="Set low and high in the units of the network's input, or leave them out",
+            )
+        x0 = x0.clamp(low, high)
+        lower, upper = (x0 - self.radius).clamp(min=low), (x0 + self.radius).clamp(max=high)
+        return PlacedRegion(x0, lower, upper, self.norm, math.inf if self.norm == math.inf else float(self.radius))
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "kind": type(self).__name__,
+            "norm": norm_name(self.norm),
+            "radius": float(self.radius),
+            "low": None if self.low is None else float(self.low),
+            "high": None if self.high is None else float(self.high),
+        }
+
+    def phrase(self) -> str:
+        symbol = {1.0: "l1", 2.0: "l2", math.inf: "l\u221e"}[self.norm]
+        if self.low is None and self.high is None:
+            return f"the {symbol} ball of radius {self.radius:g}"
+        low = "-\u221e" if self.low is None else f"{self.low:g}"
+        high = "\u221e" if self.high is None else f"{self.high:g}"
+        return f"the {symbol} ball of radius {self.radius:g} cut to [{low}, {high}]"
+
+
+class LinfBall(_Ball):
+    __doc__ = "The l_inf ball: every coordinate moves by at most the radius. " + (_Ball.__doc__ or "")
+    norm = math.inf
+
+
+class L2Ball(_Ball):
+    __doc__ = "The Euclidean ball. " + (_Ball.__doc__ or "")
+    norm = 2.0
+
+
+class L1Ball(_Ball):
+    __doc__ = "The l1 ball: the coordinates move by at most the radius in sum. " + (_Ball.__doc__ or "")
+    norm = 1.0
+
+
+@dataclass(frozen=True)
+class Box(Region):
+    """One fixed box {x : lower <= x <= upper}, the same for every reference point in it.
+
+    Args:
+        lower, upper: a number for all coordinates, or nested sequences (or tensors) of the input's shape.
+
+    Raises:
+        InvalidInput: a bound is not finite, lower exceeds upper somewhere, or no coordinate has room.
+    """
+
+    lower: float | Sequence[Any] | Tensor
+    upper: float | Sequence[Any] | Tensor
+    norm: ClassVar[float] = math.inf
+
+    def __post_init__(self) -> None:
+        lower, upper = self._ends()
+        for name, end in (("lower", lower), ("upper", upper)):
+            if not torch.isfinite(end).all():
+                raise InvalidInput(f"{name} holds NaN or infinity", where="Box", accepted="finite bounds")
+        try:
+            lower, upper = torch.broadcast_tensors(lower, upper)
+        except RuntimeError:
+            raise InvalidInput(
+                f"lower has shape {tuple(lower.shape)}, upper {tuple(upper.shape)}",
+                where="Box",
+                accepted="equal shapes",
+            ) from None
+        if (lower > upper).any():
+            i = (lower > upper).flatten().nonzero()[0].item()
+            raise InvalidInput(
+                f"coordinate {i} has lower {lower.flatten()[i]:.6g} above upper {upper.flatten()[i]:.6g}",
+                where="Box",
+                accepted="lower <= upper everywhere",
+            )
+        if not (lower < upper).any():
+            raise InvalidInput(
+                "lower equals upper in every coordinate: a region without volume",
+                where="Box",
+                accepted="room in at least one coordinate",
+            )
+        # plain data, so that boxes compare by value and travel to other processes
+        object.__setattr__(self, "lower", _plain(lower.tolist()))
+        object.__setattr__(self, "upper", _plain(upper.tolist()))
+
+    def _ends(self) -> tuple[Tensor, Tensor]:
+        lower, upper = (_read(name, getattr(self, name)) for name in ("lower", "upper"))
+        return lower, upper
+
+    def place(self, x0: Tensor) -> PlacedRegion:
+        check_reference_points(x0, "Box")
+        lower, upper = (end.to(x0) for end in self._ends())
+        if lower.dim() and lower.shape != x0.shape[1:]:
+            raise InvalidInput(
+                f"the box has shape {tuple(lower.shape)}, the reference points {tuple(x0.shape[1:])}",
+                where="Box",
+                accepted="equal shapes",
+            )
+        slack = 4 * torch.finfo(x0.dtype).eps * max(1.0, float(lower.abs().max()), float(upper.abs().max()))
+        outside = ((x0 < lower - slack) | (x0 > upper + slack)).flatten(1).any(-1)
+        if outside.any():
+            i = int(outside.nonzero()[0])
+            raise InvalidInput(
+                f"reference point {i} lies outside the box", where="Box", accepted="reference points inside the box"
+            )
+        x0 = torch.minimum(torch.maximum(x0, lower), upper)
+        return PlacedRegion(x0, lower.expand_as(x0), upper.expand_as(x0), math.inf, math.inf)
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "Box", "norm": "inf", "lower": self.lower, "upper": self.upper}
+
+    def phrase(self) -> str:
+        return "a fixed box"
+
+
+def _read(name: str, value: Any) -> Tensor:
+    try:
+        return torch.as_tensor(value, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InvalidInput(
+            f"{name}={value!r}: {error}", where="Box", accepted="a number, or nested numbers of the input's shape"
+        ) from None
+
+
+def _plain(value: Any) -> Any:
+    return tuple(map(_plain, value)) if isinstance(value, list) else value

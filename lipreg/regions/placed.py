@@ -1,0 +1,150 @@
+"""A region around each point of a batch: a box cut by an l1 or l2 ball about its reference point."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from lipreg.errors import InvalidInput
+from lipreg.linalg.norms import vector_norm
+
+
+@dataclass(frozen=True)
+class PlacedRegion:
+    """X_i = {x : lower_i <= x <= upper_i, |x - center_i|_norm <= radius} for each i of a batch.
+
+    Every region of lipreg is of this form, so bounds need no cases: an l_inf ball and a box have ``norm`` inf and say
+    all in ``lower`` and ``upper``; l1 and l2 balls keep their ball, cut by the data range.
+
+    Attributes:
+        center: reference points x0, ``(batch, *shape)``.
+        lower, upper: the smallest box around X, ``(batch, *shape)``, with lower <= center <= upper.
+        norm: the norm of the ball, 1, 2 or inf.
+        radius: radius of the ball in that norm; inf where the box says all.
+    """
+
+    center: Tensor
+    lower: Tensor
+    upper: Tensor
+    norm: float
+    radius: float
+
+    @property
+    def batch(self) -> int:
+        return self.center.shape[0]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.center.shape[1:])
+
+    @property
+    def moves(self) -> Tensor:
+        """Which coordinates have room at all, ``(batch, *shape)`` bool; the others are constants of the question."""
+        return self.upper > self.lower
+
+    def __getitem__(self, index: slice) -> PlacedRegion:
+        return replace(self, center=self.center[index], lower=self.lower[index], upper=self.upper[index])
+
+    def to(self, dtype: torch.dtype, device: torch.device | str) -> PlacedRegion:
+        """The same region with its tensors in another dtype and on another device."""
+        moved = {name: getattr(self, name).to(dtype=dtype, device=device) for name in ("center", "lower", "upper")}
+        return replace(self, **moved)
+
+    def support(self, rows: Tensor) -> Tensor:
+        """sup over x in X of rows . (x - center), for rows ``(batch, k, *shape)``; returns ``(batch, k)``.
+
+        Exact for boxes, for l1 balls cut by a box (a fractional knapsack) and for uncut l2 balls; for an l2 ball that
+        the box cuts it is the smaller of the two separate suprema, an upper bound. Differentiable in ``rows``.
+        """
+        flat = rows.flatten(2)
+        up = (self.upper - self.center).flatten(1).unsqueeze(1)
+        down = (self.lower - self.center).flatten(1).unsqueeze(1)
+        gain = torch.maximum(flat * up, flat * down)  # best move of each coordinate on its own, >= 0
+        box = gain.sum(-1)
+        if self.norm == 1.0:
+            room = torch.where(flat >= 0, up, -down).expand_as(flat)
+            size, order = flat.abs().sort(-1, descending=True)
+            room = room.gather(-1, order)
+            spent_before = room.cumsum(-1) - room
+            step = torch.minimum(room, (self.radius - spent_before).clamp(min=0.0))
+            return (size * step).sum(-1)
+        if self.norm == 2.0:
+            # the ball cannot use coordinates without room, so its supremum runs over the others
+            return torch.minimum(box, self.radius * vector_norm(flat * self.moves.flatten(1).unsqueeze(1), 2.0))
+        return box
+
+    def distance(self, p: float) -> Tensor:
+        """An upper bound on sup over X of |x - center|_p, ``(batch,)``; exact where one constraint decides."""
+        reach = torch.maximum(self.upper - self.center, self.center - self.lower).flatten(1)
+        far = vector_norm(reach, p)
+        if self.radius == math.inf:
+            return far
+        free = self.moves.flatten(1).sum(-1).to(far)
+        # |x|_p <= n^(1/p - 1/r) |x|_r for p < r, and <= |x|_r for p >= r
+        exponent = max(0.0, 1.0 / p - 1.0 / self.norm)
+        return torch.minimum(far, self.radius * free.pow(exponent))
+
+    def contains(self, x: Tensor, tolerance: float = 0.0) -> Tensor:
+        """Whether x ``(batch, k, *shape)`` lies in X up to ``tolerance`` per coordinate and in the radius."""
+        lower, upper, center = (t.unsqueeze(1) for t in (self.lower, self.upper, self.center))
+        inside = ((x >= lower - tolerance) & (x <= upper + tolerance)).flatten(2).all(-1)
+        if self.radius == math.inf:
+            return inside
+        return inside & (vector_norm((x - center).flatten(2), self.norm) <= self.radius + tolerance)
+
+    def project(self, x: Tensor) -> Tensor:
+        """Brings x ``(batch, k, *shape)`` into X: cut to the box, then drawn towards the center into the ball.
+
+        For boxes this is the Euclidean projection; otherwise a nearby point of X (the box is convex and holds the
+        center, so drawing towards the center stays inside it).
+        """
+        center = self.center.unsqueeze(1)
+        x = torch.minimum(torch.maximum(x, self.lower.unsqueeze(1)), self.upper.unsqueeze(1))
+        if self.radius == math.inf:
+            return x
+        step = x - center
+        size = vector_norm(step.flatten(2), self.norm).clamp(min=torch.finfo(x.dtype).tiny)
+        # a hair inside, so that rounding of center + step, as large as the center's own, cannot put the point outside
+        hair = 4 * torch.finfo(x.dtype).eps * (self.radius + vector_norm(center.flatten(2), self.norm))
+        shrink = ((self.radius - hair) / size).clamp(min=0.0, max=1.0)
+        return center + step * shrink.reshape(*size.shape, *(1,) * len(self.shape))
+
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """``count`` random points of each X, ``(batch, count, *shape)``: half spread through X, half near its border."""
+        lower, upper, center = (t.unsqueeze(1) for t in (self.lower, self.upper, self.center))
+        size = (self.batch, count, *self.shape)
+        unit = torch.rand(size, generator=generator, dtype=torch.float64).to(center)
+        border = torch.arange(count).reshape(1, count, *(1,) * len(self.shape)).to(center.device) % 2 == 1
+        if self.radius == math.inf:
+            return self.project(lower + torch.where(border, unit.round(), unit) * (upper - lower))
+        normal = torch.randn(size, generator=generator, dtype=torch.float64).to(center)
+        if self.norm == 1.0:  # exponential magnitudes are uniform on the simplex
+            normal = normal.sign() * -unit.clamp(min=1e-300).log()
+        direction = normal / vector_norm(normal.flatten(2), self.norm).reshape(
+            self.batch, count, *(1,) * len(self.shape)
+        )
+        dims = max(1, math.prod(self.shape))
+        depth = torch.rand(self.batch, count, generator=generator, dtype=torch.float64).to(center).pow(1.0 / dims)
+        depth = depth.reshape(self.batch, count, *(1,) * len(self.shape))
+        return self.project(center + direction * self.radius * torch.where(border, torch.ones_like(depth), depth))
+
+
+def check_reference_points(x0: Tensor, where: str) -> None:
+    """Refuses reference points that no region can be put around: not floating, without a batch axis, or not finite."""
+    if not x0.is_floating_point():
+        raise InvalidInput(f"reference points of dtype {x0.dtype}", where=where, accepted="a floating point tensor")
+    if x0.dim() < 2:
+        raise InvalidInput(
+            f"reference points of shape {tuple(x0.shape)}",
+            where=where,
+            accepted="(batch, *input shape)",
+            todo="For one point use x.unsqueeze(0)",
+        )
+    if not torch.isfinite(x0).all():
+        bad = int((~torch.isfinite(x0)).flatten(1).any(-1).nonzero()[0])
+        raise InvalidInput(
+            f"reference point {bad} holds NaN or infinity", where=where, todo="Clean the data or the transform"
+        )

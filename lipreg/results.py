@@ -1,0 +1,156 @@
+"""Results: every number is one end of an interval with a certificate, a status and, for a lower end, a witness."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from lipreg.errors import CrossingBounds, IncomparableResults, InvalidInput
+from lipreg.problem import LocalLipschitz
+
+
+class Certificate(StrEnum):
+    """What a result proves. Nothing in lipreg is called just "value"."""
+
+    UPPER = "upper"  # the constant is at most ``upper``; backed by a proof
+    LOWER = "lower"  # the constant is at least ``lower``; backed by a witness
+    BRACKET = "bracket"  # both, with a gap between them
+    EXACT = "exact"  # both, and they meet within the tolerance
+    ESTIMATE = "estimate"  # neither: a number near the constant, of unknown sign of error
+
+
+class Status(StrEnum):
+    """How the work behind a result ended. The text is advice."""
+
+    PROVED = "proved"
+    BOUNDED = "bounded"
+    TIME_LIMIT = "time limit"
+    INTERRUPTED = "interrupted"
+    UNCONFIRMED = "unconfirmed"
+    FAILED = "failed"
+
+    @property
+    def advice(self) -> str:
+        """What it means and what to do about it."""
+        return {
+            Status.PROVED: "The two ends meet: this is the constant.",
+            Status.BOUNDED: "The method gives one valid bound and has done its work.",
+            Status.TIME_LIMIT: "The budget ended first; the interval is valid. Raise the budget or shrink the radius.",
+            Status.INTERRUPTED: "Stopped from outside; the interval is valid as far as it had been proved.",
+            Status.UNCONFIRMED: "The upper end is proved, but no point attains it: the maximising activation pattern "
+            "has no interior. The network may be degenerate (kinks not in general position).",
+            Status.FAILED: "The solver gave no usable answer; the ends are the trivial ones. See the detail.",
+        }[self]
+
+
+EXACT_TOLERANCE = 1e-5
+"""Relative gap up to which an interval counts as exact; above the tolerances of the solvers, below print precision."""
+
+
+@dataclass(frozen=True)
+class Witness:
+    """A point that attains a lower end, re-evaluated on the network in float64.
+
+    Attributes:
+        point: x, flattened. Regional: a differentiable point of X. Pointed: the point compared with x0.
+        attained: the Jacobian norm at x (regional) or the quotient against x0 (pointed).
+    """
+
+    point: tuple[float, ...]
+    attained: float
+
+
+@dataclass(frozen=True)
+class CertifiedInterval:
+    """The constant lies in [lower, upper], for one problem at one reference point.
+
+    Args:
+        problem: the question that was asked.
+        functional: the functional at this point, in words.
+        lower: 0 when nothing was found.
+        upper: inf when nothing was proved.
+        status: how the work ended.
+        proof: what proves ``upper``: a method's theorem or a solver's dual bound. Required for a finite upper end.
+        witness: what attains ``lower``. Required for a lower end above 0.
+        estimate: a number for methods that prove neither end.
+        detail: one line on how it came about: the engine, its limits, why it failed.
+
+    Raises:
+        CrossingBounds: lower > upper.
+        InvalidInput: an end without its backing, or not a number.
+    """
+
+    problem: LocalLipschitz
+    functional: str
+    lower: float = 0.0
+    upper: float = math.inf
+    status: Status = Status.BOUNDED
+    proof: str = ""
+    witness: Witness | None = None
+    estimate: float | None = None
+    detail: str = ""
+
+    def __post_init__(self) -> None:
+        where = f"CertifiedInterval of {self.functional}"
+        if math.isnan(self.lower) or math.isnan(self.upper) or self.lower < 0 or self.lower == math.inf:
+            raise InvalidInput(f"ends [{self.lower}, {self.upper}]", where=where, accepted="0 <= lower < inf, no NaN")
+        if self.upper < math.inf and not self.proof:
+            raise InvalidInput(f"upper {self.upper:.9g} without a proof", where=where, accepted="proof=...")
+        if self.lower > 0 and (self.witness is None or self.witness.attained < self.lower):
+            raise InvalidInput(f"lower {self.lower:.9g} without a witness that attains it", where=where)
+        if self.lower > self.upper:
+            raise CrossingBounds(
+                f"lower {self.lower:.12g} exceeds upper {self.upper:.12g} ({self.detail or self.proof})",
+                where=where,
+                todo="One of the two proofs is wrong. Please report this with the network and the reference point",
+            )
+
+    @property
+    def gap(self) -> float:
+        """(upper - lower) / upper, in [0, 1]; 0 for [0, 0]."""
+        if self.upper == math.inf:
+            return 1.0
+        return 0.0 if self.upper == 0 else (self.upper - self.lower) / self.upper
+
+    @property
+    def certificate(self) -> Certificate:
+        if self.upper == math.inf:
+            no_witness = self.witness is None
+            return Certificate.ESTIMATE if no_witness and self.estimate is not None else Certificate.LOWER
+        if self.gap <= EXACT_TOLERANCE:
+            return Certificate.EXACT
+        return Certificate.BRACKET if self.lower > 0 else Certificate.UPPER
+
+    def check_comparable(self, other: CertifiedInterval) -> None:
+        """Raises IncomparableResults unless both answer the same question."""
+        if self.problem.describe() != other.problem.describe():
+            raise IncomparableResults(
+                f"[{self.problem.sentence()}] against [{other.problem.sentence()}]",
+                where="comparing results",
+                accepted="equal scope, norms, region and functional",
+            )
+        if self.functional != other.functional:
+            raise IncomparableResults(f"{self.functional!r} against {other.functional!r}", where="comparing results")
+
+    def intersect(self, other: CertifiedInterval) -> CertifiedInterval:
+        """The interval that both prove, for the same question at the same point.
+
+        Raises:
+            IncomparableResults: the questions differ.
+            CrossingBounds: the intervals do not meet, so one of them is wrong.
+        """
+        self.check_comparable(other)
+        low = self if self.lower >= other.lower else other
+        high = self if self.upper <= other.upper else other
+        merged = replace(
+            self,
+            lower=low.lower,
+            witness=low.witness,
+            upper=high.upper,
+            proof=high.proof,
+            status=high.status,
+            detail=high.detail,
+            estimate=None,
+        )
+        return replace(merged, status=Status.PROVED) if merged.certificate is Certificate.EXACT else merged

@@ -1,0 +1,84 @@
+"""Entrywise bounds on the Jacobian over X from slope bounds: the absolute chain and the interval Jacobian."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lipreg.bounds.analysis import Analysis
+from lipreg.graph import Affine, Relu
+
+
+def absolute_chain(analysis: Analysis) -> Tensor:
+    """|c J| <= |c A_K| S_hi |A_{K-1}| ... S_hi |A_1| entry by entry; ``(batch, rows, *input_shape)``."""
+    graph, placed = analysis.graph, analysis.placed
+    graph.require(Affine, Relu, who="abs_chain")
+    rows = placed.rows.to(graph.dtype)
+    flowing: dict[int, Tensor] = {}
+    for source, map in graph.output.terms():
+        _pour(flowing, source, map.transpose(rows).abs())
+    for index in range(len(graph.nodes) - 2, 0, -1):
+        if index not in flowing:
+            continue
+        gradient, node = flowing.pop(index), graph.nodes[index]
+        if isinstance(node, Relu):
+            _pour(flowing, node.source, gradient * analysis.slopes[index].upper.unsqueeze(1))
+        elif isinstance(node, Affine):
+            for source, map in node.terms():
+                _pour(flowing, source, map.abs().transpose(gradient))
+    return _at_input(flowing, rows, graph.input_shape)
+
+
+def interval_jacobian(analysis: Analysis) -> dict[int, tuple[Tensor, Tensor]]:
+    """Interval backward pass: bounds on the gradient of every row with respect to every Input and Relu output.
+
+    Weng et al. 2018 (FastLip) with slope intervals in place of activation sets, so it serves both scopes; in pointed
+    scope the "gradient" is the product of secant slopes.
+
+    Returns:
+        For node 0 and every Relu: lower and upper, ``(batch, rows, *shape)``.
+    """
+    graph, placed = analysis.graph, analysis.placed
+    graph.require(Affine, Relu, who="the interval Jacobian")
+    rows = placed.rows.to(graph.dtype)
+    # center and radius of each interval; the output's own rows are known exactly
+    flowing: dict[int, tuple[Tensor, Tensor]] = {}
+    bounds: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def pour(index: int, center: Tensor, radius: Tensor) -> None:
+        if index in flowing:
+            center, radius = flowing[index][0] + center, flowing[index][1] + radius
+        flowing[index] = center, radius
+
+    for source, map in graph.output.terms():
+        part = map.transpose(rows)
+        pour(source, part, torch.zeros_like(part))
+    for index in range(len(graph.nodes) - 2, -1, -1):
+        if index not in flowing:
+            continue
+        center, radius = flowing.pop(index)
+        node = graph.nodes[index]
+        if isinstance(node, Affine):
+            for source, map in node.terms():
+                pour(source, map.transpose(center), map.abs().transpose(radius))
+            continue
+        low, high = center - radius, center + radius
+        bounds[index] = low, high
+        if isinstance(node, Relu):
+            slopes = analysis.slopes[index]
+            s_low, s_high = slopes.lower.unsqueeze(1), slopes.upper.unsqueeze(1)
+            low = torch.where(low < 0, low * s_high, low * s_low)
+            high = torch.where(high > 0, high * s_high, high * s_low)
+            pour(node.source, (low + high) / 2, (high - low) / 2)
+    if 0 not in bounds:
+        zero = rows.new_zeros(*rows.shape[:2], *graph.input_shape)
+        bounds[0] = zero, zero
+    return bounds
+
+
+def _pour(flowing: dict[int, Tensor], index: int, part: Tensor) -> None:
+    flowing[index] = flowing[index] + part if index in flowing else part
+
+
+def _at_input(flowing: dict[int, Tensor], rows: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return flowing[0] if 0 in flowing else rows.new_zeros(*rows.shape[:2], *shape)

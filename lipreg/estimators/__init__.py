@@ -1,0 +1,25 @@
+"""Every method under one interface. Importing this package registers them all; solvers load when they are first used."""
+
+from lipreg.estimators import abs_chain, affine_relu, fastlip, lp, mip, sampling, spectral
+from lipreg.estimators.base import ESTIMATORS, BoundEstimator, Effort, Estimator, get_estimator, register
+from lipreg.estimators.evaluate import certify, differentiable_bound, estimate, frozen_analysis
+
+__all__ = [
+    "ESTIMATORS",
+    "BoundEstimator",
+    "Effort",
+    "Estimator",
+    "abs_chain",
+    "affine_relu",
+    "certify",
+    "differentiable_bound",
+    "estimate",
+    "fastlip",
+    "frozen_analysis",
+    "get_estimator",
+    "lp",
+    "mip",
+    "register",
+    "sampling",
+    "spectral",
+]

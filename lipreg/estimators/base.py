@@ -1,0 +1,157 @@
+"""What an estimator is, what it says of itself, and the registry that finds it by name."""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from lipreg.bounds import Analysis
+from lipreg.errors import InvalidInput, UnsupportedRequest
+from lipreg.linalg import norm_name
+from lipreg.problem import LocalLipschitz
+from lipreg.results import Certificate, CertifiedInterval, Status, Witness
+
+ROUNDING = 1e-9
+"""Relative widening of bounds computed by float64 passes: far above the rounding of such passes, far below any use."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What an estimator may spend, and what is known already.
+
+    Attributes:
+        seconds: wall-clock limit for the whole batch of points; methods without a search ignore it.
+        seed: of every random choice.
+        known: for each point, what earlier estimators proved; a search starts from its witness and its upper end.
+        stop: set from outside to end the search; the result is what was proved by then.
+    """
+
+    seconds: float = 60.0
+    seed: int = 0
+    known: tuple[CertifiedInterval, ...] = ()
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def starting_now(self) -> float:
+        """The deadline, on ``time.monotonic``'s clock."""
+        return time.monotonic() + self.seconds
+
+    def for_point(self, index: int, seconds: float) -> Effort:
+        """The effort for one point of the batch."""
+        return replace(self, seconds=seconds, known=self.known[index : index + 1])
+
+
+class Estimator(ABC):
+    """A method that answers a question at each reference point of a batch.
+
+    Attributes:
+        name: what users and records call it; set by ``register``.
+        certificate: UPPER, LOWER, BRACKET (both ends, by a search) or ESTIMATE.
+        scopes, norms: which scopes and input norms p it covers.
+        vector: whether it covers ``Vector`` outputs (the operator norm of the whole Jacobian).
+        differentiable: whether ``bound`` can be a penalty.
+        searches: whether it works point by point under a budget, rather than on the batch at once.
+        source: where the method comes from.
+    """
+
+    name: ClassVar[str]
+    certificate: ClassVar[Certificate]
+    scopes: ClassVar[tuple[str, ...]] = ("regional", "pointed")
+    norms: ClassVar[tuple[float, ...]] = (1.0, 2.0, float("inf"))
+    vector: ClassVar[bool] = True
+    differentiable: ClassVar[bool] = False
+    searches: ClassVar[bool] = False
+    source: ClassVar[str] = ""
+
+    def check(self, problem: LocalLipschitz) -> None:
+        """Raises UnsupportedRequest when the question is outside what the method covers; call it before any work."""
+        if problem.scope not in self.scopes:
+            got, accepted = f"scope {problem.scope!r}", " or ".join(map(repr, self.scopes))
+        elif problem.p not in self.norms:
+            got, accepted = f"input norm p={norm_name(problem.p)}", "p in " + ", ".join(map(norm_name, self.norms))
+        elif problem.output.joint and not self.vector:
+            got, accepted = "output=Vector()", "scalar functionals: Logit, Margin, AllLogits, AllMargins, Combination"
+        else:
+            return
+        able = [name for name, other in ESTIMATORS.items() if _covers(other, problem)]
+        todo = f"Estimators that cover the question: {', '.join(able)}" if able else ""
+        raise UnsupportedRequest(
+            f"{got} is not covered", where=f"estimator {self.name!r}", accepted=accepted, todo=todo
+        )
+
+    @abstractmethod
+    def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+        """One certified interval for each reference point, from a frozen graph's analysis."""
+
+
+class BoundEstimator(Estimator):
+    """A closed-form upper bound, batched over points and differentiable in the network's parameters."""
+
+    certificate = Certificate.UPPER
+    differentiable = True
+
+    @abstractmethod
+    def bound(self, analysis: Analysis) -> Tensor:
+        """The upper bound at each point, ``(batch,)``, in the graph's dtype."""
+
+    def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+        self.check(analysis.placed.problem)
+        with torch.no_grad():
+            bounds = (self.bound(analysis).double() * (1.0 + ROUNDING)).tolist()
+        return [upper_interval(analysis, i, value, self.name) for i, value in enumerate(bounds)]
+
+
+def upper_interval(
+    analysis: Analysis, index: int, upper: float, proof: str, status: Status = Status.BOUNDED, detail: str = ""
+) -> CertifiedInterval:
+    """An interval with only an upper end."""
+    placed = analysis.placed
+    return CertifiedInterval(
+        placed.problem, placed.functionals[index], upper=upper, proof=proof, status=status, detail=detail
+    )
+
+
+def lower_interval(analysis: Analysis, index: int, witness: Witness | None, detail: str = "") -> CertifiedInterval:
+    """An interval with only a lower end."""
+    placed = analysis.placed
+    lower = 0.0 if witness is None else witness.attained
+    return CertifiedInterval(placed.problem, placed.functionals[index], lower=lower, witness=witness, detail=detail)
+
+
+ESTIMATORS: dict[str, Estimator] = {}
+
+
+def register(name: str) -> Callable[[type[Estimator]], type[Estimator]]:
+    """Class decorator: makes an estimator known under ``name``. The conformance suite takes it from there."""
+
+    def add(kind: type[Estimator]) -> type[Estimator]:
+        kind.name = name
+        ESTIMATORS[name] = kind()
+        return kind
+
+    return add
+
+
+def get_estimator(name: str) -> Estimator:
+    """The estimator of that name.
+
+    Raises:
+        InvalidInput: there is none; the message lists all.
+    """
+    if name not in ESTIMATORS:
+        raise InvalidInput(f"got {name!r}", where="estimator", accepted=", ".join(sorted(ESTIMATORS)))
+    return ESTIMATORS[name]
+
+
+def _covers(estimator: Estimator, problem: LocalLipschitz) -> bool:
+    return (
+        problem.scope in estimator.scopes
+        and problem.p in estimator.norms
+        and (estimator.vector or not problem.output.joint)
+    )

@@ -1,0 +1,109 @@
+"""The door for users without callbacks: bounds of a batch as a tensor, or certified intervals, from a module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from lipreg.bounds import Analysis, analyse
+from lipreg.errors import InvalidInput, UnsupportedRequest
+from lipreg.estimators.base import ESTIMATORS, BoundEstimator, Effort, get_estimator
+from lipreg.graph import CapturedNetwork, Graph, capture
+from lipreg.problem import LocalLipschitz
+from lipreg.results import CertifiedInterval
+
+Network = nn.Module | CapturedNetwork | Graph
+
+
+def estimate(
+    network: Network,
+    problem: LocalLipschitz,
+    x: Tensor,
+    y: Tensor | None = None,
+    *,
+    bound: str = "affine_relu",
+    preactivations: Sequence[str] | None = None,
+) -> Tensor:
+    """An upper bound on the local Lipschitz constant at each reference point, to backpropagate through.
+
+    Args:
+        network: a module (captured at each call), a ``capture(module, x)`` (cheaper in a loop), or a Graph.
+        problem: the question.
+        x: reference points ``(batch, *shape)``.
+        y: class labels ``(batch,)``, where the output functional needs them.
+        bound: name of a differentiable estimator.
+        preactivations: any of "ball", "interval", "crown", intersected; default all.
+
+    Returns:
+        ``(batch,)`` in the network's dtype and on its device. With float32 parameters it carries float32 rounding;
+        ``certify`` works in float64.
+
+    Raises:
+        UnsupportedRequest: the estimator is not differentiable or does not cover the question.
+    """
+    estimator = differentiable_bound(bound)
+    estimator.check(problem)
+    graph = _live(network, x)
+    x = x.to(graph.dtype)
+    with torch.no_grad():
+        outputs = graph(x)
+    return estimator.bound(analyse(graph, problem.place(x, outputs, y), preactivations))
+
+
+def certify(
+    network: Network,
+    problem: LocalLipschitz,
+    x: Tensor,
+    y: Tensor | None = None,
+    *,
+    estimator: str = "mip",
+    effort: Effort | None = None,
+) -> list[CertifiedInterval]:
+    """Certified intervals at each reference point, in float64 on the CPU, from any registered estimator.
+
+    Args:
+        network, problem, x, y: as for ``estimate``.
+        estimator: any registered name.
+        effort: time limit and seed; default 60 seconds for the batch.
+    """
+    method = get_estimator(estimator)
+    method.check(problem)
+    return method.intervals(frozen_analysis(network, problem, x, y), effort or Effort())
+
+
+def frozen_analysis(
+    network: Network,
+    problem: LocalLipschitz,
+    x: Tensor,
+    y: Tensor | None,
+    preactivations: Sequence[str] | None = None,
+) -> Analysis:
+    """The float64 analysis on the CPU that estimators with certificates work from."""
+    if isinstance(network, Graph):
+        graph = network
+        if graph.dtype != torch.float64 or graph.output.bias.requires_grad:
+            raise InvalidInput("a live graph", where="certify", accepted="capture(module, x), or its frozen() graph")
+    else:
+        captured = network if isinstance(network, CapturedNetwork) else capture(network, x)
+        graph = captured.frozen()
+    x = x.detach().to("cpu", torch.float64)
+    y = None if y is None else y.detach().to("cpu")
+    with torch.no_grad():
+        return analyse(graph, problem.place(x, graph(x), y), preactivations)
+
+
+def differentiable_bound(name: str) -> BoundEstimator:
+    """The estimator of that name, if its bound can be differentiated."""
+    estimator = get_estimator(name)
+    if not isinstance(estimator, BoundEstimator) or not estimator.differentiable:
+        able = sorted(n for n, e in ESTIMATORS.items() if isinstance(e, BoundEstimator) and e.differentiable)
+        raise UnsupportedRequest(f"{name!r} is not differentiable", where="bound", accepted=", ".join(able))
+    return estimator
+
+
+def _live(network: Network, x: Tensor) -> Graph:
+    if isinstance(network, Graph):
+        return network
+    return (network if isinstance(network, CapturedNetwork) else capture(network, x)).live()

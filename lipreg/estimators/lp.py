@@ -1,0 +1,82 @@
+"""The LP relaxation of the exact program: an upper bound with a dual certificate."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING
+
+from lipreg.bounds import Analysis
+from lipreg.errors import UnsupportedRequest
+from lipreg.estimators.base import ROUNDING, Effort, Estimator, register, upper_interval
+from lipreg.estimators.fastlip import FastLip
+from lipreg.problem import LocalLipschitz
+from lipreg.results import Certificate, CertifiedInterval, Status
+
+if TYPE_CHECKING:
+    from lipreg.milp import Encoding, Outcome
+
+
+class ProgramEstimator(Estimator):
+    """What the LP and the MIP have in common: the questions they cover."""
+
+    scopes = ("regional",)
+    norms = (1.0, math.inf)
+    vector = False
+    searches = True
+
+    def check(self, problem: LocalLipschitz) -> None:
+        super().check(problem)
+        if problem.region.norm == 2.0:
+            raise UnsupportedRequest(
+                "an l2 ball is not a polytope",
+                where=f"estimator {self.name!r}",
+                accepted="LinfBall, L1Ball or Box regions",
+                todo="affine_relu, abs_chain and fastlip cover l2 balls",
+            )
+
+
+@register("lp")
+class LinearProgram(ProgramEstimator):
+    """The largest over the functionals of the LP relaxation's dual bound.
+
+    The same encoding as the MIP with its binaries relaxed to [0, 1]; the triangle relaxation of every ReLU is implied.
+    The bound is evaluated from the solver's row multipliers by weak duality, so it holds to float64 rounding whatever the
+    solver's tolerances, and after a time limit.
+
+    Source: Jordan & Dimakis 2020, section 6 (LipLP).
+    """
+
+    certificate = Certificate.UPPER
+    source = "Jordan & Dimakis 2020 (LipLP)"
+
+    def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+        self.check(analysis.placed.problem)
+        deadline = effort.starting_now()
+        results = []
+        for i in range(analysis.placed.batch):
+            local = analysis[i : i + 1]
+            cheap = FastLip().intervals(local, effort)[0].upper
+            share = (deadline - time.monotonic()) / (analysis.placed.batch - i)
+            bounds, status, detail = [], Status.BOUNDED, ""
+            point_deadline = time.monotonic() + share
+            for row in range(local.placed.rows.shape[1]):
+                if effort.stop.is_set() or time.monotonic() > point_deadline:
+                    status = Status.INTERRUPTED if effort.stop.is_set() else Status.TIME_LIMIT
+                    bounds.append(cheap)
+                    break
+                _, outcome = relaxation(local, row, point_deadline - time.monotonic(), effort)
+                bounds.append(min(cheap, outcome.dual_bound * (1 + ROUNDING)))
+                detail = outcome.detail
+                if outcome.status is not Status.PROVED:
+                    status = outcome.status
+            results.append(upper_interval(local, 0, max(bounds), "LP dual bound", status, detail))
+        return results
+
+
+def relaxation(local: Analysis, row: int, seconds: float, effort: Effort) -> tuple[Encoding, Outcome]:
+    """The encoding of one functional at one point and the outcome of its LP relaxation."""
+    from lipreg.milp import Highs, encode
+
+    encoding = encode(local, row)
+    return encoding, Highs().solve(encoding.program.relaxed(), seconds=seconds, stop=effort.stop)

@@ -1,0 +1,89 @@
+"""Sampling: lower bounds from random points and gradient ascent."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lipreg.bounds import Analysis
+from lipreg.estimators.base import Effort, Estimator, lower_interval, register
+from lipreg.estimators.witness import attained, best_witness
+from lipreg.linalg import vector_norm
+from lipreg.results import Certificate, CertifiedInterval
+
+RANDOM_POINTS = 512
+RESTARTS = 32
+STEPS = 40
+
+
+@register("sampling")
+class Sampling(Estimator):
+    """The best of random points and of gradient ascent from the best of them; each a witness.
+
+    Regional: the Jacobian of a ReLU network is constant on each cell, so its norm has no useful gradient. The ascent
+    follows a smoothed Jacobian, in which each derivative 1[z > 0] is sigmoid(z / t) with t shrinking from half the spread
+    of the pre-activations to a fiftieth of it; every iterate is then evaluated on the network itself.
+    Pointed: ascent on the quotient, which is differentiable as it is.
+
+    Deterministic for a seed. Cost: RANDOM_POINTS + RESTARTS * STEPS forward and backward passes a point, batched.
+    """
+
+    certificate = Certificate.LOWER
+    source = "random search and projected gradient ascent"
+
+    def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+        self.check(analysis.placed.problem)
+        region = analysis.placed.region
+        generator = torch.Generator().manual_seed(effort.seed)
+        points = torch.cat([region.center.unsqueeze(1), region.sample(RANDOM_POINTS - 1, generator)], dim=1)
+        with torch.no_grad():
+            values = attained(analysis, points)
+            top = values.topk(min(RESTARTS, values.shape[1]), dim=1)
+            kept = _take(points, top.indices)
+        trail = [_take(points, top.indices[:, :1])]
+        x = kept
+        for step in range(STEPS):
+            if effort.stop.is_set():
+                break
+            x = self._ascend(analysis, x, step / STEPS)
+            with torch.no_grad():
+                values = attained(analysis, x)
+                trail.append(_take(x, values.argmax(1, keepdim=True)))
+        best = torch.cat(trail, dim=1)
+        detail = f"{RANDOM_POINTS} random points, {RESTARTS} ascents of {len(trail) - 1} steps"
+        return [lower_interval(analysis, i, best_witness(analysis, i, best[i]), detail) for i in range(len(best))]
+
+    def _ascend(self, analysis: Analysis, x: Tensor, progress: float) -> Tensor:
+        """One projected step of sign ascent, its length shrinking from a quarter of the box to a hundredth."""
+        region = analysis.placed.region
+        x = x.detach().requires_grad_(True)
+        with torch.enable_grad():
+            objective = self._objective(analysis, x, progress)
+            (gradient,) = torch.autograd.grad(objective.sum(), x)
+        size = (region.upper - region.lower).unsqueeze(1) * 0.25 * (0.04**progress)
+        return region.project(x.detach() + size * gradient.sign())
+
+    @staticmethod
+    def _objective(analysis: Analysis, x: Tensor, progress: float) -> Tensor:
+        graph, placed = analysis.graph, analysis.placed
+        rows = placed.rows.to(graph.dtype).unsqueeze(1).expand(-1, x.shape[1], -1, -1)
+        if placed.problem.scope == "pointed":
+            center = placed.region.center.unsqueeze(1)
+            change = ((graph(x) - graph(center)).unsqueeze(-2) * rows).sum(-1)
+            joint = placed.problem.output.joint and placed.problem.q is not None
+            rise = vector_norm(change, placed.problem.q or 1.0) if joint else change.abs().amax(-1)
+            return rise / (vector_norm((x - center).flatten(2), placed.problem.p) + 1e-12)
+        values = graph.values(x)
+        slopes = {}
+        for i, node in graph.relus():
+            z = values[node.source]
+            # at an ordinary point the temperature follows the spread of the pre-activations over the region
+            spread = (analysis.reach[node.source].upper - analysis.reach[node.source].lower).unsqueeze(1)
+            temperature = (0.5 * 0.04**progress) * spread.clamp(min=1e-9)
+            slopes[i] = (node.slope + (1 - node.slope) * torch.sigmoid(z / temperature)).unsqueeze(2)
+        return placed.combine(graph.gradients(slopes, rows))
+
+
+def _take(points: Tensor, indices: Tensor) -> Tensor:
+    """points ``(batch, k, *shape)`` at indices ``(batch, n)``."""
+    return points[torch.arange(len(points)).unsqueeze(1), indices]

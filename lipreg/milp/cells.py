@@ -1,0 +1,62 @@
+"""Witness points: the interior of an activation cell, found by an LP, so that rounding cannot flip a unit."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from scipy.sparse import csc_array
+
+from lipreg.bounds import Analysis
+from lipreg.milp.folding import Units, cell_forms
+from lipreg.milp.highs import Highs
+from lipreg.milp.program import Program
+
+
+def interior_point(analysis: Analysis, units: Units, pattern: np.ndarray, seconds: float = 10.0) -> np.ndarray | None:
+    """The point of the region deepest inside the cell where the unstable units follow ``pattern``.
+
+    max t such that sign_i z_i(d) >= t range_i for every unit that can move, x0 + d in the region, 0 <= t <= 1; range_i
+    is how far z_i can move over the box, so that t is free of units' scales.
+
+    Args:
+        analysis: of a single point.
+        units: its unstable units.
+        pattern: 1 (active) or 0 for each of them.
+
+    Returns:
+        x, flattened; None when the cell has no interior in the region (t = 0) or the solver failed.
+    """
+    region = analysis.placed.region
+    form, signs = cell_forms(analysis, units, pattern)
+    down = (region.lower - region.center)[0].flatten().numpy()
+    up = (region.upper - region.center)[0].flatten().numpy()
+    inputs, rows = len(down), len(signs)
+    center = region.center[0].flatten().numpy()
+    span = np.abs(form.matrix) @ (up - down) / 2
+    # variables: d, t and, for an l1 ball, sizes e >= |d|
+    ball = region.radius < math.inf
+    columns = inputs + 1 + (inputs if ball else 0)
+    matrix = np.zeros((rows + (2 * inputs + 1 if ball else 0), columns))
+    right = np.zeros(len(matrix))
+    matrix[:rows, :inputs] = -signs[:, None] * form.matrix
+    matrix[:rows, inputs] = span
+    right[:rows] = signs * form.constant
+    lower, upper = np.append(down, 0.0), np.append(up, 1.0)
+    if ball:
+        eye = np.eye(inputs)
+        matrix[rows : rows + inputs, :inputs], matrix[rows : rows + inputs, inputs + 1 :] = eye, -eye
+        matrix[rows + inputs : -1, :inputs], matrix[rows + inputs : -1, inputs + 1 :] = -eye, -eye
+        matrix[-1, inputs + 1 :] = 1.0
+        right[-1] = region.radius
+        lower, upper = np.append(lower, np.zeros(inputs)), np.append(upper, np.maximum(up, -down))
+    cost = np.zeros(columns)
+    cost[inputs] = 1.0
+    none = np.empty(0, dtype=np.int64)
+    outcome = Highs().solve(Program(cost, 0.0, csc_array(matrix), right, 0, lower, upper, none), seconds=seconds)
+    if outcome.point is None or outcome.point[inputs] <= 0:
+        return None
+    # the solver's tolerance may leave the point a hair outside the box or the ball
+    point = torch.from_numpy(center + outcome.point[:inputs]).reshape(1, 1, *region.shape)
+    return region.project(point)[0, 0].flatten().numpy()

@@ -1,0 +1,106 @@
+"""A mixed-integer linear program as arrays, and what a solver may say of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+from scipy.sparse import csc_array, vstack
+
+from lipreg.results import Status
+
+
+@dataclass(frozen=True)
+class Program:
+    """maximise cost . v + offset over A v <= b (the first ``equalities`` rows: = b), lower <= v <= upper, some v integer.
+
+    Every variable has finite bounds, so any dual vector gives a true bound (see ``dual_bound``).
+
+    Attributes:
+        integer: columns of the integer variables; empty in the relaxation.
+        columns: where each named block of variables starts and ends.
+    """
+
+    cost: np.ndarray
+    offset: float
+    matrix: csc_array
+    right: np.ndarray
+    equalities: int
+    lower: np.ndarray
+    upper: np.ndarray
+    integer: np.ndarray
+    columns: dict[str, slice] = field(default_factory=dict)
+
+    def relaxed(self) -> Program:
+        """The linear relaxation: the integers become free within their bounds."""
+        return replace(self, integer=np.empty(0, dtype=np.int64))
+
+    def at_least(self, cutoff: float) -> Program:
+        """The program with the row: objective >= cutoff. Infeasible means that nothing better exists."""
+        row = csc_array(-self.cost.reshape(1, -1))
+        matrix = csc_array(vstack([self.matrix, row], format="csc"))
+        return replace(self, matrix=matrix, right=np.append(self.right, self.offset - cutoff))
+
+    def trivial_bound(self) -> float:
+        """The objective's largest value over the variables' bounds alone."""
+        return self.dual_bound(np.zeros(len(self.right)))
+
+    def dual_bound(self, dual: np.ndarray) -> float:
+        """An upper bound on the relaxation from ANY row multipliers y: y . b + sum_j max(r_j l_j, r_j u_j) + offset.
+
+        r = cost - A^T y. Multipliers of inequality rows are cut to y >= 0 first. Weak duality with boxed variables
+        (Neumaier & Shcherbina 2004), so it holds for the answer of an unconverged or tolerant solver too; evaluated in
+        float64.
+        """
+        dual = np.where(np.isfinite(dual), dual, 0.0)
+        dual[self.equalities :] = np.maximum(dual[self.equalities :], 0.0)
+        reduced = self.cost - self.matrix.T @ dual
+        return float(dual @ self.right + np.maximum(reduced * self.lower, reduced * self.upper).sum() + self.offset)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a solver brought back, incumbent and dual bound apart.
+
+    Attributes:
+        status: PROVED when the solver closed its gap (or proved infeasibility), else why it stopped.
+        incumbent: the best feasible value found, -inf without one. Never an upper bound.
+        dual_bound: a proved upper bound on the program, inf without one; -inf for an infeasible program.
+        point: the incumbent's variables, or None.
+        nodes: branch and bound nodes.
+        seconds: wall-clock time.
+        detail: the solver, its version and its own word for the status.
+    """
+
+    status: Status
+    incumbent: float = -math.inf
+    dual_bound: float = math.inf
+    point: np.ndarray | None = None
+    nodes: int = 0
+    seconds: float = 0.0
+    detail: str = ""
+
+    @property
+    def infeasible(self) -> bool:
+        return self.dual_bound == -math.inf
+
+
+class Solver(Protocol):
+    """A MIP or LP solver. Solvers map their own words for limits to ``Outcome``; they never raise for a hard program."""
+
+    name: str
+
+    def solve(
+        self, program: Program, *, seconds: float, start: dict[int, float] | None = None, stop: object | None = None
+    ) -> Outcome:
+        """Solves the program.
+
+        Args:
+            program: to maximise.
+            seconds: wall-clock limit.
+            start: values of some columns from which a feasible point may be completed.
+            stop: a ``threading.Event``; setting it interrupts the search.
+        """
+        ...

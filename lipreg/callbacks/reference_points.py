@@ -1,0 +1,91 @@
+"""The fixed points that an audit returns to: drawn once from the validation data, without a trace in training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from lipreg.auditing import untouched_random_state
+from lipreg.errors import InvalidInput
+
+Points = tuple[Tensor, Tensor | None]
+
+
+def draw_reference_points(
+    trainer: pl.Trainer, count: int, seed: int, batch_to_inputs: Callable[[Any], Points], where: str
+) -> Points:
+    """Inputs and labels of ``count`` validation examples, chosen by ``seed`` alone, on the CPU.
+
+    From a dataset with a length they are a seeded choice of its indices; from a stream, its first examples. The first
+    validation loader is used. Global random states are as before.
+
+    Raises:
+        InvalidInput: there is no validation data, or it is empty.
+    """
+    loader = _first_loader(trainer.val_dataloaders)
+    if loader is None:
+        raise InvalidInput(
+            "the Trainer has no validation data to take reference points from",
+            where=where,
+            accepted="a val_dataloader in the module or the datamodule, not switched off by limit_val_batches=0",
+            todo="Or pass reference_points=(x, y)",
+        )
+    with untouched_random_state():
+        batches = _examples(loader, count, seed)
+        inputs = [batch_to_inputs(batch) for batch in batches]
+    if not inputs:
+        raise InvalidInput("the validation data is empty", where=where)
+    x = torch.cat([part for part, _ in inputs])[:count]
+    labels = [part for _, part in inputs if part is not None]
+    y = torch.cat(labels)[:count] if len(labels) == len(inputs) else None
+    return x.detach().cpu().clone(), None if y is None else y.detach().cpu().clone()
+
+
+def check_reference_points(points: Any, where: str) -> Points:
+    """Reads points that a user gave: x ``(batch, *shape)``, or a pair (x, y).
+
+    Raises:
+        InvalidInput: of another form, or with more or fewer labels than inputs.
+    """
+    x, y = points if isinstance(points, tuple | list) and len(points) == 2 else (points, None)
+    if not isinstance(x, Tensor) or x.dim() < 2 or (y is not None and len(torch.as_tensor(y)) != len(x)):
+        raise InvalidInput(
+            f"reference_points of type {type(points).__name__}",
+            where=where,
+            accepted="a tensor (batch, *shape), or a pair (x, y) with one label for each input",
+        )
+    return x.detach().cpu().clone(), None if y is None else torch.as_tensor(y).detach().cpu().clone()
+
+
+def _first_loader(loaders: Any) -> Any:
+    while isinstance(loaders, list | tuple | dict):
+        loaders = next(iter(loaders.values() if isinstance(loaders, dict) else loaders), None)
+    return loaders
+
+
+def _examples(loader: Any, count: int, seed: int) -> list[Any]:
+    dataset: Any = getattr(loader, "dataset", None)
+    collate: Any = getattr(loader, "collate_fn", None)
+    if hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__") and collate is not None:
+        generator = torch.Generator().manual_seed(seed)
+        chosen = torch.randperm(len(dataset), generator=generator)[:count].tolist()
+        return [collate([dataset[i]]) for i in chosen]
+    return _first_batches(loader, count)
+
+
+def _first_batches(loader: Iterable[Any], count: int) -> list[Any]:
+    """Whole batches until they hold enough examples, counted by the first tensor in each."""
+    batches, seen = [], 0
+    for batch in loader:
+        batches.append(batch)
+        leaf = batch
+        while not isinstance(leaf, Tensor):
+            leaf = next(iter(leaf.values() if isinstance(leaf, dict) else leaf))
+        seen += len(leaf)
+        if seen >= count:
+            break
+    return batches

@@ -1,0 +1,56 @@
+"""Names of lines written beside their ends, in place of a legend."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+
+FONT_SIZE = 9.0
+
+
+@dataclass(frozen=True)
+class Label:
+    """A line's name, and the data point where the line ends."""
+
+    epoch: float
+    value: float
+    text: str
+    colour: str
+
+
+def name_lines(ax: Axes, labels: list[Label]) -> None:
+    """Writes each line's name beside its end, moved apart where they would overlap, with a thin lead to the end."""
+    low, high = map(_scaled(ax), ax.get_ylim())
+    points_high = ax.get_window_extent().height * 72 / ax.figure.dpi
+    ordered = sorted(labels, key=lambda label: label.value)
+    wanted = [(_scaled(ax)(label.value) - low) / (high - low) for label in ordered]
+    for label, place in zip(ordered, spread(wanted, 1.45 * FONT_SIZE / points_high), strict=True):
+        ax.annotate(
+            label.text,
+            xy=(label.epoch, label.value),
+            xytext=(1.045, place),
+            textcoords="axes fraction",
+            va="center",
+            color=label.colour,
+            fontsize=FONT_SIZE,
+            arrowprops={"arrowstyle": "-", "color": label.colour, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 1},
+        )
+
+
+def _scaled(ax: Axes) -> Callable[[float], float]:
+    return math.log if ax.get_yscale() == "log" else float
+
+
+def spread(places: Sequence[float], gap: float) -> list[float]:
+    """Ascending places moved as little as needed to lie at least ``gap`` apart, staying around their own centre."""
+    groups: list[tuple[float, int]] = []  # (centre, members): overlapping groups merge at their common centre
+    for place in places:
+        centre, members = place, 1
+        while groups and centre - groups[-1][0] < gap * (members + groups[-1][1]) / 2:
+            other, count = groups.pop()
+            centre, members = (centre * members + other * count) / (members + count), members + count
+        groups.append((centre, members))
+    return [centre + gap * (i - (members - 1) / 2) for centre, members in groups for i in range(members)]

@@ -1,0 +1,180 @@
+"""How figures read in words: numbers rounded to the safe side, and what a transfer interval does and does not show."""
+
+from __future__ import annotations
+
+import math
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+
+from lipreg.results import EXACT_TOLERANCE
+from lipreg.transfer import Comparison, Interval, Movement, RunFigures, ratio
+from lipreg.transfer.radius import radius_meaning
+
+MISSING = "n/a"
+DIGITS = 4
+
+_EQUAL = 0.05  # transfer within this of 0 or 1 is called "nothing" or "all of it"
+
+
+def rounded(value: float, rounding: str = ROUND_HALF_EVEN, digits: int = DIGITS) -> str:
+    """``value`` to significant digits; rounded up it stays an upper bound, rounded down a lower one."""
+    if not math.isfinite(value):
+        return {math.inf: "inf", -math.inf: "-inf"}.get(value, MISSING)
+    if value == 0:
+        return "0"
+    exact = Decimal(f"{value:.12e}")  # a float's own rounding is no reason to move the last printed digit
+    short = exact.quantize(Decimal(1).scaleb(exact.adjusted() - digits + 1), rounding=rounding)
+    return f"{float(short):.{digits}g}"
+
+
+def nearest(value: float | None) -> str:
+    """A number that is no bound, such as a mean of ratios."""
+    return MISSING if value is None else rounded(value)
+
+
+def at_most(value: float | None) -> str:
+    """An upper end, rounded up."""
+    return MISSING if value is None else "not proved" if value == math.inf else rounded(value, ROUND_CEILING)
+
+
+def at_least(value: float | None) -> str:
+    """A lower end, rounded down."""
+    return MISSING if value is None else rounded(value, ROUND_FLOOR)
+
+
+def between(interval: Interval | None) -> str:
+    """An interval, rounded outwards; one number where the ends agree within the tolerance of an exact certificate."""
+    if interval is None:
+        return MISSING
+    if interval.upper - interval.lower <= EXACT_TOLERANCE * abs(interval.upper) < math.inf:
+        return rounded(interval.midpoint)
+    return f"[{rounded(interval.lower, ROUND_FLOOR)}, {rounded(interval.upper, ROUND_CEILING)}]"
+
+
+def ends(interval: Interval) -> str:
+    """Both ends of an interval, rounded outwards, however close they are: an exact value is an interval too."""
+    upper = "not proved" if interval.upper == math.inf else rounded(interval.upper, ROUND_CEILING, digits=5)
+    return f"[{rounded(interval.lower, ROUND_FLOOR, digits=5)}, {upper}]"
+
+
+def share_between(interval: Interval | None) -> str:
+    """A transfer interval with three decimals, rounded outwards: near 0, significant digits would mislead."""
+    if interval is None:
+        return "undefined"
+    if interval.upper - interval.lower <= 1e-4 and math.isfinite(interval.midpoint):
+        return f"{interval.midpoint:.3f}"
+    ends = ((interval.lower, ROUND_FLOOR), (interval.upper, ROUND_CEILING))
+    texts = [
+        str(Decimal(end).quantize(Decimal("0.001"), rounding=side)) if math.isfinite(end) else str(end)
+        for end, side in ends
+    ]
+    return f"[{', '.join(texts)}]".replace("-0.000", "0.000")
+
+
+def percent(share: float | None) -> str:
+    """A share as per cent."""
+    return MISSING if share is None else f"{share:.1%}"
+
+
+def plain(text: str, limit: int = 400) -> str:
+    """Text from outside on one line: control and direction characters replaced, cut to ``limit`` characters."""
+    clean = "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return clean if len(clean) <= limit else clean[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def comparison_rows(comparison: Comparison) -> list[tuple[str, str, str, str]]:
+    """The rows (name, regularised, twin, ratio) of the final table; the ratio is that of the two columns."""
+    mine, twin = comparison.regularised, comparison.twin
+    rows = [
+        ("validation accuracy", percent(mine.accuracy), percent(twin.accuracy), _points_apart(mine, twin)),
+        (
+            f"bound ({plain(comparison.bound_name, 40)})",
+            at_most(mine.bound),
+            at_most(twin.bound),
+            _quotient(mine.bound, twin.bound),
+        ),
+        ("LP relaxation", at_most(mine.lp), at_most(twin.lp), _quotient(mine.lp, twin.lp)),
+        ("exact [lower, upper]", ends(mine.exact), ends(twin.exact), between(ratio(mine.exact, twin.exact))),
+        ("certified exact", percent(mine.share_exact), percent(twin.share_exact), ""),
+        ("tightness (bound / exact)", between(mine.tightness), between(twin.tightness), ""),
+        ("certified radius", at_least(mine.radius), at_least(twin.radius), _quotient(mine.radius, twin.radius)),
+        ("rank correlation", nearest(mine.rank_correlation), nearest(twin.rank_correlation), ""),
+    ]
+    return rows
+
+
+def notes(comparison: Comparison) -> list[str]:
+    """What has to be known to read the table right, one sentence each."""
+    points = comparison.regularised.points
+    means = f"Means over {len(points)} reference point{'s' * (len(points) != 1)} after {comparison.epoch} epochs"
+    texts = [f"{means}; tightness, movement and transfer are geometric means of the ratios at each point."]
+    if comparison.left_out:
+        texts.append(f"Left out, not audited in both runs: points {', '.join(map(str, comparison.left_out))}.")
+    if comparison.radius_points:
+        texts.append(
+            f"The radius holds {radius_meaning(points[0].record)}; it averages the {comparison.radius_points} points "
+            "that are classified rightly in both runs, and is cut to the radius of the region."
+        )
+    return texts
+
+
+def movement_lines(movement: Movement) -> list[str]:
+    """Movement, bound movement and transfer, one line each."""
+    return [
+        f"movement of the truth (E_reg / E_twin): {between(movement.exact)}",
+        f"movement of the bound (B_reg / B_twin): {nearest(movement.bound)}",
+        f"transfer: {share_between(movement.transfer)}",
+    ]
+
+
+def verdict(movement: Movement) -> str:
+    """What the transfer interval shows, in a sentence. It never says more than the whole interval supports."""
+    share, bound = movement.transfer, movement.bound
+    if share is None or bound is None:
+        return f"Transfer is undefined: {movement.note}."
+    bound_went, truth_against = ("fell", "rose") if bound < 1 else ("rose", "fell")
+    if share.lower >= -_EQUAL and share.upper <= _EQUAL:
+        return f"Only the bound moved: it {bound_went}, and the exact constant stayed."
+    if share.upper < 0:
+        return f"The truth went the other way: the bound {bound_went}, and the exact constant {truth_against}."
+    if share.lower <= 0:
+        most = (
+            f" At most {_share_at_most(share.upper)} of the bound's movement reached it." if 0 < share.upper < 1 else ""
+        )
+        return (
+            f"Not decided: the bound {bound_went}, but the certified intervals do not show on which side of the twin's "
+            f"the exact constant lies.{most} A larger audit budget narrows the interval."
+        )
+    if share.lower >= 1 - _EQUAL and share.upper <= 1 + _EQUAL:
+        return f"The truth moved with the bound: both {bound_went}, by about the same factor."
+    if share.lower >= 1:
+        return f"The truth moved further than the bound: both {bound_went}, the exact constant by the larger factor."
+    if share.upper <= 1:
+        part = f"{_share_at_least(share.lower)} to {_share_at_most(share.upper)}"
+        return (
+            f"Part of the movement is real: the bound {bound_went}, and {part} of that, measured in logarithms, "
+            "is found in the exact constant."
+        )
+    return (
+        f"The truth moved in the same direction: both {bound_went}, the exact constant by at least "
+        f"{_share_at_least(share.lower)} of the bound's movement in logarithms."
+    )
+
+
+def _share_at_least(value: float) -> str:
+    return f"{math.floor(100 * value)}%"
+
+
+def _share_at_most(value: float) -> str:
+    return f"{math.ceil(100 * value)}%"
+
+
+def _points_apart(mine: RunFigures, twin: RunFigures) -> str:
+    if mine.accuracy is None or twin.accuracy is None:
+        return MISSING
+    return f"{100 * (mine.accuracy - twin.accuracy):+.1f} points"
+
+
+def _quotient(top: float | None, bottom: float | None) -> str:
+    if top is None or bottom is None or math.inf in (top, bottom) or bottom == 0:
+        return MISSING
+    return rounded(top / bottom)

@@ -1,0 +1,38 @@
+"""Did the regulariser move the truth? Tightness, movement and transfer of a regularised run against its twin.
+
+The twin has the same seed, initial weights and batch order, and penalty weight 0. At one reference point and epoch let
+B be the penalised bound and E the exact constant, known as an interval:
+
+* tightness B / E;  movement E_reg / E_twin;  bound movement B_reg / B_twin;
+* transfer log(E_reg / E_twin) / log(B_reg / B_twin): 1 = every per cent taken off the bound came off the truth,
+  0 = only the bound was gamed, negative = the truth went the other way.
+
+Ratios and transfer are aggregated over reference points by the geometric mean. Only that one commutes with division
+(mean of ratios = ratio of means), so no point counts more for having a large constant, and swapping run and twin
+inverts the result. Sizes in a table (bound, LP, exact) are arithmetic means.
+"""
+
+from lipreg.transfer.comparison import Comparison, Movement, RunFigures, compare
+from lipreg.transfer.course import TrajectoryPoint, trajectory
+from lipreg.transfer.points import PointFigures, TwinAudits, regularised_run
+from lipreg.transfer.radius import certified_radius, radius_factor
+from lipreg.transfer.ratios import Interval, geometric_mean, rank_correlation, ratio, transfer
+
+__all__ = [
+    "Comparison",
+    "Interval",
+    "Movement",
+    "PointFigures",
+    "RunFigures",
+    "TrajectoryPoint",
+    "TwinAudits",
+    "certified_radius",
+    "compare",
+    "geometric_mean",
+    "radius_factor",
+    "rank_correlation",
+    "ratio",
+    "regularised_run",
+    "trajectory",
+    "transfer",
+]

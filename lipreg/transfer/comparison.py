@@ -1,0 +1,209 @@
+"""A regularised run against its twin at one epoch: all that the final table and the report need."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lipreg.errors import InvalidInput
+from lipreg.records import Record
+from lipreg.results import Certificate
+from lipreg.transfer.points import PointFigures, TwinAudits, check_same_functional
+from lipreg.transfer.ratios import Interval, geometric_mean, rank_correlation, ratio, transfer
+
+_NO_RATIO = "a bound is not finite, or the twin's bound or constant is 0"
+
+
+@dataclass(frozen=True)
+class RunFigures:
+    """One run at one epoch: arithmetic means over the compared points, the geometric mean for tightness.
+
+    Attributes:
+        run: its name.
+        accuracy: validation accuracy at the epoch, a share; None when training reported none.
+        points: the figures behind the means.
+        bound, lp: means of upper ends; inf when one point has none, ``lp`` None unless it ran at every point.
+        exact: mean lower and mean upper end.
+        tightness: None when it is undefined at a point.
+        share_exact: share of the points whose certificate is "exact".
+        radius: mean certified radius over the points that have one in BOTH runs, so that both average the same ones.
+        rank_correlation: of bound and midpoint of the exact interval, over all points and epochs of this run.
+    """
+
+    run: str
+    accuracy: float | None
+    points: tuple[PointFigures, ...]
+    bound: float
+    lp: float | None
+    exact: Interval
+    tightness: Interval | None
+    share_exact: float
+    radius: float | None
+    rank_correlation: float | None
+
+
+@dataclass(frozen=True)
+class Movement:
+    """From the twin to the regularised run, at one point or in the geometric mean over ``points`` of them.
+
+    Attributes:
+        points: those where both ratios are defined: finite bounds, a twin whose bound and constant are not 0.
+        exact: E_reg / E_twin; None without such points.
+        bound: B_reg / B_twin; None without such points.
+        transfer: None where undefined.
+        note: why it is undefined, or which points do not count; empty otherwise.
+    """
+
+    points: int
+    exact: Interval | None
+    bound: float | None
+    transfer: Interval | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A regularised run and its twin at one epoch.
+
+    Attributes:
+        question, sentence: the question that both answer, as plain data and in words.
+        bound_name: the estimator that the penalty lowers.
+        epoch: completed training epochs.
+        regularised, twin: the two columns of the table.
+        movements: per point, in the order of the points of both runs.
+        movement: over all points.
+        radius_points: how many points are behind the two mean radii.
+        left_out: indices of points that lack the bound or the exact record in one of the runs.
+        rank_correlation: of bound and truth, over all points and epochs of both runs.
+    """
+
+    question: dict[str, Any]
+    sentence: str
+    bound_name: str
+    epoch: int
+    regularised: RunFigures
+    twin: RunFigures
+    movements: tuple[Movement, ...]
+    movement: Movement
+    radius_points: int
+    left_out: tuple[int, ...]
+    rank_correlation: float | None
+
+
+def compare(records: Sequence[Record], run: str, epoch: int | None = None) -> Comparison:
+    """Compares a regularised run with its twin.
+
+    Points are matched by their index. A point that lacks the bound or the exact record in one of the runs is left out
+    of every figure and listed in ``left_out``, because an audit that was cut short still says what it proved.
+
+    Args:
+        records: of both runs; others are ignored.
+        run: the regularised run; its ``RunRecord`` names the twin and the bound.
+        epoch: None takes the last one with a point audited in both runs.
+
+    Raises:
+        InvalidInput: no such run, no twin, or no point audited in both runs.
+        IncomparableResults: the records answer different questions, a point has another functional in the twin, or the
+            twin is none.
+        CrossingBounds: a bound lies below a witness, or the ends of a record cross.
+    """
+    audits = TwinAudits(records, run)
+    shared = {e: _shared(audits, e) for e in audits.epochs(run)} if epoch is None else {epoch: _shared(audits, epoch)}
+    complete = [e for e, points in shared.items() if points]
+    if not complete:
+        raise InvalidInput(
+            f"no point has both {audits.bound_name!r} and 'exact' audits in {run!r} and {audits.runs[1]!r}"
+            + ("" if epoch is None else f" at epoch {epoch}"),
+            where="compare",
+            accepted="audits of both runs at the same epoch and points",
+        )
+    at = complete[-1]
+    pairs = shared[at]
+    indices = set().union(*(audits.indices(name, at) for name in audits.runs))
+    paired_radii = {mine.point for mine, other in pairs if mine.radius is not None and other.radius is not None}
+    both = [audits.bound_and_truth(name) for name in audits.runs]
+    mine, other = (
+        _figures(audits, name, at, [pair[side] for pair in pairs], paired_radii, both[side])
+        for side, name in enumerate(audits.runs)
+    )
+    return Comparison(
+        question=audits.question,
+        sentence=audits.regularised.sentence,
+        bound_name=audits.bound_name,
+        epoch=at,
+        regularised=mine,
+        twin=other,
+        movements=tuple(movement([pair]) for pair in pairs),
+        movement=movement(pairs),
+        radius_points=len(paired_radii),
+        left_out=tuple(sorted(indices - {p.point for p, _ in pairs})),
+        rank_correlation=rank_correlation(both[0] + both[1]),
+    )
+
+
+def movement(pairs: Sequence[tuple[PointFigures, PointFigures]]) -> Movement:
+    """Movement, bound movement and transfer over pairs of (regularised, twin), as ratios of geometric means."""
+    steps: list[tuple[Interval, float]] = []
+    for mine, other in pairs:
+        exact = ratio(mine.exact, other.exact)
+        if exact is not None and math.inf not in (mine.bound, other.bound) and other.bound > 0:
+            steps.append((exact, mine.bound / other.bound))
+    if not steps:
+        return Movement(0, None, None, None, _NO_RATIO)
+    exact = geometric_mean([e for e, _ in steps])
+    bound = geometric_mean([Interval(b, b) for _, b in steps]).midpoint
+    share, reason = transfer(exact, bound)
+    skipped = len(pairs) - len(steps)
+    if skipped:
+        reason += f"{'; ' if reason else ''}{skipped} of {len(pairs)} points do not count: {_NO_RATIO}"
+    return Movement(len(steps), exact, bound, share, reason)
+
+
+def _shared(audits: TwinAudits, epoch: int) -> list[tuple[PointFigures, PointFigures]]:
+    mine, other = (audits.points(name, epoch) for name in audits.runs)
+    pairs = [(mine[i], other[i]) for i in sorted(mine.keys() & other.keys())]
+    for one, two in pairs:
+        check_same_functional(one.record, two.record)
+    return pairs
+
+
+def _figures(
+    audits: TwinAudits,
+    run: str,
+    epoch: int,
+    points: list[PointFigures],
+    paired_radii: set[int],
+    bound_and_truth: list[tuple[float, float]],
+) -> RunFigures:
+    tightness = [p.tightness for p in points if p.tightness is not None]
+    radii = [p.radius for p in points if p.radius is not None and p.point in paired_radii]
+    return RunFigures(
+        run=run,
+        accuracy=audits.accuracy.get((run, epoch)),
+        points=tuple(points),
+        bound=mean([p.bound for p in points]),
+        lp=mean_if_all([p.lp for p in points]),
+        exact=mean_interval(points),
+        tightness=geometric_mean(tightness) if len(tightness) == len(points) else None,
+        share_exact=mean([p.record.certificate == Certificate.EXACT.value for p in points]),
+        radius=mean(radii) if radii else None,
+        rank_correlation=rank_correlation(bound_and_truth),
+    )
+
+
+def mean(values: Sequence[float]) -> float:
+    """Arithmetic mean."""
+    return math.fsum(values) / len(values)
+
+
+def mean_if_all(values: Sequence[float | None]) -> float | None:
+    """Arithmetic mean, or None when a value is missing: a mean over other points would not compare."""
+    present = [v for v in values if v is not None]
+    return mean(present) if values and len(present) == len(values) else None
+
+
+def mean_interval(points: Sequence[PointFigures]) -> Interval:
+    """The arithmetic mean of the exact intervals: it contains the mean of the constants."""
+    return Interval(mean([p.exact.lower for p in points]), mean([p.exact.upper for p in points]))

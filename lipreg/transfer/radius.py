@@ -1,0 +1,45 @@
+"""The certified radius margin / L: how far a reference point can move before its class can change."""
+
+from __future__ import annotations
+
+import math
+
+from lipreg.records import AuditRecord
+
+
+def radius_factor(record: AuditRecord) -> float | None:
+    """k such that the logit margins of the point change by at most k L |x - x0|_p; None when L does not bound them.
+
+    1 for the margins of the point's own class, 2 for single logits (f_i - f_j moves by at most twice as much), and
+    |e_i - e_j|_{q*} for the whole output. A ``Margin`` bounds one rival only, so the radius holds against that rival.
+    """
+    output = record.question.get("output", {})
+    kind, target = output.get("kind"), output.get("target")
+    if kind in ("AllMargins", "Margin"):
+        return 1.0 if target is None or target == record.label else None
+    if kind == "Vector":
+        return {"1": 1.0, "2": math.sqrt(2.0), "inf": 2.0}.get(str(record.question.get("q")))
+    return 2.0 if kind == "AllLogits" else None
+
+
+def certified_radius(record: AuditRecord) -> float | None:
+    """margin / (k L), L the record's upper end, cut to the region's radius: L says nothing about points outside it.
+
+    Returns:
+        The radius in the norm p of the question, for points in the data range; 0 when no upper end was proved. None for
+        a misclassified point, a functional that does not bound the margins (``radius_factor``), a region without a
+        radius (``Box``), or a ball in a norm below p, which does not contain the p-ball of the same radius.
+    """
+    region, factor = record.question.get("region", {}), radius_factor(record)
+    if factor is None or record.margin is None or not record.margin > 0 or "radius" not in region:
+        return None
+    if float(region["norm"]) < float(record.question["p"]):
+        return None
+    limit = float(region["radius"])
+    return limit if record.upper == 0 else min(limit, record.margin / (factor * record.upper))
+
+
+def radius_meaning(record: AuditRecord) -> str:
+    """What the radius is a certificate against, in words."""
+    kind = record.question.get("output", {}).get("kind")
+    return "against one rival class only" if kind == "Margin" else "against every other class"

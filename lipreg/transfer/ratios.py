@@ -1,0 +1,113 @@
+"""Intervals of ratios and logarithms of ratios, and the rank correlation: the arithmetic behind transfer.
+
+Everything is float64 without directed rounding: the ends carry the tolerances of their proofs, which are far wider.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lipreg.errors import CrossingBounds, InvalidInput
+
+NO_BOUND_MOVEMENT = 1e-3
+"""|log(B_reg / B_twin)| below which transfer is undefined: a bound that moved by under 0.1 % has nothing to pass on."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """All numbers in [lower, upper]; an end may be infinite.
+
+    Raises:
+        InvalidInput: an end is NaN.
+        CrossingBounds: lower > upper.
+    """
+
+    lower: float
+    upper: float
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.lower) or math.isnan(self.upper):
+            raise InvalidInput(f"ends [{self.lower}, {self.upper}]", where="Interval", accepted="numbers")
+        if self.lower > self.upper:
+            raise CrossingBounds(
+                f"lower {self.lower:.12g} exceeds upper {self.upper:.12g}",
+                where="Interval",
+                todo="One of the two proofs is wrong. Please report this with the network and the reference point",
+            )
+
+    @property
+    def midpoint(self) -> float:
+        """The middle; infinite with an infinite end."""
+        return self.lower if self.lower == self.upper else (self.lower + self.upper) / 2
+
+
+def ratio(top: Interval, bottom: Interval) -> Interval | None:
+    """All values of a / b with a in top and b > 0 in bottom, for intervals of sizes (ends >= 0, finite lower ends).
+
+    Returns:
+        The narrowest interval; its upper end is inf when bottom may be 0. None when bottom is certainly 0.
+    """
+    if bottom.upper == 0:
+        return None
+    if top.upper == 0:
+        return Interval(0.0, 0.0)
+    return Interval(top.lower / bottom.upper, math.inf if bottom.lower == 0 else top.upper / bottom.lower)
+
+
+def geometric_mean(ratios: Sequence[Interval]) -> Interval:
+    """Geometric mean of intervals of ratios (finite lower ends), one choice from each.
+
+    One upper end of inf makes the mean's inf, even beside an upper end of 0: 0 times anything finite is 0, but nothing
+    is known of 0 times a quantity without bound.
+    """
+    if len(ratios) == 1:
+        return ratios[0]  # as it is, without the rounding of a logarithm and back
+    uppers = [r.upper for r in ratios]
+    return Interval(
+        math.exp(math.fsum(log(r.lower) for r in ratios) / len(ratios)),
+        math.inf if math.inf in uppers else math.exp(math.fsum(map(log, uppers)) / len(uppers)),
+    )
+
+
+def log(size: float) -> float:
+    """The natural logarithm, with log 0 = -inf."""
+    return math.log(size) if size > 0 else -math.inf
+
+
+def transfer(movement: Interval, bound_movement: float) -> tuple[Interval | None, str]:
+    """log(movement) / log(bound_movement), with an end unbounded where the movement may be 0 or has no upper end.
+
+    Args:
+        movement: E_reg / E_twin.
+        bound_movement: B_reg / B_twin, finite.
+
+    Returns:
+        The interval and "", or None and the reason why transfer is undefined.
+    """
+    step = log(bound_movement)
+    if not math.isfinite(step):
+        return None, "the regularised bound is 0, so its relative movement has no size"
+    if abs(step) < NO_BOUND_MOVEMENT:
+        return None, f"the bound moved by less than {NO_BOUND_MOVEMENT:.1%}, so there is nothing to pass on"
+    first, last = log(movement.lower) / step, log(movement.upper) / step
+    # the logarithm of a bound that fell is negative, which swaps the ends; + 0.0 turns -0.0 into 0.0
+    return Interval(min(first, last) + 0.0, max(first, last) + 0.0), ""
+
+
+def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float | None:
+    """Spearman's rank correlation, ties sharing their average rank. None below 3 pairs or when one side is constant."""
+    if len(pairs) < 3:
+        return None
+    centre = (len(pairs) + 1) / 2
+    first, second = ([rank - centre for rank in _ranks(side)] for side in zip(*pairs, strict=True))
+    size = math.sqrt(math.fsum(a * a for a in first) * math.fsum(b * b for b in second))
+    return math.fsum(a * b for a, b in zip(first, second, strict=True)) / size if size else None
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    places: dict[float, list[int]] = {}
+    for place, value in enumerate(sorted(values), 1):
+        places.setdefault(value, []).append(place)
+    return [(places[value][0] + places[value][-1]) / 2 for value in values]

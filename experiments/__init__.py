@@ -1,0 +1,1 @@
+"""The programs that train, audit and report; the only ones that know Hydra."""

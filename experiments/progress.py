@@ -1,0 +1,66 @@
+"""One bar for epochs and audits on a terminal; one line an audit elsewhere."""
+
+from __future__ import annotations
+
+import time
+
+import pytorch_lightning as pl
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from lipreg.auditing import PointAudit
+from lipreg.callbacks import LipschitzAudit
+
+
+class RunProgress(pl.Callback):
+    """Shows how far one run is. Place it before the audit among the callbacks, so that it counts the epoch first.
+
+    Args:
+        run: name to show.
+        console: where to show it.
+    """
+
+    def __init__(self, run: str, console: Console) -> None:
+        super().__init__()
+        self.run, self.console = run, console
+        self._live = Progress(
+            TextColumn("{task.fields[run]:<12}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("epochs"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[state]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._live.add_task(run, run=run, state="starting", total=None)
+        self._began, self._epoch = time.monotonic(), 0
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._live.update(self._task, total=trainer.max_epochs)
+        self._live.start()
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, LipschitzAudit):
+                callback.listeners.append(self._on_point)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        accuracy = trainer.callback_metrics.get("val_accuracy")
+        state = "training" if accuracy is None else f"training, accuracy {float(accuracy):.3f}"
+        self._epoch = trainer.current_epoch + 1
+        self._live.update(self._task, completed=self._epoch, state=state)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self._live.stop()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._live.stop()
+
+    def _on_point(self, point: PointAudit, points: int) -> None:
+        done = point.point + 1
+        self._live.update(self._task, state=f"audit, point {done} of {points}")
+        if done == points and not self.console.is_terminal:
+            seconds = time.monotonic() - self._began
+            line = f"{self.run}: audited {points} points after epoch {self._epoch}, {seconds:.0f} s since the start"
+            self.console.print(line, highlight=False)

@@ -1,0 +1,153 @@
+"""The main job: train with a penalty on a Lipschitz bound, train the twin without, audit both, and compare.
+
+python -m experiments.train
+python -m experiments.train regularizer.weight=0.002 seed=1
+python -m experiments.train -m seed=0,1,2 regularizer.weight=0.001,0.01,0.1
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytorch_lightning as pl
+import torch
+import wandb
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.loggers import WandbLogger
+from rich.console import Console
+
+from experiments.progress import RunProgress
+from lipreg.callbacks import LipschitzAudit, LipschitzRegularizer
+from lipreg.errors import LipregError
+from lipreg.problem import LocalLipschitz
+from lipreg.records import RecordFile, RunRecord, read_records
+from lipreg.reporting.figures import trajectory_figure
+from lipreg.reporting.html import write_report
+from lipreg.reporting.svg import save
+from lipreg.reporting.tables import comparison_table
+from lipreg.transfer import Comparison, compare
+
+REGULARISED, TWIN = "regularised", "twin"
+
+
+def train_pair(cfg: DictConfig, folder: Path, console: Console) -> Comparison:
+    """Trains and audits the regularised run and its twin, and writes everything to ``folder``.
+
+    Returns:
+        The comparison at the last audited epoch.
+    """
+    problem: LocalLipschitz = instantiate(cfg.problem)
+    console.print(f"[bold]Question:[/] {problem.sentence()}", highlight=False)
+    records = RecordFile(folder / "records.jsonl")
+    settings = OmegaConf.to_container(cfg, resolve=True)
+    for run, twin in ((REGULARISED, TWIN), (TWIN, None)):
+        records.append(
+            RunRecord(
+                run=run,
+                twin=twin,
+                seed=cfg.seed,
+                bound=cfg.regularizer.bound,
+                weight=cfg.regularizer.weight if twin else 0.0,
+                question=problem.describe(),
+                sentence=problem.sentence(),
+                settings=settings if isinstance(settings, dict) else {},  # type: ignore[arg-type]
+            )
+        )
+    for run, weight in ((REGULARISED, cfg.regularizer.weight), (TWIN, 0.0)):
+        _train(cfg, problem, run, weight, folder, console)
+    return compare(read_records(records.path), REGULARISED)
+
+
+def _train(cfg: DictConfig, problem: LocalLipschitz, run: str, weight: float, folder: Path, console: Console) -> None:
+    """One run; its twin differs in the weight alone."""
+    pl.seed_everything(cfg.seed, verbose=False)
+    data = instantiate(cfg.data)
+    model = instantiate(cfg.model)
+    # objects are passed to partial calls: Hydra would turn the problem, a dataclass, into a configuration node
+    regularizer: LipschitzRegularizer = _partial(cfg.regularizer)(problem=problem, weight=weight)
+    audit: LipschitzAudit = _partial(cfg.audit)(problem=problem, folder=str(folder), run=run)
+    logger = _logger(cfg, run, folder)
+    trainer: pl.Trainer = _partial(cfg.trainer)(
+        logger=logger or False,
+        callbacks=[RunProgress(run, console), regularizer, audit],
+        default_root_dir=str(folder),
+    )
+    try:
+        trainer.fit(model, datamodule=data)
+        trainer.save_checkpoint(folder / f"{run}.ckpt")
+    finally:
+        if isinstance(logger, WandbLogger):
+            wandb.finish()  # several runs in one process would otherwise become one
+
+
+def _logger(cfg: DictConfig, run: str, folder: Path) -> Any:
+    if cfg.logger.get("_target_") is None:
+        return None
+    names = {"name": f"{run}, seed {cfg.seed}"}
+    if cfg.logger["_target_"].endswith("WandbLogger"):
+        names |= {"group": folder.name}
+        os.environ.setdefault("WANDB_SILENT", "true")
+    logger = _partial(cfg.logger)(save_dir=str(folder), **names)
+    # Lightning still sends W&B a setting that W&B warns about
+    vars(logger).get("_wandb_init", {}).pop("anonymous", None)
+    return logger
+
+
+def _partial(group: DictConfig) -> Callable[..., Any]:
+    return instantiate(group, _partial_=True, _convert_="all")
+
+
+def write_views(comparison: Comparison, folder: Path, console: Console) -> None:
+    """Prints the table, and writes the figure and the report; all from the records."""
+    records = read_records(folder / "records.jsonl")
+    figure = save(trajectory_figure(records, REGULARISED), folder / "trajectory.png")
+    report = write_report(records, folder / "report.html", REGULARISED)
+    console.print(comparison_table(comparison))
+    written = {
+        "report": report,
+        "figure": figure,
+        "records": folder / "records.jsonl",
+        "checkpoints": folder / "*.ckpt",
+        "W&B offline runs": folder / "wandb" if (folder / "wandb").is_dir() else None,
+    }
+    for name, path in written.items():
+        if path is not None:
+            console.print(f"  {name:<17}{_short(path)}", highlight=False, soft_wrap=True)
+
+
+def _short(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _quiet() -> None:
+    """Keeps what the libraries say about themselves out of the way of the results."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    torch.set_num_threads(1)  # layers of a few dozen units lose more to threads than they gain
+
+
+@hydra.main(config_path="../conf", config_name="train", version_base="1.3")
+def main(cfg: DictConfig) -> float:
+    """Returns the regularised run's mean exact constant (its upper end), for sweepers that minimise."""
+    _quiet()
+    console = Console()
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        comparison = train_pair(cfg, folder, console)
+        write_views(comparison, folder, console)
+    except LipregError as error:
+        console.print(f"[bold red]{type(error).__name__}[/]: {error}", highlight=False)
+        raise SystemExit(1) from None
+    return comparison.regularised.exact.upper
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,8 @@
 """How far each estimator is from the truth, and what it costs: python -m benchmarks.tightness
 
 A 64-32-32-10 network trained on scikit-learn's digits for 40 epochs, margins of the true class, regional scope, an l_inf
-ball cut to the pixels' range around 8 validation points. Written to benchmarks/results/tightness.json and printed as a table.
+ball cut to the pixels' range around 8 validation points. Written to benchmarks/results/tightness.json and printed as a
+table.
 """
 
 from __future__ import annotations

@@ -19,10 +19,12 @@ import pytorch_lightning as pl
 import torch
 import wandb
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import WandbLogger
 from rich.console import Console
+from rich.text import Text
 
 from experiments.progress import RunProgress
 from lipreg.callbacks import LipschitzAudit, LipschitzRegularizer
@@ -143,8 +145,11 @@ def main(cfg: DictConfig) -> float:
     try:
         comparison = train_pair(cfg, folder, console)
         write_views(comparison, folder, console)
-    except LipregError as error:
-        console.print(f"[bold red]{type(error).__name__}[/]: {error}", highlight=False)
+    except (LipregError, InstantiationException) as raised:
+        error = raised if isinstance(raised, LipregError) else raised.__cause__  # Hydra wraps what a target raises
+        if not isinstance(error, LipregError):
+            raise
+        console.print(Text.assemble((type(error).__name__, "bold red"), f": {error}"))
         raise SystemExit(1) from None
     return comparison.regularised.exact.upper
 

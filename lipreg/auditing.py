@@ -141,7 +141,7 @@ def audit(
 
     Raises:
         CrossingBounds: two estimators contradict each other. Records of earlier points have been handed on.
-        InvalidInput: reference points that do not fit the region or the network.
+        InvalidInput: reference points that do not fit the region or the network, outputs that are not finite.
     """
     stop = stop or threading.Event()
     interrupts: list[KeyboardInterrupt] = []
@@ -149,6 +149,10 @@ def audit(
     searches = [e for e in plan.ordered() if e.searches]
     with untouched_random_state():
         analysis = frozen_analysis(network, plan.problem, x, y)
+        if not torch.isfinite(analysis.reach[-1].value).all():
+            raise InvalidInput(
+                "the network's outputs hold NaN or infinity", where="audit", todo="Training may have diverged"
+            )
         audits = _start(analysis, y)
         deadline = time.monotonic() + plan.budget
         for estimator in closed_form:
@@ -159,13 +163,14 @@ def audit(
             share = (time.monotonic() - began) / len(audits)
             audits = [_with(a, estimator.name, i, share) for a, i in zip(audits, found, strict=True)]
         for at, point in enumerate(audits):
+            local = analysis[at : at + 1]
             for estimator in searches:
                 # a point may use what earlier ones left over, never what later ones need
                 seconds = max(0.0, deadline - time.monotonic()) / (len(audits) - at)
                 known = (point.exact,) if point.exact.witness is not None else ()
                 effort = Effort(seconds=seconds, seed=plan.seed, known=known, stop=stop)
                 began = time.monotonic()
-                (found_here,) = _run(estimator, analysis[at : at + 1], effort, interrupts)
+                (found_here,) = _run(estimator, local, effort, interrupts)
                 point = _with(point, estimator.name, found_here, time.monotonic() - began)
             audits[at] = point
             if on_point is not None:

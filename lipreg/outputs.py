@@ -47,10 +47,22 @@ class Output(ABC):
         return {"kind": type(self).__name__, **asdict(self)}  # type: ignore[call-overload]
 
 
+def _whole(where: str, *indices: Any) -> None:
+    for index in indices:
+        if index is not None and (not isinstance(index, int) or isinstance(index, bool)):
+            raise InvalidInput(f"output index {index!r}", where=where, accepted="a whole number, or None")
+
+
 def _index(value: int, count: int, where: str) -> int:
     if not 0 <= value < count:
         raise InvalidInput(f"output index {value} of {count} outputs", where=where, accepted=f"0 to {count - 1}")
     return value
+
+
+def _at_least_two(outputs: Tensor, where: str) -> int:
+    if outputs.shape[1] < 2:
+        raise InvalidInput("a network with one output has no margins", where=where, todo="Use Logit(0)")
+    return outputs.shape[1]
 
 
 def _targets(fixed: int | None, outputs: Tensor, labels: Tensor | None, where: str) -> Tensor:
@@ -81,6 +93,9 @@ class Logit(Output):
 
     index: int | None = None
 
+    def __post_init__(self) -> None:
+        _whole("Logit", self.index)
+
     @property
     def needs_labels(self) -> bool:
         return self.index is None
@@ -110,6 +125,7 @@ class Margin(Output):
     rival: int | None = None
 
     def __post_init__(self) -> None:
+        _whole("Margin", self.target, self.rival)
         if self.target is not None and self.target == self.rival:
             raise InvalidInput(f"target and rival are both {self.target}", where="Margin", accepted="two outputs")
 
@@ -118,6 +134,7 @@ class Margin(Output):
         return self.target is None
 
     def _pairs(self, outputs: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+        _at_least_two(outputs, "Margin")
         i = _targets(self.target, outputs, labels, "Margin")
         if self.rival is None:
             others = outputs.detach().clone().scatter_(1, i.unsqueeze(1), -torch.inf)
@@ -165,6 +182,9 @@ class AllMargins(Output):
 
     target: int | None = None
 
+    def __post_init__(self) -> None:
+        _whole("AllMargins", self.target)
+
     @property
     def needs_labels(self) -> bool:
         return self.target is None
@@ -174,9 +194,7 @@ class AllMargins(Output):
         return f"the margins of {target} (the largest over all rivals)"
 
     def rows(self, outputs: Tensor, labels: Tensor | None) -> Tensor:
-        count = outputs.shape[1]
-        if count < 2:
-            raise InvalidInput("a network with one output has no margins", where="AllMargins", todo="Use Logit(0)")
+        count = _at_least_two(outputs, "AllMargins")
         i = _targets(self.target, outputs, labels, "AllMargins")
         eye = torch.eye(count, dtype=outputs.dtype, device=outputs.device)
         rivals = torch.arange(count, device=outputs.device).expand(len(i), -1)

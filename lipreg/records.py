@@ -155,14 +155,27 @@ class RecordFile:
         self.path = Path(path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a"):
-                pass
+            self._mend()
         except OSError as error:
             raise InvalidInput(
                 f"cannot write {self.path}: {error.strerror or error}",
                 where="records",
                 todo="Choose a folder that can be written",
             ) from None
+
+    def _mend(self) -> None:
+        """Makes the file if there is none, and closes a last line that a kill left open: kept if whole, cut if not."""
+        with self.path.open("a+b") as file:
+            file.seek(0)
+            text = file.read()
+            begin = text.rfind(b"\n") + 1
+            if begin == len(text):
+                return
+            try:
+                from_line(text[begin:].decode(errors="replace"))
+                file.write(b"\n")
+            except InvalidInput:
+                file.truncate(begin)
 
     def append(self, record: Record) -> None:
         with self.path.open("a", encoding="utf-8") as file:

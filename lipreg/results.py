@@ -47,6 +47,9 @@ class Status(StrEnum):
 EXACT_TOLERANCE = 1e-5
 """Relative gap up to which an interval counts as exact; above the tolerances of the solvers, below print precision."""
 
+EXACT_ZERO = 1e-12
+"""Width up to which an interval counts as exact whatever its place: for networks that regularisation has switched off."""
+
 
 @dataclass(frozen=True)
 class Witness:
@@ -118,7 +121,7 @@ class CertifiedInterval:
         if self.upper == math.inf:
             no_witness = self.witness is None
             return Certificate.ESTIMATE if no_witness and self.estimate is not None else Certificate.LOWER
-        if self.gap <= EXACT_TOLERANCE:
+        if self.gap <= EXACT_TOLERANCE or self.upper - self.lower <= EXACT_ZERO:
             return Certificate.EXACT
         return Certificate.BRACKET if self.lower > 0 else Certificate.UPPER
 

@@ -51,7 +51,7 @@ class Reach:
         return self.moves & (self.lower < 0) & (self.upper > 0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared by identity: what was solved for an analysis is remembered by it
 class Analysis:
     """A placed problem with the reach of every node and the slope bounds of every Relu in the problem's scope."""
 
@@ -61,7 +61,9 @@ class Analysis:
     slopes: dict[int, Slopes]
 
     def __getitem__(self, index: slice) -> Analysis:
-        """The analysis of some of the points."""
+        """The analysis of some of the points; itself when that is all of them."""
+        if index.indices(self.placed.batch) == (0, self.placed.batch, 1):
+            return self
         reach = tuple(r[index] for r in self.reach)
         slopes = {i: Slopes(s.lower[index], s.upper[index]) for i, s in self.slopes.items()}
         return Analysis(self.graph, self.placed[index], reach, slopes)

@@ -31,7 +31,9 @@ def relax(lower: Tensor, upper: Tensor, leak: float) -> Relaxation:
     active = (lower >= 0).to(upper.dtype)
     stable = leak + (1.0 - leak) * active
     chord = torch.where(unstable, (upper - leak * lower) / span, stable)
-    below = torch.where(unstable, torch.where(upper >= -lower, 1.0, leak).to(upper.dtype), stable)
+    # the leak as a tensor of the graph's own dtype: where() with two numbers would round it to float32
+    one, flat = torch.ones_like(upper), torch.full_like(upper, leak)
+    below = torch.where(unstable, torch.where(upper >= -lower, one, flat), stable)
     offset = torch.where(unstable, (leak - chord) * lower, torch.zeros_like(upper))
     return Relaxation(below, chord, offset)
 

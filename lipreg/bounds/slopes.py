@@ -38,7 +38,7 @@ def slope_bounds(value: Tensor, lower: Tensor, upper: Tensor, moves: Tensor, lea
     one, zero, flat = torch.ones_like(value), torch.zeros_like(value), torch.full_like(value, leak)
     if scope == "regional":
         high = torch.where(upper > 0, one, flat)
-        low = torch.where(lower >= 0, one, flat)
+        low = torch.where((lower >= 0) & (upper > 0), one, flat)  # a unit held at its kink is flat, and on one side
     else:
         rising = (value < 0) & (upper > 0)  # the secant at u crosses the kink
         span = torch.where(rising, upper - value, one)

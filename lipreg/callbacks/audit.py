@@ -54,10 +54,12 @@ class LipschitzAudit(pl.Callback):
         batch_to_inputs: batch -> (x, y or None), for batches that are not ``(x, y)`` or a dict of the usual keys.
         seed: of the choice of points and of sampling.
         progress: show a bar over the points of an audit, when the standard error is a terminal.
+        name: first part of the logged names; must differ between two audits of one trainer.
 
     Raises:
         InvalidInput: an argument out of range, an unknown name; at the start of ``fit``: a folder that cannot be
-            written, no validation data, points outside the data range, a network whose outputs are not finite.
+            written, no validation data, points outside the data range, a network whose outputs are not finite, two
+            audits that log under one name or write under one run name into one file.
         UnsupportedRequest: an estimator that does not cover the problem; several processes.
         UnsupportedModel: at the start of ``fit``, calls in the network that no graph covers.
         CrossingBounds: two estimators contradict each other.
@@ -79,19 +81,23 @@ class LipschitzAudit(pl.Callback):
         batch_to_inputs: Callable[[Any], Points] | None = None,
         seed: int = 0,
         progress: bool = True,
+        name: str = "audit",
     ) -> None:
         super().__init__()
         where = type(self).__name__
         if not isinstance(problem, LocalLipschitz):
             raise InvalidInput(f"problem={problem!r}", where=where, accepted="a LocalLipschitz")
-        for name, number in (("points", points), ("every_n_epochs", every_n_epochs)):
+        for argument, number in (("points", points), ("every_n_epochs", every_n_epochs)):
             if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-                raise InvalidInput(f"{name}={number!r}", where=where, accepted="a whole number of at least 1")
-        self.plan = AuditPlan(problem, tuple(estimators), budget, seed)
+                raise InvalidInput(f"{argument}={number!r}", where=where, accepted="a whole number of at least 1")
+        if not isinstance(name, str) or not name:
+            raise InvalidInput(f"name={name!r}", where=where, accepted="a text that is not empty")
+        names = estimators if isinstance(estimators, str) else tuple(estimators)  # a text is refused by the plan
+        self.plan = AuditPlan(problem, names, budget, seed)
         self.problem, self.points, self.every_n_epochs = problem, points, every_n_epochs
         self.at_start, self.at_end, self.folder, self.run, self.module = at_start, at_end, folder, run, module
         self.batch_to_inputs = batch_to_inputs or usual_batch_to_inputs
-        self.progress, self.seed = progress, seed
+        self.progress, self.seed, self.name = progress, seed, name
         given = None if reference_points is None else check_reference_points(reference_points, where)
         self._points: Points | None = given
         self._records: RecordFile | None = None
@@ -106,7 +112,9 @@ class LipschitzAudit(pl.Callback):
 
     @property
     def state_key(self) -> str:
-        return self._generate_state_key(run=self.run, problem=str(self.problem.describe()), points=self.points)
+        return self._generate_state_key(
+            name=self.name, run=self.run, problem=str(self.problem.describe()), points=self.points
+        )
 
     @property
     def record_file(self) -> Path | None:
@@ -123,8 +131,8 @@ class LipschitzAudit(pl.Callback):
                 accepted="one process",
                 todo="Audit a checkpoint of the run with lipreg.auditing.audit",
             )
-        folder = self.folder or trainer.default_root_dir
-        self._records = RecordFile(Path(folder) / "records.jsonl")
+        self._check_others(trainer)
+        self._records = RecordFile(self._record_path(trainer))
         self._captured, self._audited = None, -1
         self.plan, self._penalised = self._with_penalised_bound(trainer)
 
@@ -135,18 +143,18 @@ class LipschitzAudit(pl.Callback):
         # whatever can be wrong with network, points and question shows here, before the first step
         self._epochs_done = trainer.current_epoch
         self._check(pl_module)
+        _show(trainer, self._metrics)  # of the checkpoint that is resumed
         if self.at_start and self._audited != self._epochs_done:
             self._audit(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._epochs_done = trainer.current_epoch + 1
-        reported = {k: float(v) for k, v in trainer.callback_metrics.items() if not k.startswith("audit/")}
+        ours = tuple(f"{audit.name}/" for audit in _audits(trainer))
+        reported = {k: float(v) for k, v in trainer.callback_metrics.items() if not k.startswith(ours)}
         finite = {k: v for k, v in reported.items() if v == v and abs(v) != float("inf")}
         self._file().append(EpochRecord(self.run, self._epochs_done, finite))
         if self._epochs_done % self.every_n_epochs == 0:
             self._audit(trainer, pl_module)
-        for name, value in self._metrics.items():  # carried forward, so that EarlyStopping finds them every epoch
-            pl_module.log(name, value, logger=False)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.at_end and self._audited != self._epochs_done:
@@ -158,6 +166,27 @@ class LipschitzAudit(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._points = state_dict["points"]
         self._audited, self._metrics = state_dict["audited"], state_dict["metrics"]
+
+    def _record_path(self, trainer: pl.Trainer) -> Path:
+        return Path(self.folder or trainer.default_root_dir).absolute() / "records.jsonl"
+
+    def _check_others(self, trainer: pl.Trainer) -> None:
+        """Refuses a second audit whose logs or records could not be told from this one's."""
+        for other in _audits(trainer):
+            if other is self:
+                continue
+            if other.name == self.name:
+                raise InvalidInput(
+                    f"two audits log under {self.name!r}",
+                    where=type(self).__name__,
+                    todo='Pass name="..." to one of them',
+                )
+            if other.run == self.run and other._record_path(trainer) == self._record_path(trainer):
+                raise InvalidInput(
+                    f"two audits write records of run {self.run!r} to {self._record_path(trainer)}",
+                    where=type(self).__name__,
+                    todo='Pass run="..." or folder="..." to one of them',
+                )
 
     def _with_penalised_bound(self, trainer: pl.Trainer) -> tuple[AuditPlan, str | None]:
         """The plan with the bound that a regularizer lowers, computed as the regularizer computes it."""
@@ -204,14 +233,16 @@ class LipschitzAudit(pl.Callback):
         finally:
             bar.close()
         self._audited = epoch
-        self._metrics = summary(self.last, self._penalised)
-        self._log(trainer, {**self._metrics, "audit/seconds": time.monotonic() - began}, records)
+        self._metrics = summary(self.last, self._penalised, self.name)
+        _show(trainer, self._metrics)
+        self._log(trainer, {**self._metrics, f"{self.name}/seconds": time.monotonic() - began}, records)
 
     def _log(self, trainer: pl.Trainer, metrics: dict[str, float], records: list[AuditRecord]) -> None:
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 define_metrics(logger.experiment)
-                logger.experiment.log({"audit/records": audit_table(records), AXIS: self._epochs_done})
+                logger.experiment.define_metric(f"{self.name}/*", step_metric=AXIS)
+                logger.experiment.log({f"{self.name}/records": audit_table(records), AXIS: self._epochs_done})
             logger.log_metrics({**metrics, AXIS: self._epochs_done}, step=trainer.global_step)
 
     def _reference(self) -> Points:
@@ -223,7 +254,19 @@ class LipschitzAudit(pl.Callback):
         return self._records
 
 
-def summary(audits: Sequence[PointAudit], penalised: str | None = None) -> dict[str, float]:
+def _audits(trainer: pl.Trainer) -> list[LipschitzAudit]:
+    return [c for c in trainer.callbacks if isinstance(c, LipschitzAudit)]  # type: ignore[attr-defined]
+
+
+def _show(trainer: pl.Trainer, metrics: dict[str, float]) -> None:
+    """Puts metrics where early stopping, checkpoints and schedulers look, for good.
+
+    ``LightningModule.log`` would keep them for an epoch only, and cannot be called after the last one.
+    """
+    trainer.callback_metrics.update({name: torch.tensor(value) for name, value in metrics.items()})
+
+
+def summary(audits: Sequence[PointAudit], penalised: str | None = None, prefix: str = "audit") -> dict[str, float]:
     """Means over the reference points, under the names that are logged; ends that were not proved are left out.
 
     ``audit/exact_lower`` and ``audit/exact_upper`` bracket the mean true constant; every other estimator has its mean
@@ -237,12 +280,12 @@ def summary(audits: Sequence[PointAudit], penalised: str | None = None) -> dict[
         lower = float(torch.tensor([i.lower for i in intervals], dtype=torch.float64).mean())
         upper = float(torch.tensor([i.upper for i in intervals], dtype=torch.float64).mean())
         if name in (EXACT, "mip"):
-            means |= {f"audit/{name}_lower": lower, f"audit/{name}_upper": upper}
+            means |= {f"{prefix}/{name}_lower": lower, f"{prefix}/{name}_upper": upper}
         else:
             one_sided = lower if intervals[0].certificate is Certificate.LOWER else upper
-            means[f"audit/{name}"] = one_sided
-    exact_upper = means[f"audit/{EXACT}_upper"]
+            means[f"{prefix}/{name}"] = one_sided
+    exact_upper = means[f"{prefix}/{EXACT}_upper"]
     if penalised is not None and exact_upper > 0:
-        means["audit/tightness"] = means[f"audit/{penalised}"] / exact_upper
-    means["audit/share_exact"] = sum(a.exact.certificate is Certificate.EXACT for a in audits) / len(audits)
+        means[f"{prefix}/tightness"] = means[f"{prefix}/{penalised}"] / exact_upper
+    means[f"{prefix}/share_exact"] = sum(a.exact.certificate is Certificate.EXACT for a in audits) / len(audits)
     return {name: value for name, value in means.items() if abs(value) != float("inf")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from lipreg.bounds import Analysis
 from lipreg.errors import UnsupportedRequest
@@ -74,9 +75,21 @@ class LinearProgram(ProgramEstimator):
         return results
 
 
+_SOLVED: WeakKeyDictionary[Analysis, dict[int, tuple[Encoding, Outcome]]] = WeakKeyDictionary()
+
+
 def relaxation(local: Analysis, row: int, seconds: float, effort: Effort) -> tuple[Encoding, Outcome]:
-    """The encoding of one functional at one point and the outcome of its LP relaxation."""
+    """The encoding of one functional at one point and the outcome of its LP relaxation.
+
+    Remembered for as long as the analysis lives, because the LP estimator and the MIP both start from it.
+    """
     from lipreg.milp import Highs, encode
 
-    encoding = encode(local, row)
-    return encoding, Highs().solve(encoding.program.relaxed(), seconds=seconds, stop=effort.stop)
+    known = _SOLVED.setdefault(local, {})
+    if row not in known:
+        encoding = encode(local, row)
+        outcome = Highs().solve(encoding.program.relaxed(), seconds=seconds, stop=effort.stop)
+        if outcome.status is not Status.PROVED:
+            return encoding, outcome
+        known[row] = encoding, outcome
+    return known[row]

@@ -34,6 +34,7 @@ class _Search:
     status: Status = Status.PROVED
     detail: str = ""
     nodes: int = 0
+    solved: int = 0
 
     @property
     def lower(self) -> float:
@@ -110,15 +111,19 @@ def _solve(local: Analysis, effort: Effort) -> CertifiedInterval:
         if search.ended(effort, deadline):
             break
         _solve_row(local, row, encodings[row], search, effort, deadline)
+    upper, proof = float(search.uppers.max()), "MIP dual bound" if search.solved else "LP dual bound"
+    before = effort.known[0]
+    if before.upper < upper:
+        upper, proof = before.upper, before.proof
     result = CertifiedInterval(
         placed.problem,
         placed.functionals[0],
         lower=search.lower,
-        upper=max(float(search.uppers.max()), search.lower),
+        upper=upper,
         status=search.status,
-        proof="MIP dual bound" if encodings else "interval Jacobian",
+        proof=proof,
         witness=search.witness,
-        detail=search.detail,
+        detail=f"{search.solved} of {len(search.uppers)} functionals by MIP, {search.nodes} nodes. {search.detail}",
     )
     if search.status is Status.PROVED and result.certificate is not Certificate.EXACT:
         return replace(result, status=Status.UNCONFIRMED)
@@ -134,11 +139,13 @@ def _solve_row(local: Analysis, row: int, encoding: Encoding, search: _Search, e
         program = program.at_least(search.lower)
         start = encoding.start(_pattern(local, encoding.units, search.witness))
     outcome = Highs().solve(program, seconds=max(0.0, deadline - time.monotonic()), start=start, stop=effort.stop)
-    search.detail = outcome.detail
     search.nodes += outcome.nodes
+    search.solved += 1
     if outcome.status is not Status.PROVED:
-        search.status = outcome.status
-    search.tighten(row, search.lower if outcome.infeasible else outcome.dual_bound * (1 + TOLERANCE))
+        search.status, search.detail = outcome.status, outcome.detail
+    # infeasible: nothing reaches the cutoff, which was the witness's value
+    bound = search.lower if outcome.infeasible else outcome.dual_bound
+    search.tighten(row, bound * (1 + TOLERANCE))
     if outcome.point is not None and "a" in program.columns:
         x = interior_point(local, encoding.units, outcome.point[program.columns["a"]])
         if x is not None:

@@ -59,6 +59,8 @@ class Sampling(Estimator):
         x = x.detach().requires_grad_(True)
         with torch.enable_grad():
             objective = self._objective(analysis, x, progress)
+            if not objective.requires_grad:  # an affine network: its Jacobian is the same everywhere
+                return x.detach()
             (gradient,) = torch.autograd.grad(objective.sum(), x)
         size = (region.upper - region.lower).unsqueeze(1) * 0.25 * (0.04**progress)
         return region.project(x.detach() + size * gradient.sign())

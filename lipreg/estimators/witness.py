@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
+from lipreg.graph import Affine, Graph, MaxPool, Relu
 from lipreg.linalg import vector_norm
 from lipreg.results import Witness
 
 KINK = 1e-9
-"""A pre-activation this close to 0, relative to the node's largest, counts as on the kink: rounding could flip it."""
+"""A pre-activation this close to 0, relative to the sum of the magnitudes that make it up, counts as on the kink."""
 
 
 def attained(analysis: Analysis, x: Tensor) -> Tensor:
@@ -33,20 +34,52 @@ def attained(analysis: Analysis, x: Tensor) -> Tensor:
             rise = vector_norm(change, placed.problem.q)
         else:
             rise = change.abs().amax(-1)
+        # what rounding alone may have added to the difference proves nothing
+        error = rounding(graph, values)[-1] + rounding(graph, graph.values(center))[-1]
+        rise = (rise - (error.unsqueeze(-2) * rows.abs()).sum(-1).amax(-1)).clamp(min=0.0)
         run = vector_norm((x - center).flatten(2), placed.problem.p)
         # quotients over tiny steps are rounding; those over half a millionth of the reach are not
         enough = run > 5e-7 * placed.region.distance(placed.problem.p).unsqueeze(1)
         quotient = rise / torch.where(enough, run, torch.ones_like(run))
         return torch.where(enough & inside, quotient, -torch.inf)
     smooth = torch.ones_like(inside)
+    errors = rounding(graph, values)
     for _, node in graph.relus():
-        z = values[node.source].flatten(2)
-        moves = analysis.reach[node.source].moves.flatten(1).unsqueeze(1)
-        scale = z.abs().amax(-1, keepdim=True)
-        smooth &= ((z.abs() > KINK * scale) | ~moves).all(-1)
+        z, affine = values[node.source], graph.nodes[node.source]
+        assert isinstance(affine, Affine)
+        threshold = KINK * _magnitude(affine, values) + 8 * errors[node.source]
+        off = (z.abs() > threshold) | ~analysis.reach[node.source].moves.unsqueeze(1)
+        smooth &= off.flatten(2).all(-1)
     slopes = {i: s.unsqueeze(2) for i, s in graph.patterns(values).items()}
     gradients = graph.gradients(slopes, rows.expand(-1, x.shape[1], -1, -1))
     return torch.where(smooth & inside, placed.combine(gradients), -torch.inf)
+
+
+def rounding(graph: Graph, values: list[Tensor]) -> list[Tensor]:
+    """A bound on the rounding error of every node's value, carried forward: E_out = |A| E_in + n eps (|A| |v| + |b|).
+
+    n is the number of terms of a sum, with some to spare; a ReLU and a max pass errors on without adding to them.
+    """
+    eps = torch.finfo(graph.dtype).eps
+    errors: list[Tensor] = []
+    for node, value in zip(graph.nodes, values, strict=True):
+        match node:
+            case Affine():
+                carried = sum((map.abs()(errors[i]) for i, map in node.terms()), start=torch.zeros_like(value))
+                terms = sum(torch.Size(map.in_shape).numel() + 4 for map in node.maps)
+                errors.append(carried + terms * eps * _magnitude(node, values))
+            case Relu(source=source):
+                errors.append(errors[source])
+            case MaxPool(source=source):
+                errors.append(node(errors[source]))
+            case _:
+                errors.append(torch.zeros_like(value))
+    return errors
+
+
+def _magnitude(node: Affine, values: list[Tensor]) -> Tensor:
+    """|A| |v| + |b|: the sum of the magnitudes that make up an Affine node's value."""
+    return sum((map.abs()(values[i].abs()) for i, map in node.terms()), start=node.bias.abs())
 
 
 def best_witness(analysis: Analysis, index: int, x: Tensor) -> Witness | None:

@@ -54,6 +54,11 @@ class CapturedNetwork:
             return self._lower(torch.zeros((), dtype=torch.float64), frozen=True)
 
     def _lower(self, like: Tensor, frozen: bool) -> Graph:
+        # weights computed by a parametrisation (spectral norm) step its state when they are read in training mode
+        with evaluation_mode(self.module):
+            return self._interpret(like, frozen)
+
+    def _interpret(self, like: Tensor, frozen: bool) -> Graph:
         context = Context(self.input_shape, like, frozen)
         problems: list[tuple[str, str, str, str]] = []
         values: dict[torch.fx.Node, Any] = {}

@@ -150,9 +150,11 @@ class Graph:
 
     def patterns(self, values: list[Tensor]) -> dict[int, Tensor]:
         """The slopes of every Relu at the point of ``values``: 1 where the pre-activation is positive."""
-        return {
-            i: torch.where(values[node.source] > 0, 1.0, node.slope).to(values[0].dtype) for i, node in self.relus()
-        }
+        slopes = {}
+        for i, node in self.relus():
+            z = values[node.source]
+            slopes[i] = torch.where(z > 0, torch.ones_like(z), torch.full_like(z, node.slope))
+        return slopes
 
     def require(self, *kinds: type, who: str) -> None:
         """Raises UnsupportedRequest when the graph holds a node kind that ``who`` does not handle."""

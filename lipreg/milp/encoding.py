@@ -22,7 +22,7 @@ import numpy as np
 from scipy.sparse import csc_array
 
 from lipreg.bounds import Analysis, interval_jacobian
-from lipreg.milp.folding import Form, Units, backward_forms, forward_forms, unstable_units
+from lipreg.milp.folding import Form, Units, backward_forms, forward_forms, output_form, unstable_units
 from lipreg.milp.program import Program
 
 
@@ -40,52 +40,82 @@ class Encoding:
 
     def start(self, pattern: np.ndarray) -> dict[int, float]:
         """A partial point for a MIP start: the activation pattern of the unstable units (1 = active)."""
+        if "a" not in self.program.columns:  # every unit is stable
+            return {}
         return dict(zip(range(*self.program.columns["a"].indices(len(self.program.cost))), pattern, strict=True))
 
 
 def encode(analysis: Analysis, row: int) -> Encoding:
-    """The program for functional ``row`` of a single-point analysis (``analysis[i : i + 1]``)."""
+    """The program for functional ``row`` of a single-point analysis (``analysis[i : i + 1]``): regional scope."""
     placed = analysis.placed
-    region, p = placed.region, placed.problem.p
     units = unstable_units(analysis)
-    count = len(units)
-    moves = region.moves[0].flatten().numpy()
+    moves = placed.region.moves[0].flatten().numpy()
     gradient_low, gradient_high = _gradient_bounds(analysis, units, row)
-
-    # displacement from the reference point, outputs, activations and switched gradients of the unstable units
-    room_down = (region.lower - region.center)[0].flatten().numpy()
-    room_up = (region.upper - region.center)[0].flatten().numpy()
-    d = cp.Variable(len(moves), bounds=[room_down, room_up], name="d")
-    constraints: list[Any] = []
-    variables: dict[str, cp.Variable] = {"d": d}
-    if region.radius < math.inf:  # an l1 ball; l2 balls are refused before
-        constraints.append(cp.norm1(d) <= region.radius)
+    variables, constraints, _ = _network(analysis, units)
     g_unit, g_input = backward_forms(analysis, units, placed.rows[0, row].double())
     w: cp.Variable | None = None
-    if count:
-        z_form = forward_forms(analysis, units)
-        low, high, leak = units.lower, units.upper, units.leak
-        h = cp.Variable(count, bounds=[leak * low, high], name="h")
-        a = cp.Variable(count, boolean=True, name="a")
-        g_low, g_high = gradient_low[1:], gradient_high[1:]
-        units_low, units_high = np.concatenate(g_low), np.concatenate(g_high)
-        w = cp.Variable(count, bounds=[np.minimum(units_low, 0.0), np.maximum(units_high, 0.0)], name="w")
-        z = z_form.matrix @ cp.hstack([d, h]) + z_form.constant
-        g = g_unit.matrix @ w + g_unit.constant
+    if len(units):
+        low, high = np.concatenate(gradient_low[1:]), np.concatenate(gradient_high[1:])
+        # the switched gradients of the unstable units
+        w = cp.Variable(len(units), bounds=[np.minimum(low, 0.0), np.maximum(high, 0.0)], name="w")
+        a, g = variables["a"], g_unit.matrix @ w + g_unit.constant
         constraints += [
-            h >= z,
-            h >= cp.multiply(leak, z),
-            h <= cp.multiply(leak, z) + cp.multiply((1 - leak) * high, a),
-            h <= z - cp.multiply((1 - leak) * low, 1 - a),
-            w <= cp.multiply(units_high, a),
-            w >= cp.multiply(units_low, a),
-            w <= g - cp.multiply(units_low, 1 - a),
-            w >= g - cp.multiply(units_high, 1 - a),
+            w <= cp.multiply(high, a),
+            w >= cp.multiply(low, a),
+            w <= g - cp.multiply(low, 1 - a),
+            w >= g - cp.multiply(high, 1 - a),
         ]
-        variables |= {"h": h, "a": a, "w": w}
+        variables["w"] = w
     ends = gradient_low[0][moves], gradient_high[0][moves]
-    objective, extra, more = _objective(g_input.rows(moves), w, ends, largest=p == 1.0)
+    objective, extra, more = _objective(g_input.rows(moves), w, ends, largest=placed.problem.p == 1.0)
     return Encoding(_canonical(objective, constraints + extra, variables | more), units)
+
+
+def encode_rise(analysis: Analysis, row: int) -> Encoding:
+    """The forward half alone: maximises c . (f(x) - f(x0)), with a variable ``distance`` >= |x - x0|_p at no cost.
+
+    What the pointed constant is made of: see ``estimators/mip_pointed.py``, which prices the distance.
+    """
+    placed = analysis.placed
+    units = unstable_units(analysis)
+    variables, constraints, inputs = _network(analysis, units)
+    d, p = variables["d"], placed.problem.p
+    reach = float(placed.region.distance(p)[0])
+    distance = cp.Variable(1, bounds=[0.0, reach], name="distance")
+    constraints.append((cp.norm_inf(d) if p == math.inf else cp.norm1(d)) <= distance[0])
+    output = output_form(analysis, units, placed.rows[0, row].double())
+    at_center = float(placed.rows[0, row] @ analysis.reach[-1].value[0].flatten())
+    rise = output.matrix[0] @ inputs + (output.constant[0] - at_center)
+    return Encoding(_canonical(rise, constraints, variables | {"distance": distance}), units)
+
+
+def _network(analysis: Analysis, units: Units) -> tuple[dict[str, cp.Variable], list[Any], cp.Expression]:
+    """The forward pass: displacement d from the reference point, outputs h and activations a of the unstable units.
+
+    Returns:
+        The variables by name, the rows, and (d, h) stacked, over which ``folding`` writes its forms.
+    """
+    region = analysis.placed.region
+    room_down = (region.lower - region.center)[0].flatten().numpy()
+    room_up = (region.upper - region.center)[0].flatten().numpy()
+    d = cp.Variable(len(room_up), bounds=[room_down, room_up], name="d")
+    # an l1 ball; l2 balls are refused before
+    constraints: list[Any] = [] if region.radius == math.inf else [cp.norm1(d) <= region.radius]
+    if not len(units):
+        return {"d": d}, constraints, d
+    low, high, leak = units.lower, units.upper, units.leak
+    h = cp.Variable(len(units), bounds=[leak * low, high], name="h")
+    a = cp.Variable(len(units), boolean=True, name="a")
+    inputs = cp.hstack([d, h])
+    form = forward_forms(analysis, units)
+    z = form.matrix @ inputs + form.constant
+    constraints += [
+        h >= z,
+        h >= cp.multiply(leak, z),
+        h <= cp.multiply(leak, z) + cp.multiply((1 - leak) * high, a),
+        h <= z - cp.multiply((1 - leak) * low, 1 - a),
+    ]
+    return {"d": d, "h": h, "a": a}, constraints, inputs
 
 
 def _gradient_bounds(analysis: Analysis, units: Units, row: int) -> tuple[list[np.ndarray], list[np.ndarray]]:

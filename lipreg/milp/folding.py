@@ -83,14 +83,22 @@ def forward_forms(analysis: Analysis, units: Units) -> Form:
         at = units.of(index)
         chosen = units.position[at]
         z.matrix[at], z.constant[at] = own.matrix[chosen], own.constant[chosen]
-        # folded units are active when their reference value is positive: its sign is theirs over X
-        folded = _scaled(own, np.where(_value(analysis, node) > 0, 1.0, node.slope))
-        folded.matrix[chosen], folded.constant[chosen] = 0.0, 0.0
-        folded.matrix[chosen, inputs + at] = 1.0
-        return folded
+        return _folded(analysis, units, inputs, index, node, own)
 
     _sweep(analysis, width, relu)
     return z
+
+
+def output_form(analysis: Analysis, units: Units, row: Tensor) -> Form:
+    """row . f(x) over v = (d, h), as a form of one row."""
+    inputs = analysis.placed.region.center[0].numel()
+
+    def relu(index: int, node: Relu, own: Form) -> Form:
+        return _folded(analysis, units, inputs, index, node, own)
+
+    whole = _sweep(analysis, inputs + len(units), relu)
+    weights = row.numpy().reshape(1, -1)
+    return Form(weights @ whole.matrix, weights @ whole.constant)
 
 
 def cell_forms(analysis: Analysis, units: Units, pattern: np.ndarray) -> tuple[Form, np.ndarray]:
@@ -103,7 +111,7 @@ def cell_forms(analysis: Analysis, units: Units, pattern: np.ndarray) -> tuple[F
     signs: list[np.ndarray] = []
 
     def relu(index: int, node: Relu, own: Form) -> Form:
-        active = _value(analysis, node) > 0
+        active = _active(analysis, node)
         at = units.of(index)
         active[units.position[at]] = pattern[at] > 0.5
         moves = analysis.reach[node.source].moves[0].flatten().numpy()
@@ -119,8 +127,18 @@ def cell_forms(analysis: Analysis, units: Units, pattern: np.ndarray) -> tuple[F
     return stacked, np.concatenate(signs)
 
 
-def _sweep(analysis: Analysis, width: int, relu: Callable[[int, Relu, Form], Form]) -> None:
-    """Carries affine forms over ``width`` variables, the displacement first, through the graph."""
+def _folded(analysis: Analysis, units: Units, inputs: int, index: int, node: Relu, own: Form) -> Form:
+    """Outputs of a Relu node: stable units are affine in their pre-activations, unstable ones are variables."""
+    at = units.of(index)
+    chosen = units.position[at]
+    folded = _scaled(own, np.where(_active(analysis, node), 1.0, node.slope))
+    folded.matrix[chosen], folded.constant[chosen] = 0.0, 0.0
+    folded.matrix[chosen, inputs + at] = 1.0
+    return folded
+
+
+def _sweep(analysis: Analysis, width: int, relu: Callable[[int, Relu, Form], Form]) -> Form:
+    """Carries affine forms over ``width`` variables, the displacement first, through the graph; returns the output's."""
     graph, center = analysis.graph, analysis.placed.region.center[0].flatten().numpy()
     forms: dict[int, Form] = {}
     for index, node in enumerate(graph.nodes):
@@ -134,10 +152,14 @@ def _sweep(analysis: Analysis, width: int, relu: Callable[[int, Relu, Form], For
                 forms[index] = Form(matrix, constant)
             case Relu(source=source):
                 forms[index] = relu(index, node, forms[source])
+    return forms[len(graph.nodes) - 1]
 
 
-def _value(analysis: Analysis, node: Relu) -> np.ndarray:
-    return analysis.reach[node.source].value[0].flatten().numpy()
+def _active(analysis: Analysis, node: Relu) -> np.ndarray:
+    """Whether a stable unit is on its active side. By its upper bound: at the reference point it may touch the kink."""
+    reach = analysis.reach[node.source]
+    side = torch.where(reach.moves, reach.upper, reach.value)
+    return side[0].flatten().numpy() > 0
 
 
 def _scaled(form: Form, factor: np.ndarray) -> Form:
@@ -178,7 +200,7 @@ def backward_forms(analysis: Analysis, units: Units, row: Tensor) -> tuple[Form,
             g.matrix[at], g.constant[at] = form.matrix[chosen], form.constant[chosen]
             # flat units pass nothing on that reaches an input with room
             moves = analysis.reach[node.source].moves[0].flatten().numpy()
-            scale = np.where(_value(analysis, node) > 0, 1.0, node.slope) * moves
+            scale = np.where(_active(analysis, node), 1.0, node.slope) * moves
             scale[chosen] = node.slope
             passed = _scaled(form, scale)
             passed.matrix[chosen, at] += 1.0 - node.slope

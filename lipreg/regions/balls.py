@@ -77,7 +77,7 @@ class _Ball(Region):
         low = -math.inf if self.low is None else self.low
         high = math.inf if self.high is None else self.high
         # float32 data may sit a rounding error outside a range that was written in decimals
-        slack = 4 * torch.finfo(x0.dtype).eps * max(1.0, abs(self.low or 0.0), abs(self.high or 0.0))
+        slack = _slack(x0, abs(self.low or 0.0), abs(self.high or 0.0))
         outside = ((x0 < low - slack) | (x0 > high + slack)).flatten(1).any(-1)
         if outside.any():
             i = int(outside.nonzero()[0])
@@ -182,7 +182,7 @@ class Box(Region):
                 where="Box",
                 accepted="equal shapes",
             )
-        slack = 4 * torch.finfo(x0.dtype).eps * max(1.0, float(lower.abs().max()), float(upper.abs().max()))
+        slack = _slack(x0, float(lower.abs().max()), float(upper.abs().max()))
         outside = ((x0 < lower - slack) | (x0 > upper + slack)).flatten(1).any(-1)
         if outside.any():
             i = int(outside.nonzero()[0])
@@ -197,6 +197,11 @@ class Box(Region):
 
     def phrase(self) -> str:
         return "a fixed box"
+
+
+def _slack(x0: Tensor, *ends: float) -> float:
+    """How far outside of a range rounding may put a point that was in it: data are float32, if not coarser, once."""
+    return 4 * max(torch.finfo(x0.dtype).eps, torch.finfo(torch.float32).eps) * max(1.0, *ends)
 
 
 def _read(name: str, value: Any) -> Tensor:

@@ -136,11 +136,11 @@ def check_reference_points(x0: Tensor, where: str) -> None:
     """Refuses reference points that no region can be put around: not floating, without a batch axis, or not finite."""
     if not x0.is_floating_point():
         raise InvalidInput(f"reference points of dtype {x0.dtype}", where=where, accepted="a floating point tensor")
-    if x0.dim() < 2:
+    if x0.dim() < 2 or len(x0) == 0:
         raise InvalidInput(
             f"reference points of shape {tuple(x0.shape)}",
             where=where,
-            accepted="(batch, *input shape)",
+            accepted="(batch, *input shape) with at least one point",
             todo="For one point use x.unsqueeze(0)",
         )
     if not torch.isfinite(x0).all():

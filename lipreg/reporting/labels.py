@@ -41,7 +41,9 @@ def name_lines(ax: Axes, labels: list[Label]) -> None:
 
 
 def _scaled(ax: Axes) -> Callable[[float], float]:
-    return math.log if ax.get_yscale() == "log" else float
+    floor = ax.get_ylim()[0]
+    # on a log scale a value of 0 lies below the axis: its name goes to the axis' foot
+    return (lambda value: math.log(max(value, floor))) if ax.get_yscale() == "log" else float
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:

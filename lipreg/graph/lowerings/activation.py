@@ -55,7 +55,11 @@ def lower_identity(context: Context, module: nn.Module, x: Symbol) -> Symbol:
 
 
 @lowers(F.dropout)
-def lower_dropout_call(context: Context, input: Symbol, *args: Any, **kwargs: Any) -> Symbol:
+def lower_dropout_call(
+    context: Context, input: Symbol, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Symbol:
+    if training:  # networks are traced in evaluation mode
+        raise Refusal("settings", "dropout that stays on at evaluation; pass training=self.training")
     return input
 
 

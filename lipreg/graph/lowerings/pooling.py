@@ -43,6 +43,8 @@ def lower_max_pool(context: Context, module: nn.MaxPool1d | nn.MaxPool2d, x: Sym
         [sum(p * step for p, step in zip(cell, strides, strict=True)) for cell in itertools.product(*covers)]
         for covers in itertools.product(*axes)
     ]
+    if not all(windows):
+        raise Refusal("settings", "max pooling with windows that lie in the padding alone")
     width = math.prod(kernel)
     plane = torch.tensor([w + w[:1] * (width - len(w)) for w in windows], device=context.like.device)
     channels = math.prod(x.shape[:-dims])

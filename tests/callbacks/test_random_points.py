@@ -1,0 +1,105 @@
+"""Random points: from the batch, by the callback's own generator, the same after a resume."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lipreg.callbacks import LipschitzRegularizer
+from lipreg.problem import LocalLipschitz
+from lipreg.regions import LinfBall
+from tests.callbacks.cases import RADIUS, Classifier, Stochastic, WatchedBall, batches, bounds_by_hand, fit, regularizer
+
+
+def watched(**arguments: Any) -> LipschitzRegularizer:
+    WatchedBall.placed.clear()
+    return regularizer(problem=LocalLipschitz(region=WatchedBall(RADIUS)), **arguments)
+
+
+def test_random_points_come_from_the_batch_and_leave_the_global_generator_alone() -> None:
+    data, states = batches(6, size=8), []
+    for callbacks in ([], [watched(points=3)]):
+        torch.manual_seed(5)
+        model = Stochastic()
+        fit(model, data, *callbacks)
+        states.append(model.states)
+    assert all(torch.equal(a, b) for a, b in zip(*states, strict=True))
+    indices = []
+    for placed, (x, _) in zip(WatchedBall.placed, data, strict=True):
+        same = (placed.unsqueeze(1) == x).all(-1)
+        assert same.sum(1).tolist() == [1, 1, 1]
+        indices.append(tuple(same.nonzero()[:, 1].tolist()))
+        assert len(set(indices[-1])) == 3
+    assert len(set(indices)) > 1, "drawn anew for every batch"
+
+
+def test_points_follow_the_seed() -> None:
+    drawn = []
+    for seed in (0, 0, 1):
+        ours = watched(points=3, seed=seed)
+        torch.manual_seed(seed + 40)
+        fit(Classifier(), batches(3, size=8), ours)
+        drawn.append(torch.cat(WatchedBall.placed))
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+
+
+def test_labels_go_with_their_points() -> None:
+    (batch,) = batches(1, size=8)
+    model = Classifier(rate=0.0)
+    ours = watched(points=3)
+    run = fit(model, [batch], ours)
+    chosen = (WatchedBall.placed[0].unsqueeze(1) == batch[0]).all(-1).nonzero()[:, 1]
+    expected = bounds_by_hand(model.net, *batch)[chosen].mean().item()
+    assert run.callback_metrics["lipreg/bound_mean"].item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_more_points_than_the_batch_are_all_of_it() -> None:
+    (batch,) = batches(1)
+    fit(Classifier(), [batch], watched(points=100))
+    assert torch.equal(WatchedBall.placed[0], batch[0])
+
+
+def test_an_optimizer_that_repeats_the_step_sees_one_choice_a_batch() -> None:
+    class Newton(Classifier):
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.LBFGS(self.parameters(), max_iter=3)
+
+    fit(Newton(), batches(1, size=8), watched(points=2))
+    assert len(WatchedBall.placed) > 1
+    assert all(torch.equal(placed, WatchedBall.placed[0]) for placed in WatchedBall.placed)
+
+
+def test_a_resumed_run_draws_the_points_it_would_have_drawn(tmp_path: Path) -> None:
+    start, data = Classifier(), batches(3, size=8)
+    whole, half, rest = (copy.deepcopy(start) for _ in range(3))
+    fit(whole, data, regularizer(points=2), max_epochs=2)
+    stopped = fit(half, data, regularizer(points=2))
+    stopped.save_checkpoint(tmp_path / "half.ckpt")
+    fit(rest, data, regularizer(points=2), max_epochs=2, ckpt_path=str(tmp_path / "half.ckpt"))
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), rest.parameters(), strict=True))
+
+    forgetful = copy.deepcopy(half)
+    fit(forgetful, data, regularizer(points=2))
+    assert not torch.equal(next(forgetful.parameters()), next(whole.parameters())), (
+        "the choice of points must matter here"
+    )
+
+
+def test_state_keys_tell_settings_apart() -> None:
+    different = [
+        regularizer(),
+        regularizer(bound="fastlip"),
+        regularizer(penalty="log"),
+        regularizer(points=4),
+        regularizer(module="net"),
+        regularizer(seed=1),
+        regularizer(name="second"),
+        regularizer(problem=LocalLipschitz(region=LinfBall(0.1))),
+    ]
+    assert len({callback.state_key for callback in different}) == len(different)
+    assert regularizer(weight=1.0).state_key == regularizer(weight=2.0).state_key

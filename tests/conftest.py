@@ -1,0 +1,59 @@
+"""Settings of the whole suite: deterministic hypothesis runs, one torch thread, and the folder of reference values."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+settings.register_profile(
+    "lipreg",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("lipreg")
+torch.set_num_threads(1)
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Networks with proved regional constants: ``exact`` by case and norm, ``vector_valued`` by case, norm and output."""
+
+    folder: Path
+    exact: dict[str, dict[str, float]]
+    vector_valued: dict[str, dict[str, dict[str, float]]]
+
+    def case(self, name: str) -> dict[str, np.ndarray]:
+        """The arrays W0, b0, ..., lo, hi, x0 and c of a case."""
+        with np.load(self.folder / "cases" / f"{name}.npz") as arrays:
+            return {key: arrays[key] for key in arrays.files}
+
+
+@pytest.fixture(scope="session")
+def reference() -> Reference:
+    """The reference values, from the folder that LIPREG_REFERENCE names, else ../shared/reference beside the checkout."""
+    folder = Path(os.environ.get("LIPREG_REFERENCE") or ROOT.parent / "shared" / "reference")
+    if not (folder / "exact.json").is_file():
+        pytest.skip(f"no reference values at {folder}; set LIPREG_REFERENCE to the folder that holds exact.json")
+    parsed: dict[str, Any] = {
+        key: json.loads((folder / f"{key}.json").read_text(encoding="utf-8")) for key in ("exact", "vector_valued")
+    }
+    return Reference(folder, **parsed)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Each test draws the same weights whichever tests ran before it."""
+    torch.random.default_generator.manual_seed(0)

@@ -1,0 +1,233 @@
+"""The main job: every configuration composes, and the smoke experiment runs as a user would run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from lipreg.callbacks import LipschitzAudit, LipschitzRegularizer
+from lipreg.problem import LocalLipschitz
+from lipreg.records import AuditRecord, EpochRecord, Record, RunRecord, read_records
+from tests.conftest import ROOT
+
+CONF = ROOT / "conf"
+GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir())
+OPTIONS = [(group, file.stem) for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))]
+
+
+def composed(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("train", overrides=list(overrides))
+
+
+def partial(group: DictConfig) -> Any:
+    return instantiate(group, _partial_=True, _convert_="all")
+
+
+# ---------------------------------------------------------------- configurations
+
+
+def test_all_groups_are_there() -> None:
+    assert {"audit", "data", "experiment", "logger", "model", "problem", "regularizer", "trainer"} <= set(GROUPS)
+
+
+@pytest.mark.parametrize("group, option", OPTIONS)
+def test_every_option_composes_and_its_objects_can_be_made(group: str, option: str, tmp_path: Path) -> None:
+    # the exact programs cover the regional scope alone
+    with_it = ["audit=bounds"] if option.endswith("_pointed") else []
+    cfg = composed(f"{group}={option}", *with_it, "seed=3")
+    OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    problem = instantiate(cfg.problem)
+    assert isinstance(problem, LocalLipschitz)
+    regularizer = partial(cfg.regularizer)(problem=problem)
+    assert isinstance(regularizer, LipschitzRegularizer)
+    assert regularizer.seed == 3
+    audit = partial(cfg.audit)(problem=problem, folder=str(tmp_path), run="regularised")
+    assert isinstance(audit, LipschitzAudit)
+    assert audit.problem is problem
+    assert isinstance(instantiate(cfg.model), pl.LightningModule)
+    data = instantiate(cfg.data)
+    assert isinstance(data, pl.LightningDataModule)
+    assert data.seed == 3
+    trainer = partial(cfg.trainer)(logger=False, default_root_dir=str(tmp_path))
+    assert trainer.max_epochs == cfg.trainer.max_epochs
+    if group == "regularizer":
+        assert regularizer.bound == option
+    if group == "logger" and option != "none":
+        assert callable(partial(cfg.logger))
+
+
+def test_a_pointed_problem_needs_another_audit_and_says_so() -> None:
+    cfg = composed("problem=linf_margins_pointed")
+    with pytest.raises(Exception, match="affine_relu"):
+        partial(cfg.audit)(problem=instantiate(cfg.problem))
+
+
+def test_the_example_values_are_the_ones_in_the_question() -> None:
+    cfg = composed("problem.region.radius=0.25", "problem.region.high=null")
+    problem = instantiate(cfg.problem)
+    assert problem.describe()["region"] == {"kind": "LinfBall", "norm": "inf", "radius": 0.25, "low": 0.0, "high": None}
+    assert problem.scope == "regional"
+    assert instantiate(composed("problem=linf_margins_pointed").problem).scope == "pointed"
+    assert instantiate(composed("problem=l1_margins").problem).p == 1.0
+
+
+def test_smoke_is_small() -> None:
+    cfg = composed("experiment=smoke")
+    assert cfg.trainer.max_epochs <= 2
+    assert cfg.model.widths[0] == 64 and cfg.model.widths[-1] == 10
+
+
+# ---------------------------------------------------------------- runs
+
+
+def run(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    """The program as a user starts it, from an empty folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {
+        "PYTHONPATH": str(ROOT), "WANDB_MODE": "offline", "WANDB_SILENT": "true", "OMP_NUM_THREADS": "1",
+        "COLUMNS": "120", "MPLBACKEND": "agg",
+    }  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-m", "experiments.train", *overrides],
+        cwd=folder,
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    folder = tmp_path_factory.mktemp("smoke")
+    return folder / "out", run(folder, "experiment=smoke", "logger=wandb_offline", f"hydra.run.dir={folder / 'out'}")
+
+
+def of_kind(records: list[Record], kind: type) -> list[Any]:
+    return [r for r in records if isinstance(r, kind)]
+
+
+def test_smoke_writes_everything(smoke: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, done = smoke
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    for words in ("regularised", "twin", "exact", "affine_relu", "transfer", "validation accuracy"):
+        assert words in done.stdout
+    for name in ("records.jsonl", "report.html", "trajectory.png", "regularised.ckpt", "twin.ckpt"):
+        assert (folder / name).stat().st_size > 0, name
+    assert (folder / "trajectory.png").read_bytes().startswith(b"\x89PNG")
+    assert "<html" in (folder / "report.html").read_text(encoding="utf-8")
+    runs = sorted((folder / "wandb").glob("offline-run-*/*.wandb"))
+    assert len(runs) == 2, "a W&B run for each of the two trainings"
+    assert all(path.stat().st_size > 1000 for path in runs)
+    assert len(list((folder / "wandb").rglob("*.table.json"))) == 4
+
+
+def test_checkpoints_hold_plain_data_and_different_weights(
+    smoke: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, _ = smoke
+    loaded = [torch.load(folder / f"{name}.ckpt", weights_only=True) for name in ("regularised", "twin")]
+    one, two = (checkpoint["state_dict"] for checkpoint in loaded)
+    assert one.keys() == two.keys()
+    assert any(not torch.equal(one[key], two[key]) for key in one)
+    assert [checkpoint["epoch"] for checkpoint in loaded] == [2, 2]
+    for checkpoint in loaded:
+        (audit,) = (state for key, state in checkpoint["callbacks"].items() if key.startswith("LipschitzAudit"))
+        assert audit["points"][0].shape == (2, 64)
+
+
+def test_records_of_both_runs(smoke: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, _ = smoke
+    records = read_records(folder / "records.jsonl")
+    first, twin = of_kind(records, RunRecord)
+    assert (first.run, first.twin, first.seed, first.bound) == ("regularised", "twin", 0, "affine_relu")
+    assert (twin.run, twin.twin, twin.weight) == ("twin", None, 0.0)
+    assert first.weight > 0
+    assert first.settings["trainer"]["max_epochs"] == 2
+    audits = of_kind(records, AuditRecord)
+    assert {(r.run, r.epoch) for r in audits} == {(name, e) for name in ("regularised", "twin") for e in (0, 2)}
+    assert {r.estimator for r in audits if r.penalised} == {"affine_relu"}
+    for epoch in (0, 2):
+        mine, other = (
+            [
+                (r.point, r.label, r.estimator, r.lower, r.upper, r.fingerprint)
+                for r in audits
+                if (r.run, r.epoch) == key
+            ]
+            for key in (("regularised", epoch), ("twin", epoch))
+        )
+        assert len(mine) == 2 * 5
+        assert (mine == other) is (epoch == 0), "the same seed and weights at the start, others at the end"
+    for name in ("regularised", "twin"):
+        epochs = [r for r in of_kind(records, EpochRecord) if r.run == name]
+        assert [r.epoch for r in epochs] == [1, 2]
+        assert all(0 <= r.metrics["val_accuracy"] <= 1 for r in epochs)
+
+
+def reduced(path: Path) -> list[dict[str, Any]]:
+    """Records without what may differ between equal runs: seconds, and settings with the run's folder."""
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        data = json.loads(line)
+        data.pop("seconds", None)
+        kept.append(data)
+    return kept
+
+
+def test_the_same_seed_gives_the_same_records(
+    smoke: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    folder, _ = smoke
+    done = run(tmp_path, "experiment=smoke", f"hydra.run.dir={tmp_path / 'again'}", "logger=none")
+    assert done.returncode == 0, done.stdout + done.stderr
+    one, two = reduced(folder / "records.jsonl"), reduced(tmp_path / "again" / "records.jsonl")
+    for data in (*one, *two):
+        data.get("settings", {}).pop("logger", None)  # chosen otherwise on purpose
+    assert one == two
+    assert not (tmp_path / "again" / "wandb").exists()
+
+
+def test_a_sweep_over_seeds(tmp_path: Path) -> None:
+    tiny = ["trainer.max_epochs=1", "audit=bounds", "audit.points=1", "model.widths=[64,8,10]"]
+    done = run(
+        tmp_path, "-m", "experiment=smoke", "seed=0,1", "logger=none", f"hydra.sweep.dir={tmp_path / 'sweep'}", *tiny
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    files = sorted((tmp_path / "sweep").rglob("records.jsonl"))
+    assert len(files) == 2
+    seeds = [of_kind(read_records(file), RunRecord)[0].seed for file in files]
+    assert sorted(seeds) == [0, 1]
+    fingerprints = [{r.fingerprint for r in of_kind(read_records(file), AuditRecord) if r.epoch == 0} for file in files]
+    assert all(len(prints) == 1 for prints in fingerprints)
+    assert fingerprints[0] != fingerprints[1]
+
+
+@pytest.mark.parametrize(
+    "override, says",
+    [
+        ("problem.region.radius=-1", "radius -1 leaves a region without volume"),
+        ("problem=linf_margins_pointed", "affine_relu"),
+    ],
+)
+def test_an_error_is_a_paragraph_and_exit_code_1(tmp_path: Path, override: str, says: str) -> None:
+    done = run(tmp_path, "experiment=smoke", override, "logger=none", f"hydra.run.dir={tmp_path / 'out'}")
+    assert done.returncode == 1
+    text = done.stdout + done.stderr
+    assert says in " ".join(text.split())
+    assert "Traceback" not in text
+    assert "Error executing job" not in text
+    message = done.stdout[done.stdout.index("Invalid" if "Invalid" in done.stdout else "Unsupported") :].strip()
+    assert "\n\n" not in message, "one paragraph"

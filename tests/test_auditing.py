@@ -1,0 +1,379 @@
+"""Audits: plans that are refused, results that survive failures and interrupts, and a world left as it was."""
+
+from __future__ import annotations
+
+import _thread
+import copy
+import math
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lipreg.auditing import EXACT, AuditPlan, PointAudit, audit
+from lipreg.bounds import Analysis
+from lipreg.errors import CrossingBounds, InvalidInput, LipregError, UnsupportedRequest
+from lipreg.estimators import Effort, Estimator, certify, estimate, register
+from lipreg.estimators.base import ESTIMATORS, lower_interval, upper_interval
+from lipreg.estimators.witness import best_witness
+from lipreg.outputs import AllLogits, AllMargins, Logit
+from lipreg.problem import LocalLipschitz
+from lipreg.regions import L2Ball, LinfBall
+from lipreg.results import Certificate, CertifiedInterval, Status
+from tests import oracles
+
+PROBLEM = LocalLipschitz(LinfBall(0.5), AllMargins())
+X = torch.tensor([[0.1, -0.2], [0.4, 0.3], [-0.5, 0.2]], dtype=torch.float64)
+Y = torch.tensor([0, 1, 2])
+NET = oracles.network("shallow")
+
+Answer = Callable[[Analysis, Effort], list[CertifiedInterval]]
+
+
+@pytest.fixture
+def fake() -> Iterator[Callable[..., str]]:
+    """Registers estimators that answer by a function, for one test."""
+    before = dict(ESTIMATORS)
+
+    def add(name: str, answer: Answer, searching: bool = True) -> str:
+        class Fake(Estimator):
+            certificate = Certificate.UPPER
+            searches = searching
+
+            def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+                return answer(analysis, effort)
+
+        register(name)(Fake)
+        return name
+
+    yield add
+    ESTIMATORS.clear()
+    ESTIMATORS.update(before)
+
+
+def infinite(analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+    """Nothing proved, at every point."""
+    return [lower_interval(analysis, i, None) for i in range(analysis.placed.batch)]
+
+
+def truth(point: int) -> float:
+    center = X[point].numpy()
+    cells = oracles.cells(NET, oracles.Domain(center, center - 0.5, center + 0.5))
+    label, eye = int(Y[point]), np.eye(3)
+    rows = np.array([eye[label] - eye[j] for j in range(3) if j != label])
+    return oracles.regional(cells, rows, math.inf, None)
+
+
+# ---------------------------------------------------------------- plans
+
+
+@pytest.mark.parametrize(
+    "settings, says",
+    [
+        ({"estimators": ()}, "list of estimator names"),
+        ({"estimators": "mip"}, "list of estimator names"),
+        ({"estimators": ("mip", "magic")}, "magic"),
+        ({"budget": 0.0}, "seconds above 0"),
+        ({"budget": -1.0}, "seconds above 0"),
+        ({"budget": math.nan}, "seconds above 0"),
+    ],
+)
+def test_plans_that_cannot_be_right(settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(InvalidInput, match=says):
+        AuditPlan(PROBLEM, **settings)
+
+
+def test_a_plan_that_is_not_covered_is_refused_when_it_is_made() -> None:
+    with pytest.raises(UnsupportedRequest, match="mip"):
+        AuditPlan(LocalLipschitz(L2Ball(0.1)))
+    assert AuditPlan(LocalLipschitz(L2Ball(0.1)), ("affine_relu",)).budget == 60.0
+
+
+def test_closed_forms_run_before_searches_and_upper_before_brackets() -> None:
+    names = [e.name for e in AuditPlan(PROBLEM, ("mip", "lp", "sampling", "affine_relu", "mip")).ordered()]
+    assert names == ["sampling", "affine_relu", "lp", "mip"]
+
+
+# ---------------------------------------------------------------- results
+
+
+def test_exact_is_the_intersection_and_holds_the_truth() -> None:
+    seen: list[PointAudit] = []
+    audits = audit(NET, AuditPlan(PROBLEM), X, Y, seen.append)
+    assert seen == audits
+    assert [a.point for a in audits] == [0, 1, 2]
+    for a in audits:
+        others = [i for name, i in a.intervals.items() if name != EXACT]
+        assert set(a.intervals) == {EXACT, "mip", "lp", "affine_relu", "sampling"}
+        assert a.exact.lower == max(i.lower for i in others)
+        assert a.exact.upper == min(i.upper for i in others)
+        assert a.exact.lower <= truth(a.point) * (1 + 1e-9)
+        assert a.exact.upper >= truth(a.point) * (1 - 1e-9)
+        assert a.exact.certificate is Certificate.EXACT
+        assert a.exact.status is Status.PROVED
+        assert a.seconds[EXACT] == pytest.approx(sum(s for n, s in a.seconds.items() if n != EXACT))
+
+
+def test_labels_margins_and_correctness() -> None:
+    outputs = oracles.evaluate(NET, X.numpy())
+    for a, out, label in zip(audit(NET, AuditPlan(PROBLEM, ("fastlip",)), X, Y), outputs, Y.tolist(), strict=True):
+        margin = out[label] - max(v for i, v in enumerate(out) if i != label)
+        assert a.label == label
+        assert a.margin == pytest.approx(margin)
+        assert a.correct is bool(margin > 0)
+    problem = LocalLipschitz(LinfBall(0.5), AllLogits())
+    for a in audit(NET, AuditPlan(problem, ("fastlip",)), X):
+        assert (a.label, a.correct, a.margin) == (-1, None, None)
+
+
+def test_records_say_what_the_audit_says() -> None:
+    (a, *_) = audit(NET, AuditPlan(PROBLEM, ("fastlip", "sampling")), X, Y)
+    records = {r.estimator: r for r in a.records("mine", 7, "fastlip")}
+    assert set(records) == {EXACT, "fastlip", "sampling"}
+    assert [name for name, r in records.items() if r.penalised] == ["fastlip"]
+    for name, record in records.items():
+        interval = a.intervals[name]
+        assert (record.run, record.epoch, record.point, record.label) == ("mine", 7, 0, 0)
+        assert (record.lower, record.upper) == (interval.lower, interval.upper)
+        assert record.question == PROBLEM.describe()
+        assert record.fingerprint == a.fingerprint
+    witness = np.array(records["sampling"].witness)
+    rows = np.array([[1.0, -1.0, 0.0], [1.0, 0.0, -1.0]])
+    attained = oracles.slope_norm(oracles.jacobian(NET, witness), rows, math.inf, None)
+    assert records["sampling"].lower == pytest.approx(attained, rel=1e-9)
+
+
+def test_own_preactivations_of_an_estimator() -> None:
+    for methods in (["interval"], ["ball"], ["crown", "interval"]):
+        plan = AuditPlan(PROBLEM, ("affine_relu", "abs_chain"), preactivations={"affine_relu": methods})
+        found = audit(NET, plan, X, Y)
+        own = estimate(NET, PROBLEM, X, Y, preactivations=methods)
+        rest = estimate(NET, PROBLEM, X, Y, bound="abs_chain")
+        for a, ours, theirs in zip(found, own.tolist(), rest.tolist(), strict=True):
+            assert a.intervals["affine_relu"].upper == pytest.approx(ours, rel=1e-8)
+            assert a.intervals["abs_chain"].upper == pytest.approx(theirs, rel=1e-8)
+
+
+def test_the_same_seed_gives_the_same_audit() -> None:
+    runs = [audit(NET, AuditPlan(PROBLEM, ("mip", "sampling"), seed=5), X, Y) for _ in range(2)]
+    for one, two in zip(*runs, strict=True):
+        assert one.intervals == two.intervals
+        assert one.fingerprint == two.fingerprint
+
+
+def test_the_world_is_left_as_it_was() -> None:
+    net = oracles.network("deep").train()
+    net[1].eval()  # a mode of its own
+    weights = copy.deepcopy(net.state_dict())
+    modes = [m.training for m in net.modules()]
+    random.seed(3)
+    np.random.seed(4)
+    torch.manual_seed(5)
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    points = X.clone()
+    audit(net, AuditPlan(PROBLEM, budget=20.0), points, Y)
+    after = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    assert before[0] == after[0]
+    for one, two in zip(before[1], after[1], strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert torch.equal(before[2], after[2])
+    assert modes == [m.training for m in net.modules()]
+    assert all(torch.equal(weights[name], value) for name, value in net.state_dict().items())
+    assert all(p.grad is None and p.requires_grad for p in net.parameters())
+    assert torch.equal(points, X)
+
+
+def test_random_states_are_kept_from_estimators_that_draw(fake: Callable[..., str]) -> None:
+    def draws(analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+        random.random()
+        np.random.rand(3)
+        torch.rand(3)
+        return infinite(analysis, effort)
+
+    before = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()  # type: ignore[index]
+    audit(NET, AuditPlan(PROBLEM, (fake("draws", draws), "fastlip")), X, Y)
+    assert random.getstate() == before[0]
+    np.testing.assert_array_equal(np.random.get_state()[1], before[1])  # type: ignore[index]
+    assert torch.equal(torch.get_rng_state(), before[2])
+
+
+# ---------------------------------------------------------------- failures
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("on purpose"), MemoryError("too big"), InvalidInput("bad luck")])
+@pytest.mark.parametrize("searching", [True, False])
+def test_a_crash_is_a_result_and_the_others_survive(
+    fake: Callable[..., str], error: Exception, searching: bool
+) -> None:
+    def crash(analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+        raise error
+
+    audits = audit(NET, AuditPlan(PROBLEM, (fake("crash", crash, searching), "mip", "fastlip")), X, Y)
+    assert len(audits) == 3
+    for a in audits:
+        failed = a.intervals["crash"]
+        assert failed.status is Status.FAILED
+        assert (failed.lower, failed.upper) == (0.0, math.inf)
+        assert type(error).__name__ in failed.detail
+        assert a.intervals["mip"].status is Status.PROVED
+        assert a.exact.certificate is Certificate.EXACT
+
+
+def test_a_crash_at_one_point_leaves_the_others(fake: Callable[..., str]) -> None:
+    def crash(analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+        if torch.equal(analysis.placed.region.center[0], X[1]):
+            raise RuntimeError("here")
+        return [upper_interval(analysis, 0, 1e6, "fake")]
+
+    audits = audit(NET, AuditPlan(PROBLEM, (fake("sometimes", crash),)), X, Y)
+    assert [a.intervals["sometimes"].status for a in audits] == [Status.BOUNDED, Status.FAILED, Status.BOUNDED]
+
+
+def test_too_few_answers_are_an_error(fake: Callable[..., str]) -> None:
+    with pytest.raises(ValueError):
+        audit(NET, AuditPlan(PROBLEM, (fake("short", lambda a, e: []),)), X, Y)
+
+
+def test_contradicting_estimators_raise_after_earlier_points_are_handed_on(fake: Callable[..., str]) -> None:
+    def low(analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+        wrong = torch.equal(analysis.placed.region.center[0], X[2])
+        return [upper_interval(analysis, 0, 1e-3 if wrong else 1e3, "a wrong theorem")]
+
+    seen: list[PointAudit] = []
+    with pytest.raises(CrossingBounds, match=r"exceeds upper 0\.001"):
+        audit(NET, AuditPlan(PROBLEM, ("sampling", fake("low", low))), X, Y, seen.append)
+    assert [a.point for a in seen] == [0, 1]
+    assert all(a.intervals["low"].upper == 1e3 for a in seen)
+
+
+def test_a_listener_that_fails_is_heard() -> None:
+    def refuse(point: PointAudit) -> None:
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        audit(NET, AuditPlan(PROBLEM, ("fastlip",)), X, Y, refuse)
+
+
+@pytest.mark.parametrize("labels", [True, False])
+def test_weights_that_are_not_numbers_are_an_error(labels: bool) -> None:
+    net = oracles.network("shallow")
+    with torch.no_grad():
+        net[2].bias[0] = math.nan
+    problem = PROBLEM if labels else LocalLipschitz(LinfBall(0.5), AllLogits())
+    with pytest.raises(LipregError, match="NaN"):
+        audit(net, AuditPlan(problem, ("mip", "fastlip")), X, Y if labels else None)
+
+
+def test_points_that_do_not_fit() -> None:
+    cut = LocalLipschitz(LinfBall(0.5, low=0.0, high=1.0), Logit(0))
+    with pytest.raises(InvalidInput, match="outside the data range"):
+        audit(NET, AuditPlan(cut, ("fastlip",)), X)
+    with pytest.raises(InvalidInput, match="label"):
+        audit(NET, AuditPlan(PROBLEM, ("fastlip",)), X)
+
+
+# ---------------------------------------------------------------- budget and interrupts
+
+
+def test_the_budget_is_shared_out_over_the_points_that_are_left(fake: Callable[..., str]) -> None:
+    given: list[float] = []
+
+    def note(analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+        given.append(effort.seconds)
+        time.sleep(0.3 if len(given) == 1 else 0.0)
+        return infinite(analysis, effort)
+
+    audit(NET, AuditPlan(PROBLEM, (fake("note", note),), budget=3.0), X, Y)
+    assert given[0] == pytest.approx(1.0, abs=0.2)  # a third
+    assert given[1] == pytest.approx(1.35, abs=0.25)  # half of what 0.3 seconds leave
+    assert given[2] == pytest.approx(2.7, abs=0.5)  # the rest
+    given.clear()
+    audit(NET, AuditPlan(PROBLEM, ("note",), budget=0.2), X, Y)
+    assert given[1:] == [0.0, 0.0], "an overrun leaves nothing, and no negative time"
+
+
+def test_searches_know_the_witness_of_closed_forms(fake: Callable[..., str]) -> None:
+    known: list[Effort] = []
+
+    def note(analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+        known.append(effort)
+        return infinite(analysis, effort)
+
+    audits = audit(NET, AuditPlan(PROBLEM, (fake("note", note), "sampling", "fastlip")), X, Y)
+    for a, effort in zip(audits, known, strict=True):
+        (one,) = effort.known
+        assert one.lower == a.intervals["sampling"].lower
+        assert one.upper == a.intervals["fastlip"].upper
+
+
+def interrupting(at: int, calls: list[int]) -> Answer:
+    """Waits until it is stopped; at its ``at``-th call, Ctrl-C arrives in the main thread meanwhile."""
+
+    def answer(analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+        calls.append(len(calls))
+        if len(calls) - 1 == at:
+            threading.Timer(0.2, _thread.interrupt_main).start()
+            assert effort.stop.wait(20), "the interrupt must reach the search"
+        witness = best_witness(analysis, 0, analysis.placed.region.center)
+        return [lower_interval(analysis, 0, witness)]
+
+    return answer
+
+
+def test_an_interrupt_keeps_every_point_and_is_raised_again(fake: Callable[..., str]) -> None:
+    calls: list[int] = []
+    seen: list[PointAudit] = []
+    plan = AuditPlan(PROBLEM, ("fastlip", fake("slow", interrupting(1, calls)), "mip"), budget=60.0)
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        audit(NET, plan, X, Y, seen.append)
+    assert time.monotonic() - began < 20
+    assert [a.point for a in seen] == [0, 1, 2]
+    first, *rest = seen
+    assert first.intervals["mip"].status is Status.PROVED
+    for a in rest:
+        assert a.intervals["mip"].status is Status.INTERRUPTED
+        assert a.exact.upper <= a.intervals["fastlip"].upper < math.inf
+        assert a.exact.lower <= truth(a.point) * (1 + 1e-9)
+        assert a.exact.upper >= truth(a.point) * (1 - 1e-9)
+        assert a.intervals["slow"].lower > 0  # what it had proved by then
+
+
+def test_a_second_interrupt_is_raised_at_once(fake: Callable[..., str]) -> None:
+    release = threading.Event()
+
+    def deaf(analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+        threading.Timer(0.2, _thread.interrupt_main).start()
+        threading.Timer(0.9, _thread.interrupt_main).start()
+        release.wait(20)
+        return infinite(analysis, effort)
+
+    began = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            audit(NET, AuditPlan(PROBLEM, (fake("deaf", deaf),)), X, Y)
+        assert time.monotonic() - began < 10
+    finally:
+        release.set()
+
+
+def test_stop_ends_the_audit_without_an_error() -> None:
+    stop = threading.Event()
+    stop.set()
+    audits = audit(NET, AuditPlan(PROBLEM, ("fastlip", "mip")), X, Y, stop=stop)
+    for a in audits:
+        assert a.intervals["mip"].status is Status.INTERRUPTED
+        assert a.exact.upper <= a.intervals["fastlip"].upper
+        assert a.exact.upper >= truth(a.point) * (1 - 1e-9)
+
+
+def test_certify_and_audit_agree() -> None:
+    direct = certify(NET, PROBLEM, X, Y, effort=Effort(seconds=60))
+    for a, interval in zip(audit(NET, AuditPlan(PROBLEM, ("mip",)), X, Y), direct, strict=True):
+        assert a.intervals["mip"].lower == pytest.approx(interval.lower, rel=1e-9)
+        assert a.intervals["mip"].upper == pytest.approx(interval.upper, rel=2e-6)

@@ -1,0 +1,127 @@
+"""The code in README.md and docs/extending.md runs as it stands there, and does what the text says."""
+
+from __future__ import annotations
+
+import re
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lipreg import LinfBall, LocalLipschitz, Logit, capture
+from lipreg.bounds import analyse
+from lipreg.estimators import ESTIMATORS
+from lipreg.graph import registry
+from lipreg.milp import Highs, encode
+from lipreg.penalties import get_penalty
+from lipreg.results import Certificate, Status
+
+ROOT = Path(__file__).parents[1]
+
+
+def blocks(path: str) -> list[str]:
+    """The Python blocks of a page."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / path).read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def run(source: str, name: str) -> dict[str, Any]:
+    module = types.ModuleType(name)
+    sys.modules[name] = module  # where dataclasses look for the names in annotations
+    try:
+        exec(compile(source, name, "exec"), vars(module))
+    finally:
+        del sys.modules[name]
+    return vars(module)
+
+
+def test_the_callbacks_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    space = run(blocks("README.md")[0], "readme")
+    audit = space["audit"]
+    assert len(audit.last) == 4
+    assert all(point.exact.certificate is Certificate.EXACT for point in audit.last)
+    assert space["trainer"].callback_metrics["val_accuracy"] > 0.5
+    assert (tmp_path / "records.jsonl").is_file()
+
+
+def test_the_plain_loop_example(capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(0)
+    space = run(blocks("README.md")[1], "readme")
+    assert space["net"][0].weight.grad.abs().sum() > 0
+    assert space["interval"].certificate is Certificate.EXACT
+    assert Status.PROVED.advice in capsys.readouterr().out
+
+
+def test_the_commands_and_links_of_the_readme_exist() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)]+)\)", text)
+    assert len(targets) >= 6
+    assert [target for target in targets if not (ROOT / target).is_file()] == []
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for command in set(re.findall(r"make (\w+)", text)):
+        assert re.search(rf"^{command}:", makefile, flags=re.MULTILINE), command
+
+
+def test_a_layer() -> None:
+    modules, examples = dict(registry.MODULES), dict(registry.EXAMPLES)
+    try:
+        run(blocks("docs/extending.md")[0], "extending")
+        example = registry.EXAMPLES["lower_scale"]
+        module, x = example.build(), torch.randn(5, *example.input_shape)
+        torch.testing.assert_close(capture(module, x).live()(x), module(x))
+    finally:
+        _restore(registry.MODULES, modules)
+        _restore(registry.EXAMPLES, examples)
+
+
+def test_an_estimator() -> None:
+    before = dict(ESTIMATORS)
+    try:
+        run(blocks("docs/extending.md")[1], "extending")
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.ReLU(), torch.nn.Linear(5, 2)).double()
+        x = torch.rand(4, 3, dtype=torch.float64)
+        problem = LocalLipschitz(LinfBall(0.1), Logit(1), p=2.0)
+        graph = capture(net, x).frozen()
+        analysis = analyse(graph, problem.place(x, graph(x)))
+        expected = net[0].weight.norm() * net[2].weight[1].norm()
+        torch.testing.assert_close(ESTIMATORS["frobenius"].bound(analysis), expected.detach().expand(4))  # type: ignore[attr-defined]
+    finally:
+        _restore(ESTIMATORS, before)
+
+
+def test_a_penalty() -> None:
+    from lipreg import penalties
+
+    registries = [value for value in vars(penalties).values() if isinstance(value, dict) and "hinge" in value]
+    before = [dict(known) for known in registries]
+    assert registries
+    try:
+        run(blocks("docs/extending.md")[2], "extending")
+        value = get_penalty("power", {"exponent": 3.0})(torch.tensor([1.0, 2.0]))
+        assert value == pytest.approx((1 + 8) / 2)
+    finally:
+        for known, old in zip(registries, before, strict=True):
+            _restore(known, old)
+
+
+def test_a_solver() -> None:
+    solver = run(blocks("docs/extending.md")[3], "extending")["SciPy"]()
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(3, 6), torch.nn.ReLU(), torch.nn.Linear(6, 2)).double()
+    x = torch.rand(1, 3, dtype=torch.float64)
+    graph = capture(net, x).frozen()
+    with torch.no_grad():
+        program = encode(analyse(graph, LocalLipschitz(LinfBall(0.5), Logit(0)).place(x, graph(x))), 0).program
+    ours, theirs = Highs().solve(program, seconds=20), solver.solve(program, seconds=20)
+    assert theirs.status is ours.status is Status.PROVED
+    assert theirs.incumbent == pytest.approx(ours.incumbent, rel=1e-6)
+    assert theirs.dual_bound == pytest.approx(ours.dual_bound, rel=1e-6)
+
+
+def _restore(known: dict[Any, Any], before: dict[Any, Any]) -> None:
+    known.clear()
+    known.update(before)

@@ -1,0 +1,52 @@
+"""What a fresh interpreter loads, for a user of the bounds alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+HEAVY = {
+    *("pytorch_lightning", "lightning", "torchmetrics", "wandb", "hydra", "omegaconf", "rich"),
+    *("cvxpy", "highspy", "scs", "scipy", "sklearn", "pandas", "matplotlib", "plotly"),
+}
+
+
+def loaded_by(program: str) -> set[str]:
+    """Top-level modules of a fresh interpreter after the program."""
+    report = "import sys; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{program}\n{report}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return set(done.stdout.split())
+
+
+USE = """
+import torch, lipreg
+net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+problem = lipreg.LocalLipschitz(region=lipreg.LinfBall(0.1), output=lipreg.AllMargins(), scope="pointed")
+lipreg.estimate(net, problem, torch.zeros(2, 2), torch.tensor([0, 1])).sum().backward()
+lipreg.certify(net, problem, torch.zeros(2, 2), torch.tensor([0, 1]), estimator="fastlip")
+"""
+
+
+@pytest.mark.parametrize("program", ["import lipreg", USE], ids=["import", "use"])
+def test_the_library_loads_torch_and_nothing_heavier(program: str) -> None:
+    loaded = loaded_by(program)
+    assert {"torch", "lipreg"} <= loaded
+    assert not loaded.intersection(HEAVY)
+
+
+def test_the_facade_names_what_it_offers() -> None:
+    import lipreg
+
+    assert all(hasattr(lipreg, name) for name in lipreg.__all__)
+    assert len(set(lipreg.__all__)) == len(lipreg.__all__)

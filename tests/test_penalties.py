@@ -1,0 +1,148 @@
+"""Penalties against sums written by hand, their gradients, and what they refuse."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lipreg.errors import InvalidInput
+from lipreg.penalties import PENALTIES, Penalty, get_penalty, register
+
+BOUNDS = [3.0, 0.5, 7.0, 2.0]
+
+CASES: list[tuple[str, dict[str, Any] | None, float]] = [
+    ("mean", None, (3.0 + 0.5 + 7.0 + 2.0) / 4),
+    ("worst_k", {"k": 1}, 7.0),
+    ("worst_k", {"k": 2}, (7.0 + 3.0) / 2),
+    ("worst_k", {"k": 9}, (3.0 + 0.5 + 7.0 + 2.0) / 4),
+    ("hinge", {"target": 2.5}, (0.5 + 4.5) / 4),
+    ("hinge", {"target": 0}, (3.0 + 0.5 + 7.0 + 2.0) / 4),
+    ("hinge", {"target": 100.0}, 0.0),
+    ("log", None, (math.log(3.0) + math.log(0.5) + math.log(7.0) + math.log(2.0)) / 4),
+    ("log", {"floor": 1.0}, (math.log(3.0) + math.log(7.0) + math.log(2.0)) / 4),
+]
+IDS = [f"{name}-{options}" for name, options, _ in CASES]
+
+
+@pytest.fixture
+def scratch_registry() -> Iterator[None]:
+    before = dict(PENALTIES)
+    yield
+    PENALTIES.clear()
+    PENALTIES.update(before)
+
+
+@pytest.mark.parametrize(("name", "options", "expected"), CASES, ids=IDS)
+def test_value(name: str, options: dict[str, Any] | None, expected: float) -> None:
+    got = get_penalty(name, options)(torch.tensor(BOUNDS, dtype=torch.float64))
+    assert got.shape == ()
+    assert got.item() == pytest.approx(expected, rel=1e-14, abs=1e-14)
+
+
+@pytest.mark.parametrize(("name", "options", "expected"), CASES, ids=IDS)
+def test_gradient(name: str, options: dict[str, Any] | None, expected: float) -> None:
+    bounds = torch.tensor(BOUNDS, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(get_penalty(name, options), (bounds,))
+
+
+def test_every_registered_penalty_is_covered_here() -> None:
+    assert {name for name, _, _ in CASES} == set(PENALTIES)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_dtype_follows_the_bounds(dtype: torch.dtype) -> None:
+    for name, options, _ in CASES:
+        assert get_penalty(name, options)(torch.tensor(BOUNDS, dtype=dtype)).dtype == dtype
+
+
+def test_log_of_a_network_that_is_off_stays_finite() -> None:
+    """A bound of 0 must neither become -inf nor send an infinite gradient into the weights."""
+    bounds = torch.tensor([0.0, 4.0], dtype=torch.float64, requires_grad=True)
+    value = get_penalty("log", {"floor": 1e-3})(bounds)
+    (gradient,) = torch.autograd.grad(value, bounds)
+    assert value.item() == pytest.approx((math.log(1e-3) + math.log(4.0)) / 2)
+    assert gradient.tolist() == [0.0, 0.5 / 4.0]
+
+
+def test_worst_k_pulls_only_the_largest() -> None:
+    bounds = torch.tensor(BOUNDS, requires_grad=True)
+    get_penalty("worst_k", {"k": 2})(bounds).backward()
+    assert bounds.grad is not None
+    assert bounds.grad.tolist() == [0.5, 0.0, 0.5, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("means", None, ["means", "mean", "worst_k", "hinge", "log"]),
+        ("mean", {"k": 2}, ["unknown option 'k'", "no options"]),
+        ("hinge", None, ["option 'target' is missing", "target (required)"]),
+        ("hinge", {"targt": 1.0}, ["unknown option 'targt'", "option 'target' is missing"]),
+        ("hinge", {"target": -1.0}, ["target=-1.0"]),
+        ("hinge", {"target": math.nan}, ["target=nan"]),
+        ("hinge", {"target": "5"}, ["target='5'"]),
+        ("worst_k", {"k": 0}, ["k=0"]),
+        ("worst_k", {"k": 2.0}, ["k=2.0"]),
+        ("worst_k", {"k": True}, ["k=True"]),
+        ("log", {"floor": 0.0}, ["floor=0.0"]),
+    ],
+)
+def test_refusals_say_what_is_wrong(name: str, options: dict[str, Any] | None, words: list[str]) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        get_penalty(name, options)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+@pytest.mark.parametrize("bounds", [torch.zeros(0), torch.zeros(2, 3), torch.tensor(1.0), torch.tensor([1, 2])])
+def test_only_a_batch_of_bounds_is_taken(bounds: Tensor) -> None:
+    for name, options, _ in CASES:
+        with pytest.raises(InvalidInput, match=name):
+            get_penalty(name, options)(bounds)
+
+
+def test_options_are_plain_data_and_travel() -> None:
+    penalty = get_penalty("hinge", {"target": 5.0})
+    assert penalty.describe() == {"kind": "hinge", "target": 5.0}
+    assert pickle.loads(pickle.dumps(penalty)) == penalty
+
+
+def test_one_decorator_adds_a_penalty(scratch_registry: None) -> None:
+    @register("power")
+    @dataclass(frozen=True)
+    class Power(Penalty):
+        """mean of B_i^exponent."""
+
+        exponent: float = 2.0
+
+        def reduce(self, bounds: Tensor) -> Tensor:
+            return bounds.pow(self.exponent).mean()
+
+    assert get_penalty("power", {"exponent": 3.0})(torch.tensor([1.0, 2.0])).item() == 4.5
+    with pytest.raises(InvalidInput, match="exponent"):
+        get_penalty("power", {"degree": 3.0})
+
+
+def test_names_are_not_taken_twice(scratch_registry: None) -> None:
+    @dataclass(frozen=True)
+    class Other(Penalty):
+        def reduce(self, bounds: Tensor) -> Tensor:
+            return bounds.sum()
+
+    with pytest.raises(InvalidInput, match="Mean"):
+        register("mean")(Other)
+
+
+def test_options_need_a_dataclass(scratch_registry: None) -> None:
+    class Bare(Penalty):
+        def reduce(self, bounds: Tensor) -> Tensor:
+            return bounds.sum()
+
+    with pytest.raises(InvalidInput, match="dataclass"):
+        register("bare")(Bare)

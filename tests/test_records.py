@@ -1,0 +1,231 @@
+"""Records: one strict JSON line each, read back as written, on disk when ``append`` returns."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lipreg.errors import InvalidInput
+from lipreg.outputs import AllMargins, Combination, Margin
+from lipreg.problem import LocalLipschitz
+from lipreg.records import (
+    AuditRecord,
+    EpochRecord,
+    Record,
+    RecordFile,
+    RunRecord,
+    field_names,
+    from_line,
+    read_records,
+    to_line,
+)
+from lipreg.regions import Box, LinfBall
+
+QUESTION = LocalLipschitz(LinfBall(0.1, low=0.0), AllMargins()).describe()
+AUDIT = AuditRecord(
+    run="run 1",
+    epoch=3,
+    point=7,
+    label=2,
+    estimator="mip",
+    certificate="bracket",
+    status="time limit",
+    lower=1.25,
+    upper=2.5,
+    seconds=0.75,
+    functional="margin 2 - 5",
+    question=QUESTION,
+    fingerprint="0123456789abcdef",
+    correct=True,
+    margin=0.5,
+    penalised=True,
+    proof="MIP dual bound",
+    detail="HiGHS, 12 nodes",
+    witness=[0.1, 0.2],
+    versions={"lipreg": "0.1.0"},
+)
+RECORDS: dict[str, Record] = {
+    "run": RunRecord("run 1", "twin 1", 0, "affine_relu", 0.01, QUESTION, "a question", {"lr": 0.1, "layers": [3, 4]}),
+    "plain_run": RunRecord("twin 1"),
+    "epoch": EpochRecord("run 1", 3, {"val_acc": 0.5, "val_loss": 1e-300}),
+    "audit": AUDIT,
+    "open_audit": replace(AUDIT, upper=math.inf, proof="", certificate="lower"),
+    "unlabelled": replace(AUDIT, label=-1, correct=None, margin=None, witness=None, estimate=1.0),
+    "text": replace(AUDIT, detail='line\nbreak, "quotes", tab\t, \u2028, Größe'),
+}
+each_record = pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
+
+
+@each_record
+def test_a_record_is_one_line_of_strict_json(record: Record) -> None:
+    line = to_line(record)
+    assert len(line.splitlines()) == 1
+
+    def refuse(text: str) -> float:
+        raise AssertionError(f"{text} is not strict JSON")
+
+    data = json.loads(line, parse_constant=refuse)
+    assert data["kind"] == record.kind and data["schema"] == 1
+    assert set(data) == {"schema", "kind", *field_names(type(record))}
+
+
+@each_record
+def test_records_round_trip(record: Record) -> None:
+    assert from_line(to_line(record)) == record
+
+
+@pytest.mark.parametrize("name", ["inf", "nan", "-inf"])
+def test_names_that_look_like_numbers_stay_names(name: str) -> None:
+    for record in (RunRecord(name, sentence=name), EpochRecord(name, 1), replace(AUDIT, run=name, functional=name)):
+        assert from_line(to_line(record)) == record
+
+
+@given(lower=st.floats(0, 1e300), upper=st.one_of(st.floats(0, 1e300), st.just(math.inf)), seconds=st.floats(0, 1e6))
+def test_every_number_survives(lower: float, upper: float, seconds: float) -> None:
+    record = replace(AUDIT, lower=lower, upper=upper, seconds=seconds)
+    assert from_line(to_line(record)) == record
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        LocalLipschitz(Box([0.0, 0.5], [1.0, 0.5]), Margin(0, 1)),
+        LocalLipschitz(LinfBall(0.1), Combination((1.0, -2.0))),
+        LocalLipschitz(Box(0.0, 1.0), AllMargins(), "pointed", 2),  # type: ignore[arg-type]
+    ],
+    ids=["box", "combination", "pointed"],
+)
+def test_questions_stay_comparable(problem: LocalLipschitz) -> None:
+    record = replace(AUDIT, question=problem.describe())
+    again = from_line(to_line(record))
+    assert again == record
+    assert isinstance(again, AuditRecord) and again.question == problem.describe()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "{",
+        "[]",
+        "3",
+        "null",
+        '{"schema": 1}',
+        '{"schema": 1, "kind": "song", "run": "a"}',
+        '{"schema": 1, "kind": "run"}',
+        '{"schema": 1, "kind": "run", "run": "a", "colour": "red"}',
+        '{"kind": "run", "run": "a"}',
+    ],
+)
+def test_other_lines_are_refused_with_their_place(line: str) -> None:
+    with pytest.raises(InvalidInput, match="file x, line 7"):
+        from_line(line, "file x, line 7")
+
+
+def test_a_newer_schema_is_refused_by_number() -> None:
+    data = json.loads(to_line(AUDIT)) | {"schema": 2}
+    with pytest.raises(InvalidInput, match="schema 2"):
+        from_line(json.dumps(data))
+
+
+def test_a_diverged_run_is_still_recorded_or_refused_in_our_words() -> None:
+    """A loss of NaN must not end the training with json's own error."""
+    for value in (math.nan, math.inf):
+        try:
+            line = to_line(EpochRecord("run 1", 1, {"val_loss": value}))
+        except InvalidInput as error:
+            assert "run 1" in str(error)
+        else:
+            again = from_line(line)
+            assert isinstance(again, EpochRecord) and repr(again.metrics["val_loss"]) in (repr(value), "None")
+
+
+# ---------------------------------------------------------------- files
+
+
+def test_appended_records_are_read_back_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "er" / "records.jsonl"
+    file = RecordFile(path)
+    for record in RECORDS.values():
+        file.append(record)
+        assert path.read_text(encoding="utf-8").endswith("\n")
+    assert read_records(path) == list(RECORDS.values())
+    assert read_records(tmp_path) == list(RECORDS.values())
+    RecordFile(path).append(RECORDS["run"])
+    assert len(read_records(path)) == len(RECORDS) + 1
+
+
+def test_several_files_and_folders(tmp_path: Path) -> None:
+    RecordFile(tmp_path / "b" / "records.jsonl").append(RunRecord("b"))
+    RecordFile(tmp_path / "a" / "records.jsonl").append(RunRecord("a"))
+    (tmp_path / "a" / "notes.txt").write_text("not a record")
+    assert read_records(tmp_path) == [RunRecord("a"), RunRecord("b")]
+    assert read_records([tmp_path / "b", tmp_path / "a" / "records.jsonl"]) == [RunRecord("b"), RunRecord("a")]
+    assert read_records(str(tmp_path / "a")) == [RunRecord("a")]
+
+
+def test_an_empty_file_holds_no_records(tmp_path: Path) -> None:
+    RecordFile(tmp_path / "records.jsonl")
+    assert read_records(tmp_path) == []
+
+
+def test_a_last_line_cut_off_by_a_kill_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    whole = to_line(RunRecord("a")) + "\n"
+    last = to_line(AUDIT)
+    for cut in (1, 10, len(last) // 2, len(last) - 1):
+        path.write_text(whole + last[:cut], encoding="utf-8")
+        assert read_records(path) == [RunRecord("a")]
+    path.write_text(whole + last, encoding="utf-8")  # only the line break is missing
+    assert read_records(path) == [RunRecord("a"), AUDIT]
+
+
+@pytest.mark.parametrize("cut", [12, None], ids=["cut", "no_line_break"])
+def test_a_run_resumed_after_a_kill_loses_no_later_record(tmp_path: Path, cut: int | None) -> None:
+    path = tmp_path / "records.jsonl"
+    first = to_line(RunRecord("a")) + "\n"
+    path.write_text(first + to_line(EpochRecord("a", 1))[:cut], encoding="utf-8")
+    file = RecordFile(path)
+    file.append(EpochRecord("a", 2))
+    file.append(EpochRecord("a", 3))
+    kept = [RunRecord("a"), EpochRecord("a", 2), EpochRecord("a", 3)]
+    if cut is None:
+        kept.insert(1, EpochRecord("a", 1))
+    assert read_records(path) == kept
+
+
+def test_a_broken_line_in_the_middle_is_an_error_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    path.write_text(to_line(RunRecord("a")) + "\n{broken\n" + to_line(RunRecord("b")) + "\n", encoding="utf-8")
+    with pytest.raises(InvalidInput, match="line 2"):
+        read_records(path)
+    path.write_text(to_line(RunRecord("a")) + "\n{broken\n", encoding="utf-8")  # whole, so not cut off by a kill
+    with pytest.raises(InvalidInput, match="line 2"):
+        read_records(path)
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="nothing"):
+        read_records(tmp_path / "nothing")
+    with pytest.raises(InvalidInput, match="no records"):
+        read_records(tmp_path)
+    with pytest.raises(InvalidInput):
+        read_records([])
+
+
+def test_a_folder_that_cannot_be_written_is_found_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "records.jsonl", tmp_path):
+        with pytest.raises(InvalidInput, match="cannot write"):
+            RecordFile(path)
+
+
+def test_field_names_are_the_columns() -> None:
+    assert field_names(AuditRecord) == [f.name for f in fields(AuditRecord)]
+    assert "kind" not in field_names(RunRecord)

@@ -1,0 +1,121 @@
+"""Every bound against proved regional constants of trained and random networks (the setting LIPREG_REFERENCE)."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lipreg.estimators import ESTIMATORS, BoundEstimator, certify
+from lipreg.outputs import AllLogits, Combination, Margin, Output, Vector
+from lipreg.problem import LocalLipschitz
+from lipreg.regions import Box
+from tests.conftest import Reference
+
+CASES = [
+    "digits_d_p0_e0.02",
+    "digits_l_p0_e0.02",
+    "digits_m_p0_e0.05",
+    "digits_m_p0_e0.1",
+    "digits_s_p0_e0.05",
+    "digits_s_p0_e0.1",
+    "digits_s_p0_e0.2",
+    "rand0",
+    "rand1",
+    "rand2",
+]
+NORMS = {"1": 1.0, "2": 2.0, "inf": math.inf}
+BOUNDS = [name for name, method in ESTIMATORS.items() if isinstance(method, BoundEstimator)]
+ROUNDING = 1e-9
+
+each_case = pytest.mark.parametrize("case", CASES)
+each_norm = pytest.mark.parametrize("norm", NORMS)
+
+
+def network(arrays: dict[str, np.ndarray]) -> nn.Sequential:
+    """The case's network as a module in float64."""
+    layers: list[nn.Module] = []
+    for k in itertools.count():
+        if f"W{k}" not in arrays:
+            break
+        weight, bias = arrays[f"W{k}"], arrays[f"b{k}"]
+        linear = nn.Linear(weight.shape[1], weight.shape[0]).double()
+        linear.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
+        layers += [linear, nn.ReLU()]
+    return nn.Sequential(*layers[:-1]).eval()
+
+
+def question(arrays: dict[str, np.ndarray], output: Output, norm: str, q: float | None = None) -> LocalLipschitz:
+    return LocalLipschitz(Box(arrays["lo"].tolist(), arrays["hi"].tolist()), output, "regional", NORMS[norm], q)
+
+
+def point(arrays: dict[str, np.ndarray]) -> Tensor:
+    return torch.from_numpy(arrays["x0"]).double().unsqueeze(0)
+
+
+@functools.cache
+def results(reference: Reference, case: str, norm: str, name: str) -> tuple[float, float]:
+    arrays = reference.case(case)
+    problem = question(arrays, Combination(tuple(arrays["c"].tolist())), norm)
+    (result,) = certify(network(arrays), problem, point(arrays), estimator=name)
+    return result.lower, result.upper
+
+
+def test_every_case_is_listed(reference: Reference) -> None:
+    assert sorted(reference.exact) == CASES
+    assert all(set(values) == set(NORMS) for values in reference.exact.values())
+
+
+@each_norm
+@each_case
+@pytest.mark.parametrize("name", BOUNDS)
+def test_upper_bounds_are_above(reference: Reference, name: str, case: str, norm: str) -> None:
+    exact = reference.exact[case][norm]
+    _, upper = results(reference, case, norm, name)
+    assert upper >= exact * (1 - ROUNDING)
+
+
+@each_norm
+@each_case
+def test_fastlip_is_within_ten_times_the_constant(reference: Reference, case: str, norm: str) -> None:
+    _, upper = results(reference, case, norm, "fastlip")
+    assert upper <= 10 * reference.exact[case][norm]
+
+
+@each_norm
+@each_case
+def test_sampling_is_below_and_close(reference: Reference, case: str, norm: str) -> None:
+    exact = reference.exact[case][norm]
+    lower, _ = results(reference, case, norm, "sampling")
+    assert 0.8 * exact <= lower <= exact * (1 + ROUNDING)
+
+
+VECTOR_VALUED = [
+    *itertools.product(["largest_logit", "largest_pair_of_logits"], ["1", "inf"]),
+    ("largest_sign_vector", "1"),  # from l_inf to l1 the operator norm has no closed form, and is refused
+]
+
+
+@pytest.mark.parametrize("case", ["rand0", "rand1"])
+@pytest.mark.parametrize(("kind", "norm"), VECTOR_VALUED)
+def test_vector_valued_constants(reference: Reference, kind: str, case: str, norm: str) -> None:
+    """Enumeration over all linear pieces: the largest logit, the largest pair of logits, and the output norm q = 1."""
+    exact = reference.vector_valued[case][norm][kind]
+    arrays = reference.case(case)
+    count = len(arrays["c"])
+    if kind == "largest_sign_vector":
+        problems = [question(arrays, Vector(), norm, 1.0)]
+    elif kind == "largest_logit":
+        problems = [question(arrays, AllLogits(), norm)]
+    else:
+        problems = [question(arrays, Margin(i, j), norm) for i, j in itertools.combinations(range(count), 2)]
+    net, x0 = network(arrays), point(arrays)
+    for name in BOUNDS:
+        assert max(certify(net, p, x0, estimator=name)[0].upper for p in problems) >= exact * (1 - ROUNDING), name
+    lower = max(certify(net, p, x0, estimator="sampling")[0].lower for p in problems)
+    assert 0.8 * exact <= lower <= exact * (1 + ROUNDING)

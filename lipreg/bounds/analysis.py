@@ -7,8 +7,8 @@ uses the intersection of all earlier ones.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -45,6 +45,12 @@ class Reach:
         parts = (self.value[index], self.lower[index], self.upper[index], self.moves[index])
         return Reach(*parts, None if self.distance is None else self.distance[index])
 
+    def within(self, lower: Tensor, upper: Tensor) -> Reach:
+        """Intersected with other bounds; the value at the reference point stays inside."""
+        lower = torch.minimum(torch.maximum(self.lower, lower), self.value)
+        upper = torch.maximum(torch.minimum(self.upper, upper), self.value)
+        return replace(self, lower=lower, upper=upper)
+
     @property
     def unstable(self) -> Tensor:
         """Whether a ReLU of this entry can be on either side of its kink."""
@@ -74,13 +80,19 @@ class Analysis:
         return torch.stack(counts).sum(0) if counts else torch.zeros(self.placed.batch, dtype=torch.int64)
 
 
-def analyse(graph: Graph, placed: PlacedProblem, methods: Sequence[str] | None = None) -> Analysis:
+def analyse(
+    graph: Graph,
+    placed: PlacedProblem,
+    methods: Sequence[str] | None = None,
+    known: Mapping[int, tuple[Tensor, Tensor]] | None = None,
+) -> Analysis:
     """Bounds every pre-activation of the graph over the regions of a batch.
 
     Args:
         graph: live (differentiable) or frozen.
         placed: the question; its region is taken in the graph's dtype and on its device.
         methods: any of "ball", "interval", "crown", intersected. Default: all that cover the graph's nodes.
+        known: lower and upper bounds of Affine nodes by index, proved elsewhere; intersected with the methods' own.
 
     Returns:
         The reach of every node and slope bounds in the problem's scope; differentiable in the graph's parameters.
@@ -108,7 +120,8 @@ def analyse(graph: Graph, placed: PlacedProblem, methods: Sequence[str] | None =
             case Affine():
                 last = index == len(graph.nodes) - 1
                 kept = ("interval",) if last else chosen  # nothing downstream uses the output's bounds
-                reach.append(_affine(graph, index, node, values[index], reach, relaxations, region, kept))
+                found = _affine(graph, index, node, values[index], reach, relaxations, region, kept)
+                reach.append(found.within(*known[index]) if known and index in known else found)
             case Relu(source=source, slope=leak):
                 z = reach[source]
                 pointed = slope_bounds(z.value, z.lower, z.upper, z.moves, leak, "pointed")

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.loggers import WandbLogger
 from torch import Tensor
 from tqdm import tqdm
 
-from lipreg.auditing import EXACT, AuditPlan, PointAudit, audit
+from lipreg.auditing import AuditPlan, PointAudit, audit
 from lipreg.callbacks.batches import batch_to_inputs as usual_batch_to_inputs
 from lipreg.callbacks.batches import find_network
+from lipreg.callbacks.metrics import show, summary
 from lipreg.callbacks.reference_points import Points, check_reference_points, draw_reference_points
 from lipreg.callbacks.regularizer import LipschitzRegularizer
 from lipreg.errors import CrossingBounds, InvalidInput, LipregError, UnsupportedRequest
@@ -25,7 +25,6 @@ from lipreg.graph import CapturedNetwork, capture, check_agreement, evaluation_m
 from lipreg.problem import LocalLipschitz
 from lipreg.records import AuditRecord, EpochRecord, RecordFile
 from lipreg.reporting.panels import AXIS, audit_table, define_metrics
-from lipreg.results import Certificate
 
 
 class LipschitzAudit(pl.Callback):
@@ -143,7 +142,7 @@ class LipschitzAudit(pl.Callback):
         # whatever can be wrong with network, points and question shows here, before the first step
         self._epochs_done = trainer.current_epoch
         self._check(pl_module)
-        _show(trainer, self._metrics)  # of the checkpoint that is resumed
+        show(trainer, self._metrics)  # of the checkpoint that is resumed
         if self.at_start and self._audited != self._epochs_done:
             self._audit(trainer, pl_module)
 
@@ -234,7 +233,7 @@ class LipschitzAudit(pl.Callback):
             bar.close()
         self._audited = epoch
         self._metrics = summary(self.last, self._penalised, self.name)
-        _show(trainer, self._metrics)
+        show(trainer, self._metrics)
         self._log(trainer, {**self._metrics, f"{self.name}/seconds": time.monotonic() - began}, records)
 
     def _log(self, trainer: pl.Trainer, metrics: dict[str, float], records: list[AuditRecord]) -> None:
@@ -256,36 +255,3 @@ class LipschitzAudit(pl.Callback):
 
 def _audits(trainer: pl.Trainer) -> list[LipschitzAudit]:
     return [c for c in trainer.callbacks if isinstance(c, LipschitzAudit)]  # type: ignore[attr-defined]
-
-
-def _show(trainer: pl.Trainer, metrics: dict[str, float]) -> None:
-    """Puts metrics where early stopping, checkpoints and schedulers look, for good.
-
-    ``LightningModule.log`` would keep them for an epoch only, and cannot be called after the last one.
-    """
-    trainer.callback_metrics.update({name: torch.tensor(value) for name, value in metrics.items()})
-
-
-def summary(audits: Sequence[PointAudit], penalised: str | None = None, prefix: str = "audit") -> dict[str, float]:
-    """Means over the reference points, under the names that are logged; ends that were not proved are left out.
-
-    ``audit/exact_lower`` and ``audit/exact_upper`` bracket the mean true constant; every other estimator has its mean
-    upper end (``audit/lp``) or, for lower bounds, lower end (``audit/sampling``); ``audit/tightness`` is the mean
-    penalised bound over the mean exact upper end (a lower bound on their ratio); ``audit/share_exact`` the share of
-    points at which both ends meet.
-    """
-    means: dict[str, float] = {}
-    for name in audits[0].intervals:
-        intervals = [a.intervals[name] for a in audits]
-        lower = float(torch.tensor([i.lower for i in intervals], dtype=torch.float64).mean())
-        upper = float(torch.tensor([i.upper for i in intervals], dtype=torch.float64).mean())
-        if name in (EXACT, "mip"):
-            means |= {f"{prefix}/{name}_lower": lower, f"{prefix}/{name}_upper": upper}
-        else:
-            one_sided = lower if intervals[0].certificate is Certificate.LOWER else upper
-            means[f"{prefix}/{name}"] = one_sided
-    exact_upper = means[f"{prefix}/{EXACT}_upper"]
-    if penalised is not None and exact_upper > 0:
-        means[f"{prefix}/tightness"] = means[f"{prefix}/{penalised}"] / exact_upper
-    means[f"{prefix}/share_exact"] = sum(a.exact.certificate is Certificate.EXACT for a in audits) / len(audits)
-    return {name: value for name, value in means.items() if abs(value) != float("inf")}

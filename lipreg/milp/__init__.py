@@ -1,8 +1,19 @@
 """Mixed-integer and linear programs for the exact constant, and the solvers behind them."""
 
 from lipreg.milp.cells import interior_point
-from lipreg.milp.encoding import Encoding, encode
+from lipreg.milp.encoding import Encoding, encode, encode_rise
 from lipreg.milp.highs import Highs
 from lipreg.milp.program import Outcome, Program, Solver
+from lipreg.milp.tightening import tighten
 
-__all__ = ["Encoding", "Highs", "Outcome", "Program", "Solver", "encode", "interior_point"]
+__all__ = [
+    "Encoding",
+    "Highs",
+    "Outcome",
+    "Program",
+    "Solver",
+    "encode",
+    "encode_rise",
+    "interior_point",
+    "tighten",
+]

@@ -22,7 +22,7 @@ import numpy as np
 from scipy.sparse import csc_array
 
 from lipreg.bounds import Analysis, interval_jacobian
-from lipreg.milp.folding import Form, Units, backward_forms, forward_forms, output_form, unstable_units
+from lipreg.milp.folding import Form, Units, backward_forms, forward_forms, node_form, unstable_units
 from lipreg.milp.program import Program
 
 
@@ -83,10 +83,22 @@ def encode_rise(analysis: Analysis, row: int) -> Encoding:
     reach = float(placed.region.distance(p)[0])
     distance = cp.Variable(1, bounds=[0.0, reach], name="distance")
     constraints.append((cp.norm_inf(d) if p == math.inf else cp.norm1(d)) <= distance[0])
-    output = output_form(analysis, units, placed.rows[0, row].double())
-    at_center = float(placed.rows[0, row] @ analysis.reach[-1].value[0].flatten())
-    rise = output.matrix[0] @ inputs + (output.constant[0] - at_center)
+    weights = placed.rows[0, row].double().numpy()
+    output = node_form(analysis, units, len(analysis.graph.nodes) - 1)
+    at_center = float(weights @ analysis.reach[-1].value[0].flatten().numpy())
+    rise = (weights @ output.matrix) @ inputs + (float(weights @ output.constant) - at_center)
     return Encoding(_canonical(rise, constraints, variables | {"distance": distance}), units)
+
+
+def encode_values(analysis: Analysis, index: int) -> tuple[Program, Form]:
+    """The forward pass up to an Affine node: a program with no objective yet, and the node over its variables (d, h).
+
+    The form's columns are those of ``program.columns["d"]`` and ``["h"]``, which stand first and in this order.
+    """
+    units = unstable_units(analysis).before(index)
+    variables, constraints, inputs = _network(analysis, units)
+    program = _canonical(np.zeros(inputs.size) @ inputs, constraints, variables)
+    return program, node_form(analysis, units, index)
 
 
 def _network(analysis: Analysis, units: Units) -> tuple[dict[str, cp.Variable], list[Any], cp.Expression]:

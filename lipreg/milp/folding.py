@@ -50,6 +50,11 @@ class Units:
     def __len__(self) -> int:
         return len(self.node)
 
+    def before(self, node: int) -> Units:
+        """The units of the nodes before one."""
+        kept = self.node < node
+        return Units(*(column[kept] for column in (self.node, self.position, self.lower, self.upper, self.leak)))
+
     def of(self, node: int) -> np.ndarray:
         """Indices of the units of one Relu node."""
         return np.flatnonzero(self.node == node)
@@ -70,7 +75,9 @@ def unstable_units(analysis: Analysis) -> Units:
         )
         for part, column in zip(parts, columns, strict=True):
             part.append(column)
-    return Units(*(np.concatenate(part) if part else np.empty(0) for part in parts))
+    if not parts[0]:
+        return Units(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0), np.empty(0), np.empty(0))
+    return Units(*(np.concatenate(part) for part in parts))
 
 
 def forward_forms(analysis: Analysis, units: Units) -> Form:
@@ -89,16 +96,14 @@ def forward_forms(analysis: Analysis, units: Units) -> Form:
     return z
 
 
-def output_form(analysis: Analysis, units: Units, row: Tensor) -> Form:
-    """row . f(x) over v = (d, h), as a form of one row."""
+def node_form(analysis: Analysis, units: Units, index: int) -> Form:
+    """An Affine node over v = (d, h), one row an entry; ``units`` are the unstable ones before it."""
     inputs = analysis.placed.region.center[0].numel()
 
-    def relu(index: int, node: Relu, own: Form) -> Form:
-        return _folded(analysis, units, inputs, index, node, own)
+    def relu(at: int, node: Relu, own: Form) -> Form:
+        return _folded(analysis, units, inputs, at, node, own)
 
-    whole = _sweep(analysis, inputs + len(units), relu)
-    weights = row.numpy().reshape(1, -1)
-    return Form(weights @ whole.matrix, weights @ whole.constant)
+    return _sweep(analysis, inputs + len(units), relu)[index]
 
 
 def cell_forms(analysis: Analysis, units: Units, pattern: np.ndarray) -> tuple[Form, np.ndarray]:
@@ -137,8 +142,8 @@ def _folded(analysis: Analysis, units: Units, inputs: int, index: int, node: Rel
     return folded
 
 
-def _sweep(analysis: Analysis, width: int, relu: Callable[[int, Relu, Form], Form]) -> Form:
-    """Carries affine forms over ``width`` variables, the displacement first, through the graph; returns the output's."""
+def _sweep(analysis: Analysis, width: int, relu: Callable[[int, Relu, Form], Form]) -> dict[int, Form]:
+    """Carries affine forms over ``width`` variables, the displacement first, through the graph: one for each node."""
     graph, center = analysis.graph, analysis.placed.region.center[0].flatten().numpy()
     forms: dict[int, Form] = {}
     for index, node in enumerate(graph.nodes):
@@ -152,7 +157,7 @@ def _sweep(analysis: Analysis, width: int, relu: Callable[[int, Relu, Form], For
                 forms[index] = Form(matrix, constant)
             case Relu(source=source):
                 forms[index] = relu(index, node, forms[source])
-    return forms[len(graph.nodes) - 1]
+    return forms
 
 
 def _active(analysis: Analysis, node: Relu) -> np.ndarray:

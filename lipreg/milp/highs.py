@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import highspy
@@ -24,6 +25,7 @@ _ENDED = {
     highspy.HighsModelStatus.kTimeLimit: Status.TIME_LIMIT,
     highspy.HighsModelStatus.kInterrupt: Status.INTERRUPTED,
     highspy.HighsModelStatus.kIterationLimit: Status.TIME_LIMIT,
+    highspy.HighsModelStatus.kObjectiveTarget: Status.TIME_LIMIT,
     highspy.HighsModelStatus.kSolutionLimit: Status.TIME_LIMIT,
 }
 
@@ -40,39 +42,32 @@ class Highs:
         seconds: float,
         start: dict[int, float] | None = None,
         stop: threading.Event | None = None,
+        target: float | None = None,
+        feasibility: float = FEASIBILITY,
     ) -> Outcome:
-        """Maximises the program; see ``Solver.solve``. A failing run is an Outcome with status FAILED."""
+        """Maximises the program; see ``Solver.solve``. A failing run is an Outcome with status FAILED.
+
+        With ``target`` a MIP may end as soon as a point reaches it; its status is then TIME_LIMIT. ``feasibility`` is the
+        tolerance of rows and integers, 1e-10 to 1e-6.
+        """
         began = time.monotonic()
         try:
             _check(program)
-            return self._run(program, max(seconds, 1e-3), start, stop, began)
+            solver = _loaded(program, max(seconds, 1e-3), feasibility)
+            if target is not None:
+                solver.setOptionValue("objective_target", program.offset - target)
+            return self._run(solver, program, start, stop, began)
         except (RuntimeError, ValueError) as error:
             return Outcome(Status.FAILED, seconds=time.monotonic() - began, detail=f"{_version()}: {error}")
 
     def _run(
         self,
+        solver: highspy.Highs,
         program: Program,
-        seconds: float,
         start: dict[int, float] | None,
         stop: threading.Event | None,
         began: float,
     ) -> Outcome:
-        solver = highspy.Highs()
-        options: dict[str, Any] = {
-            "output_flag": False,
-            "threads": 1,
-            "time_limit": float(seconds),
-            "mip_rel_gap": GAP,
-            "mip_abs_gap": 0.0,
-            "primal_feasibility_tolerance": FEASIBILITY,
-            "dual_feasibility_tolerance": FEASIBILITY,
-            "mip_feasibility_tolerance": FEASIBILITY,
-            "small_matrix_value": 1e-12,  # smaller entries are dropped, which only the LP's dual bound would notice
-        }
-        for name, value in options.items():
-            solver.setOptionValue(name, value)
-        if solver.passModel(_model(program)) == highspy.HighsStatus.kError:
-            raise ValueError("the program was refused")
         mip = len(program.integer) > 0
         if mip and start:
             indices = np.fromiter(start, dtype=np.int32)
@@ -97,8 +92,7 @@ class Highs:
             bound = bound if math.isfinite(bound) else program.trivial_bound()
         else:
             # the solver's duals belong to a minimum: y = -row_dual; any y bounds the maximum
-            duals = np.asarray(solution.row_dual) if solution.dual_valid else np.zeros(len(program.right))
-            bound = min(program.dual_bound(-duals), program.trivial_bound())
+            bound = _certified(program, solution)
         return Outcome(
             status,
             incumbent,
@@ -108,6 +102,63 @@ class Highs:
             seconds=time.monotonic() - began,
             detail=f"{_version()}: {solver.modelStatusToString(ended)}",
         )
+
+
+def relaxed_bounds(
+    program: Program, costs: np.ndarray, offsets: np.ndarray, seconds: float, stop: threading.Event | None = None
+) -> np.ndarray:
+    """Certified upper bounds on the LP relaxation for many objectives over the same rows, each LP started from the last.
+
+    Args:
+        program: its own objective is not used.
+        costs: ``(objectives, columns)``.
+        offsets: ``(objectives,)``.
+        seconds: for all of them; those that are not reached keep the bound that the variables' boxes give.
+    """
+    deadline = time.monotonic() + seconds
+    relaxed = program.relaxed()
+    solver = _loaded(relaxed, seconds)
+    if stop is not None:
+        _watch(solver, stop)
+    columns = np.arange(len(program.cost), dtype=np.int32)
+    bounds = []
+    for cost, offset in zip(costs, offsets, strict=True):
+        objective = replace(relaxed, cost=cost, offset=float(offset))
+        bound = objective.trivial_bound()
+        if time.monotonic() < deadline and not (stop is not None and stop.is_set()):
+            solver.changeColsCost(len(columns), columns, -cost)
+            solver.setOptionValue("time_limit", solver.getRunTime() + max(1e-3, deadline - time.monotonic()))
+            solver.run()
+            bound = min(bound, _certified(objective, solver.getSolution()))
+        bounds.append(bound)
+    return np.array(bounds)
+
+
+def _loaded(program: Program, seconds: float, feasibility: float = FEASIBILITY) -> highspy.Highs:
+    """A solver that holds the program, with our tolerances."""
+    solver = highspy.Highs()
+    options: dict[str, Any] = {
+        "output_flag": False,
+        "threads": 1,
+        "time_limit": float(seconds),
+        "mip_rel_gap": GAP,
+        "mip_abs_gap": 0.0,
+        "primal_feasibility_tolerance": feasibility,
+        "dual_feasibility_tolerance": feasibility,
+        "mip_feasibility_tolerance": feasibility,
+        "small_matrix_value": 1e-12,  # smaller entries are dropped, which only the LP's dual bound would notice
+    }
+    for name, value in options.items():
+        solver.setOptionValue(name, value)
+    if solver.passModel(_model(program)) == highspy.HighsStatus.kError:
+        raise ValueError("the program was refused")
+    return solver
+
+
+def _certified(program: Program, solution: highspy.HighsSolution) -> float:
+    """The bound that the solver's row multipliers prove. They belong to a minimum, so y = -row_dual."""
+    trivial = program.trivial_bound()
+    return min(program.dual_bound(-np.asarray(solution.row_dual)), trivial) if solution.dual_valid else trivial
 
 
 def _check(program: Program) -> None:

@@ -1,0 +1,45 @@
+"""What an audit says in a few numbers: means over the reference points, under stable names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytorch_lightning as pl
+import torch
+
+from lipreg.auditing import EXACT, PointAudit
+from lipreg.estimators import get_estimator
+from lipreg.results import Certificate
+
+
+def show(trainer: pl.Trainer, metrics: dict[str, float]) -> None:
+    """Puts metrics where early stopping, checkpoints and schedulers look, for good.
+
+    ``LightningModule.log`` would keep them for an epoch only, and cannot be called after the last one.
+    """
+    trainer.callback_metrics.update({name: torch.tensor(value) for name, value in metrics.items()})
+
+
+def summary(audits: Sequence[PointAudit], penalised: str | None = None, prefix: str = "audit") -> dict[str, float]:
+    """Means over the reference points, under the names that are logged; ends that were not proved are left out.
+
+    ``audit/exact_lower`` and ``audit/exact_upper`` bracket the mean true constant, and a search (``mip``) has both ends
+    too; every other estimator has its mean upper end (``audit/lp``) or, for lower bounds, lower end (``audit/sampling``).
+    ``audit/tightness`` is the mean penalised bound over the mean exact upper end (a lower bound on their ratio);
+    ``audit/share_exact`` the share of points at which both ends meet.
+    """
+    means: dict[str, float] = {}
+    for name in audits[0].intervals:
+        intervals = [a.intervals[name] for a in audits]
+        lower = float(torch.tensor([i.lower for i in intervals], dtype=torch.float64).mean())
+        upper = float(torch.tensor([i.upper for i in intervals], dtype=torch.float64).mean())
+        if name == EXACT or get_estimator(name).certificate is Certificate.BRACKET:
+            means |= {f"{prefix}/{name}_lower": lower, f"{prefix}/{name}_upper": upper}
+        else:
+            one_sided = lower if intervals[0].certificate is Certificate.LOWER else upper
+            means[f"{prefix}/{name}"] = one_sided
+    exact_upper = means[f"{prefix}/{EXACT}_upper"]
+    if penalised is not None and exact_upper > 0:
+        means[f"{prefix}/tightness"] = means[f"{prefix}/{penalised}"] / exact_upper
+    means[f"{prefix}/share_exact"] = sum(a.exact.certificate is Certificate.EXACT for a in audits) / len(audits)
+    return {name: value for name, value in means.items() if abs(value) != float("inf")}

@@ -1,0 +1,220 @@
+"""The exact pointed constant, by Dinkelbach's method over forward-only MIPs."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from lipreg.bounds import Analysis, analyse, interval_jacobian
+from lipreg.estimators.base import ROUNDING, Effort, register
+from lipreg.estimators.lp import ProgramEstimator
+from lipreg.estimators.sampling import Sampling
+from lipreg.estimators.witness import best_witness
+from lipreg.problem import PlacedProblem
+from lipreg.regions import PlacedRegion
+from lipreg.results import Certificate, CertifiedInterval, Status, Witness
+
+if TYPE_CHECKING:
+    from lipreg.milp import Encoding
+    from lipreg.milp.folding import Units
+
+TOLERANCE = 1e-6
+"""Relative widening of the final bound, for the solver's closing gap."""
+FEASIBILITY = 1e-10
+"""Tolerance of the solver's rows and integers: what it lets through is divided by the inner radius."""
+RADII = 40
+"""How many inner radii are tried, spaced geometrically from the whole reach down to 1e-8 of it."""
+
+
+@register("mip_pointed")
+class PointedMixedInteger(ProgramEstimator):
+    r"""sup over x in X of |c . (f(x) - f(x0))| / |x - x0|_p, for p in {inf, 1}: exact, or what the budget proves.
+
+    With r(x) = s c . (f(x) - f(x0)), s = 1 or -1, let F(t) = max over X of r(x) - t |x - x0|_p, a MIP with forward rows
+    only. If x attains F(t) > 0, its quotient is above t and becomes the next t (Dinkelbach 1967; superlinear). At the end
+    F(t) is 0 up to the solver's tolerances, and those divide by the distance: so the proof splits X at an inner radius,
+
+        quotient <= t + F(t) / radius       for |x - x0|_p >= radius,
+        quotient <= near(radius)            for |x - x0|_p <= radius,
+
+    near being the interval Jacobian over the inner box, over the directions that X leaves open. Where f - f(x0) is
+    positively homogeneous in the inner box (every kink in it goes through x0), quotients do not change along rays, so the
+    first line covers the inner part too. The radius is chosen to give the smallest bound.
+
+    Source: the constant that Avant & Morgansen 2020, 2023 bound.
+    """
+
+    scopes = ("pointed",)
+    certificate = Certificate.BRACKET
+    source = "Dinkelbach 1967 over the forward half of LipMIP"
+
+    def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+        self.check(analysis.placed.problem)
+        deadline = effort.starting_now()
+        batch = analysis.placed.batch
+        known = effort.known or tuple(Sampling().intervals(analysis, effort))
+        results = []
+        for i in range(batch):
+            seconds = max(0.0, deadline - time.monotonic()) / (batch - i)
+            results.append(_solve(analysis[i : i + 1], replace(effort, seconds=seconds, known=(known[i],))))
+        return results
+
+
+@dataclass
+class _Search:
+    """What is proved so far at one point."""
+
+    witness: Witness | None
+    status: Status = Status.PROVED
+    programs: int = 0
+    detail: str = ""
+
+    @property
+    def lower(self) -> float:
+        return 0.0 if self.witness is None else self.witness.attained
+
+
+@dataclass(frozen=True)
+class _Inner:
+    """near(radius) for every functional: ``bounds[sign]`` is ``(radii, rows)``, sign 0 for +, 1 for -."""
+
+    radii: np.ndarray
+    bounds: tuple[np.ndarray, np.ndarray]
+
+
+def _solve(local: Analysis, effort: Effort) -> CertifiedInterval:
+    """The interval of one point."""
+    from lipreg.milp import encode_rise
+
+    deadline = effort.starting_now()
+    placed = local.placed
+    low, high = interval_jacobian(local)[0]
+    uppers = placed.row_norms(torch.maximum(low.abs(), high.abs()))[0].numpy() * (1 + ROUNDING)
+    search = _Search(effort.known[0].witness)
+    inner = _inner(local)
+    for row in np.argsort(-uppers, kind="stable"):
+        if uppers[row] <= search.lower:
+            continue
+        if _ended(search, effort, deadline):
+            break
+        rise = encode_rise(local, int(row))
+        bounds = [_dinkelbach(local, int(row), sign, rise, inner, search, effort, deadline) for sign in (0, 1)]
+        uppers[row] = min(uppers[row], max(bounds))
+    upper, proof = float(uppers.max()), "MIP dual bound (Dinkelbach)"
+    before = effort.known[0]
+    if before.upper < upper:
+        upper, proof = before.upper, before.proof
+    result = CertifiedInterval(
+        placed.problem,
+        placed.functionals[0],
+        lower=search.lower,
+        upper=upper,
+        status=search.status,
+        proof=proof,
+        witness=search.witness,
+        detail=f"{search.programs} programs. {search.detail}",
+    )
+    if search.status is Status.PROVED and result.certificate is not Certificate.EXACT:
+        # the programs are closed; what is left of the gap is the allowance for the solver's tolerances
+        return replace(result, status=Status.BOUNDED)
+    return result
+
+
+def _dinkelbach(
+    local: Analysis,
+    row: int,
+    sign: int,
+    rise: Encoding,
+    inner: _Inner,
+    search: _Search,
+    effort: Effort,
+    deadline: float,
+) -> float:
+    """An upper bound on the quotients of one functional with one sign; raises the search's witness on the way."""
+    from lipreg.milp import Highs
+
+    center, program = local.placed.region.center, rise.program
+    factor = 1.0 - 2.0 * sign
+    sensitivity = _sensitivity(local, rise.units, row)
+    norm_rows = 1 if local.placed.problem.p == math.inf else center.numel()
+    best = math.inf
+    while not _ended(search, effort, deadline):
+        price = search.lower
+        cost = factor * program.cost
+        cost[program.columns["distance"]] = -price
+        priced = replace(program, cost=cost, offset=factor * program.offset)
+        seconds = max(0.0, deadline - time.monotonic())
+        outcome = Highs().solve(priced, seconds=seconds, stop=effort.stop, feasibility=FEASIBILITY)
+        search.programs += 1
+        # rows that are broken by the tolerance: an unstable unit's output each, and those that hold the distance
+        slack = FEASIBILITY * (sensitivity + price * norm_rows)
+        gain = max(outcome.dual_bound, 0.0) + slack
+        far = (price + gain / inner.radii) * (1 + TOLERANCE)
+        best = min(best, float(np.maximum(inner.bounds[sign][:, row], far).min()))
+        if outcome.point is not None:
+            x = center + torch.from_numpy(outcome.point[program.columns["d"]]).reshape(center.shape)
+            found = best_witness(local, 0, local.placed.region.project(x.unsqueeze(1))[0])
+            if found is not None and found.attained > price:
+                search.witness = found
+        if outcome.status is not Status.PROVED:
+            search.status, search.detail = outcome.status, outcome.detail
+        elif search.lower <= price * (1 + 1e-9):
+            break  # no better quotient than the price: the maximum was 0 within the tolerances
+    return best
+
+
+def _inner(local: Analysis) -> _Inner:
+    """Interval Jacobians over shrinking boxes about the reference point, all in one batch."""
+    placed, region = local.placed, local.placed.region
+    reach = float(region.distance(placed.problem.p)[0])
+    radii = reach * np.geomspace(1.0, 1e-8, RADII)
+    width = torch.from_numpy(radii).reshape(-1, *(1,) * len(region.shape))
+    center = region.center.expand(RADII, *region.shape)
+    lower, upper = torch.maximum(region.lower, center - width), torch.minimum(region.upper, center + width)
+    boxes = PlacedRegion(center, lower, upper, math.inf, math.inf)
+    rows = placed.rows.expand(RADII, *placed.rows.shape[1:])
+    inside = analyse(local.graph, PlacedProblem(placed.problem, boxes, rows, placed.functionals * RADII))
+    low, high = (end.flatten(2) for end in interval_jacobian(inside)[0])
+    up = (region.upper > region.center).flatten(1).unsqueeze(1)
+    down = (region.lower < region.center).flatten(1).unsqueeze(1)
+    rise = torch.maximum(high.clamp(min=0) * up, (-low).clamp(min=0) * down)
+    fall = torch.maximum((-low).clamp(min=0) * up, high.clamp(min=0) * down)
+    # along a direction each coordinate moves one way: its best slope, summed for p = inf, the largest for p = 1
+    totals = [e.sum(-1) if placed.problem.p == math.inf else e.amax(-1) for e in (rise, fall)]
+    along_rays = _homogeneous(inside, region, radii)[:, None]
+    first, second = (np.where(along_rays, 0.0, t.numpy() * (1 + ROUNDING)) for t in totals)
+    return _Inner(radii, (first, second))
+
+
+def _homogeneous(inside: Analysis, region: PlacedRegion, radii: np.ndarray) -> np.ndarray:
+    """For which radii every ray's part in the inner box has one quotient, found again at the radius itself, in X."""
+    through_center = torch.ones(RADII, dtype=torch.bool)
+    for _, node in inside.graph.relus():
+        reach = inside.reach[node.source]
+        through_center &= (~reach.unstable | (reach.value == 0)).flatten(1).all(-1)
+    room = torch.cat([(region.upper - region.center).flatten(), (region.center - region.lower).flatten()])
+    open_room = room[room > 0].min().item()  # as far as this, every open direction is open
+    entries = region.center[0].numel() if inside.placed.problem.p == math.inf else 1
+    return through_center.numpy() & (radii <= open_room) & (entries * radii <= region.radius)
+
+
+def _sensitivity(local: Analysis, units: Units, row: int) -> float:
+    """How much the output can change with the unstable units' outputs, summed over them."""
+    total = 0.0
+    for index, (low, high) in interval_jacobian(local).items():
+        largest = torch.maximum(low.abs(), high.abs())[0, row].flatten().numpy()
+        total += float(largest[units.position[units.of(index)]].sum())
+    return total
+
+
+def _ended(search: _Search, effort: Effort, deadline: float) -> bool:
+    if effort.stop.is_set():
+        search.status = Status.INTERRUPTED
+    elif time.monotonic() >= deadline:
+        search.status = Status.TIME_LIMIT
+    return search.status is not Status.PROVED

@@ -1,0 +1,87 @@
+"""Tighter pre-activation bounds at one point: by LP, then by small MIPs for units whose sign may yet be decided.
+
+Every unit that is decided takes its binary, its switched gradient and their big-M rows out of the exact program.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from lipreg.bounds import Analysis, analyse
+from lipreg.milp.encoding import encode_values
+from lipreg.milp.folding import Form, unstable_units
+from lipreg.milp.highs import Highs, relaxed_bounds
+from lipreg.milp.program import Program
+
+SAMPLES = 256
+"""Random points that show which signs a unit takes: what they have seen needs no program to disprove it."""
+TOLERANCE = 1e-6
+"""Relative widening of bounds by MIP, for the solver's tolerances."""
+
+
+def tighten(local: Analysis, seconds: float, stop: threading.Event | None = None) -> Analysis:
+    """The analysis of a single point with tighter bounds behind the first layer, where intervals are exact already.
+
+    Node by node in order: each undecided unit gets the LP relaxation's bounds; if no sample has seen it on one side of its
+    kink, a MIP over the units before it shows that it never is there, or stops at the first point that is.
+
+    Args:
+        local: of a single point.
+        seconds: for all of it; what is proved by then is used.
+    """
+    deadline = time.monotonic() + seconds
+    graph, placed = local.graph, local.placed
+    points = placed.region.sample(SAMPLES, torch.Generator().manual_seed(0))
+    values = graph.values(points)
+    known: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+    for index, node in graph.relus():
+        units = unstable_units(local)
+        chosen = units.position[units.of(index)]
+        if not len(chosen) or not len(units.before(index)):
+            continue
+        left = deadline - time.monotonic()
+        if left <= 0 or (stop is not None and stop.is_set()):
+            break
+        program, form = encode_values(local, node.source)
+        own = form.rows(chosen)
+        seen = values[node.source][0].flatten(1).numpy()[:, chosen]
+        upper, lower = _by_lp(program, own, left / 2, stop)
+        for sign, ends, extreme in ((1.0, upper, seen.max(0)), (-1.0, lower, -seen.min(0))):
+            undecided = (upper > 0) & (lower > 0) & (extreme <= 0)
+            for i in np.flatnonzero(undecided):
+                objective = _aimed(program, own.rows(np.array([i])), sign)
+                left = deadline - time.monotonic()
+                outcome = Highs().solve(objective, seconds=min(left, 1.0), stop=stop, target=1e-6)
+                ends[i] = min(ends[i], outcome.dual_bound + TOLERANCE * max(1.0, abs(outcome.dual_bound)))
+        reach = local.reach[node.source]
+        new_lower, new_upper = reach.lower[0].flatten().clone(), reach.upper[0].flatten().clone()
+        new_upper[chosen] = torch.minimum(new_upper[chosen], torch.from_numpy(upper))
+        new_lower[chosen] = torch.maximum(new_lower[chosen], torch.from_numpy(-lower))
+        known[node.source] = new_lower.reshape(reach.lower.shape), new_upper.reshape(reach.upper.shape)
+        with torch.no_grad():
+            local = analyse(graph, placed, known=known)
+    return local
+
+
+def _by_lp(program: Program, form: Form, seconds: float, stop: threading.Event | None) -> tuple[np.ndarray, np.ndarray]:
+    """Upper bounds on z and on -z of each row of the form."""
+    rows = range(len(form.constant))
+    aimed = [_aimed(program, form.rows(np.array([i])), sign) for sign in (1.0, -1.0) for i in rows]
+    costs, offsets = np.array([a.cost for a in aimed]), np.array([a.offset for a in aimed])
+    bounds = relaxed_bounds(program, costs, offsets, seconds, stop)
+    return bounds[: len(rows)], bounds[len(rows) :]
+
+
+def _aimed(program: Program, form: Form, sign: float) -> Program:
+    """The program with sign * z as its objective, for a form of one row over (d, h)."""
+    cost = np.zeros(len(program.cost))
+    inputs = program.columns["d"].stop - program.columns["d"].start
+    cost[program.columns["d"]] = sign * form.matrix[0, :inputs]
+    if "h" in program.columns:
+        cost[program.columns["h"]] = sign * form.matrix[0, inputs:]
+    return replace(program, cost=cost, offset=sign * float(form.constant[0]))

@@ -1,0 +1,131 @@
+"""The exact pointed constant: against closed forms, against dense sampling, and beside the regional one."""
+
+from __future__ import annotations
+
+import math
+import threading
+
+import pytest
+import torch
+from torch import nn
+
+from lipreg import AllMargins, LinfBall, LocalLipschitz, Logit, Margin, certify
+from lipreg.errors import UnsupportedRequest
+from lipreg.estimators import Effort
+from lipreg.regions import Box, L1Ball, L2Ball, Region
+from lipreg.results import Certificate, Status
+from tests import oracles
+
+
+def single(weight: float, bias: float, out: float = 1.0) -> nn.Module:
+    """out * relu(weight x + bias)."""
+    net = oracles.mlp(1, 1, 1).double()
+    with torch.no_grad():
+        net[0].weight.fill_(weight)
+        net[0].bias.fill_(bias)
+        net[2].weight.fill_(out)
+        net[2].bias.zero_()
+    return net
+
+
+@pytest.mark.parametrize("p", [1.0, math.inf])
+def test_the_counter_example_that_tells_the_scopes_apart(p: float) -> None:
+    """relu(x - 1) over |x| <= 2: the steepest quotient against 0 is f(2) / 2, the steepest slope is 1."""
+    x = torch.zeros(1, 1, dtype=torch.float64)
+    values = {}
+    for scope, name in (("pointed", "mip_pointed"), ("regional", "mip")):
+        problem = LocalLipschitz(LinfBall(2.0), Logit(0), scope, p)  # type: ignore[arg-type]
+        (values[scope],) = certify(single(1.0, -1.0), problem, x, estimator=name)
+    assert values["pointed"].certificate is values["regional"].certificate is Certificate.EXACT
+    assert values["pointed"].upper == pytest.approx(0.5, rel=1e-5)
+    assert values["regional"].upper == pytest.approx(1.0, rel=1e-5)
+    assert values["pointed"].witness is not None
+    assert values["pointed"].witness.point == pytest.approx((2.0,))
+
+
+@pytest.mark.parametrize(("low", "expected"), [(-1.0, 3.0), (0.0, 1.0)], ids=["both_ways", "upwards_only"])
+def test_directions_that_the_data_range_closes_do_not_count(low: float, expected: float) -> None:
+    """f(x) = x for x > 0 and 3 x for x < 0: at the end of the data range only the gentle side is left."""
+    net = oracles.mlp(1, 2, 1).double()
+    with torch.no_grad():
+        net[0].weight.copy_(torch.tensor([[1.0], [-1.0]]))
+        net[0].bias.zero_()
+        net[2].weight.copy_(torch.tensor([[1.0, -3.0]]))
+        net[2].bias.zero_()
+    x = torch.zeros(1, 1, dtype=torch.float64)
+    (result,) = certify(net, LocalLipschitz(LinfBall(1.0, low=low), Logit(0), "pointed"), x, estimator="mip_pointed")
+    assert result.certificate is Certificate.EXACT
+    assert result.upper == pytest.approx(expected, rel=1e-5)
+
+
+REGIONS: dict[str, Region] = {
+    "linf": LinfBall(0.7),
+    "linf_cut": LinfBall(0.7, low=-0.2, high=0.4),
+    "l1": L1Ball(1.0),
+    "box": Box((-0.5, -0.6), (0.9, 0.5)),
+}
+
+
+@pytest.mark.parametrize("p", [1.0, math.inf], ids=["p1", "pinf"])
+@pytest.mark.parametrize("region", REGIONS)
+@pytest.mark.parametrize("seed", range(4))
+def test_between_dense_sampling_and_every_upper_bound(seed: int, region: str, p: float) -> None:
+    torch.manual_seed(seed)
+    net = oracles.mlp(2, 6, 5, 3).double()
+    x = torch.rand(2, 2, dtype=torch.float64) * 0.5 - 0.15
+    y = torch.tensor([0, 2])
+    problem = LocalLipschitz(REGIONS[region], AllMargins(), "pointed", p)
+    results = certify(net, problem, x, y, estimator="mip_pointed")
+    placed = REGIONS[region].place(x)
+    points = placed.sample(20_000, torch.Generator().manual_seed(seed))
+    for i, result in enumerate(results):
+        change = (net(points[i]) - net(x[i])).detach()
+        rows = torch.stack([change[:, y[i]] - change[:, j] for j in range(3) if j != y[i]])
+        run = torch.linalg.vector_norm(points[i] - x[i], ord=p, dim=-1)
+        far = run > 1e-3
+        sampled = float((rows.abs().amax(0)[far] / run[far]).max())
+        assert result.certificate is Certificate.EXACT, result
+        assert sampled <= result.upper * (1 + 1e-9)
+        assert sampled >= 0.9 * result.upper, "two dimensions are sampled densely enough to come near"
+    for other in ("affine_relu", "abs_chain", "fastlip", "spectral"):
+        for exact, bound in zip(results, certify(net, problem, x, y, estimator=other), strict=True):
+            assert bound.upper >= exact.lower
+    regional = LocalLipschitz(REGIONS[region], AllMargins(), "regional", p)
+    for exact, above in zip(results, certify(net, regional, x, y, estimator="mip"), strict=True):
+        assert exact.lower <= above.upper
+
+
+def test_the_largest_margin_is_that_of_single_margins() -> None:
+    torch.manual_seed(5)
+    net, x = oracles.mlp(3, 6, 6, 3).double(), torch.rand(1, 3, dtype=torch.float64)
+    region = LinfBall(0.5)
+    singles = [
+        certify(net, LocalLipschitz(region, Margin(1, j), "pointed"), x, estimator="mip_pointed")[0] for j in (0, 2)
+    ]
+    (whole,) = certify(net, LocalLipschitz(region, AllMargins(1), "pointed"), x, estimator="mip_pointed")
+    assert whole.upper == pytest.approx(max(s.upper for s in singles), rel=1e-5)
+
+
+def test_a_budget_and_a_stop_leave_a_valid_interval() -> None:
+    torch.manual_seed(0)
+    net, x = oracles.mlp(4, 20, 20, 2).double(), torch.rand(1, 4, dtype=torch.float64)
+    problem = LocalLipschitz(LinfBall(1.0), Margin(0, 1), "pointed")
+    (exact,) = certify(net, problem, x, estimator="mip_pointed", effort=Effort(seconds=60.0))
+    stop = threading.Event()
+    stop.set()
+    efforts = (Effort(seconds=0.01), Effort(seconds=60.0, stop=stop))
+    for effort, status in zip(efforts, (Status.TIME_LIMIT, Status.INTERRUPTED), strict=True):
+        (result,) = certify(net, problem, x, estimator="mip_pointed", effort=effort)
+        assert result.status is status
+        assert result.lower <= exact.upper and result.upper >= exact.lower
+
+
+def test_what_it_does_not_cover_is_refused() -> None:
+    net, x = single(1.0, 0.0), torch.zeros(1, 1, dtype=torch.float64)
+    for problem in (
+        LocalLipschitz(LinfBall(1.0), Logit(0), "regional"),
+        LocalLipschitz(LinfBall(1.0), Logit(0), "pointed", 2.0),
+        LocalLipschitz(L2Ball(1.0), Logit(0), "pointed", 1.0),
+    ):
+        with pytest.raises(UnsupportedRequest):
+            certify(net, problem, x, estimator="mip_pointed")

@@ -140,8 +140,7 @@ def _dinkelbach(
 
     center, program = local.placed.region.center, rise.program
     factor = 1.0 - 2.0 * sign
-    sensitivity = _sensitivity(local, rise.units, row)
-    norm_rows = 1 if local.placed.problem.p == math.inf else center.numel()
+    unit_slack, distance_slack = _slack(local, rise.units, row)
     best = math.inf
     while not _ended(search, effort, deadline):
         price = search.lower
@@ -151,8 +150,7 @@ def _dinkelbach(
         seconds = max(0.0, deadline - time.monotonic())
         outcome = Highs().solve(priced, seconds=seconds, stop=effort.stop, feasibility=FEASIBILITY)
         search.programs += 1
-        # rows that are broken by the tolerance: an unstable unit's output each, and those that hold the distance
-        slack = FEASIBILITY * (sensitivity + price * norm_rows)
+        slack = unit_slack + price * distance_slack
         gain = max(outcome.dual_bound, 0.0) + slack
         far = (price + gain / inner.radii) * (1 + TOLERANCE)
         best = min(best, float(np.maximum(inner.bounds[sign][:, row], far).min()))
@@ -203,13 +201,29 @@ def _homogeneous(inside: Analysis, region: PlacedRegion, radii: np.ndarray) -> n
     return through_center.numpy() & (radii <= open_room) & (entries * radii <= region.radius)
 
 
-def _sensitivity(local: Analysis, units: Units, row: int) -> float:
-    """How much the output can change with the unstable units' outputs, summed over them."""
-    total = 0.0
+def _slack(local: Analysis, units: Units, row: int) -> tuple[float, float]:
+    """What rows that are broken by the solver's tolerance can add: to the rise, and to the distance per unit of price.
+
+    The solver sees rows scaled to size 1, so a row may be off by the tolerance times its largest term. A unit's output then
+    is off by as much, and changes the rise by at most the gradient bound of that unit.
+    """
+    from lipreg.milp.folding import forward_forms
+
+    region = local.placed.region
+    room = torch.maximum(region.upper - region.center, region.center - region.lower)[0].flatten().numpy()
+    reach = float(region.distance(local.placed.problem.p)[0])
+    distance = reach if local.placed.problem.p == math.inf else reach + float(room.sum())
+    if not len(units):
+        return 0.0, FEASIBILITY * distance
+    sizes = np.maximum(-units.lower, units.upper)
+    terms = np.abs(forward_forms(local, units).matrix) * np.concatenate([room, sizes])
+    rows = np.maximum(terms.max(1), sizes)
+    gradients = np.zeros(len(units))
     for index, (low, high) in interval_jacobian(local).items():
+        at = units.of(index)
         largest = torch.maximum(low.abs(), high.abs())[0, row].flatten().numpy()
-        total += float(largest[units.position[units.of(index)]].sum())
-    return total
+        gradients[at] = largest[units.position[at]]
+    return FEASIBILITY * float(rows @ gradients), FEASIBILITY * distance
 
 
 def _ended(search: _Search, effort: Effort, deadline: float) -> bool:

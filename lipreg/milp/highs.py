@@ -11,7 +11,7 @@ from typing import Any
 import highspy
 import numpy as np
 
-from lipreg.milp.program import Outcome, Program
+from lipreg.milp.program import Outcome, Program, Scaled
 from lipreg.results import Status
 
 GAP = 1e-7
@@ -53,10 +53,11 @@ class Highs:
         began = time.monotonic()
         try:
             _check(program)
-            solver = _loaded(program, max(seconds, 1e-3), feasibility)
+            scaled = program.scaled()
+            solver = _loaded(scaled.program, max(seconds, 1e-3), feasibility)
             if target is not None:
-                solver.setOptionValue("objective_target", program.offset - target)
-            return self._run(solver, program, start, stop, began)
+                solver.setOptionValue("objective_target", (program.offset - target) / scaled.objective)
+            return self._run(solver, program, scaled, start, stop, began)
         except (RuntimeError, ValueError) as error:
             return Outcome(Status.FAILED, seconds=time.monotonic() - began, detail=f"{_version()}: {error}")
 
@@ -64,6 +65,7 @@ class Highs:
         self,
         solver: highspy.Highs,
         program: Program,
+        scaled: Scaled,
         start: dict[int, float] | None,
         stop: threading.Event | None,
         began: float,
@@ -71,7 +73,8 @@ class Highs:
         mip = len(program.integer) > 0
         if mip and start:
             indices = np.fromiter(start, dtype=np.int32)
-            solver.setSolution(len(indices), indices, np.fromiter(start.values(), dtype=np.float64))
+            values = np.fromiter(start.values(), dtype=np.float64) / scaled.columns[indices]
+            solver.setSolution(len(indices), indices, values)
         if stop is not None:
             _watch(solver, stop)
         solver.run()
@@ -79,20 +82,17 @@ class Highs:
         status = _ENDED.get(ended, Status.FAILED)
         info, solution = solver.getInfo(), solver.getSolution()
         feasible = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
-        point = np.asarray(solution.col_value) if feasible else None
+        point = np.asarray(solution.col_value) * scaled.columns if feasible else None
         # recomputed here, so that no offset or sense convention of the solver's own enters
         incumbent = -math.inf if point is None else float(program.cost @ point + program.offset)
+        bound = program.trivial_bound()  # what a failed run says of bounds may be a default
         if ended == highspy.HighsModelStatus.kInfeasible:
             bound = -math.inf
-        elif status is Status.FAILED:
-            bound = program.trivial_bound()  # what a failed run says of bounds may be a default
-        elif mip:
+        elif mip and status is not Status.FAILED and math.isfinite(info.mip_dual_bound):
             # maximised as the minimum of -cost, without the offset
-            bound = -info.mip_dual_bound + program.offset
-            bound = bound if math.isfinite(bound) else program.trivial_bound()
-        else:
-            # the solver's duals belong to a minimum: y = -row_dual; any y bounds the maximum
-            bound = _certified(program, solution)
+            bound = program.offset - info.mip_dual_bound * scaled.objective
+        elif not mip and status is not Status.FAILED:
+            bound = _certified(scaled.program, solution) * scaled.objective
         return Outcome(
             status,
             incumbent,
@@ -116,21 +116,22 @@ def relaxed_bounds(
         seconds: for all of them; those that are not reached keep the bound that the variables' boxes give.
     """
     deadline = time.monotonic() + seconds
-    relaxed = program.relaxed()
-    solver = _loaded(relaxed, seconds)
+    scaled = program.relaxed().scaled()
+    solver = _loaded(scaled.program, seconds)
     if stop is not None:
         _watch(solver, stop)
     columns = np.arange(len(program.cost), dtype=np.int32)
     bounds = []
-    for cost, offset in zip(costs, offsets, strict=True):
-        objective = replace(relaxed, cost=cost, offset=float(offset))
+    for cost, offset in zip(costs * scaled.columns, offsets, strict=True):
+        size = float(np.abs(cost).sum()) or 1.0
+        objective = replace(scaled.program, cost=cost / size, offset=float(offset) / size)
         bound = objective.trivial_bound()
         if time.monotonic() < deadline and not (stop is not None and stop.is_set()):
-            solver.changeColsCost(len(columns), columns, -cost)
+            solver.changeColsCost(len(columns), columns, -objective.cost)
             solver.setOptionValue("time_limit", solver.getRunTime() + max(1e-3, deadline - time.monotonic()))
             solver.run()
             bound = min(bound, _certified(objective, solver.getSolution()))
-        bounds.append(bound)
+        bounds.append(bound * size)
     return np.array(bounds)
 
 

@@ -21,7 +21,7 @@ from lipreg.milp.program import Program
 SAMPLES = 256
 """Random points that show which signs a unit takes: what they have seen needs no program to disprove it."""
 TOLERANCE = 1e-6
-"""Relative widening of bounds by MIP, for the solver's tolerances."""
+"""Widening of bounds by MIP, relative to the unit's interval, for the solver's tolerances."""
 
 
 def tighten(local: Analysis, seconds: float, stop: threading.Event | None = None) -> Analysis:
@@ -56,8 +56,9 @@ def tighten(local: Analysis, seconds: float, stop: threading.Event | None = None
             for i in np.flatnonzero(undecided):
                 objective = _aimed(program, own.rows(np.array([i])), sign)
                 left = deadline - time.monotonic()
-                outcome = Highs().solve(objective, seconds=min(left, 1.0), stop=stop, target=1e-6)
-                ends[i] = min(ends[i], outcome.dual_bound + TOLERANCE * max(1.0, abs(outcome.dual_bound)))
+                margin = TOLERANCE * float(upper[i] + lower[i])  # of the width of the unit's own interval
+                outcome = Highs().solve(objective, seconds=min(left, 1.0), stop=stop, target=margin)
+                ends[i] = min(ends[i], outcome.dual_bound + margin)
         reach = local.reach[node.source]
         new_lower, new_upper = reach.lower[0].flatten().clone(), reach.upper[0].flatten().clone()
         new_upper[chosen] = torch.minimum(new_upper[chosen], torch.from_numpy(upper))

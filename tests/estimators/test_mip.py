@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import threading
 import time
@@ -232,3 +233,23 @@ def test_random_networks_on_every_region(region: Region, seed: int) -> None:
         assert interval.status is Status.PROVED
         holds(interval, truth)
         assert interval.gap <= 1e-5
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e-2, 1e2, 1e3])
+@pytest.mark.parametrize("p", [1.0, math.inf])
+def test_tolerances_follow_the_size_of_the_network(scale: float, p: float) -> None:
+    """Every layer scaled by s scales the constant by s^3, down to slopes of 1e-9; a solver's own tolerances are absolute."""
+    torch.manual_seed(3)
+    net = oracles.mlp(3, 9, 9, 3).double()
+    x = torch.rand(2, 3, dtype=torch.float64)
+    for scope, name in (("regional", "mip"), ("pointed", "mip_pointed")):
+        problem = LocalLipschitz(LinfBall(0.4), AllLogits(), scope, p)  # type: ignore[arg-type]
+        plain = certify(net, problem, x, estimator=name)
+        scaled_net = copy.deepcopy(net)
+        with torch.no_grad():
+            for power, layer in enumerate((m for m in scaled_net if isinstance(m, nn.Linear)), 1):
+                layer.weight.mul_(scale)
+                layer.bias.mul_(scale**power)
+        for one, other in zip(plain, certify(scaled_net, problem, x, estimator=name), strict=True):
+            assert one.certificate is other.certificate is Certificate.EXACT
+            assert other.upper == pytest.approx(one.upper * scale**3, rel=1e-5)

@@ -49,7 +49,7 @@ def main() -> None:
             analysis = frozen_analysis(model.net, problem, x, y)
             found, seconds = {}, {}
             for name, estimator in ESTIMATORS.items():
-                if problem.p not in estimator.norms:
+                if estimator.uncovered(problem) is not None:
                     continue
                 began = time.perf_counter()
                 found[name] = estimator.intervals(analysis, Effort(seconds=120.0))

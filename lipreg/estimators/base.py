@@ -69,17 +69,23 @@ class Estimator(ABC):
     searches: ClassVar[bool] = False
     source: ClassVar[str] = ""
 
+    def uncovered(self, problem: LocalLipschitz) -> tuple[str, str] | None:
+        """What of the question the method does not cover, and what it does; None when it covers the question."""
+        if problem.scope not in self.scopes:
+            return f"scope {problem.scope!r}", " or ".join(map(repr, self.scopes))
+        if problem.p not in self.norms:
+            return f"input norm p={norm_name(problem.p)}", "p in " + ", ".join(map(norm_name, self.norms))
+        if problem.output.joint and not self.vector:
+            return "output=Vector()", "scalar functionals: Logit, Margin, AllLogits, AllMargins, Combination"
+        return None
+
     def check(self, problem: LocalLipschitz) -> None:
         """Raises UnsupportedRequest when the question is outside what the method covers; call it before any work."""
-        if problem.scope not in self.scopes:
-            got, accepted = f"scope {problem.scope!r}", " or ".join(map(repr, self.scopes))
-        elif problem.p not in self.norms:
-            got, accepted = f"input norm p={norm_name(problem.p)}", "p in " + ", ".join(map(norm_name, self.norms))
-        elif problem.output.joint and not self.vector:
-            got, accepted = "output=Vector()", "scalar functionals: Logit, Margin, AllLogits, AllMargins, Combination"
-        else:
+        refusal = self.uncovered(problem)
+        if refusal is None:
             return
-        able = [name for name, other in ESTIMATORS.items() if _covers(other, problem)]
+        got, accepted = refusal
+        able = [name for name, other in ESTIMATORS.items() if other.uncovered(problem) is None]
         todo = f"Estimators that cover the question: {', '.join(able)}" if able else ""
         raise UnsupportedRequest(
             f"{got} is not covered", where=f"estimator {self.name!r}", accepted=accepted, todo=todo
@@ -147,11 +153,3 @@ def get_estimator(name: str) -> Estimator:
     if name not in ESTIMATORS:
         raise InvalidInput(f"got {name!r}", where="estimator", accepted=", ".join(sorted(ESTIMATORS)))
     return ESTIMATORS[name]
-
-
-def _covers(estimator: Estimator, problem: LocalLipschitz) -> bool:
-    return (
-        problem.scope in estimator.scopes
-        and problem.p in estimator.norms
-        and (estimator.vector or not problem.output.joint)
-    )

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from lipreg.bounds import Analysis
-from lipreg.errors import UnsupportedRequest
 from lipreg.estimators.base import ROUNDING, Effort, Estimator, register, upper_interval
 from lipreg.estimators.fastlip import FastLip
 from lipreg.problem import LocalLipschitz
@@ -26,15 +25,11 @@ class ProgramEstimator(Estimator):
     vector = False
     searches = True
 
-    def check(self, problem: LocalLipschitz) -> None:
-        super().check(problem)
-        if problem.region.norm == 2.0:
-            raise UnsupportedRequest(
-                "an l2 ball is not a polytope",
-                where=f"estimator {self.name!r}",
-                accepted="LinfBall, L1Ball or Box regions",
-                todo="affine_relu, abs_chain and fastlip cover l2 balls",
-            )
+    def uncovered(self, problem: LocalLipschitz) -> tuple[str, str] | None:
+        refusal = super().uncovered(problem)
+        if refusal is None and problem.region.norm == 2.0:
+            return "a region that is no polytope, an l2 ball,", "LinfBall, L1Ball or Box regions"
+        return refusal
 
 
 @register("lp")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,13 +10,12 @@ import numpy as np
 import torch
 
 from lipreg.bounds import Analysis, analyse, interval_jacobian
-from lipreg.estimators.base import ROUNDING, Effort, register
-from lipreg.estimators.lp import ProgramEstimator
-from lipreg.estimators.sampling import Sampling
+from lipreg.estimators.base import ROUNDING, register
+from lipreg.estimators.point_search import ExactEstimator, PointSearch
 from lipreg.estimators.witness import best_witness
 from lipreg.problem import PlacedProblem
 from lipreg.regions import PlacedRegion
-from lipreg.results import Certificate, CertifiedInterval, Status, Witness
+from lipreg.results import CertifiedInterval, Status
 
 if TYPE_CHECKING:
     from lipreg.milp import Encoding
@@ -32,7 +30,7 @@ RADII = 40
 
 
 @register("mip_pointed")
-class PointedMixedInteger(ProgramEstimator):
+class PointedMixedInteger(ExactEstimator):
     r"""sup over x in X of |c . (f(x) - f(x0))| / |x - x0|_p, for p in {inf, 1}: exact, or what the budget proves.
 
     With r(x) = s c . (f(x) - f(x0)), s = 1 or -1, let F(t) = max over X of r(x) - t |x - x0|_p, a MIP with forward rows
@@ -50,33 +48,21 @@ class PointedMixedInteger(ProgramEstimator):
     """
 
     scopes = ("pointed",)
-    certificate = Certificate.BRACKET
     source = "Dinkelbach 1967 over the forward half of LipMIP"
 
-    def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
-        self.check(analysis.placed.problem)
-        deadline = effort.starting_now()
-        batch = analysis.placed.batch
-        known = effort.known or tuple(Sampling().intervals(analysis, effort))
-        results = []
-        for i in range(batch):
-            seconds = max(0.0, deadline - time.monotonic()) / (batch - i)
-            results.append(_solve(analysis[i : i + 1], replace(effort, seconds=seconds, known=(known[i],))))
-        return results
+    def search(self, search: PointSearch) -> CertifiedInterval:
+        from lipreg.milp import encode_rise
 
-
-@dataclass
-class _Search:
-    """What is proved so far at one point."""
-
-    witness: Witness | None
-    status: Status = Status.PROVED
-    programs: int = 0
-    detail: str = ""
-
-    @property
-    def lower(self) -> float:
-        return 0.0 if self.witness is None else self.witness.attained
+        inner = _inner(search.local)
+        for row in search.open_rows():
+            if search.uppers[row] <= search.lower:
+                continue  # a witness found meanwhile beats what this functional can reach
+            if search.ended():
+                break
+            rise = encode_rise(search.local, row)
+            search.tighten(row, max(_dinkelbach(search, row, sign, rise, inner) for sign in (0, 1)))
+        # where all programs are closed, what is left of a gap is the allowance for the solver's tolerances
+        return search.conclude("MIP dual bound (Dinkelbach)", Status.BOUNDED)
 
 
 @dataclass(frozen=True)
@@ -87,81 +73,33 @@ class _Inner:
     bounds: tuple[np.ndarray, np.ndarray]
 
 
-def _solve(local: Analysis, effort: Effort) -> CertifiedInterval:
-    """The interval of one point."""
-    from lipreg.milp import encode_rise
-
-    deadline = effort.starting_now()
-    placed = local.placed
-    low, high = interval_jacobian(local)[0]
-    uppers = placed.row_norms(torch.maximum(low.abs(), high.abs()))[0].numpy() * (1 + ROUNDING)
-    search = _Search(effort.known[0].witness)
-    inner = _inner(local)
-    for row in np.argsort(-uppers, kind="stable"):
-        if uppers[row] <= search.lower:
-            continue
-        if _ended(search, effort, deadline):
-            break
-        rise = encode_rise(local, int(row))
-        bounds = [_dinkelbach(local, int(row), sign, rise, inner, search, effort, deadline) for sign in (0, 1)]
-        uppers[row] = min(uppers[row], max(bounds))
-    upper, proof = float(uppers.max()), "MIP dual bound (Dinkelbach)"
-    before = effort.known[0]
-    if before.upper < upper:
-        upper, proof = before.upper, before.proof
-    result = CertifiedInterval(
-        placed.problem,
-        placed.functionals[0],
-        lower=search.lower,
-        upper=upper,
-        status=search.status,
-        proof=proof,
-        witness=search.witness,
-        detail=f"{search.programs} programs. {search.detail}",
-    )
-    if search.status is Status.PROVED and result.certificate is not Certificate.EXACT:
-        # the programs are closed; what is left of the gap is the allowance for the solver's tolerances
-        return replace(result, status=Status.BOUNDED)
-    return result
-
-
-def _dinkelbach(
-    local: Analysis,
-    row: int,
-    sign: int,
-    rise: Encoding,
-    inner: _Inner,
-    search: _Search,
-    effort: Effort,
-    deadline: float,
-) -> float:
+def _dinkelbach(search: PointSearch, row: int, sign: int, rise: Encoding, inner: _Inner) -> float:
     """An upper bound on the quotients of one functional with one sign; raises the search's witness on the way."""
     from lipreg.milp import Highs
 
-    center, program = local.placed.region.center, rise.program
-    factor = 1.0 - 2.0 * sign
+    local, program, factor = search.local, rise.program, 1.0 - 2.0 * sign
+    region = local.placed.region
     unit_slack, distance_slack = _slack(local, rise.units, row)
     best = math.inf
-    while not _ended(search, effort, deadline):
+    while not search.ended():
         price = search.lower
         cost = factor * program.cost
         cost[program.columns["distance"]] = -price
         priced = replace(program, cost=cost, offset=factor * program.offset)
-        seconds = max(0.0, deadline - time.monotonic())
-        outcome = Highs().solve(priced, seconds=seconds, stop=effort.stop, feasibility=FEASIBILITY)
+        stop = search.effort.stop
+        outcome = Highs().solve(priced, seconds=search.seconds_left, stop=stop, feasibility=FEASIBILITY)
         search.programs += 1
-        slack = unit_slack + price * distance_slack
-        gain = max(outcome.dual_bound, 0.0) + slack
+        search.nodes += outcome.nodes
+        gain = max(outcome.dual_bound, 0.0) + unit_slack + price * distance_slack
         far = (price + gain / inner.radii) * (1 + TOLERANCE)
         best = min(best, float(np.maximum(inner.bounds[sign][:, row], far).min()))
         if outcome.point is not None:
-            x = center + torch.from_numpy(outcome.point[program.columns["d"]]).reshape(center.shape)
-            found = best_witness(local, 0, local.placed.region.project(x.unsqueeze(1))[0])
-            if found is not None and found.attained > price:
-                search.witness = found
+            x = region.center + torch.from_numpy(outcome.point[program.columns["d"]]).reshape(region.center.shape)
+            search.offer(best_witness(local, 0, region.project(x.unsqueeze(1))[0]))
         if outcome.status is not Status.PROVED:
             search.status, search.detail = outcome.status, outcome.detail
-        elif search.lower <= price * (1 + 1e-9):
+            break
+        if search.lower <= price * (1 + 1e-9):
             break  # no better quotient than the price: the maximum was 0 within the tolerances
     return best
 
@@ -224,11 +162,3 @@ def _slack(local: Analysis, units: Units, row: int) -> tuple[float, float]:
         largest = torch.maximum(low.abs(), high.abs())[0, row].flatten().numpy()
         gradients[at] = largest[units.position[at]]
     return FEASIBILITY * float(rows @ gradients), FEASIBILITY * distance
-
-
-def _ended(search: _Search, effort: Effort, deadline: float) -> bool:
-    if effort.stop.is_set():
-        search.status = Status.INTERRUPTED
-    elif time.monotonic() >= deadline:
-        search.status = Status.TIME_LIMIT
-    return search.status is not Status.PROVED

@@ -1,0 +1,121 @@
+"""What the exact estimators share: points one after another under a budget, and the state of one point's search."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from lipreg.bounds import Analysis, interval_jacobian
+from lipreg.estimators.base import ROUNDING, Effort
+from lipreg.estimators.lp import ProgramEstimator
+from lipreg.estimators.sampling import Sampling
+from lipreg.results import Certificate, CertifiedInterval, Status, Witness
+
+
+@dataclass
+class PointSearch:
+    """What is proved so far at one point: a witness, and an upper bound for each functional.
+
+    Attributes:
+        deadline: on ``time.monotonic``'s clock.
+        uppers: starts as the interval Jacobian's bounds, ``(rows,)``.
+        programs: how many programs were solved.
+        nodes: branch and bound nodes in all of them.
+        status, detail: PROVED until something ends the search early.
+    """
+
+    local: Analysis
+    effort: Effort
+    deadline: float
+    witness: Witness | None
+    uppers: np.ndarray
+    status: Status = Status.PROVED
+    detail: str = ""
+    nodes: int = 0
+    programs: int = 0
+
+    @classmethod
+    def begin(cls, local: Analysis, effort: Effort) -> PointSearch:
+        """Starts from what is known and from the interval Jacobian."""
+        low, high = interval_jacobian(local)[0]
+        cheap = local.placed.row_norms(torch.maximum(low.abs(), high.abs()))[0].numpy()
+        return cls(local, effort, effort.starting_now(), effort.known[0].witness, cheap * (1 + ROUNDING))
+
+    @property
+    def lower(self) -> float:
+        return 0.0 if self.witness is None else self.witness.attained
+
+    @property
+    def seconds_left(self) -> float:
+        return max(0.0, self.deadline - time.monotonic())
+
+    def open_rows(self) -> list[int]:
+        """The functionals that may still beat the witness, the most promising first."""
+        order = np.argsort(-self.uppers, kind="stable")
+        return [int(row) for row in order if self.uppers[row] > self.lower]
+
+    def tighten(self, row: int, upper: float) -> None:
+        self.uppers[row] = min(self.uppers[row], upper)
+
+    def offer(self, witness: Witness | None) -> None:
+        if witness is not None and witness.attained > self.lower:
+            self.witness = witness
+
+    def ended(self) -> bool:
+        """Whether the search must stop here; says why in the status."""
+        if self.effort.stop.is_set():
+            self.status = Status.INTERRUPTED
+        elif time.monotonic() >= self.deadline:
+            self.status = Status.TIME_LIMIT
+        return self.status in (Status.INTERRUPTED, Status.TIME_LIMIT)
+
+    def conclude(self, proof: str, unclosed: Status) -> CertifiedInterval:
+        """The interval proved.
+
+        Args:
+            proof: what proves the upper end.
+            unclosed: the status when every program was solved and the two ends still do not meet.
+        """
+        upper, before = float(self.uppers.max()), self.effort.known[0]
+        if before.upper < upper:
+            upper, proof = before.upper, before.proof
+        placed = self.local.placed
+        result = CertifiedInterval(
+            placed.problem,
+            placed.functionals[0],
+            lower=self.lower,
+            upper=upper,
+            status=self.status,
+            proof=proof,
+            witness=self.witness,
+            detail=f"{self.programs} programs, {self.nodes} nodes. {self.detail}".strip(),
+        )
+        if self.status is Status.PROVED and result.certificate is not Certificate.EXACT:
+            return replace(result, status=unclosed)
+        return result
+
+
+class ExactEstimator(ProgramEstimator):
+    """A search point by point; what one point leaves of the time goes to those after it."""
+
+    certificate = Certificate.BRACKET
+
+    def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+        self.check(analysis.placed.problem)
+        deadline = effort.starting_now()
+        batch = analysis.placed.batch
+        known = effort.known or tuple(Sampling().intervals(analysis, effort))
+        results = []
+        for i in range(batch):
+            seconds = max(0.0, deadline - time.monotonic()) / (batch - i)
+            own = replace(effort, seconds=seconds, known=(known[i],))
+            results.append(self.search(PointSearch.begin(analysis[i : i + 1], own)))
+        return results
+
+    @abstractmethod
+    def search(self, search: PointSearch) -> CertifiedInterval:
+        """The interval of one point; ends at the search's deadline or when it is stopped."""

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lipreg.auditing import PointAudit
 from lipreg.callbacks import LipschitzAudit
+from lipreg.results import Status
 
 
 class RunProgress(pl.Callback):
@@ -36,7 +37,7 @@ class RunProgress(pl.Callback):
             disable=not console.is_terminal,
         )
         self._task = self._live.add_task(run, run=run, state="starting", total=None)
-        self._began, self._epoch = time.monotonic(), 0
+        self._began, self._epoch, self._interrupted = time.monotonic(), 0, 0
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._live.update(self._task, total=trainer.max_epochs)
@@ -59,8 +60,12 @@ class RunProgress(pl.Callback):
 
     def _on_point(self, point: PointAudit, points: int) -> None:
         done = point.point + 1
+        self._interrupted += any(i.status is Status.INTERRUPTED for i in point.intervals.values())
         self._live.update(self._task, state=f"audit, point {done} of {points}")
         if done == points and not self.console.is_terminal:
             seconds = time.monotonic() - self._began
-            line = f"{self.run}: audited {points} points after epoch {self._epoch}, {seconds:.0f} s since the start"
+            cut = f", {self._interrupted} of them interrupted" if self._interrupted else ""
+            line = (
+                f"{self.run}: audited {points} points after epoch {self._epoch}{cut}, {seconds:.0f} s since the start"
+            )
             self.console.print(line, highlight=False)

@@ -28,7 +28,7 @@ from rich.text import Text
 
 from experiments.progress import RunProgress
 from lipreg.callbacks import LipschitzAudit, LipschitzRegularizer
-from lipreg.errors import LipregError
+from lipreg.errors import InvalidInput, LipregError
 from lipreg.problem import LocalLipschitz
 from lipreg.records import RecordFile, RunRecord, read_records
 from lipreg.reporting.figures import trajectory_figure
@@ -48,7 +48,14 @@ def train_pair(cfg: DictConfig, folder: Path, console: Console) -> Comparison:
     """
     problem: LocalLipschitz = instantiate(cfg.problem)
     console.print(f"[bold]Question:[/] {problem.sentence()}", highlight=False)
-    records = RecordFile(folder / "records.jsonl")
+    path = folder / "records.jsonl"
+    if path.exists() and path.stat().st_size > 0:
+        raise InvalidInput(
+            f"{_short(folder)} holds the records of another run",
+            where="run folder",
+            todo="Remove it, or choose another with hydra.run.dir=...",
+        )
+    records = RecordFile(path)
     settings = OmegaConf.to_container(cfg, resolve=True)
     for run, twin in ((REGULARISED, TWIN), (TWIN, None)):
         records.append(
@@ -151,6 +158,11 @@ def main(cfg: DictConfig) -> float:
             raise
         console.print(Text.assemble((type(error).__name__, "bold red"), f": {error}"))
         raise SystemExit(1) from None
+    except (KeyboardInterrupt, SystemExit):  # Lightning turns a Ctrl-C into an exit
+        console.print(
+            f"Interrupted. What was proved so far is kept in {_short(folder / 'records.jsonl')}", soft_wrap=True
+        )
+        raise SystemExit(130) from None
     return comparison.regularised.exact.upper
 
 

@@ -186,7 +186,7 @@ def _start(analysis: Analysis, y: Tensor | None) -> list[PointAudit]:
     fingerprint = analysis.graph.fingerprint()
     audits = []
     for i in range(placed.batch):
-        nothing = CertifiedInterval(placed.problem, placed.functionals[i])
+        nothing = CertifiedInterval(placed.problem, placed.functionals[i], subject=analysis.subject(i))
         label, correct, margin = -1, None, None
         if y is not None:
             label = int(y[i])

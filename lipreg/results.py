@@ -78,6 +78,7 @@ class CertifiedInterval:
         witness: what attains ``lower``. Required for a lower end above 0.
         estimate: a number for methods that prove neither end.
         detail: one line on how it came about: the engine, its limits, why it failed.
+        subject: a hash of the network and the reference point; intervals of different subjects are not compared.
 
     Raises:
         CrossingBounds: lower > upper.
@@ -93,6 +94,7 @@ class CertifiedInterval:
     witness: Witness | None = None
     estimate: float | None = None
     detail: str = ""
+    subject: str = ""
 
     def __post_init__(self) -> None:
         where = f"CertifiedInterval of {self.functional}"
@@ -132,6 +134,12 @@ class CertifiedInterval:
                 f"[{self.problem.sentence()}] against [{other.problem.sentence()}]",
                 where="comparing results",
                 accepted="equal scope, norms, region and functional",
+            )
+        if self.subject != other.subject and self.subject and other.subject:
+            raise IncomparableResults(
+                f"subject {self.subject} against {other.subject}",
+                where="comparing results",
+                accepted="the same network at the same reference point",
             )
         if self.functional != other.functional:
             raise IncomparableResults(f"{self.functional!r} against {other.functional!r}", where="comparing results")

@@ -6,6 +6,7 @@ uses the intersection of all earlier ones.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -73,6 +74,11 @@ class Analysis:
         reach = tuple(r[index] for r in self.reach)
         slopes = {i: Slopes(s.lower[index], s.upper[index]) for i, s in self.slopes.items()}
         return Analysis(self.graph, self.placed[index], reach, slopes)
+
+    def subject(self, index: int) -> str:
+        """A hash of the network and reference point ``index``: what a result is about."""
+        point = self.placed.region.center[index].detach().cpu().contiguous().numpy().tobytes()
+        return hashlib.sha256(self.graph.fingerprint().encode() + point).hexdigest()[:16]
 
     def unstable_units(self) -> Tensor:
         """How many units each point leaves undecided, ``(batch,)``."""

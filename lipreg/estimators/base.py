@@ -6,7 +6,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -41,10 +41,6 @@ class Effort:
     def starting_now(self) -> float:
         """The deadline, on ``time.monotonic``'s clock."""
         return time.monotonic() + self.seconds
-
-    def for_point(self, index: int, seconds: float) -> Effort:
-        """The effort for one point of the batch."""
-        return replace(self, seconds=seconds, known=self.known[index : index + 1])
 
 
 class Estimator(ABC):
@@ -119,7 +115,13 @@ def upper_interval(
     """An interval with only an upper end."""
     placed = analysis.placed
     return CertifiedInterval(
-        placed.problem, placed.functionals[index], upper=upper, proof=proof, status=status, detail=detail
+        placed.problem,
+        placed.functionals[index],
+        upper=upper,
+        proof=proof,
+        status=status,
+        detail=detail,
+        subject=analysis.subject(index),
     )
 
 
@@ -127,7 +129,14 @@ def lower_interval(analysis: Analysis, index: int, witness: Witness | None, deta
     """An interval with only a lower end."""
     placed = analysis.placed
     lower = 0.0 if witness is None else witness.attained
-    return CertifiedInterval(placed.problem, placed.functionals[index], lower=lower, witness=witness, detail=detail)
+    return CertifiedInterval(
+        placed.problem,
+        placed.functionals[index],
+        lower=lower,
+        witness=witness,
+        detail=detail,
+        subject=analysis.subject(index),
+    )
 
 
 ESTIMATORS: dict[str, Estimator] = {}

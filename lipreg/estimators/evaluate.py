@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from lipreg.bounds import Analysis, analyse
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.estimators.base import ESTIMATORS, BoundEstimator, Effort, get_estimator
-from lipreg.graph import CapturedNetwork, Graph, capture
+from lipreg.graph import CapturedNetwork, Graph, capture, check_agreement
 from lipreg.problem import LocalLipschitz
+from lipreg.regions.placed import check_reference_points
 from lipreg.results import CertifiedInterval
 
 Network = nn.Module | CapturedNetwork | Graph
@@ -80,7 +81,15 @@ def frozen_analysis(
     y: Tensor | None,
     preactivations: Sequence[str] | None = None,
 ) -> Analysis:
-    """The float64 analysis on the CPU that estimators with certificates work from."""
+    """The float64 analysis on the CPU that estimators with certificates work from.
+
+    A module is compared with its captured graph at x first.
+    """
+    if not isinstance(x, Tensor) or not (y is None or isinstance(y, Tensor)):
+        raise InvalidInput(
+            f"x and y of type {type(x).__name__} and {type(y).__name__}", where="certify", accepted="tensors"
+        )
+    check_reference_points(x, "certify")
     if isinstance(network, Graph):
         graph = network
         if graph.dtype != torch.float64 or graph.output.bias.requires_grad:
@@ -88,6 +97,9 @@ def frozen_analysis(
     else:
         captured = network if isinstance(network, CapturedNetwork) else capture(network, x)
         graph = captured.frozen()
+        # hooks, or weights that a parametrisation has not refreshed, would make it another function
+        parameter = next(captured.module.parameters(), x)
+        check_agreement(graph, captured.module, x.detach().to(parameter.device, parameter.dtype))
     x = x.detach().to("cpu", torch.float64)
     y = None if y is None else y.detach().to("cpu")
     with torch.no_grad():

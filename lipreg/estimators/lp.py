@@ -62,9 +62,12 @@ class LinearProgram(ProgramEstimator):
                     bounds.append(cheap)
                     break
                 _, outcome = relaxation(local, row, point_deadline - time.monotonic(), effort)
-                bounds.append(min(cheap, outcome.dual_bound * (1 + ROUNDING)))
+                # the reference point is feasible: a solver that says otherwise has failed
+                bounds.append(cheap if outcome.infeasible else min(cheap, outcome.dual_bound * (1 + ROUNDING)))
                 detail = outcome.detail
-                if outcome.status is not Status.PROVED:
+                if outcome.infeasible:
+                    status = Status.FAILED
+                elif outcome.status is not Status.PROVED:
                     status = outcome.status
             results.append(upper_interval(local, 0, max(bounds), "LP dual bound", status, detail))
         return results

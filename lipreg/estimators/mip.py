@@ -67,7 +67,10 @@ def _relax(search: PointSearch) -> dict[int, Encoding]:
         if search.ended():
             break
         encodings[row], outcome = relaxation(search.local, row, search.seconds_left, search.effort)
-        search.tighten(row, outcome.dual_bound * (1 + ROUNDING))
+        if outcome.infeasible:  # the reference point is feasible, so the solver is wrong
+            search.status, search.detail = Status.FAILED, outcome.detail
+        else:
+            search.tighten(row, outcome.dual_bound * (1 + ROUNDING))
     return encodings
 
 
@@ -75,17 +78,23 @@ def _solve_row(search: PointSearch, row: int, encoding: Encoding) -> None:
     """Solves one functional's program, or proves that it cannot beat the witness; updates the search."""
     from lipreg.milp import Highs, interior_point
 
-    local, program, start = search.local, encoding.program, None
+    local, program, start, cutoff = search.local, encoding.program, None, 0.0
     if search.witness is not None:
-        program = program.at_least(search.lower)
+        # below the witness's own value, so that the functional which attains it stays feasible: if its dual bound is lower
+        # all the same, the two contradict each other, and that is raised
+        cutoff = search.lower * (1 - 2 * TOLERANCE)
+        program = program.at_least(cutoff)
         start = encoding.start(_pattern(local, encoding.units, search.witness))
     outcome = Highs().solve(program, seconds=search.seconds_left, start=start, stop=search.effort.stop)
     search.nodes += outcome.nodes
     search.programs += 1
     if outcome.status is not Status.PROVED:
         search.status, search.detail = outcome.status, outcome.detail
-    # infeasible: nothing reaches the cutoff, which was the witness's value
-    bound = search.lower if outcome.infeasible else outcome.dual_bound
+    if outcome.infeasible and search.witness is None:
+        search.status, search.detail = Status.FAILED, f"infeasible without a cutoff. {outcome.detail}"
+        return
+    # infeasible: nothing reaches the cutoff
+    bound = cutoff if outcome.infeasible else outcome.dual_bound
     search.tighten(row, bound * (1 + TOLERANCE))
     if outcome.point is not None and "a" in program.columns:
         x = interior_point(local, encoding.units, outcome.point[program.columns["a"]])

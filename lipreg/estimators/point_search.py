@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from lipreg.bounds import Analysis, interval_jacobian
-from lipreg.estimators.base import ROUNDING, Effort
+from lipreg.errors import InvalidInput
+from lipreg.estimators.base import ROUNDING, Effort, lower_interval
 from lipreg.estimators.lp import ProgramEstimator
 from lipreg.estimators.sampling import Sampling
 from lipreg.results import Certificate, CertifiedInterval, Status, Witness
@@ -41,6 +42,7 @@ class PointSearch:
     @classmethod
     def begin(cls, local: Analysis, effort: Effort) -> PointSearch:
         """Starts from what is known and from the interval Jacobian."""
+        lower_interval(local, 0, None).check_comparable(effort.known[0])
         low, high = interval_jacobian(local)[0]
         cheap = local.placed.row_norms(torch.maximum(low.abs(), high.abs()))[0].numpy()
         return cls(local, effort, effort.starting_now(), effort.known[0].witness, cheap * (1 + ROUNDING))
@@ -93,6 +95,7 @@ class PointSearch:
             proof=proof,
             witness=self.witness,
             detail=f"{self.programs} programs, {self.nodes} nodes. {self.detail}".strip(),
+            subject=self.local.subject(0),
         )
         if self.status is Status.PROVED and result.certificate is not Certificate.EXACT:
             return replace(result, status=unclosed)
@@ -109,6 +112,10 @@ class ExactEstimator(ProgramEstimator):
         deadline = effort.starting_now()
         batch = analysis.placed.batch
         known = effort.known or tuple(Sampling().intervals(analysis, effort))
+        if len(known) != batch:
+            raise InvalidInput(
+                f"{len(known)} known intervals for {batch} points", where="Effort", accepted="one a point"
+            )
         results = []
         for i in range(batch):
             seconds = max(0.0, deadline - time.monotonic()) / (batch - i)

@@ -107,7 +107,10 @@ class CapturedNetwork:
             return lower(context, module, *args, **kwargs) if is_module else lower(context, *args, **kwargs)
         except Refusal as refusal:
             problems.append((_path(node), name, refusal.kind, refusal.why))
-        except TypeError as error:
+        except (
+            TypeError,
+            AttributeError,
+        ) as error:  # arithmetic with the batch size, arguments a lowering does not take
             problems.append((_path(node), name, "settings", str(error)))
         return Unknown()
 
@@ -169,7 +172,10 @@ def check_agreement(graph: Graph, module: nn.Module, x: Tensor) -> None:
         )
     if own.shape != ours.shape:
         raise InvalidInput(f"the module returns {tuple(own.shape)}, its graph {tuple(ours.shape)}", where=graph.name)
-    allowed = 1e4 * torch.finfo(x.dtype).eps * max(1.0, float(ours.abs().max()))
+    # rounding in the module's own dtype, relative to the largest activation on the way
+    parameter = next(module.parameters(), x)
+    largest = max(float(v.abs().max()) for v in graph.values(x.detach().to("cpu", torch.float64)))
+    allowed = 1e4 * torch.finfo(parameter.dtype).eps * largest
     worst = float((own - ours).abs().max())
     if not worst <= allowed:
         raise InvalidInput(

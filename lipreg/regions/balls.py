@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,13 +61,13 @@ class _Ball(Region):
 
     def __post_init__(self) -> None:
         name = type(self).__name__
-        if not (isinstance(self.radius, int | float) and math.isfinite(self.radius) and self.radius > 0):
+        if not (isinstance(self.radius, numbers.Real) and math.isfinite(self.radius) and self.radius > 0):
             raise InvalidInput(
                 f"radius {self.radius!r} leaves a region without volume", where=name, accepted="a finite number above 0"
             )
         for side in ("low", "high"):
             limit = getattr(self, side)
-            if limit is not None and not (isinstance(limit, int | float) and math.isfinite(limit)):
+            if limit is not None and not (isinstance(limit, numbers.Real) and math.isfinite(limit)):
                 raise InvalidInput(f"{side}={limit!r}", where=name, accepted="a finite number, or None for no limit")
         if self.low is not None and self.high is not None and self.low >= self.high:
             raise InvalidInput(f"data range [{self.low}, {self.high}] is empty", where=name, accepted="low < high")
@@ -88,6 +89,15 @@ class _Ball(Region):
                 todo="Set low and high in the units of the network's input, or leave them out",
             )
         x0 = x0.clamp(low, high)
+        collapsed = ((x0 + self.radius == x0) & (x0 < high)) | ((x0 - self.radius == x0) & (x0 > low))
+        if collapsed.any():
+            i, j = collapsed.flatten(1).nonzero()[0].tolist()
+            raise InvalidInput(
+                f"radius {self.radius:g} is lost in rounding beside coordinate {j} of reference point {i}, "
+                f"{x0[i].flatten()[j]:g} in {x0.dtype}",
+                where=name,
+                todo="Scale the inputs, raise the radius, or work in float64",
+            )
         lower, upper = (x0 - self.radius).clamp(min=low), (x0 + self.radius).clamp(max=high)
         return PlacedRegion(x0, lower, upper, self.norm, math.inf if self.norm == math.inf else float(self.radius))
 

@@ -124,12 +124,13 @@ def write_views(comparison: Comparison, folder: Path, console: Console) -> None:
         "report": report,
         "figure": figure,
         "records": folder / "records.jsonl",
-        "checkpoints": folder / "*.ckpt",
+        "checkpoint": folder / f"{REGULARISED}.ckpt",
+        "twin's checkpoint": folder / f"{TWIN}.ckpt",
         "W&B offline runs": folder / "wandb" if (folder / "wandb").is_dir() else None,
     }
     for name, path in written.items():
         if path is not None:
-            console.print(f"  {name:<17}{_short(path)}", highlight=False, soft_wrap=True)
+            console.print(f"  {name:<19}{_short(path)}", highlight=False, soft_wrap=True)
 
 
 def _short(path: Path) -> Path:

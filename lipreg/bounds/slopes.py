@@ -1,4 +1,4 @@
-"""Slope bounds: the one module in which the scope, regional or pointed, appears.
+"""Slope bounds: the one place where the scope, regional or pointed, enters a bound.
 
 f(x) - f(x0) = A_K S_{K-1}(x) A_{K-1} ... S_1(x) A_1 (x - x0), with S_k the secant slopes between z_k(x0) and z_k(x); the
 Jacobian is the same product with S_k the derivatives. So every bound on either constant needs, for each unit, an interval

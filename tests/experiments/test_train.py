@@ -44,8 +44,9 @@ def test_all_groups_are_there() -> None:
 
 @pytest.mark.parametrize("group, option", OPTIONS)
 def test_every_option_composes_and_its_objects_can_be_made(group: str, option: str, tmp_path: Path) -> None:
-    # the exact programs cover the regional scope alone
-    with_it = ["audit=bounds"] if option.endswith("_pointed") else []
+    # each exact engine covers one scope
+    pointed = {"problem": ["audit=pointed"], "audit": ["problem=linf_margins_pointed"]}
+    with_it = pointed[group] if option.endswith("pointed") else []
     cfg = composed(f"{group}={option}", *with_it, "seed=3")
     OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     problem = instantiate(cfg.problem)
@@ -231,3 +232,17 @@ def test_an_error_is_a_paragraph_and_exit_code_1(tmp_path: Path, override: str, 
     assert "Error executing job" not in text
     message = done.stdout[done.stdout.index("Invalid" if "Invalid" in done.stdout else "Unsupported") :].strip()
     assert "\n\n" not in message, "one paragraph"
+
+
+def test_a_folder_with_another_runs_records_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "records.jsonl").write_text('{"schema": 1, "kind": "run", "run": "regularised"}\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.train", "experiment=smoke", "logger=none", f"hydra.run.dir={tmp_path}"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert "holds the records of another run" in " ".join(done.stdout.split())
+    assert len((tmp_path / "records.jsonl").read_text().splitlines()) == 1

@@ -194,6 +194,12 @@ class LipschitzAudit(pl.Callback):
                 estimators = tuple(dict.fromkeys((*self.plan.estimators, other.bound)))
                 own = {} if other.preactivations is None else {other.bound: other.preactivations}
                 return replace(self.plan, estimators=estimators, preactivations=own), other.bound
+            if isinstance(other, LipschitzRegularizer):
+                warnings.warn(
+                    f"the penalty asks for the {other.problem.sentence()}; this audit for the {self.problem.sentence()}. "
+                    "Its bound is not audited here. Give both the same problem to compare them",
+                    stacklevel=2,
+                )
         return self.plan, None
 
     def _check(self, pl_module: pl.LightningModule) -> None:

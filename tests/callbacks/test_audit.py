@@ -250,7 +250,8 @@ def test_the_record_file(tmp_path: Path) -> None:
 
 def test_a_regularizer_of_another_question_is_not_marked(tmp_path: Path) -> None:
     other = LipschitzRegularizer(LocalLipschitz(LinfBall(0.3, low=0.0, high=1.0)), bound="abs_chain")
-    train(Model(), other, audit(), folder=tmp_path, max_epochs=1)
+    with pytest.warns(UserWarning, match="Give both the same problem"):
+        train(Model(), other, audit(), folder=tmp_path, max_epochs=1)
     assert not any(r.penalised for r in records(tmp_path))
     assert "abs_chain" not in {r.estimator for r in records(tmp_path)}
 

@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -78,7 +79,11 @@ class Analysis:
     def subject(self, index: int) -> str:
         """A hash of the network and reference point ``index``: what a result is about."""
         point = self.placed.region.center[index].detach().cpu().contiguous().numpy().tobytes()
-        return hashlib.sha256(self.graph.fingerprint().encode() + point).hexdigest()[:16]
+        return hashlib.sha256(self._fingerprint.encode() + point).hexdigest()[:16]
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return self.graph.fingerprint()
 
     def unstable_units(self) -> Tensor:
         """How many units each point leaves undecided, ``(batch,)``."""

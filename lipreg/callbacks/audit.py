@@ -21,7 +21,8 @@ from lipreg.callbacks.metrics import show, summary
 from lipreg.callbacks.reference_points import Points, check_reference_points, draw_reference_points
 from lipreg.callbacks.regularizer import LipschitzRegularizer
 from lipreg.errors import CrossingBounds, InvalidInput, LipregError, UnsupportedRequest
-from lipreg.graph import CapturedNetwork, capture, check_agreement, evaluation_mode
+from lipreg.estimators import frozen_analysis
+from lipreg.graph import CapturedNetwork, capture
 from lipreg.problem import LocalLipschitz
 from lipreg.records import AuditRecord, EpochRecord, RecordFile
 from lipreg.reporting.panels import AXIS, audit_table, define_metrics
@@ -205,13 +206,8 @@ class LipschitzAudit(pl.Callback):
     def _check(self, pl_module: pl.LightningModule) -> None:
         """Compares the captured graph with the network at the reference points and places the question there."""
         network, (x, y) = find_network(pl_module, self.module), self._reference()
-        with evaluation_mode(network):
-            self._captured = capture(network, x)
-        parameter = next(network.parameters(), x)
-        graph = self._captured.frozen()
-        check_agreement(graph, self._captured.module, x.to(parameter.device, parameter.dtype))
-        double = x.double()
-        self.problem.place(double, graph(double), y)
+        self._captured = capture(network, x)
+        frozen_analysis(self._captured, self.problem, x, y)
 
     def _audit(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """One audit: records as they come, then the logs."""

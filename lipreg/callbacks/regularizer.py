@@ -21,7 +21,7 @@ from lipreg.callbacks.batches import find_network
 from lipreg.callbacks.training_step import add_to_loss, check_loss_is_used
 from lipreg.errors import InvalidInput, LipregError
 from lipreg.estimators import differentiable_bound, estimate
-from lipreg.graph import CapturedNetwork, capture, evaluation_mode
+from lipreg.graph import CapturedNetwork, capture
 from lipreg.penalties import get_penalty
 from lipreg.problem import LocalLipschitz
 
@@ -216,8 +216,7 @@ class LipschitzRegularizer(pl.Callback):
         own = getattr(network, "_orig_mod", network)  # what torch.compile wrapped
         known = self._captured
         if known is None or known.module is not own or known.input_shape != tuple(x.shape[1:]):
-            with evaluation_mode(own):
-                known = self._captured = capture(own, x)
+            known = self._captured = capture(own, x)
         return known
 
     def _check_network(self, pl_module: pl.LightningModule) -> None:

@@ -80,7 +80,7 @@ class Context:
     def tensor(self, value: Tensor | float) -> Tensor:
         """A parameter, buffer or number in the arithmetic of the graph; live graphs keep its autograd history."""
         if isinstance(value, Tensor) and self.frozen:
-            value = value.detach()
+            value = value.detach().clone()  # float64 parameters would be shared otherwise, and train on
         return torch.as_tensor(value, dtype=self.like.dtype, device=self.like.device)
 
     def constant(self, value: Tensor | float, shape: Shape) -> Tensor:

@@ -452,3 +452,13 @@ def test_fingerprints_tell_networks_apart() -> None:
     assert mark(base) == mark(same) != mark(leaky)
     graph = capture(base, torch.zeros(1, 3)).frozen()
     assert isinstance(graph, Graph) and len(graph.fingerprint()) == 16
+
+
+def test_a_frozen_graph_is_a_copy_even_of_float64_parameters() -> None:
+    module, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).double(), inputs((3,))
+    graph = capture(module, x).frozen()
+    before = module(x).detach()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(1.0)
+    torch.testing.assert_close(graph(x), before)

@@ -2,12 +2,14 @@
 
 from lipreg.milp.cells import interior_point
 from lipreg.milp.encoding import Encoding, encode, encode_rise
+from lipreg.milp.functionals import Functionals
 from lipreg.milp.highs import Highs
 from lipreg.milp.program import Outcome, Program, Solver
 from lipreg.milp.tightening import tighten
 
 __all__ = [
     "Encoding",
+    "Functionals",
     "Highs",
     "Outcome",
     "Program",

@@ -1,4 +1,4 @@
-"""The LipMIP encoding, written once in cvxpy: regional constant of one functional at one point, p in {inf, 1}.
+"""The exact program: the regional constant of a family of functionals at one point, p in {inf, 1}.
 
 Jordan & Dimakis 2020, section 5. Per unstable unit a binary a (1 = active), its output h and its switched gradient w:
 
@@ -15,15 +15,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
-import cvxpy as cp
 import numpy as np
-from scipy.sparse import csc_array
 
-from lipreg.bounds import Analysis, interval_jacobian
+from lipreg.bounds import Analysis
+from lipreg.milp.assembly import Assembly
+from lipreg.milp.folded import Gradients, folded
 from lipreg.milp.folding import Form, Units, backward_forms, forward_forms, node_form, unstable_units
+from lipreg.milp.functionals import Functionals, one_of
 from lipreg.milp.program import Program
+from lipreg.regions import PlacedRegion
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Encoding:
     """A program and how to read and start it.
 
     Attributes:
-        program: maximises the dual norm of the gradient of one functional over the region.
+        program: maximises the dual norm of the gradient of the functionals over the region.
         units: the unstable units; their binaries are ``program.columns["a"]``, the displacement ``["d"]``.
     """
 
@@ -45,30 +46,39 @@ class Encoding:
         return dict(zip(range(*self.program.columns["a"].indices(len(self.program.cost))), pattern, strict=True))
 
 
-def encode(analysis: Analysis, row: int) -> Encoding:
-    """The program for functional ``row`` of a single-point analysis (``analysis[i : i + 1]``): regional scope."""
-    placed = analysis.placed
-    units = unstable_units(analysis)
-    moves = placed.region.moves[0].flatten().numpy()
-    gradient_low, gradient_high = _gradient_bounds(analysis, units, row)
-    variables, constraints, _ = _network(analysis, units)
-    g_unit, g_input = backward_forms(analysis, units, placed.rows[0, row].double())
-    w: cp.Variable | None = None
-    if len(units):
-        low, high = np.concatenate(gradient_low[1:]), np.concatenate(gradient_high[1:])
-        # the switched gradients of the unstable units
-        w = cp.Variable(len(units), bounds=[np.minimum(low, 0.0), np.maximum(high, 0.0)], name="w")
-        a, g = variables["a"], g_unit.matrix @ w + g_unit.constant
-        constraints += [
-            w <= cp.multiply(high, a),
-            w >= cp.multiply(low, a),
-            w <= g - cp.multiply(low, 1 - a),
-            w >= g - cp.multiply(high, 1 - a),
-        ]
-        variables["w"] = w
-    ends = gradient_low[0][moves], gradient_high[0][moves]
-    objective, extra, more = _objective(g_input.rows(moves), w, ends, largest=placed.problem.p == 1.0)
-    return Encoding(_canonical(objective, constraints + extra, variables | more), units)
+def encode(
+    analysis: Analysis,
+    functionals: Functionals | int,
+    beat: float = -math.inf,
+    known: np.ndarray | None = None,
+) -> Encoding:
+    """The program for a family of functionals, or for one row, of a single-point analysis: regional scope.
+
+    Args:
+        analysis: of one point, ``analysis[i : i + 1]``.
+        functionals: of which the largest is sought.
+        beat: candidates that cannot exceed this value may be left out (p = 1), so a program whose optimum is lower says
+            only that nothing beats it.
+        known: proved upper bounds on each functional of the family, which cut the relaxation.
+    """
+    if isinstance(functionals, int):
+        functionals = Functionals((functionals,))
+    placed, point = analysis.placed, folded(analysis)
+    p, units = placed.problem.p, point.units
+    program = Assembly()
+    _forward(program, placed.region, point.forward, units)
+    rows = placed.rows[0, list(functionals.rows)].double().numpy()
+    functional = functionals.add(program, rows, p)
+    g_unit, g_input = backward_forms(analysis, units, functional)
+    gradients = one_of(point.gradients, functionals)
+    _backward(program, g_unit, gradients, functionals, p)
+    objective = _largest if p == 1.0 else _total
+    cost, offset = objective(program, g_input.rows(point.moves), gradients, functionals, beat)
+    if known is not None and not functionals.single and not functionals.signs:
+        tied = {name: np.asarray(block)[None] for name, block in cost.items()}
+        tied["functional"] = tied.get("functional", 0.0) - known[None]
+        program.at_most(tied, -offset)
+    return Encoding(program.program(cost, offset), units)
 
 
 def encode_rise(analysis: Analysis, row: int) -> Encoding:
@@ -76,139 +86,130 @@ def encode_rise(analysis: Analysis, row: int) -> Encoding:
 
     What the pointed constant is made of: see ``estimators/mip_pointed.py``, which prices the distance.
     """
-    placed = analysis.placed
-    units = unstable_units(analysis)
-    variables, constraints, inputs = _network(analysis, units)
-    d, p = variables["d"], placed.problem.p
+    placed, point = analysis.placed, folded(analysis)
+    units, p = point.units, placed.problem.p
+    program = Assembly()
+    _forward(program, placed.region, point.forward, units)
     reach = float(placed.region.distance(p)[0])
-    distance = cp.Variable(1, bounds=[0.0, reach], name="distance")
-    constraints.append((cp.norm_inf(d) if p == math.inf else cp.norm1(d)) <= distance[0])
+    inputs = program.size("d")
+    program.variables("distance", np.zeros(1), np.array([reach]))
+    if p == math.inf:
+        for sign in (1.0, -1.0):
+            program.at_most({"d": sign, "distance": -np.ones((inputs, 1))}, 0.0)
+    else:
+        _magnitudes(program, placed.region)
+        program.at_most({"e": np.ones((1, inputs)), "distance": -1.0}, 0.0)
     weights = placed.rows[0, row].double().numpy()
     output = node_form(analysis, units, len(analysis.graph.nodes) - 1)
     at_center = float(weights @ analysis.reach[-1].value[0].flatten().numpy())
-    rise = (weights @ output.matrix) @ inputs + (float(weights @ output.constant) - at_center)
-    return Encoding(_canonical(rise, constraints, variables | {"distance": distance}), units)
+    slopes = weights @ output.matrix
+    offset = float(weights @ output.constant) - at_center
+    return Encoding(program.program({"d": slopes[:inputs], "h": slopes[inputs:]}, offset), units)
 
 
 def encode_values(analysis: Analysis, index: int) -> tuple[Program, Form]:
     """The forward pass up to an Affine node: a program with no objective yet, and the node over its variables (d, h).
 
-    The form's columns are those of ``program.columns["d"]`` and ``["h"]``, which stand first and in this order.
+    The form's columns are those of ``program.columns["d"]`` and ``["h"]``, in this order.
     """
     units = unstable_units(analysis).before(index)
-    variables, constraints, inputs = _network(analysis, units)
-    program = _canonical(np.zeros(inputs.size) @ inputs, constraints, variables)
-    return program, node_form(analysis, units, index)
+    program = Assembly()
+    _forward(program, analysis.placed.region, forward_forms(analysis, units), units)
+    return program.program({}, 0.0), node_form(analysis, units, index)
 
 
-def _network(analysis: Analysis, units: Units) -> tuple[dict[str, cp.Variable], list[Any], cp.Expression]:
-    """The forward pass: displacement d from the reference point, outputs h and activations a of the unstable units.
-
-    Returns:
-        The variables by name, the rows, and (d, h) stacked, over which ``folding`` writes its forms.
-    """
-    region = analysis.placed.region
-    room_down = (region.lower - region.center)[0].flatten().numpy()
-    room_up = (region.upper - region.center)[0].flatten().numpy()
-    d = cp.Variable(len(room_up), bounds=[room_down, room_up], name="d")
-    # an l1 ball; l2 balls are refused before
-    constraints: list[Any] = [] if region.radius == math.inf else [cp.norm1(d) <= region.radius]
-    if not len(units):
-        return {"d": d}, constraints, d
-    low, high, leak = units.lower, units.upper, units.leak
-    h = cp.Variable(len(units), bounds=[leak * low, high], name="h")
-    a = cp.Variable(len(units), boolean=True, name="a")
-    inputs = cp.hstack([d, h])
-    form = forward_forms(analysis, units)
-    z = form.matrix @ inputs + form.constant
-    constraints += [
-        h >= z,
-        h >= cp.multiply(leak, z),
-        h <= cp.multiply(leak, z) + cp.multiply((1 - leak) * high, a),
-        h <= z - cp.multiply((1 - leak) * low, 1 - a),
-    ]
-    return {"d": d, "h": h, "a": a}, constraints, inputs
+def _forward(program: Assembly, region: PlacedRegion, z: Form, units: Units) -> None:
+    """The displacement d from the reference point within the region; outputs h and activations a of unstable units."""
+    program.variables("d", *_room(region))
+    if region.radius < math.inf:  # an l1 ball; l2 balls are refused before
+        _magnitudes(program, region)
+        program.at_most({"e": np.ones((1, program.size("d")))}, region.radius)
+    low, high, leak, inputs = units.lower, units.upper, units.leak, program.size("d")
+    program.variables("h", leak * low, high)
+    program.binaries("a", len(units))
+    on_d, on_h = z.matrix[:, :inputs], z.matrix[:, inputs:]
+    itself = np.eye(len(units))
+    program.at_most({"d": on_d, "h": on_h - itself}, -z.constant)
+    if leak.any():  # else the variables' bounds say it
+        program.at_most({"d": leak[:, None] * on_d, "h": leak[:, None] * on_h - itself}, -leak * z.constant)
+    program.at_most(
+        {"h": itself - leak[:, None] * on_h, "d": -leak[:, None] * on_d, "a": -(1 - leak) * high}, leak * z.constant
+    )
+    off = (1 - leak) * low
+    program.at_most({"h": itself - on_h, "d": -on_d, "a": -off}, z.constant - off)
 
 
-def _gradient_bounds(analysis: Analysis, units: Units, row: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Interval bounds on the gradient of one row: of the inputs first, then of the unstable units node by node."""
-    bounds = interval_jacobian(analysis)
-    low, high = ([end[0, row].flatten().numpy()] for end in bounds[0])
-    for index, _ in analysis.graph.relus():
-        chosen = units.position[units.of(index)]
-        if index in bounds:
-            low.append(bounds[index][0][0, row].flatten().numpy()[chosen])
-            high.append(bounds[index][1][0, row].flatten().numpy()[chosen])
-        else:  # the output does not depend on this node
-            low.append(np.zeros(len(chosen)))
-            high.append(np.zeros(len(chosen)))
-    return low, high
+def _room(region: PlacedRegion) -> tuple[np.ndarray, np.ndarray]:
+    """How far each coordinate can go down and up from the reference point."""
+    down = (region.lower - region.center)[0].flatten().numpy()
+    return down, (region.upper - region.center)[0].flatten().numpy()
 
 
-def _objective(
-    gradient: Form, w: cp.Variable | None, ends: tuple[np.ndarray, np.ndarray], largest: bool
-) -> tuple[cp.Expression, list[Any], dict[str, cp.Variable]]:
-    """sum_j |g_j|, or max_j |g_j|, as a linear objective to maximise; g = gradient.matrix @ w + constant."""
-    low, high = ends
-    g = cp.Constant(gradient.constant) if w is None else gradient.matrix @ w + gradient.constant
-    if largest:
-        # candidates +g_j and -g_j; the selected one is y, the others 0
-        upper, lower = np.concatenate([high, -low]), np.concatenate([low, -high])
-        select = cp.Variable(len(upper), boolean=True, name="select")
-        y = cp.Variable(len(upper), bounds=[np.minimum(lower, 0.0), np.maximum(upper, 0.0)], name="y")
-        candidates = cp.hstack([g, -g])
-        rows = [
-            cp.sum(select) == 1,
-            y <= cp.multiply(upper, select),
-            y >= cp.multiply(lower, select),
-            y <= candidates - cp.multiply(lower, 1 - select),
-        ]
-        return y.sum(), rows, {"select": select, "y": y}
+def _magnitudes(program: Assembly, region: PlacedRegion) -> None:
+    """Variables e >= |d|."""
+    if "e" in program:
+        return
+    down, up = _room(region)
+    program.variables("e", np.zeros(len(up)), np.maximum(up, -down))
+    for sign in (1.0, -1.0):
+        program.at_most({"d": sign, "e": -1.0}, 0.0)
+
+
+def _backward(program: Assembly, g: Form, bounds: Gradients, functionals: Functionals, p: float) -> None:
+    """The switched gradients w of the unstable units; g is over (w, functional)."""
+    low, high = functionals.ends(bounds.unit_lower, bounds.unit_upper, p)
+    program.variables("w", np.minimum(low, 0.0), np.maximum(high, 0.0))
+    program.at_most({"w": 1.0, "a": -high}, 0.0)
+    program.at_most({"w": -1.0, "a": low}, 0.0)
+    on_w, on_c = g.matrix[:, : len(low)], g.matrix[:, len(low) :]
+    itself = np.eye(len(low))
+    program.at_most({"w": itself - on_w, "functional": -on_c, "a": -low}, g.constant - low)
+    program.at_most({"w": on_w - itself, "functional": on_c, "a": high}, high - g.constant)
+    if "w" in program:
+        most, least = np.maximum(bounds.unit_upper, 0.0), np.minimum(bounds.unit_lower, 0.0)
+        functionals.tie(program, "w", most, least)
+
+
+Objective = tuple[dict[str, np.ndarray], float]
+
+
+def _total(program: Assembly, g: Form, bounds: Gradients, functionals: Functionals, beat: float) -> Objective:
+    """sum_j |g_j|; g is over (w, functional)."""
+    low, high = functionals.ends(bounds.lower, bounds.upper, math.inf)
     open_sign = (low < 0) & (high > 0)
     sign = np.where(high <= 0, -1.0, 1.0) * ~open_sign
-    total: cp.Expression = sign @ g
-    if not open_sign.any():
-        return total, [], {}
-    low, high = low[open_sign], high[open_sign]
-    size = cp.Variable(len(low), bounds=[0.0, np.maximum(-low, high)], name="size")
-    positive = cp.Variable(len(low), boolean=True, name="positive")
-    g = g[np.flatnonzero(open_sign)]
-    rows = [size <= g - cp.multiply(2 * low, 1 - positive), size <= -g + cp.multiply(2 * high, positive)]
-    return total + size.sum(), rows, {"size": size, "positive": positive}
+    units = program.size("w") if "w" in program else 0
+    slopes, offset = sign @ g.matrix, float(sign @ g.constant)
+    cost = {"w": slopes[:units], "functional": slopes[units:], "size": np.ones(int(open_sign.sum()))}
+    low, high, g = low[open_sign], high[open_sign], g.rows(open_sign)
+    program.variables("size", np.zeros(len(low)), np.maximum(-low, high))
+    program.binaries("positive", len(low))
+    on_w, on_c = g.matrix[:, :units], g.matrix[:, units:]
+    program.at_most({"size": 1.0, "w": -on_w, "functional": -on_c, "positive": -2 * low}, g.constant - 2 * low)
+    program.at_most({"size": 1.0, "w": on_w, "functional": on_c, "positive": -2 * high}, -g.constant)
+    if len(low):
+        functionals.tie(program, "size", np.maximum(-bounds.lower, bounds.upper)[:, open_sign])
+    return {name: block for name, block in cost.items() if name in program}, offset
 
 
-def _canonical(objective: cp.Expression, constraints: list[Any], variables: dict[str, cp.Variable]) -> Program:
-    """cvxpy's canonical matrices as a Program, in maximise sense with its offset."""
-    # without undecided units the objective is a number; the zero term keeps it a program like any other
-    problem = cp.Problem(cp.Maximize(objective + np.zeros(variables["d"].size) @ variables["d"]), constraints)
-    data, _, _ = problem.get_problem_data(cp.HIGHS)
-    cone = data["param_prob"]
-    _, minimum_offset, *_ = cone.apply_parameters()
-    cost = -np.asarray(data["c"], dtype=np.float64)
-    lower, upper = np.full(len(cost), -np.inf), np.full(len(cost), np.inf)
-    if data.get("lower_bounds") is not None:
-        lower = np.asarray(data["lower_bounds"], dtype=np.float64).copy()
-    if data.get("upper_bounds") is not None:
-        upper = np.asarray(data["upper_bounds"], dtype=np.float64).copy()
-    integer = np.asarray(data["bool_vars_idx"], dtype=np.int64)
-    lower[integer], upper[integer] = 0.0, 1.0
-    columns = {}
-    for name, variable in variables.items():
-        if variable.id in cone.var_id_to_col:
-            begin = cone.var_id_to_col[variable.id]
-            columns[name] = slice(begin, begin + variable.size)
-    # the l1 ball's auxiliaries |d_j| are the only variables without bounds of their own
-    d = columns["d"]
-    reach = max(np.abs(lower[d]).max(), np.abs(upper[d]).max())
-    lower[~np.isfinite(lower)], upper[~np.isfinite(upper)] = -reach, reach
-    return Program(
-        cost=cost,
-        offset=-float(minimum_offset),
-        matrix=csc_array(data["A"]),
-        right=np.asarray(data["b"], dtype=np.float64),
-        equalities=int(data["dims"].zero),
-        lower=lower,
-        upper=upper,
-        integer=integer,
-        columns=columns,
-    )
+def _largest(program: Assembly, g: Form, bounds: Gradients, functionals: Functionals, beat: float) -> Objective:
+    """max_j |g_j|: of the candidates g_j and -g_j the selected one is y, the others 0."""
+    low, high = functionals.ends(bounds.lower, bounds.upper, 1.0)
+    both = not (functionals.signs and not functionals.single)  # where c may be -c, the candidates -g_j are g_j of others
+    upper, lower = (np.concatenate([high, -low]), np.concatenate([low, -high])) if both else (high, low)
+    each = np.concatenate([bounds.upper, -bounds.lower], 1) if both else bounds.upper
+    matrix = np.concatenate([g.matrix, -g.matrix]) if both else g.matrix
+    constant = np.concatenate([g.constant, -g.constant]) if both else g.constant
+    kept = upper > beat
+    kept[upper.argmax()] = True
+    upper, lower, matrix, constant = upper[kept], lower[kept], matrix[kept], constant[kept]
+    program.binaries("select", len(upper))
+    program.variables("y", np.minimum(lower, 0.0), np.maximum(upper, 0.0))
+    units = program.size("w") if "w" in program else 0
+    program.equal({"select": np.ones((1, len(upper)))}, 1.0)
+    program.at_most({"y": 1.0, "select": -upper}, 0.0)
+    program.at_most({"y": -1.0, "select": lower}, 0.0)
+    on_w, on_c = matrix[:, :units], matrix[:, units:]
+    program.at_most({"y": 1.0, "w": -on_w, "functional": -on_c, "select": -lower}, constant - lower)
+    functionals.tie(program, "y", np.maximum(each[:, kept], 0.0))
+    return {"y": np.ones(len(upper))}, 0.0

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from lipreg.bounds import Analysis
 from lipreg.graph import Affine, Input, Relu
@@ -171,18 +170,22 @@ def _scaled(form: Form, factor: np.ndarray) -> Form:
     return Form(form.matrix * factor[:, None], form.constant * factor)
 
 
-def backward_forms(analysis: Analysis, units: Units, row: Tensor) -> tuple[Form, Form]:
-    """Gradients of row . f over the switched gradients w of the unstable units.
+def backward_forms(analysis: Analysis, units: Units, functional: Form) -> tuple[Form, Form]:
+    """Gradients of c . f over v = (w, t): w the switched gradients of the unstable units, t what c is made of.
 
     A unit passes on leak g + (1 - leak) w with w = g when it is active and 0 when not.
+
+    Args:
+        functional: c over t, one row an output: ``matrix`` is ``(outputs, t)``, without columns for a fixed functional.
 
     Returns:
         The gradient g with respect to the output of each unstable unit, and with respect to each input.
     """
     graph = analysis.graph
-    width = len(units)
+    outputs, chosen_by = functional.matrix.shape
+    width = len(units) + chosen_by
     flowing: dict[int, Form] = {}
-    g = Form(np.zeros((width, width)), np.zeros(width))
+    g = Form(np.zeros((len(units), width)), np.zeros(len(units)))
 
     def pour(index: int, form: Form) -> None:
         old = flowing.get(index)
@@ -192,7 +195,7 @@ def backward_forms(analysis: Analysis, units: Units, row: Tensor) -> tuple[Form,
         for source, map in affine.terms():
             pour(source, _through(map, form, transpose=True))
 
-    back(graph.output, Form(np.zeros((row.numel(), width)), row.numpy().astype(np.float64)))
+    back(graph.output, Form(np.hstack([np.zeros((outputs, len(units))), functional.matrix]), functional.constant))
     for index in range(len(graph.nodes) - 2, 0, -1):
         if index not in flowing:
             continue

@@ -1,0 +1,85 @@
+"""Which functionals one program maximises over: a single one, the best of several, or all sign vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lipreg.milp.assembly import Assembly
+from lipreg.milp.folded import Gradients
+from lipreg.milp.folding import Form
+
+
+@dataclass(frozen=True)
+class Functionals:
+    """A family of functionals c, made of rows of the placed problem.
+
+    Attributes:
+        rows: indices of the rows.
+        signs: False: c is one of the rows, chosen by a selection binary each. True: c = sum_k s_k row_k with signs
+            s_k in {-1, 1}, a binary each; the largest |J^T c|_{p*} over them is the operator norm |J|_{p->1}.
+    """
+
+    rows: tuple[int, ...]
+    signs: bool = False
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def single(self) -> bool:
+        """Whether the functional is fixed, so that it takes no variables."""
+        return len(self.rows) == 1
+
+    def free_signs(self, p: float) -> int:
+        """How many signs are open. c and -c have the same norm: for p = inf one sign may be fixed.
+
+        For p = 1 all are left open and the largest entry is sought instead of the largest magnitude.
+        """
+        return len(self.rows) if p == 1.0 else len(self.rows) - 1
+
+    def add(self, program: Assembly, rows: np.ndarray, p: float) -> Form:
+        """Adds the family's binaries "functional" and their rows; c over them, one line an output.
+
+        Args:
+            rows: the functionals' rows ``(k, outputs)``.
+        """
+        if self.single:
+            return Form(np.zeros((rows.shape[1], 0)), rows[0])
+        if not self.signs:
+            program.binaries("functional", len(self))
+            program.equal({"functional": np.ones((1, len(self)))}, 1.0)
+            return Form(rows.T, np.zeros(rows.shape[1]))
+        count = self.free_signs(p)
+        program.binaries("functional", count)
+        fixed, free = rows[: len(rows) - count], rows[len(rows) - count :]
+        return Form(2.0 * free.T, fixed.sum(0) - free.sum(0))
+
+    def ends(self, lower: np.ndarray, upper: np.ndarray, p: float) -> tuple[np.ndarray, np.ndarray]:
+        """Bounds on a gradient over the whole family, from those of its rows ``(k, n)``."""
+        if not self.signs or self.single:
+            return lower.min(0), upper.max(0)
+        fixed = len(self) - self.free_signs(p)
+        size = np.maximum(-lower, upper)[fixed:].sum(0)
+        return lower[:fixed].sum(0) - size, upper[:fixed].sum(0) + size
+
+    def tie(self, program: Assembly, name: str, most: np.ndarray, least: np.ndarray | None = None) -> None:
+        """Rows that hold variables to the bounds of the functional selected: name <= sum_k t_k most_k.
+
+        They cut the relaxation, in which the functional is a mixture. Nothing for a single functional, whose bounds are
+        the variables' own, and nothing for signs.
+
+        Args:
+            most, least: ``(k, variables)``.
+        """
+        if self.single or self.signs:
+            return
+        program.at_most({name: 1.0, "functional": -most.T}, 0.0)
+        if least is not None:
+            program.at_most({name: -1.0, "functional": least.T}, 0.0)
+
+
+def one_of(gradients: Gradients, functionals: Functionals) -> Gradients:
+    """The gradients' bounds for the rows of a family."""
+    return gradients.of(list(functionals.rows))

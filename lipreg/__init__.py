@@ -8,7 +8,7 @@ Lightning load when they are first used.
 from lipreg.errors import LipregError
 from lipreg.estimators import Effort, certify, estimate
 from lipreg.graph import capture
-from lipreg.outputs import AllLogits, AllMargins, Combination, Logit, Margin, Vector
+from lipreg.outputs import AllLogits, AllMargins, AllPairs, Combination, Logit, Margin, Vector
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import Box, L1Ball, L2Ball, LinfBall
 from lipreg.results import Certificate, CertifiedInterval, Status
@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AllLogits",
     "AllMargins",
+    "AllPairs",
     "Box",
     "Certificate",
     "CertifiedInterval",

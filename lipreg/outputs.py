@@ -207,6 +207,25 @@ class AllMargins(Output):
 
 
 @dataclass(frozen=True)
+class AllPairs(Output):
+    """The largest over the margins f_i - f_j of all pairs of outputs: the cross-Lipschitz constant."""
+
+    def phrase(self) -> str:
+        return "the margins of all pairs of classes (the largest of them)"
+
+    def rows(self, outputs: Tensor, labels: Tensor | None) -> Tensor:
+        count = _at_least_two(outputs, "AllPairs")
+        # i < j: a pair and its reverse have the same norm
+        i, j = torch.triu_indices(count, count, offset=1, device=outputs.device)
+        eye = torch.eye(count, dtype=outputs.dtype, device=outputs.device)
+        return (eye[i] - eye[j]).expand(outputs.shape[0], -1, -1)
+
+    def names(self, outputs: Tensor, labels: Tensor | None) -> list[str]:
+        count = _at_least_two(outputs, "AllPairs")
+        return [f"largest of {count * (count - 1) // 2} pairs"] * outputs.shape[0]
+
+
+@dataclass(frozen=True)
 class Combination(Output):
     """Any fixed functional c . f, with one weight an output."""
 

@@ -20,10 +20,16 @@ from torch import Tensor
 
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.linalg import dual_norm, norm_name, parse_norm, vector_norm
-from lipreg.outputs import AllMargins, Output
+from lipreg.outputs import AllLogits, AllMargins, Output
 from lipreg.regions import PlacedRegion, Region
 
 Scope = Literal["regional", "pointed"]
+SIGNED_OUTPUTS = 16
+"""Outputs up to which the operator norms into l1 are evaluated: 2^15 sign vectors."""
+APART_OUTPUTS = 10
+"""Outputs up to which sign vectors are taken one by one as functionals: 512 of them."""
+SIGNED_NUMBERS = 2**24
+"""Numbers that may be held at once while sign vectors are tried."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ class LocalLipschitz:
 
     Raises:
         InvalidInput: an argument of the wrong kind, an unknown scope or norm, q beside a scalar functional.
-        UnsupportedRequest: a pair of norms whose operator norm has no closed form.
+        UnsupportedRequest: from linf to l2, an operator norm that would need all signs of the input.
     """
 
     region: Region
@@ -64,12 +70,12 @@ class LocalLipschitz:
         object.__setattr__(self, "p", self.region.norm if self.p is None else parse_norm(self.p, f"{where}.p"))
         if self.output.joint:
             object.__setattr__(self, "q", self.p if self.q is None else parse_norm(self.q, f"{where}.q"))
-            if not (self.q == math.inf or self.p == 1.0 or self.p == self.q == 2.0):
+            if (self.p, self.q) == (math.inf, 2.0):
                 raise UnsupportedRequest(
-                    f"the operator norm from l{norm_name(self.p)} to l{norm_name(self.q or self.p)}",
+                    "the operator norm from linf to l2",
                     where=where,
-                    accepted="p = 1 with any q, any p with q = inf, or p = q = 2: those have closed forms",
-                    todo="Or ask for AllLogits() or AllMargins()",
+                    accepted="p = 1 with any q, any p with q = 1 or q = inf, or p = q = 2",
+                    todo="Or ask for AllLogits(), AllMargins() or AllPairs()",
                 )
         elif self.q is not None:
             raise InvalidInput(
@@ -119,6 +125,13 @@ class LocalLipschitz:
                 f"outputs of shape {tuple(outputs.shape)} for {x0.shape[0]} reference points",
                 where="LocalLipschitz.place",
                 accepted="(batch, outputs): one vector of outputs for each point",
+            )
+        if self.q == 1.0 and self.p != 1.0 and outputs.shape[1] > SIGNED_OUTPUTS:
+            raise UnsupportedRequest(
+                f"the operator norm from l{norm_name(self.p)} to l1 of {outputs.shape[1]} outputs",
+                where="LocalLipschitz.place",
+                accepted=f"up to {SIGNED_OUTPUTS} outputs: every combination of their signs is tried",
+                todo="Ask for q = inf, AllLogits() or AllPairs(), or add a layer that picks the outputs that matter",
             )
         region = self.region.place(x0)
         rows = self.output.rows(outputs.detach(), labels)
@@ -171,9 +184,39 @@ class PlacedProblem:
             return vector_norm(matrix, self.problem.dual).amax(-1)
         if p == 1.0:
             return vector_norm(matrix.transpose(-1, -2), q).amax(-1)
+        if q == 1.0:
+            return _signed_norm(matrix, self.problem.dual)
         return torch.linalg.matrix_norm(matrix, ord=2)
+
+    def apart(self) -> PlacedProblem:
+        """The same constants as the largest over scalar functionals: the outputs for q = inf, all signed sums for q = 1.
+
+        A scalar problem is its own answer. With q = 2, or q = 1 and more than APART_OUTPUTS outputs, there is none, and
+        the problem itself comes back.
+        """
+        q, rows = self.problem.q, self.rows
+        if q is None or q == 2.0 or (q == 1.0 and rows.shape[1] > APART_OUTPUTS):
+            return self
+        if q == 1.0:
+            rows = sign_vectors(rows.shape[1], rows) @ rows
+        return replace(self, problem=replace(self.problem, output=AllLogits(), q=None), rows=rows)
 
     def _with_room(self, gradients: Tensor) -> Tensor:
         depth = len(self.region.shape)
         moves = self.region.moves.reshape(self.batch, *(1,) * (gradients.dim() - depth - 1), *self.region.shape)
         return (gradients * moves).flatten(-depth)
+
+
+def sign_vectors(count: int, like: Tensor) -> Tensor:
+    """All sign vectors whose first sign is +, ``(2^(count - 1), count)``: s and -s have the same norm."""
+    codes = torch.arange(2 ** (count - 1), device=like.device)
+    bits = (codes.unsqueeze(1) >> torch.arange(count - 1, device=like.device)) & 1
+    return torch.cat([torch.ones_like(codes).unsqueeze(1), 1 - 2 * bits], 1).to(like.dtype)
+
+
+def _signed_norm(matrix: Tensor, dual: float) -> Tensor:
+    """|J|_{p->1} = max over sign vectors s of |J^T s|_{p*}, for ``(..., rows, n)``."""
+    # in parts, because there may be many points beside many signs
+    part = max(1, SIGNED_NUMBERS // max(1, matrix[..., 0, :].numel()))
+    norms = [vector_norm(signs @ matrix, dual).amax(-1) for signs in sign_vectors(matrix.shape[-2], matrix).split(part)]
+    return torch.stack(norms).amax(0)

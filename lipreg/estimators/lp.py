@@ -14,7 +14,7 @@ from lipreg.problem import LocalLipschitz
 from lipreg.results import Certificate, CertifiedInterval, Status
 
 if TYPE_CHECKING:
-    from lipreg.milp import Encoding, Outcome
+    from lipreg.milp import Encoding, Functionals, Outcome
 
 
 class ProgramEstimator(Estimator):
@@ -22,13 +22,14 @@ class ProgramEstimator(Estimator):
 
     scopes = ("regional",)
     norms = (1.0, math.inf)
-    vector = False
     searches = True
 
     def uncovered(self, problem: LocalLipschitz) -> tuple[str, str] | None:
         refusal = super().uncovered(problem)
         if refusal is None and problem.region.norm == 2.0:
             return "a region that is no polytope, an l2 ball,", "LinfBall, L1Ball or Box regions"
+        if refusal is None and problem.q == 2.0:
+            return "the output norm q=2", "q in 1, inf"
         return refusal
 
 
@@ -48,6 +49,8 @@ class LinearProgram(ProgramEstimator):
 
     def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
         self.check(analysis.placed.problem)
+        from lipreg.milp import families
+
         deadline = effort.starting_now()
         results = []
         for i in range(analysis.placed.batch):
@@ -56,12 +59,13 @@ class LinearProgram(ProgramEstimator):
             share = (deadline - time.monotonic()) / (analysis.placed.batch - i)
             bounds, status, detail = [], Status.BOUNDED, ""
             point_deadline = time.monotonic() + share
-            for row in range(local.placed.rows.shape[1]):
+            asked, chosen = families(local)
+            for family in chosen:
                 if effort.stop.is_set() or time.monotonic() > point_deadline:
                     status = Status.INTERRUPTED if effort.stop.is_set() else Status.TIME_LIMIT
                     bounds.append(cheap)
                     break
-                _, outcome = relaxation(local, row, point_deadline - time.monotonic(), effort)
+                _, outcome = relaxation(asked, family, point_deadline - time.monotonic(), effort)
                 # the reference point is feasible: a solver that says otherwise has failed
                 bounds.append(cheap if outcome.infeasible else min(cheap, outcome.dual_bound * (1 + ROUNDING)))
                 detail = outcome.detail
@@ -73,21 +77,21 @@ class LinearProgram(ProgramEstimator):
         return results
 
 
-_SOLVED: WeakKeyDictionary[Analysis, dict[int, tuple[Encoding, Outcome]]] = WeakKeyDictionary()
+_SOLVED: WeakKeyDictionary[Analysis, dict[Functionals, tuple[Encoding, Outcome]]] = WeakKeyDictionary()
 
 
-def relaxation(local: Analysis, row: int, seconds: float, effort: Effort) -> tuple[Encoding, Outcome]:
-    """The encoding of one functional at one point and the outcome of its LP relaxation.
+def relaxation(local: Analysis, family: Functionals, seconds: float, effort: Effort) -> tuple[Encoding, Outcome]:
+    """The encoding of one family of functionals at one point and the outcome of its LP relaxation.
 
     Remembered for as long as the analysis lives, because the LP estimator and the MIP both start from it.
     """
     from lipreg.milp import Highs, encode
 
     known = _SOLVED.setdefault(local, {})
-    if row not in known:
-        encoding = encode(local, row)
+    if family not in known:
+        encoding = encode(local, family)
         outcome = Highs().solve(encoding.program.relaxed(), seconds=seconds, stop=effort.stop)
         if outcome.status is not Status.PROVED:
             return encoding, outcome
-        known[row] = encoding, outcome
-    return known[row]
+        known[family] = encoding, outcome
+    return known[family]

@@ -23,6 +23,8 @@ TOLERANCE = 1e-6
 programs scaled to size 1)."""
 TIGHTEN_FROM = 12
 """Undecided units from which tighter pre-activation bounds pay for themselves; below, the MIP is as fast."""
+SEPARATE_UP_TO = 200
+"""Functionals that are solved one after another; more of them go into one program with selection binaries."""
 TIGHTEN_SHARE = 0.2
 """Share of a point's time that tightening may take."""
 
@@ -48,34 +50,46 @@ class MixedInteger(ExactEstimator):
         from lipreg.milp import tighten
 
         encodings = _relax(search)
-        if search.open_rows() and int(search.local.unstable_units()) >= TIGHTEN_FROM and not search.ended():
+        if search.open_families() and int(search.local.unstable_units()) >= TIGHTEN_FROM and not search.ended():
             search.local = tighten(search.local, TIGHTEN_SHARE * search.seconds_left, search.effort.stop)
             encodings = _relax(search)
-        for row in search.open_rows():
-            if search.uppers[row] <= search.lower:
+        left = search.open_families()
+        if len(left) > SEPARATE_UP_TO and not search.ended():
+            _solve(search, left, _joined(search, left))
+        for family in left:
+            if search.uppers[family] <= search.lower:
                 continue  # a witness found meanwhile beats what this functional can reach
             if search.ended():
                 break
-            _solve_row(search, row, encodings[row])
+            _solve(search, [family], encodings[family])
         return search.conclude("MIP dual bound" if search.programs else "LP dual bound", Status.UNCONFIRMED)
 
 
 def _relax(search: PointSearch) -> dict[int, Encoding]:
-    """The encodings of the functionals that may beat the witness, each with its LP bound entered into the search."""
+    """The encodings of the families that may beat the witness, each with its LP bound entered into the search."""
     encodings: dict[int, Encoding] = {}
-    for row in search.open_rows():
+    for family in search.open_families():
         if search.ended():
             break
-        encodings[row], outcome = relaxation(search.local, row, search.seconds_left, search.effort)
+        asked = search.families[family]
+        encodings[family], outcome = relaxation(search.apart, asked, search.seconds_left, search.effort)
         if outcome.infeasible:  # the reference point is feasible, so the solver is wrong
             search.status, search.detail = Status.FAILED, outcome.detail
         else:
-            search.tighten(row, outcome.dual_bound * (1 + ROUNDING))
+            search.tighten(family, outcome.dual_bound * (1 + ROUNDING))
     return encodings
 
 
-def _solve_row(search: PointSearch, row: int, encoding: Encoding) -> None:
-    """Solves one functional's program, or proves that it cannot beat the witness; updates the search."""
+def _joined(search: PointSearch, chosen: list[int]) -> Encoding:
+    """One program for the functionals of several families, cut by what is known of each."""
+    from lipreg.milp import Functionals, encode
+
+    rows = tuple(row for i in chosen for row in search.families[i].rows)
+    return encode(search.apart, Functionals(rows), known=search.uppers[chosen])
+
+
+def _solve(search: PointSearch, chosen: list[int], encoding: Encoding) -> None:
+    """Solves one program for some families, or proves that none of them can beat the witness; updates the search."""
     from lipreg.milp import Highs, interior_point
 
     local, program, start, cutoff = search.local, encoding.program, None, 0.0
@@ -95,7 +109,8 @@ def _solve_row(search: PointSearch, row: int, encoding: Encoding) -> None:
         return
     # infeasible: nothing reaches the cutoff
     bound = cutoff if outcome.infeasible else outcome.dual_bound
-    search.tighten(row, bound * (1 + TOLERANCE))
+    for family in chosen:
+        search.tighten(family, bound * (1 + TOLERANCE))
     if outcome.point is not None and "a" in program.columns:
         x = interior_point(local, encoding.units, outcome.point[program.columns["a"]])
         if x is not None:

@@ -53,13 +53,13 @@ class PointedMixedInteger(ExactEstimator):
     def search(self, search: PointSearch) -> CertifiedInterval:
         from lipreg.milp import encode_rise
 
-        inner = _inner(search.local)
-        for row in search.open_rows():
+        inner = _inner(search.apart)
+        for row in search.open_families():
             if search.uppers[row] <= search.lower:
                 continue  # a witness found meanwhile beats what this functional can reach
             if search.ended():
                 break
-            rise = encode_rise(search.local, row)
+            rise = encode_rise(search.apart, row)
             search.tighten(row, max(_dinkelbach(search, row, sign, rise, inner) for sign in (0, 1)))
         # where all programs are closed, what is left of a gap is the allowance for the solver's tolerances
         return search.conclude("MIP dual bound (Dinkelbach)", Status.BOUNDED)
@@ -79,7 +79,7 @@ def _dinkelbach(search: PointSearch, row: int, sign: int, rise: Encoding, inner:
 
     local, program, factor = search.local, rise.program, 1.0 - 2.0 * sign
     region = local.placed.region
-    unit_slack, distance_slack = _slack(local, rise.units, row)
+    unit_slack, distance_slack = _slack(search.apart, rise.units, row)
     best = math.inf
     while not search.ended():
         price = search.lower

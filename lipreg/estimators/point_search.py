@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,14 +17,18 @@ from lipreg.estimators.lp import ProgramEstimator
 from lipreg.estimators.sampling import Sampling
 from lipreg.results import Certificate, CertifiedInterval, Status, Witness
 
+if TYPE_CHECKING:
+    from lipreg.milp import Functionals
+
 
 @dataclass
 class PointSearch:
-    """What is proved so far at one point: a witness, and an upper bound for each functional.
+    """What is proved so far at one point: a witness, and an upper bound for each family of functionals.
 
     Attributes:
         deadline: on ``time.monotonic``'s clock.
-        uppers: starts as the interval Jacobian's bounds, ``(rows,)``.
+        families: whose largest constant is sought; their rows are those of ``apart``.
+        uppers: of the families, ``(families,)``; start as the interval Jacobian's bounds.
         programs: how many programs were solved.
         nodes: branch and bound nodes in all of them.
         status, detail: PROVED until something ends the search early.
@@ -33,6 +38,7 @@ class PointSearch:
     effort: Effort
     deadline: float
     witness: Witness | None
+    families: list[Functionals]
     uppers: np.ndarray
     status: Status = Status.PROVED
     detail: str = ""
@@ -42,10 +48,22 @@ class PointSearch:
     @classmethod
     def begin(cls, local: Analysis, effort: Effort) -> PointSearch:
         """Starts from what is known and from the interval Jacobian."""
+        from lipreg.milp import families
+
         lower_interval(local, 0, None).check_comparable(effort.known[0])
-        low, high = interval_jacobian(local)[0]
-        cheap = local.placed.row_norms(torch.maximum(low.abs(), high.abs()))[0].numpy()
-        return cls(local, effort, effort.starting_now(), effort.known[0].witness, cheap * (1 + ROUNDING))
+        apart, asked = families(local)
+        low, high = interval_jacobian(apart)[0]
+        largest = torch.maximum(low.abs(), high.abs())
+        cheap = apart.placed.combine(largest) if asked[0].signs else apart.placed.row_norms(largest)[0]
+        uppers = cheap.numpy() * (1 + ROUNDING)
+        return cls(local, effort, effort.starting_now(), effort.known[0].witness, asked, uppers)
+
+    @property
+    def apart(self) -> Analysis:
+        """The point's analysis with the rows that the families are made of."""
+        from lipreg.milp import families
+
+        return families(self.local)[0]
 
     @property
     def lower(self) -> float:
@@ -55,13 +73,13 @@ class PointSearch:
     def seconds_left(self) -> float:
         return max(0.0, self.deadline - time.monotonic())
 
-    def open_rows(self) -> list[int]:
-        """The functionals that may still beat the witness, the most promising first."""
+    def open_families(self) -> list[int]:
+        """Those that may still beat the witness, the most promising first."""
         order = np.argsort(-self.uppers, kind="stable")
-        return [int(row) for row in order if self.uppers[row] > self.lower]
+        return [int(i) for i in order if self.uppers[i] > self.lower]
 
-    def tighten(self, row: int, upper: float) -> None:
-        self.uppers[row] = min(self.uppers[row], upper)
+    def tighten(self, family: int, upper: float) -> None:
+        self.uppers[family] = min(self.uppers[family], upper)
 
     def offer(self, witness: Witness | None) -> None:
         if witness is not None and witness.attained > self.lower:

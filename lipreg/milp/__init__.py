@@ -2,7 +2,7 @@
 
 from lipreg.milp.cells import interior_point
 from lipreg.milp.encoding import Encoding, encode, encode_rise
-from lipreg.milp.functionals import Functionals
+from lipreg.milp.functionals import Functionals, families
 from lipreg.milp.highs import Highs
 from lipreg.milp.program import Outcome, Program, Solver
 from lipreg.milp.tightening import tighten
@@ -16,6 +16,7 @@ __all__ = [
     "Solver",
     "encode",
     "encode_rise",
+    "families",
     "interior_point",
     "tighten",
 ]

@@ -22,7 +22,7 @@ from lipreg.bounds import Analysis
 from lipreg.milp.assembly import Assembly
 from lipreg.milp.folded import Gradients, folded
 from lipreg.milp.folding import Form, Units, backward_forms, forward_forms, node_form, unstable_units
-from lipreg.milp.functionals import Functionals, one_of
+from lipreg.milp.functionals import Functionals
 from lipreg.milp.program import Program
 from lipreg.regions import PlacedRegion
 
@@ -70,7 +70,7 @@ def encode(
     rows = placed.rows[0, list(functionals.rows)].double().numpy()
     functional = functionals.add(program, rows, p)
     g_unit, g_input = backward_forms(analysis, units, functional)
-    gradients = one_of(point.gradients, functionals)
+    gradients = point.gradients.of(list(functionals.rows))
     _backward(program, g_unit, gradients, functionals, p)
     objective = _largest if p == 1.0 else _total
     cost, offset = objective(program, g_input.rows(point.moves), gradients, functionals, beat)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from lipreg.bounds import Analysis
 from lipreg.milp.assembly import Assembly
-from lipreg.milp.folded import Gradients
 from lipreg.milp.folding import Form
 
 
@@ -80,6 +81,20 @@ class Functionals:
             program.at_most({name: -1.0, "functional": least.T}, 0.0)
 
 
-def one_of(gradients: Gradients, functionals: Functionals) -> Gradients:
-    """The gradients' bounds for the rows of a family."""
-    return gradients.of(list(functionals.rows))
+_APART: WeakKeyDictionary[Analysis, Analysis] = WeakKeyDictionary()
+
+
+def families(local: Analysis) -> tuple[Analysis, list[Functionals]]:
+    """The families whose largest constant is asked for at a single point, over the rows of the analysis returned.
+
+    Each functional is a family of its own, an operator norm being the largest over its outputs or sign vectors
+    (``PlacedProblem.apart``). Where sign vectors are too many for that, one family has them all.
+    """
+    if local not in _APART:
+        placed = local.placed.apart()
+        _APART[local] = local if placed is local.placed else replace(local, placed=placed)
+    apart = _APART[local]
+    rows = range(apart.placed.rows.shape[1])
+    if apart.placed.problem.output.joint:
+        return apart, [Functionals(tuple(rows), signs=True)]
+    return apart, [Functionals((row,)) for row in rows]

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from lipreg.errors import InvalidInput, UnsupportedRequest
-from lipreg.outputs import AllLogits, AllMargins, Combination, Logit, Margin, Output, Vector
+from lipreg.outputs import AllLogits, AllMargins, AllPairs, Combination, Logit, Margin, Output, Vector
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import Box, L1Ball, L2Ball, LinfBall, Region
 from tests import oracles
@@ -49,6 +49,12 @@ LABELS = torch.tensor([1, 0])
             None,
             [[[-1, 0, 0, 1], [0, -1, 0, 1], [0, 0, -1, 1]]] * 2,
             ["largest of 3 margins of class 3"] * 2,
+        ),
+        (
+            AllPairs(),
+            None,
+            [[[1, -1, 0, 0], [1, 0, -1, 0], [1, 0, 0, -1], [0, 1, -1, 0], [0, 1, 0, -1], [0, 0, 1, -1]]] * 2,
+            ["largest of 6 pairs"] * 2,
         ),
     ],
     ids=lambda value: repr(value) if isinstance(value, Output) else "",
@@ -156,12 +162,11 @@ def test_wrong_arguments_are_refused(arguments: dict) -> None:
 
 @pytest.mark.parametrize("p", [1.0, 2.0, math.inf])
 @pytest.mark.parametrize("q", [1.0, 2.0, math.inf])
-def test_pairs_of_norms_with_a_closed_form(p: float, q: float) -> None:
-    closed = p == 1.0 or q == math.inf or (p, q) == (2.0, 2.0)
-    if closed:
+def test_all_pairs_of_norms_but_one(p: float, q: float) -> None:
+    if (p, q) != (math.inf, 2.0):
         assert LocalLipschitz(LinfBall(0.1), Vector(), p=p, q=q).q == q
     else:
-        with pytest.raises(UnsupportedRequest, match="closed forms"):
+        with pytest.raises(UnsupportedRequest, match="from linf to l2"):
             LocalLipschitz(LinfBall(0.1), Vector(), p=p, q=q)
 
 
@@ -236,8 +241,8 @@ def test_combine_is_the_operator_norm_on_the_coordinates_with_room(p: float) -> 
     region = Box([0.0, 0.5, 0.0], [1.0, 0.5, 1.0])
     jacobians = torch.randn(2, 5, 4, 3, dtype=torch.float64)  # (batch, points, outputs, inputs)
     free = [0, 2]
-    for kind, q in [(Margin(1, 2), None), (AllLogits(), None), (AllMargins(0), None)] + [
-        (Vector(), q) for q in (1.0, 2.0, math.inf) if p == 1 or q == math.inf or p == q == 2
+    for kind, q in [(Margin(1, 2), None), (AllLogits(), None), (AllMargins(0), None), (AllPairs(), None)] + [
+        (Vector(), q) for q in (1.0, 2.0, math.inf) if (p, q) != (math.inf, 2.0)
     ]:
         placed = LocalLipschitz(region, kind, p=p, q=q).place(x0, OUTPUTS)
         gradients = torch.einsum("bkm,bnmi->bnki", placed.rows, jacobians)
@@ -248,3 +253,26 @@ def test_combine_is_the_operator_norm_on_the_coordinates_with_room(p: float) -> 
                 matrix = jacobians[b, n].numpy()[:, free]
                 rows = None if kind.joint else placed.rows[b].numpy()
                 assert float(norms[b, n]) == pytest.approx(oracles.slope_norm(matrix, rows, p, q), rel=1e-12), (kind, q)
+
+
+def test_the_norm_into_l1_has_a_limit_of_outputs() -> None:
+    problem = LocalLipschitz(LinfBall(0.1), Vector(), q=1)
+    x0 = torch.zeros(1, 3, dtype=torch.float64)
+    assert problem.place(x0, torch.zeros(1, 16)).rows.shape == (1, 16, 16)
+    with pytest.raises(UnsupportedRequest, match="of 17 outputs"):
+        problem.place(x0, torch.zeros(1, 17))
+    assert LocalLipschitz(L1Ball(0.1), Vector(), q=1).place(x0, torch.zeros(1, 17)).batch == 1
+
+
+@pytest.mark.parametrize("p", [1.0, math.inf])
+def test_apart_is_the_same_constant_of_scalar_functionals(p: float) -> None:
+    x0 = torch.zeros(2, 3, dtype=torch.float64)
+    jacobian = torch.randn(2, 5, 4, 3, dtype=torch.float64)
+    for kind, q in ((AllPairs(), None), (Vector(), math.inf), (Vector(), 1.0)):
+        placed = LocalLipschitz(LinfBall(0.1), kind, p=p, q=q).place(x0, OUTPUTS)
+        apart = placed.apart()
+        assert not apart.problem.output.joint
+        one, other = (t.combine(torch.einsum("bkm,bnmi->bnki", t.rows, jacobian)) for t in (placed, apart))
+        assert torch.allclose(one, other, rtol=1e-12)
+    whole = LocalLipschitz(L1Ball(0.1), Vector(), q=2).place(x0, OUTPUTS)
+    assert whole.apart() is whole

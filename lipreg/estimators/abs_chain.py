@@ -13,8 +13,8 @@ class AbsChain(BoundEstimator):
     """L <= norm of |C A_K| S |A_{K-1}| ... S |A_1|, S the upper slope bounds of the scope.
 
     Never looser than the affine-ReLU bound for p = inf and 1 at about its cost (one backward pass with the functional's
-    rows), because a norm of a product of non-negative matrices is at most the product of their norms. For p = 2 neither
-    dominates: magnitudes lose the cancellation inside a layer that a spectral norm keeps.
+    rows), because a norm of a product of non-negative matrices is at most the product of their norms. For p = 2, and for
+    an operator norm from l_inf to l1, neither dominates: magnitudes lose the cancellation inside a layer.
     """
 
     source = "norm of the entrywise magnitudes of the chain rule"

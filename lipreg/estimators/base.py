@@ -51,6 +51,7 @@ class Estimator(ABC):
         certificate: UPPER, LOWER, BRACKET (both ends, by a search) or ESTIMATE.
         scopes, norms: which scopes and input norms p it covers.
         vector: whether it covers ``Vector`` outputs (the operator norm of the whole Jacobian).
+        output_norms: the norms q of ``Vector`` outputs that it covers.
         differentiable: whether ``bound`` can be a penalty.
         searches: whether it works point by point under a budget, rather than on the batch at once.
         source: where the method comes from.
@@ -61,6 +62,7 @@ class Estimator(ABC):
     scopes: ClassVar[tuple[str, ...]] = ("regional", "pointed")
     norms: ClassVar[tuple[float, ...]] = (1.0, 2.0, float("inf"))
     vector: ClassVar[bool] = True
+    output_norms: ClassVar[tuple[float, ...]] = (1.0, 2.0, float("inf"))
     differentiable: ClassVar[bool] = False
     searches: ClassVar[bool] = False
     source: ClassVar[str] = ""
@@ -72,7 +74,9 @@ class Estimator(ABC):
         if problem.p not in self.norms:
             return f"input norm p={norm_name(problem.p)}", "p in " + ", ".join(map(norm_name, self.norms))
         if problem.output.joint and not self.vector:
-            return "output=Vector()", "scalar functionals: Logit, Margin, AllLogits, AllMargins, Combination"
+            return "output=Vector()", "scalar functionals: Logit, Margin, AllLogits, AllMargins, AllPairs, Combination"
+        if problem.q is not None and problem.q not in self.output_norms:
+            return f"output norm q={norm_name(problem.q)}", "q in " + ", ".join(map(norm_name, self.output_norms))
         return None
 
     def check(self, problem: LocalLipschitz) -> None:

@@ -22,14 +22,13 @@ class ProgramEstimator(Estimator):
 
     scopes = ("regional",)
     norms = (1.0, math.inf)
+    output_norms = (1.0, math.inf)
     searches = True
 
     def uncovered(self, problem: LocalLipschitz) -> tuple[str, str] | None:
         refusal = super().uncovered(problem)
         if refusal is None and problem.region.norm == 2.0:
             return "a region that is no polytope, an l2 ball,", "LinfBall, L1Ball or Box regions"
-        if refusal is None and problem.q == 2.0:
-            return "the output norm q=2", "q in 1, inf"
         return refusal
 
 

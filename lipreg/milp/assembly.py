@@ -67,12 +67,12 @@ class Assembly:
         blocks = {name: self._matrix(name, block) for name, block in row.items() if name in self.columns}
         if not blocks:
             return
-        count = next(iter(blocks.values())).shape[0]
+        count = len(next(iter(blocks.values())).indptr) - 1
         if count:
             self._rows[equality].append((blocks, np.broadcast_to(np.asarray(right, dtype=np.float64), (count,))))
 
     def _matrix(self, name: str, block: Block) -> sp.csr_array:
-        if isinstance(block, np.ndarray) and block.ndim == 2 or sp.issparse(block):
+        if (isinstance(block, np.ndarray) and block.ndim == 2) or sp.issparse(block):
             return sp.csr_array(block)
         return sp.csr_array(sp.diags_array(np.broadcast_to(np.asarray(block, dtype=np.float64), (self.size(name),))))
 

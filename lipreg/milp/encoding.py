@@ -195,7 +195,9 @@ def _total(program: Assembly, g: Form, bounds: Gradients, functionals: Functiona
 def _largest(program: Assembly, g: Form, bounds: Gradients, functionals: Functionals, beat: float) -> Objective:
     """max_j |g_j|: of the candidates g_j and -g_j the selected one is y, the others 0."""
     low, high = functionals.ends(bounds.lower, bounds.upper, 1.0)
-    both = not (functionals.signs and not functionals.single)  # where c may be -c, the candidates -g_j are g_j of others
+    both = not (
+        functionals.signs and not functionals.single
+    )  # where c may be -c, the candidates -g_j are g_j of others
     upper, lower = (np.concatenate([high, -low]), np.concatenate([low, -high])) if both else (high, low)
     each = np.concatenate([bounds.upper, -bounds.lower], 1) if both else bounds.upper
     matrix = np.concatenate([g.matrix, -g.matrix]) if both else g.matrix

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lipreg.outputs import AllLogits, AllMargins, Combination, Logit, Margin, Output, Vector
+from lipreg.outputs import AllLogits, AllMargins, AllPairs, Combination, Logit, Margin, Output, Vector
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import Box, L1Ball, L2Ball, LinfBall, Region
 from tests import oracles
@@ -41,17 +42,17 @@ REGIONS: dict[str, Callable[[int], Region]] = {
 }
 
 WEIGHTS = (0.7, -1.3, 0.4)
-SCALARS = ("logit", "margin", "all_logits", "all_margins", "combination")
+SCALARS = ("logit", "margin", "all_logits", "all_margins", "all_pairs", "combination")
 VECTORS = {
     1.0: ("vector_q1", "vector_q2", "vector_qinf"),
-    2.0: ("vector_q2", "vector_qinf"),
-    math.inf: ("vector_qinf",),
+    2.0: ("vector_q1", "vector_q2", "vector_qinf"),
+    math.inf: ("vector_q1", "vector_qinf"),
 }
 Q = {"vector_q1": 1.0, "vector_q2": 2.0, "vector_qinf": math.inf}
 
 
 def outputs_for(p: float) -> tuple[str, ...]:
-    """The names of all outputs that have a closed-form norm with p."""
+    """The names of all outputs that have an operator norm with p."""
     return SCALARS + VECTORS[p]
 
 
@@ -68,6 +69,8 @@ def output(name: str, count: int) -> tuple[Output, Array | None, float | None]:
             return AllLogits(), eye, None
         case "all_margins":
             return AllMargins(1), eye[1] - eye[others], None
+        case "all_pairs":
+            return AllPairs(), np.array([eye[i] - eye[j] for i, j in itertools.permutations(range(count), 2)]), None
         case "combination":
             return Combination(WEIGHTS[:count]), np.array([WEIGHTS[:count]]), None
         case _:

@@ -76,6 +76,8 @@ def takes(name: str, question: Question) -> bool:
     """Whether an estimator takes the question; beyond its attributes only a region that is no polytope may be refused."""
     if not covered(name, question.scope, question.p, question.output.startswith("vector")):
         return False
+    if question.problem.q is not None and question.problem.q not in ESTIMATORS[name].output_norms:
+        return False
     try:
         ESTIMATORS[name].check(question.problem)
     except UnsupportedRequest:
@@ -334,6 +336,8 @@ def test_pointed_bound_is_at_most_the_regional_bound(name: str, net: str, p: flo
 @pytest.mark.parametrize("p", [1.0, math.inf], ids=["p1", "pinf"])
 def test_abs_chain_is_at_most_affine_relu(net: str, scope: str, p: float) -> None:
     for question in questions(net, scope, p):
+        if p == math.inf and question.output == "vector_q1":
+            continue  # the affine-ReLU bound has the exact norm of its last map, the chain that of its magnitudes
         for chain, product in zip(answer(question, "abs_chain"), answer(question, "affine_relu"), strict=True):
             assert chain.upper <= product.upper * (1 + 1e-12), str(question)
 

@@ -92,8 +92,8 @@ def test_a_tiny_budget_gives_a_valid_bracket(seconds: float, estimator: str) -> 
 def test_a_budget_is_kept_on_a_hard_network() -> None:
     net, x, problem = hard()
     began = time.monotonic()
-    (interval,) = certify(net, problem, x, effort=Effort(seconds=2.0))
-    assert time.monotonic() - began < 8
+    (interval,) = certify(net, problem, x, effort=Effort(seconds=4.0))
+    assert time.monotonic() - began < 10
     assert interval.status is Status.TIME_LIMIT
     assert interval.certificate is Certificate.BRACKET
     witness = np.array(interval.witness.point)  # type: ignore[union-attr]
@@ -200,7 +200,7 @@ def test_a_stable_network_is_its_jacobian(p: float) -> None:
         (LocalLipschitz(LinfBall(0.1), Logit(0), p=2), "p in 1, inf"),
         (LocalLipschitz(L2Ball(0.1), Logit(0)), "p in 1, inf"),
         (LocalLipschitz(L2Ball(0.1), Logit(0), p="inf"), "LinfBall, L1Ball or Box"),  # type: ignore[arg-type]
-        (LocalLipschitz(LinfBall(0.1), Vector()), "scalar functionals"),
+        (LocalLipschitz(L1Ball(0.1), Vector(), q=2), "q in 1, inf"),
     ],
     ids=["scope", "p2", "l2_ball", "l2_ball_pinf", "vector"],
 )

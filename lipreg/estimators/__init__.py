@@ -1,6 +1,6 @@
 """Every method under one interface. Importing this package registers them all; solvers load when they are first used."""
 
-from lipreg.estimators import abs_chain, affine_relu, fastlip, lp, mip, mip_pointed, sampling, spectral
+from lipreg.estimators import abs_chain, affine_relu, fastlip, lipmip, lp, mip, mip_pointed, sampling, spectral
 from lipreg.estimators.base import ESTIMATORS, BoundEstimator, Effort, Estimator, get_estimator, register
 from lipreg.estimators.evaluate import certify, differentiable_bound, estimate, frozen_analysis
 
@@ -17,6 +17,7 @@ __all__ = [
     "fastlip",
     "frozen_analysis",
     "get_estimator",
+    "lipmip",
     "lp",
     "mip",
     "mip_pointed",

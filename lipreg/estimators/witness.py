@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -30,13 +32,11 @@ def attained(analysis: Analysis, x: Tensor) -> Tensor:
     if placed.problem.scope == "pointed":
         center = placed.region.center.unsqueeze(1)
         change = ((values[-1] - graph(center)).unsqueeze(-2) * rows).sum(-1)  # (batch, k, rows)
-        if placed.problem.output.joint and placed.problem.q is not None:
-            rise = vector_norm(change, placed.problem.q)
-        else:
-            rise = change.abs().amax(-1)
         # what rounding alone may have added to the difference proves nothing
         error = rounding(graph, values)[-1] + rounding(graph, graph.values(center))[-1]
-        rise = (rise - (error.unsqueeze(-2) * rows.abs()).sum(-1).amax(-1)).clamp(min=0.0)
+        error = (error.unsqueeze(-2) * rows.abs()).sum(-1)
+        norm = placed.problem.q if placed.problem.q is not None else math.inf
+        rise = (vector_norm(change, norm) - vector_norm(error, norm)).clamp(min=0.0)
         run = vector_norm((x - center).flatten(2), placed.problem.p)
         # quotients over tiny steps are rounding; those over half a millionth of the reach are not
         enough = run > 5e-7 * placed.region.distance(placed.problem.p).unsqueeze(1)

@@ -1,0 +1,167 @@
+"""LipMIP as it was published, in cvxpy: the yardstick for the encoding that lipreg solves.
+
+Jordan & Dimakis 2020, section 5, for one functional: variables for every unit, its activation and its switched gradient, a
+sign for every input; nothing folded away, no cutoff, no start. The bounds are those of the analysis it is given.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+import torch
+from scipy.sparse import csc_array
+from torch import Tensor
+
+from lipreg.bounds import Analysis, interval_jacobian
+from lipreg.graph import Affine, Input, Relu
+from lipreg.linalg import LinearMap
+from lipreg.milp.program import Program
+
+
+def encode_plain(analysis: Analysis, row: int) -> Program:
+    """The published program for one row of a single-point analysis.
+
+    Columns "d" are the displacement from the reference point, "a" the activations of all units in the graph's order.
+    """
+    region, graph = analysis.placed.region, analysis.graph
+    graph.require(Affine, Relu, who="lipmip")
+    ends = [_flat(end - region.center) for end in (region.lower, region.upper)]
+    d = cp.Variable(len(ends[0]), bounds=ends)
+    rows: list[Any] = [] if region.radius == math.inf else [cp.norm1(d) <= region.radius]
+    gradients = interval_jacobian(analysis)
+    values: dict[int, Any] = {}
+    active: dict[int, Any] = {}
+    a = cp.Variable(max(1, sum(_flat(analysis.reach[n.source].value).size for _, n in graph.relus())), boolean=True)
+    used = 0
+    for index, node in enumerate(graph.nodes):
+        match node:
+            case Input():
+                values[index] = d + _flat(region.center)
+            case Affine():
+                values[index] = sum((_matrix(map) @ values[i] for i, map in node.terms()), start=_flat(node.bias, 0))
+            case Relu(source=source, slope=leak):
+                low, high = (_flat(end) for end in (analysis.reach[source].lower, analysis.reach[source].upper))
+                active[index] = a[used : used + len(low)]
+                used += len(low)
+                values[index], added = _relu(values[source], active[index], low, high, leak)
+                rows += added
+    flowing: dict[int, Any] = {}
+
+    def pour(index: int, gradient: Any) -> None:
+        flowing[index] = flowing[index] + gradient if index in flowing else gradient
+
+    def back(affine: Affine, gradient: Any) -> None:
+        for source, map in affine.terms():
+            pour(source, _matrix(map).T @ gradient)
+
+    back(graph.output, analysis.placed.rows[0, row].double().numpy())
+    for index in range(len(graph.nodes) - 2, 0, -1):
+        node = graph.nodes[index]
+        if index not in flowing:
+            continue
+        g = flowing.pop(index)
+        if isinstance(node, Affine):
+            back(node, g)
+        elif isinstance(node, Relu):
+            low, high = (end[0, row].flatten().numpy() for end in gradients[index])
+            w, added = _switch(g, active[index], low, high)
+            rows += added
+            pour(node.source, node.slope * g + (1 - node.slope) * w)
+    moves = np.flatnonzero(_flat(region.moves))
+    low, high = (end[0, row].flatten().numpy()[moves] for end in gradients[0])
+    norm = _largest if analysis.placed.problem.p == 1.0 else _total
+    objective, added = norm(flowing[0][moves] if 0 in flowing else cp.Constant(np.zeros(len(moves))), low, high)
+    return _canonical(objective, rows + added, d, a)
+
+
+def _relu(z: Any, a: Any, low: np.ndarray, high: np.ndarray, leak: float) -> tuple[cp.Variable, list[Any]]:
+    """h = z where a = 1, leak z where a = 0, and a agrees with the sign of z."""
+    h = cp.Variable(len(low), bounds=[np.where(low < 0, leak * low, low), np.where(high < 0, leak * high, high)])
+    on, off = (1 - leak) * np.maximum(high, 0.0), (1 - leak) * np.minimum(low, 0.0)
+    return h, [
+        h >= z,
+        h >= leak * z,
+        h <= leak * z + cp.multiply(on, a),
+        h <= z - cp.multiply(off, 1 - a),
+        a >= (low > 0).astype(float),
+        a <= (high > 0).astype(float),
+    ]
+
+
+def _switch(g: Any, a: Any, low: np.ndarray, high: np.ndarray) -> tuple[cp.Variable, list[Any]]:
+    """w = g where a = 1, 0 where a = 0."""
+    w = cp.Variable(len(low), bounds=[np.minimum(low, 0.0), np.maximum(high, 0.0)])
+    return w, [
+        w <= cp.multiply(high, a),
+        w >= cp.multiply(low, a),
+        w <= g - cp.multiply(low, 1 - a),
+        w >= g - cp.multiply(high, 1 - a),
+    ]
+
+
+def _total(g: Any, low: np.ndarray, high: np.ndarray) -> tuple[Any, list[Any]]:
+    """sum_j |g_j| with a sign binary for every j."""
+    size = cp.Variable(len(low), bounds=[0.0, np.maximum(np.abs(low), np.abs(high))])
+    positive = cp.Variable(len(low), boolean=True)
+    return cp.sum(size), [
+        size <= g - cp.multiply(2 * np.minimum(low, 0.0), 1 - positive),
+        size <= -g + cp.multiply(2 * np.maximum(high, 0.0), positive),
+    ]
+
+
+def _largest(g: Any, low: np.ndarray, high: np.ndarray) -> tuple[Any, list[Any]]:
+    """max_j |g_j| with a selection binary for every g_j and -g_j."""
+    upper, lower = np.concatenate([high, -low]), np.concatenate([low, -high])
+    select = cp.Variable(len(upper), boolean=True)
+    y = cp.Variable(len(upper), bounds=[np.minimum(lower, 0.0), np.maximum(upper, 0.0)])
+    return cp.sum(y), [
+        cp.sum(select) == 1,
+        y <= cp.multiply(upper, select),
+        y >= cp.multiply(lower, select),
+        y <= cp.hstack([g, -g]) - cp.multiply(lower, 1 - select),
+    ]
+
+
+def _flat(x: Tensor, index: int | None = None) -> np.ndarray:
+    """A tensor's one point as a vector; ``index`` 0 for tensors without a batch axis."""
+    return (x if index is not None else x[0]).detach().flatten().numpy()
+
+
+def _matrix(map: LinearMap) -> np.ndarray:
+    size = torch.Size(map.in_shape).numel()
+    return map(torch.eye(size, dtype=torch.float64).reshape(size, *map.in_shape)).flatten(1).T.detach().numpy()
+
+
+def _canonical(objective: Any, rows: list[Any], d: cp.Variable, a: cp.Variable) -> Program:
+    """cvxpy's canonical matrices as a Program, in maximise sense with its offset."""
+    # zero terms keep variables that nothing else mentions
+    whole = objective + np.zeros(d.size) @ d + np.zeros(a.size) @ a
+    data, _, _ = cp.Problem(cp.Maximize(whole), rows).get_problem_data(cp.HIGHS)
+    cone = data["param_prob"]
+    _, minimum_offset, *_ = cone.apply_parameters()
+    cost = -np.asarray(data["c"], dtype=np.float64)
+    lower, upper = (np.full(len(cost), end) for end in (-np.inf, np.inf))
+    for bounds, given in ((lower, data.get("lower_bounds")), (upper, data.get("upper_bounds"))):
+        if given is not None:
+            bounds[:] = given
+    integer = np.asarray(data["bool_vars_idx"], dtype=np.int64)
+    lower[integer], upper[integer] = 0.0, 1.0
+    at = {name: cone.var_id_to_col[variable.id] for name, variable in (("d", d), ("a", a))}
+    columns = {name: slice(at[name], at[name] + variable.size) for name, variable in (("d", d), ("a", a))}
+    # the l1 ball's auxiliaries |d_j| are the only variables without bounds of their own
+    reach = max(np.abs(lower[columns["d"]]).max(), np.abs(upper[columns["d"]]).max())
+    lower[~np.isfinite(lower)], upper[~np.isfinite(upper)] = -reach, reach
+    return Program(
+        cost=cost,
+        offset=-float(minimum_offset),
+        matrix=csc_array(data["A"]),
+        right=np.asarray(data["b"], dtype=np.float64),
+        equalities=int(data["dims"].zero),
+        lower=lower,
+        upper=upper,
+        integer=integer,
+        columns=columns,
+    )

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from lipreg.bounds import Analysis, analyse, interval_jacobian
+from lipreg.errors import UnsupportedRequest
 from lipreg.estimators.base import ROUNDING, register
 from lipreg.estimators.point_search import ExactEstimator, PointSearch
 from lipreg.estimators.witness import best_witness
-from lipreg.problem import PlacedProblem
+from lipreg.problem import APART_OUTPUTS, PlacedProblem
 from lipreg.regions import PlacedRegion
 from lipreg.results import CertifiedInterval, Status
 
@@ -53,6 +54,13 @@ class PointedMixedInteger(ExactEstimator):
     def search(self, search: PointSearch) -> CertifiedInterval:
         from lipreg.milp import encode_rise
 
+        if search.families[0].signs:
+            raise UnsupportedRequest(
+                f"the norm into l1 of {search.local.placed.rows.shape[1]} outputs",
+                where=f"estimator {self.name!r}",
+                accepted=f"up to {APART_OUTPUTS} outputs: each combination of their signs is a functional of its own",
+                todo="Ask for q = inf, AllLogits() or AllPairs()",
+            )
         inner = _inner(search.apart)
         for row in search.open_families():
             if search.uppers[row] <= search.lower:

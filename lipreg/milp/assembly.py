@@ -7,14 +7,25 @@ and scipy need to stack its blocks. ``milp/plain.py`` writes the published encod
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse as sp
+from scipy.sparse import csc_array
 
 from lipreg.milp.program import Program
 
-Block = np.ndarray | sp.csr_array | float
+Block = np.ndarray | float
 """A matrix ``(rows, variables)``, a diagonal as a vector, or a number times the identity."""
+
+
+@dataclass(frozen=True)
+class _Entries:
+    """The entries of a block that are not 0: row within the block, column of the program, value."""
+
+    count: int
+    rows: np.ndarray
+    columns: np.ndarray
+    values: np.ndarray
 
 
 class Assembly:
@@ -29,7 +40,7 @@ class Assembly:
         self._lower: list[np.ndarray] = []
         self._upper: list[np.ndarray] = []
         self._integer: list[np.ndarray] = []
-        self._rows: dict[bool, list[tuple[dict[str, sp.csr_array], np.ndarray]]] = {True: [], False: []}
+        self._rows: dict[bool, list[tuple[list[_Entries], np.ndarray]]] = {True: [], False: []}
 
     def __contains__(self, name: str) -> bool:
         return name in self.columns
@@ -64,17 +75,22 @@ class Assembly:
         self._add(row, right, equality=True)
 
     def _add(self, row: Mapping[str, Block], right: np.ndarray | float, equality: bool) -> None:
-        blocks = {name: self._matrix(name, block) for name, block in row.items() if name in self.columns}
+        blocks = {name: block for name, block in row.items() if name in self.columns}
         if not blocks:
             return
-        count = len(next(iter(blocks.values())).indptr) - 1
+        entries = [self._entries(name, block) for name, block in blocks.items()]
+        count = entries[0].count
         if count:
-            self._rows[equality].append((blocks, np.broadcast_to(np.asarray(right, dtype=np.float64), (count,))))
+            ends = np.broadcast_to(np.asarray(right, dtype=np.float64), (count,))
+            self._rows[equality].append((entries, ends))
 
-    def _matrix(self, name: str, block: Block) -> sp.csr_array:
-        if (isinstance(block, np.ndarray) and block.ndim == 2) or sp.issparse(block):
-            return sp.csr_array(block)
-        return sp.csr_array(sp.diags_array(np.broadcast_to(np.asarray(block, dtype=np.float64), (self.size(name),))))
+    def _entries(self, name: str, block: Block) -> _Entries:
+        first = self.columns[name].start
+        if isinstance(block, np.ndarray) and block.ndim == 2:
+            at = np.nonzero(block)
+            return _Entries(len(block), at[0], first + at[1], block[at])
+        diagonal = np.arange(self.size(name))
+        return _Entries(len(diagonal), diagonal, first + diagonal, np.broadcast_to(block, diagonal.shape))
 
     def program(self, objective: Mapping[str, np.ndarray | float], offset: float) -> Program:
         """The program that maximises the sum of coefficients times variables, plus the offset."""
@@ -83,15 +99,18 @@ class Assembly:
             if name in self.columns:
                 cost[self.columns[name]] += coefficients
         rows = [*self._rows[True], *self._rows[False]]
-        grid = [[blocks.get(name) for name in self.columns] for blocks, _ in rows]
-        # a first line of no rows tells the widths of columns that no row uses
-        grid.insert(0, [sp.csr_array((0, self.size(name))) for name in self.columns])
+        right = np.concatenate([np.empty(0), *(ends for _, ends in rows)])
+        begin, triplets = 0, [(np.empty(0), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))]
+        for entries, ends in rows:
+            triplets += [(e.values, begin + e.rows, e.columns) for e in entries]
+            begin += len(ends)
+        values, at_row, at_column = (np.concatenate(part) for part in zip(*triplets, strict=True))
         return Program(
             cost=cost,
             offset=float(offset),
-            matrix=sp.csc_array(sp.block_array(grid, format="csc")),
-            right=np.concatenate([np.empty(0), *(right for _, right in rows)]),
-            equalities=sum(len(right) for _, right in self._rows[True]),
+            matrix=csc_array((values, (at_row, at_column)), shape=(len(right), self.width)),
+            right=right,
+            equalities=sum(len(ends) for _, ends in self._rows[True]),
             lower=np.concatenate(self._lower),
             upper=np.concatenate(self._upper),
             integer=np.concatenate([np.empty(0, dtype=np.int64), *self._integer]),

@@ -1,0 +1,147 @@
+"""What each piece of the exact engine brings: python -m benchmarks.mip [SECONDS]
+
+The reference networks (the folder named by LIPREG_REFERENCE, else ../shared/reference), both norms, one functional each,
+HiGHS with one thread, SECONDS (60) of wall-clock time a program. From the published encoding to ``mip``, one piece more on
+each line:
+
+    published           LipMIP as published over interval pre-activation bounds
+    + CROWN             the same encoding over all bounds of the analysis
+    + folded            stable units folded away, sign binaries only where the sign is open
+    + witness           a sampled witness as MIP start and cutoff, LP first
+    + tightened         pre-activations tightened by LP and small MIPs: the estimator ``mip``
+
+Seconds are CPU seconds of the whole way from the network to the bound. Written to benchmarks/results/mip.json after every
+case, so that an interrupted run continues.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.environment import RESULTS, markdown, write_result
+from lipreg import Box, Combination, LocalLipschitz
+from lipreg.bounds import Analysis, analyse
+from lipreg.estimators import Effort, certify, frozen_analysis, mip
+from lipreg.milp import Highs, Program, encode
+from lipreg.milp.plain import encode_plain
+from lipreg.results import Status
+
+CLOSED = 1e-5
+"""Relative gap to the proved value at which a case counts as closed."""
+Question = tuple[nn.Sequential, LocalLipschitz, torch.Tensor]
+
+
+def network(arrays: dict[str, np.ndarray]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for k in range(sum(name.startswith("W") for name in arrays)):
+        weight, bias = (torch.from_numpy(arrays[f"{name}{k}"]) for name in "Wb")
+        layer = nn.Linear(weight.shape[1], weight.shape[0], dtype=torch.float64)
+        layer.weight.data, layer.bias.data = weight, bias
+        layers += [layer, nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def published(asked: Question, seconds: float) -> float:
+    return _solve(asked, ["interval"], encode_plain, seconds)
+
+
+def with_crown(asked: Question, seconds: float) -> float:
+    return _solve(asked, None, encode_plain, seconds)
+
+
+def folded(asked: Question, seconds: float) -> float:
+    return _solve(asked, None, lambda local, row: encode(local, row).program, seconds)
+
+
+def with_witness(asked: Question, seconds: float) -> float:
+    kept, mip.TIGHTEN_FROM = mip.TIGHTEN_FROM, sys.maxsize
+    try:
+        return tightened(asked, seconds)
+    finally:
+        mip.TIGHTEN_FROM = kept
+
+
+def tightened(asked: Question, seconds: float) -> float:
+    net, problem, x = asked
+    return certify(net, problem, x, estimator="mip", effort=Effort(seconds=seconds))[0].upper
+
+
+LADDER: dict[str, Callable[[Question, float], float]] = {
+    "published": published,
+    "+ CROWN": with_crown,
+    "+ folded": folded,
+    "+ witness": with_witness,
+    "+ tightened": tightened,
+}
+
+
+def _solve(
+    asked: Question, methods: list[str] | None, encoder: Callable[[Analysis, int], Program], seconds: float
+) -> float:
+    """The dual bound of one program; inf where the solver proved nothing."""
+    net, problem, x = asked
+    local = frozen_analysis(net, problem, x, None, methods)
+    with torch.no_grad():
+        local = analyse(local.graph, local.placed, methods)
+    outcome = Highs().solve(encoder(local, 0), seconds=seconds)
+    return math.inf if outcome.status is Status.FAILED else outcome.dual_bound
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
+    folder = Path(os.environ.get("LIPREG_REFERENCE", "../shared/reference"))
+    exact = json.loads((folder / "exact.json").read_text())
+    path = RESULTS / "mip.json"
+    rows: list[dict[str, Any]] = json.loads(path.read_text())["rows"] if path.exists() else []
+    done = {(row["case"], row["p"], row["engine"]) for row in rows}
+    for case, values in exact.items():
+        arrays = dict(np.load(folder / "cases" / f"{case}.npz"))
+        for p in ("1", "inf"):
+            box = Box(arrays["lo"].tolist(), arrays["hi"].tolist())
+            problem = LocalLipschitz(box, Combination(tuple(arrays["c"].tolist())), p=float(p))
+            asked = network(arrays), problem, torch.from_numpy(arrays["x0"]).unsqueeze(0)
+            for engine, run in LADDER.items():
+                if (case, p, engine) in done:
+                    continue
+                began = time.process_time()
+                upper = run(asked, seconds)
+                spent = time.process_time() - began
+                gap = upper / values[p] - 1
+                row = {"case": case, "p": p, "engine": engine, "seconds": round(spent, 3), "gap": float(f"{gap:.2e}")}
+                rows.append({**row, "closed": abs(gap) <= CLOSED})
+                write_result("mip", rows)
+                print(f"{case:18} p={p:4} {engine:12} {spent:7.2f} s  gap {gap:.1e}", flush=True)
+    print(markdown(summary(rows)))
+
+
+def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row an engine: how many cases it closes, and how much faster it is than the published encoding."""
+    by_engine = {engine: {(r["case"], r["p"]): r for r in rows if r["engine"] == engine} for engine in LADDER}
+    first = by_engine["published"]
+    table = []
+    for engine, own in by_engine.items():
+        both = [key for key, row in own.items() if row["closed"] and first[key]["closed"]]
+        faster = statistics.geometric_mean(first[key]["seconds"] / own[key]["seconds"] for key in both)
+        closed = sum(row["closed"] for row in own.values())
+        wide = max(row["gap"] for row in own.values())
+        table.append(
+            {"engine": engine, "closed": f"{closed} of {len(own)}", "times faster": f"{faster:.1f}", "widest gap": wide}
+        )
+    return table
+
+
+if __name__ == "__main__":
+    main()

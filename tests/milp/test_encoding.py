@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csc_array, vstack
 
 from lipreg.estimators import frozen_analysis
 from lipreg.milp import Highs, encode
+from lipreg.milp.folded import folded
 from lipreg.outputs import Combination
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
@@ -150,3 +153,26 @@ def test_images_and_rows_keep_their_order() -> None:
         domain = oracles.Domain(np.array([0.1, -0.2]), np.array([-0.5, -0.8]), np.array([0.7, 0.4]))
         exact = oracles.regional(oracles.cells(flat, domain), np.array([c]), math.inf, None)
         assert values == pytest.approx([exact, exact], rel=1e-6)
+
+
+@pytest.mark.parametrize("p", [1.0, math.inf])
+@pytest.mark.parametrize("net", ["shallow", "deep", "leaky", "residual"])
+def test_the_relaxation_has_the_triangle_rows(net: str, p: float) -> None:
+    """h <= leak z + (1 - leak) u (z - l) / (u - l), added as rows of their own, does not change the LP."""
+    analysis = local(Question(net, "linf", "regional", p, "combination"))
+    program = encode(analysis, 0).program.relaxed()
+    point = folded(analysis)
+    units, inputs = point.units, program.columns["d"].stop
+    assert len(units)
+    slope = units.leak + (1 - units.leak) * units.upper / (units.upper - units.lower)
+    shift = -(1 - units.leak) * units.upper * units.lower / (units.upper - units.lower)
+    rows = np.zeros((len(units), len(program.cost)))
+    rows[:, program.columns["d"]] = -slope[:, None] * point.forward.matrix[:, :inputs]
+    rows[:, program.columns["h"]] = np.eye(len(units)) - slope[:, None] * point.forward.matrix[:, inputs:]
+    triangle = replace(
+        program,
+        matrix=csc_array(vstack([program.matrix, csc_array(rows)])),
+        right=np.concatenate([program.right, slope * point.forward.constant + shift]),
+    )
+    without, with_rows = (Highs().solve(each, seconds=10) for each in (program, triangle))
+    assert with_rows.dual_bound == pytest.approx(without.dual_bound, rel=1e-7)

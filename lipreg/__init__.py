@@ -10,7 +10,7 @@ from lipreg.estimators import Effort, certify, estimate
 from lipreg.graph import capture
 from lipreg.outputs import AllLogits, AllMargins, AllPairs, Combination, Logit, Margin, Vector
 from lipreg.problem import LocalLipschitz
-from lipreg.regions import Box, L1Ball, L2Ball, LinfBall
+from lipreg.regions import Box, L1Ball, L2Ball, LinfBall, Polytope, UnitCube
 from lipreg.results import Certificate, CertifiedInterval, Status
 
 __version__ = "0.1.0"
@@ -31,7 +31,9 @@ __all__ = [
     "LocalLipschitz",
     "Logit",
     "Margin",
+    "Polytope",
     "Status",
+    "UnitCube",
     "Vector",
     "capture",
     "certify",

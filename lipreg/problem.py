@@ -37,7 +37,8 @@ class LocalLipschitz:
     """A local Lipschitz constant: of which functional, over which region, in which norms, in which scope.
 
     Args:
-        region: where, around each reference point (``LinfBall``, ``L2Ball``, ``L1Ball``, ``Box``).
+        region: where, around each reference point (``LinfBall``, ``L2Ball``, ``L1Ball``, ``Box``,
+            ``UnitCube``, ``Polytope``).
         output: of what (``Logit``, ``Margin``, ``AllLogits``, ``AllMargins``, ``Combination``, ``Vector``).
         scope: "regional" (the largest slope anywhere in the region) or "pointed" (the largest quotient against the
             reference point itself).
@@ -58,7 +59,9 @@ class LocalLipschitz:
     def __post_init__(self) -> None:
         where = "LocalLipschitz"
         if not isinstance(self.region, Region):
-            raise InvalidInput(f"region={self.region!r}", where=where, accepted="LinfBall, L2Ball, L1Ball or Box")
+            raise InvalidInput(
+                f"region={self.region!r}", where=where, accepted="LinfBall, L2Ball, L1Ball, Box, UnitCube or Polytope"
+            )
         if not isinstance(self.output, Output):
             raise InvalidInput(
                 f"output={self.output!r}",

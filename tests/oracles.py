@@ -189,13 +189,15 @@ def _signs(count: int) -> Iterator[Array]:
 
 @dataclass(frozen=True)
 class Domain:
-    """{x : lower <= x <= upper, |x - center|_norm <= radius} around one reference point."""
+    """{x : lower <= x <= upper, |x - center|_norm <= radius, rows x <= levels} around one reference point."""
 
     center: Array
     lower: Array
     upper: Array
     norm: float = math.inf
     radius: float = math.inf
+    rows: Array | None = None
+    levels: Array | None = None
 
     @property
     def free(self) -> Array:
@@ -203,7 +205,7 @@ class Domain:
         return np.flatnonzero(self.upper > self.lower)
 
     def facets(self) -> tuple[Array, Array]:
-        """(A, b) with A d <= b for displacements d of the free coordinates: the box and, where it is one, the l1 ball."""
+        """(A, b) with A d <= b for displacements d of the free coordinates: the box, the l1 ball, the given rows."""
         free, eye = self.free, np.eye(len(self.free))
         a = [eye, -eye]
         b = [(self.upper - self.center)[free], (self.center - self.lower)[free]]
@@ -211,6 +213,9 @@ class Domain:
             signs = np.array(list(_signs(len(free))))
             a.append(signs)
             b.append(np.full(len(signs), self.radius))
+        if self.rows is not None and self.levels is not None:
+            a.append(self.rows[:, free])
+            b.append(self.levels - self.rows @ self.center)
         return np.vstack(a), np.concatenate(b)
 
     def points(self, displacements: Array) -> Array:
@@ -223,7 +228,11 @@ class Domain:
         """Displacements ``(<= count, free)`` spread through the domain, by rejection from the box."""
         free = self.free
         d = rng.uniform(self.lower[free] - self.center[free], self.upper[free] - self.center[free], (count, len(free)))
-        return d[np.linalg.norm(d, self.norm, axis=1) <= self.radius] if self.radius < math.inf else d
+        if self.radius < math.inf:
+            d = d[np.linalg.norm(d, self.norm, axis=1) <= self.radius]
+        if self.rows is not None and self.levels is not None:
+            d = d[(self.points(d) @ self.rows.T <= self.levels).all(1)]
+        return d
 
     @property
     def polyhedral(self) -> bool:
@@ -395,7 +404,9 @@ def breakpoints(net: nn.Module, lower: float, upper: float) -> Array:
 
 def segments(net: nn.Module, domain: Domain, rows: Array | None, q: float | None) -> tuple[float, float]:
     """(regional, pointed) constants of a network with one input: exact, and the same for every input norm."""
-    knots = breakpoints(net, float(domain.lower[0]), float(domain.upper[0]))
+    a, b = domain.facets()
+    ends = b / a[:, 0] + domain.center[0]
+    knots = breakpoints(net, float(ends[a[:, 0] < 0].max()), float(ends[a[:, 0] > 0].min()))
     knots = knots[np.append(True, np.diff(knots) > 1e-9)]
     values = evaluate(net, knots[:, None])
     steepest = float((rise_norm(np.diff(values, axis=0), rows, q) / np.diff(knots)).max())

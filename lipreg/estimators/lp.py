@@ -28,7 +28,7 @@ class ProgramEstimator(Estimator):
     def uncovered(self, problem: LocalLipschitz) -> tuple[str, str] | None:
         refusal = super().uncovered(problem)
         if refusal is None and problem.region.norm == 2.0:
-            return "a region that is no polytope, an l2 ball,", "LinfBall, L1Ball or Box regions"
+            return "a region that is no polytope, an l2 ball,", "LinfBall, L1Ball, Box or Polytope regions"
         return refusal
 
 

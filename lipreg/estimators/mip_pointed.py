@@ -141,10 +141,7 @@ def _homogeneous(inside: Analysis, region: PlacedRegion, radii: np.ndarray) -> n
     for _, node in inside.graph.relus():
         reach = inside.reach[node.source]
         through_center &= (~reach.unstable | (reach.value == 0)).flatten(1).all(-1)
-    room = torch.cat([(region.upper - region.center).flatten(), (region.center - region.lower).flatten()])
-    open_room = room[room > 0].min().item()  # as far as this, every open direction is open
-    entries = region.center[0].numel() if inside.placed.problem.p == math.inf else 1
-    return through_center.numpy() & (radii <= open_room) & (entries * radii <= region.radius)
+    return through_center.numpy() & (radii <= float(region.cone_radius(inside.placed.problem.p)[0]))
 
 
 def _slack(local: Analysis, units: Units, row: int) -> tuple[float, float]:

@@ -9,6 +9,7 @@ import torch
 from scipy.sparse import csc_array
 
 from lipreg.bounds import Analysis
+from lipreg.milp.domain import halfspace_rows
 from lipreg.milp.folding import Units, cell_forms
 from lipreg.milp.highs import Highs
 from lipreg.milp.program import Program
@@ -51,12 +52,16 @@ def interior_point(analysis: Analysis, units: Units, pattern: np.ndarray, second
         matrix[-1, inputs + 1 :] = 1.0
         right[-1] = region.radius
         lower, upper = np.append(lower, np.zeros(inputs)), np.append(upper, np.maximum(up, -down))
+    faces = halfspace_rows(region)
+    if faces is not None:  # without t: like the sides of the box they are no kinks, and the point may touch them
+        matrix = np.vstack([matrix, np.pad(faces[0], ((0, 0), (0, columns - inputs)))])
+        right = np.append(right, faces[1])
     cost = np.zeros(columns)
     cost[inputs] = 1.0
     none = np.empty(0, dtype=np.int64)
     outcome = Highs().solve(Program(cost, 0.0, csc_array(matrix), right, 0, lower, upper, none), seconds=seconds)
     if outcome.point is None or outcome.point[inputs] <= 0:
         return None
-    # the solver's tolerance may leave the point a hair outside the box or the ball
+    # the solver's tolerance may leave the point a hair outside of the region
     point = torch.from_numpy(center + outcome.point[:inputs]).reshape(1, 1, *region.shape)
     return region.project(point)[0, 0].flatten().numpy()

@@ -20,6 +20,7 @@ import numpy as np
 
 from lipreg.bounds import Analysis
 from lipreg.milp.assembly import Assembly
+from lipreg.milp.domain import hold_in_halfspaces
 from lipreg.milp.folded import Gradients, folded
 from lipreg.milp.folding import Form, Units, backward_forms, forward_forms, node_form, unstable_units
 from lipreg.milp.functionals import Functionals
@@ -66,7 +67,7 @@ def encode(
     placed, point = analysis.placed, folded(analysis)
     p, units = placed.problem.p, point.units
     program = Assembly()
-    _forward(program, placed.region, point.forward, units)
+    _forward(program, analysis, point.forward, units)
     rows = placed.rows[0, list(functionals.rows)].double().numpy()
     functional = functionals.add(program, rows, p)
     g_unit, g_input = backward_forms(analysis, units, functional)
@@ -89,7 +90,7 @@ def encode_rise(analysis: Analysis, row: int) -> Encoding:
     placed, point = analysis.placed, folded(analysis)
     units, p = point.units, placed.problem.p
     program = Assembly()
-    _forward(program, placed.region, point.forward, units)
+    _forward(program, analysis, point.forward, units)
     reach = float(placed.region.distance(p)[0])
     inputs = program.size("d")
     program.variables("distance", np.zeros(1), np.array([reach]))
@@ -114,13 +115,15 @@ def encode_values(analysis: Analysis, index: int) -> tuple[Program, Form]:
     """
     units = unstable_units(analysis).before(index)
     program = Assembly()
-    _forward(program, analysis.placed.region, forward_forms(analysis, units), units)
+    _forward(program, analysis, forward_forms(analysis, units), units)
     return program.program({}, 0.0), node_form(analysis, units, index)
 
 
-def _forward(program: Assembly, region: PlacedRegion, z: Form, units: Units) -> None:
+def _forward(program: Assembly, analysis: Analysis, z: Form, units: Units) -> None:
     """The displacement d from the reference point within the region; outputs h and activations a of unstable units."""
+    region = analysis.placed.region
     program.variables("d", *_room(region))
+    hold_in_halfspaces(program, region)
     if region.radius < math.inf:  # an l1 ball; l2 balls are refused before
         _magnitudes(program, region)
         program.at_most({"e": np.ones((1, program.size("d")))}, region.radius)

@@ -18,6 +18,7 @@ from torch import Tensor
 from lipreg.bounds import Analysis, interval_jacobian
 from lipreg.graph import Affine, Input, Relu
 from lipreg.linalg import LinearMap
+from lipreg.milp.domain import halfspace_rows
 from lipreg.milp.program import Program
 
 
@@ -31,6 +32,9 @@ def encode_plain(analysis: Analysis, row: int) -> Program:
     ends = [_flat(end - region.center) for end in (region.lower, region.upper)]
     d = cp.Variable(len(ends[0]), bounds=ends)
     rows: list[Any] = [] if region.radius == math.inf else [cp.norm1(d) <= region.radius]
+    faces = halfspace_rows(region)
+    if faces is not None:
+        rows.append(faces[0] @ d <= faces[1])
     gradients = interval_jacobian(analysis)
     values: dict[int, Any] = {}
     active: dict[int, Any] = {}

@@ -25,7 +25,7 @@ TOLERANCE = 1e-6
 
 
 def tighten(local: Analysis, seconds: float, stop: threading.Event | None = None) -> Analysis:
-    """The analysis of a single point with tighter bounds behind the first layer, where intervals are exact already.
+    """The analysis of a single point with tighter bounds: behind the first layer, and over polytopes in it.
 
     Node by node in order: each undecided unit gets the LP relaxation's bounds; if no sample has seen it on one side of its
     kink, a MIP over the units before it shows that it never is there, or stops at the first point that is.
@@ -42,7 +42,8 @@ def tighten(local: Analysis, seconds: float, stop: threading.Event | None = None
     for index, node in graph.relus():
         units = unstable_units(local)
         chosen = units.position[units.of(index)]
-        if not len(chosen) or not len(units.before(index)):
+        # over a box or a ball the first layer's intervals are exact; over a polytope they are those of its box
+        if not len(chosen) or not (len(units.before(index)) or placed.region.halfspaces is not None):
             continue
         left = deadline - time.monotonic()
         if left <= 0 or (stop is not None and stop.is_set()):

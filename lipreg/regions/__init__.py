@@ -1,6 +1,8 @@
 """Regions around reference points: what they are called, and what bounds ask of them."""
 
-from lipreg.regions.balls import Box, L1Ball, L2Ball, LinfBall, Region
+from lipreg.regions.balls import Box, L1Ball, L2Ball, LinfBall, Region, UnitCube
+from lipreg.regions.halfspaces import Halfspaces
 from lipreg.regions.placed import PlacedRegion
+from lipreg.regions.polytope import Polytope
 
-__all__ = ["Box", "L1Ball", "L2Ball", "LinfBall", "PlacedRegion", "Region"]
+__all__ = ["Box", "Halfspaces", "L1Ball", "L2Ball", "LinfBall", "PlacedRegion", "Polytope", "Region", "UnitCube"]

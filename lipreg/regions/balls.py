@@ -1,4 +1,4 @@
-"""The regions a user names: l_inf, l2 and l1 balls around each reference point, and a fixed box."""
+"""The regions a user names: l_inf, l2 and l1 balls around each reference point, a fixed box and the unit cube."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class _Ball(Region):
         low = -math.inf if self.low is None else self.low
         high = math.inf if self.high is None else self.high
         # float32 data may sit a rounding error outside a range that was written in decimals
-        slack = _slack(x0, abs(self.low or 0.0), abs(self.high or 0.0))
+        slack = rounding_slack(x0, abs(self.low or 0.0), abs(self.high or 0.0))
         outside = ((x0 < low - slack) | (x0 > high + slack)).flatten(1).any(-1)
         if outside.any():
             i = int(outside.nonzero()[0])
@@ -176,11 +176,11 @@ class Box(Region):
                 accepted="room in at least one coordinate",
             )
         # plain data, so that boxes compare by value and travel to other processes
-        object.__setattr__(self, "lower", _plain(lower.tolist()))
-        object.__setattr__(self, "upper", _plain(upper.tolist()))
+        object.__setattr__(self, "lower", plain(lower.tolist()))
+        object.__setattr__(self, "upper", plain(upper.tolist()))
 
     def _ends(self) -> tuple[Tensor, Tensor]:
-        lower, upper = (_read(name, getattr(self, name)) for name in ("lower", "upper"))
+        lower, upper = (read(name, getattr(self, name), "Box") for name in ("lower", "upper"))
         return lower, upper
 
     def place(self, x0: Tensor) -> PlacedRegion:
@@ -192,7 +192,7 @@ class Box(Region):
                 where="Box",
                 accepted="equal shapes",
             )
-        slack = _slack(x0, float(lower.abs().max()), float(upper.abs().max()))
+        slack = rounding_slack(x0, float(lower.abs().max()), float(upper.abs().max()))
         outside = ((x0 < lower - slack) | (x0 > upper + slack)).flatten(1).any(-1)
         if outside.any():
             i = int(outside.nonzero()[0])
@@ -209,19 +209,31 @@ class Box(Region):
         return "a fixed box"
 
 
-def _slack(x0: Tensor, *ends: float) -> float:
+class UnitCube(Box):
+    """The box [0, 1]^n, for networks whose inputs are all of the unit cube; the same question as ``Box(0.0, 1.0)``."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0, 1.0)
+
+    def phrase(self) -> str:
+        return "the unit cube"
+
+
+def rounding_slack(x0: Tensor, *ends: float) -> float:
     """How far outside of a range rounding may put a point that was in it: data are float32, if not coarser, once."""
     return 4 * max(torch.finfo(x0.dtype).eps, torch.finfo(torch.float32).eps) * max(1.0, *ends)
 
 
-def _read(name: str, value: Any) -> Tensor:
+def read(name: str, value: Any, where: str) -> Tensor:
+    """A number or nested numbers as a float64 tensor; refuses what is neither, by the argument's name."""
     try:
         return torch.as_tensor(value, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InvalidInput(
-            f"{name}={value!r}: {error}", where="Box", accepted="a number, or nested numbers of the input's shape"
+            f"{name}={value!r}: {error}", where=where, accepted="a number, or nested numbers of the input's shape"
         ) from None
 
 
-def _plain(value: Any) -> Any:
-    return tuple(map(_plain, value)) if isinstance(value, list) else value
+def plain(value: Any) -> Any:
+    """Nested lists as nested tuples: data that hash and compare by value."""
+    return tuple(map(plain, value)) if isinstance(value, list) else value

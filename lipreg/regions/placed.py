@@ -1,4 +1,4 @@
-"""A region around each point of a batch: a box cut by an l1 or l2 ball about its reference point."""
+"""A region around each point of a batch: a box, cut by an l1 or l2 ball about its reference point or by half-spaces."""
 
 from __future__ import annotations
 
@@ -9,21 +9,25 @@ import torch
 from torch import Tensor
 
 from lipreg.errors import InvalidInput
-from lipreg.linalg.norms import vector_norm
+from lipreg.linalg.norms import dual_norm, vector_norm
+from lipreg.regions.halfspaces import Halfspaces
 
 
 @dataclass(frozen=True)
 class PlacedRegion:
-    """X_i = {x : lower_i <= x <= upper_i, |x - center_i|_norm <= radius} for each i of a batch.
+    """X_i = {x : lower_i <= x <= upper_i, |x - center_i|_norm <= radius, A x <= levels_i} for each i of a batch.
 
     Every region of lipreg is of this form, so bounds need no cases: an l_inf ball and a box have ``norm`` inf and say
-    all in ``lower`` and ``upper``; l1 and l2 balls keep their ball, cut by the data range.
+    all in ``lower`` and ``upper``; l1 and l2 balls keep their ball, cut by the data range; polytopes keep their rows, which
+    ``support`` and ``distance`` leave out (what holds over the box holds over X) and everything else heeds.
 
     Attributes:
         center: reference points x0, ``(batch, *shape)``.
-        lower, upper: the smallest box around X, ``(batch, *shape)``, with lower <= center <= upper.
+        lower, upper: a box around X, ``(batch, *shape)``, with lower <= center <= upper; the smallest one, but for some
+            polytopes (carried along with their point and cut by a data range, or of many coordinates).
         norm: the norm of the ball, 1, 2 or inf.
         radius: radius of the ball in that norm; inf where the box says all.
+        halfspaces: the rows of a polytope; None for the others.
     """
 
     center: Tensor
@@ -31,6 +35,7 @@ class PlacedRegion:
     upper: Tensor
     norm: float
     radius: float
+    halfspaces: Halfspaces | None = None
 
     @property
     def batch(self) -> int:
@@ -46,18 +51,21 @@ class PlacedRegion:
         return self.upper > self.lower
 
     def __getitem__(self, index: slice) -> PlacedRegion:
-        return replace(self, center=self.center[index], lower=self.lower[index], upper=self.upper[index])
+        rows = None if self.halfspaces is None else self.halfspaces[index]
+        parts = {"center": self.center[index], "lower": self.lower[index], "upper": self.upper[index]}
+        return replace(self, **parts, halfspaces=rows)
 
     def to(self, dtype: torch.dtype, device: torch.device | str) -> PlacedRegion:
         """The same region with its tensors in another dtype and on another device."""
         moved = {name: getattr(self, name).to(dtype=dtype, device=device) for name in ("center", "lower", "upper")}
-        return replace(self, **moved)
+        return replace(self, **moved, halfspaces=None if self.halfspaces is None else self.halfspaces.to(dtype, device))
 
     def support(self, rows: Tensor) -> Tensor:
         """sup over x in X of rows . (x - center), for rows ``(batch, k, *shape)``; returns ``(batch, k)``.
 
         Exact for boxes, for l1 balls cut by a box (a fractional knapsack) and for uncut l2 balls; for an l2 ball that
-        the box cuts it is the smaller of the two separate suprema, an upper bound. Differentiable in ``rows``.
+        the box cuts it is the smaller of the two separate suprema, an upper bound; for polytopes that of their box, an
+        upper bound too. Differentiable in ``rows``.
         """
         flat = rows.flatten(2)
         up = (self.upper - self.center).flatten(1).unsqueeze(1)
@@ -87,22 +95,47 @@ class PlacedRegion:
         exponent = max(0.0, 1.0 / p - 1.0 / self.norm)
         return torch.minimum(far, self.radius * free.pow(exponent))
 
+    def cone_radius(self, p: float) -> Tensor:
+        """How far from the center X is a cone, ``(batch,)``: every direction that X leaves open is open to this distance.
+
+        In |x - center|_p <= r, X is {x : x - center in a cone}, for a lower bound r on the largest such radius.
+        """
+        room = torch.cat([self.upper - self.center, self.center - self.lower], dim=1).flatten(1)
+        radius = torch.where(room > 0, room, torch.inf).amin(-1)
+        if self.radius < math.inf:
+            # |x|_r <= n^(1/r - 1/p) |x|_p
+            exponent = max(0.0, 1.0 / self.norm - 1.0 / p)
+            radius = torch.minimum(radius, self.radius / self.center[0].numel() ** exponent * torch.ones_like(radius))
+        if self.halfspaces is not None:
+            left = self.halfspaces.room(self.center.flatten(1).unsqueeze(1))[:, 0]
+            far = left / vector_norm(self.halfspaces.matrix, dual_norm(p))
+            radius = torch.minimum(radius, torch.where(left > 0, far, torch.inf).amin(-1))
+        return radius
+
     def contains(self, x: Tensor, tolerance: float = 0.0) -> Tensor:
-        """Whether x ``(batch, k, *shape)`` lies in X up to ``tolerance`` per coordinate and in the radius."""
+        """Whether x ``(batch, k, *shape)`` lies in X up to ``tolerance`` per coordinate and in the radius.
+
+        With tolerance 0 as the comparisons come out in x's own arithmetic.
+        """
         lower, upper, center = (t.unsqueeze(1) for t in (self.lower, self.upper, self.center))
         inside = ((x >= lower - tolerance) & (x <= upper + tolerance)).flatten(2).all(-1)
+        if self.halfspaces is not None:
+            inside &= self.halfspaces.contains(x.flatten(2), tolerance)
         if self.radius == math.inf:
             return inside
         return inside & (vector_norm((x - center).flatten(2), self.norm) <= self.radius + tolerance)
 
     def project(self, x: Tensor) -> Tensor:
-        """Brings x ``(batch, k, *shape)`` into X: cut to the box, then drawn towards the center into the ball.
+        """Brings x ``(batch, k, *shape)`` into X: cut to the box, then drawn towards the center into the ball, or towards
+        the deep point of a polytope.
 
         For boxes this is the Euclidean projection; otherwise a nearby point of X (the box is convex and holds the
-        center, so drawing towards the center stays inside it).
+        center, so drawing towards the center stays inside it). Points of X stay where they are.
         """
         center = self.center.unsqueeze(1)
         x = torch.minimum(torch.maximum(x, self.lower.unsqueeze(1)), self.upper.unsqueeze(1))
+        if self.halfspaces is not None:
+            x = self.halfspaces.draw_inside(x.flatten(2)).reshape(x.shape)
         if self.radius == math.inf:
             return x
         step = x - center
@@ -116,6 +149,9 @@ class PlacedRegion:
         """``count`` random points of each X, ``(batch, count, *shape)``: half spread through X, half near its border."""
         lower, upper, center = (t.unsqueeze(1) for t in (self.lower, self.upper, self.center))
         size = (self.batch, count, *self.shape)
+        if self.halfspaces is not None:
+            x = self.halfspaces.sample(count, self.lower.flatten(1), self.upper.flatten(1), generator)
+            return self.project(x.reshape(size))
         unit = torch.rand(size, generator=generator, dtype=torch.float64).to(center)
         border = torch.arange(count).reshape(1, count, *(1,) * len(self.shape)).to(center.device) % 2 == 1
         if self.radius == math.inf:

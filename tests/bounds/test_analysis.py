@@ -42,7 +42,9 @@ def points(net: str, region: str, count: int = 400) -> Tensor:
         rng = np.random.default_rng(0)
         d = where.sample(40 * count, rng)[:count]
         corners = np.array(list(itertools.product(*zip(where.lower, where.upper, strict=True)))) - x0
+        a, b = where.facets()
         kept = np.linalg.norm(corners, where.norm, axis=1) <= where.radius
+        kept &= (corners[:, where.free] @ a.T <= b + 1e-12).all(1)
         d = np.vstack([corners[kept][:, where.free], d])[:count]
         stacks.append(where.points(np.vstack([d, np.zeros((count - len(d), d.shape[1]))])))
     return torch.from_numpy(np.stack(stacks))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lipreg.outputs import AllLogits, AllMargins, AllPairs, Combination, Logit, Margin, Output, Vector
 from lipreg.problem import LocalLipschitz
-from lipreg.regions import Box, L1Ball, L2Ball, LinfBall, Region
+from lipreg.regions import Box, L1Ball, L2Ball, LinfBall, Polytope, Region
 from tests import oracles
 from tests.oracles import Array, Domain
 
@@ -31,6 +31,12 @@ def _cut_box(size: int) -> Box:
     return Box(lower, upper)
 
 
+def _polytope(size: int) -> Polytope:
+    """A cube with two slanted faces; both reference points are inside."""
+    slant = np.linspace(1.0, -0.5, size)
+    return Polytope(np.stack([slant, -slant[::-1]]), [0.75, 0.3], low=-0.9, high=0.8)
+
+
 REGIONS: dict[str, Callable[[int], Region]] = {
     "linf": lambda size: LinfBall(0.8),
     "linf_cut": lambda size: LinfBall(0.8, low=-0.3, high=0.7),
@@ -39,6 +45,7 @@ REGIONS: dict[str, Callable[[int], Region]] = {
     "l1": lambda size: L1Ball(1.2),
     "l1_cut": lambda size: L1Ball(1.2, low=-0.3),
     "box_flat": _cut_box,
+    "polytope": _polytope,
 }
 
 WEIGHTS = (0.7, -1.3, 0.4)
@@ -98,6 +105,9 @@ def domain(region: str, x0: Array) -> Domain:
     placed = REGIONS[region](len(x0))
     if isinstance(placed, Box):
         return Domain(x0, np.array(placed.lower), np.array(placed.upper))
+    if isinstance(placed, Polytope):
+        ends = np.full(len(x0), placed.low), np.full(len(x0), placed.high)
+        return Domain(x0, *ends, rows=np.array(placed.A), levels=np.array(placed.b))
     radius = placed.radius
     low = -math.inf if placed.low is None else placed.low
     high = math.inf if placed.high is None else placed.high

@@ -114,6 +114,8 @@ def check_witness(question: Question, point: int, result: CertifiedInterval) -> 
     where, x = domain(question.region, x0), np.array(result.witness.point)
     assert ((x >= where.lower - 1e-9) & (x <= where.upper + 1e-9)).all()
     assert np.linalg.norm(x - x0, where.norm) <= where.radius + 1e-9
+    a, b = where.facets()
+    assert (a @ (x - x0)[where.free] <= b + 1e-9).all()
     _, rows, q = output(question.output, oracles.evaluate(question.module, x[None]).shape[1])
     if question.scope == "pointed":
         attained = float(oracles.quotients(question.module, where, x[None], rows, question.p, q)[0])

@@ -24,7 +24,7 @@ from tests.milp.cases import local, points, trace
 NETS = ("line_deep", "shallow", "deep", "solid", "leaky", "residual", "dead_units", "batch_norm")
 GRID = [
     pytest.param(Question(net, region, "regional", math.inf, "logit"), id=f"{net}-{region}")
-    for net, region in itertools.product(NETS, ("linf_cut", "l1_cut", "box_flat"))
+    for net, region in itertools.product(NETS, ("linf_cut", "l1_cut", "box_flat", "polytope"))
 ]
 
 
@@ -48,6 +48,8 @@ def test_patterns_that_occur_have_interior_points(question: Question) -> None:
         assert (found >= where.lower - 1e-12).all()
         assert (found <= where.upper + 1e-12).all()
         assert np.linalg.norm(found - where.center, where.norm) <= where.radius + 1e-12
+        a, b = where.facets()
+        assert (a @ (found - where.center)[where.free] <= b + 1e-12).all()
         np.testing.assert_array_equal(pattern_at(question, analysis, found), wanted)
         z = trace(question.module, found, analysis.placed.rows[0, 0].numpy()).z
         for values, moves in zip(z, moving, strict=True):

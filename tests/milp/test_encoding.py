@@ -23,7 +23,7 @@ from tests.conformance.questions import NORMS, Question, output
 from tests.milp.cases import local, open_signs, points, trace, variables
 
 NETS = ("line_deep", "shallow", "deep", "solid", "leaky", "residual", "batch_norm", "scaled", "dead_units", "affine")
-REGIONS = ("linf_cut", "l1_cut", "box_flat")
+REGIONS = ("linf_cut", "l1_cut", "box_flat", "polytope")
 GRID = [
     pytest.param(Question(net, region, "regional", NORMS[p], "combination"), id=f"{net}-{region}-{p}")
     for net, region, p in itertools.product(NETS, REGIONS, ("p1", "pinf"))

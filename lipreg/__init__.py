@@ -6,7 +6,7 @@ Lightning load when they are first used.
 """
 
 from lipreg.errors import LipregError
-from lipreg.estimators import Effort, certify, estimate
+from lipreg.estimators import Effort, certify, estimate, general_position
 from lipreg.graph import capture
 from lipreg.outputs import AllLogits, AllMargins, AllPairs, Combination, Logit, Margin, Vector
 from lipreg.problem import LocalLipschitz
@@ -38,4 +38,5 @@ __all__ = [
     "capture",
     "certify",
     "estimate",
+    "general_position",
 ]

@@ -39,7 +39,8 @@ class Status(StrEnum):
             Status.TIME_LIMIT: "The budget ended first; the interval is valid. Raise the budget or shrink the radius.",
             Status.INTERRUPTED: "Stopped from outside; the interval is valid as far as it had been proved.",
             Status.UNCONFIRMED: "The upper end is proved, but no point attains it: the maximising activation pattern "
-            "has no interior. The network may be degenerate (kinks not in general position).",
+            "has no interior. The network may be degenerate (kinks not in general position); lipreg.general_position names "
+            "the units.",
             Status.FAILED: "The solver gave no usable answer; the ends are the trivial ones. See the detail.",
         }[self]
 

@@ -1,21 +1,29 @@
-"""Bounds over a region: pre-activations, slopes and Jacobian entries."""
+"""Bounds over a region: pre-activations, slopes and Jacobian entries; and where kinks are not in general position."""
 
 from lipreg.bounds.analysis import METHODS, Analysis, Reach, analyse, pool_factor
+from lipreg.bounds.general_position import Degeneracy, Finding, GeneralPosition, find_degeneracies
 from lipreg.bounds.jacobian import absolute_chain, interval_jacobian
+from lipreg.bounds.kinks import SharedKink, shared_kinks
 from lipreg.bounds.relaxation import crown, linear_upper_bound, relax
 from lipreg.bounds.slopes import Slopes, slope_bounds
 
 __all__ = [
     "METHODS",
     "Analysis",
+    "Degeneracy",
+    "Finding",
+    "GeneralPosition",
     "Reach",
+    "SharedKink",
     "Slopes",
     "absolute_chain",
     "analyse",
     "crown",
+    "find_degeneracies",
     "interval_jacobian",
     "linear_upper_bound",
     "pool_factor",
     "relax",
+    "shared_kinks",
     "slope_bounds",
 ]

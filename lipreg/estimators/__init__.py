@@ -2,7 +2,7 @@
 
 from lipreg.estimators import abs_chain, affine_relu, fastlip, lipmip, lp, mip, mip_pointed, sampling, spectral
 from lipreg.estimators.base import ESTIMATORS, BoundEstimator, Effort, Estimator, get_estimator, register
-from lipreg.estimators.evaluate import certify, differentiable_bound, estimate, frozen_analysis
+from lipreg.estimators.evaluate import certify, differentiable_bound, estimate, frozen_analysis, general_position
 
 __all__ = [
     "ESTIMATORS",
@@ -16,6 +16,7 @@ __all__ = [
     "estimate",
     "fastlip",
     "frozen_analysis",
+    "general_position",
     "get_estimator",
     "lipmip",
     "lp",

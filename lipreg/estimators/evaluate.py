@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from lipreg.bounds import Analysis, analyse
+from lipreg.bounds import Analysis, GeneralPosition, analyse, find_degeneracies
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.estimators.base import ESTIMATORS, BoundEstimator, Effort, get_estimator
 from lipreg.graph import CapturedNetwork, Graph, capture, check_agreement
@@ -72,6 +72,22 @@ def certify(
     method = get_estimator(estimator)
     method.check(problem)
     return method.intervals(frozen_analysis(network, problem, x, y), effort or Effort())
+
+
+def general_position(
+    network: Network, problem: LocalLipschitz, x: Tensor, y: Tensor | None = None
+) -> list[GeneralPosition]:
+    """Units that are degenerate at each reference point, by name, and what that means for exactness.
+
+    Exact values need kinks in general position, which holds with probability 1 for weights drawn at random, and fails by
+    construction: zero biases, copied units, relu(x) beside relu(-x). Ask when a result is ``unconfirmed``; its detail names
+    the units too.
+
+    Args:
+        network, problem, x, y: as for ``certify``.
+    """
+    analysis = frozen_analysis(network, problem, x, y)
+    return [find_degeneracies(analysis[i : i + 1]) for i in range(analysis.placed.batch)]
 
 
 def frozen_analysis(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from lipreg.bounds import Analysis
+from lipreg.bounds import Analysis, find_degeneracies
 from lipreg.estimators.base import ROUNDING, register
 from lipreg.estimators.lp import relaxation
 from lipreg.estimators.point_search import ExactEstimator, PointSearch
@@ -15,12 +16,12 @@ from lipreg.estimators.witness import best_witness
 from lipreg.results import CertifiedInterval, Status, Witness
 
 if TYPE_CHECKING:
-    from lipreg.milp import Encoding
+    from lipreg.milp import Allowance, Encoding
     from lipreg.milp.folding import Units
 
 TOLERANCE = 1e-6
-"""Relative widening of the solver's dual bound, for its closing gap (1e-7) and its tolerances of rows and integers (1e-8, on
-programs scaled to size 1)."""
+"""Relative widening of the solver's dual bound, for its closing gap (1e-7) and its tolerances of rows and integers (1e-8 or
+finer, on programs scaled to size 1); wider where big-M rows leak more than that (``milp.soundness``)."""
 TIGHTEN_FROM = 12
 """Undecided units from which tighter pre-activation bounds pay for themselves; below, the MIP is as fast."""
 SEPARATE_UP_TO = 200
@@ -35,8 +36,9 @@ class MixedInteger(ExactEstimator):
 
     One program per functional. A functional whose cheap bound (FastLip, then LP) is below the best witness is never
     solved; the others must beat that witness or prove that they cannot. The upper end is the solver's dual bound, widened
-    by TOLERANCE; the incumbent never serves as a bound. The lower end is a point inside the maximising activation cell,
-    re-evaluated on the network.
+    by TOLERANCE; the incumbent never serves as a bound. Where big-M rows are so large that the solver's tolerance could
+    move the value by more than that, the tolerance is tightened first, and what is left widens the bound. The lower end
+    is a point inside the maximising activation cell, re-evaluated on the network.
 
     Exact for networks whose kinks are in general position (Jordan & Dimakis 2020, Theorem 3), which holds with
     probability 1; otherwise the maximising pattern may have no interior, and the status is UNCONFIRMED.
@@ -53,16 +55,30 @@ class MixedInteger(ExactEstimator):
         if search.open_families() and int(search.local.unstable_units()) >= TIGHTEN_FROM and not search.ended():
             search.local = tighten(search.local, TIGHTEN_SHARE * search.seconds_left, search.effort.stop)
             encodings = _relax(search)
+        allowances: list[Allowance] = []
         left = search.open_families()
         if len(left) > SEPARATE_UP_TO and not search.ended():
-            _solve(search, left, _joined(search, left))
+            allowances.append(_solve(search, left, _joined(search, left)))
         for family in left:
             if search.uppers[family] <= search.lower:
                 continue  # a witness found meanwhile beats what this functional can reach
             if search.ended():
                 break
-            _solve(search, [family], encodings[family])
-        return search.conclude("MIP dual bound" if search.programs else "LP dual bound", Status.UNCONFIRMED)
+            allowances.append(_solve(search, [family], encodings[family]))
+        return _concluded(search, allowances)
+
+
+def _concluded(search: PointSearch, allowances: list[Allowance]) -> CertifiedInterval:
+    """The interval proved, with what its detail says of tolerances and of degenerate units."""
+    if allowances:
+        worst = min(allowances, key=lambda a: (a.moderate, a.tolerance))
+        search.detail = f"{search.detail} {worst.sentence()}".strip()
+    # where all programs are closed, a gap is a pattern without interior, or the allowance for large big-M rows
+    unclosed = Status.UNCONFIRMED if all(a.moderate for a in allowances) else Status.BOUNDED
+    result = search.conclude("MIP dual bound" if search.programs else "LP dual bound", unclosed)
+    if result.status is Status.UNCONFIRMED:
+        return replace(result, detail=f"{result.detail} {find_degeneracies(search.local).sentence()}")
+    return result
 
 
 def _relax(search: PointSearch) -> dict[int, Encoding]:
@@ -88,34 +104,38 @@ def _joined(search: PointSearch, chosen: list[int]) -> Encoding:
     return encode(search.apart, Functionals(rows), known=search.uppers[chosen])
 
 
-def _solve(search: PointSearch, chosen: list[int], encoding: Encoding) -> None:
+def _solve(search: PointSearch, chosen: list[int], encoding: Encoding) -> Allowance:
     """Solves one program for some families, or proves that none of them can beat the witness; updates the search."""
-    from lipreg.milp import Highs, interior_point
+    from lipreg.milp import Highs, allowance, interior_point
 
     local, program, start, cutoff = search.local, encoding.program, None, 0.0
+    allowed = allowance(search.apart, encoding, search.lower or float(search.uppers[chosen].max()))
     if search.witness is not None:
         # below the witness's own value, so that the functional which attains it stays feasible: if its dual bound is lower
         # all the same, the two contradict each other, and that is raised
-        cutoff = search.lower * (1 - 2 * TOLERANCE)
+        cutoff = search.lower * (1 - 2 * TOLERANCE) - 2 * allowed.widening
         program = program.at_least(cutoff)
         start = encoding.start(_pattern(local, encoding.units, search.witness))
-    outcome = Highs().solve(program, seconds=search.seconds_left, start=start, stop=search.effort.stop)
+    outcome = Highs().solve(
+        program, seconds=search.seconds_left, start=start, stop=search.effort.stop, feasibility=allowed.tolerance
+    )
     search.nodes += outcome.nodes
     search.programs += 1
     if outcome.status is not Status.PROVED:
         search.status, search.detail = outcome.status, outcome.detail
     if outcome.infeasible and search.witness is None:
         search.status, search.detail = Status.FAILED, f"infeasible without a cutoff. {outcome.detail}"
-        return
+        return allowed
     # infeasible: nothing reaches the cutoff
     bound = cutoff if outcome.infeasible else outcome.dual_bound
     for family in chosen:
-        search.tighten(family, bound * (1 + TOLERANCE))
+        search.tighten(family, bound * (1 + TOLERANCE) + allowed.widening)
     if outcome.point is not None and "a" in program.columns:
         x = interior_point(local, encoding.units, outcome.point[program.columns["a"]])
         if x is not None:
             point = torch.from_numpy(x).reshape(1, *local.placed.region.shape)
             search.offer(best_witness(local, 0, point))
+    return allowed
 
 
 def _pattern(local: Analysis, units: Units, witness: Witness) -> np.ndarray:

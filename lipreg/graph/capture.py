@@ -104,6 +104,7 @@ class CapturedNetwork:
                 raise refusal_for(name)
             if any(isinstance(v, Unknown) for v in operands):
                 return Unknown()  # an earlier refusal; this call itself is covered
+            context.call = str(node.target) if is_module else node.name
             return lower(context, module, *args, **kwargs) if is_module else lower(context, *args, **kwargs)
         except Refusal as refusal:
             problems.append((_path(node), name, refusal.kind, refusal.why))

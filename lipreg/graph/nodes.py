@@ -37,11 +37,12 @@ class Affine:
 
 @dataclass(frozen=True)
 class Relu:
-    """max(z, slope z) of one Affine node, with 0 <= slope < 1; slope 0 is the plain ReLU."""
+    """max(z, slope z) of one Affine node, with 0 <= slope < 1; slope 0 is the plain ReLU. Named by the call it came from."""
 
     source: int
     shape: Shape
     slope: float = 0.0
+    name: str = field(default="", compare=False)
 
     def __call__(self, z: Tensor) -> Tensor:
         return torch.where(z > 0, z, self.slope * z)

@@ -76,6 +76,7 @@ class Context:
     def __init__(self, shape: Shape, like: Tensor, frozen: bool) -> None:
         self.like, self.frozen = like, frozen
         self.nodes: list[Node] = [Input(shape)]
+        self.call = ""  # the call that is being lowered, which names its nodes
 
     def tensor(self, value: Tensor | float) -> Tensor:
         """A parameter, buffer or number in the arithmetic of the graph; live graphs keep its autograd history."""
@@ -112,7 +113,7 @@ class Context:
             raise Refusal("settings", f"a leaky ReLU with negative slope {slope:g}; 0 to 1 is covered")
         if slope == 1.0:
             return symbol
-        self.nodes.append(Relu(self.affine(symbol), symbol.shape, float(slope)))
+        self.nodes.append(Relu(self.affine(symbol), symbol.shape, float(slope), self.call))
         return self._symbol(len(self.nodes) - 1, symbol.shape)
 
     def max_pool(self, symbol: Symbol, windows: Tensor, shape: Shape) -> Symbol:

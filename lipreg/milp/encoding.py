@@ -25,6 +25,7 @@ from lipreg.milp.folded import Gradients, folded
 from lipreg.milp.folding import Form, Units, backward_forms, forward_forms, node_form, unstable_units
 from lipreg.milp.functionals import Functionals
 from lipreg.milp.program import Program
+from lipreg.milp.ties import tie_binaries
 from lipreg.regions import PlacedRegion
 
 
@@ -130,6 +131,7 @@ def _forward(program: Assembly, analysis: Analysis, z: Form, units: Units) -> No
     low, high, leak, inputs = units.lower, units.upper, units.leak, program.size("d")
     program.variables("h", leak * low, high)
     program.binaries("a", len(units))
+    tie_binaries(program, analysis, units)
     on_d, on_h = z.matrix[:, :inputs], z.matrix[:, inputs:]
     itself = np.eye(len(units))
     program.at_most({"d": on_d, "h": on_h - itself}, -z.constant)

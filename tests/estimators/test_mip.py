@@ -136,28 +136,66 @@ def test_a_stop_that_was_set_before(estimator: str) -> None:
         holds(interval, truth)
 
 
-def degenerate(extra: float = 0.0) -> nn.Sequential:
+def degenerate(extra: float = 0.0, ratio: float = -1.0) -> nn.Sequential:
     """3 x - 2 relu(x) + 2 relu(-x), which is x: the slope is 1 but at 0, where the pattern "both off" has slope 3.
 
-    3 x is written as 3 relu(x + 9) - 27, so that it holds above -9 and its unit is stable.
+    3 x is written as 3 relu(x + 9) - 27, so that it holds above -9 and its unit is stable. The kinks of relu(x + extra) and
+    of relu(-x + extra) are written as those of two units, the second one scaled by ``ratio``.
     """
     net = nn.Sequential(nn.Linear(1, 3), nn.ReLU(), nn.Linear(3, 1)).double()
     with torch.no_grad():
-        net[0].weight.copy_(torch.tensor([[1.0], [1.0], [-1.0]]))
-        net[0].bias.copy_(torch.tensor([9.0, extra, extra]))
-        net[2].weight.copy_(torch.tensor([[3.0, -2.0, 2.0]]))
+        net[0].weight.copy_(torch.tensor([[1.0], [1.0], [ratio]], dtype=torch.float64))
+        net[0].bias.copy_(torch.tensor([9.0, extra, abs(ratio) * extra], dtype=torch.float64))
+        net[2].weight.copy_(torch.tensor([[3.0, -2.0, -2.0 / ratio]]))
         net[2].bias.fill_(-27.0)
+    return net
+
+
+def meeting_layers() -> nn.Sequential:
+    """The same function with relu(-x) in the second layer, so that kinks of two layers meet."""
+    net = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)).double()
+    with torch.no_grad():
+        net[0].weight.fill_(1.0)
+        net[0].bias.copy_(torch.tensor([9.0, 0.0]))  # x + 9 and relu(x)
+        net[2].weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]))
+        net[2].bias.copy_(torch.tensor([0.0, 5.0, 9.0]))  # x + 9, relu(x) + 5 and -x
+        net[4].weight.copy_(torch.tensor([[3.0, -2.0, 2.0]]))
+        net[4].bias.fill_(-17.0)
     return net
 
 
 @NORMS
 def test_a_pattern_without_interior_is_unconfirmed(p: float) -> None:
     x = torch.tensor([[0.3]], dtype=torch.float64)
-    interval = exact(degenerate(), x, Logit(0), p, LinfBall(1.0))
+    interval = exact(meeting_layers(), x, Logit(0), p, LinfBall(1.0))
     assert interval.lower == pytest.approx(1.0, abs=1e-12)
     assert interval.upper == pytest.approx(3.0, rel=1e-5)
     assert interval.status is Status.UNCONFIRMED
     assert "interior" in interval.status.advice
+
+
+@NORMS
+def test_units_that_switch_together_are_tied(p: float) -> None:
+    """relu(x) and relu(-x): the pattern "both off" exists at 0 alone, and the program does not allow it."""
+    x = torch.tensor([[0.3]], dtype=torch.float64)
+    for ratio in (-1.0, -3.0, -1 / 3):
+        interval = exact(degenerate(ratio=ratio), x, Logit(0), p, LinfBall(1.0))
+        assert interval.status is Status.PROVED
+        assert interval.upper == pytest.approx(1.0, rel=1e-5)
+
+
+@NORMS
+def test_units_that_are_multiples_up_to_rounding_are_named(p: float) -> None:
+    """Exact arithmetic cannot tie them: a sliver of a few ulps may be there, and its slope counts."""
+    x = torch.tensor([[0.3]], dtype=torch.float64)
+    net = degenerate(extra=-0.1, ratio=1.0)
+    with torch.no_grad():
+        net[0].weight[2], net[0].bias[2] = -3.0, 0.3  # 3 * 0.1 is not 0.3 in float64
+    net[2].weight.data[0, 2] = 2.0 / 3.0
+    interval = exact(net, x, Logit(0), p, LinfBall(1.0))
+    assert interval.status is Status.UNCONFIRMED
+    assert "0[" not in interval.detail and "1[1], 1[2]" in interval.detail
+    assert "up to rounding" in interval.detail
 
 
 @NORMS

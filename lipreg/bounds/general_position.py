@@ -1,0 +1,167 @@
+"""General position: kinks that coincide with each other, with the reference point or with the region's own faces.
+
+The exact program maximises over activation patterns. Where kinks are in general position every pattern that occurs at a
+point of X occurs on an open part of X, and the maximum is attained (Jordan & Dimakis 2020, Theorem 3). Where they are not,
+a pattern may occur on a kink alone: the program's value is then an upper bound that no point need attain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import torch
+
+from lipreg.bounds.analysis import Analysis
+from lipreg.bounds.kinks import CLOSE, SharedKink, coincide, shared_kinks, unit_rows
+from lipreg.graph import Affine, Relu
+
+NAMED = 6
+"""So many units are named in a sentence; the rest are counted."""
+ROUNDING = 1e-13
+"""A pre-activation this small, relative to the magnitudes that make it up, is 0 at the reference point."""
+
+
+class Degeneracy(StrEnum):
+    """How units leave general position. The text says what it means."""
+
+    NO_WEIGHTS = "no weights"
+    TIED = "one kink"
+    NEARLY_TIED = "one kink up to rounding"
+    AT_POINT = "kink at the reference point"
+    CROWDED = "too many kinks at the reference point"
+    ON_FACE = "kink on a face of the region"
+
+    @property
+    def harmless(self) -> bool:
+        """Whether exactness is safe all the same."""
+        return self in (Degeneracy.NO_WEIGHTS, Degeneracy.TIED, Degeneracy.AT_POINT)
+
+    @property
+    def meaning(self) -> str:
+        """One sentence for users."""
+        return {
+            Degeneracy.NO_WEIGHTS: "All weights are 0: the unit is constant, has no kink and passes nothing on; nothing is "
+            "lost.",
+            Degeneracy.TIED: "The units switch together, because their weights and biases are exact multiples; the exact "
+            "program ties their binaries, so nothing is lost.",
+            Degeneracy.NEARLY_TIED: "Their weights and biases are multiples up to rounding: patterns in which they "
+            "disagree have no room, but the exact program must allow them, so its value may stay unconfirmed.",
+            Degeneracy.AT_POINT: "The network is not differentiable at the reference point (zero biases do this); other "
+            "points serve as witnesses, so nothing is lost.",
+            Degeneracy.CROWDED: "More kinks meet at the reference point than it has coordinates: a pattern that occurs "
+            "at that point alone may maximise the exact program, so its value may stay unconfirmed.",
+            Degeneracy.ON_FACE: "One side of the kink touches the region in a face alone: if rounding leaves the unit "
+            "undecided, the exact program may use the side without room, and its value may stay unconfirmed.",
+        }[self]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One way in which some units are degenerate.
+
+    Attributes:
+        kind: what it is, and by ``kind.meaning`` what follows.
+        units: their names, "layer[position]" with the layer's path in the module.
+    """
+
+    kind: Degeneracy
+    units: tuple[str, ...]
+
+    def sentence(self) -> str:
+        names = ", ".join(self.units[:NAMED])
+        more = f" and {len(self.units) - NAMED} more" if len(self.units) > NAMED else ""
+        return f"{self.kind.value}: {names}{more}. {self.kind.meaning}"
+
+
+@dataclass(frozen=True)
+class GeneralPosition:
+    """What was found at one reference point.
+
+    Looked for are coincidences that can be read off: units without weights, units of one layer on one hyperplane, kinks
+    through the reference point, kinks of the first layer on faces of a box or polytope. Others (kinks of different layers
+    that meet, more than n kinks in some other point) are not, so nothing found is no proof of general position.
+    """
+
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def harmless(self) -> bool:
+        """Whether nothing was found that may cost exactness."""
+        return all(finding.kind.harmless for finding in self.findings)
+
+    def sentence(self) -> str:
+        """All findings that may cost exactness, in words; all harmless ones where there are no others."""
+        chosen = [f for f in self.findings if not f.kind.harmless] or self.findings
+        return " ".join(finding.sentence() for finding in chosen) or "No degenerate units were found."
+
+
+def find_degeneracies(local: Analysis) -> GeneralPosition:
+    """What of general position fails at one point, as far as it can be read off; see ``GeneralPosition``."""
+    findings: list[Finding] = []
+    through: list[str] = []
+    for index, node in local.graph.relus():
+        affine = local.graph.nodes[node.source]
+        assert isinstance(affine, Affine)
+        reach = local.reach[node.source]
+        weights = sum(map.abs()(torch.ones(map.in_shape, dtype=local.graph.dtype)) for map in affine.maps)
+        empty = (torch.as_tensor(weights) == 0).flatten().nonzero().flatten()
+        if len(empty):
+            findings.append(Finding(Degeneracy.NO_WEIGHTS, _names(index, node, empty.tolist())))
+        moves = reach.moves[0].flatten()
+        near = (moves & (reach.lower[0] <= 0).flatten() & (reach.upper[0] >= 0).flatten()).nonzero().flatten().numpy()
+        repeated: list[int] = []
+        for group in shared_kinks(local, index, near):
+            findings.append(_shared(index, node, group))
+            repeated += [i for i, exact in zip(group.positions[1:], group.exact[1:], strict=True) if exact]
+        magnitude = affine.bias.abs().flatten()
+        for i, map in affine.terms():
+            magnitude = magnitude + map.abs()(local.reach[i].value.abs())[0].flatten()
+        zero = (reach.value[0].flatten().abs() <= ROUNDING * magnitude) & moves
+        zero[repeated] = False  # one kink, counted once
+        through += _names(index, node, zero.nonzero().flatten().tolist())
+        if affine.sources == (0,) and len(near):
+            on_face = near[_on_faces(local, index, near)]
+            if len(on_face):
+                findings.append(Finding(Degeneracy.ON_FACE, _names(index, node, on_face.tolist())))
+    if through:
+        crowded = len(through) > int(local.placed.region.moves.sum())
+        findings.append(Finding(Degeneracy.CROWDED if crowded else Degeneracy.AT_POINT, tuple(through)))
+    return GeneralPosition(tuple(findings))
+
+
+def _shared(index: int, node: Relu, group: SharedKink) -> Finding:
+    kind = Degeneracy.TIED if all(group.exact) else Degeneracy.NEARLY_TIED
+    return Finding(kind, _names(index, node, list(group.positions)))
+
+
+def _on_faces(local: Analysis, index: int, positions: np.ndarray) -> np.ndarray:
+    """Which units of a first layer have a face of the box or of the half-spaces as their kink."""
+    region = local.placed.region
+    rows, _ = unit_rows(local, index, positions)
+    free = region.moves[0].flatten().numpy()
+    lower, upper, center = (t[0].flatten().numpy() for t in (region.lower, region.upper, region.center))
+    size = np.append(np.maximum(np.abs(lower), np.abs(upper))[free], 1.0)
+
+    def over_free(matrix: np.ndarray, constant: np.ndarray) -> np.ndarray:
+        """matrix x + constant over the coordinates with room, each in proportion to its size."""
+        return np.column_stack([matrix[:, free], constant + matrix[:, ~free] @ center[~free]]) * size
+
+    ours = over_free(rows[:, :-1], rows[:, -1])
+    found = np.zeros(len(positions), dtype=bool)
+    single = np.flatnonzero((ours[:, :-1] != 0).sum(1) == 1)  # only these can be parallel to a side of the box
+    at = np.abs(ours[single, :-1]).argmax(1)
+    kink = -ours[single, -1] / ours[single, at] * size[at]
+    for end in (lower, upper):
+        found[single] |= np.abs(kink - end[free][at]) <= CLOSE * size[at]
+    if region.halfspaces is not None:
+        matrix, levels = region.halfspaces.matrix.numpy(), region.halfspaces.levels[0].numpy()
+        found |= (coincide(ours, over_free(matrix, -levels)) != 0).any(1)
+    return found
+
+
+def _names(index: int, node: Relu, positions: list[int]) -> tuple[str, ...]:
+    layer = node.name or f"relu {index}"
+    where = (np.unravel_index(i, node.shape) for i in positions)
+    return tuple(f"{layer}[{', '.join(str(int(k)) for k in at)}]" for at in where)

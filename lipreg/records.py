@@ -70,6 +70,11 @@ class AuditRecord:
         proof, detail: what proves the upper end, how it came about.
         witness: the point that attains the lower end, flattened.
         versions: of the software that proved it.
+        subject: hash of the network and the reference point.
+        engine: what did the arithmetic, with its version; empty for "exact", which joins several.
+        tolerances: inside the proof, by name; for "exact" the relative gap at which the two ends count as one.
+        asked: the budget in seconds, the estimators, and this one's seed and pre-activation methods.
+        resumed: whether this estimator started from what an earlier audit had saved.
     """
 
     kind: ClassVar[str] = "audit"
@@ -94,6 +99,11 @@ class AuditRecord:
     estimate: float | None = None
     witness: list[float] | None = None
     versions: dict[str, str] = field(default_factory=dict)
+    subject: str = ""
+    engine: str = ""
+    tolerances: dict[str, float] = field(default_factory=dict)
+    asked: dict[str, Any] = field(default_factory=dict)
+    resumed: bool = False
 
 
 Record = RunRecord | EpochRecord | AuditRecord

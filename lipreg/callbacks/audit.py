@@ -14,7 +14,7 @@ from pytorch_lightning.loggers import WandbLogger
 from torch import Tensor
 from tqdm import tqdm
 
-from lipreg.auditing import AuditPlan, PointAudit, audit
+from lipreg.auditing import AuditPlan, PointAudit, Progress, Workers, audit
 from lipreg.callbacks.batches import batch_to_inputs as usual_batch_to_inputs
 from lipreg.callbacks.batches import find_network
 from lipreg.callbacks.metrics import show, summary
@@ -44,6 +44,8 @@ class LipschitzAudit(pl.Callback):
         points: how many reference points to draw from the validation data.
         estimators: registered names; see ``lipreg.estimators.ESTIMATORS``.
         budget: seconds for the searches of one audit.
+        workers: processes that search at the same time, or "auto", one for each core; they start with the first audit, which
+            takes some seconds, and stay until the end of ``fit``. 1 searches in this process.
         every_n_epochs: audit after every so many epochs.
         at_start: audit the network before the first step.
         at_end: audit the trained network, if its last epoch was not audited anyway.
@@ -82,6 +84,7 @@ class LipschitzAudit(pl.Callback):
         seed: int = 0,
         progress: bool = True,
         name: str = "audit",
+        workers: int | str = 1,
     ) -> None:
         super().__init__()
         where = type(self).__name__
@@ -99,6 +102,7 @@ class LipschitzAudit(pl.Callback):
         self.batch_to_inputs = batch_to_inputs or usual_batch_to_inputs
         self.progress, self.seed, self.name = progress, seed, name
         given = None if reference_points is None else check_reference_points(reference_points, where)
+        self._workers = Workers(workers)
         self._points: Points | None = given
         self._records: RecordFile | None = None
         self._captured: CapturedNetwork | None = None
@@ -160,6 +164,12 @@ class LipschitzAudit(pl.Callback):
         if self.at_end and self._audited != self._epochs_done:
             self._audit(trainer, pl_module)
 
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self._workers.close()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._workers.close()
+
     def state_dict(self) -> dict[str, Any]:
         return {"points": self._points, "audited": self._audited, "metrics": dict(self._metrics)}
 
@@ -220,12 +230,16 @@ class LipschitzAudit(pl.Callback):
             for record in point.records(self.run, epoch, self._penalised):
                 self._file().append(record)
                 records.append(record)
-            bar.update()
             for listener in self.listeners:
                 listener(point, len(x))
 
+        def advance(progress: Progress) -> None:
+            bar.set_postfix_str(f"at most {progress.seconds_left:.0f} s left", refresh=False)
+            bar.update(int(progress.finished))
+
+        workers = 1 if self._workers.slots == 1 else self._workers
         try:
-            self.last = audit(self._captured, self.plan, x, y, keep)
+            self.last = audit(self._captured, self.plan, x, y, keep, workers=workers, on_progress=advance)
         except CrossingBounds:
             raise
         except LipregError as error:  # weights that became NaN: training's trouble, not to be ended by its audit

@@ -91,6 +91,14 @@ class Estimator(ABC):
             f"{got} is not covered", where=f"estimator {self.name!r}", accepted=accepted, todo=todo
         )
 
+    def engine(self) -> str:
+        """What does the arithmetic, with its version; for records."""
+        return f"torch {torch.__version__}"
+
+    def tolerances(self) -> dict[str, float]:
+        """The tolerances inside the proof, by name; for records."""
+        return {"rounding": ROUNDING}
+
     @abstractmethod
     def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
         """One certified interval for each reference point, from a frozen graph's analysis."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import math
 import time
 from typing import TYPE_CHECKING
@@ -30,6 +31,14 @@ class ProgramEstimator(Estimator):
         if refusal is None and problem.region.norm == 2.0:
             return "a region that is no polytope, an l2 ball,", "LinfBall, L1Ball, Box or Polytope regions"
         return refusal
+
+    def engine(self) -> str:
+        return f"HiGHS {importlib.metadata.version('highspy')}"
+
+    def tolerances(self) -> dict[str, float]:
+        from lipreg.milp.highs import FEASIBILITY, GAP
+
+        return {**super().tolerances(), "feasibility": FEASIBILITY, "mip_gap": GAP}
 
 
 @register("lp")

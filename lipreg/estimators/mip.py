@@ -48,6 +48,9 @@ class MixedInteger(ExactEstimator):
 
     source = "Jordan & Dimakis 2020 (LipMIP)"
 
+    def tolerances(self) -> dict[str, float]:
+        return {**super().tolerances(), "dual_bound": TOLERANCE}
+
     def search(self, search: PointSearch) -> CertifiedInterval:
         from lipreg.milp import tighten
 

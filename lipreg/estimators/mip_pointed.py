@@ -51,6 +51,9 @@ class PointedMixedInteger(ExactEstimator):
     scopes = ("pointed",)
     source = "Dinkelbach 1967 over the forward half of LipMIP"
 
+    def tolerances(self) -> dict[str, float]:
+        return {**super().tolerances(), "dual_bound": TOLERANCE, "feasibility": FEASIBILITY}
+
     def search(self, search: PointSearch) -> CertifiedInterval:
         from lipreg.milp import encode_rise
 

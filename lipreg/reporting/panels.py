@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 AXIS = "audit/epoch"
 """Log it beside every ``audit/...`` metric: audits run every few epochs, and training steps would be the wrong axis."""
 
-_LEFT_OUT = frozenset({"question", "witness", "versions"})  # nested or long; the record file has them
+_LEFT_OUT = frozenset(
+    {"question", "witness", "versions", "tolerances", "asked"}
+)  # nested or long; the record file has them
 
 
 def define_metrics(run: Any) -> None:

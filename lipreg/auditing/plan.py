@@ -1,0 +1,60 @@
+"""AuditPlan: what an audit runs, checked before any work starts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lipreg.errors import InvalidInput
+from lipreg.estimators import Effort, Estimator, get_estimator
+from lipreg.problem import LocalLipschitz
+from lipreg.results import Certificate, CertifiedInterval
+
+
+@dataclass(frozen=True)
+class AuditPlan:
+    """What an audit runs.
+
+    Args:
+        problem: the question.
+        estimators: registered names; closed-form bounds and sampling run before searches, whatever their order here.
+        budget: seconds of wall-clock time for the searches of one audit, shared out over the points; see
+            ``lipreg.auditing.rounds``.
+        seed: of every random choice.
+        preactivations: pre-activation methods by estimator, where they should differ from all of them; the bound that a
+            penalty lowers is audited with the penalty's own.
+
+    Raises:
+        InvalidInput: no or unknown estimators, or no budget.
+        UnsupportedRequest: an estimator does not cover the question; raised here, before any training.
+    """
+
+    problem: LocalLipschitz
+    estimators: Sequence[str] = ("mip", "lp", "affine_relu", "sampling")
+    budget: float = 60.0
+    seed: int = 0
+    preactivations: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.estimators, str) or not self.estimators:
+            raise InvalidInput(f"estimators={self.estimators!r}", where="audit", accepted="a list of estimator names")
+        if not self.budget > 0:
+            raise InvalidInput(f"budget={self.budget!r}", where="audit", accepted="seconds above 0")
+        for name in self.estimators:
+            get_estimator(name).check(self.problem)
+
+    def ordered(self) -> list[Estimator]:
+        """Cheap methods first, in the given order; then searches, which profit from what is known."""
+        chosen = [get_estimator(name) for name in dict.fromkeys(self.estimators)]
+        return sorted(chosen, key=lambda e: (e.searches, e.certificate is Certificate.BRACKET))
+
+    def effort(self, seconds: float, stop: threading.Event, known: tuple[CertifiedInterval, ...] = ()) -> Effort:
+        """What one estimator may spend on one task."""
+        return Effort(seconds=seconds, seed=self.seed, known=known, stop=stop)
+
+    def settings(self, estimator: str) -> dict[str, Any]:
+        """What decides the answer of an estimator besides the question and the time: for records and for resuming."""
+        methods = self.preactivations.get(estimator)
+        return {"seed": self.seed, "preactivations": None if methods is None else list(methods)}

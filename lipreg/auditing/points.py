@@ -1,0 +1,142 @@
+"""PointAudit: everything proved at one reference point, as it grows, and its records."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lipreg.auditing.plan import AuditPlan
+from lipreg.bounds import Analysis
+from lipreg.estimators import get_estimator
+from lipreg.records import AuditRecord
+from lipreg.results import EXACT_TOLERANCE, CertifiedInterval, Status
+
+EXACT = "exact"
+"""The name under which the intersection of all estimators at a point is recorded."""
+
+
+@dataclass(frozen=True)
+class PointAudit:
+    """Everything proved at one reference point.
+
+    Attributes:
+        point: its index in the batch.
+        label: its class, -1 without labels.
+        correct, margin: of the network's classification; None without labels.
+        intervals: by estimator name, and under ``EXACT`` their intersection.
+        seconds: by estimator name, over all rounds; batched methods count their share.
+        fingerprint: of the audited graph.
+        plan: what was asked.
+        resumed: the estimators that started from saved records.
+    """
+
+    point: int
+    label: int
+    correct: bool | None
+    margin: float | None
+    intervals: dict[str, CertifiedInterval]
+    seconds: dict[str, float]
+    fingerprint: str
+    plan: AuditPlan
+    resumed: frozenset[str] = frozenset()
+
+    @property
+    def exact(self) -> CertifiedInterval:
+        return self.intervals[EXACT]
+
+    def joined(self, name: str, interval: CertifiedInterval, seconds: float) -> PointAudit:
+        """With an estimator's interval, in addition to what the same estimator proved in an earlier round.
+
+        Raises:
+            CrossingBounds: it contradicts what is known.
+        """
+        before = self.intervals.get(name)
+        if before is not None:
+            both = before.intersect(interval)
+            # how the work ended is told by its last round
+            ended = both if both.status is Status.PROVED else replace(both, status=interval.status)
+            interval = replace(ended, detail=interval.detail or ended.detail, estimate=interval.estimate)
+        intervals = {**self.intervals, name: interval}
+        # anew from all of them, so that it does not depend on the rounds in which they came
+        together = self._nothing()
+        for part in (i for other, i in intervals.items() if other != EXACT):
+            together = together.intersect(part)
+        spent = {**self.seconds, name: self.seconds.get(name, 0.0) + seconds, EXACT: self.seconds[EXACT] + seconds}
+        return replace(self, intervals={**intervals, EXACT: together}, seconds=spent)
+
+    def without_answer(self, name: str, status: Status, detail: str) -> PointAudit:
+        """With an estimator that gave no answer: the ends it had proved before, if any, and why there is no more."""
+        interval = replace(self.intervals.get(name, self._nothing()), status=status, detail=detail)
+        seconds = {name: 0.0, **self.seconds}
+        return replace(self, intervals={**self.intervals, name: interval}, seconds=seconds)
+
+    def _nothing(self) -> CertifiedInterval:
+        exact = self.exact
+        return CertifiedInterval(exact.problem, exact.functional, subject=exact.subject)
+
+    def records(self, run: str, epoch: int, penalised: str | None = None) -> list[AuditRecord]:
+        """One record for each estimator."""
+        return [
+            AuditRecord(
+                run=run,
+                epoch=epoch,
+                point=self.point,
+                label=self.label,
+                estimator=name,
+                certificate=interval.certificate.value,
+                status=interval.status.value,
+                lower=interval.lower,
+                upper=interval.upper,
+                seconds=round(self.seconds[name], 4),
+                functional=interval.functional,
+                question=interval.problem.describe(),
+                fingerprint=self.fingerprint,
+                correct=self.correct,
+                margin=self.margin,
+                penalised=name == penalised,
+                proof=interval.proof,
+                detail=interval.detail,
+                estimate=interval.estimate,
+                witness=None if interval.witness is None else list(interval.witness.point),
+                versions=versions(),
+                subject=interval.subject,
+                engine="" if name == EXACT else get_estimator(name).engine(),
+                tolerances={"exact": EXACT_TOLERANCE} if name == EXACT else get_estimator(name).tolerances(),
+                asked=self._asked(name),
+                resumed=name in self.resumed,
+            )
+            for name, interval in self.intervals.items()
+        ]
+
+    def _asked(self, name: str) -> dict[str, Any]:
+        asked: dict[str, Any] = {"budget": self.plan.budget, "estimators": list(self.plan.estimators)}
+        return asked | (asked if name == EXACT else self.plan.settings(name))
+
+
+def begin(analysis: Analysis, y: Tensor | None, plan: AuditPlan) -> list[PointAudit]:
+    """Points about which nothing but the classification is known."""
+    placed, outputs = analysis.placed, analysis.reach[-1].value
+    fingerprint = analysis.graph.fingerprint()
+    points = []
+    for i in range(placed.batch):
+        nothing = CertifiedInterval(placed.problem, placed.functionals[i], subject=analysis.subject(i))
+        label, correct, margin = -1, None, None
+        if y is not None:
+            label = int(y[i])
+            others = outputs[i].clone()
+            others[label] = -torch.inf
+            margin = float(outputs[i, label] - others.max())
+            correct = margin > 0
+        points.append(PointAudit(i, label, correct, margin, {EXACT: nothing}, {EXACT: 0.0}, fingerprint, plan))
+    return points
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """Of the software that proves."""
+    return {name: importlib.metadata.version(name) for name in ("lipreg", "torch", "highspy", "cvxpy")}

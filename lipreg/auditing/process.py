@@ -1,0 +1,149 @@
+"""One worker process as its parent sees it: how it is started, spoken to, and what its end says."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import multiprocessing
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+from lipreg.auditing.tasks import Task
+from lipreg.errors import InvalidInput
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+class Process:
+    """A new Python interpreter that runs ``lipreg.auditing.worker``, joined to this one by a pair of sockets.
+
+    It is neither forked nor spawned by ``multiprocessing``: the first would inherit the state of CUDA and of threads, the
+    second would run the user's script again. In a session of its own it gets no Ctrl-C; this process passes it on.
+
+    Args:
+        seconds: to start in.
+
+    Attributes:
+        ready: it can take tasks.
+        ended: its end of the connection is closed.
+        task: what it is at.
+        deadline: when it is to be given up, on ``time.monotonic``'s clock.
+        has_assignment: whether it knows what the tasks are about.
+
+    Raises:
+        OSError: the interpreter cannot be started.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.ready = self.ended = self.has_assignment = False
+        self.task: Task | None = None
+        self.deadline = time.monotonic() + seconds
+        self._unreadable = ""
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process)
+        self.channel, theirs = multiprocessing.Pipe()
+        try:
+            self._popen = subprocess.Popen(
+                [sys.executable or "python", "-P", "-m", "lipreg.auditing.worker", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=self._said,
+                stderr=self._said,
+                pass_fds=[theirs.fileno()],
+                env=_environment(),
+                start_new_session=True,
+            )
+        finally:
+            theirs.close()
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    def send(self, kind: str, content: bytes = b"") -> bool:
+        """Sends a message; False if the process is dead."""
+        try:
+            self.channel.send_bytes(kind.encode())
+            self.channel.send_bytes(content)
+        except OSError:
+            self.ended = True
+        return not self.ended
+
+    def received(self) -> list[tuple[str, Any]]:
+        """All messages that have come."""
+        messages = []
+        try:
+            while self.channel.poll():
+                messages.append(self.channel.recv())
+        except (EOFError, OSError):
+            self.ended = True
+        except Exception as error:
+            self.ended, self._unreadable = True, f"its answer cannot be read: {type(error).__name__}: {error}"
+        return messages
+
+    def end_now(self) -> None:
+        """Sends the signal alone; everything else follows when the end is noticed."""
+        self._popen.kill()
+
+    def kill(self) -> None:
+        """Ends the process at once. One that is ending by itself is left the time, so that its exit status stays."""
+        if self.ended and not self._unreadable:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._popen.wait(timeout=2.0)
+        self._popen.kill()
+        self._popen.wait()
+        self.channel.close()
+
+    def cause(self) -> str:
+        """Why a process has ended, in words."""
+        if self._unreadable:
+            return self._unreadable
+        code = self._popen.wait()
+        if code < 0:
+            return f"killed by {signal.Signals(-code).name}"
+        self._said.seek(0)
+        lines = self._said.read().decode(errors="replace").strip().splitlines()
+        return f"exit status {code}" + (f", {lines[-1]}" if lines else "")
+
+
+def packed(content: Any) -> bytes:
+    """As bytes for a worker.
+
+    Raises:
+        InvalidInput: it cannot be pickled, or refers to something in the user's script, which workers do not run.
+    """
+    buffer = io.BytesIO()
+    try:
+        _Pickler(buffer, protocol=5).dump(content)
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        raise cannot_be_sent(error) from None
+    return buffer.getvalue()
+
+
+def cannot_be_sent(why: object) -> InvalidInput:
+    """The error for what a worker cannot be given."""
+    return InvalidInput(
+        f"cannot be sent to worker processes: {why}",
+        where="audit",
+        accepted="estimators, regions and outputs from modules that can be imported",
+        todo="Move the class out of the script into a module, or audit with workers=1",
+    )
+
+
+class _Pickler(pickle.Pickler):
+    """Refuses what a worker would look for in a script that it does not run."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, type) and obj.__module__ == "__main__":
+            raise pickle.PicklingError(f"{obj.__qualname__} is defined in __main__")
+        return NotImplemented
+
+
+def _environment() -> dict[str, str]:
+    """This process's, with its import path, one thread, and no accelerator."""
+    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    return {**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "", **dict.fromkeys(THREADS, "1")}

@@ -1,0 +1,108 @@
+"""Going on from saved records: what they prove is used if they are about the same thing, and a notice says why if not."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import torch
+
+from lipreg.auditing.points import EXACT, PointAudit, versions
+from lipreg.bounds import Analysis
+from lipreg.errors import CrossingBounds, InvalidInput
+from lipreg.estimators.witness import attained
+from lipreg.records import AuditRecord
+from lipreg.results import CertifiedInterval, Status, Witness
+
+AGREEMENT = 1e-9
+"""Relative difference up to which a saved witness attains what its record says: the rounding of another machine."""
+
+
+def with_earlier(points: list[PointAudit], analysis: Analysis, earlier: Iterable[AuditRecord]) -> list[PointAudit]:
+    """The points with what earlier records prove of them.
+
+    A record is used if it has the same question, network, reference point (by hash), functional, settings of its
+    estimator and software versions, and if its witness, evaluated anew, attains what the record says. The last record of a
+    point and estimator counts. A warning says how many others there were, and why they are not used.
+
+    Raises:
+        CrossingBounds: two records contradict each other.
+    """
+    refused: Counter[str] = Counter()
+    resumed = list(points)
+    last = {(r.point, r.estimator): r for r in earlier if r.estimator != EXACT}
+    for (index, name), record in last.items():
+        if not 0 <= index < len(points):
+            refused["there is no such point"] += 1
+        elif name not in points[index].plan.estimators:
+            refused[f"the estimator {name} is not asked for"] += 1
+        elif why := _mismatch(record, points[index]):
+            refused[why] += 1
+        elif (interval := _interval(record, points[index], analysis)) is None:
+            refused["the witness does not attain what the record says"] += 1
+        else:
+            point = resumed[index].joined(name, interval, record.seconds)
+            resumed[index] = replace(point, resumed=point.resumed | {name, EXACT})
+    if refused:
+        reasons = "; ".join(f"{count} because {why}" for why, count in refused.items())
+        warnings.warn(f"of {len(last)} earlier records {refused.total()} are not used: {reasons}", stacklevel=3)
+    return resumed
+
+
+def _mismatch(record: AuditRecord, point: PointAudit) -> str:
+    """Why the record is not about this point, network and question; empty if it is."""
+    wanted: dict[str, tuple[object, object]] = {
+        "the question": (record.question, point.exact.problem.describe()),
+        "the network": (record.fingerprint, point.fingerprint),
+        "the reference point": (record.subject, point.exact.subject),
+        "the functional": (record.functional, point.exact.functional),
+    }
+    for name, (saved, ours) in wanted.items():
+        if saved != ours:
+            return f"{name} is another one"
+    if record.versions != versions():
+        return f"another version proved it ({_difference(record.versions, versions())})"
+    settings = point.plan.settings(record.estimator)
+    if {key: record.asked.get(key) for key in settings} != settings:
+        return "the settings differ"
+    return ""
+
+
+def _difference(saved: Mapping[str, str], ours: Mapping[str, str]) -> str:
+    names = sorted(name for name in {*saved, *ours} if saved.get(name) != ours.get(name))
+    return ", ".join(f"{name} {saved.get(name, 'unknown')}, here {ours.get(name, 'none')}" for name in names)
+
+
+def _interval(record: AuditRecord, point: PointAudit, analysis: Analysis) -> CertifiedInterval | None:
+    """The record's interval, its witness evaluated on the network again; None if that does not attain the lower end."""
+    witness, lower = None, record.lower
+    if record.witness is not None:
+        shape = analysis.placed.region.shape
+        if len(record.witness) != math.prod(shape):
+            return None
+        x = torch.tensor(record.witness, dtype=torch.float64).reshape(1, 1, *shape)
+        value = float(attained(analysis[record.point : record.point + 1], x)[0, 0])
+        if not abs(value - lower) <= AGREEMENT * lower:
+            return None
+        lower = min(lower, value)
+        witness = Witness(tuple(record.witness), value)
+    try:
+        return CertifiedInterval(
+            point.exact.problem,
+            point.exact.functional,
+            lower=lower,
+            upper=record.upper,
+            status=Status(record.status),
+            proof=record.proof,
+            witness=witness,
+            estimate=record.estimate,
+            detail=record.detail,
+            subject=point.exact.subject,
+        )
+    except CrossingBounds:
+        raise
+    except (InvalidInput, ValueError):  # an end without its backing, an unknown status
+        return None

@@ -1,0 +1,192 @@
+"""The audit itself: what several estimators prove together at reference points, under a budget, kept as it comes."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from lipreg.auditing.executors import Executor, Inline
+from lipreg.auditing.interrupts import first_interrupt_stops
+from lipreg.auditing.plan import AuditPlan
+from lipreg.auditing.points import PointAudit, begin
+from lipreg.auditing.random_state import untouched_random_state
+from lipreg.auditing.resume import with_earlier
+from lipreg.auditing.schedule import OVERTIME, Schedule
+from lipreg.auditing.tasks import Assignment
+from lipreg.auditing.workers import Workers, count_workers
+from lipreg.errors import InvalidInput
+from lipreg.estimators import frozen_analysis
+from lipreg.estimators.evaluate import Network
+from lipreg.records import AuditRecord
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an audit is.
+
+    Attributes:
+        point: the point to which something was added.
+        finished: whether it is done.
+        done, points: how many are done, of how many.
+        seconds_left: of the budget.
+    """
+
+    point: PointAudit
+    finished: bool
+    done: int
+    points: int
+    seconds_left: float
+
+
+def audit(
+    network: Network,
+    plan: AuditPlan,
+    x: Tensor,
+    y: Tensor | None = None,
+    on_point: Callable[[PointAudit], None] | None = None,
+    stop: threading.Event | None = None,
+    *,
+    workers: int | Literal["auto"] | Workers = 1,
+    earlier: Iterable[AuditRecord] = (),
+    on_progress: Callable[[Progress], None] | None = None,
+) -> list[PointAudit]:
+    """Runs a plan at every reference point.
+
+    Works on a frozen float64 copy on the CPU. Results and the calls of ``on_point`` are in the order of the points,
+    whatever the number of workers; apart from seconds and from what a time limit cuts, so are the numbers in them. Setting
+    ``stop``, or Ctrl-C, ends the running searches at their proved intervals; points that no search reached keep their
+    closed-form bounds. A Ctrl-C is raised again after that; a second one at once.
+
+    Args:
+        network: a module, a capture or a frozen graph.
+        plan: what to run.
+        x, y: reference points ``(batch, *shape)`` and labels ``(batch,)``.
+        on_point: called with each point that is done, once all before it are done.
+        stop: set it to end the audit early.
+        workers: how many processes search at the same time, each with one thread; "auto" is one for each core that this
+            process may use. 1 searches in this process. With more, a crash or a hang of a solver costs one point; their
+            start takes some seconds, which the budget does not count: pass ``Workers`` to keep them between audits.
+        earlier: records of an audit that was cut short. What it proved about the same network, points and question, with
+            the same settings and versions, is not done again, and unfinished points go on from there.
+        on_progress: called, in no particular order of points, whenever a search has added to a point.
+
+    Raises:
+        CrossingBounds: two estimators contradict each other. Earlier points have been handed on.
+        InvalidInput: reference points that do not fit the region or the network, outputs that are not finite, a number
+            of workers that cannot be, or something of the user's that cannot be sent to worker processes.
+    """
+    executor = _executor(workers)
+    with untouched_random_state():
+        analysis = frozen_analysis(network, plan.problem, x, y)
+        if not torch.isfinite(analysis.reach[-1].value).all():
+            raise InvalidInput(
+                "the network's outputs hold NaN or infinity", where="audit", todo="Training may have diverged"
+            )
+        estimators = {e.name: e for e in plan.ordered()}
+        points = with_earlier(begin(analysis, y, plan), analysis, earlier)
+        try:
+            return _Course(Assignment(plan, analysis, estimators), points, executor, stop).follow(on_point, on_progress)
+        finally:
+            if isinstance(executor, Workers) and executor is not workers:
+                executor.close()
+
+
+def _executor(workers: int | str | Workers) -> Executor:
+    if isinstance(workers, Workers):
+        return workers
+    count = count_workers(workers, "audit")
+    return Inline() if count == 1 else Workers(count)
+
+
+class _Course:
+    """An audit that runs in a thread of its own, seen from the thread that asked for it.
+
+    Solvers are in compiled code for long, and a Ctrl-C reaches the main thread alone: so this one only waits, hands on what
+    comes, and stops the other.
+    """
+
+    def __init__(
+        self, assignment: Assignment, points: list[PointAudit], executor: Executor, stop: threading.Event | None
+    ) -> None:
+        self._stop, self._asked_to_stop = threading.Event(), stop
+        self._executor, self._count = executor, len(points)
+        self._mail: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self._pass_on_stop()
+
+        def publish(point: PointAudit, finished: bool, seconds_left: float) -> None:
+            self._mail.put(("point", (point, finished, seconds_left)))
+
+        self._schedule = Schedule(
+            assignment, points, executor, self._stop, publish, lambda text: self._mail.put(("warning", text))
+        )
+
+        def run() -> None:
+            try:
+                self._schedule.run()
+                self._mail.put(("end", None))
+            except BaseException as error:
+                self._mail.put(("end", error))
+
+        self._thread = threading.Thread(target=run, name="lipreg audit", daemon=True)
+
+    def follow(
+        self, on_point: Callable[[PointAudit], None] | None, on_progress: Callable[[Progress], None] | None
+    ) -> list[PointAudit]:
+        self._thread.start()
+        try:
+            with first_interrupt_stops(self._stop):
+                handed_on = self._hand_on(on_point, on_progress)
+        except BaseException:
+            self._give_up()
+            raise
+        self._thread.join()
+        return handed_on
+
+    def _hand_on(
+        self, on_point: Callable[[PointAudit], None] | None, on_progress: Callable[[Progress], None] | None
+    ) -> list[PointAudit]:
+        done: dict[int, PointAudit] = {}
+        handed_on: list[PointAudit] = []
+        while True:
+            kind, content = self._next()
+            if kind == "end":
+                if content is not None:
+                    raise content
+                return handed_on
+            if kind == "warning":
+                warnings.warn(content, stacklevel=5)
+                continue
+            point, finished, seconds_left = content
+            if finished:
+                done[point.point] = point
+            if on_progress is not None:
+                on_progress(Progress(point, finished, len(done), self._count, seconds_left))
+            while len(handed_on) in done:
+                handed_on.append(done[len(handed_on)])
+                if on_point is not None:
+                    on_point(handed_on[-1])
+
+    def _next(self) -> tuple[str, Any]:
+        while True:
+            with contextlib.suppress(queue.Empty):
+                return self._mail.get(timeout=0.2)
+            self._pass_on_stop()
+
+    def _pass_on_stop(self) -> None:
+        if self._asked_to_stop is not None and self._asked_to_stop.is_set():
+            self._stop.set()
+
+    def _give_up(self) -> None:
+        """Leaves nothing running behind an error or a second Ctrl-C, as far as it lets itself be ended."""
+        self._schedule.abandon()
+        if isinstance(self._executor, Workers):
+            self._executor.kill()
+            self._thread.join(OVERTIME)

@@ -1,0 +1,219 @@
+"""The course of one audit: closed forms in blocks of points, then searches in rounds, whoever does the tasks."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from lipreg.auditing.executors import CannotStart, Executor, Inline
+from lipreg.auditing.points import PointAudit
+from lipreg.auditing.rounds import Rounds
+from lipreg.auditing.tasks import Assignment, Contradicted, Ended, Event, Found, Lost, Task
+from lipreg.errors import CrossingBounds
+from lipreg.results import Certificate, Status
+
+BLOCK = 16
+"""Points of a closed-form task: sampling holds a few hundred points of the region for each of them in memory. Fixed, because
+what sampling draws depends on it."""
+OVERTIME = 5.0
+"""Seconds after the budget, or after a stop, in which points that no search has reached are still given a look."""
+
+Publish = Callable[[PointAudit, bool, float], None]
+
+
+class Schedule:
+    """Runs one audit, in a thread of its own.
+
+    Args:
+        assignment: what is asked.
+        points: what is known of each point.
+        executor: does the tasks.
+        stop: ends the audit; what is proved by then is kept.
+        publish: called with each point when a search added to it, whether it is done, and the seconds left.
+        warn: called with a text when the executor had to be replaced.
+    """
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        points: Sequence[PointAudit],
+        executor: Executor,
+        stop: threading.Event,
+        publish: Publish,
+        warn: Callable[[str], None],
+    ) -> None:
+        self._assignment, self._executor, self._stop = assignment, executor, stop
+        self._publish, self._warn = publish, warn
+        self._points = list(points)
+        ordered = [e.name for e in assignment.plan.ordered()]
+        self._searches = [n for n in ordered if assignment.estimators[n].searches]
+        self._closed_forms = [n for n in ordered if n not in self._searches]
+        self._open: dict[int, list[str]] = {}  # searches that are not finished, by point
+        self._unanswered: dict[int, set[str]] = {}  # of the task that runs at a point
+        self._again: list[Task] = []
+        self._rounds = Rounds((), 1, 0.0)
+        self._stopped_at: float | None = None
+        self._abandoned = False
+
+    def abandon(self) -> None:
+        """From another thread: nobody waits for the results any more, so nothing further is begun."""
+        self._abandoned = True
+        self._stop.set()
+
+    def run(self) -> None:
+        """To the end.
+
+        Raises:
+            CrossingBounds: two proofs contradict each other; the points before that one have been published.
+            InvalidInput: the assignment cannot be handed to worker processes.
+        """
+        try:
+            if self._stop.is_set():
+                self._executor = Inline()  # not worth starting processes for
+            try:
+                self._executor.begin(self._assignment, self._stop)
+            except CannotStart as reason:
+                self._replace_executor(reason)
+            self._run_closed_forms()
+            self._run_searches()
+        finally:
+            self._executor.end()
+
+    def _run_closed_forms(self) -> None:
+        names, count = tuple(self._closed_forms), len(self._points)
+        if all(set(names) <= p.intervals.keys() for p in self._points):
+            return  # resumed
+        seconds = self._assignment.plan.budget
+        self._again = [Task(i, min(i + BLOCK, count), names, seconds) for i in range(0, count, BLOCK)]
+        self._until_all_are_back(self._next_closed_forms, self._take_closed_forms)
+
+    def _run_searches(self) -> None:
+        for p in self._points:
+            exact = p.exact.certificate is Certificate.EXACT
+            left = [n for n in self._searches if n not in p.intervals or (_unfinished(p, n) and not exact)]
+            if left:
+                self._open[p.point] = left
+            else:
+                self._publish(p, True, 0.0)
+        self._rounds = Rounds(self._open, self._executor.slots, self._assignment.plan.budget)
+        try:
+            self._until_all_are_back(self._next_search, self._take_search)
+        except CrossingBounds as error:
+            for point in sorted(self._open):
+                if point < self._contradicted:
+                    self._close(point, Status.INTERRUPTED, f"ended by a contradiction at point {self._contradicted}")
+            raise error
+        for point in sorted(self._open):
+            if self._stop.is_set():
+                self._close(point, Status.INTERRUPTED, "stopped before it was reached")
+            else:
+                self._close(point, Status.TIME_LIMIT, "not reached before the budget was gone")
+
+    def _next_closed_forms(self) -> Task | None:
+        return self._again.pop(0) if self._again and not self._abandoned else None
+
+    def _next_search(self) -> Task | None:
+        stopped = self._stop.is_set()
+        chosen = None if self._over() else self._rounds.next(only_new=stopped)
+        if chosen is None:
+            return None
+        (point, seconds), names = chosen, tuple(self._open[chosen[0]])
+        self._unanswered[point] = set(names)
+        return Task(point, point + 1, names, 0.0 if stopped else seconds, self._points[point].exact, stopped)
+
+    def _over(self) -> bool:
+        """Whether even the time is gone in which points that no search has reached are given a look."""
+        if self._stop.is_set() and self._stopped_at is None:
+            self._stopped_at = time.monotonic()
+            self._executor.stop()
+        if self._abandoned:
+            return True
+        end = self._rounds.deadline if self._stopped_at is None else self._stopped_at
+        return time.monotonic() > end + OVERTIME
+
+    def _until_all_are_back(self, source: Callable[[], Task | None], take: Callable[[Event], None]) -> None:
+        """Hands out the tasks of ``source`` and takes in what comes back, until there is neither."""
+        while True:
+            while (free := self._executor.free() > 0) and (task := source()) is not None:
+                self._executor.submit(task)
+            # nothing is free and nothing runs: processes are starting
+            if self._executor.running() == 0 and (free or self._over()):
+                return
+            try:
+                events = self._executor.collect(0.2)
+            except CannotStart as reason:
+                self._replace_executor(reason)
+                continue
+            for event in events:
+                take(event)
+            self._over()
+
+    def _replace_executor(self, reason: CannotStart) -> None:
+        if not self._stop.is_set():
+            self._warn(f"no worker process can be started, so the audit goes on in its own process. {reason}")
+        self._executor.end()
+        self._executor = Inline()
+        self._executor.begin(self._assignment, self._stop)
+
+    def _take_closed_forms(self, event: Event) -> None:
+        task = event.task
+        match event:
+            case Contradicted(error=error):
+                raise error
+            case Found(estimator=name, intervals=intervals, seconds=seconds):
+                for i, interval in enumerate(intervals, task.first):
+                    self._points[i] = self._points[i].joined(name, interval, seconds / len(intervals))
+            case Lost(status=status, reason=reason):
+                first = self._points[task.first]
+                names = tuple(n for n in task.estimators if n not in first.intervals)
+                if task.end - task.first > 1 and status is Status.FAILED and not self._stop.is_set():
+                    # a crash: find out which point it was
+                    self._again += [Task(i, i + 1, names, task.seconds) for i in range(task.first, task.end)]
+                    return
+                for i in range(task.first, task.end):
+                    for name in names:
+                        self._points[i] = self._points[i].without_answer(name, status, reason)
+            case Ended():
+                pass
+
+    def _take_search(self, event: Event) -> None:
+        point = event.task.first
+        try:
+            match event:
+                case Contradicted(error=error):
+                    raise error
+                case Found(estimator=name, intervals=(interval,), seconds=seconds):
+                    self._points[point] = self._points[point].joined(name, interval, seconds)
+                    self._unanswered[point].discard(name)
+                    if interval.status is not Status.TIME_LIMIT:
+                        self._open[point].remove(name)
+                    self._publish(self._points[point], False, self._rounds.seconds_left)
+                case Lost(status=status, reason=reason):
+                    for name in sorted(self._unanswered[point]):
+                        self._points[point] = self._points[point].without_answer(name, status, reason)
+                    self._finished(point)
+                case Ended():
+                    if self._open[point]:
+                        self._rounds.back(point, self._points[point].exact.gap)
+                    else:
+                        self._finished(point)
+        except CrossingBounds:
+            self._contradicted = point
+            raise
+
+    def _finished(self, point: int) -> None:
+        self._rounds.back(point, None)
+        del self._open[point]
+        self._publish(self._points[point], True, self._rounds.seconds_left)
+
+    def _close(self, point: int, status: Status, detail: str) -> None:
+        """Publishes a point that is not finished; searches that never answered get a status that says why."""
+        for name in self._open[point]:
+            if name not in self._points[point].intervals:
+                self._points[point] = self._points[point].without_answer(name, status, detail)
+        self._publish(self._points[point], True, 0.0)
+
+
+def _unfinished(p: PointAudit, name: str) -> bool:
+    return p.intervals[name].status in (Status.TIME_LIMIT, Status.INTERRUPTED, Status.FAILED)

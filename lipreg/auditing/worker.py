@@ -1,0 +1,89 @@
+"""The program of a worker process: ``python -m lipreg.auditing.worker FD``, FD being its end of a pair of sockets.
+
+The main thread listens and a second one works, so that a stop is heard in the middle of a search, and so that the process
+ends when its parent does: then the connection closes, or, should a copy of the parent's end be open elsewhere, the process
+has another parent. If a solver keeps even the main thread from running, the system's alarm clock ends it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import queue
+import signal
+import sys
+import threading
+from multiprocessing.connection import Connection
+
+import torch
+
+from lipreg.auditing.tasks import Assignment, Lost, Task, perform
+from lipreg.results import Status
+
+ALARM = 60
+"""Seconds after a task's limit at which the system ends a process that nobody has ended before."""
+LISTEN = 2.0
+"""Seconds between two looks at who the parent is."""
+
+
+def serve(channel: Connection) -> None:
+    """Takes assignments and tasks until the parent is gone."""
+    parent, stop = os.getppid(), threading.Event()
+    tasks: queue.SimpleQueue[tuple[Assignment, Task]] = queue.SimpleQueue()
+    threading.Thread(target=_work, args=(channel, tasks, stop), daemon=True).start()
+    channel.send(("ready", None))
+    assignment: Assignment | None = None
+    while True:
+        while not channel.poll(LISTEN):
+            if os.getppid() != parent:
+                return
+        kind, content = channel.recv_bytes().decode(), channel.recv_bytes()
+        match kind:
+            case "assignment":
+                assignment = _read(channel, content)
+            case "forget":
+                assignment = None
+            case "stop":
+                stop.set()
+            case "task" if assignment is not None:
+                task: Task = pickle.loads(content)
+                stop.set() if task.stopped else stop.clear()
+                tasks.put((assignment, task))
+
+
+def _read(channel: Connection, content: bytes) -> Assignment | None:
+    try:
+        assignment: Assignment = pickle.loads(content)
+        for name, estimator in assignment.estimators.items():
+            type(estimator).name = name  # where the module is imported but nothing registers it
+    except Exception as error:
+        channel.send(("refused", f"{type(error).__name__}: {error}"))
+        return None
+    return assignment
+
+
+def _work(channel: Connection, tasks: queue.SimpleQueue[tuple[Assignment, Task]], stop: threading.Event) -> None:
+    while True:
+        assignment, task = tasks.get()
+        signal.alarm(int(task.seconds) + ALARM)
+        try:
+            for event in perform(assignment, task, stop):
+                channel.send(("event", event))
+        except OSError:
+            os._exit(0)  # nobody listens any more
+        except BaseException as error:  # an answer that cannot be pickled, sys.exit in an estimator
+            channel.send(("event", Lost(task, Status.FAILED, f"no answer: {type(error).__name__}: {error}")))
+        signal.alarm(0)
+
+
+def main() -> None:
+    """Ends without the interpreter's clean-up: a search may still be in compiled code."""
+    torch.set_num_threads(1)
+    with contextlib.suppress(EOFError, OSError):
+        serve(Connection(int(sys.argv[1])))
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

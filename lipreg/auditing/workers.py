@@ -1,0 +1,186 @@
+"""Worker processes that do the tasks of audits: a crash costs the point it was at, a hang is ended, the pool is refilled."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from multiprocessing.connection import wait
+from typing import Any
+
+from lipreg.auditing.executors import CannotStart
+from lipreg.auditing.process import Process, cannot_be_sent, packed
+from lipreg.auditing.tasks import Assignment, Event, Found, Lost, Task
+from lipreg.errors import InvalidInput
+from lipreg.results import Status
+
+GRACE = 5.0
+"""Seconds after its limit in which a task may still answer; then its process is ended."""
+STOP_GRACE = 3.0
+"""The same after a stop."""
+START_SECONDS = 120.0
+"""What a process may take to start."""
+FAILED_STARTS = 3
+"""So many processes in a row that end before they can take a task, and no more are started."""
+
+
+def count_workers(workers: Any, where: str) -> int:
+    """The number of processes meant by an argument: a whole number of at least 1, or "auto".
+
+    Raises:
+        InvalidInput: anything else.
+    """
+    if workers == "auto":
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
+        raise InvalidInput(
+            f"workers={workers!r}", where=where, accepted='a whole number of at least 1, or "auto": one for each core'
+        )
+    return workers
+
+
+class Workers:
+    """Processes that search, each with one thread; started when first needed, and kept until ``close``.
+
+    They are programs of their own (``python -m lipreg.auditing.worker``): nothing of the script, notebook or training
+    that runs the audit is run again or inherited by them, and they end when it ends, however it ends.
+
+    Args:
+        count: how many, or "auto".
+
+    Example:
+        >>> with Workers(2) as workers:  # doctest: +SKIP
+        ...     audits = [audit(network, plan, x, y, workers=workers) for network in networks]
+    """
+
+    def __init__(self, count: int | str = "auto") -> None:
+        self.slots = count_workers(count, "Workers")
+        self._processes: list[Process] = []
+        self._unsent: list[Task] = []
+        self._wanted = self.slots
+        self._failed_starts, self._why = 0, "the audit was stopped"
+        self._stopped: threading.Event | None = None
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[type[Workers], tuple[int]]:
+        return Workers, (self.slots,)  # a copy has processes of its own
+
+    def close(self) -> None:
+        """Ends all processes. The next audit starts new ones."""
+        for process in self._processes:
+            process.kill()
+        self._processes = []
+
+    def kill(self) -> None:
+        """Ends all processes in the middle of an audit that runs in another thread, which then finds them dead."""
+        for process in list(self._processes):
+            process.end_now()
+
+    # ---------------------------------------------------------------- the interface of executors
+
+    def begin(self, assignment: Assignment, stop: threading.Event) -> None:
+        self._assignment, self._stopped, self._failed_starts = packed(assignment), stop, 0
+        self._wanted = min(self.slots, assignment.analysis.placed.batch)
+        self.collect(0.0)  # buries what died since the last audit
+        while not self.free() and not stop.is_set():
+            self.collect(0.2)
+
+    def free(self) -> int:
+        return max(0, len(self._idle()) - len(self._unsent))
+
+    def running(self) -> int:
+        return len(self._unsent) + sum(p.task is not None for p in self._processes)
+
+    def submit(self, task: Task) -> None:
+        self._unsent.append(task)
+        self._send_tasks()
+
+    def collect(self, timeout: float) -> list[Event]:
+        self._fill()
+        self._send_tasks()
+        events: list[Event] = []
+        nearest = min((p.deadline for p in self._processes), default=0.0) - time.monotonic()
+        wait([p.channel for p in self._processes], max(0.0, min(timeout, nearest)))
+        for process in list(self._processes):
+            for kind, content in process.received():
+                if kind == "ready":
+                    process.ready, process.deadline, self._failed_starts = True, math.inf, 0
+                elif kind == "refused":
+                    raise cannot_be_sent(content)
+                else:
+                    events.append(content)
+                    if not isinstance(content, Found):
+                        process.task, process.deadline = None, math.inf
+            if process.ended or time.monotonic() > process.deadline:
+                events += self._bury(process)
+        return events
+
+    def stop(self) -> None:
+        for process in self._processes:
+            if process.task is not None:
+                process.deadline = min(process.deadline, time.monotonic() + STOP_GRACE)
+                process.send("stop")
+
+    def end(self) -> None:
+        self._unsent.clear()
+        for process in [p for p in self._processes if p.task is not None or not p.ready]:
+            process.kill()
+            self._processes.remove(process)
+        for process in self._processes:
+            process.send("forget")
+            process.has_assignment = False
+
+    def _idle(self) -> list[Process]:
+        return [p for p in self._processes if p.ready and p.task is None and not p.ended]
+
+    def _send_tasks(self) -> None:
+        for process in self._idle():
+            if not self._unsent:
+                return
+            # a process that has died meanwhile takes nothing; the task stays for the next one
+            if process.has_assignment or process.send("assignment", self._assignment):
+                process.has_assignment = True
+                if process.send("task", packed(self._unsent[0])):
+                    process.task = self._unsent.pop(0)
+                    process.deadline = time.monotonic() + process.task.seconds + GRACE
+
+    # ---------------------------------------------------------------- births and deaths
+
+    def _fill(self) -> None:
+        """Starts what is missing.
+
+        Raises:
+            CannotStart: nothing is left, and nothing can be started.
+        """
+        may_start = self._failed_starts < FAILED_STARTS and not (self._stopped is not None and self._stopped.is_set())
+        try:
+            while may_start and len(self._processes) < self._wanted:
+                self._processes.append(Process(START_SECONDS))
+        except OSError as error:
+            self._failed_starts, self._why = FAILED_STARTS, str(error)
+        if not self._processes and not may_start:
+            self._unsent.clear()
+            raise CannotStart(self._why)
+
+    def _bury(self, process: Process) -> list[Event]:
+        """Ends a process that is dead or late; what it was at is lost."""
+        late, task = not process.ended, process.task
+        process.kill()
+        self._processes.remove(process)
+        if not process.ready:
+            self._failed_starts += 1
+            self._why = f"it did not start in {START_SECONDS:.0f} s" if late else process.cause()
+        if task is None:
+            return []
+        if late and self._stopped is not None and self._stopped.is_set():
+            return [Lost(task, Status.INTERRUPTED, f"stopped; no answer in {STOP_GRACE:.0f} s")]
+        if late:
+            reason = f"no answer {GRACE:.0f} s after its limit of {task.seconds:.3g} s; its process was ended"
+            return [Lost(task, Status.TIME_LIMIT, reason)]
+        return [Lost(task, Status.FAILED, f"its process died: {process.cause()}")]

@@ -74,6 +74,7 @@ class AuditRecord:
         engine: what did the arithmetic, with its version; empty for "exact", which joins several.
         tolerances: inside the proof, by name; for "exact" the relative gap at which the two ends count as one.
         asked: the budget in seconds, the estimators, and this one's seed and pre-activation methods.
+        families: proved upper bounds of the families of functionals one by one, where a search has them.
         resumed: whether this estimator started from what an earlier audit had saved.
     """
 
@@ -103,6 +104,7 @@ class AuditRecord:
     engine: str = ""
     tolerances: dict[str, float] = field(default_factory=dict)
     asked: dict[str, Any] = field(default_factory=dict)
+    families: list[float] = field(default_factory=list)
     resumed: bool = False
 
 

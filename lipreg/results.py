@@ -80,6 +80,8 @@ class CertifiedInterval:
         estimate: a number for methods that prove neither end.
         detail: one line on how it came about: the engine, its limits, why it failed.
         subject: a hash of the network and the reference point; intervals of different subjects are not compared.
+        families: proved upper bounds of the question's families of functionals (``lipreg.milp.families``) one by one, where a
+            search has them; a later one goes on from there.
 
     Raises:
         CrossingBounds: lower > upper.
@@ -96,6 +98,7 @@ class CertifiedInterval:
     estimate: float | None = None
     detail: str = ""
     subject: str = ""
+    families: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"CertifiedInterval of {self.functional}"
@@ -155,6 +158,9 @@ class CertifiedInterval:
         self.check_comparable(other)
         low = self if self.lower >= other.lower else other
         high = self if self.upper <= other.upper else other
+        families = self.families or other.families
+        if len(self.families) == len(other.families):
+            families = tuple(map(min, self.families, other.families))
         merged = replace(
             self,
             lower=low.lower,
@@ -164,5 +170,6 @@ class CertifiedInterval:
             status=high.status,
             detail=high.detail,
             estimate=None,
+            families=families,
         )
         return replace(merged, status=Status.PROVED) if merged.certificate is Certificate.EXACT else merged

@@ -108,6 +108,7 @@ class PointAudit:
                 engine="" if name == EXACT else get_estimator(name).engine(),
                 tolerances={"exact": EXACT_TOLERANCE} if name == EXACT else get_estimator(name).tolerances(),
                 asked=self._asked(name),
+                families=list(interval.families),
                 resumed=name in self.resumed,
             )
             for name, interval in self.intervals.items()

@@ -101,6 +101,7 @@ def _interval(record: AuditRecord, point: PointAudit, analysis: Analysis) -> Cer
             estimate=record.estimate,
             detail=record.detail,
             subject=point.exact.subject,
+            families=tuple(record.families),
         )
     except CrossingBounds:
         raise

@@ -1,9 +1,11 @@
 """The budget of an audit, shared out in rounds, so that no point goes short because another one is hard.
 
-In the first round every point gets a small part of its fair share; most points of most audits need no more. Those that are
-left get their fair share of the time that is left, the narrowest gap first, and what one leaves goes to those after it. A
-search that is repeated starts anew from the witness and the bounds known by then, so a repetition gets at least twice the
-time of the attempt before it, or is not made.
+Every point gets its fair share of the time that is left, and what it leaves goes to those after it. If the share is long, a
+first round gives a small part of it: most points of most audits need no more, and the others then share what is left. So a
+point that needs less than 7/8 of the fair share has it in one piece, however hard the others are.
+
+What is over at the end goes into fewer and longer attempts, the narrowest gap first: a search that is repeated goes on from
+the witness and the bounds known by then, but it grows its tree anew.
 """
 
 from __future__ import annotations
@@ -14,16 +16,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 FIRST_SHARE = 1 / 8
-"""Part of its fair share that a point gets at first: what is spent in vain if every point is hard."""
-FIRST_SECONDS = 1.0
-"""The first attempt is not shorter than this, if the fair share allows it: the programs have to be set up each time."""
+"""Part of its fair share that a point gets in the first round: what is spent in vain if every point is hard."""
+FIRST_SECONDS = 0.5
+"""If the first round would be shorter than this, there is none: the programs have to be set up each time."""
 GROWTH = 2.0
 """A repetition gets at least so many times the seconds of the attempt before it."""
-WORTH_IT = 1.25
-"""At the end of the budget a repetition may be cut to so many times the seconds before it, not to less."""
-
+LEAST_GROWTH = 1.25
+"""At the end of the budget it may be cut to so many times those seconds; it is not made for less."""
 LEAST_SECONDS = 0.1
-"""A repetition shorter than this is not made."""
+"""A repetition is not made for less than this."""
 
 
 @dataclass
@@ -47,6 +48,7 @@ class Rounds:
         self._waiting = {point: _Point(point) for point in points}
         self._running: dict[int, tuple[_Point, float]] = {}
         self._slots, self.deadline = slots, time.monotonic() + seconds
+        self._short_round = FIRST_SHARE * slots * seconds >= FIRST_SECONDS * len(self._waiting)
 
     @property
     def seconds_left(self) -> float:
@@ -57,11 +59,11 @@ class Rounds:
 
         Every point is given at least once: with no seconds, if the budget is gone. ``only_new`` leaves out repetitions.
         """
-        for point in sorted(self._waiting.values(), key=lambda p: (p.attempts > 0, p.gap, p.point)):
+        for point in sorted(self._waiting.values(), key=lambda p: (p.attempts, p.gap, p.point)):
             seconds = self._seconds(point)
             if point.attempts > 0 and only_new:
                 continue
-            if point.attempts == 0 or seconds >= max(WORTH_IT * point.seconds, LEAST_SECONDS):
+            if point.attempts == 0 or seconds >= max(LEAST_SECONDS, LEAST_GROWTH * point.seconds):
                 del self._waiting[point.point]
                 point.attempts, point.seconds = point.attempts + 1, seconds
                 self._running[point.point] = point, time.monotonic() + seconds
@@ -71,12 +73,12 @@ class Rounds:
     def _seconds(self, point: _Point) -> float:
         left = self.seconds_left
         promised = sum(max(0.0, end - time.monotonic()) for _, end in self._running.values())
-        fair = max(0.0, self._slots * left - promised) / len(self._waiting)
+        free = max(0.0, self._slots * left - promised)
         if point.attempts > 0:
-            return min(left, max(fair, GROWTH * point.seconds))
-        # points that are running may come back, so the first share is taken over them as well
-        fair = min(fair, self._slots * left / (len(self._waiting) + len(self._running)))
-        return min(left, max(FIRST_SHARE * fair, min(fair, FIRST_SECONDS)))
+            return min(left, max(free / len(self._waiting), GROWTH * point.seconds))
+        if self._short_round:  # points that are running may come back, so the share is taken over them as well
+            return min(left, FIRST_SHARE * self._slots * left / (len(self._waiting) + len(self._running)))
+        return min(left, free / sum(p.attempts == 0 for p in self._waiting.values()))
 
     def back(self, point: int, gap: float | None) -> None:
         """An attempt is over; the gap that it leaves, or None for a point that is done."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from abc import abstractmethod
 from dataclasses import dataclass, replace
@@ -19,6 +20,9 @@ from lipreg.results import Certificate, CertifiedInterval, Status, Witness
 
 if TYPE_CHECKING:
     from lipreg.milp import Functionals
+
+SETTLED = 3e-6
+"""A family this close above the witness is settled: the bound of one that was solved is widened by about as much."""
 
 
 @dataclass
@@ -55,7 +59,9 @@ class PointSearch:
         low, high = interval_jacobian(apart)[0]
         largest = torch.maximum(low.abs(), high.abs())
         cheap = apart.placed.combine(largest) if asked[0].signs else apart.placed.row_norms(largest)[0]
-        uppers = cheap.numpy() * (1 + ROUNDING)
+        uppers, before = cheap.numpy() * (1 + ROUNDING), effort.known[0].families
+        if len(before) == len(uppers):
+            uppers = np.minimum(uppers, before)
         return cls(local, effort, effort.starting_now(), effort.known[0].witness, asked, uppers)
 
     @property
@@ -76,7 +82,7 @@ class PointSearch:
     def open_families(self) -> list[int]:
         """Those that may still beat the witness, the most promising first."""
         order = np.argsort(-self.uppers, kind="stable")
-        return [int(i) for i in order if self.uppers[i] > self.lower]
+        return [int(i) for i in order if self.uppers[i] > self.lower * (1 + SETTLED)]
 
     def tighten(self, family: int, upper: float) -> None:
         self.uppers[family] = min(self.uppers[family], upper)
@@ -114,6 +120,7 @@ class PointSearch:
             witness=self.witness,
             detail=f"{self.programs} programs, {self.nodes} nodes. {self.detail}".strip(),
             subject=self.local.subject(0),
+            families=tuple(self.uppers.tolist()),
         )
         if self.status is Status.PROVED and result.certificate is not Certificate.EXACT:
             return replace(result, status=unclosed)

@@ -15,7 +15,7 @@ AXIS = "audit/epoch"
 """Log it beside every ``audit/...`` metric: audits run every few epochs, and training steps would be the wrong axis."""
 
 _LEFT_OUT = frozenset(
-    {"question", "witness", "versions", "tolerances", "asked"}
+    {"question", "witness", "versions", "tolerances", "asked", "families"}
 )  # nested or long; the record file has them
 
 

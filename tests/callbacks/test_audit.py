@@ -115,14 +115,16 @@ def assert_equal(one: Any, two: Any) -> None:
 # ---------------------------------------------------------------- training is left alone
 
 
-@pytest.mark.parametrize("estimators", [("fastlip", "sampling", "affine_relu"), ("mip", "lp")])
-def test_training_is_bit_for_bit_the_same(tmp_path: Path, estimators: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "estimators, workers", [(("fastlip", "sampling", "affine_relu"), 1), (("mip", "lp"), 1), (("mip", "sampling"), 2)]
+)
+def test_training_is_bit_for_bit_the_same(tmp_path: Path, estimators: tuple[str, ...], workers: int) -> None:
     results = []
     for with_audit in (False, True):
         pl.seed_everything(7, verbose=False)
         model, notes = Model(), Notes()
         model.net[1].eval()  # train() of the loop sets modes anew; a frozen layer comes with the callback below
-        extra = [audit(estimators=estimators, budget=20.0)] if with_audit else []
+        extra = [audit(estimators=estimators, budget=20.0, workers=workers)] if with_audit else []
         trainer = train(model, *extra, notes, folder=tmp_path / str(with_audit), max_epochs=3)
         end = (torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist())  # type: ignore[index]
         results.append(
@@ -378,6 +380,41 @@ def test_a_second_fit_goes_on(tmp_path: Path) -> None:
     assert before == after
 
 
+# ---------------------------------------------------------------- worker processes
+
+
+def running(ours: LipschitzAudit) -> list[int]:
+    return [process.pid for process in ours._workers._processes]
+
+
+def test_workers_start_with_the_first_audit_stay_for_the_next_and_end_with_fit(tmp_path: Path) -> None:
+    ours, seen = audit(estimators=("lp",), workers=2), []
+    assert running(ours) == []
+    probe = Probe(lambda module: seen.append(running(ours)))
+    train(Model(), ours, probe, folder=tmp_path, max_epochs=2)
+    assert len(seen[0]) == 2
+    assert seen == [seen[0]] * 6, "the same ones all the time"
+    assert running(ours) == []
+    assert not any(Path(f"/proc/{pid}").exists() for pid in seen[0])
+    assert [(r.epoch, r.point) for r in records(tmp_path) if r.estimator == "lp"] == [
+        (epoch, point) for epoch in range(3) for point in range(3)
+    ]
+    assert len(pickle.dumps(ours)) > 0
+
+
+def test_workers_end_with_an_error_in_training(tmp_path: Path) -> None:
+    ours, seen = audit(estimators=("lp",), workers=2), []
+
+    def fail(module: pl.LightningModule) -> None:
+        seen.extend(running(ours))
+        raise RuntimeError("on purpose")
+
+    with pytest.raises(RuntimeError, match="on purpose"):
+        train(Model(), ours, Probe(fail), folder=tmp_path)
+    assert len(seen) == 2
+    assert not any(Path(f"/proc/{pid}").exists() for pid in seen)
+
+
 # ---------------------------------------------------------------- refusals, before the first step
 
 
@@ -446,6 +483,9 @@ def test_weights_that_are_not_numbers_from_the_start(tmp_path: Path) -> None:
         ({"every_n_epochs": 0}, InvalidInput, "every_n_epochs=0"),
         ({"every_n_epochs": 1.5}, InvalidInput, "every_n_epochs=1.5"),
         ({"name": ""}, InvalidInput, "name=''"),
+        ({"workers": 0}, InvalidInput, "workers=0"),
+        ({"workers": -1}, InvalidInput, "workers=-1"),
+        ({"workers": "many"}, InvalidInput, "workers='many'"),
         ({"budget": 0}, InvalidInput, "budget"),
         ({"estimators": ()}, InvalidInput, "list of estimator names"),
         ({"estimators": "mip"}, InvalidInput, "list of estimator names"),

@@ -1,0 +1,182 @@
+"""Resuming: what is saved and fits is not done again, what does not fit is named, and the result is the same."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lipreg.auditing import EXACT, AuditPlan, PointAudit, Workers, audit
+from lipreg.bounds import Analysis
+from lipreg.errors import CrossingBounds
+from lipreg.estimators import Effort
+from lipreg.estimators.mip import MixedInteger
+from lipreg.outputs import AllLogits
+from lipreg.problem import LocalLipschitz
+from lipreg.records import AuditRecord, RecordFile, read_records
+from lipreg.regions import LinfBall
+from lipreg.results import Certificate, CertifiedInterval, Status
+from tests import oracles
+from tests.auditing.cases import NET, PROBLEM, X, Y, truth
+
+PLAN = AuditPlan(PROBLEM, ("mip", "lp", "affine_relu", "sampling"), 30.0)
+
+
+def saved(points: list[PointAudit], folder: Path) -> list[AuditRecord]:
+    """Through a file and back."""
+    file = RecordFile(folder / "records.jsonl")
+    for p in points:
+        for record in p.records("run", 3):
+            file.append(record)
+    return [r for r in read_records(file.path) if isinstance(r, AuditRecord)]
+
+
+@pytest.fixture
+def searched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Effort]]:
+    """Which points the MIP is run at, and what it is given."""
+    calls: list[tuple[int, Effort]] = []
+    own = MixedInteger.intervals
+
+    def intervals(self: MixedInteger, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+        (point,) = (i for i, x in enumerate(X) if torch.equal(x, analysis.placed.region.center[0]))
+        calls.append((point, effort))
+        return own(self, analysis, effort)
+
+    monkeypatch.setattr(MixedInteger, "intervals", intervals)
+    return calls
+
+
+def test_what_is_done_is_not_done_again(tmp_path: Path, searched: list[Any]) -> None:
+    first = audit(NET, PLAN, X, Y)
+    records = saved(first, tmp_path)
+    assert not any(r.resumed for r in records)
+    searched.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        second = audit(NET, PLAN, X, Y, earlier=records)
+    assert searched == []
+    for one, two in zip(first, second, strict=True):
+        assert {n: (i.lower, i.upper, i.status, i.witness) for n, i in one.intervals.items()} == {
+            n: (i.lower, i.upper, i.status, i.witness) for n, i in two.intervals.items()
+        }
+        assert all(r.resumed for r in two.records("run", 3))
+        assert two.seconds[EXACT] == pytest.approx(one.seconds[EXACT], abs=1e-2)
+
+
+def test_an_audit_that_was_cut_short_goes_on(tmp_path: Path, searched: list[Any]) -> None:
+    seen: list[PointAudit] = []
+
+    def cut(point: PointAudit) -> None:
+        seen.append(point)
+        if point.point == 1:
+            raise OSError("power cut")
+
+    with pytest.raises(OSError, match="power cut"):
+        audit(NET, PLAN, X, Y, cut)
+    records = saved(seen, tmp_path)
+    searched.clear()
+    points = audit(NET, PLAN, X, Y, earlier=records)
+    assert [point for point, _ in searched] == [2, 3, 4]
+    assert [all(r.resumed for r in p.records("run", 3)) for p in points] == [True, True, False, False, False]
+    for whole, p in zip(audit(NET, PLAN, X, Y), points, strict=True):
+        assert (whole.exact.lower, whole.exact.upper) == (p.exact.lower, p.exact.upper)
+
+
+@pytest.mark.parametrize("status", [Status.TIME_LIMIT, Status.INTERRUPTED, Status.FAILED])
+def test_a_bracket_is_where_the_search_goes_on(tmp_path: Path, searched: list[Any], status: Status) -> None:
+    records = saved(audit(NET, PLAN, X, Y), tmp_path)
+    # as if the MIP had proved a loose bound only, at one point, and the LP nothing
+    loose = [
+        replace(r, status=status.value, upper=1.5 * r.upper, families=[1.5 * u for u in r.families])
+        if (r.point, r.estimator) == (2, "mip")
+        else r
+        for r in records
+        if (r.point, r.estimator) not in ((2, EXACT), (2, "lp"))
+    ]
+    searched.clear()
+    points = audit(NET, PLAN, X, Y, earlier=loose)
+    ((point, effort),) = searched
+    assert point == 2
+    mip = next(r for r in loose if (r.point, r.estimator) == (2, "mip"))
+    assert effort.known[0].lower == mip.lower
+    assert effort.known[0].upper <= mip.upper
+    assert effort.known[0].families == tuple(mip.families)
+    assert points[2].exact.certificate is Certificate.EXACT
+    assert points[2].exact.lower <= truth(2) * (1 + 1e-9)
+    assert points[2].exact.upper >= truth(2) * (1 - 1e-9)
+
+
+@pytest.mark.parametrize(
+    "change, why",
+    [
+        ({"question": LocalLipschitz(LinfBall(0.4)).describe()}, "the question is another one"),
+        ({"fingerprint": "0" * 16}, "the network is another one"),
+        ({"subject": "0" * 16}, "the reference point is another one"),
+        ({"functional": "logit 3"}, "the functional is another one"),
+        ({"versions": {"lipreg": "0.0.1"}}, "another version proved it (.*lipreg 0.0.1, here"),
+        ({"asked": {"seed": 9, "preactivations": None}}, "the settings differ"),
+        ({"point": 17}, "there is no such point"),
+        ({"estimator": "fastlip"}, "the estimator fastlip is not asked for"),
+        ({"status": "done"}, "not attain what the record says"),
+        ({"witness": [0.0]}, "the witness does not attain"),
+        ({"witness": [9.0, 9.0]}, "the witness does not attain"),
+        ({"witness": None}, "the witness does not attain"),
+    ],
+)
+def test_records_that_do_not_fit_are_named_and_not_used(
+    tmp_path: Path, searched: list[Any], change: dict[str, Any], why: str
+) -> None:
+    records = saved(audit(NET, PLAN, X, Y), tmp_path)
+    changed = [replace(r, **change) if (r.point, r.estimator) == (2, "mip") else r for r in records]
+    searched.clear()
+    with pytest.warns(UserWarning, match=rf"of 20 earlier records 1 are not used: 1 because .*{why.split('(')[0]}"):
+        points = audit(NET, PLAN, X, Y, earlier=changed)
+    assert [point for point, _ in searched] == [2]
+    assert points[2].exact.certificate is Certificate.EXACT
+
+
+def test_a_witness_is_evaluated_anew(tmp_path: Path) -> None:
+    """A lower end that the network does not attain is not believed, however the record says it."""
+    records = saved(audit(NET, PLAN, X, Y), tmp_path)
+    lying = [replace(r, lower=1.01 * r.lower, upper=1.01 * r.upper) if r.estimator == "mip" else r for r in records]
+    with pytest.warns(UserWarning, match="5 because the witness does not attain"):
+        points = audit(NET, PLAN, X, Y, earlier=lying)
+    for p in points:
+        assert p.exact.lower <= truth(p.point) * (1 + 1e-9)
+        assert not next(r for r in p.records("run", 3) if r.estimator == "mip").resumed
+
+
+def test_records_that_contradict_each_other_are_an_error(tmp_path: Path) -> None:
+    records = saved(audit(NET, PLAN, X, Y), tmp_path)
+    wrong = [replace(r, upper=0.5 * r.upper) if r.estimator == "lp" else r for r in records]
+    with pytest.raises(CrossingBounds):
+        audit(NET, PLAN, X, Y, earlier=wrong)
+
+
+def test_other_weights_start_from_nothing(tmp_path: Path, searched: list[Any]) -> None:
+    records = saved(audit(NET, PLAN, X, Y), tmp_path)
+    other = oracles.network("shallow")
+    with torch.no_grad():
+        other[0].weight += 1e-12
+    searched.clear()
+    with pytest.warns(UserWarning, match="20 because the network is another one"):
+        points = audit(other, PLAN, X, Y, earlier=records)
+    assert len(searched) == 5
+    assert not any(p.resumed for p in points)
+
+
+def test_resuming_in_worker_processes(tmp_path: Path, shared_workers: Workers) -> None:
+    problem = LocalLipschitz(LinfBall(0.5), AllLogits())
+    plan = AuditPlan(problem, ("mip", "sampling"), 30.0)
+    first = audit(NET, plan, X)
+    records = [r for r in saved(first, tmp_path) if r.point != 3]
+    points = audit(NET, plan, X, earlier=records, workers=shared_workers)
+    for one, two in zip(first, points, strict=True):
+        assert (one.exact.lower, one.exact.upper) == (two.exact.lower, two.exact.upper)
+    assert [bool(p.resumed) for p in points] == [True, True, True, False, True]
+    assert math.isfinite(points[3].exact.upper)

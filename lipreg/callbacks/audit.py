@@ -133,7 +133,7 @@ class LipschitzAudit(pl.Callback):
                 f"{trainer.world_size} processes",
                 where=type(self).__name__,
                 accepted="one process",
-                todo="Audit a checkpoint of the run with lipreg.auditing.audit",
+                todo="Audit a checkpoint of the run: python -m experiments.audit, or lipreg.auditing.audit",
             )
         self._check_others(trainer)
         self._records = RecordFile(self._record_path(trainer))
@@ -143,7 +143,8 @@ class LipschitzAudit(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._points is None:
             where = type(self).__name__
-            self._points = draw_reference_points(trainer, self.points, self.seed, self.batch_to_inputs, where)
+            loaders = trainer.val_dataloaders
+            self._points = draw_reference_points(loaders, self.points, self.seed, self.batch_to_inputs, where)
         # whatever can be wrong with network, points and question shows here, before the first step
         self._epochs_done = trainer.current_epoch
         self._check(pl_module)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
@@ -16,17 +15,17 @@ Points = tuple[Tensor, Tensor | None]
 
 
 def draw_reference_points(
-    trainer: pl.Trainer, count: int, seed: int, batch_to_inputs: Callable[[Any], Points], where: str
+    loaders: Any, count: int, seed: int, batch_to_inputs: Callable[[Any], Points], where: str
 ) -> Points:
     """Inputs and labels of ``count`` validation examples, chosen by ``seed`` alone, on the CPU.
 
     From a dataset with a length they are a seeded choice of its indices; from a stream, its first examples. The first
-    validation loader is used. Global random states are as before.
+    of the validation loaders (``Trainer.val_dataloaders``, or one) is used. Global random states are as before.
 
     Raises:
         InvalidInput: there is no validation data, or it is empty.
     """
-    loader = _first_loader(trainer.val_dataloaders)
+    loader = _first_loader(loaders)
     if loader is None:
         raise InvalidInput(
             "the Trainer has no validation data to take reference points from",

@@ -1,0 +1,127 @@
+"""Audits a checkpoint at many points, in several processes; cut short, it goes on where it was.
+
+python -m experiments.audit ckpt=runs/2026-01-31/12-00-00/regularised.ckpt
+python -m experiments.audit ckpt=... audit.points=200 audit.budget=600 audit.workers=4 problem.region.radius=0.1
+"""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytorch_lightning as pl
+import torch
+from hydra.utils import get_class, instantiate
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+from lipreg.auditing import EXACT, AuditPlan, PointAudit, Progress, audit
+from lipreg.callbacks.batches import batch_to_inputs
+from lipreg.callbacks.reference_points import Points, draw_reference_points
+from lipreg.errors import InvalidInput, LipregError
+from lipreg.problem import LocalLipschitz
+from lipreg.records import AuditRecord, RecordFile, read_records
+from lipreg.results import Certificate
+
+
+def audit_checkpoint(cfg: DictConfig, console: Console) -> list[PointAudit]:
+    """Audits ``cfg.ckpt`` and writes the records; shows the points done and the seconds left.
+
+    While an audit runs, everything proved is also in ``<name>.partial``, in the order in which it came: the record file has
+    the points in their own order, and one of the first may be the last to be done.
+    """
+    problem: LocalLipschitz = instantiate(cfg.problem)
+    plan = AuditPlan(problem, tuple(cfg.audit.estimators), cfg.audit.budget, cfg.audit.seed)
+    network, epoch = _load(cfg)
+    x, y = _points(cfg)
+    name, folder = Path(cfg.ckpt).stem, Path(cfg.folder or Path(cfg.ckpt).parent / "audits")
+    records, partial = RecordFile(folder / f"{name}.jsonl"), RecordFile(folder / f"{name}.partial")
+    earlier = [r for r in read_records([records.path, partial.path]) if isinstance(r, AuditRecord)]
+    run = f"audit of {name}"
+    console.print(f"[bold]Question:[/] {problem.sentence()}", highlight=False)
+    columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("points"), TimeElapsedColumn())
+    with Bar(*columns, TextColumn("{task.fields[left]}"), console=console, disable=not console.is_terminal) as bar:
+        shown = bar.add_task("", total=len(x), left="")
+
+        def advance(progress: Progress) -> None:
+            _append(partial, progress.point.records(run, epoch))
+            bar.update(shown, completed=progress.done, left=f"at most {progress.seconds_left:.0f} s left")
+
+        def keep(point: PointAudit) -> None:
+            _append(records, point.records(run, epoch))
+
+        points = audit(network, plan, x, y, keep, workers=cfg.audit.workers, earlier=earlier, on_progress=advance)
+    partial.path.unlink()
+    console.print(summary(points), Text(f"records: {records.path}"), soft_wrap=True)
+    return points
+
+
+def summary(points: Sequence[PointAudit]) -> Table:
+    """Means over the points for each estimator, and how many points are exact."""
+    exact = sum(p.exact.certificate is Certificate.EXACT for p in points)
+    resumed = sum(bool(p.resumed) for p in points)
+    title = f"{exact} of {len(points)} points exact" + (f", {resumed} resumed" if resumed else "")
+    table = Table(title=title, title_justify="left")
+    for heading in ("", "mean lower end", "mean upper end", "mean gap", "unfinished", "seconds"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name in sorted(points[0].intervals, key=lambda n: n != EXACT):
+        found = [p.intervals[name] for p in points]
+        ends = [sum(getattr(i, end) for i in found) / len(found) for end in ("lower", "upper", "gap")]
+        unfinished = sum(i.status.value in ("time limit", "interrupted", "failed") for i in found)
+        seconds = sum(p.seconds[name] for p in points)
+        table.add_row(name, *(f"{value:.5g}" for value in ends), str(unfinished), f"{seconds:.1f}")
+    return table
+
+
+def _load(cfg: DictConfig) -> tuple[pl.LightningModule, int]:
+    """The network of the checkpoint and the epochs it was trained for."""
+    kind: Any = get_class(cfg.model._target_)
+    try:
+        epoch = int(torch.load(cfg.ckpt, map_location="cpu", weights_only=True)["epoch"])
+        return kind.load_from_checkpoint(cfg.ckpt, map_location="cpu", weights_only=True), epoch
+    except (OSError, KeyError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
+        raise InvalidInput(
+            f"cannot read {cfg.ckpt}: {error}",
+            where="ckpt",
+            accepted=f"a checkpoint that a Lightning trainer has saved of {kind.__name__}",
+            todo="Choose the class with model=...",
+        ) from None
+
+
+def _points(cfg: DictConfig) -> Points:
+    data: pl.LightningDataModule = instantiate(cfg.data)
+    data.prepare_data()
+    data.setup("fit")
+    return draw_reference_points(data.val_dataloader(), cfg.audit.points, cfg.audit.seed, batch_to_inputs, "audit")
+
+
+def _append(file: RecordFile, records: Sequence[AuditRecord]) -> None:
+    for record in records:
+        file.append(record)
+
+
+@hydra.main(config_path="../conf", config_name="audit_checkpoint", version_base="1.3")
+def main(cfg: DictConfig) -> None:
+    """Exit code 1 for what cannot be audited, 130 after a Ctrl-C."""
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    console = Console()
+    try:
+        audit_checkpoint(cfg, console)
+    except LipregError as error:
+        console.print(Text.assemble((type(error).__name__, "bold red"), f": {error}"))
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        console.print("Interrupted. What was proved so far is kept; the same command goes on from there.")
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

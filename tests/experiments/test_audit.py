@@ -1,0 +1,118 @@
+"""The audit of a checkpoint: records beside it, going on after a kill, and errors in a paragraph."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from hydra import compose, initialize_config_dir
+from rich.console import Console
+
+from experiments.audit import audit_checkpoint
+from experiments.models import Classifier
+from lipreg.auditing import EXACT
+from lipreg.data import DigitsDataModule
+from lipreg.errors import InvalidInput
+from lipreg.records import AuditRecord, read_records
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two epochs of a small network."""
+    folder = tmp_path_factory.mktemp("trained")
+    pl.seed_everything(0, verbose=False)
+    quiet: dict[str, Any] = dict.fromkeys(
+        ("enable_progress_bar", "enable_model_summary", "enable_checkpointing"), False
+    )
+    trainer = pl.Trainer(max_epochs=2, accelerator="cpu", logger=False, default_root_dir=folder, **quiet)
+    trainer.fit(Classifier([64, 12, 12, 10]), datamodule=DigitsDataModule())
+    trainer.save_checkpoint(folder / "small.ckpt")
+    return folder / "small.ckpt"
+
+
+def audited(checkpoint: Path, folder: Path, *overrides: str) -> tuple[list[Any], str]:
+    settings = [f"ckpt={checkpoint}", f"folder={folder}", "audit.points=4", "audit.workers=1", *overrides]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose("audit_checkpoint", overrides=settings)
+    console = Console(record=True, width=200, file=open(os.devnull, "w"))  # noqa: SIM115
+    return audit_checkpoint(cfg, console), console.export_text()
+
+
+def records(folder: Path) -> list[AuditRecord]:
+    return [r for r in read_records(folder / "small.jsonl") if isinstance(r, AuditRecord)]
+
+
+def test_records_a_summary_and_the_points_of_training(checkpoint: Path, tmp_path: Path) -> None:
+    points, said = audited(checkpoint, tmp_path)
+    assert "4 of 4 points exact" in said
+    written = records(tmp_path)
+    assert {(r.run, r.epoch) for r in written} == {("audit of small", 2)}
+    assert [r.point for r in written if r.estimator == EXACT] == [0, 1, 2, 3]
+    assert not (tmp_path / "small.partial").exists()
+    assert all(r.engine.startswith("HiGHS") for r in written if r.estimator == "mip")
+    more, said = audited(checkpoint, tmp_path, "audit.points=5")
+    assert "5 of 5 points exact, 4 resumed" in said
+    assert [p.exact.lower for p in more[:4]] == [p.exact.lower for p in points]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        other, said = audited(checkpoint, tmp_path, "problem.region.radius=0.02")
+    assert "resumed" not in said
+    assert any("the question is another one" in str(w.message) for w in caught)
+    assert other[0].exact.upper < points[0].exact.upper
+
+
+def test_after_a_kill_it_goes_on(checkpoint: Path, tmp_path: Path) -> None:
+    command = [
+        *(sys.executable, "-m", "experiments.audit", f"ckpt={checkpoint}", f"folder={tmp_path}", "audit.workers=2"),
+        *("audit.points=10", "audit.budget=100", "problem.region.radius=0.06"),
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    (tmp_path / "cwd").mkdir()
+    settings: dict[str, Any] = {"cwd": tmp_path / "cwd", "env": environment, "text": True}
+    killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **settings)
+    partial, end = tmp_path / "small.partial", time.monotonic() + 120
+    while killed.poll() is None and time.monotonic() < end:
+        if partial.exists() and partial.read_text().count('"estimator": "mip"') > 2:
+            break
+        time.sleep(0.05)
+    killed.kill()
+    killed.wait()
+    assert partial.exists(), "killed in the middle"
+    done = subprocess.run(command, capture_output=True, timeout=300, **settings)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "resumed" in done.stdout
+    assert list((tmp_path / "cwd").iterdir()) == [], "nothing is left in the working directory"
+    assert not partial.exists()
+    last = {r.point: r for r in records(tmp_path) if r.estimator == "mip"}
+    assert sorted(last) == list(range(10))
+    assert any(r.resumed for r in last.values()) and not all(r.resumed for r in last.values())
+
+
+@pytest.mark.parametrize(
+    "overrides, says",
+    [
+        (("ckpt=/nowhere/net.ckpt",), "cannot read /nowhere/net.ckpt"),
+        (("audit.workers=0",), "workers=0"),
+        (("audit.estimators=[magic]",), "magic"),
+    ],
+)
+def test_what_cannot_be_audited(checkpoint: Path, tmp_path: Path, overrides: tuple[str, ...], says: str) -> None:
+    with pytest.raises(InvalidInput, match=says):
+        audited(checkpoint, tmp_path, *overrides)
+
+
+def test_a_file_that_is_no_checkpoint(tmp_path: Path) -> None:
+    torch.save({"weights": torch.zeros(2)}, tmp_path / "other.ckpt")
+    (tmp_path / "text.ckpt").write_text("hello")
+    for name in ("other", "text"):
+        with pytest.raises(InvalidInput, match="a checkpoint that a Lightning trainer has saved of Classifier"):
+            audited(tmp_path / f"{name}.ckpt", tmp_path)

@@ -80,8 +80,8 @@ class CertifiedInterval:
         estimate: a number for methods that prove neither end.
         detail: one line on how it came about: the engine, its limits, why it failed.
         subject: a hash of the network and the reference point; intervals of different subjects are not compared.
-        families: proved upper bounds of the question's families of functionals (``lipreg.milp.families``) one by one, where a
-            search has them; a later one goes on from there.
+        families: proved upper bounds of the families of functionals one by one (``lipreg.milp.families``), where a search
+            has them; a later one goes on from there.
 
     Raises:
         CrossingBounds: lower > upper.

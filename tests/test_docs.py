@@ -55,6 +55,13 @@ def test_the_plain_loop_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert Status.PROVED.advice in capsys.readouterr().out
 
 
+def test_the_auditing_example() -> None:
+    space = run(blocks("docs/auditing.md")[0], "auditing")
+    assert [p.exact.certificate for p in space["points"]] == [Certificate.EXACT] * 6
+    assert [p.exact for p in space["again"]] == [p.exact for p in space["points"]]
+    assert all(record.resumed for point in space["again"] for record in point.records("run", 0))
+
+
 def test_the_commands_and_links_of_the_readme_exist() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     targets = re.findall(r"\]\(([^)]+)\)", text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -52,7 +53,7 @@ class Schedule:
         self._open: dict[int, list[str]] = {}  # searches that are not finished, by point
         self._unanswered: dict[int, set[str]] = {}  # of the task that runs at a point
         self._again: list[Task] = []
-        self._rounds = Rounds((), 1, 0.0)
+        self._rounds = Rounds((), 1, math.inf)
         self._stopped_at: float | None = None
         self._abandoned = False
 
@@ -69,12 +70,13 @@ class Schedule:
             InvalidInput: the assignment cannot be handed to worker processes.
         """
         try:
-            if self._stop.is_set():
-                self._executor = Inline()  # not worth starting processes for
             try:
-                self._executor.begin(self._assignment, self._stop)
+                if not self._stop.is_set():
+                    self._executor.begin(self._assignment, self._stop)
             except CannotStart as reason:
                 self._replace_executor(reason)
+            if self._stop.is_set():
+                self._work_here()  # what is left to do is not worth a wait for processes
             self._run_closed_forms()
             self._run_searches()
         finally:
@@ -87,6 +89,9 @@ class Schedule:
         seconds = self._assignment.plan.budget
         self._again = [Task(i, min(i + BLOCK, count), names, seconds) for i in range(0, count, BLOCK)]
         self._until_all_are_back(self._next_closed_forms, self._take_closed_forms)
+        for i, p in enumerate(self._points):
+            for name in [n for n in names if n not in p.intervals]:
+                self._points[i] = self._points[i].without_answer(name, Status.INTERRUPTED, "stopped before it was run")
 
     def _run_searches(self) -> None:
         for p in self._points:
@@ -152,6 +157,9 @@ class Schedule:
     def _replace_executor(self, reason: CannotStart) -> None:
         if not self._stop.is_set():
             self._warn(f"no worker process can be started, so the audit goes on in its own process. {reason}")
+        self._work_here()
+
+    def _work_here(self) -> None:
         self._executor.end()
         self._executor = Inline()
         self._executor.begin(self._assignment, self._stop)

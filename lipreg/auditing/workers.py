@@ -15,7 +15,7 @@ from lipreg.auditing.tasks import Assignment, Event, Found, Lost, Task
 from lipreg.errors import InvalidInput
 from lipreg.results import Status
 
-GRACE = 5.0
+GRACE = 10.0
 """Seconds after its limit in which a task may still answer; then its process is ended."""
 STOP_GRACE = 3.0
 """The same after a stop."""
@@ -58,7 +58,7 @@ class Workers:
         self.slots = count_workers(count, "Workers")
         self._processes: list[Process] = []
         self._unsent: list[Task] = []
-        self._wanted = self.slots
+        self._assignment, self._wanted = b"", self.slots
         self._failed_starts, self._why = 0, "the audit was stopped"
         self._stopped: threading.Event | None = None
 
@@ -129,6 +129,7 @@ class Workers:
 
     def end(self) -> None:
         self._unsent.clear()
+        self._assignment = b""
         for process in [p for p in self._processes if p.task is not None or not p.ready]:
             process.kill()
             self._processes.remove(process)

@@ -9,6 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -298,6 +299,27 @@ def test_the_budget_is_shared_out_over_the_points_that_are_left(fake: Callable[.
     given.clear()
     audit(NET, AuditPlan(PROBLEM, ("note",), budget=0.2), X, Y)
     assert given[1:] == [0.0, 0.0], "an overrun leaves nothing, and no negative time"
+
+
+def test_a_search_goes_on_in_the_next_round_from_what_it_had_proved(fake: Callable[..., str]) -> None:
+    known: list[CertifiedInterval] = []
+
+    def slowly(analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+        known.extend(effort.known)
+        time.sleep(0.1)
+        if len(known) % 2:
+            families = (100.0, 60.0)
+            unfinished = upper_interval(analysis, 0, 100.0, "a first round", Status.TIME_LIMIT)
+            return [replace(unfinished, families=families)]
+        return [upper_interval(analysis, 0, 50.0, "a second round")]
+
+    plan = AuditPlan(PROBLEM, ("sampling", fake("slowly", slowly)), budget=60.0)
+    (point,) = audit(NET, plan, X[:1], Y[:1])
+    assert [k.upper for k in known] == [math.inf, 100.0]
+    assert known[1].families == (100.0, 60.0)
+    assert (point.intervals["slowly"].upper, point.intervals["slowly"].status) == (50.0, Status.BOUNDED)
+    assert (point.exact.upper, point.exact.proof) == (50.0, "a second round")
+    assert 0.2 <= point.seconds["slowly"] < 5
 
 
 def test_searches_know_the_witness_of_closed_forms(fake: Callable[..., str]) -> None:

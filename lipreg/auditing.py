@@ -37,11 +37,13 @@ class AuditPlan:
         estimators: registered names; closed-form bounds and sampling run before searches, whatever their order here.
         budget: seconds of wall-clock time for the searches of one audit, shared out over the points that are left.
         seed: of every random choice.
+        solver: of the searches' programs: "highs", or another of ``lipreg.milp.installed_solvers()``.
         preactivations: pre-activation methods by estimator, where they should differ from all of them; the bound that a
             penalty lowers is audited with the penalty's own.
 
     Raises:
-        InvalidInput: no or unknown estimators, or no budget.
+        InvalidInput: no or unknown estimators, no budget, or an unknown solver.
+        MissingExtra: the solver is not installed.
         UnsupportedRequest: an estimator does not cover the question; raised here, before any training.
     """
 
@@ -49,6 +51,7 @@ class AuditPlan:
     estimators: Sequence[str] = ("mip", "lp", "affine_relu", "sampling")
     budget: float = 60.0
     seed: int = 0
+    solver: str = "highs"
     preactivations: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -56,6 +59,7 @@ class AuditPlan:
             raise InvalidInput(f"estimators={self.estimators!r}", where="audit", accepted="a list of estimator names")
         if not self.budget > 0:
             raise InvalidInput(f"budget={self.budget!r}", where="audit", accepted="seconds above 0")
+        Effort(solver=self.solver)  # refuses one that is unknown or not installed
         for name in self.estimators:
             get_estimator(name).check(self.problem)
 
@@ -159,7 +163,8 @@ def audit(
             methods = plan.preactivations.get(estimator.name)
             own = analysis if methods is None else frozen_analysis(network, plan.problem, x, y, methods)
             began = time.monotonic()
-            found = _run(estimator, own, Effort(seconds=plan.budget, seed=plan.seed, stop=stop), interrupts)
+            effort = Effort(seconds=plan.budget, seed=plan.seed, solver=plan.solver, stop=stop)
+            found = _run(estimator, own, effort, interrupts)
             share = (time.monotonic() - began) / len(audits)
             audits = [_with(a, estimator.name, i, share) for a, i in zip(audits, found, strict=True)]
         for at, point in enumerate(audits):
@@ -168,7 +173,7 @@ def audit(
                 # a point may use what earlier ones left over, never what later ones need
                 seconds = max(0.0, deadline - time.monotonic()) / (len(audits) - at)
                 known = (point.exact,) if point.exact.witness is not None else ()
-                effort = Effort(seconds=seconds, seed=plan.seed, known=known, stop=stop)
+                effort = Effort(seconds=seconds, seed=plan.seed, known=known, solver=plan.solver, stop=stop)
                 began = time.monotonic()
                 (found_here,) = _run(estimator, local, effort, interrupts)
                 point = _with(point, estimator.name, found_here, time.monotonic() - began)

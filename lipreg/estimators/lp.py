@@ -76,7 +76,7 @@ class LinearProgram(ProgramEstimator):
         return results
 
 
-_SOLVED: WeakKeyDictionary[Analysis, dict[Functionals, tuple[Encoding, Outcome]]] = WeakKeyDictionary()
+_SOLVED: WeakKeyDictionary[Analysis, dict[tuple[Functionals, str], tuple[Encoding, Outcome]]] = WeakKeyDictionary()
 
 
 def relaxation(local: Analysis, family: Functionals, seconds: float, effort: Effort) -> tuple[Encoding, Outcome]:
@@ -84,13 +84,15 @@ def relaxation(local: Analysis, family: Functionals, seconds: float, effort: Eff
 
     Remembered for as long as the analysis lives, because the LP estimator and the MIP both start from it.
     """
-    from lipreg.milp import Highs, encode
+    from lipreg.milp import encode, get_solver
 
     known = _SOLVED.setdefault(local, {})
-    if family not in known:
+    key = family, effort.solver
+    if key not in known:
         encoding = encode(local, family)
-        outcome = Highs().solve(encoding.program.relaxed(), seconds=seconds, stop=effort.stop)
+        program, solver = encoding.program.relaxed(), get_solver(effort.solver)
+        outcome = solver.solve(program, seconds=seconds, stop=effort.stop, threads=effort.threads)
         if outcome.status is not Status.PROVED:
             return encoding, outcome
-        known[family] = encoding, outcome
-    return known[family]
+        known[key] = encoding, outcome
+    return known[key]

@@ -57,7 +57,7 @@ class Highs(Solver):
             solver.modelStatusToString(ended),
             infeasible=ended == highspy.HighsModelStatus.kInfeasible,
             point=np.asarray(solution.col_value) if feasible else None,
-            bound=program.offset - info.mip_dual_bound if mip else None,  # maximised as the minimum of -cost
+            bound=-info.mip_dual_bound if mip else None,  # maximised as the minimum of -cost
             multipliers=None if mip else _multipliers(solution),
             nodes=int(info.mip_node_count) if mip else 0,
         )
@@ -115,7 +115,7 @@ def _loaded(program: Program, limits: Limits) -> highspy.Highs:
     if limits.nodes is not None:
         options["mip_max_nodes"] = limits.nodes
     if limits.target is not None:
-        options["objective_target"] = program.offset - limits.target
+        options["objective_target"] = -limits.target
     for name, value in options.items():
         if solver.setOptionValue(name, value) != highspy.HighsStatus.kOk:
             raise ValueError(f"option {name}={value} was refused")
@@ -134,7 +134,7 @@ def _model(program: Program) -> highspy.HighsLp:
     rows, cols = len(program.right), len(program.cost)
     lp.num_row_, lp.num_col_ = rows, cols
     lp.sense_ = highspy.ObjSense.kMinimize
-    lp.col_cost_ = -program.cost
+    lp.col_cost_, lp.offset_ = -program.cost, -program.offset  # gaps are relative to the objective with its offset
     lp.col_lower_, lp.col_upper_ = program.lower, program.upper
     low = np.full(rows, -highspy.kHighsInf)
     low[: program.equalities] = program.right[: program.equalities]

@@ -218,6 +218,8 @@ def _in_own_thread(run: Callable[[], Found], ctrl_c: threading.Event) -> Found:
     future = pool.submit(run)
     pool.shutdown(wait=False)
     try:
+        while not future.done():  # in steps: an engine's own signal handler may not wake a waiting thread
+            concurrent.futures.wait([future], timeout=0.2)
         return future.result()
     except KeyboardInterrupt:
         ctrl_c.set()

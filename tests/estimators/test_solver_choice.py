@@ -144,7 +144,7 @@ def test_an_audit_beyond_the_licence_keeps_its_bracket() -> None:
     if not limited():
         pytest.skip("no Gurobi, or one with a full licence")
     plan = AuditPlan(LocalLipschitz(LinfBall(1.0), Logit(0)), ("mip", "lp", "sampling"), budget=20.0, solver="gurobi")
-    (point,) = audit(network(2, 320, 1), plan, torch.zeros(1, 2, dtype=torch.float64))
+    (point,) = audit(network(2, 1500, 1), plan, torch.zeros(1, 2, dtype=torch.float64))
     mip = point.intervals["mip"]
     assert mip.status is Status.FAILED
     assert "licence" in mip.detail and "solver='highs'" in mip.detail and "Gurobi" in mip.detail

@@ -125,9 +125,13 @@ class Solver(ABC):
                 where that is larger.
         """
         began, ctrl_c = time.monotonic(), threading.Event()
+        try:
+            engine = self.version()
+        except Exception as error:  # a package that is there and cannot be loaded
+            return Outcome(Status.FAILED, detail=f"{self.name}: {type(error).__name__}: {error}")
 
         def ended(status: Status, word: str, **rest: float | np.ndarray | None) -> Outcome:
-            return Outcome(status, seconds=time.monotonic() - began, detail=f"{self.version()}: {word}", **rest)  # type: ignore[arg-type]
+            return Outcome(status, seconds=time.monotonic() - began, detail=f"{engine}: {word}", **rest)  # type: ignore[arg-type]
 
         wrong = _malformed(program)
         if wrong:

@@ -73,6 +73,7 @@ def allowance(local: Analysis, encoding: Encoding, value: float, finest: float =
         local: of a single point.
         encoding: of one functional there.
         value: a lower bound on the optimum, or the best guess at it.
+        finest: the smallest tolerance that the solver takes.
     """
     rate = leak_rate(local, encoding)
     wanted = RELATIVE * value / rate if rate > 0 else FEASIBILITY

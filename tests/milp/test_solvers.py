@@ -90,6 +90,20 @@ def test_a_solver_of_ones_own_is_found_by_its_name() -> None:
         del SOLVERS["stubborn"]
 
 
+def test_an_engine_that_cannot_be_loaded_is_a_failure() -> None:
+    class Broken(Solver):
+        name, package, finest = "broken", "numpy", 1e-9
+
+        def version(self) -> str:
+            raise ImportError("libengine.so")
+
+        def run(self, program: Program, limits: Limits) -> Found:
+            raise AssertionError
+
+    outcome = Broken().solve(programs.knapsack(), seconds=1)
+    assert (outcome.status, outcome.detail) == (Status.FAILED, "broken: ImportError: libengine.so")
+
+
 def test_tolerances_are_never_finer_than_the_engine_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Limits] = []
 

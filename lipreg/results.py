@@ -26,6 +26,8 @@ class Status(StrEnum):
     PROVED = "proved"
     BOUNDED = "bounded"
     TIME_LIMIT = "time limit"
+    NODE_LIMIT = "node limit"
+    GAP_LIMIT = "gap limit"
     INTERRUPTED = "interrupted"
     UNCONFIRMED = "unconfirmed"
     FAILED = "failed"
@@ -37,6 +39,8 @@ class Status(StrEnum):
             Status.PROVED: "The two ends meet: this is the constant.",
             Status.BOUNDED: "The method gives one valid bound and has done its work.",
             Status.TIME_LIMIT: "The budget ended first; the interval is valid. Raise the budget or shrink the radius.",
+            Status.NODE_LIMIT: "The node limit ended the search first; the interval is valid. Raise the limit.",
+            Status.GAP_LIMIT: "The interval is as narrow as was asked for. Ask for a smaller gap to narrow it further.",
             Status.INTERRUPTED: "Stopped from outside; the interval is valid as far as it had been proved.",
             Status.UNCONFIRMED: "The upper end is proved, but no point attains it: the maximising activation pattern "
             "has no interior. The network may be degenerate (kinks not in general position); lipreg.general_position names "

@@ -15,7 +15,7 @@ from lipreg import LinfBall, LocalLipschitz, Logit, capture
 from lipreg.bounds import analyse
 from lipreg.estimators import ESTIMATORS
 from lipreg.graph import registry
-from lipreg.milp import Highs, encode
+from lipreg.milp import SOLVERS, Highs, encode, get_solver
 from lipreg.penalties import get_penalty
 from lipreg.results import Certificate, Status
 
@@ -116,7 +116,12 @@ def test_a_penalty() -> None:
 
 
 def test_a_solver() -> None:
-    solver = run(blocks("docs/extending.md")[3], "extending")["SciPy"]()
+    before = dict(SOLVERS)
+    try:
+        run(blocks("docs/extending.md")[3], "extending")
+        solver = get_solver("scipy")
+    finally:
+        _restore(SOLVERS, before)
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Linear(3, 6), torch.nn.ReLU(), torch.nn.Linear(6, 2)).double()
     x = torch.rand(1, 3, dtype=torch.float64)

@@ -23,11 +23,13 @@ class AuditPlan:
         budget: seconds of wall-clock time for the searches of one audit, shared out over the points; see
             ``lipreg.auditing.rounds``.
         seed: of every random choice.
+        solver: of the searches' programs: "highs", or another of ``lipreg.milp.installed_solvers()``.
         preactivations: pre-activation methods by estimator, where they should differ from all of them; the bound that a
             penalty lowers is audited with the penalty's own.
 
     Raises:
-        InvalidInput: no or unknown estimators, or no budget.
+        InvalidInput: no or unknown estimators, no budget, or an unknown solver.
+        MissingExtra: the solver is not installed.
         UnsupportedRequest: an estimator does not cover the question; raised here, before any training.
     """
 
@@ -35,6 +37,7 @@ class AuditPlan:
     estimators: Sequence[str] = ("mip", "lp", "affine_relu", "sampling")
     budget: float = 60.0
     seed: int = 0
+    solver: str = "highs"
     preactivations: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -42,6 +45,7 @@ class AuditPlan:
             raise InvalidInput(f"estimators={self.estimators!r}", where="audit", accepted="a list of estimator names")
         if not self.budget > 0:
             raise InvalidInput(f"budget={self.budget!r}", where="audit", accepted="seconds above 0")
+        Effort(solver=self.solver)  # refuses one that is unknown or not installed
         for name in self.estimators:
             get_estimator(name).check(self.problem)
 
@@ -52,9 +56,10 @@ class AuditPlan:
 
     def effort(self, seconds: float, stop: threading.Event, known: tuple[CertifiedInterval, ...] = ()) -> Effort:
         """What one estimator may spend on one task."""
-        return Effort(seconds=seconds, seed=self.seed, known=known, stop=stop)
+        return Effort(seconds=seconds, seed=self.seed, known=known, solver=self.solver, stop=stop)
 
     def settings(self, estimator: str) -> dict[str, Any]:
         """What decides the answer of an estimator besides the question and the time: for records and for resuming."""
         methods = self.preactivations.get(estimator)
-        return {"seed": self.seed, "preactivations": None if methods is None else list(methods)}
+        settings = {"seed": self.seed, "preactivations": None if methods is None else list(methods)}
+        return settings | ({"solver": self.solver} if get_estimator(estimator).searches else {})

@@ -55,6 +55,7 @@ class LipschitzAudit(pl.Callback):
         reference_points: (x, y) or x, in place of validation data.
         batch_to_inputs: batch -> (x, y or None), for batches that are not ``(x, y)`` or a dict of the usual keys.
         seed: of the choice of points and of sampling.
+        solver: of the searches' programs: "highs", or another of ``lipreg.milp.installed_solvers()``.
         progress: show a bar over the points of an audit, when the standard error is a terminal.
         name: first part of the logged names; must differ between two audits of one trainer.
 
@@ -62,6 +63,7 @@ class LipschitzAudit(pl.Callback):
         InvalidInput: an argument out of range, an unknown name; at the start of ``fit``: a folder that cannot be
             written, no validation data, points outside the data range, a network whose outputs are not finite, two
             audits that log under one name or write under one run name into one file.
+        MissingExtra: the solver is not installed.
         UnsupportedRequest: an estimator that does not cover the problem; several processes.
         UnsupportedModel: at the start of ``fit``, calls in the network that no graph covers.
         CrossingBounds: two estimators contradict each other.
@@ -82,6 +84,7 @@ class LipschitzAudit(pl.Callback):
         reference_points: Tensor | tuple[Tensor, Tensor] | None = None,
         batch_to_inputs: Callable[[Any], Points] | None = None,
         seed: int = 0,
+        solver: str = "highs",
         progress: bool = True,
         name: str = "audit",
         workers: int | str = 1,
@@ -96,7 +99,7 @@ class LipschitzAudit(pl.Callback):
         if not isinstance(name, str) or not name:
             raise InvalidInput(f"name={name!r}", where=where, accepted="a text that is not empty")
         names = estimators if isinstance(estimators, str) else tuple(estimators)  # a text is refused by the plan
-        self.plan = AuditPlan(problem, names, budget, seed)
+        self.plan = AuditPlan(problem, names, budget, seed, solver)
         self.problem, self.points, self.every_n_epochs = problem, points, every_n_epochs
         self.at_start, self.at_end, self.folder, self.run, self.module = at_start, at_end, folder, run, module
         self.batch_to_inputs = batch_to_inputs or usual_batch_to_inputs

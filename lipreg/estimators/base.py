@@ -28,15 +28,38 @@ class Effort:
 
     Attributes:
         seconds: wall-clock limit for the whole batch of points; methods without a search ignore it.
+        gap: (upper - lower) / upper at which a search may end; 0 to go on until the ends meet.
+        nodes: limit on the branch and bound nodes at each point, in all its programs; None for no limit.
+        solver: of the programs; see ``lipreg.milp.installed_solvers``.
+        threads: that each solver may use.
         seed: of every random choice.
         known: for each point, what earlier estimators proved; a search starts from its witness and its upper end.
         stop: set from outside to end the search; the result is what was proved by then.
+
+    Raises:
+        InvalidInput: an unknown solver, or a limit out of range.
+        MissingExtra: the solver is not installed.
     """
 
     seconds: float = 60.0
+    gap: float = 0.0
+    nodes: int | None = None
+    solver: str = "highs"
+    threads: int = 1
     seed: int = 0
     known: tuple[CertifiedInterval, ...] = ()
     stop: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.gap < 1:
+            raise InvalidInput(f"gap={self.gap!r}", where="Effort", accepted="0 <= gap < 1")
+        for name, number in (("nodes", self.nodes), ("threads", self.threads)):
+            if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
+                raise InvalidInput(f"{name}={number!r}", where="Effort", accepted="a whole number of at least 1")
+        if self.solver != "highs":  # always there; methods without a search need not load it
+            from lipreg.milp import get_solver
+
+            get_solver(self.solver)
 
     def starting_now(self) -> float:
         """The deadline, on ``time.monotonic``'s clock."""
@@ -91,8 +114,8 @@ class Estimator(ABC):
             f"{got} is not covered", where=f"estimator {self.name!r}", accepted=accepted, todo=todo
         )
 
-    def engine(self) -> str:
-        """What does the arithmetic, with its version; for records."""
+    def engine(self, solver: str) -> str:
+        """What does the arithmetic, with its version, where programs go to ``solver``; for records."""
         return f"torch {torch.__version__}"
 
     def tolerances(self) -> dict[str, float]:

@@ -34,7 +34,7 @@ class PlainMixedInteger(ExactEstimator):
     vector = False
 
     def search(self, search: PointSearch) -> CertifiedInterval:
-        from lipreg.milp import Highs, interior_point
+        from lipreg.milp import interior_point
         from lipreg.milp.folding import unstable_units
         from lipreg.milp.plain import encode_plain
 
@@ -45,11 +45,7 @@ class PlainMixedInteger(ExactEstimator):
             if search.ended():
                 break
             program = encode_plain(local, row)
-            outcome = Highs().solve(program, seconds=search.seconds_left, stop=search.effort.stop)
-            search.nodes += outcome.nodes
-            search.programs += 1
-            if outcome.status is not Status.PROVED:
-                search.status, search.detail = outcome.status, outcome.detail
+            outcome = search.solve(program, gap=search.effort.gap)
             if outcome.infeasible:  # the reference point is feasible, so the solver is wrong
                 search.status, search.detail = Status.FAILED, outcome.detail
                 continue

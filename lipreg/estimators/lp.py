@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
 import time
 from typing import TYPE_CHECKING
@@ -32,11 +31,13 @@ class ProgramEstimator(Estimator):
             return "a region that is no polytope, an l2 ball,", "LinfBall, L1Ball, Box or Polytope regions"
         return refusal
 
-    def engine(self) -> str:
-        return f"HiGHS {importlib.metadata.version('highspy')}"
+    def engine(self, solver: str) -> str:
+        from lipreg.milp import get_solver
+
+        return get_solver(solver).version()
 
     def tolerances(self) -> dict[str, float]:
-        from lipreg.milp.highs import FEASIBILITY, GAP
+        from lipreg.milp.solvers import FEASIBILITY, GAP
 
         return {**super().tolerances(), "feasibility": FEASIBILITY, "mip_gap": GAP}
 
@@ -85,7 +86,7 @@ class LinearProgram(ProgramEstimator):
         return results
 
 
-_SOLVED: WeakKeyDictionary[Analysis, dict[Functionals, tuple[Encoding, Outcome]]] = WeakKeyDictionary()
+_SOLVED: WeakKeyDictionary[Analysis, dict[tuple[Functionals, str], tuple[Encoding, Outcome]]] = WeakKeyDictionary()
 
 
 def relaxation(local: Analysis, family: Functionals, seconds: float, effort: Effort) -> tuple[Encoding, Outcome]:
@@ -93,13 +94,15 @@ def relaxation(local: Analysis, family: Functionals, seconds: float, effort: Eff
 
     Remembered for as long as the analysis lives, because the LP estimator and the MIP both start from it.
     """
-    from lipreg.milp import Highs, encode
+    from lipreg.milp import encode, get_solver
 
     known = _SOLVED.setdefault(local, {})
-    if family not in known:
+    key = family, effort.solver
+    if key not in known:
         encoding = encode(local, family)
-        outcome = Highs().solve(encoding.program.relaxed(), seconds=seconds, stop=effort.stop)
+        program, solver = encoding.program.relaxed(), get_solver(effort.solver)
+        outcome = solver.solve(program, seconds=seconds, stop=effort.stop, threads=effort.threads)
         if outcome.status is not Status.PROVED:
             return encoding, outcome
-        known[family] = encoding, outcome
-    return known[family]
+        known[key] = encoding, outcome
+    return known[key]

@@ -56,14 +56,15 @@ class MixedInteger(ExactEstimator):
 
         encodings = _relax(search)
         if search.open_families() and int(search.local.unstable_units()) >= TIGHTEN_FROM and not search.ended():
-            search.local = tighten(search.local, TIGHTEN_SHARE * search.seconds_left, search.effort.stop)
+            seconds, effort = TIGHTEN_SHARE * search.seconds_left, search.effort
+            search.local = tighten(search.local, seconds, effort.stop, effort.solver)
             encodings = _relax(search)
         allowances: list[Allowance] = []
         left = search.open_families()
         if len(left) > SEPARATE_UP_TO and not search.ended():
             allowances.append(_solve(search, left, _joined(search, left)))
         for family in left:
-            if search.uppers[family] <= search.lower:
+            if search.closed(family):
                 continue  # a witness found meanwhile beats what this functional can reach
             if search.ended():
                 break
@@ -95,6 +96,7 @@ def _relax(search: PointSearch) -> dict[int, Encoding]:
         if outcome.infeasible:  # the reference point is feasible, so the solver is wrong
             search.status, search.detail = Status.FAILED, outcome.detail
         else:
+            search.detail = outcome.detail
             search.tighten(family, outcome.dual_bound * (1 + ROUNDING))
     return encodings
 
@@ -109,23 +111,18 @@ def _joined(search: PointSearch, chosen: list[int]) -> Encoding:
 
 def _solve(search: PointSearch, chosen: list[int], encoding: Encoding) -> Allowance:
     """Solves one program for some families, or proves that none of them can beat the witness; updates the search."""
-    from lipreg.milp import Highs, allowance, interior_point
+    from lipreg.milp import allowance, get_solver, interior_point
 
     local, program, start, cutoff = search.local, encoding.program, None, 0.0
-    allowed = allowance(search.apart, encoding, search.lower or float(search.uppers[chosen].max()))
+    value, finest = search.lower or float(search.uppers[chosen].max()), get_solver(search.effort.solver).finest
+    allowed = allowance(search.apart, encoding, value, finest)
     if search.witness is not None:
         # below the witness's own value, so that the functional which attains it stays feasible: if its dual bound is lower
         # all the same, the two contradict each other, and that is raised
         cutoff = search.lower * (1 - 2 * TOLERANCE) - 2 * allowed.widening
         program = program.at_least(cutoff)
         start = encoding.start(_pattern(local, encoding.units, search.witness))
-    outcome = Highs().solve(
-        program, seconds=search.seconds_left, start=start, stop=search.effort.stop, feasibility=allowed.tolerance
-    )
-    search.nodes += outcome.nodes
-    search.programs += 1
-    if outcome.status is not Status.PROVED:
-        search.status, search.detail = outcome.status, outcome.detail
+    outcome = search.solve(program, start=start, gap=search.effort.gap, feasibility=allowed.tolerance)
     if outcome.infeasible and search.witness is None:
         search.status, search.detail = Status.FAILED, f"infeasible without a cutoff. {outcome.detail}"
         return allowed

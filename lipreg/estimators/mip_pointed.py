@@ -66,7 +66,7 @@ class PointedMixedInteger(ExactEstimator):
             )
         inner = _inner(search.apart)
         for row in search.open_families():
-            if search.uppers[row] <= search.lower:
+            if search.closed(row):
                 continue  # a witness found meanwhile beats what this functional can reach
             if search.ended():
                 break
@@ -86,29 +86,29 @@ class _Inner:
 
 def _dinkelbach(search: PointSearch, row: int, sign: int, rise: Encoding, inner: _Inner) -> float:
     """An upper bound on the quotients of one functional with one sign; raises the search's witness on the way."""
-    from lipreg.milp import Highs
+    from lipreg.milp import get_solver
 
+    feasibility = max(FEASIBILITY, get_solver(search.effort.solver).finest)
     local, program, factor = search.local, rise.program, 1.0 - 2.0 * sign
     region = local.placed.region
-    unit_slack, distance_slack = _slack(search.apart, rise.units, row)
+    unit_slack, distance_slack = _slack(search.apart, rise.units, row, feasibility)
     best = math.inf
     while not search.ended():
         price = search.lower
         cost = factor * program.cost
         cost[program.columns["distance"]] = -price
         priced = replace(program, cost=cost, offset=factor * program.offset)
-        stop = search.effort.stop
-        outcome = Highs().solve(priced, seconds=search.seconds_left, stop=stop, feasibility=FEASIBILITY)
-        search.programs += 1
-        search.nodes += outcome.nodes
+        outcome = search.solve(priced, feasibility=feasibility)
+        if outcome.infeasible:  # the reference point is feasible, so the solver is wrong
+            search.status = Status.FAILED
+            break
         gain = max(outcome.dual_bound, 0.0) + unit_slack + price * distance_slack
         far = (price + gain / inner.radii) * (1 + TOLERANCE)
         best = min(best, float(np.maximum(inner.bounds[sign][:, row], far).min()))
         if outcome.point is not None:
             x = region.center + torch.from_numpy(outcome.point[program.columns["d"]]).reshape(region.center.shape)
             search.offer(best_witness(local, 0, region.project(x.unsqueeze(1))[0]))
-        if outcome.status is not Status.PROVED:
-            search.status, search.detail = outcome.status, outcome.detail
+        if outcome.status is not Status.PROVED or best * (1 - search.effort.gap) <= search.lower:
             break
         if search.lower <= price * (1 + 1e-9):
             break  # no better quotient than the price: the maximum was 0 within the tolerances
@@ -147,7 +147,7 @@ def _homogeneous(inside: Analysis, region: PlacedRegion, radii: np.ndarray) -> n
     return through_center.numpy() & (radii <= float(region.cone_radius(inside.placed.problem.p)[0]))
 
 
-def _slack(local: Analysis, units: Units, row: int) -> tuple[float, float]:
+def _slack(local: Analysis, units: Units, row: int, feasibility: float) -> tuple[float, float]:
     """What rows that are broken by the solver's tolerance can add: to the rise, and to the distance per unit of price.
 
     The solver sees rows scaled to size 1, so a row may be off by the tolerance times its largest term. A unit's output then
@@ -160,7 +160,7 @@ def _slack(local: Analysis, units: Units, row: int) -> tuple[float, float]:
     reach = float(region.distance(local.placed.problem.p)[0])
     distance = reach if local.placed.problem.p == math.inf else reach + float(room.sum())
     if not len(units):
-        return 0.0, FEASIBILITY * distance
+        return 0.0, feasibility * distance
     sizes = np.maximum(-units.lower, units.upper)
     terms = np.abs(forward_forms(local, units).matrix) * np.concatenate([room, sizes])
     rows = np.maximum(terms.max(1), sizes)
@@ -169,4 +169,4 @@ def _slack(local: Analysis, units: Units, row: int) -> tuple[float, float]:
         at = units.of(index)
         largest = torch.maximum(low.abs(), high.abs())[0, row].flatten().numpy()
         gradients[at] = largest[units.position[at]]
-    return FEASIBILITY * float(rows @ gradients), FEASIBILITY * distance
+    return feasibility * float(rows @ gradients), feasibility * distance

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,10 +15,10 @@ from lipreg.errors import InvalidInput
 from lipreg.estimators.base import ROUNDING, Effort, lower_interval
 from lipreg.estimators.lp import ProgramEstimator
 from lipreg.estimators.sampling import Sampling
-from lipreg.results import Certificate, CertifiedInterval, Status, Witness
+from lipreg.results import EXACT_TOLERANCE, Certificate, CertifiedInterval, Status, Witness
 
 if TYPE_CHECKING:
-    from lipreg.milp import Functionals
+    from lipreg.milp import Functionals, Outcome, Program
 
 SETTLED = 3e-6
 """A family this close above the witness is settled: the bound of one that was solved is widened by about as much."""
@@ -34,7 +34,8 @@ class PointSearch:
         uppers: of the families, ``(families,)``; start as the interval Jacobian's bounds.
         programs: how many programs were solved.
         nodes: branch and bound nodes in all of them.
-        status, detail: PROVED until something ends the search early.
+        status: PROVED until something ends the search early.
+        detail: the engine's version and its word for what ended the search, or for the last program.
     """
 
     local: Analysis
@@ -78,10 +79,41 @@ class PointSearch:
     def seconds_left(self) -> float:
         return max(0.0, self.deadline - time.monotonic())
 
+    @property
+    def nodes_left(self) -> int | None:
+        return None if self.effort.nodes is None else max(0, self.effort.nodes - self.nodes)
+
+    def closed(self, family: int) -> bool:
+        """Whether the family cannot beat the witness by more than the tolerance, or the gap that is asked for."""
+        return bool(self.uppers[family] * (1 - self.effort.gap) <= self.lower * (1 + SETTLED))
+
     def open_families(self) -> list[int]:
         """Those that may still beat the witness, the most promising first."""
         order = np.argsort(-self.uppers, kind="stable")
-        return [int(i) for i in order if self.uppers[i] > self.lower * (1 + SETTLED)]
+        return [int(i) for i in order if not self.closed(i)]
+
+    def solve(self, program: Program, **options: Any) -> Outcome:
+        """Hands a program to the chosen solver, within what is left of the limits, and enters how it ended.
+
+        Args:
+            options: more of ``Solver.solve``'s.
+        """
+        from lipreg.milp import get_solver
+
+        effort = self.effort
+        limits = {"seconds": self.seconds_left, "nodes": self.nodes_left, "threads": effort.threads}
+        outcome = get_solver(effort.solver).solve(program, **limits, stop=effort.stop, **options)
+        self.programs += 1
+        self.nodes += outcome.nodes
+        self.note(outcome)
+        return outcome
+
+    def note(self, outcome: Outcome) -> None:
+        """Keeps the solver's word; that of a program which ended early stays."""
+        if outcome.status is not Status.PROVED:
+            self.status, self.detail = outcome.status, outcome.detail
+        elif self.status is Status.PROVED:
+            self.detail = outcome.detail
 
     def tighten(self, family: int, upper: float) -> None:
         self.uppers[family] = min(self.uppers[family], upper)
@@ -96,7 +128,9 @@ class PointSearch:
             self.status = Status.INTERRUPTED
         elif time.monotonic() >= self.deadline:
             self.status = Status.TIME_LIMIT
-        return self.status in (Status.INTERRUPTED, Status.TIME_LIMIT)
+        elif self.nodes_left == 0:
+            self.status = Status.NODE_LIMIT
+        return self.status in (Status.INTERRUPTED, Status.TIME_LIMIT, Status.NODE_LIMIT)
 
     def conclude(self, proof: str, unclosed: Status) -> CertifiedInterval:
         """The interval proved.
@@ -122,7 +156,8 @@ class PointSearch:
             families=tuple(self.uppers.tolist()),
         )
         if self.status is Status.PROVED and result.certificate is not Certificate.EXACT:
-            return replace(result, status=unclosed)
+            asked = result.gap <= self.effort.gap + EXACT_TOLERANCE
+            return replace(result, status=Status.GAP_LIMIT if asked else unclosed)
         return result
 
 

@@ -59,6 +59,7 @@ def interior_point(analysis: Analysis, units: Units, pattern: np.ndarray, second
     cost = np.zeros(columns)
     cost[inputs] = 1.0
     none = np.empty(0, dtype=np.int64)
+    # always by HiGHS: the point is evaluated on the network, so no engine has to be trusted
     outcome = Highs().solve(Program(cost, 0.0, csc_array(matrix), right, 0, lower, upper, none), seconds=seconds)
     if outcome.point is None or outcome.point[inputs] <= 0:
         return None

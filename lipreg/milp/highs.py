@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import highspy
 import numpy as np
 
-from lipreg.milp.program import Outcome, Program, Scaled
+from lipreg.milp.program import Program
+from lipreg.milp.solvers import Found, Limits, Solver, register_solver
 from lipreg.results import Status
-
-GAP = 1e-7
-"""Relative gap at which a MIP counts as closed."""
-FEASIBILITY = 1e-8
-"""Row and integrality tolerance: small, because a big-M times this is what a relaxed row can gain."""
 
 _ENDED = {
     highspy.HighsModelStatus.kOptimal: Status.PROVED,
@@ -26,81 +22,44 @@ _ENDED = {
     highspy.HighsModelStatus.kInterrupt: Status.INTERRUPTED,
     highspy.HighsModelStatus.kIterationLimit: Status.TIME_LIMIT,
     highspy.HighsModelStatus.kObjectiveTarget: Status.TIME_LIMIT,
-    highspy.HighsModelStatus.kSolutionLimit: Status.TIME_LIMIT,
+    highspy.HighsModelStatus.kSolutionLimit: Status.NODE_LIMIT,  # its word for mip_max_nodes, and no other limit is set
 }
 
 
-class Highs:
-    """The embedded solver; always there. One thread: run points in processes, not solves in threads."""
+@register_solver("highs")
+class Highs(Solver):
+    """The embedded solver; always there.
 
-    name = "HiGHS"
+    Its number of threads is fixed for the thread that calls it first; as every solve has a thread of its own, solves do
+    not disturb each other.
+    """
 
-    def solve(
-        self,
-        program: Program,
-        *,
-        seconds: float,
-        start: dict[int, float] | None = None,
-        stop: threading.Event | None = None,
-        target: float | None = None,
-        feasibility: float = FEASIBILITY,
-    ) -> Outcome:
-        """Maximises the program; see ``Solver.solve``. A failing run is an Outcome with status FAILED.
+    package = "highspy"
+    finest = 1e-10
 
-        With ``target`` a MIP may end as soon as a point reaches it; its status is then TIME_LIMIT. ``feasibility`` is the
-        tolerance of rows and integers, 1e-10 to 1e-6.
-        """
-        began = time.monotonic()
-        try:
-            _check(program)
-            scaled = program.scaled()
-            solver = _loaded(scaled.program, max(seconds, 1e-3), feasibility)
-            if target is not None:
-                solver.setOptionValue("objective_target", (program.offset - target) / scaled.objective)
-            return self._run(solver, program, scaled, start, stop, began)
-        except (RuntimeError, ValueError) as error:
-            return Outcome(Status.FAILED, seconds=time.monotonic() - began, detail=f"{_version()}: {error}")
+    def version(self) -> str:
+        return f"HiGHS {highspy.Highs().version()}"
 
-    def _run(
-        self,
-        solver: highspy.Highs,
-        program: Program,
-        scaled: Scaled,
-        start: dict[int, float] | None,
-        stop: threading.Event | None,
-        began: float,
-    ) -> Outcome:
+    def run(self, program: Program, limits: Limits) -> Found:
         mip = len(program.integer) > 0
-        if mip and start:
-            indices = np.fromiter(start, dtype=np.int32)
-            values = np.fromiter(start.values(), dtype=np.float64) / scaled.columns[indices]
-            solver.setSolution(len(indices), indices, values)
-        if stop is not None:
-            _watch(solver, stop)
+        solver = _loaded(program, limits)
+        if mip and limits.start:
+            indices = np.fromiter(limits.start, dtype=np.int32)
+            solver.setSolution(len(indices), indices, np.fromiter(limits.start.values(), dtype=np.float64))
+        _watch(solver, limits.stopped)
         solver.run()
         ended = solver.getModelStatus()
         status = _ENDED.get(ended, Status.FAILED)
         info, solution = solver.getInfo(), solver.getSolution()
         feasible = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
-        point = np.asarray(solution.col_value) * scaled.columns if feasible else None
-        # recomputed here, so that no offset or sense convention of the solver's own enters
-        incumbent = -math.inf if point is None else float(program.cost @ point + program.offset)
-        bound = program.trivial_bound()  # what a failed run says of bounds may be a default
-        if ended == highspy.HighsModelStatus.kInfeasible:
-            bound = -math.inf
-        elif mip and status is not Status.FAILED and math.isfinite(info.mip_dual_bound):
-            # maximised as the minimum of -cost, without the offset
-            bound = program.offset - info.mip_dual_bound * scaled.objective
-        elif not mip and status is not Status.FAILED:
-            bound = _certified(scaled.program, solution) * scaled.objective
-        return Outcome(
+        return Found(
             status,
-            incumbent,
-            bound,
-            point,
-            nodes=max(0, int(info.mip_node_count)) if mip else 0,
-            seconds=time.monotonic() - began,
-            detail=f"{_version()}: {solver.modelStatusToString(ended)}",
+            solver.modelStatusToString(ended),
+            infeasible=ended == highspy.HighsModelStatus.kInfeasible,
+            point=np.asarray(solution.col_value) if feasible else None,
+            bound=-info.mip_dual_bound if mip else None,  # maximised as the minimum of -cost
+            multipliers=None if mip else _multipliers(solution),
+            nodes=int(info.mip_node_count) if mip else 0,
         )
 
 
@@ -108,6 +67,8 @@ def relaxed_bounds(
     program: Program, costs: np.ndarray, offsets: np.ndarray, seconds: float, stop: threading.Event | None = None
 ) -> np.ndarray:
     """Certified upper bounds on the LP relaxation for many objectives over the same rows, each LP started from the last.
+
+    Always by HiGHS: the bounds are evaluated here from its multipliers, so no engine has to be trusted.
 
     Args:
         program: its own objective is not used.
@@ -117,9 +78,9 @@ def relaxed_bounds(
     """
     deadline = time.monotonic() + seconds
     scaled = program.relaxed().scaled()
-    solver = _loaded(scaled.program, seconds)
+    solver = _loaded(scaled.program, Limits(max(seconds, 1e-3)))
     if stop is not None:
-        _watch(solver, stop)
+        _watch(solver, stop.is_set)
     columns = np.arange(len(program.cost), dtype=np.int32)
     bounds = []
     for cost, offset in zip(costs * scaled.columns, offsets, strict=True):
@@ -130,46 +91,42 @@ def relaxed_bounds(
             solver.changeColsCost(len(columns), columns, -objective.cost)
             solver.setOptionValue("time_limit", solver.getRunTime() + max(1e-3, deadline - time.monotonic()))
             solver.run()
-            bound = min(bound, _certified(objective, solver.getSolution()))
+            multipliers = _multipliers(solver.getSolution())
+            if multipliers is not None:
+                bound = min(bound, objective.dual_bound(multipliers))
         bounds.append(bound * size)
     return np.array(bounds)
 
 
-def _loaded(program: Program, seconds: float, feasibility: float = FEASIBILITY) -> highspy.Highs:
+def _loaded(program: Program, limits: Limits) -> highspy.Highs:
     """A solver that holds the program, with our tolerances."""
     solver = highspy.Highs()
     options: dict[str, Any] = {
         "output_flag": False,
-        "threads": 1,
-        "time_limit": float(seconds),
-        "mip_rel_gap": GAP,
+        "threads": limits.threads,
+        "time_limit": float(limits.seconds),
+        "mip_rel_gap": limits.gap,
         "mip_abs_gap": 0.0,
-        "primal_feasibility_tolerance": feasibility,
-        "dual_feasibility_tolerance": feasibility,
-        "mip_feasibility_tolerance": feasibility,
+        "primal_feasibility_tolerance": limits.feasibility,
+        "dual_feasibility_tolerance": limits.feasibility,
+        "mip_feasibility_tolerance": limits.feasibility,
         "small_matrix_value": 1e-12,  # smaller entries are dropped, which only the LP's dual bound would notice
     }
+    if limits.nodes is not None:
+        options["mip_max_nodes"] = limits.nodes
+    if limits.target is not None:
+        options["objective_target"] = -limits.target
     for name, value in options.items():
-        solver.setOptionValue(name, value)
+        if solver.setOptionValue(name, value) != highspy.HighsStatus.kOk:
+            raise ValueError(f"option {name}={value} was refused")
     if solver.passModel(_model(program)) == highspy.HighsStatus.kError:
         raise ValueError("the program was refused")
     return solver
 
 
-def _certified(program: Program, solution: highspy.HighsSolution) -> float:
-    """The bound that the solver's row multipliers prove. They belong to a minimum, so y = -row_dual."""
-    trivial = program.trivial_bound()
-    return min(program.dual_bound(-np.asarray(solution.row_dual)), trivial) if solution.dual_valid else trivial
-
-
-def _check(program: Program) -> None:
-    """Refuses what HiGHS would take for another program: NaN costs and right-hand sides count as 0, short arrays end."""
-    rows, cols = tuple(program.matrix.shape or (0, 0))
-    if len(program.right) != rows or {len(v) for v in (program.cost, program.lower, program.upper)} != {cols}:
-        raise ValueError("arrays of different lengths")
-    for array in (program.cost, program.right, program.matrix.data, program.lower, program.upper, program.offset):
-        if not np.isfinite(array).all():
-            raise ValueError("NaN or infinity among the numbers of the program")
+def _multipliers(solution: highspy.HighsSolution) -> np.ndarray | None:
+    """The row multipliers in the sense of a maximum; HiGHS's belong to the minimum of -cost."""
+    return -np.asarray(solution.row_dual) if solution.dual_valid else None
 
 
 def _model(program: Program) -> highspy.HighsLp:
@@ -177,7 +134,7 @@ def _model(program: Program) -> highspy.HighsLp:
     rows, cols = len(program.right), len(program.cost)
     lp.num_row_, lp.num_col_ = rows, cols
     lp.sense_ = highspy.ObjSense.kMinimize
-    lp.col_cost_ = -program.cost
+    lp.col_cost_, lp.offset_ = -program.cost, -program.offset  # gaps are relative to the objective with its offset
     lp.col_lower_, lp.col_upper_ = program.lower, program.upper
     low = np.full(rows, -highspy.kHighsInf)
     low[: program.equalities] = program.right[: program.equalities]
@@ -194,16 +151,12 @@ def _model(program: Program) -> highspy.HighsLp:
     return lp
 
 
-def _watch(solver: highspy.Highs, stop: threading.Event) -> None:
-    """Lets ``stop`` end the run, through the solver's own polling."""
+def _watch(solver: highspy.Highs, stopped: Callable[[], bool]) -> None:
+    """Lets ``stopped`` end the run, through the solver's own polling."""
 
     def interrupt(event: Any) -> None:
-        if stop.is_set():
+        if stopped():
             event.interrupt()
 
     solver.cbMipInterrupt.subscribe(interrupt)
     solver.cbSimplexInterrupt.subscribe(interrupt)
-
-
-def _version() -> str:
-    return f"HiGHS {highspy.Highs().version()}"

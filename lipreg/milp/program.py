@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import numpy as np
 from scipy.sparse import csc_array, vstack
@@ -105,7 +104,7 @@ class Outcome:
     """What a solver brought back, incumbent and dual bound apart.
 
     Attributes:
-        status: PROVED when the solver closed its gap (or proved infeasibility), else why it stopped.
+        status: PROVED when the solver closed the gap it was given (or proved infeasibility), else why it stopped.
         incumbent: the best feasible value found, -inf without one. Never an upper bound.
         dual_bound: a proved upper bound on the program, inf without one; -inf for an infeasible program.
         point: the incumbent's variables, or None.
@@ -125,22 +124,3 @@ class Outcome:
     @property
     def infeasible(self) -> bool:
         return self.dual_bound == -math.inf
-
-
-class Solver(Protocol):
-    """A MIP or LP solver. Solvers map their own words for limits to ``Outcome``; they never raise for a hard program."""
-
-    name: str
-
-    def solve(
-        self, program: Program, *, seconds: float, start: dict[int, float] | None = None, stop: object | None = None
-    ) -> Outcome:
-        """Solves the program.
-
-        Args:
-            program: to maximise.
-            seconds: wall-clock limit.
-            start: values of some columns from which a feasible point may be completed.
-            stop: a ``threading.Event``; setting it interrupts the search.
-        """
-        ...

@@ -26,8 +26,8 @@ from lipreg.bounds import Analysis
 from lipreg.graph import Affine, Input, Relu
 from lipreg.linalg import vector_norm
 from lipreg.milp.encoding import Encoding
-from lipreg.milp.highs import FEASIBILITY
 from lipreg.milp.program import Program
+from lipreg.milp.solvers import FEASIBILITY
 
 FINEST = 1e-10
 """The smallest tolerance that HiGHS takes."""
@@ -66,17 +66,18 @@ class Allowance:
         )
 
 
-def allowance(local: Analysis, encoding: Encoding, value: float) -> Allowance:
+def allowance(local: Analysis, encoding: Encoding, value: float, finest: float = FINEST) -> Allowance:
     """The usual tolerance if it moves the value by less than RELATIVE, else a finer one.
 
     Args:
         local: of a single point.
         encoding: of one functional there.
         value: a lower bound on the optimum, or the best guess at it.
+        finest: the smallest tolerance that the solver takes.
     """
     rate = leak_rate(local, encoding)
     wanted = RELATIVE * value / rate if rate > 0 else FEASIBILITY
-    tolerance = float(np.clip(wanted, FINEST, FEASIBILITY))
+    tolerance = float(np.clip(wanted, finest, FEASIBILITY))
     return Allowance(tolerance, rate * tolerance, rate * tolerance <= RELATIVE * value * (1 + 1e-9))
 
 

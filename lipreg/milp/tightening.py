@@ -15,8 +15,9 @@ import torch
 from lipreg.bounds import Analysis, analyse
 from lipreg.milp.encoding import encode_values
 from lipreg.milp.folding import Form, unstable_units
-from lipreg.milp.highs import Highs, relaxed_bounds
+from lipreg.milp.highs import relaxed_bounds
 from lipreg.milp.program import Program
+from lipreg.milp.solvers import get_solver
 
 SAMPLES = 256
 """Random points that show which signs a unit takes: what they have seen needs no program to disprove it."""
@@ -24,7 +25,7 @@ TOLERANCE = 1e-6
 """Widening of bounds by MIP, relative to the unit's interval, for the solver's tolerances."""
 
 
-def tighten(local: Analysis, seconds: float, stop: threading.Event | None = None) -> Analysis:
+def tighten(local: Analysis, seconds: float, stop: threading.Event | None = None, solver: str = "highs") -> Analysis:
     """The analysis of a single point with tighter bounds: behind the first layer, and over polytopes in it.
 
     Node by node in order: each undecided unit gets the LP relaxation's bounds; if no sample has seen it on one side of its
@@ -33,6 +34,7 @@ def tighten(local: Analysis, seconds: float, stop: threading.Event | None = None
     Args:
         local: of a single point.
         seconds: for all of it; what is proved by then is used.
+        solver: of the MIPs, whose dual bounds have to be trusted; the LPs' bounds are certified here.
     """
     deadline = time.monotonic() + seconds
     graph, placed = local.graph, local.placed
@@ -58,8 +60,9 @@ def tighten(local: Analysis, seconds: float, stop: threading.Event | None = None
                 objective = _aimed(program, own.rows(np.array([i])), sign)
                 left = deadline - time.monotonic()
                 margin = TOLERANCE * float(upper[i] + lower[i])  # of the width of the unit's own interval
-                outcome = Highs().solve(objective, seconds=min(left, 1.0), stop=stop, target=margin)
-                ends[i] = min(ends[i], outcome.dual_bound + margin)
+                outcome = get_solver(solver).solve(objective, seconds=min(left, 1.0), stop=stop, target=margin)
+                if not outcome.infeasible:  # the reference point is feasible, so such a solver is wrong
+                    ends[i] = min(ends[i], outcome.dual_bound + margin)
         reach = local.reach[node.source]
         new_lower, new_upper = reach.lower[0].flatten().clone(), reach.upper[0].flatten().clone()
         new_upper[chosen] = torch.minimum(new_upper[chosen], torch.from_numpy(upper))

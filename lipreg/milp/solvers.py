@@ -1,0 +1,242 @@
+"""One interface over all MIP and LP solvers, and the registry that finds one by its name."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import importlib.util
+import math
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar, TypeVar
+
+import numpy as np
+
+from lipreg.errors import InvalidInput, MissingExtra
+from lipreg.milp.program import Outcome, Program
+from lipreg.results import Status
+
+GAP = 1e-7
+"""Relative gap at which a MIP counts as closed, unless a wider one is asked for."""
+FEASIBILITY = 1e-8
+"""Row and integrality tolerance: small, because a big-M times this is what a relaxed row can gain."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How far a run may go, and how exact it must be. All of it is for the scaled program.
+
+    Attributes:
+        seconds: wall-clock limit, above 0.
+        gap: relative gap (bound - incumbent) / |incumbent| at which a MIP is closed.
+        nodes: branch and bound nodes; None for no limit.
+        threads: how many the engine may use.
+        target: a MIP may end as soon as a point's objective reaches it; None for no target.
+        feasibility: tolerance of rows and integers.
+        start: values of some columns from which a feasible point may be completed.
+        stopped: becomes true when the run is to end; to be asked several times a second.
+    """
+
+    seconds: float
+    gap: float = GAP
+    nodes: int | None = None
+    threads: int = 1
+    target: float | None = None
+    feasibility: float = FEASIBILITY
+    start: dict[int, float] = field(default_factory=dict)
+    stopped: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an engine says of a scaled program.
+
+    Attributes:
+        status: its own word for the end, mapped.
+        word: that word.
+        infeasible: it proved that there is no point.
+        point: a feasible point's variables, None without one.
+        bound: of a MIP: its dual bound, offset included; None without one.
+        multipliers: of an LP: one for each row, at least 0 for what would relax a row of A v <= b; None without them.
+        nodes: branch and bound nodes.
+    """
+
+    status: Status
+    word: str
+    infeasible: bool = False
+    point: np.ndarray | None = None
+    bound: float | None = None
+    multipliers: np.ndarray | None = None
+    nodes: int = 0
+
+
+class Solver(ABC):
+    """A MIP and LP solver. Subclasses say what they need and ``run`` a scaled program; ``solve`` is the same for all.
+
+    Attributes:
+        name: what users and records call it; set by ``register_solver``.
+        package: the module that it imports, when it is first used.
+        extra: the extra of lipreg that installs the package; empty when lipreg itself does.
+        finest: the smallest tolerance of rows and integers that it takes.
+    """
+
+    name: ClassVar[str]
+    package: ClassVar[str]
+    extra: ClassVar[str] = ""
+    finest: ClassVar[float]
+
+    @abstractmethod
+    def version(self) -> str:
+        """The engine's own name and version, for records: "HiGHS 1.15.1"."""
+
+    @abstractmethod
+    def run(self, program: Program, limits: Limits) -> Found:
+        """Maximises a checked and scaled program; called in a thread of its own. What it raises makes a failed outcome."""
+
+    def solve(
+        self,
+        program: Program,
+        *,
+        seconds: float,
+        gap: float = 0.0,
+        nodes: int | None = None,
+        threads: int = 1,
+        start: dict[int, float] | None = None,
+        stop: threading.Event | None = None,
+        target: float | None = None,
+        feasibility: float = FEASIBILITY,
+    ) -> Outcome:
+        """Maximises the program. A hard program, a refused licence or a failing engine is an Outcome; nothing is raised.
+
+        The engine runs in a thread of its own, so that Ctrl-C reaches the caller: it ends the run and is raised again.
+
+        Args:
+            program: to maximise.
+            seconds: wall-clock limit.
+            gap: relative gap at which a MIP is closed; below ``GAP`` it is ``GAP``.
+            nodes: limit on branch and bound nodes.
+            threads: how many the engine may use.
+            start: values of some columns from which a feasible point may be completed.
+            stop: setting it interrupts the run.
+            target: a MIP may end as soon as a point reaches it; its status is then TIME_LIMIT.
+            feasibility: tolerance of rows and integers in a program of size 1, 1e-10 to 1e-6; the engine's ``finest``
+                where that is larger.
+        """
+        began, ctrl_c = time.monotonic(), threading.Event()
+        try:
+            engine = self.version()
+        except Exception as error:  # a package that is there and cannot be loaded
+            return Outcome(Status.FAILED, detail=f"{self.name}: {type(error).__name__}: {error}")
+
+        def ended(status: Status, word: str, **rest: float | np.ndarray | None) -> Outcome:
+            return Outcome(status, seconds=time.monotonic() - began, detail=f"{engine}: {word}", **rest)  # type: ignore[arg-type]
+
+        wrong = _malformed(program)
+        if wrong:
+            return ended(Status.FAILED, wrong)
+        trivial, scaled = program.trivial_bound(), program.scaled()
+        if stop is not None and stop.is_set():
+            return ended(Status.INTERRUPTED, "stopped before the start", dual_bound=trivial)
+        if seconds <= 0 or nodes == 0:
+            out = Status.TIME_LIMIT if seconds <= 0 else Status.NODE_LIMIT
+            return ended(out, "nothing left of the limit", dual_bound=trivial)
+        limits = Limits(
+            max(seconds, 1e-3),
+            max(gap, GAP),
+            nodes,
+            threads,
+            None if target is None else target / scaled.objective,
+            max(feasibility, self.finest),
+            {i: value / scaled.columns[i] for i, value in (start or {}).items()},
+            lambda: ctrl_c.is_set() or (stop is not None and stop.is_set()),
+        )
+        try:
+            found = _in_own_thread(lambda: self.run(scaled.program, limits), ctrl_c)
+        except Exception as error:  # an engine that fails is a result; Ctrl-C is no Exception
+            return ended(Status.FAILED, f"{type(error).__name__}: {error}", dual_bound=trivial)
+        # recomputed here, so that no offset or sense convention of the engine's own enters
+        point = None if found.point is None else found.point * scaled.columns
+        incumbent = -math.inf if point is None else float(program.cost @ point + program.offset)
+        bound = trivial
+        if found.infeasible:
+            bound = -math.inf
+        elif found.multipliers is not None:
+            bound = min(trivial, scaled.program.dual_bound(found.multipliers) * scaled.objective)
+        elif found.bound is not None and math.isfinite(found.bound) and found.status is not Status.FAILED:
+            bound = min(trivial, found.bound * scaled.objective)
+        return ended(
+            found.status, found.word, incumbent=incumbent, dual_bound=bound, point=point, nodes=max(0, found.nodes)
+        )
+
+
+SOLVERS: dict[str, Solver] = {}
+
+_Kind = TypeVar("_Kind", bound=Solver)
+
+
+def register_solver(name: str) -> Callable[[type[_Kind]], type[_Kind]]:
+    """Class decorator: makes a solver known under ``name``. The conformance suite takes it from there."""
+
+    def add(kind: type[_Kind]) -> type[_Kind]:
+        kind.name = name
+        SOLVERS[name] = kind()
+        return kind
+
+    return add
+
+
+def get_solver(name: str) -> Solver:
+    """The solver of that name.
+
+    Raises:
+        InvalidInput: there is none; the message lists all.
+        MissingExtra: its package is not installed; the message says how to install it.
+    """
+    if not isinstance(name, str) or name not in SOLVERS:
+        raise InvalidInput(f"got {name!r}", where="solver", accepted=", ".join(sorted(SOLVERS)))
+    solver = SOLVERS[name]
+    if not _installed(solver):
+        raise MissingExtra(
+            f"{solver.package} is not installed",
+            where=f"solver {name!r}",
+            accepted=", ".join(installed_solvers()),
+            todo=f"pip install lipreg[{solver.extra}]" if solver.extra else f"pip install {solver.package}",
+        )
+    return solver
+
+
+def installed_solvers() -> tuple[str, ...]:
+    """The names of the solvers that can be used here."""
+    return tuple(name for name, solver in SOLVERS.items() if _installed(solver))
+
+
+def _installed(solver: Solver) -> bool:
+    return importlib.util.find_spec(solver.package) is not None
+
+
+def _in_own_thread(run: Callable[[], Found], ctrl_c: threading.Event) -> Found:
+    """The engine's answer. Ctrl-C sets the event, waits for the engine to end, and is raised again."""
+    pool = concurrent.futures.ThreadPoolExecutor(1)
+    future = pool.submit(run)
+    pool.shutdown(wait=False)
+    try:
+        while not future.done():  # in steps: an engine's own signal handler may not wake a waiting thread
+            concurrent.futures.wait([future], timeout=0.2)
+        return future.result()
+    except KeyboardInterrupt:
+        ctrl_c.set()
+        concurrent.futures.wait([future])
+        raise
+
+
+def _malformed(program: Program) -> str:
+    """What a solver would take for another program: NaN as 0, a short array as its end. Empty when all is well."""
+    rows, cols = tuple(program.matrix.shape or (0, 0))
+    if len(program.right) != rows or {len(v) for v in (program.cost, program.lower, program.upper)} != {cols}:
+        return "arrays of different lengths"
+    for array in (program.cost, program.right, program.matrix.data, program.lower, program.upper, program.offset):
+        if not np.isfinite(array).all():
+            return "NaN or infinity among the numbers of the program"
+    return ""

@@ -1,0 +1,38 @@
+"""Every installed solver on the reference networks: one value, whoever proves it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lipreg.estimators import Effort, certify
+from lipreg.milp import installed_solvers
+from lipreg.outputs import Combination
+from lipreg.problem import LocalLipschitz
+from lipreg.regions import Box
+from lipreg.results import Certificate, Status
+from tests.conftest import Reference
+from tests.test_reference_exact import CASES, NORMS, network
+
+SLOWER = {
+    ("digits_m_p0_e0.1", "inf"),
+    ("digits_s_p0_e0.1", "inf"),
+    ("digits_s_p0_e0.2", "inf"),
+    *((case, norm) for case in ("rand1", "rand2") for norm in NORMS),
+}
+"""Cases that take the free solvers more than a few seconds. Gurobi is asked all of them."""
+QUICK = [(solver, case, norm) for solver in installed_solvers() for case in CASES for norm in NORMS]
+QUICK = [(solver, case, norm) for solver, case, norm in QUICK if solver == "gurobi" or (case, norm) not in SLOWER]
+
+
+@pytest.mark.parametrize(("solver", "case", "norm"), QUICK)
+def test_every_solver_proves_the_reference_value(reference: Reference, solver: str, case: str, norm: str) -> None:
+    truth, arrays = reference.exact[case][norm], reference.case(case)
+    box = Box(arrays["lo"].tolist(), arrays["hi"].tolist())
+    problem = LocalLipschitz(box, Combination(tuple(arrays["c"].tolist())), p=norm)  # type: ignore[arg-type]
+    x = torch.from_numpy(arrays["x0"]).unsqueeze(0)
+    (found,) = certify(network(arrays), problem, x, estimator="mip", effort=Effort(seconds=120.0, solver=solver))
+    assert found.status is Status.PROVED, found.detail
+    assert found.certificate is Certificate.EXACT
+    assert found.lower == pytest.approx(truth, rel=1e-6)
+    assert truth * (1 - 1e-9) <= found.upper <= truth * (1 + 2e-6)  # widened by 1e-6 for the solver's tolerances

@@ -126,6 +126,7 @@ def test_processes_are_kept_between_audits_and_end_with_the_pool() -> None:
         assert pids(pool) == before and len(before) == 1
         os.kill(before[0], signal.SIGKILL)  # while nothing is asked of it
         wait_until_dead(before)
+        assert pool._processes[0].channel.poll(10)  # its last thread may end, and close the connection, a moment later
         for p in audit(NET, plan, X, Y, workers=pool):
             assert p.intervals["lp"].status is Status.BOUNDED
         after = pids(pool)

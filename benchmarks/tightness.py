@@ -22,8 +22,8 @@ from lipreg.estimators import ESTIMATORS, Effort, frozen_analysis
 POINTS = 8
 
 
-def train() -> tuple[Classifier, torch.Tensor, torch.Tensor]:
-    """The network, and the points it is measured at."""
+def train(points: int = POINTS) -> tuple[Classifier, torch.Tensor, torch.Tensor]:
+    """The network, and the first validation points, at which it is measured."""
     pl.seed_everything(0, verbose=False)
     model, data = Classifier(), DigitsDataModule(seed=0)
     trainer = pl.Trainer(
@@ -35,8 +35,9 @@ def train() -> tuple[Classifier, torch.Tensor, torch.Tensor]:
         enable_model_summary=False,
     )
     trainer.fit(model, data)
-    x, y = next(iter(data.val_dataloader()))
-    return model, x[:POINTS], y[:POINTS]
+    batches = list(data.val_dataloader())
+    x, y = (torch.cat(part) for part in zip(*batches, strict=True))
+    return model, x[:points], y[:points]
 
 
 def main() -> None:

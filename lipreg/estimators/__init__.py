@@ -1,6 +1,17 @@
 """Every method under one interface. Importing this package registers them all; solvers load when they are first used."""
 
-from lipreg.estimators import abs_chain, affine_relu, fastlip, lipmip, lp, mip, mip_pointed, sampling, spectral
+from lipreg.estimators import (
+    abs_chain,
+    affine_relu,
+    branch_and_bound,
+    fastlip,
+    lipmip,
+    lp,
+    mip,
+    mip_pointed,
+    sampling,
+    spectral,
+)
 from lipreg.estimators.base import ESTIMATORS, BoundEstimator, Effort, Estimator, get_estimator, register
 from lipreg.estimators.evaluate import certify, differentiable_bound, estimate, frozen_analysis, general_position
 
@@ -11,6 +22,7 @@ __all__ = [
     "Estimator",
     "abs_chain",
     "affine_relu",
+    "branch_and_bound",
     "certify",
     "differentiable_bound",
     "estimate",

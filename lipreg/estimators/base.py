@@ -7,7 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -17,6 +17,9 @@ from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.linalg import norm_name
 from lipreg.problem import LocalLipschitz
 from lipreg.results import Certificate, CertifiedInterval, Status, Witness
+
+if TYPE_CHECKING:
+    from lipreg.search import Progress
 
 ROUNDING = 1e-9
 """Relative widening of bounds computed by float64 passes: far above the rounding of such passes, far below any use."""
@@ -35,6 +38,7 @@ class Effort:
         seed: of every random choice.
         known: for each point, what earlier estimators proved; a search starts from its witness and its upper end.
         stop: set from outside to end the search; the result is what was proved by then.
+        progress: told where a search stands, as it goes along; estimators without a search of their own ignore it.
 
     Raises:
         InvalidInput: an unknown solver, or a limit out of range.
@@ -49,6 +53,7 @@ class Effort:
     seed: int = 0
     known: tuple[CertifiedInterval, ...] = ()
     stop: threading.Event = field(default_factory=threading.Event)
+    progress: Callable[[Progress], None] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.gap < 1:

@@ -170,7 +170,7 @@ class ExactEstimator(ProgramEstimator):
         self.check(analysis.placed.problem)
         deadline = effort.starting_now()
         batch = analysis.placed.batch
-        known = effort.known or tuple(Sampling().intervals(analysis, effort))
+        known = effort.known or tuple(self.start(analysis, effort))
         if len(known) != batch:
             raise InvalidInput(
                 f"{len(known)} known intervals for {batch} points", where="Effort", accepted="one a point"
@@ -181,6 +181,10 @@ class ExactEstimator(ProgramEstimator):
             own = replace(effort, seconds=seconds, known=(known[i],))
             results.append(self.search(PointSearch.begin(analysis[i : i + 1], own)))
         return results
+
+    def start(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+        """The lower ends from which searches start where nothing is known."""
+        return Sampling().intervals(analysis, effort)
 
     @abstractmethod
     def search(self, search: PointSearch) -> CertifiedInterval:

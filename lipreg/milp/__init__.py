@@ -1,6 +1,6 @@
 """Mixed-integer and linear programs for the exact constant, and the solvers behind them."""
 
-from lipreg.milp.cells import interior_point
+from lipreg.milp.cells import Cell, interior_point, settle_cell
 from lipreg.milp.encoding import Encoding, encode, encode_rise
 from lipreg.milp.functionals import Functionals, families
 from lipreg.milp.gurobi import Gurobi
@@ -14,6 +14,7 @@ from lipreg.milp.tightening import tighten
 __all__ = [
     "SOLVERS",
     "Allowance",
+    "Cell",
     "Encoding",
     "Found",
     "Functionals",
@@ -33,5 +34,6 @@ __all__ = [
     "interior_point",
     "leak_rate",
     "register_solver",
+    "settle_cell",
     "tighten",
 ]

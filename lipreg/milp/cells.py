@@ -1,12 +1,14 @@
-"""Witness points: the interior of an activation cell, found by an LP, so that rounding cannot flip a unit."""
+"""Activation cells: whether one is empty in the region, and a point so deep inside that rounding cannot flip a unit."""
 
 from __future__ import annotations
 
 import math
+from enum import Enum, auto
 
 import numpy as np
 import torch
 from scipy.sparse import csc_array
+from torch import Tensor
 
 from lipreg.bounds import Analysis
 from lipreg.milp.domain import halfspace_rows
@@ -14,12 +16,29 @@ from lipreg.milp.folding import Units, cell_forms
 from lipreg.milp.highs import Highs
 from lipreg.milp.program import Program
 
+EMPTY = -1e-9
+"""Depth below which a cell is empty; the LP's dual bound is good to rounding, which is far smaller."""
 
-def interior_point(analysis: Analysis, units: Units, pattern: np.ndarray, seconds: float = 10.0) -> np.ndarray | None:
-    """The point of the region deepest inside the cell where the unstable units follow ``pattern``.
 
-    max t such that sign_i z_i(d) >= t range_i for every unit that can move, x0 + d in the region, 0 <= t <= 1; range_i
-    is how far z_i can move over the box, so that t is free of units' scales.
+class Cell(Enum):
+    """What is known of an activation cell in the region."""
+
+    EMPTY = auto()
+    """Proved to hold no point."""
+    OPEN = auto()
+    """It has an interior."""
+    THIN = auto()
+    """Neither: it may hold points, but no ball around one was found."""
+
+
+def settle_cell(
+    analysis: Analysis, units: Units, pattern: np.ndarray, seconds: float = 10.0
+) -> tuple[Cell, Tensor | None]:
+    """Whether the cell where the unstable units follow ``pattern`` is empty in the region, and its deepest point if not.
+
+    max t such that sign_i z_i(d) >= t range_i for every unit that can move, x0 + d in the region, -1 <= t <= 1; range_i
+    is the largest |z_i| over the box, so that t is free of units' scales and the program always has a point. Its dual
+    bound decides: below 0 the cell is empty.
 
     Args:
         analysis: of a single point.
@@ -27,7 +46,7 @@ def interior_point(analysis: Analysis, units: Units, pattern: np.ndarray, second
         pattern: 1 (active) or 0 for each of them.
 
     Returns:
-        x, flattened; None when the cell has no interior in the region (t = 0) or the solver failed.
+        The verdict and, for an OPEN cell, its deepest point ``(1, *shape)``. A failing solver leaves the cell THIN.
     """
     region = analysis.placed.region
     form, signs = cell_forms(analysis, units, pattern)
@@ -35,16 +54,16 @@ def interior_point(analysis: Analysis, units: Units, pattern: np.ndarray, second
     up = (region.upper - region.center)[0].flatten().numpy()
     inputs, rows = len(down), len(signs)
     center = region.center[0].flatten().numpy()
-    span = np.abs(form.matrix) @ (up - down) / 2
+    size = np.abs(form.constant + form.matrix @ (up + down) / 2) + np.abs(form.matrix) @ (up - down) / 2
     # variables: d, t and, for an l1 ball, sizes e >= |d|
     ball = region.radius < math.inf
     columns = inputs + 1 + (inputs if ball else 0)
     matrix = np.zeros((rows + (2 * inputs + 1 if ball else 0), columns))
     right = np.zeros(len(matrix))
     matrix[:rows, :inputs] = -signs[:, None] * form.matrix
-    matrix[:rows, inputs] = span
+    matrix[:rows, inputs] = size
     right[:rows] = signs * form.constant
-    lower, upper = np.append(down, 0.0), np.append(up, 1.0)
+    lower, upper = np.append(down, -1.0), np.append(up, 1.0)
     if ball:
         eye = np.eye(inputs)
         matrix[rows : rows + inputs, :inputs], matrix[rows : rows + inputs, inputs + 1 :] = eye, -eye
@@ -61,8 +80,16 @@ def interior_point(analysis: Analysis, units: Units, pattern: np.ndarray, second
     none = np.empty(0, dtype=np.int64)
     # always by HiGHS: the point is evaluated on the network, so no engine has to be trusted
     outcome = Highs().solve(Program(cost, 0.0, csc_array(matrix), right, 0, lower, upper, none), seconds=seconds)
+    if outcome.dual_bound < EMPTY:
+        return Cell.EMPTY, None
     if outcome.point is None or outcome.point[inputs] <= 0:
-        return None
+        return Cell.THIN, None
     # the solver's tolerance may leave the point a hair outside of the region
     point = torch.from_numpy(center + outcome.point[:inputs]).reshape(1, 1, *region.shape)
-    return region.project(point)[0, 0].flatten().numpy()
+    return Cell.OPEN, region.project(point)[0]
+
+
+def interior_point(analysis: Analysis, units: Units, pattern: np.ndarray, seconds: float = 10.0) -> np.ndarray | None:
+    """The deepest point of a cell, flattened, or None where no interior was found; see ``settle_cell``."""
+    _, point = settle_cell(analysis, units, pattern, seconds)
+    return None if point is None else point[0].flatten().numpy()

@@ -1,0 +1,141 @@
+"""Nodes of the search as tensors: a batch of them, and the frontier of those that are open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from lipreg.search.folded import FoldedNetwork
+
+
+@dataclass
+class Nodes:
+    """A batch of N nodes; each is the part of the region where the units follow the fixed phases, inside a box.
+
+    Attributes:
+        phase: 1 active, -1 not, 0 undecided; ``(N, n)`` int8.
+        row: the functional, ``(N,)``.
+        upper: proved upper bound on that functional's constant within the node, ``(N,)``.
+        depth: decisions taken on the way from the root, ``(N,)``.
+        z_lower, z_upper: pre-activation bounds within the node, ``(N, n)``.
+        d_lower, d_upper: the node's box of displacements, ``(N, m)``.
+    """
+
+    phase: Tensor
+    row: Tensor
+    upper: Tensor
+    depth: Tensor
+    z_lower: Tensor
+    z_upper: Tensor
+    d_lower: Tensor
+    d_upper: Tensor
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def __getitem__(self, chosen: Tensor) -> Nodes:
+        return Nodes(*(getattr(self, f.name)[chosen] for f in fields(self)))
+
+    @property
+    def undecided(self) -> Tensor:
+        return self.phase == 0
+
+    @staticmethod
+    def join(parts: list[Nodes]) -> Nodes:
+        return Nodes(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Nodes)))
+
+    @staticmethod
+    def roots(network: FoldedNetwork, uppers: Tensor) -> Nodes:
+        """One node a functional, with nothing decided."""
+        count = network.rows
+
+        def spread(tensor: Tensor) -> Tensor:
+            return tensor.expand(count, -1).clone()
+
+        return Nodes(
+            phase=torch.zeros(count, network.count, dtype=torch.int8, device=uppers.device),
+            row=torch.arange(count, device=uppers.device),
+            upper=uppers.clone(),
+            depth=torch.zeros(count, dtype=torch.int64, device=uppers.device),
+            z_lower=spread(network.z_lower),
+            z_upper=spread(network.z_upper),
+            d_lower=spread(network.d_lower),
+            d_upper=spread(network.d_upper),
+        )
+
+
+class Frontier:
+    """The open nodes, in one growing block of memory.
+
+    Best bound first. A frontier that reaches its limit drops nothing: it turns depth-first, which adds only a few nodes a
+    level, until it is down to half of the limit.
+
+    Args:
+        nodes: the first ones.
+        limit: bytes from which to go depth-first.
+    """
+
+    def __init__(self, nodes: Nodes, limit: int) -> None:
+        self._store = nodes
+        self._open = len(nodes)
+        size = sum(getattr(nodes, f.name)[0].numel() * getattr(nodes, f.name).element_size() for f in fields(Nodes))
+        self.limit = max(2, limit // max(1, size))
+        self.diving = False
+
+    def __len__(self) -> int:
+        return self._open
+
+    @property
+    def upper(self) -> float:
+        """The largest bound of an open node, -inf without one."""
+        return float(self._store.upper[: self._open].max()) if self._open else -float("inf")
+
+    def take(self, count: int) -> Nodes:
+        """Removes and returns the next ``count`` nodes."""
+        self.diving = self._open > (self.limit // 2 if self.diving else self.limit)
+        upper, depth = self._store.upper[: self._open], self._store.depth[: self._open]
+        key = depth.to(upper) + upper / (1.0 + upper.abs().amax()) if self.diving else upper
+        chosen = key.topk(min(count, self._open)).indices
+        taken = self._store[chosen]
+        self._remove(chosen)
+        return taken
+
+    def add(self, nodes: Nodes) -> None:
+        needed = self._open + len(nodes)
+        if needed > len(self._store):
+            spare = Nodes(
+                *(
+                    t.new_empty(max(needed, 2 * len(self._store)), *t.shape[1:])
+                    for t in (getattr(self._store, f.name) for f in fields(Nodes))
+                )
+            )
+            for f in fields(Nodes):
+                getattr(spare, f.name)[: self._open] = getattr(self._store, f.name)[: self._open]
+            self._store = spare
+        for f in fields(Nodes):
+            getattr(self._store, f.name)[self._open : needed] = getattr(nodes, f.name)
+        self._open = needed
+
+    def drop(self, cutoff: float) -> float:
+        """Removes the nodes whose bound is at most ``cutoff``; returns the largest of their bounds, 0 without one."""
+        upper = self._store.upper[: self._open]
+        closed = (upper <= cutoff).nonzero().flatten()
+        if not len(closed):
+            return 0.0
+        largest = float(upper[closed].max())
+        self._remove(closed)
+        return largest
+
+    def _remove(self, slots: Tensor) -> None:
+        """Fills the given slots with nodes from the end of the block."""
+        left = self._open - len(slots)
+        keep = torch.ones(self._open, dtype=torch.bool, device=slots.device)
+        keep[slots] = False
+        holes = (~keep[:left]).nonzero().flatten()
+        movers = keep[left:].nonzero().flatten() + left
+        for f in fields(Nodes):
+            tensor = getattr(self._store, f.name)
+            tensor[holes] = tensor[movers]
+        self._open = left

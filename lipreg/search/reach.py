@@ -1,0 +1,136 @@
+"""Forward bounds within a node: linear forms of every pre-activation, and the node's box cut by its phases.
+
+CROWN on the folded network, with each fixed unit exact. A form is a function of the displacement alone, so the form of a
+fixed unit is a linear cut: z_i >= 0 and z_i <= form_i(d) give form_i(d) >= 0 for every d of the node.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lipreg.search.folded import FoldedNetwork
+from lipreg.search.nodes import Nodes
+
+SLACK = 1e-9
+"""Widening of forward bounds, relative to a unit's (or an input's) range over the region: far above rounding."""
+
+
+@dataclass(frozen=True)
+class Forms:
+    """z_i <= slope[:, 0, i] . d + offset[:, 0, i] and -z_i <= slope[:, 1, i] . d + offset[:, 1, i] within each node.
+
+    Attributes:
+        slope: ``(N, 2, n, m)``.
+        offset: ``(N, 2, n)``.
+    """
+
+    slope: Tensor
+    offset: Tensor
+
+    def __getitem__(self, chosen: Tensor) -> Forms:
+        return Forms(self.slope[chosen], self.offset[chosen])
+
+    def cuts(self, phase: Tensor) -> tuple[Tensor, Tensor]:
+        """(A, b) with A d + b >= 0 in each node, one row a unit; rows of undecided units are 0, 1."""
+        active, off = (phase == 1), (phase == -1)
+        zero, one = self.slope.new_zeros(()), self.offset.new_ones(())
+        a = torch.where(active.unsqueeze(-1), self.slope[:, 0], torch.where(off.unsqueeze(-1), self.slope[:, 1], zero))
+        return a, torch.where(active, self.offset[:, 0], torch.where(off, self.offset[:, 1], one))
+
+
+def tighten(network: FoldedNetwork, nodes: Nodes) -> Forms:
+    """Re-tightens the nodes' pre-activation bounds under their phases and boxes, in place, and settles implied phases.
+
+    Returns:
+        The forms behind the bounds, valid in each node.
+    """
+    z_lower = torch.where(nodes.phase == 1, nodes.z_lower.clamp(min=0.0), nodes.z_lower)
+    z_upper = torch.where(nodes.phase == -1, nodes.z_upper.clamp(max=0.0), nodes.z_upper)
+    slack = SLACK * (network.z_upper - network.z_lower)
+    count, n, m = len(nodes), network.count, network.inputs
+    slope, offset = z_lower.new_zeros(count, 2, n, m), z_lower.new_zeros(count, 2, n)
+    for depth, level in enumerate(network.levels):
+        form, constant = _backward(network, depth, z_lower, z_upper)
+        ends = constant + largest(network, form, nodes.d_lower, nodes.d_upper)
+        half = len(level)
+        z_upper[:, level] = torch.minimum(z_upper[:, level], ends[:, :half] + slack[level])
+        z_lower[:, level] = torch.maximum(z_lower[:, level], -ends[:, half:] - slack[level])
+        slope[:, 0, level], slope[:, 1, level] = form[:, :half], form[:, half:]
+        offset[:, 0, level], offset[:, 1, level] = constant[:, :half], constant[:, half:]
+    nodes.z_lower, nodes.z_upper = z_lower, z_upper
+    settle(nodes)
+    return Forms(slope, offset)
+
+
+def settle(nodes: Nodes) -> None:
+    """Fixes the phases that the bounds imply."""
+    implied = (nodes.z_lower > 0).to(torch.int8) - (nodes.z_upper < 0).to(torch.int8)
+    nodes.phase = torch.where(nodes.phase == 0, implied, nodes.phase)
+
+
+def contradictory(nodes: Nodes) -> Tensor:
+    """Which nodes are empty by their own bounds, ``(N,)``."""
+    z = nodes.z_lower > nodes.z_upper
+    against = ((nodes.phase == 1) & (nodes.z_upper < 0)) | ((nodes.phase == -1) & (nodes.z_lower > 0))
+    return (z | against).any(-1) | (nodes.d_lower > nodes.d_upper).any(-1)
+
+
+def shrink_boxes(network: FoldedNetwork, nodes: Nodes, forms: Forms) -> None:
+    """Shrinks each node's box, in place, to what every cut on its own leaves of each input: A_k d_k >= -(rest's maximum)."""
+    a, b = forms.cuts(nodes.phase)
+    center, radius = (nodes.d_lower + nodes.d_upper) / 2, (nodes.d_upper - nodes.d_lower) / 2
+    top = a * center.unsqueeze(1) + a.abs() * radius.unsqueeze(1)
+    rest = (top.sum(-1) + b).unsqueeze(-1) - top
+    # entries too small to divide by say nothing
+    size = a.abs().amax(-1, keepdim=True)
+    used = a.abs() > 1e-6 * size.clamp(min=1e-300)
+    reach = -rest / torch.where(used, a, torch.ones_like(a))
+    infinite = torch.full_like(reach, torch.inf)
+    low = torch.where(used & (a > 0), reach, -infinite).amax(1)
+    high = torch.where(used & (a < 0), reach, infinite).amin(1)
+    slack = SLACK * (network.d_upper - network.d_lower)
+    nodes.d_lower = torch.maximum(nodes.d_lower, low - slack)
+    nodes.d_upper = torch.minimum(nodes.d_upper, high + slack)
+
+
+def largest(network: FoldedNetwork, form: Tensor, d_lower: Tensor, d_upper: Tensor) -> Tensor:
+    """sup of linear forms ``(N, k, m)`` over each node's box and the region, ``(N, k)``."""
+    center, radius = (d_lower + d_upper) / 2, (d_upper - d_lower) / 2
+    box = (form @ center.unsqueeze(-1) + form.abs() @ radius.unsqueeze(-1)).squeeze(-1)
+    beyond = network.beyond_box(form)
+    return box if beyond is None else torch.minimum(box, beyond)
+
+
+def _backward(network: FoldedNetwork, depth: int, z_lower: Tensor, z_upper: Tensor) -> tuple[Tensor, Tensor]:
+    """Upper forms of z and of -z of one level's units, over d, by going back through the levels before it."""
+    level, count = network.levels[depth], len(z_lower)
+    signs = torch.cat([torch.ones_like(network.z_offset[level]), -torch.ones_like(network.z_offset[level])])
+    both = torch.cat([level, level])
+    constant = (signs * network.z_offset[both]).expand(count, -1)
+    form = (signs.unsqueeze(-1) * network.z_input[both]).expand(count, -1, -1)
+    weight = (signs.unsqueeze(-1) * network.z_unit[both]).expand(count, -1, -1)
+    for at in range(depth - 1, -1, -1):
+        source = network.levels[at]
+        chord, below, lift = _relaxation(z_lower[:, source], z_upper[:, source], network.leak[source])
+        own = weight[..., source]
+        constant = constant + (own.clamp(min=0.0) @ lift.unsqueeze(-1)).squeeze(-1)
+        own = torch.where(own > 0, own * chord.unsqueeze(1), own * below.unsqueeze(1))
+        constant = constant + own @ network.z_offset[source]
+        form = form + own @ network.z_input[source]
+        if at:
+            weight = weight + own @ network.z_unit[source]
+    return form, constant
+
+
+def _relaxation(lower: Tensor, upper: Tensor, leak: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """below z <= relu(z) <= chord z + lift on [lower, upper]; exact for units on one side."""
+    crossing = (lower < 0) & (upper > 0)
+    one_sided = torch.where(lower >= 0, torch.ones_like(lower), leak.expand_as(lower))
+    span = torch.where(crossing, upper - lower, torch.ones_like(lower))
+    chord = torch.where(crossing, (upper - leak * lower) / span, one_sided)
+    lift = torch.where(crossing, (leak - chord) * lower, torch.zeros_like(lower))
+    flat = torch.where(upper >= -lower, torch.ones_like(lower), leak.expand_as(lower))
+    return chord, torch.where(crossing, flat, one_sided), lift

@@ -1,0 +1,249 @@
+"""Branch and bound over the phases of unstable units: the exact regional constant of all functionals in one search.
+
+Nodes are tensors and every step takes a batch of them: pre-activations re-tightened under the phases, gradients bounded,
+cheapest first, and what may still beat the incumbent is split. No step loops over nodes; only whole activation cells, of
+which few are ever reached, go one by one to a linear program.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from lipreg.bounds import Analysis
+from lipreg.milp import Cell, settle_cell
+from lipreg.results import Status
+from lipreg.search.branching import branch
+from lipreg.search.folded import fold
+from lipreg.search.gradients import fold_phases, from_input, interval, interval_entries
+from lipreg.search.multipliers import tighten_together
+from lipreg.search.nodes import Frontier, Nodes
+from lipreg.search.reach import Forms, contradictory, shrink_boxes, tighten
+from lipreg.search.semidefinite import norm_bound
+
+TOLERANCE = 1e-6
+"""Relative gap at which a node is closed."""
+MEMORY = 2**28
+"""Bytes of open nodes from which the search turns depth-first."""
+ELEMENTS = 1_000_000
+"""Numbers in the largest tensor of a round: decides how many nodes a round takes."""
+BATCH = (16, 96)
+"""Fewest and most nodes a round."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a search stands: the interval proved so far, open nodes, nodes bounded, and wall-clock seconds."""
+
+    lower: float
+    upper: float
+    open: int
+    nodes: int
+    seconds: float
+
+    @property
+    def gap(self) -> float:
+        """(upper - lower) / upper; 0 for [0, 0]."""
+        return 0.0 if self.upper == 0 else 1.0 - self.lower / self.upper
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a search ends before it is done.
+
+    Attributes:
+        seconds: wall-clock time.
+        nodes: bounded nodes.
+        stop: set from outside.
+        memory: bytes of open nodes from which it goes depth-first; never a reason to end.
+    """
+
+    seconds: float = math.inf
+    nodes: float = math.inf
+    stop: threading.Event = field(default_factory=threading.Event)
+    memory: int = MEMORY
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a search proved.
+
+    Attributes:
+        status: PROVED when no node is open, else why it ended.
+        upper: proved, whatever the status.
+        nodes: how many were bounded.
+        cells: how many activation cells were settled by a linear program.
+    """
+
+    status: Status
+    upper: float
+    nodes: int
+    cells: int
+
+
+class Search:
+    """One search; see ``search``."""
+
+    def __init__(
+        self,
+        local: Analysis,
+        uppers: Tensor,
+        lower: float,
+        attain: Callable[[Tensor], float],
+        limits: Limits,
+        progress: Callable[[Progress], None] | None,
+        device: torch.device | str,
+    ) -> None:
+        self.local, self.attain, self.limits, self.progress = local, attain, limits, progress
+        self.began = time.monotonic()
+        self.network = fold(local).to(device)
+        self.lower, self.closed, self.upper = lower, 0.0, math.inf
+        self.nodes = 0
+        self.cells: dict[bytes, Cell] = {}
+        self.frontier = Frontier(Nodes.roots(self.network, uppers.to(device)), limits.memory)
+        n, m = self.network.count, self.network.inputs
+        least, most = BATCH
+        self.batch = max(least, min(most, ELEMENTS // (2 * max(1, n) * (n + m))))
+
+    @property
+    def cutoff(self) -> float:
+        """Nodes at or below it are closed: what they hold is proved to be at most this."""
+        return self.lower * (1.0 + TOLERANCE) + 2.0 * float(self.network.rounding.max())
+
+    def run(self) -> Outcome:
+        self._report()
+        while len(self.frontier):
+            ended = self._ended()
+            if ended is not None:
+                return Outcome(ended, self.upper, self.nodes, len(self.cells))
+            nodes = self.frontier.take(self.batch)
+            self.nodes += len(nodes)
+            nodes = self._bound(*self._reach(nodes))
+            nodes = self._settle_leaves(nodes)
+            if len(nodes):
+                self.frontier.add(self._open(branch(self.network, nodes))[0])
+            self._report()
+        return Outcome(Status.PROVED, self.upper, self.nodes, len(self.cells))
+
+    def _ended(self) -> Status | None:
+        if self.limits.stop.is_set():
+            return Status.INTERRUPTED
+        if time.monotonic() - self.began >= self.limits.seconds or self.nodes >= self.limits.nodes:
+            return Status.TIME_LIMIT
+        return None
+
+    def _open(self, nodes: Nodes) -> tuple[Nodes, Tensor]:
+        """The nodes that may still beat the incumbent, and which those are; what the others hold is entered as proved."""
+        kept = nodes.upper > self.cutoff
+        if not kept.all():
+            self.closed = max(self.closed, float(nodes.upper[~kept].max()))
+        return nodes[kept], kept
+
+    def _report(self) -> None:
+        self.closed = max(self.closed, self.frontier.drop(self.cutoff))
+        self.upper = min(self.upper, max(self.closed, self.frontier.upper))
+        if self.progress is not None:
+            seconds = time.monotonic() - self.began
+            self.progress(Progress(self.lower, self.upper, len(self.frontier), self.nodes, seconds))
+
+    def _reach(self, nodes: Nodes) -> tuple[Nodes, Tensor]:
+        """Forward bounds under the phases; the nodes that are not empty, and a point to try for each."""
+        forms: Forms | None = None
+        for _ in range(2):  # the second pass sees the shrunken boxes
+            forms = tighten(self.network, nodes)
+            shrink_boxes(self.network, nodes, forms)
+            kept = ~contradictory(nodes)
+            nodes, forms = nodes[kept], forms[kept]
+        assert forms is not None
+        if not len(nodes):
+            return nodes, nodes.d_lower
+        points = tighten_together(self.network, nodes, forms)
+        kept = ~contradictory(nodes)
+        return nodes[kept], points[kept]
+
+    def _bound(self, nodes: Nodes, points: Tensor) -> Nodes:
+        """Gradient bounds, each only for the nodes that the one before it leaves open."""
+        if len(nodes):
+            self._try_points(torch.cat([points, (nodes.d_lower + nodes.d_upper) / 2]))
+        network = self.network
+        w = interval(network, nodes.phase, nodes.row)
+        center, radius = interval_entries(network, nodes.row, w)
+        nodes, kept = self._lowered(nodes, network.norm(center.abs() + radius))
+        w, center, radius = w[kept], center[kept], radius[kept]
+        folded = fold_phases(network, nodes.phase, nodes.row, w)
+        around = folded.spread.abs().sum(-1)
+        low = torch.maximum(center - radius, folded.center - around)
+        high = torch.minimum(center + radius, folded.center + around)
+        nodes, kept = self._lowered(nodes, network.norm(torch.maximum(-low, high).clamp(min=0.0)))
+        folded, low, high = folded[kept], low[kept], high[kept]
+        center, radius = from_input(network, nodes.phase, nodes.row)
+        low, high = torch.maximum(low, center - radius), torch.minimum(high, center + radius)
+        nodes, kept = self._lowered(nodes, network.norm(torch.maximum(-low, high).clamp(min=0.0)))
+        if network.p != 1.0 and len(nodes):
+            folded = folded[kept]
+            nodes, _ = self._lowered(nodes, norm_bound(folded.center, folded.spread, network.p))
+        return nodes
+
+    def _lowered(self, nodes: Nodes, bound: Tensor) -> tuple[Nodes, Tensor]:
+        """The nodes with another bound entered that are still open, and which those are."""
+        nodes.upper = torch.minimum(nodes.upper, bound + self.network.rounding[nodes.row])
+        return self._open(nodes)
+
+    def _try_points(self, displacements: Tensor) -> None:
+        """Offers the best of some points as a witness, if the folded network promises more there than is known."""
+        values = self.network.gradient_norms(self.network.phases(displacements)).amax(-1)
+        best = int(values.argmax())
+        if values[best] > self.lower:
+            self.lower = max(self.lower, self.attain(self.network.points(displacements[best : best + 1]).cpu()))
+
+    def _settle_leaves(self, nodes: Nodes) -> Nodes:
+        """Settles the nodes with no undecided unit, and returns the others."""
+        leaf = ~nodes.undecided.any(-1)
+        for at in leaf.nonzero().flatten().tolist():
+            upper = float(nodes.upper[at])
+            if upper <= self.cutoff or self._cell(nodes.phase[at]) is not Cell.EMPTY:
+                # attained by a witness, or by no point that was found: then it stays above every lower bound
+                self.closed = max(self.closed, upper)
+        return nodes[~leaf]
+
+    def _cell(self, phase: Tensor) -> Cell:
+        pattern = (phase > 0).cpu()
+        key = pattern.numpy().tobytes()
+        if key not in self.cells:
+            self.cells[key], point = settle_cell(self.local, self.network.units, pattern.numpy().astype(float))
+            if point is not None:
+                self.lower = max(self.lower, self.attain(point))
+        return self.cells[key]
+
+
+def search(
+    local: Analysis,
+    uppers: Tensor,
+    lower: float,
+    attain: Callable[[Tensor], float],
+    limits: Limits | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    device: torch.device | str = "cpu",
+) -> Outcome:
+    """Searches for the regional constant of one point, the largest over its functionals.
+
+    Args:
+        local: a single-point analysis in regional scope, of a network of Affine and Relu nodes.
+        uppers: a proved upper bound for each functional, ``(rows,)``.
+        lower: what a witness attains already.
+        attain: evaluates points ``(k, *shape)`` on the network itself and returns the best value witnessed so far.
+        limits: when to end early.
+        progress: told after every round.
+        device: where the nodes live and are bounded, in float64.
+
+    Returns:
+        The proved upper end and how the search ended. The lower end is what ``attain`` has seen. Deterministic for a number
+        of threads, up to where a time limit cuts it off.
+    """
+    return Search(local, uppers, lower, attain, limits or Limits(), progress, device).run()

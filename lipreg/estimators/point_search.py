@@ -15,6 +15,7 @@ from lipreg.errors import InvalidInput
 from lipreg.estimators.base import ROUNDING, Effort, lower_interval
 from lipreg.estimators.lp import ProgramEstimator
 from lipreg.estimators.sampling import Sampling
+from lipreg.graph import Affine, Relu
 from lipreg.results import EXACT_TOLERANCE, Certificate, CertifiedInterval, Status, Witness
 
 if TYPE_CHECKING:
@@ -168,6 +169,7 @@ class ExactEstimator(ProgramEstimator):
 
     def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
         self.check(analysis.placed.problem)
+        analysis.graph.require(Affine, Relu, who=f"estimator {self.name!r}")
         deadline = effort.starting_now()
         batch = analysis.placed.batch
         known = effort.known or tuple(self.start(analysis, effort))

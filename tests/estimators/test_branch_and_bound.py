@@ -1,0 +1,193 @@
+"""Branch and bound beyond the conformance grid: reference networks, functionals together, degenerate networks, refusals."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lipreg.errors import UnsupportedRequest
+from lipreg.estimators import Effort, certify
+from lipreg.outputs import AllLogits, AllMargins, Combination, Logit, Margin, Output, Vector
+from lipreg.problem import LocalLipschitz
+from lipreg.regions import Box, L2Ball, LinfBall
+from lipreg.results import Certificate, CertifiedInterval, Status
+from tests import oracles
+from tests.conftest import Reference
+from tests.estimators.test_mip import degenerate
+from tests.test_reference_exact import CASES, network
+
+NAME = "branch_and_bound"
+NORMS = pytest.mark.parametrize("p", [1.0, 2.0, math.inf], ids=["p1", "p2", "pinf"])
+
+
+def solve(
+    net: nn.Module, x: torch.Tensor, output: Output, p: float, radius: float = 0.7, seconds: float = 60.0
+) -> CertifiedInterval:
+    problem = LocalLipschitz(LinfBall(radius), output, p=p)
+    (found,) = certify(net, problem, x, torch.tensor([1]), estimator=NAME, effort=Effort(seconds=seconds))
+    return found
+
+
+def ask(reference: Reference, case: str, norm: str, output: Output | None) -> CertifiedInterval:
+    arrays = reference.case(case)
+    box = Box(arrays["lo"].tolist(), arrays["hi"].tolist())
+    kind = output or Combination(tuple(arrays["c"].tolist()))
+    x = torch.from_numpy(arrays["x0"]).unsqueeze(0)
+    problem = LocalLipschitz(box, kind, p=norm)  # type: ignore[arg-type]
+    (found,) = certify(network(arrays), problem, x, estimator=NAME, effort=Effort(seconds=60.0))
+    return found
+
+
+@pytest.mark.parametrize("norm", ["1", "2", "inf"])
+@pytest.mark.parametrize("case", CASES)
+def test_it_is_the_reference(reference: Reference, case: str, norm: str) -> None:
+    truth = reference.exact[case][norm]
+    found = ask(reference, case, norm, None)
+    assert found.status is Status.PROVED
+    assert found.lower == pytest.approx(truth, rel=1e-6)
+    assert found.upper == pytest.approx(truth, rel=1.1e-6)
+
+
+@pytest.mark.parametrize("norm", ["1", "inf"])
+@pytest.mark.parametrize("case", ["rand0", "rand1"])
+def test_functionals_together(reference: Reference, case: str, norm: str) -> None:
+    known = reference.vector_valued[case][norm]
+    logits = ask(reference, case, norm, AllLogits())
+    assert logits.status is Status.PROVED
+    assert logits.upper == pytest.approx(known["largest_logit"], rel=1.1e-6)
+    outputs = len(reference.case(case)["c"])
+    pairs = [ask(reference, case, norm, Margin(i, j)) for i, j in itertools.combinations(range(outputs), 2)]
+    assert max(pair.upper for pair in pairs) == pytest.approx(known["largest_pair_of_logits"], rel=1.1e-6)
+    margins = ask(reference, case, norm, AllMargins(0))
+    own = [pair.upper for pair in pairs[: outputs - 1]]
+    assert margins.upper == pytest.approx(max(own), rel=2e-6)
+
+
+@NORMS
+def test_a_pattern_without_interior_is_unconfirmed(p: float) -> None:
+    found = solve(degenerate(), torch.tensor([[0.3]], dtype=torch.float64), Logit(0), p, 1.0)
+    assert found.lower == pytest.approx(1.0, abs=1e-12)
+    assert found.upper == pytest.approx(3.0, rel=1e-6)
+    assert found.status is Status.UNCONFIRMED
+
+
+@NORMS
+def test_a_pattern_with_little_interior_is_confirmed(p: float) -> None:
+    found = solve(degenerate(-1e-3), torch.tensor([[0.3]], dtype=torch.float64), Logit(0), p, 1.0)
+    assert found.status is Status.PROVED
+    assert found.lower == pytest.approx(3.0, rel=1e-12)
+    assert found.witness is not None and abs(found.witness.point[0]) < 1e-3
+
+
+@NORMS
+def test_a_constant_functional_is_zero(p: float) -> None:
+    net = oracles.network("dead_units")
+    with torch.no_grad():
+        net[4].weight[0] = 0.0  # type: ignore[index]
+    found = solve(net, torch.full((1, 2), 0.1, dtype=torch.float64), Logit(0), p)
+    assert (found.lower, found.upper) == (0.0, 0.0)
+
+
+@NORMS
+def test_a_stable_network_is_its_jacobian(p: float) -> None:
+    net, x = oracles.network("deep"), torch.full((1, 2), 0.123, dtype=torch.float64)
+    truth = oracles.slope_norm(oracles.jacobian(net, x[0].numpy()), np.eye(3), p, None)
+    found = solve(net, x, AllLogits(), p, 1e-6)
+    assert found.status is Status.PROVED
+    assert found.lower == pytest.approx(truth, rel=1e-9)
+    assert found.upper == pytest.approx(truth, rel=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e-2, 1e2, 1e3])
+@NORMS
+def test_tolerances_follow_the_size_of_the_network(scale: float, p: float) -> None:
+    """Every layer scaled by s scales the constant by s^3, down to slopes of 1e-9."""
+    torch.manual_seed(3)
+    net = oracles.mlp(3, 9, 9, 3).double()
+    x = torch.rand(1, 3, dtype=torch.float64)
+    plain = solve(net, x, AllLogits(), p, 0.4)
+    scaled = copy.deepcopy(net)
+    with torch.no_grad():
+        for power, layer in enumerate((m for m in scaled if isinstance(m, nn.Linear)), 1):
+            layer.weight.mul_(scale)
+            layer.bias.mul_(scale**power)
+    found = solve(scaled, x, AllLogits(), p, 0.4)
+    assert plain.certificate is found.certificate is Certificate.EXACT
+    assert found.upper == pytest.approx(plain.upper * scale**3, rel=1e-6)
+
+
+def hard() -> tuple[nn.Module, torch.Tensor]:
+    """A network that no engine closes in seconds."""
+    torch.manual_seed(4)
+    return oracles.mlp(8, 40, 40, 40, 1).double(), torch.zeros(1, 8, dtype=torch.float64)
+
+
+@NORMS
+def test_a_budget_is_kept_on_a_hard_network(p: float) -> None:
+    net, x = hard()
+    began = time.monotonic()
+    found = solve(net, x, Logit(0), p, 3.0, seconds=1.0)
+    assert time.monotonic() - began < 8
+    assert found.status is Status.TIME_LIMIT and found.certificate is Certificate.BRACKET
+    assert found.witness is not None
+    witness = np.array(found.witness.point)
+    assert np.abs(witness).max() <= 3.0
+    own = oracles.slope_norm(oracles.jacobian(net, witness), np.eye(1), p, None)
+    assert found.lower == pytest.approx(own, rel=1e-9)
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-3, 3, (50, 8))
+    seen = max(oracles.slope_norm(oracles.jacobian(net, v), np.eye(1), p, None) for v in points)
+    assert seen <= found.upper < math.inf
+
+
+def test_stop_ends_the_search_with_what_is_proved() -> None:
+    net, x = hard()
+    stop = threading.Event()
+    timer = threading.Timer(0.5, stop.set)
+    timer.start()
+    began = time.monotonic()
+    problem = LocalLipschitz(LinfBall(3.0), Logit(0))
+    (found,) = certify(net, problem, x, estimator=NAME, effort=Effort(seconds=120.0, stop=stop))
+    timer.cancel()
+    assert found.status is Status.INTERRUPTED
+    assert time.monotonic() - began < 15
+    assert 0 < found.lower < found.upper < math.inf
+
+
+@pytest.mark.parametrize(
+    "problem, says",
+    [
+        (LocalLipschitz(LinfBall(0.1), Logit(0), scope="pointed"), "regional"),
+        (LocalLipschitz(L2Ball(0.1), Logit(0)), "LinfBall, L1Ball or Box"),
+        (LocalLipschitz(LinfBall(0.1), Vector()), "scalar functionals"),
+    ],
+    ids=["scope", "l2_ball", "vector"],
+)
+def test_questions_that_are_not_covered(problem: LocalLipschitz, says: str) -> None:
+    with pytest.raises(UnsupportedRequest, match=says):
+        certify(oracles.network("shallow"), problem, torch.zeros(1, 2, dtype=torch.float64), estimator=NAME)
+
+
+def test_max_pooling_is_refused_before_any_work() -> None:
+    net = nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4, 2)).double()
+    x = torch.rand(1, 1, 4, 4, dtype=torch.float64)
+    with pytest.raises(UnsupportedRequest, match="MaxPool nodes") as raised:
+        certify(net, LocalLipschitz(LinfBall(0.1), Logit(0)), x, estimator=NAME)
+    assert NAME in str(raised.value) and "Affine, Relu" in str(raised.value)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_weights_that_are_no_numbers_are_refused(bad: float) -> None:
+    net = oracles.network("shallow")
+    with torch.no_grad():
+        net[0].weight[1, 0] = bad  # type: ignore[index]
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        solve(net, torch.zeros(1, 2, dtype=torch.float64), Logit(0), math.inf)

@@ -1,0 +1,187 @@
+"""The search against enumeration and the MIP, and what it proves on the way: limits, interrupts, memory."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import lipreg.search.engine as engine
+from lipreg.errors import CrossingBounds
+from lipreg.estimators import ESTIMATORS, Effort, certify, frozen_analysis
+from lipreg.milp import Cell
+from lipreg.outputs import AllLogits, Combination, Logit
+from lipreg.problem import LocalLipschitz
+from lipreg.regions import LinfBall
+from lipreg.results import Certificate, CertifiedInterval, Status
+from lipreg.search import Limits, Progress
+from tests import oracles
+from tests.search.cases import REGIONS
+
+NORMS = (1.0, 2.0, math.inf)
+ENGINE = ESTIMATORS["branch_and_bound"]
+
+
+def random_question(seed: int, p: float, largest: int = 9) -> tuple[nn.Module, torch.Tensor, LocalLipschitz, int]:
+    """A network of two to four layers with spread-out kinks, a point, and a ball that leaves units undecided."""
+    rng = np.random.default_rng(seed)
+    inputs, outputs = int(rng.integers(1, 7)), int(rng.integers(1, 4))
+    hidden = [int(rng.integers(3, largest)) for _ in range(rng.integers(1, 4))]
+    torch.manual_seed(seed)
+    net = oracles.mlp(inputs, *hidden, outputs, leak=0.1 if seed % 7 == 0 else None).double()
+    x = torch.randn(1, inputs, dtype=torch.float64)
+    radius = float(rng.uniform(0.3, 0.9))
+    output = AllLogits() if seed % 2 else Combination(tuple(rng.normal(size=outputs).tolist()))
+    return net, x, LocalLipschitz(LinfBall(radius), output, p=p), outputs
+
+
+def solve(net: nn.Module, x: torch.Tensor, problem: LocalLipschitz, trace: list[Progress]) -> CertifiedInterval:
+    (found,) = certify(net, problem, x, estimator=ENGINE.name, effort=Effort(seconds=60.0, progress=trace.append))
+    return found
+
+
+def check_trace(trace: list[Progress], truth: float) -> None:
+    """Each bound on the way is on its side of the truth, and of each bound of the other kind; both only improve."""
+    assert trace
+    assert max(step.lower for step in trace) <= min(step.upper for step in trace) * (1 + 1e-9)
+    assert all(step.lower <= truth * (1 + 1e-9) + 1e-12 <= step.upper * (1 + 2e-9) + 2e-12 for step in trace)
+    for before, after in itertools.pairwise(trace):
+        assert after.lower >= before.lower and after.upper <= before.upper
+        assert after.nodes >= before.nodes and after.seconds >= before.seconds
+    assert trace[-1].open == 0 and trace[-1].gap <= 2e-6
+
+
+@pytest.mark.parametrize("p", NORMS)
+def test_it_is_the_enumeration(p: float) -> None:
+    for seed in range(40):
+        net, x, problem, outputs = random_question(seed + 1000, p, largest=6)
+        center, radius = x[0].numpy(), problem.region.radius  # type: ignore[attr-defined]
+        domain = oracles.Domain(center, center - radius, center + radius)
+        rows = problem.output.rows(torch.zeros(1, outputs, dtype=torch.float64), None)[0].numpy()
+        truth = oracles.regional(oracles.cells(net, domain), rows, p, None)
+        trace: list[Progress] = []
+        found = solve(net, x, problem, trace)
+        assert found.certificate is Certificate.EXACT, (seed, found)
+        assert found.lower == pytest.approx(truth, rel=1e-6, abs=1e-12)
+        assert found.upper == pytest.approx(truth, rel=1.1e-6, abs=1e-12)
+        check_trace(trace, found.lower)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("p", [1.0, math.inf])
+def test_it_is_the_mip(p: float) -> None:
+    undecided = []
+    for seed in range(100):
+        net, x, problem, _ = random_question(seed, p)
+        analysis = frozen_analysis(net, problem, x, None)
+        undecided.append(int(analysis.unstable_units()))
+        trace: list[Progress] = []
+        (found,) = ENGINE.intervals(analysis, Effort(seconds=60.0, progress=trace.append))
+        (other,) = ESTIMATORS["mip"].intervals(analysis, Effort(seconds=60.0, known=(found,)))
+        assert found.certificate is other.certificate is Certificate.EXACT, (seed, found, other)
+        assert found.upper == pytest.approx(other.upper, rel=2e-6, abs=1e-12)
+        assert found.lower == pytest.approx(other.lower, rel=1e-6, abs=1e-12)
+        check_trace(trace, found.lower)
+    assert np.mean(undecided) > 5
+
+
+@pytest.mark.parametrize("p", NORMS)
+@pytest.mark.parametrize("region", REGIONS)
+@pytest.mark.parametrize("name", ["leaky", "residual", "batch_norm", "dead_units"])
+def test_every_kind_of_network_and_polytope(name: str, region: str, p: float) -> None:
+    net = oracles.network(name)
+    x = torch.full((1, 2), 0.2, dtype=torch.float64)
+    placed = REGIONS[region].place(x)
+    domain = oracles.Domain(x[0].numpy(), placed.lower[0].numpy(), placed.upper[0].numpy(), placed.norm, placed.radius)
+    truth = oracles.regional(oracles.cells(net, domain), np.eye(2 if name != "dead_units" else 3), p, None)
+    trace: list[Progress] = []
+    found = solve(net, x, LocalLipschitz(REGIONS[region], AllLogits(), p=p), trace)
+    assert found.status is Status.PROVED
+    assert found.upper == pytest.approx(truth, rel=1.1e-6)
+    check_trace(trace, truth)
+
+
+def hard() -> tuple[nn.Module, torch.Tensor, LocalLipschitz]:
+    """A network that takes hundreds of nodes."""
+    torch.manual_seed(4)
+    return (
+        oracles.mlp(6, 11, 11, 1).double(),
+        torch.zeros(1, 6, dtype=torch.float64),
+        LocalLipschitz(LinfBall(1.0), Logit(0)),
+    )
+
+
+def run(limits: Limits, start: float = 0.0) -> tuple[engine.Outcome, list[Progress], float]:
+    net, x, problem = hard()
+    local = frozen_analysis(net, problem, x, None)
+    best, trace = [start], []
+
+    def attain(points: torch.Tensor) -> float:
+        values = [float(np.abs(oracles.jacobian(net, point.numpy())).sum()) for point in points]
+        best[0] = max(best[0], *values)
+        return best[0]
+
+    uppers = torch.tensor([1e3], dtype=torch.float64)
+    with torch.no_grad():
+        return engine.search(local, uppers, start, attain, limits, trace.append), trace, best[0]
+
+
+def test_every_limit_leaves_a_proved_interval() -> None:
+    whole, trace, truth = run(Limits())
+    assert whole.status is Status.PROVED and whole.nodes > 200
+    assert whole.upper == pytest.approx(truth, rel=1e-6)
+    check_trace(trace, truth)
+    stop = threading.Event()
+    stop.set()
+    for limits, says in (
+        (Limits(nodes=100), Status.TIME_LIMIT),
+        (Limits(seconds=0.0), Status.TIME_LIMIT),
+        (Limits(stop=stop), Status.INTERRUPTED),
+    ):
+        ended, steps, lower = run(limits)
+        assert ended.status is says
+        assert lower <= truth * (1 + 1e-9) <= ended.upper * (1 + 2e-9)
+        assert ended.upper == steps[-1].upper
+        assert ended.nodes < whole.nodes
+
+
+def test_a_small_memory_changes_the_order_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "BATCH", (4, 4))
+    wide, wide_trace, truth = run(Limits())
+    narrow, narrow_trace, again = run(Limits(memory=8000))
+    assert narrow.status is Status.PROVED
+    assert again == pytest.approx(truth, rel=1e-9)
+    assert narrow.upper == pytest.approx(wide.upper, rel=1e-6)
+    assert max(step.open for step in narrow_trace) < max(step.open for step in wide_trace)
+
+
+def test_the_same_search_twice_is_the_same() -> None:
+    one, first, _ = run(Limits())
+    two, second, _ = run(Limits())
+    assert one == two
+    assert [replace(step, seconds=0.0) for step in first] == [replace(step, seconds=0.0) for step in second]
+
+
+def test_a_bound_that_leaves_cells_out_contradicts_the_witness(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The incumbent's own value must not pass for a proof where the bounds are wrong."""
+    net, x, problem = hard()
+    (known,) = certify(net, problem, x, estimator="sampling")
+    real = engine.interval_entries
+    monkeypatch.setattr(engine, "interval_entries", lambda *args: tuple(0.1 * end for end in real(*args)))
+    with pytest.raises(CrossingBounds):
+        certify(net, problem, x, estimator=ENGINE.name, effort=Effort(known=(known,)))
+
+
+def test_a_cell_that_no_program_settles_stays_above(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cells are taken for empty on proof alone."""
+    net, x, problem = hard()
+    (right,) = certify(net, problem, x, estimator=ENGINE.name)
+    monkeypatch.setattr(engine, "settle_cell", lambda *args: (Cell.THIN, None))
+    (found,) = certify(net, problem, x, estimator=ENGINE.name)
+    assert found.upper >= right.lower

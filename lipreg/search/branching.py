@@ -19,6 +19,26 @@ LEAST = 1e-6
 """Least improvement of a child that counts, relative to the node's bound, so that a product of two has no zero factor."""
 
 
+def descend(network: FoldedNetwork, nodes: Nodes, cutoff: float, least: int) -> tuple[Nodes, float]:
+    """Branches until ``least`` children are open, or nothing is undecided: a round costs a few nodes as much as many.
+
+    Returns:
+        The open children, and the largest bound of those that the cutoff closed, 0 without one.
+    """
+    done, closed = nodes[:0], 0.0
+    while len(nodes):
+        children = branch(network, nodes)
+        kept = children.upper > cutoff
+        if not kept.all():
+            closed = max(closed, float(children.upper[~kept].max()))
+        children = children[kept]
+        split = children.undecided.any(-1)
+        done, nodes = Nodes.join([done, children[~split]]), children[split]
+        if len(done) + len(nodes) >= least:
+            break
+    return Nodes.join([done, nodes]), closed
+
+
 def branch(network: FoldedNetwork, nodes: Nodes) -> Nodes:
     """The children of nodes with undecided units: two each, at the unit or input whose children gain most together.
 

@@ -19,12 +19,12 @@ from torch import Tensor
 from lipreg.bounds import Analysis
 from lipreg.milp import Cell, settle_cell
 from lipreg.results import Status
-from lipreg.search.branching import branch
+from lipreg.search.branching import descend
 from lipreg.search.folded import fold
-from lipreg.search.gradients import fold_phases, from_input, interval, interval_entries
+from lipreg.search.gradients import fold_phases, interval, interval_entries
 from lipreg.search.multipliers import tighten_together
 from lipreg.search.nodes import Frontier, Nodes
-from lipreg.search.reach import Forms, contradictory, shrink_boxes, tighten
+from lipreg.search.reach import contradictory, shrink_boxes, tighten
 from lipreg.search.semidefinite import norm_bound
 
 TOLERANCE = 1e-6
@@ -127,7 +127,9 @@ class Search:
             nodes = self._bound(*self._reach(nodes))
             nodes = self._settle_leaves(nodes)
             if len(nodes):
-                self.frontier.add(self._open(branch(self.network, nodes))[0])
+                children, closed = descend(self.network, nodes, self.cutoff, BATCH[0])
+                self.closed = max(self.closed, closed)
+                self.frontier.add(children)
             self._report()
         return Outcome(Status.PROVED, self.upper, self.nodes, len(self.cells))
 
@@ -154,13 +156,10 @@ class Search:
 
     def _reach(self, nodes: Nodes) -> tuple[Nodes, Tensor]:
         """Forward bounds under the phases; the nodes that are not empty, and a point to try for each."""
-        forms: Forms | None = None
-        for _ in range(2):  # the second pass sees the shrunken boxes
-            forms = tighten(self.network, nodes)
-            shrink_boxes(self.network, nodes, forms)
-            kept = ~contradictory(nodes)
-            nodes, forms = nodes[kept], forms[kept]
-        assert forms is not None
+        forms = tighten(self.network, nodes)
+        shrink_boxes(self.network, nodes, forms)
+        kept = ~contradictory(nodes)
+        nodes, forms = nodes[kept], forms[kept]
         if not len(nodes):
             return nodes, nodes.d_lower
         points = tighten_together(self.network, nodes, forms)
@@ -180,10 +179,6 @@ class Search:
         around = folded.spread.abs().sum(-1)
         low = torch.maximum(center - radius, folded.center - around)
         high = torch.minimum(center + radius, folded.center + around)
-        nodes, kept = self._lowered(nodes, network.norm(torch.maximum(-low, high).clamp(min=0.0)))
-        folded, low, high = folded[kept], low[kept], high[kept]
-        center, radius = from_input(network, nodes.phase, nodes.row)
-        low, high = torch.maximum(low, center - radius), torch.minimum(high, center + radius)
         nodes, kept = self._lowered(nodes, network.norm(torch.maximum(-low, high).clamp(min=0.0)))
         if network.p != 1.0 and len(nodes):
             folded = folded[kept]

@@ -1,12 +1,11 @@
-"""Upper bounds on the gradient's norm within a node, from its phases: intervals, exact folds, both orders of multiplication.
+"""Upper bounds on the gradient's norm within a node, from its phases.
 
-An undecided unit passes w = a g on with a in {0, 1}, so w lies between 0 and g. Three ways to carry that to the inputs:
+An undecided unit passes w = a g on with a in {0, 1}, so w lies between 0 and g. The gradient is bounded in both orders of
+multiplication, and each entry lies in both results:
 
-- ``interval``: from the output to the input, level by level. Cheapest: it also judges every child in branching.
-- ``Fold``: the same, but with units of known phase multiplied out exactly, so the gradient is affine in the undecided w.
-- ``from_input``: the product in the other order, from the input to the output, whose intervals are of other products.
-
-Each entry of the gradient lies in all of them, so they are intersected.
+- ``interval``: from the output to the input, level by level, in intervals. Cheapest: it also judges children in branching.
+- ``fold_phases``: from the input to the output, with units of known phase multiplied out exactly, so that the gradient is
+  affine in the undecided w, where ``semidefinite`` takes over.
 """
 
 from __future__ import annotations
@@ -79,24 +78,6 @@ def fold_phases(network: FoldedNetwork, phase: Tensor, row: Tensor, w: Switched)
         weight = weight + passed @ network.g_unit[level]
     weight = weight * undecided.unsqueeze(1)
     return Fold(offset + (weight @ center.unsqueeze(-1)).squeeze(-1), weight * radius.unsqueeze(1))
-
-
-def from_input(network: FoldedNetwork, phase: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
-    """Center and radius of the gradient's entries by intervals of j_unit a, j_unit a g_unit a, ...; ``(N, m)`` each."""
-    weight = network.j_unit.expand(len(phase), -1, -1)
-    spread = torch.zeros_like(weight)
-    center = network.j_offset[row]
-    radius = torch.zeros_like(center)
-    for level in network.levels:
-        own, around = weight[:, :, level], spread[:, :, level]
-        low, high = _switched(own - around, own + around, phase[:, None, level])
-        middle, half = (low + high) / 2, (high - low) / 2
-        start = network.g_offset[:, level][row].unsqueeze(-1)
-        center = center + (middle @ start).squeeze(-1)
-        radius = radius + (half @ start.abs()).squeeze(-1)
-        weight = weight + middle @ network.g_unit[level]
-        spread = spread + half @ network.g_unit[level].abs()
-    return center, radius
 
 
 def _folded_switched(network: FoldedNetwork, phase: Tensor, row: Tensor, w: Switched) -> tuple[Tensor, Tensor]:

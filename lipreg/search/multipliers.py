@@ -4,8 +4,9 @@ Over a node's box, with the cuts A d + b >= 0 of its fixed units, any multiplier
 
     sup form . d <= sup over the box of (form + A^T y) . d  +  b . y.
 
-Primal-dual hybrid gradient (Chambolle & Pock 2011) finds good y for every undecided unit, either side of its kink, of
-every node at once. The best value on the way is kept; how well the iteration converged decides only how tight it is.
+Primal-dual hybrid gradient (Chambolle & Pock 2011) finds good y for every undecided unit of every node at once, on the side
+of its kink that is nearer to it: the other side is the less likely to go. The best value on the way is kept; how well the
+iteration converged decides only how tight it is.
 """
 
 from __future__ import annotations
@@ -26,25 +27,25 @@ LARGEST = 1e4
 def tighten_together(network: FoldedNetwork, nodes: Nodes, forms: Forms, iterations: int = ITERATIONS) -> Tensor:
     """Tightens the undecided units' bounds, in place, and settles implied phases.
 
+    A node whose cuts contradict each other gets an empty box (see ``contradictory``).
+
     Returns:
-        A displacement in each node's box that the cuts pulled towards the node's interior, ``(N, m)``, and whether the cuts
-        leave the node's box empty is entered into its bounds (see ``contradictory``).
+        A displacement in each node's box that the cuts have pulled towards the node's interior, ``(N, m)``.
     """
     center, radius = (nodes.d_lower + nodes.d_upper) / 2, (nodes.d_upper - nodes.d_lower) / 2
     cut, level = _binding_cuts(nodes, forms, center, radius)
     if cut.shape[1] == 0:
         return center
     place, real = _padded(nodes.undecided)
-    form, start, size = _targets(forms, place, center, radius)
-    # on top of the units' forms, the form 0: its bound is below 0 where the cuts contradict each other
+    below = (nodes.z_upper > -nodes.z_lower).gather(1, place)  # bounds -z, where that is nearer to the kink
+    form, start, size = _targets(forms, place, below, center, radius)
+    # beside the units' forms, the form 0: its bound is below 0 where the cuts contradict each other
     form = torch.cat([form, form.new_zeros(len(form), 1, form.shape[-1])], dim=1)
     best, point = _dual_bounds(form, cut, level, iterations)
     empty = best[:, -1] < -SLACK
-    ends = best[:, :-1] * size + start
-    slack = SLACK * (network.z_upper - network.z_lower)[place]
-    half = place.shape[1]
-    upper = torch.where(real, ends[:, :half] + slack, torch.inf)
-    lower = torch.where(real, -ends[:, half:] - slack, -torch.inf)
+    ends = best[:, :-1] * size + start + SLACK * (network.z_upper - network.z_lower)[place]
+    upper = torch.where(real & ~below, ends, torch.inf)
+    lower = torch.where(real & below, -ends, -torch.inf)
     nodes.z_upper = nodes.z_upper.scatter_reduce(1, place, upper, "amin")
     nodes.z_lower = nodes.z_lower.scatter_reduce(1, place, lower, "amax")
     nodes.d_lower = torch.where(empty.unsqueeze(-1), torch.inf, nodes.d_lower)
@@ -63,13 +64,14 @@ def _binding_cuts(nodes: Nodes, forms: Forms, center: Tensor, radius: Tensor) ->
     return a / size.unsqueeze(-1), b.gather(1, place) * real / size
 
 
-def _targets(forms: Forms, place: Tensor, center: Tensor, radius: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Forms of the chosen units, both sides, over the unit box and of size 1; their constants and sizes."""
-    count, k = place.shape
-    m = center.shape[-1]
-    both = place.unsqueeze(1).expand(-1, 2, -1)
-    form = forms.slope.gather(2, both.unsqueeze(-1).expand(-1, -1, -1, m)).reshape(count, 2 * k, m)
-    start = forms.offset.gather(2, both).reshape(count, 2 * k) + (form @ center.unsqueeze(-1)).squeeze(-1)
+def _targets(
+    forms: Forms, place: Tensor, below: Tensor, center: Tensor, radius: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Forms of z, or of -z where ``below``, over the unit box and of size 1; their constants and sizes."""
+    n, m = forms.slope.shape[-2:]
+    at = place + n * below.long()
+    form = forms.slope.flatten(1, 2).gather(1, at.unsqueeze(-1).expand(-1, -1, m))
+    start = forms.offset.flatten(1).gather(1, at) + (form @ center.unsqueeze(-1)).squeeze(-1)
     form = form * radius.unsqueeze(1)
     size = form.norm(dim=-1).clamp(min=1e-12)
     return form / size.unsqueeze(-1), start, size

@@ -35,7 +35,7 @@ class Nodes:
     def __len__(self) -> int:
         return len(self.row)
 
-    def __getitem__(self, chosen: Tensor) -> Nodes:
+    def __getitem__(self, chosen: Tensor | slice) -> Nodes:
         return Nodes(*(getattr(self, f.name)[chosen] for f in fields(self)))
 
     @property

@@ -16,6 +16,8 @@ from lipreg.search.nodes import Nodes
 
 SLACK = 1e-9
 """Widening of forward bounds, relative to a unit's (or an input's) range over the region: far above rounding."""
+BOX_INPUTS = 16
+"""Up to this many inputs boxes are shrunk. Measured: with 64 it costs a tenth of the time and saves no node."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,12 @@ def contradictory(nodes: Nodes) -> Tensor:
 
 
 def shrink_boxes(network: FoldedNetwork, nodes: Nodes, forms: Forms) -> None:
-    """Shrinks each node's box, in place, to what every cut on its own leaves of each input: A_k d_k >= -(rest's maximum)."""
+    """Shrinks each node's box, in place, to what every cut on its own leaves of each input: A_k d_k >= -(rest's maximum).
+
+    With many inputs no single cut says much of one of them, so the boxes stay.
+    """
+    if network.inputs > BOX_INPUTS:
+        return
     a, b = forms.cuts(nodes.phase)
     center, radius = (nodes.d_lower + nodes.d_upper) / 2, (nodes.d_upper - nodes.d_lower) / 2
     top = a * center.unsqueeze(1) + a.abs() * radius.unsqueeze(1)

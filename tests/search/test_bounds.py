@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lipreg.search.branching import branch
-from lipreg.search.gradients import fold_phases, from_input, interval, interval_bound, interval_entries
+from lipreg.search.gradients import fold_phases, interval, interval_bound, interval_entries
 from lipreg.search.multipliers import tighten_together
 from lipreg.search.nodes import Nodes
 from lipreg.search.reach import contradictory, shrink_boxes, tighten
@@ -119,12 +119,10 @@ def test_gradient_bounds_hold_at_every_point_of_a_node(name: str, p: float) -> N
     w = interval(folded, nodes.phase, nodes.row)
     center, radius = interval_entries(folded, nodes.row, w)
     own = fold_phases(folded, nodes.phase, nodes.row, w)
-    other, around = from_input(folded, nodes.phase, nodes.row)
     bounds = {
         "interval": interval_bound(folded, nodes.phase, nodes.row),
         "entries": folded.norm(center.abs() + radius),
         "fold": folded.norm(own.center.abs() + own.spread.abs().sum(-1)),
-        "from the input": folded.norm(other.abs() + around),
     }
     if p != 1.0:
         bounds["semidefinite"] = norm_bound(own.center, own.spread, p)

@@ -1,10 +1,10 @@
 """The exact engines against each other: python -m benchmarks.exact [--seconds 60] [--engines mip,branch_and_bound]
 
-The reference networks of LIPREG_REFERENCE (see CONTRIBUTING.md), one thread. An engine is an exact estimator of lipreg;
-``lipmip`` is the plain encoding of Jordan & Dimakis on HiGHS: interval pre-activations and no tightening. Times are CPU
-seconds of the whole answer: pre-activation bounds, starting points and search. One row a case, norm and engine, written to
-benchmarks/results/exact.json, and a cactus plot beside it: how many questions each engine has closed after so many seconds
-each.
+The reference networks of LIPREG_REFERENCE (see CONTRIBUTING.md), one functional each, one thread. An engine is an exact
+estimator of lipreg. Times are CPU seconds of the whole answer: pre-activation bounds, starting points and search.
+
+One row a case, norm and engine, written to benchmarks/results/exact.json; beside it a cactus plot: how many questions each
+engine closes within so many seconds a question.
 """
 
 from __future__ import annotations
@@ -26,10 +26,7 @@ from torch import nn
 
 from benchmarks.environment import RESULTS, markdown, write_result
 from lipreg import Box, Combination, LocalLipschitz
-from lipreg.estimators import ESTIMATORS, Effort, frozen_analysis
-from lipreg.estimators.sampling import Sampling
-from lipreg.milp import Highs, encode
-from lipreg.results import Certificate
+from lipreg.estimators import ESTIMATORS, Effort, certify
 
 matplotlib.use("Agg")
 
@@ -62,20 +59,11 @@ def question(case: str, norm: str) -> tuple[nn.Module, LocalLipschitz, torch.Ten
 def answer(engine: str, case: str, norm: str, seconds: float) -> tuple[float, float, float] | None:
     """CPU seconds, lower and upper end; None where the engine does not cover the question."""
     net, problem, x = question(case, norm)
-    estimator = ESTIMATORS["mip" if engine == "lipmip" else engine]
-    if estimator.uncovered(problem) is not None:
+    if ESTIMATORS[engine].uncovered(problem) is not None:
         return None
     began = time.process_time()
-    if engine == "lipmip":
-        analysis = frozen_analysis(net, problem, x, None, ["interval"])
-        lower = Sampling().intervals(analysis, Effort())[0].lower
-        outcome = Highs().solve(encode(analysis, 0).program, seconds=seconds)
-        lower, upper = max(lower, outcome.incumbent), outcome.dual_bound
-    else:
-        analysis = frozen_analysis(net, problem, x, None)
-        (found,) = estimator.intervals(analysis, Effort(seconds=seconds))
-        lower, upper = found.lower, found.upper
-    return time.process_time() - began, lower, upper
+    (found,) = certify(net, problem, x, estimator=engine, effort=Effort(seconds=seconds))
+    return time.process_time() - began, found.lower, found.upper
 
 
 def measure(engines: list[str], seconds: float) -> list[dict[str, Any]]:

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
+from lipreg.errors import UnsupportedRequest
 from lipreg.estimators.base import Effort, lower_interval, register
 from lipreg.estimators.point_search import ExactEstimator, PointSearch
 from lipreg.estimators.witness import attained, best_witness
+from lipreg.problem import APART_OUTPUTS
 from lipreg.results import CertifiedInterval, Status, Witness
 
 POINTS = 64
@@ -53,10 +55,17 @@ class BranchAndBound(ExactEstimator):
             search.offer(best_witness(search.local, 0, points))
             return search.lower
 
+        if search.families[0].signs:
+            raise UnsupportedRequest(
+                f"an operator norm into l1 over {len(search.families[0])} outputs",
+                where=f"estimator {self.name!r}",
+                accepted=f"up to {APART_OUTPUTS} outputs, whose sign vectors are searched together",
+                todo="Choose 'mip', which covers more of them",
+            )
         effort, limits = search.effort, Limits(search.seconds_left, stop=search.effort.stop)
         uppers = torch.from_numpy(search.uppers).clamp(max=effort.known[0].upper)
         with torch.no_grad():
-            found = branch_and_bound(search.local, uppers, search.lower, attain, limits, effort.progress)
+            found = branch_and_bound(search.apart, uppers, search.lower, attain, limits, effort.progress)
         search.status, search.nodes = found.status, found.nodes
         search.uppers[:] = found.upper
         search.detail = f"{found.cells} cells settled by LP"

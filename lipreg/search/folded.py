@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lipreg.bounds import Analysis
 from lipreg.linalg import vector_norm
-from lipreg.milp.folding import Units, backward_forms, forward_forms, unstable_units
+from lipreg.milp.folding import Form, Units, backward_forms, forward_forms, unstable_units
 from lipreg.regions import PlacedRegion
 
 ROUNDING = 1e-13
@@ -122,10 +122,13 @@ def fold(local: Analysis) -> FoldedNetwork:
     units = unstable_units(local)
     moves = region.moves[0].flatten().numpy()
     forward, inputs = forward_forms(local, units), len(moves)
-    back = [backward_forms(local, units, row) for row in placed.rows[0].double()]
-    unit_form, input_form = back[0]
+    rows = placed.rows[0].double().numpy()
+    n, outputs = len(units), rows.shape[1]
+    # gradients of every output at once; those of a functional are its combination of them
+    every = Form(np.eye(outputs), np.zeros(outputs))
+    unit_form, input_form = backward_forms(local, units, every)
 
-    def tensor(array: np.ndarray | list[np.ndarray]) -> Tensor:
+    def tensor(array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float64))
 
     folded = FoldedNetwork(
@@ -135,16 +138,16 @@ def fold(local: Analysis) -> FoldedNetwork:
         z_input=tensor(forward.matrix[:, :inputs][:, moves]),
         z_unit=tensor(forward.matrix[:, inputs:]),
         z_offset=tensor(forward.constant),
-        g_unit=tensor(unit_form.matrix),
-        g_offset=tensor([unit.constant for unit, _ in back]),
-        j_unit=tensor(input_form.matrix[moves]),
-        j_offset=tensor([form.constant[moves] for _, form in back]),
+        g_unit=tensor(unit_form.matrix[:, :n]),
+        g_offset=tensor(rows @ unit_form.matrix[:, n:].T),
+        j_unit=tensor(input_form.matrix[moves][:, :n]),
+        j_offset=tensor(rows @ input_form.matrix[moves][:, n:].T),
         leak=tensor(units.leak),
         z_lower=tensor(units.lower),
         z_upper=tensor(units.upper),
         d_lower=(region.lower - region.center)[0].flatten()[moves],
         d_upper=(region.upper - region.center)[0].flatten()[moves],
-        rounding=torch.zeros(len(back), dtype=torch.float64),
+        rounding=torch.zeros(len(rows), dtype=torch.float64),
         p=placed.problem.p,
     )
     return replace(folded, rounding=ROUNDING * _magnitudes(folded))

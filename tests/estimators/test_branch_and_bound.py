@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import math
 import threading
 import time
@@ -15,13 +14,14 @@ from torch import nn
 
 from lipreg.errors import UnsupportedRequest
 from lipreg.estimators import Effort, certify
-from lipreg.outputs import AllLogits, AllMargins, Combination, Logit, Margin, Output, Vector
+from lipreg.outputs import AllLogits, AllPairs, Combination, Logit, Output, Vector
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import Box, L2Ball, LinfBall
 from lipreg.results import Certificate, CertifiedInterval, Status
 from tests import oracles
 from tests.conftest import Reference
 from tests.estimators.test_mip import degenerate
+from tests.estimators.test_vector_valued import asked, point, random_network
 from tests.test_reference_exact import CASES, network
 
 NAME = "branch_and_bound"
@@ -36,12 +36,12 @@ def solve(
     return found
 
 
-def ask(reference: Reference, case: str, norm: str, output: Output | None) -> CertifiedInterval:
+def ask(reference: Reference, case: str, norm: str, output: Output | None, q: float | None = None) -> CertifiedInterval:
     arrays = reference.case(case)
     box = Box(arrays["lo"].tolist(), arrays["hi"].tolist())
     kind = output or Combination(tuple(arrays["c"].tolist()))
     x = torch.from_numpy(arrays["x0"]).unsqueeze(0)
-    problem = LocalLipschitz(box, kind, p=norm)  # type: ignore[arg-type]
+    problem = LocalLipschitz(box, kind, p=norm, q=q)  # type: ignore[arg-type]
     (found,) = certify(network(arrays), problem, x, estimator=NAME, effort=Effort(seconds=60.0))
     return found
 
@@ -60,15 +60,32 @@ def test_it_is_the_reference(reference: Reference, case: str, norm: str) -> None
 @pytest.mark.parametrize("case", ["rand0", "rand1"])
 def test_functionals_together(reference: Reference, case: str, norm: str) -> None:
     known = reference.vector_valued[case][norm]
-    logits = ask(reference, case, norm, AllLogits())
-    assert logits.status is Status.PROVED
-    assert logits.upper == pytest.approx(known["largest_logit"], rel=1.1e-6)
-    outputs = len(reference.case(case)["c"])
-    pairs = [ask(reference, case, norm, Margin(i, j)) for i, j in itertools.combinations(range(outputs), 2)]
-    assert max(pair.upper for pair in pairs) == pytest.approx(known["largest_pair_of_logits"], rel=1.1e-6)
-    margins = ask(reference, case, norm, AllMargins(0))
-    own = [pair.upper for pair in pairs[: outputs - 1]]
-    assert margins.upper == pytest.approx(max(own), rel=2e-6)
+    forms = {"largest_logit": AllLogits(), "largest_pair_of_logits": AllPairs(), "largest_sign_vector": Vector()}
+    for form, output in forms.items():
+        found = ask(reference, case, norm, output, q=1.0 if output.joint else None)
+        assert found.status is Status.PROVED
+        assert found.lower == pytest.approx(known[form], rel=1e-6)
+        assert found.upper == pytest.approx(known[form], rel=1.1e-6)
+
+
+@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("kind", ["logits", "targeted", "pairs", "into_linf", "into_l1"])
+def test_every_vector_valued_form_is_the_enumeration(kind: str, seed: int) -> None:
+    net = random_network(seed)
+    x, p = point(net, seed), (1.0, 2.0, math.inf)[seed % 3]
+    x0, output, rows, q = x[0].numpy(), *asked(kind, net[-1].out_features)  # type: ignore[misc]
+    truth = oracles.regional(oracles.cells(net, oracles.Domain(x0, x0 - 0.8, x0 + 0.8)), rows, p, q)
+    problem = LocalLipschitz(LinfBall(0.8), output, p=p, q=q)
+    (found,) = certify(net, problem, x, estimator=NAME, effort=Effort(seconds=60.0))
+    assert found.certificate is Certificate.EXACT
+    assert found.lower == pytest.approx(truth, rel=1e-6)
+    assert found.upper == pytest.approx(truth, rel=1.1e-6)
+
+
+def test_sign_vectors_that_are_too_many_are_refused() -> None:
+    net, x = oracles.mlp(2, 3, 11).double(), torch.zeros(1, 2, dtype=torch.float64)
+    with pytest.raises(UnsupportedRequest, match="up to 10 outputs"):
+        certify(net, LocalLipschitz(LinfBall(0.5), Vector(), q=1.0), x, estimator=NAME)
 
 
 @NORMS
@@ -167,7 +184,7 @@ def test_stop_ends_the_search_with_what_is_proved() -> None:
     [
         (LocalLipschitz(LinfBall(0.1), Logit(0), scope="pointed"), "regional"),
         (LocalLipschitz(L2Ball(0.1), Logit(0)), "LinfBall, L1Ball or Box"),
-        (LocalLipschitz(LinfBall(0.1), Vector()), "scalar functionals"),
+        (LocalLipschitz(LinfBall(0.1), Vector(), p=1.0, q=2.0), "q"),
     ],
     ids=["scope", "l2_ball", "vector"],
 )

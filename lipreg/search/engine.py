@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lipreg.bounds import Analysis
 from lipreg.milp import Cell, settle_cell
+from lipreg.milp import tighten as tighten_region
 from lipreg.results import Status
 from lipreg.search.branching import descend
 from lipreg.search.folded import fold
@@ -25,6 +26,7 @@ from lipreg.search.gradients import fold_phases, interval, interval_entries
 from lipreg.search.multipliers import tighten_together
 from lipreg.search.nodes import Frontier, Nodes
 from lipreg.search.reach import contradictory, shrink_boxes, tighten
+from lipreg.search.refolding import carry_over
 from lipreg.search.semidefinite import norm_bound
 
 TOLERANCE = 1e-6
@@ -35,6 +37,11 @@ ELEMENTS = 1_000_000
 """Numbers in the largest tensor of a round: decides how many nodes a round takes."""
 BATCH = (16, 96)
 """Fewest and most nodes a round."""
+TIGHTEN_AFTER = 4000
+"""Nodes after which the region's bounds are tightened by programs. A search that ends before has no use for their cost."""
+TIGHTEN_SECONDS = 30.0
+TIGHTEN_SHARE = 0.2
+"""Most that tightening may take, in seconds and as a share of the time that is left."""
 
 
 @dataclass(frozen=True)
@@ -106,10 +113,16 @@ class Search:
         self.lower, self.closed, self.upper = lower, 0.0, math.inf
         self.nodes = 0
         self.cells: dict[bytes, Cell] = {}
+        self.settled = 0
         self.frontier = Frontier(Nodes.roots(self.network, uppers.to(device)), limits.memory)
+        self.tightened = False
+
+    @property
+    def batch(self) -> int:
+        """How many nodes a round takes."""
         n, m = self.network.count, self.network.inputs
         least, most = BATCH
-        self.batch = max(least, min(most, ELEMENTS // (2 * max(1, n) * (n + m))))
+        return max(least, min(most, ELEMENTS // (2 * max(1, n) * (n + m))))
 
     @property
     def cutoff(self) -> float:
@@ -121,7 +134,11 @@ class Search:
         while len(self.frontier):
             ended = self._ended()
             if ended is not None:
-                return Outcome(ended, self.upper, self.nodes, len(self.cells))
+                return Outcome(ended, self.upper, self.nodes, self.settled)
+            if self.nodes >= TIGHTEN_AFTER and not self.tightened:
+                self._tighten_region()
+                self._report()
+                continue
             nodes = self.frontier.take(self.batch)
             self.nodes += len(nodes)
             nodes = self._bound(*self._reach(nodes))
@@ -131,7 +148,7 @@ class Search:
                 self.closed = max(self.closed, closed)
                 self.frontier.add(children)
             self._report()
-        return Outcome(Status.PROVED, self.upper, self.nodes, len(self.cells))
+        return Outcome(Status.PROVED, self.upper, self.nodes, self.settled)
 
     def _ended(self) -> Status | None:
         if self.limits.stop.is_set():
@@ -153,6 +170,15 @@ class Search:
         if self.progress is not None:
             seconds = time.monotonic() - self.began
             self.progress(Progress(self.lower, self.upper, len(self.frontier), self.nodes, seconds))
+
+    def _tighten_region(self) -> None:
+        """Bounds over the whole region by LP and small MIPs; the open nodes over the units that these leave undecided."""
+        self.tightened = True
+        left = self.limits.seconds - (time.monotonic() - self.began)
+        self.local = tighten_region(self.local, min(TIGHTEN_SECONDS, TIGHTEN_SHARE * left), self.limits.stop)
+        old, self.network = self.network, fold(self.local).to(self.network.j_unit.device)
+        nodes = carry_over(self.frontier.all(), old, self.network, self.local)
+        self.frontier, self.cells = Frontier(nodes, self.limits.memory), {}
 
     def _reach(self, nodes: Nodes) -> tuple[Nodes, Tensor]:
         """Forward bounds under the phases; the nodes that are not empty, and a point to try for each."""
@@ -211,6 +237,7 @@ class Search:
         pattern = (phase > 0).cpu()
         key = pattern.numpy().tobytes()
         if key not in self.cells:
+            self.settled += 1
             self.cells[key], point = settle_cell(self.local, self.network.units, pattern.numpy().astype(float))
             if point is not None:
                 self.lower = max(self.lower, self.attain(point))

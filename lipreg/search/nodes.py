@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 import torch
@@ -80,7 +81,8 @@ class Frontier:
     def __init__(self, nodes: Nodes, limit: int) -> None:
         self._store = nodes
         self._open = len(nodes)
-        size = sum(getattr(nodes, f.name)[0].numel() * getattr(nodes, f.name).element_size() for f in fields(Nodes))
+        columns = (getattr(nodes, f.name) for f in fields(Nodes))
+        size = sum(math.prod(column.shape[1:]) * column.element_size() for column in columns)
         self.limit = max(2, limit // max(1, size))
         self.diving = False
 
@@ -91,6 +93,10 @@ class Frontier:
     def upper(self) -> float:
         """The largest bound of an open node, -inf without one."""
         return float(self._store.upper[: self._open].max()) if self._open else -float("inf")
+
+    def all(self) -> Nodes:
+        """Every open node; they stay open."""
+        return self._store[: self._open]
 
     def take(self, count: int) -> Nodes:
         """Removes and returns the next ``count`` nodes."""

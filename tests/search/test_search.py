@@ -15,14 +15,15 @@ from torch import nn
 import lipreg.search.engine as engine
 from lipreg.errors import CrossingBounds
 from lipreg.estimators import ESTIMATORS, Effort, certify, frozen_analysis
-from lipreg.milp import Cell
+from lipreg.milp import Cell, tighten
 from lipreg.outputs import AllLogits, Combination, Logit
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
 from lipreg.results import Certificate, CertifiedInterval, Status
 from lipreg.search import Limits, Progress
+from lipreg.search.refolding import carry_over
 from tests import oracles
-from tests.search.cases import REGIONS
+from tests.search.cases import REGIONS, inside, nodes_around, sample
 
 NORMS = (1.0, 2.0, math.inf)
 ENGINE = ESTIMATORS["branch_and_bound"]
@@ -159,6 +160,37 @@ def test_a_small_memory_changes_the_order_and_nothing_else(monkeypatch: pytest.M
     assert again == pytest.approx(truth, rel=1e-9)
     assert narrow.upper == pytest.approx(wide.upper, rel=1e-6)
     assert max(step.open for step in narrow_trace) < max(step.open for step in wide_trace)
+
+
+@pytest.mark.parametrize("name", ["deep", "residual", "solid", "line_deep"])
+def test_tightening_on_the_way_changes_nothing_else(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "TIGHTEN_AFTER", 1)
+    monkeypatch.setattr(engine, "BATCH", (1, 2))
+    net = oracles.network(name)
+    x = torch.full((1, oracles.input_size(net)), 0.2, dtype=torch.float64)
+    outputs = oracles.evaluate(net, x.numpy()).shape[1]
+    domain = oracles.Domain(x[0].numpy(), x[0].numpy() - 0.9, x[0].numpy() + 0.9)
+    truth = oracles.regional(oracles.cells(net, domain), np.eye(outputs), math.inf, None)
+    trace: list[Progress] = []
+    found = solve(net, x, LocalLipschitz(LinfBall(0.9), AllLogits(), p=math.inf), trace)
+    assert found.status is Status.PROVED
+    assert found.upper == pytest.approx(truth, rel=1.1e-6)
+    check_trace(trace, truth)
+
+
+def test_nodes_are_carried_over_to_fewer_units() -> None:
+    """A point keeps its nodes, and nodes that want a decided unit on its other side go."""
+    net, x, problem = hard()
+    local = frozen_analysis(net, problem, x, None)
+    tighter = tighten(local, 60.0)
+    old, new = sample(net, local, 200), sample(net, tighter, 200)
+    assert new.folded.count < old.folded.count
+    nodes = nodes_around(old, torch.arange(50), known=0.5)
+    flipped = replace(nodes, phase=-nodes.phase)
+    carried = carry_over(nodes, old.folded, new.folded, tighter)
+    assert len(carried) == 50
+    assert torch.equal(inside(old, nodes), inside(new, carried))
+    assert len(carry_over(flipped, old.folded, new.folded, tighter)) < 50
 
 
 def test_the_same_search_twice_is_the_same() -> None:

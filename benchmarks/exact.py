@@ -134,9 +134,9 @@ def cactus(rows: list[dict[str, Any]]) -> None:
     best = sorted({(r["case"], r["p"]): r["best_known_seconds"] for r in rows}.values())
     axes.step(best, range(1, len(best) + 1), where="post", label="best known", color="gray", linestyle=":")
     axes.set(xscale="log", xlabel="CPU seconds a question", ylabel="questions closed")
-    axes.legend(title="engine (questions it covers)")
-    for kind in ("svg", "png"):
-        figure.savefig(RESULTS / f"exact.{kind}")
+    axes.legend(title="engine (questions it covers)", loc="lower right")
+    figure.savefig(RESULTS / "exact.svg", metadata={"Date": None})
+    figure.savefig(RESULTS / "exact.png")
 
 
 def main() -> None:

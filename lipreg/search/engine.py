@@ -35,8 +35,10 @@ MEMORY = 2**28
 """Bytes of open nodes from which the search turns depth-first."""
 ELEMENTS = 1_000_000
 """Numbers in the largest tensor of a round: decides how many nodes a round takes."""
-BATCH = (16, 96)
+BATCH = (4, 96)
 """Fewest and most nodes a round."""
+SPREAD = 16
+"""Open children below which a round branches once more, as far as its nodes go."""
 TIGHTEN_AFTER = 4000
 """Nodes after which the region's bounds are tightened by programs. A search that ends before has no use for their cost."""
 TIGHTEN_SECONDS = 30.0
@@ -144,7 +146,7 @@ class Search:
             nodes = self._bound(*self._reach(nodes))
             nodes = self._settle_leaves(nodes)
             if len(nodes):
-                children, closed = descend(self.network, nodes, self.cutoff, BATCH[0])
+                children, closed = descend(self.network, nodes, self.cutoff, SPREAD)
                 self.closed = max(self.closed, closed)
                 self.frontier.add(children)
             self._report()

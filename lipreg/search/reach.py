@@ -24,6 +24,8 @@ BOX_INPUTS = 16
 class Forms:
     """z_i <= slope[:, 0, i] . d + offset[:, 0, i] and -z_i <= slope[:, 1, i] . d + offset[:, 1, i] within each node.
 
+    The offsets are widened by SLACK, so a cut holds whatever rounding did to it.
+
     Attributes:
         slope: ``(N, 2, n, m)``.
         offset: ``(N, 2, n)``.
@@ -56,10 +58,11 @@ def tighten(network: FoldedNetwork, nodes: Nodes) -> Forms:
     slope, offset = z_lower.new_zeros(count, 2, n, m), z_lower.new_zeros(count, 2, n)
     for depth, level in enumerate(network.levels):
         form, constant = _backward(network, depth, z_lower, z_upper)
+        constant = constant + slack[level].repeat(2)
         ends = constant + largest(network, form, nodes.d_lower, nodes.d_upper)
         half = len(level)
-        z_upper[:, level] = torch.minimum(z_upper[:, level], ends[:, :half] + slack[level])
-        z_lower[:, level] = torch.maximum(z_lower[:, level], -ends[:, half:] - slack[level])
+        z_upper[:, level] = torch.minimum(z_upper[:, level], ends[:, :half])
+        z_lower[:, level] = torch.maximum(z_lower[:, level], -ends[:, half:])
         slope[:, 0, level], slope[:, 1, level] = form[:, :half], form[:, half:]
         offset[:, 0, level], offset[:, 1, level] = constant[:, :half], constant[:, half:]
     nodes.z_lower, nodes.z_upper = z_lower, z_upper

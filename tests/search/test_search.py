@@ -154,6 +154,7 @@ def test_every_limit_leaves_a_proved_interval() -> None:
 
 def test_a_small_memory_changes_the_order_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "BATCH", (4, 4))
+    monkeypatch.setattr(engine, "SPREAD", 1)
     wide, wide_trace, truth = run(Limits())
     narrow, narrow_trace, again = run(Limits(memory=8000))
     assert narrow.status is Status.PROVED
@@ -166,6 +167,7 @@ def test_a_small_memory_changes_the_order_and_nothing_else(monkeypatch: pytest.M
 def test_tightening_on_the_way_changes_nothing_else(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "TIGHTEN_AFTER", 1)
     monkeypatch.setattr(engine, "BATCH", (1, 2))
+    monkeypatch.setattr(engine, "SPREAD", 1)
     net = oracles.network(name)
     x = torch.full((1, oracles.input_size(net)), 0.2, dtype=torch.float64)
     outputs = oracles.evaluate(net, x.numpy()).shape[1]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from lipreg.bounds import Analysis
+from lipreg.bounds import Analysis, find_degeneracies
 from lipreg.errors import UnsupportedRequest
 from lipreg.estimators.base import Effort, lower_interval, register
 from lipreg.estimators.point_search import ExactEstimator, PointSearch
@@ -69,4 +70,7 @@ class BranchAndBound(ExactEstimator):
         search.status, search.nodes = found.status, found.nodes
         search.uppers[:] = found.upper
         search.detail = f"{found.cells} cells settled by LP"
-        return search.conclude("branch and bound", Status.UNCONFIRMED)
+        result = search.conclude("branch and bound", Status.UNCONFIRMED)
+        if result.status is Status.UNCONFIRMED:
+            return replace(result, detail=f"{result.detail}. {find_degeneracies(search.local).sentence()}")
+        return result

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipreg.bounds import Analysis
+from lipreg.bounds import Analysis, shared_kinks
 from lipreg.linalg import vector_norm
+from lipreg.milp.domain import halfspace_rows
 from lipreg.milp.folding import Form, Units, backward_forms, forward_forms, unstable_units
 from lipreg.regions import PlacedRegion
 
@@ -34,6 +35,8 @@ class FoldedNetwork:
         leak: slope of each unit's negative side, ``(n,)``; a stands for what exceeds it.
         z_lower, z_upper: pre-activation bounds over the region, ``(n,)``.
         d_lower, d_upper: the box around the displacements, ``(m,)``.
+        faces, room: half-spaces of a polytope: room - faces d >= 0, ``(f, m)`` and ``(f,)``; none for other regions.
+        tied, sign: pairs of units on one hyperplane, ``(2, t)``, and whether they are active together (1) or in turn (-1).
         rounding: what a bound on the gradient's norm must be widened by for float64, ``(rows,)``.
         p: norm of input distances; gradients are measured in its dual.
     """
@@ -53,6 +56,10 @@ class FoldedNetwork:
     z_upper: Tensor
     d_lower: Tensor
     d_upper: Tensor
+    faces: Tensor
+    room: Tensor
+    tied: Tensor
+    sign: Tensor
     rounding: Tensor
     p: float
 
@@ -131,6 +138,9 @@ def fold(local: Analysis) -> FoldedNetwork:
     def tensor(array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float64))
 
+    rows_of_faces = halfspace_rows(region)
+    faces, room = (np.zeros((0, inputs)), np.zeros(0)) if rows_of_faces is None else rows_of_faces
+    tied, sign = _ties(local, units)
     folded = FoldedNetwork(
         units=units,
         region=region,
@@ -147,10 +157,32 @@ def fold(local: Analysis) -> FoldedNetwork:
         z_upper=tensor(units.upper),
         d_lower=(region.lower - region.center)[0].flatten()[moves],
         d_upper=(region.upper - region.center)[0].flatten()[moves],
+        faces=tensor(faces[:, moves]),
+        room=tensor(room),
+        tied=tied,
+        sign=sign,
         rounding=torch.zeros(len(rows), dtype=torch.float64),
         p=placed.problem.p,
     )
     return replace(folded, rounding=ROUNDING * _magnitudes(folded))
+
+
+def _ties(local: Analysis, units: Units) -> tuple[Tensor, Tensor]:
+    """Pairs of units whose pre-activations are exact multiples of each other, so that their phases decide each other.
+
+    Where they vanish together on an open set the units pass nothing on, so no Jacobian is lost.
+    """
+    pairs, signs = [], []
+    for node in np.unique(units.node).tolist():
+        at = units.of(node)
+        column = dict(zip(units.position[at].tolist(), at.tolist(), strict=True))
+        for group in shared_kinks(local, node, units.position[at]):
+            first, *others = group.positions
+            for position, sign, exact in zip(others, group.signs[1:], group.exact[1:], strict=True):
+                if exact:
+                    pairs.append((column[first], column[position]))
+                    signs.append(sign)
+    return torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2).T, torch.tensor(signs, dtype=torch.int8)
 
 
 def _magnitudes(network: FoldedNetwork) -> Tensor:

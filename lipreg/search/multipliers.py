@@ -33,7 +33,7 @@ def tighten_together(network: FoldedNetwork, nodes: Nodes, forms: Forms, iterati
         A displacement in each node's box that the cuts have pulled towards the node's interior, ``(N, m)``.
     """
     center, radius = (nodes.d_lower + nodes.d_upper) / 2, (nodes.d_upper - nodes.d_lower) / 2
-    cut, level = _binding_cuts(nodes, forms, center, radius)
+    cut, level = _binding_cuts(network, nodes, forms, center, radius)
     if cut.shape[1] == 0:
         return center
     place, real = _padded(nodes.undecided)
@@ -49,13 +49,15 @@ def tighten_together(network: FoldedNetwork, nodes: Nodes, forms: Forms, iterati
     nodes.z_upper = nodes.z_upper.scatter_reduce(1, place, upper, "amin")
     nodes.z_lower = nodes.z_lower.scatter_reduce(1, place, lower, "amax")
     nodes.d_lower = torch.where(empty.unsqueeze(-1), torch.inf, nodes.d_lower)
-    settle(nodes)
+    settle(network, nodes)
     return center + radius * point[:, -1]
 
 
-def _binding_cuts(nodes: Nodes, forms: Forms, center: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
+def _binding_cuts(
+    network: FoldedNetwork, nodes: Nodes, forms: Forms, center: Tensor, radius: Tensor
+) -> tuple[Tensor, Tensor]:
     """The cuts that some point of the box violates, over the unit box and with rows of size 1; ``(N, k, m)``, ``(N, k)``."""
-    a, b = forms.cuts(nodes.phase)
+    a, b = forms.cuts(network, nodes.phase)
     b = b + (a @ center.unsqueeze(-1)).squeeze(-1)
     a = a * radius.unsqueeze(1)
     place, real = _padded(b < a.abs().sum(-1))

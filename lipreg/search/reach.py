@@ -37,12 +37,17 @@ class Forms:
     def __getitem__(self, chosen: Tensor) -> Forms:
         return Forms(self.slope[chosen], self.offset[chosen])
 
-    def cuts(self, phase: Tensor) -> tuple[Tensor, Tensor]:
-        """(A, b) with A d + b >= 0 in each node, one row a unit; rows of undecided units are 0, 1."""
+    def cuts(self, network: FoldedNetwork, phase: Tensor) -> tuple[Tensor, Tensor]:
+        """(A, b) with A d + b >= 0 in each node: one row a unit (0, 1 if undecided), then the region's half-spaces."""
         active, off = (phase == 1), (phase == -1)
         zero, one = self.slope.new_zeros(()), self.offset.new_ones(())
         a = torch.where(active.unsqueeze(-1), self.slope[:, 0], torch.where(off.unsqueeze(-1), self.slope[:, 1], zero))
-        return a, torch.where(active, self.offset[:, 0], torch.where(off, self.offset[:, 1], one))
+        b = torch.where(active, self.offset[:, 0], torch.where(off, self.offset[:, 1], one))
+        if not len(network.room):
+            return a, b
+        slack = SLACK * (network.faces.abs() @ (network.d_upper - network.d_lower))
+        faces, room = -network.faces.expand(len(a), -1, -1), (network.room + slack).expand(len(b), -1)
+        return torch.cat([a, faces], dim=1), torch.cat([b, room], dim=1)
 
 
 def tighten(network: FoldedNetwork, nodes: Nodes) -> Forms:
@@ -66,14 +71,24 @@ def tighten(network: FoldedNetwork, nodes: Nodes) -> Forms:
         slope[:, 0, level], slope[:, 1, level] = form[:, :half], form[:, half:]
         offset[:, 0, level], offset[:, 1, level] = constant[:, :half], constant[:, half:]
     nodes.z_lower, nodes.z_upper = z_lower, z_upper
-    settle(nodes)
+    settle(network, nodes)
     return Forms(slope, offset)
 
 
-def settle(nodes: Nodes) -> None:
-    """Fixes the phases that the bounds imply."""
+def settle(network: FoldedNetwork, nodes: Nodes) -> None:
+    """Fixes the phases that the bounds, and tied units, imply; empties nodes in which tied units disagree."""
     implied = (nodes.z_lower > 0).to(torch.int8) - (nodes.z_upper < 0).to(torch.int8)
     nodes.phase = torch.where(nodes.phase == 0, implied, nodes.phase)
+    if not len(network.sign):
+        return
+    for first, other in (network.tied, network.tied.flip(0)):  # to the first of each group, then from it
+        phase = nodes.phase.clone()
+        for pair in range(len(network.sign)):
+            source, target = phase[:, other[pair]] * network.sign[pair], first[pair]
+            phase[:, target] = torch.where(phase[:, target] == 0, source, phase[:, target])
+        nodes.phase = phase
+    disagree = (nodes.phase[:, network.tied[0]] * nodes.phase[:, network.tied[1]] == -network.sign).any(-1)
+    nodes.d_lower = torch.where(disagree.unsqueeze(-1), torch.inf, nodes.d_lower)
 
 
 def contradictory(nodes: Nodes) -> Tensor:
@@ -90,7 +105,7 @@ def shrink_boxes(network: FoldedNetwork, nodes: Nodes, forms: Forms) -> None:
     """
     if network.inputs > BOX_INPUTS:
         return
-    a, b = forms.cuts(nodes.phase)
+    a, b = forms.cuts(network, nodes.phase)
     center, radius = (nodes.d_lower + nodes.d_upper) / 2, (nodes.d_upper - nodes.d_lower) / 2
     top = a * center.unsqueeze(1) + a.abs() * radius.unsqueeze(1)
     rest = (top.sum(-1) + b).unsqueeze(-1) - top

@@ -20,7 +20,8 @@ from lipreg.regions import Box, L2Ball, LinfBall
 from lipreg.results import Certificate, CertifiedInterval, Status
 from tests import oracles
 from tests.conftest import Reference
-from tests.estimators.test_mip import degenerate
+from tests.estimators.test_mip import degenerate, meeting_layers
+from tests.estimators.test_polytopes import case
 from tests.estimators.test_vector_valued import asked, point, random_network
 from tests.test_reference_exact import CASES, network
 
@@ -90,10 +91,63 @@ def test_sign_vectors_that_are_too_many_are_refused() -> None:
 
 @NORMS
 def test_a_pattern_without_interior_is_unconfirmed(p: float) -> None:
-    found = solve(degenerate(), torch.tensor([[0.3]], dtype=torch.float64), Logit(0), p, 1.0)
+    found = solve(meeting_layers(), torch.tensor([[0.3]], dtype=torch.float64), Logit(0), p, 1.0)
     assert found.lower == pytest.approx(1.0, abs=1e-12)
     assert found.upper == pytest.approx(3.0, rel=1e-6)
     assert found.status is Status.UNCONFIRMED
+
+
+@NORMS
+@pytest.mark.parametrize("ratio", [-1.0, -3.0, -1 / 3])
+def test_units_that_switch_together_are_tied(p: float, ratio: float) -> None:
+    found = solve(degenerate(ratio=ratio), torch.tensor([[0.3]], dtype=torch.float64), Logit(0), p, 1.0)
+    assert found.status is Status.PROVED
+    assert found.upper == pytest.approx(1.0, rel=1e-6)
+
+
+@NORMS
+def test_groups_of_tied_units(p: float) -> None:
+    """Four units on each of two hyperplanes, of either sign: the enumeration knows of no ties."""
+    torch.manual_seed(2)
+    net = oracles.mlp(3, 8, 5, 2).double()
+    with torch.no_grad():
+        for first, others in ((0, (2, 4, 6)), (1, (3, 5, 7))):
+            for other, ratio in zip(others, (2.0, -1.0, -0.5), strict=True):
+                net[0].weight[other] = ratio * net[0].weight[first]  # type: ignore[index]
+                net[0].bias[other] = ratio * net[0].bias[first]  # type: ignore[index]
+    x = torch.zeros(1, 3, dtype=torch.float64)
+    domain = oracles.Domain(np.zeros(3), np.full(3, -0.9), np.full(3, 0.9))
+    truth = oracles.regional(oracles.cells(net, domain), np.eye(2), p, None)
+    found = solve(net, x, AllLogits(), p, 0.9)
+    assert found.status is Status.PROVED
+    assert found.upper == pytest.approx(truth, rel=1.1e-6)
+
+
+@NORMS
+def test_units_that_are_multiples_up_to_rounding_are_named(p: float) -> None:
+    net = degenerate(extra=-0.1, ratio=1.0)
+    with torch.no_grad():
+        net[0].weight[2], net[0].bias[2] = -3.0, 0.3  # type: ignore[index]  # 3 * 0.1 is not 0.3 in float64
+        net[2].weight[0, 2] = 2.0 / 3.0  # type: ignore[index]
+    found = solve(net, torch.tensor([[0.3]], dtype=torch.float64), Logit(0), p, 1.0)
+    assert found.status is Status.UNCONFIRMED
+    assert "1[1], 1[2]" in found.detail and "up to rounding" in found.detail
+
+
+@NORMS
+@pytest.mark.parametrize("through", [False, True], ids=["inside", "on_a_face"])
+@pytest.mark.parametrize("name", ["deep", "solid", "leaky", "residual"])
+def test_polytopes(name: str, p: float, through: bool) -> None:
+    net = oracles.network(name, 3)
+    region, x, domain = case(sum(map(ord, name)), oracles.input_size(net), 4, through)
+    count = oracles.evaluate(net, x.numpy()).shape[1]
+    truth = oracles.regional(oracles.cells(net, domain), np.eye(count), p, None)
+    (found,) = certify(net, LocalLipschitz(region, AllLogits(), p=p), x, estimator=NAME)
+    assert found.certificate is Certificate.EXACT
+    assert found.upper == pytest.approx(truth, rel=1.1e-6)
+    assert found.witness is not None
+    a, b = domain.facets()
+    assert (a @ (np.array(found.witness.point) - domain.center) <= b + 1e-12).all()
 
 
 @NORMS
@@ -183,7 +237,7 @@ def test_stop_ends_the_search_with_what_is_proved() -> None:
     "problem, says",
     [
         (LocalLipschitz(LinfBall(0.1), Logit(0), scope="pointed"), "regional"),
-        (LocalLipschitz(L2Ball(0.1), Logit(0)), "LinfBall, L1Ball or Box"),
+        (LocalLipschitz(L2Ball(0.1), Logit(0)), "Box or Polytope"),
         (LocalLipschitz(LinfBall(0.1), Vector(), p=1.0, q=2.0), "q"),
     ],
     ids=["scope", "l2_ball", "vector"],

@@ -95,7 +95,8 @@ def contradictory(nodes: Nodes) -> Tensor:
     """Which nodes are empty by their own bounds, ``(N,)``."""
     z = nodes.z_lower > nodes.z_upper
     against = ((nodes.phase == 1) & (nodes.z_upper < 0)) | ((nodes.phase == -1) & (nodes.z_lower > 0))
-    return (z | against).any(-1) | (nodes.d_lower > nodes.d_upper).any(-1)
+    # a box that was emptied may hold NaN by now, which is in no order
+    return (z | against).any(-1) | ~(nodes.d_lower <= nodes.d_upper).all(-1)
 
 
 def shrink_boxes(network: FoldedNetwork, nodes: Nodes, forms: Forms) -> None:

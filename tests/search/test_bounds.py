@@ -110,6 +110,25 @@ def test_contradicting_cuts_are_found() -> None:
     assert contradictory(nodes).all()
 
 
+def test_tied_units_decide_each_other() -> None:
+    net = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.ReLU(), torch.nn.Linear(4, 1)).double()
+    with torch.no_grad():
+        net[0].bias.fill_(0.1)
+        for other, ratio in ((1, 2.0), (3, -1.0)):
+            net[0].weight[other], net[0].bias[other] = ratio * net[0].weight[0], ratio * net[0].bias[0]
+    local = analysis(net, math.inf, REGIONS["linf"], torch.zeros(1, 2, dtype=torch.float64))
+    folded = sample(net, local, 10).folded
+    assert folded.count == 4
+    phases = [[1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 1, -1], [1, -1, 0, 0], [0, 1, 0, 1], [0, 0, 1, 0]]
+    roots = Nodes.roots(folded, torch.ones(1, dtype=torch.float64))
+    nodes = roots[torch.zeros(len(phases), dtype=torch.int64)]
+    nodes.phase = torch.tensor(phases, dtype=torch.int8)
+    forms = tighten(folded, nodes)
+    shrink_boxes(folded, nodes, forms)
+    assert contradictory(nodes).tolist() == [False, False, False, True, True, False]
+    assert nodes.phase[:3, [0, 1, 3]].tolist() == [[1, 1, -1], [-1, -1, 1], [1, 1, -1]]
+
+
 @each_net
 @pytest.mark.parametrize("p", [1.0, 2.0, math.inf])
 def test_gradient_bounds_hold_at_every_point_of_a_node(name: str, p: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,6 +36,11 @@ class BranchAndBound(ExactEstimator):
     norms = (1.0, 2.0, math.inf)
     source = "branch and bound on activation phases, with interval, semidefinite and Lagrangian bounds"
 
+    def tolerances(self) -> dict[str, float]:
+        from lipreg.search.engine import TOLERANCE
+
+        return {**super().tolerances(), "closed": TOLERANCE}
+
     def start(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
         region = analysis.placed.region
         drawn = region.sample(POINTS - 1, torch.Generator().manual_seed(effort.seed))
@@ -63,12 +69,13 @@ class BranchAndBound(ExactEstimator):
                 accepted=f"up to {APART_OUTPUTS} outputs, whose sign vectors are searched together",
                 todo="Choose 'mip', which covers more of them",
             )
-        effort, limits = search.effort, Limits(search.seconds_left, stop=search.effort.stop)
+        effort, nodes = search.effort, math.inf if search.effort.nodes is None else search.effort.nodes
+        limits = Limits(search.seconds_left, nodes, effort.gap, effort.stop)
         uppers = torch.from_numpy(search.uppers).clamp(max=effort.known[0].upper)
         with torch.no_grad():
             found = branch_and_bound(search.apart, uppers, search.lower, attain, limits, effort.progress)
         search.status, search.nodes = found.status, found.nodes
-        search.uppers[:] = found.upper
+        search.uppers = np.minimum(search.uppers, found.upper)
         search.detail = f"{found.cells} cells settled by LP"
         result = search.conclude("branch and bound", Status.UNCONFIRMED)
         if result.status is Status.UNCONFIRMED:

@@ -69,12 +69,14 @@ class Limits:
     Attributes:
         seconds: wall-clock time.
         nodes: bounded nodes.
+        gap: (upper - lower) / upper at which the ends are close enough.
         stop: set from outside.
         memory: bytes of open nodes from which it goes depth-first; never a reason to end.
     """
 
     seconds: float = math.inf
     nodes: float = math.inf
+    gap: float = 0.0
     stop: threading.Event = field(default_factory=threading.Event)
     memory: int = MEMORY
 
@@ -129,7 +131,8 @@ class Search:
     @property
     def cutoff(self) -> float:
         """Nodes at or below it are closed: what they hold is proved to be at most this."""
-        return self.lower * (1.0 + TOLERANCE) + 2.0 * float(self.network.rounding.max())
+        wanted = max(1.0 + TOLERANCE, 1.0 / (1.0 - self.limits.gap))
+        return self.lower * wanted + 2.0 * float(self.network.rounding.max())
 
     def run(self) -> Outcome:
         self._report()
@@ -155,9 +158,9 @@ class Search:
     def _ended(self) -> Status | None:
         if self.limits.stop.is_set():
             return Status.INTERRUPTED
-        if time.monotonic() - self.began >= self.limits.seconds or self.nodes >= self.limits.nodes:
+        if time.monotonic() - self.began >= self.limits.seconds:
             return Status.TIME_LIMIT
-        return None
+        return Status.NODE_LIMIT if self.nodes >= self.limits.nodes else None
 
     def _open(self, nodes: Nodes) -> tuple[Nodes, Tensor]:
         """The nodes that may still beat the incumbent, and which those are; what the others hold is entered as proved."""

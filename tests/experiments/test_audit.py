@@ -73,7 +73,7 @@ def test_records_a_summary_and_the_points_of_training(checkpoint: Path, tmp_path
 def test_after_a_kill_it_goes_on(checkpoint: Path, tmp_path: Path) -> None:
     command = [
         *(sys.executable, "-m", "experiments.audit", f"ckpt={checkpoint}", f"folder={tmp_path}", "audit.workers=2"),
-        *("audit.points=10", "audit.budget=100", "problem.region.radius=0.06"),
+        *("audit.points=10", "audit.budget=100", "problem.region.radius=0.06", "audit.estimators=[mip,lp,sampling]"),
     ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     (tmp_path / "cwd").mkdir()

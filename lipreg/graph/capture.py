@@ -226,5 +226,6 @@ def _raise_unsupported(name: str, problems: list[tuple[str, str, str, str]]) -> 
     raise UnsupportedModel(
         f"{len(problems)} unsupported call{'s' if len(problems) > 1 else ''}\n" + "\n".join(lines) + "\n",
         where=name,
-        accepted="Linear, ReLU, LeakyReLU, BatchNorm1d, MaxPool, Flatten, reshapes, Dropout, Identity, sums and constants",
+        accepted="Linear, convolutions, ReLU, LeakyReLU, BatchNorm, average and max pooling, reshapes, padding, nearest "
+        "upsampling, sums, concatenation, constants, and what is the identity at evaluation",
     )

@@ -62,8 +62,23 @@ class MaxPool:
     shape: Shape
 
     def __call__(self, z: Tensor) -> Tensor:
-        flat = z.flatten(-len(self.in_shape))
-        return flat[..., self.windows].amax(-1).reshape(*flat.shape[:-1], *self.shape)
+        largest = self.members(z).amax(-1)
+        return largest.reshape(*largest.shape[:-1], *self.shape)
+
+    def members(self, z: Tensor) -> Tensor:
+        """The entries of each window: z ``(..., *in_shape)`` to ``(..., outputs, window)``."""
+        return z.flatten(-len(self.in_shape))[..., self.windows]
+
+    def chosen(self, z: Tensor) -> Tensor:
+        """1 at the member of each window that is the largest, 0 at the others: ``(..., outputs, window)``."""
+        members = self.members(z)
+        return torch.zeros_like(members).scatter_(-1, members.argmax(-1, keepdim=True), 1.0)
+
+    def scatter(self, parts: Tensor) -> Tensor:
+        """Adds up what each window gives to its members: ``(..., outputs, window)`` to ``(..., *in_shape)``."""
+        size = torch.Size(self.in_shape).numel()
+        flat = parts.new_zeros(*parts.shape[:-2], size).index_add(-1, self.windows.flatten(), parts.flatten(-2))
+        return flat.reshape(*parts.shape[:-2], *self.in_shape)
 
 
 Node = Input | Affine | Relu | MaxPool
@@ -124,13 +139,13 @@ class Graph:
         """rows . J for given slopes of every Relu: one backward pass through the graph.
 
         Args:
-            slopes: for each Relu index, ``(..., 1, *shape)`` or ``(..., rows, *shape)``.
+            slopes: for each Relu index, ``(..., 1, *shape)`` or ``(..., rows, *shape)``; for each MaxPool index, the
+                weights of the members of its windows, ``(..., 1, outputs, window)``.
             rows: functionals of the output, ``(..., rows, outputs)``.
 
         Returns:
             ``(..., rows, *input_shape)``.
         """
-        self.require(Affine, Relu, who="the Jacobian")
         flowing: dict[int, Tensor] = {len(self.nodes) - 1: rows}
         for index in range(len(self.nodes) - 1, 0, -1):
             node = self.nodes[index]
@@ -145,16 +160,25 @@ class Graph:
                 case Relu(source=source):
                     part = gradient * slopes[index]
                     flowing[source] = flowing[source] + part if source in flowing else part
+                case MaxPool(source=source):
+                    part = node.scatter(gradient.flatten(-len(node.shape)).unsqueeze(-1) * slopes[index])
+                    flowing[source] = flowing[source] + part if source in flowing else part
         if 0 not in flowing:
             return rows.new_zeros(*rows.shape[:-1], *self.input_shape)
         return flowing[0]
 
     def patterns(self, values: list[Tensor]) -> dict[int, Tensor]:
-        """The slopes of every Relu at the point of ``values``: 1 where the pre-activation is positive."""
+        """The slopes at the point of ``values``, for ``gradients``.
+
+        Of a Relu, 1 where the pre-activation is positive; of a MaxPool, 1 for the largest member of each window.
+        """
         slopes = {}
-        for i, node in self.relus():
-            z = values[node.source]
-            slopes[i] = torch.where(z > 0, torch.ones_like(z), torch.full_like(z, node.slope))
+        for i, node in enumerate(self.nodes):
+            if isinstance(node, Relu):
+                z = values[node.source]
+                slopes[i] = torch.where(z > 0, torch.ones_like(z), torch.full_like(z, node.slope))
+            elif isinstance(node, MaxPool):
+                slopes[i] = node.chosen(values[node.source])
         return slopes
 
     def require(self, *kinds: type, who: str) -> None:
@@ -190,14 +214,18 @@ class Graph:
                 case Affine(bias=bias):
                     digest.update(f"affine {node.sources} {node.shape}".encode())
                     for map in node.maps:
-                        digest.update(type(map).__name__.encode() + _bytes(map.entries))
+                        digest.update(f"{type(map).__name__} {map.layout}".encode())
+                        for entries in map.entries:
+                            digest.update(_bytes(entries))
                     digest.update(_bytes(bias))
                 case Relu(source=source, slope=slope):
                     digest.update(f"relu {source} {slope}".encode())
                 case MaxPool(source=source, windows=windows):
-                    digest.update(f"maxpool {source}".encode() + _bytes(windows))
+                    digest.update(f"maxpool {source}".encode())
+                    digest.update(_bytes(windows))
         return digest.hexdigest()[:16]
 
 
-def _bytes(tensor: Tensor) -> bytes:
-    return tensor.detach().cpu().contiguous().numpy().tobytes()
+def _bytes(tensor: Tensor) -> memoryview:
+    """The memory of a tensor, without another copy of it: layers hold up to a gigabyte."""
+    return tensor.detach().cpu().contiguous().reshape(-1).numpy().data

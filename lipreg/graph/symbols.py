@@ -42,7 +42,8 @@ class Symbol:
 
     def scaled(self, factor: Tensor) -> Symbol:
         """self * factor, for a constant that broadcasts to ``shape``."""
-        return self.then(Diagonal(factor.expand(self.shape), self.shape, self.shape))
+        factor = factor.reshape(*(1,) * (len(self.shape) - factor.dim()), *factor.shape)
+        return self.then(Diagonal(factor, self.shape, self.shape))
 
     def shifted(self, offset: Tensor) -> Symbol:
         """self + offset, for a constant that broadcasts to ``shape``."""
@@ -81,7 +82,8 @@ class Context:
     def tensor(self, value: Tensor | float) -> Tensor:
         """A parameter, buffer or number in the arithmetic of the graph; live graphs keep its autograd history."""
         if isinstance(value, Tensor) and self.frozen:
-            value = value.detach().clone()  # float64 parameters would be shared otherwise, and train on
+            # a copy even of float64 parameters, which would train on otherwise
+            return value.detach().to(self.like.device, self.like.dtype, copy=True)
         return torch.as_tensor(value, dtype=self.like.dtype, device=self.like.device)
 
     def constant(self, value: Tensor | float, shape: Shape) -> Tensor:

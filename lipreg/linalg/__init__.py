@@ -1,19 +1,32 @@
 """Matrix-free linear maps, their norms, and vector norms by name."""
 
-from lipreg.linalg.maps import Dense, Diagonal, LinearMap, Shape, add, compose, identity
+from lipreg.linalg.composition import Composed, Sum, add, compose
+from lipreg.linalg.convolution import Convolution
+from lipreg.linalg.maps import Dense, Diagonal, LinearMap, Shape, identity
 from lipreg.linalg.norms import dual_norm, norm_name, parse_norm, safe_sqrt, vector_norm
+from lipreg.linalg.selection import Gather, Repeated, Transposed, gather
+from lipreg.linalg.spectral import SpectralNorm, spectral_norm
 
 __all__ = [
+    "Composed",
+    "Convolution",
     "Dense",
     "Diagonal",
+    "Gather",
     "LinearMap",
+    "Repeated",
     "Shape",
+    "SpectralNorm",
+    "Sum",
+    "Transposed",
     "add",
     "compose",
     "dual_norm",
+    "gather",
     "identity",
     "norm_name",
     "parse_norm",
     "safe_sqrt",
+    "spectral_norm",
     "vector_norm",
 ]

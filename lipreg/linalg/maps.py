@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lipreg.linalg.norms import safe_sqrt
+from lipreg.linalg.spectral import spectral_norm
 
 Shape = tuple[int, ...]
 
@@ -34,20 +35,63 @@ class LinearMap(ABC):
 
     @abstractmethod
     def abs(self) -> LinearMap:
-        """|A|, entry by entry."""
+        """|A|, entry by entry; of a large map that is not ``exact``, a map that is nowhere below it."""
 
     @abstractmethod
     def square(self) -> LinearMap:
-        """A * A, entry by entry."""
+        """A * A, entry by entry, of an ``exact`` map."""
 
     @property
     @abstractmethod
-    def entries(self) -> Tensor:
-        """The numbers that define the map, for fingerprints."""
+    def entries(self) -> tuple[Tensor, ...]:
+        """The tensors that define the map, for fingerprints and gradients."""
 
+    @property
     @abstractmethod
+    def roundings(self) -> int:
+        """How many roundings an entry of A^T A x can pass through: the lengths of the sums of A and of A^T."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether ``abs``, ``square`` and the norms of rows are exact; otherwise they are upper bounds."""
+        return True
+
+    @property
+    def is_matrix(self) -> bool:
+        """Whether the map is held as a written-out matrix."""
+        return False
+
+    @property
+    def single_rows(self) -> bool:
+        """Whether no row has more than one entry."""
+        return False
+
+    @property
+    def single_columns(self) -> bool:
+        """Whether no column has more than one entry."""
+        return False
+
+    @property
+    def layout(self) -> str:
+        """What tells the map apart from another with the same entries, for fingerprints."""
+        return ""
+
+    @property
+    def in_size(self) -> int:
+        return math.prod(self.in_shape)
+
+    @property
+    def out_size(self) -> int:
+        return math.prod(self.out_shape)
+
     def dense(self) -> Tensor:
         """The matrix ``(prod out_shape, prod in_shape)``; costs its size in memory."""
+        like = self.entries[0]
+        if self.in_size < self.out_size:
+            eye = torch.eye(self.in_size, dtype=like.dtype, device=like.device)
+            return self(eye.reshape(-1, *self.in_shape)).flatten(1).T
+        eye = torch.eye(self.out_size, dtype=like.dtype, device=like.device)
+        return self.transpose(eye.reshape(-1, *self.out_shape)).flatten(1)
 
     def row_norms(self, order: float, columns: Tensor) -> Tensor:
         """|row_i(A) diag(columns)|_order for each output i, in one pass of |A| or A * A.
@@ -70,7 +114,7 @@ class LinearMap(ABC):
         """|diag(rows) A diag(columns)|_{p->p} for each point of a batch.
 
         p = inf is the largest row sum, p = 1 the largest column sum: exact, one pass of |A|. p = 2 is the largest
-        singular value by a full SVD, exact to rounding, for maps small enough to write out.
+        singular value: see ``spectral.spectral_norm`` for what is certified and when.
 
         Args:
             p: 1, 2 or inf.
@@ -84,12 +128,12 @@ class LinearMap(ABC):
             return (rows * self.abs()(columns)).flatten(1).amax(-1)
         if p == 1.0:
             return (columns * self.abs().transpose(rows)).flatten(1).amax(-1)
-        scaled = rows.flatten(1).unsqueeze(2) * self.dense() * columns.flatten(1).unsqueeze(1)
-        return torch.linalg.matrix_norm(scaled, ord=2)
+        return spectral_norm(self, rows, columns).upper
 
 
-def _flatten(x: Tensor, shape: Shape) -> Tensor:
-    return x.reshape(*x.shape[: x.dim() - len(shape)], math.prod(shape))
+def leading(x: Tensor, shape: Shape) -> tuple[int, ...]:
+    """The batch dimensions of x, which ends in ``shape``."""
+    return tuple(x.shape[: x.dim() - len(shape)])
 
 
 @dataclass(frozen=True)
@@ -101,11 +145,11 @@ class Dense(LinearMap):
     out_shape: Shape
 
     def __call__(self, x: Tensor) -> Tensor:
-        y = _flatten(x, self.in_shape) @ self.weight.T
+        y = x.reshape(*leading(x, self.in_shape), self.in_size) @ self.weight.T
         return y.reshape(*y.shape[:-1], *self.out_shape)
 
     def transpose(self, y: Tensor) -> Tensor:
-        x = _flatten(y, self.out_shape) @ self.weight
+        x = y.reshape(*leading(y, self.out_shape), self.out_size) @ self.weight
         return x.reshape(*x.shape[:-1], *self.in_shape)
 
     def abs(self) -> Dense:
@@ -115,8 +159,16 @@ class Dense(LinearMap):
         return Dense(self.weight.square(), self.in_shape, self.out_shape)
 
     @property
-    def entries(self) -> Tensor:
-        return self.weight
+    def entries(self) -> tuple[Tensor, ...]:
+        return (self.weight,)
+
+    @property
+    def roundings(self) -> int:
+        return self.in_size + self.out_size
+
+    @property
+    def is_matrix(self) -> bool:
+        return True
 
     def dense(self) -> Tensor:
         return self.weight
@@ -124,31 +176,53 @@ class Dense(LinearMap):
 
 @dataclass(frozen=True)
 class Diagonal(LinearMap):
-    """Entrywise scaling followed by a reshape; ``scale`` has ``in_shape``. Scale 1 is a pure reshape or identity."""
+    """Entrywise scaling followed by a reshape.
+
+    ``scale`` broadcasts to ``in_shape``, so one number a channel is one number a channel. ``unit`` says that it is 1: a
+    pure reshape or identity.
+    """
 
     scale: Tensor
     in_shape: Shape
     out_shape: Shape
+    unit: bool = False
 
     def __call__(self, x: Tensor) -> Tensor:
-        y = x * self.scale
-        return y.reshape(*y.shape[: y.dim() - len(self.in_shape)], *self.out_shape)
+        y = x if self.unit else x * self.scale
+        return y.reshape(*leading(y, self.in_shape), *self.out_shape)
 
     def transpose(self, y: Tensor) -> Tensor:
-        return y.reshape(*y.shape[: y.dim() - len(self.out_shape)], *self.in_shape) * self.scale
+        x = y.reshape(*leading(y, self.out_shape), *self.in_shape)
+        return x if self.unit else x * self.scale
 
     def abs(self) -> Diagonal:
-        return Diagonal(self.scale.abs(), self.in_shape, self.out_shape)
+        return self if self.unit else Diagonal(self.scale.abs(), self.in_shape, self.out_shape)
 
     def square(self) -> Diagonal:
-        return Diagonal(self.scale.square(), self.in_shape, self.out_shape)
+        return self if self.unit else Diagonal(self.scale.square(), self.in_shape, self.out_shape)
 
     @property
-    def entries(self) -> Tensor:
-        return self.scale
+    def entries(self) -> tuple[Tensor, ...]:
+        return (self.scale,)
+
+    @property
+    def layout(self) -> str:
+        return f"{self.in_shape} {self.out_shape}"
+
+    @property
+    def roundings(self) -> int:
+        return 2
+
+    @property
+    def single_rows(self) -> bool:
+        return True
+
+    @property
+    def single_columns(self) -> bool:
+        return True
 
     def dense(self) -> Tensor:
-        return torch.diag(self.scale.flatten())
+        return torch.diag(self.scale.expand(self.in_shape).flatten())
 
     def row_norms(self, order: float, columns: Tensor) -> Tensor:
         return self.abs()(columns)  # one entry a row: every norm is its magnitude
@@ -159,27 +233,4 @@ class Diagonal(LinearMap):
 
 def identity(shape: Shape, out_shape: Shape, like: Tensor) -> Diagonal:
     """The identity, or a reshape, in the dtype and on the device of ``like``."""
-    return Diagonal(torch.ones(shape, dtype=like.dtype, device=like.device), shape, out_shape)
-
-
-def compose(outer: LinearMap, inner: LinearMap) -> LinearMap:
-    """outer after inner, kept as one map so that its norms stay exact."""
-    match outer, inner:
-        case Diagonal(), Diagonal():
-            scale = inner.scale * outer.scale.reshape(inner.in_shape)
-            return Diagonal(scale, inner.in_shape, outer.out_shape)
-        case Diagonal(), Dense():
-            return Dense(outer.scale.reshape(-1, 1) * inner.weight, inner.in_shape, outer.out_shape)
-        case Dense(), Diagonal():
-            return Dense(outer.weight * inner.scale.reshape(1, -1), inner.in_shape, outer.out_shape)
-        case _:
-            return Dense(outer.dense() @ inner.dense(), inner.in_shape, outer.out_shape)
-
-
-def add(first: LinearMap, second: LinearMap) -> LinearMap:
-    """The sum of two maps between the same shapes, kept as one map: parallel branches may cancel."""
-    match first, second:
-        case Diagonal(), Diagonal():
-            return Diagonal(first.scale + second.scale, first.in_shape, first.out_shape)
-        case _:
-            return Dense(first.dense() + second.dense(), first.in_shape, first.out_shape)
+    return Diagonal(torch.ones((), dtype=like.dtype, device=like.device), shape, out_shape, unit=True)

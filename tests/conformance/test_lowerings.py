@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lipreg.errors import InvalidInput, UnsupportedModel, UnsupportedRequest
+from lipreg.errors import InvalidInput, UnsupportedModel
 from lipreg.graph import Affine, CapturedNetwork, Graph, Input, MaxPool, Relu, capture, check_agreement, evaluation_mode
 from lipreg.graph.registry import CALLS, EXAMPLES, MODULES, Example
 from tests import oracles
@@ -71,7 +71,7 @@ def test_single_precision_modules_agree_to_their_rounding(example: Example) -> N
 @each_example
 def test_live_graph_has_the_gradients_of_the_module(example: Example) -> None:
     module = built(example).eval()
-    parameters = dict(module.named_parameters())
+    parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
     x = inputs(example.input_shape)
     own, ours = module(x), live_graph(capture(module, x[:1]))(x)
     if not parameters:
@@ -93,10 +93,6 @@ def test_gradients_of_the_graph_equal_autograd(example: Example) -> None:
     graph = capture(module, x[:1]).frozen()
     outputs = torch.Size(graph.output.shape)
     rows = torch.eye(outputs.numel(), dtype=torch.float64).reshape(-1, *outputs).expand(len(x), -1, *outputs)
-    if any(isinstance(node, MaxPool) for node in graph.nodes):
-        with pytest.raises(UnsupportedRequest, match="MaxPool"):
-            graph.gradients({}, rows)
-        return
     slopes = {i: s.unsqueeze(1) for i, s in graph.patterns(graph.values(x)).items()}
     own = torch.stack([torch.autograd.functional.jacobian(lambda z: module(z[None])[0], point) for point in x])
     torch.testing.assert_close(
@@ -158,6 +154,7 @@ def test_capture_leaves_module_and_random_numbers_alone(example: Example) -> Non
     x = inputs(example.input_shape)
     modes = [m.training for m in submodules]
     state = {key: value.clone() for key, value in module.state_dict().items()}
+    trained = [parameter.requires_grad for parameter in module.parameters()]
     random = torch.get_rng_state()
     captured = capture(module, x[:1])
     captured.live()
@@ -165,7 +162,8 @@ def test_capture_leaves_module_and_random_numbers_alone(example: Example) -> Non
     assert [m.training for m in module.modules()] == modes
     assert torch.equal(torch.get_rng_state(), random)
     assert all(torch.equal(value, state[key]) for key, value in module.state_dict().items())
-    assert all(parameter.grad is None and parameter.requires_grad for parameter in module.parameters())
+    assert all(parameter.grad is None for parameter in module.parameters())
+    assert [parameter.requires_grad for parameter in module.parameters()] == trained
     assert not any(m._forward_hooks for m in submodules)
 
 
@@ -322,10 +320,14 @@ class _BatchFlatten(nn.Module):
         (_Product(), "never"),
         (_BatchFlatten(), "batch axis"),
         (nn.Sequential(nn.BatchNorm1d(3, track_running_stats=False)), "running statistics"),
-        (nn.Sequential(nn.MaxPool1d(2, ceil_mode=True)), "ceil_mode"),
+        (nn.Sequential(nn.Unflatten(1, (1, 3)), nn.MaxPool1d(2, return_indices=True)), "return_indices"),
         (nn.Sequential(nn.Linear(5, 2)), "settings"),
         (nn.Sequential(nn.Softmax(1)), "never"),
-        (nn.Sequential(nn.Linear(3, 3), nn.Conv1d(3, 3, 1)), "not yet"),
+        (nn.Sequential(nn.Linear(3, 3), nn.Conv1d(3, 3, 1)), "settings"),
+        (nn.Sequential(nn.Linear(3, 3), nn.Conv3d(3, 3, 1)), "not yet"),
+        (nn.Sequential(nn.Linear(3, 3), nn.PReLU()), "trained"),
+        (nn.Sequential(nn.Unflatten(1, (1, 1, 3)), nn.Upsample(scale_factor=2, mode="bilinear")), "bilinear"),
+        (nn.Sequential(nn.Unflatten(1, (1, 1, 3)), nn.BatchNorm2d(1, track_running_stats=False)), "running statistics"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

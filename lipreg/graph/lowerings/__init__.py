@@ -1,5 +1,27 @@
 """One function per torch layer. Importing this package registers them all."""
 
-from lipreg.graph.lowerings import activation, arithmetic, linear, normalization, pooling, shape
+from lipreg.graph.lowerings import (
+    activation,
+    arithmetic,
+    arrangement,
+    averaging,
+    convolution,
+    linear,
+    normalization,
+    padding,
+    pooling,
+    shape,
+)
 
-__all__ = ["activation", "arithmetic", "linear", "normalization", "pooling", "shape"]
+__all__ = [
+    "activation",
+    "arithmetic",
+    "arrangement",
+    "averaging",
+    "convolution",
+    "linear",
+    "normalization",
+    "padding",
+    "pooling",
+    "shape",
+]

@@ -34,6 +34,29 @@ def lower_leaky_relu_call(
     return context.relu(input, negative_slope)
 
 
+def _prelu() -> nn.Module:
+    whole, channels = nn.PReLU(), nn.PReLU(3)
+    whole.weight.requires_grad_(False)
+    channels.weight.requires_grad_(False).copy_(torch.tensor([0.0, 0.2, 0.5]))
+    return nn.Sequential(nn.Linear(4, 6), whole, nn.Linear(6, 3), channels)
+
+
+@lowers(nn.PReLU, example=Example(_prelu, (4,)))
+def lower_prelu(context: Context, module: nn.PReLU, x: Symbol) -> Symbol:
+    """A slope that is trained would be a number of the graph's structure, so it has to be frozen."""
+    if module.weight.requires_grad:
+        raise Refusal("settings", "a PReLU whose slope is trained; module.weight.requires_grad_(False) freezes it")
+    slopes = module.weight.detach()
+    low, high = float(slopes.min()), float(slopes.max())
+    if low == high:
+        return context.relu(x, low)
+    if low < 0 or high > 1:
+        raise Refusal("settings", f"a PReLU with slopes from {low:g} to {high:g}; 0 to 1 is covered")
+    # one slope a channel: a x + (1 - a) relu(x)
+    slope = context.tensor(slopes).reshape(-1, *(1,) * (len(x.shape) - 1))
+    return x.scaled(slope).plus(context.relu(x).scaled(1.0 - slope))
+
+
 @lowers(torch.clamp, torch.clamp_min, "clamp", "clamp_min")
 def lower_clamp(context: Context, input: Symbol, min: Any = None, max: Any = None) -> Symbol:
     if min != 0 or max is not None:

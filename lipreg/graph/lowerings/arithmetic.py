@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lipreg.graph.lowerings.padding import moved, positions
 from lipreg.graph.registry import Example, Refusal, lowers
 from lipreg.graph.symbols import Context, Symbol
 
@@ -15,13 +16,23 @@ from lipreg.graph.symbols import Context, Symbol
 @lowers(torch.add, operator.add, operator.iadd, "add", "add_")
 def lower_add(context: Context, input: Any, other: Any, *, alpha: float = 1) -> Symbol:
     if isinstance(input, Symbol) and isinstance(other, Symbol):
-        if input.shape != other.shape:
-            raise Refusal("not yet", f"adding activations of shapes {input.shape} and {other.shape} by broadcasting")
+        input, other = _broadcast(context, input, other), _broadcast(context, other, input)
         return input.plus(other if alpha == 1 else other.scaled(context.constant(alpha, other.shape)))
     if isinstance(input, Symbol):
         return input.shifted(alpha * context.constant(other, input.shape))
     other = other if alpha == 1 else other.scaled(context.constant(alpha, other.shape))
     return other.shifted(context.constant(input, other.shape))
+
+
+def _broadcast(context: Context, x: Symbol, other: Symbol) -> Symbol:
+    """x, repeated along the dimensions in which ``other`` is larger."""
+    if x.shape == other.shape:
+        return x
+    fits = all(a == b or 1 in (a, b) for a, b in zip(x.shape, other.shape, strict=False))
+    if not fits or len(x.shape) != len(other.shape):
+        raise Refusal("settings", f"adding activations of shapes {x.shape} and {other.shape}")
+    shape = torch.broadcast_shapes(x.shape, other.shape)
+    return moved(context, x, positions(x).expand(shape))
 
 
 @lowers(torch.neg, operator.neg, "neg")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lipreg.graph.registry import Example, Refusal, lowers
 from lipreg.graph.symbols import Context, Symbol
-from lipreg.linalg import Dense
+from lipreg.linalg import Dense, Repeated
 
 
 def _apply(context: Context, x: Symbol, weight: Tensor, bias: Tensor | None) -> Symbol:
@@ -21,11 +21,9 @@ def _apply(context: Context, x: Symbol, weight: Tensor, bias: Tensor | None) -> 
     if features != weight.shape[1]:
         raise Refusal("settings", f"activations of shape {x.shape} meet a weight of shape {tuple(weight.shape)}")
     out_shape = (*leading, weight.shape[0])
-    copies = torch.Size(leading).numel()
-    if copies > 1:
-        weight = torch.kron(torch.eye(copies, dtype=weight.dtype, device=weight.device), weight)
+    several = torch.Size(leading).numel() > 1
     offset = None if bias is None else context.tensor(bias).expand(out_shape)
-    return x.then(Dense(weight, x.shape, out_shape), offset)
+    return x.then((Repeated if several else Dense)(weight, x.shape, out_shape), offset)
 
 
 @lowers(nn.Linear, example=Example(lambda: nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 3, bias=False)), (5,)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from lipreg.graph.registry import Example, Refusal, lowers
 from lipreg.graph.symbols import Context, Symbol
@@ -15,15 +16,58 @@ def _example() -> nn.Module:
     return nn.Sequential(nn.Linear(4, 6), norm, nn.ReLU(), nn.BatchNorm1d(6, affine=False), nn.Linear(6, 2))
 
 
+def _images() -> nn.Module:
+    norm = nn.BatchNorm2d(3)
+    norm.running_mean, norm.running_var = torch.randn(3), torch.rand(3) + 0.5
+    return nn.Sequential(nn.Conv2d(1, 3, 2, bias=False), norm, nn.ReLU(), nn.BatchNorm2d(3), nn.Conv2d(3, 1, 2))
+
+
+def _normalize(
+    context: Context,
+    x: Symbol,
+    mean: Tensor | None,
+    variance: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+) -> Symbol:
+    if mean is None or variance is None:
+        raise Refusal("settings", "batch norm without running statistics (track_running_stats=False)")
+    scale = (context.tensor(variance) + eps).rsqrt()
+    if weight is not None:
+        scale = scale * context.tensor(weight)
+    shift = -context.tensor(mean) * scale
+    if bias is not None:
+        shift = shift + context.tensor(bias)
+    per_channel = (-1,) + (1,) * (len(x.shape) - 1)
+    return x.scaled(scale.reshape(per_channel)).shifted(shift.reshape(per_channel))
+
+
 @lowers(nn.BatchNorm1d, example=Example(_example, (4,)))
 def lower_batch_norm(context: Context, module: nn.BatchNorm1d, x: Symbol) -> Symbol:
     """Evaluation mode always: batch statistics couple the points of a batch and are no function of one input."""
-    if module.running_mean is None or module.running_var is None:
-        raise Refusal("settings", "batch norm without running statistics (track_running_stats=False)")
-    inverse = (context.tensor(module.running_var) + module.eps).rsqrt()
-    scale = inverse if module.weight is None else inverse * context.tensor(module.weight)
-    shift = -context.tensor(module.running_mean) * scale
-    if module.bias is not None:
-        shift = shift + context.tensor(module.bias)
-    per_channel = (-1,) + (1,) * (len(x.shape) - 1)
-    return x.scaled(scale.reshape(per_channel)).shifted(shift.reshape(per_channel))
+    m = module
+    return _normalize(context, x, m.running_mean, m.running_var, m.weight, m.bias, m.eps)
+
+
+@lowers(nn.BatchNorm2d, example=Example(_images, (1, 4, 4)))
+def lower_batch_norm_images(context: Context, module: nn.BatchNorm2d, x: Symbol) -> Symbol:
+    m = module
+    return _normalize(context, x, m.running_mean, m.running_var, m.weight, m.bias, m.eps)
+
+
+@lowers(F.batch_norm)
+def lower_batch_norm_call(
+    context: Context,
+    input: Symbol,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Symbol:
+    if training:  # networks are traced in evaluation mode
+        raise Refusal("settings", "batch norm that uses batch statistics at evaluation; pass training=self.training")
+    return _normalize(context, input, running_mean, running_var, weight, bias, eps)

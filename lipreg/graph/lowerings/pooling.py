@@ -1,19 +1,82 @@
-"""Max pooling: the one nonlinearity beside ReLU, lowered to explicit windows."""
+"""Max pooling, the one nonlinearity beside ReLU, lowered to explicit windows."""
 
 from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
+from lipreg.graph.lowerings.convolution import spatial
 from lipreg.graph.registry import Example, Refusal, lowers
 from lipreg.graph.symbols import Context, Symbol
+from lipreg.linalg import Shape
 
 
-def _pair(value: int | tuple[int, ...], dims: int) -> tuple[int, ...]:
-    return (value,) * dims if isinstance(value, int) else tuple(value)
+def pooled_size(size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool) -> int:
+    """How many windows one dimension has, by torch's rule: one that would start in the far padding is dropped."""
+    span = size + 2 * padding - dilation * (kernel - 1) - 1
+    count = (-(-span // stride) if ceil_mode else span // stride) + 1
+    if ceil_mode and (count - 1) * stride >= size + padding:
+        count -= 1
+    return count
+
+
+def adaptive_windows(size: int, outputs: int) -> list[list[int]]:
+    """The positions that each output of adaptive pooling reads in one dimension."""
+    return [list(range(i * size // outputs, -(-(i + 1) * size // outputs))) for i in range(outputs)]
+
+
+def adaptive_sizes(wanted: Any, x: Symbol, dims: int) -> Shape:
+    """The output sizes of adaptive pooling; None keeps a dimension."""
+    wanted = (wanted,) * dims if wanted is None or isinstance(wanted, int) else tuple(wanted)
+    return tuple(have if want is None else int(want) for want, have in zip(wanted, x.shape[-dims:], strict=True))
+
+
+def _pool(context: Context, x: Symbol, axes: list[list[list[int]]]) -> Symbol:
+    """Max over the products of the given positions of each axis."""
+    dims = len(axes)
+    sizes = x.shape[-dims:]
+    steps = [math.prod(sizes[i + 1 :]) for i in range(dims)]
+    windows = [
+        [sum(p * step for p, step in zip(cell, steps, strict=True)) for cell in itertools.product(*covers)]
+        for covers in itertools.product(*axes)
+    ]
+    if not all(windows):
+        raise Refusal("settings", "max pooling with windows that lie in the padding alone")
+    width = max(map(len, windows))
+    plane = torch.tensor([w + w[:1] * (width - len(w)) for w in windows], device=context.like.device)
+    channels = math.prod(x.shape[:-dims])
+    offsets = torch.arange(channels, device=plane.device) * math.prod(sizes)
+    flat = (offsets.reshape(-1, 1, 1) + plane).reshape(-1, width)
+    return context.max_pool(x, flat, (*x.shape[:-dims], *(len(a) for a in axes)))
+
+
+def _max_pool(
+    context: Context,
+    x: Symbol,
+    dims: int,
+    kernel: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    ceil_mode: bool,
+    indices: bool,
+) -> Symbol:
+    if len(x.shape) not in (dims, dims + 1):
+        raise Refusal("settings", f"MaxPool{dims}d of activations {x.shape}")
+    if indices:
+        raise Refusal("settings", "max pooling with return_indices")
+    stride = kernel if stride is None or stride == () else stride
+    settings = (spatial(v, dims) for v in (kernel, stride, padding, dilation))
+    axes = []  # for each axis: the positions inside that each window covers
+    for size, k, s, pad, d in zip(x.shape[-dims:], *settings, strict=True):
+        starts = (i * s - pad for i in range(pooled_size(size, k, s, pad, d, ceil_mode)))
+        axes.append([[p for p in range(a, a + d * k, d) if 0 <= p < size] for a in starts])
+    return _pool(context, x, axes)
 
 
 @lowers(
@@ -24,30 +87,49 @@ def _pair(value: int | tuple[int, ...], dims: int) -> tuple[int, ...]:
     ),
 )
 def lower_max_pool(context: Context, module: nn.MaxPool1d | nn.MaxPool2d, x: Symbol) -> Symbol:
-    dims = 2 if isinstance(module, nn.MaxPool2d) else 1
-    if len(x.shape) not in (dims, dims + 1):
-        raise Refusal("settings", f"{type(module).__name__} of activations {x.shape}")
-    if module.ceil_mode or module.return_indices:
-        raise Refusal("settings", "max pooling with ceil_mode or return_indices")
-    kernel, stride, padding, dilation = (
-        _pair(v, dims) for v in (module.kernel_size, module.stride, module.padding, module.dilation)
-    )
-    sizes = x.shape[-dims:]
-    axes = []  # for each axis: the positions that each window covers, None outside
-    for size, k, s, pad, d in zip(sizes, kernel, stride, padding, dilation, strict=True):
-        count = (size + 2 * pad - d * (k - 1) - 1) // s + 1
-        starts = (i * s - pad for i in range(count))
-        axes.append([[p for p in range(a, a + d * k, d) if 0 <= p < size] for a in starts])
-    strides = [math.prod(sizes[i + 1 :]) for i in range(dims)]
-    windows = [
-        [sum(p * step for p, step in zip(cell, strides, strict=True)) for cell in itertools.product(*covers)]
-        for covers in itertools.product(*axes)
-    ]
-    if not all(windows):
-        raise Refusal("settings", "max pooling with windows that lie in the padding alone")
-    width = math.prod(kernel)
-    plane = torch.tensor([w + w[:1] * (width - len(w)) for w in windows], device=context.like.device)
-    channels = math.prod(x.shape[:-dims])
-    offsets = torch.arange(channels, device=plane.device) * math.prod(sizes)
-    flat = (offsets.reshape(-1, 1, 1) + plane).reshape(-1, width)
-    return context.max_pool(x, flat, (*x.shape[:-dims], *(len(a) for a in axes)))
+    dims, m = (2 if isinstance(module, nn.MaxPool2d) else 1), module
+    return _max_pool(context, x, dims, m.kernel_size, m.stride, m.padding, m.dilation, m.ceil_mode, m.return_indices)
+
+
+def _max_pool_call(dims: int):
+    def lower(
+        context: Context,
+        input: Symbol,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+        return_indices: bool = False,
+    ) -> Symbol:
+        return _max_pool(context, input, dims, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+    return lower
+
+
+lower_max_pool1d = lowers(F.max_pool1d, torch.max_pool1d)(_max_pool_call(1))
+lower_max_pool2d = lowers(F.max_pool2d, torch.max_pool2d)(_max_pool_call(2))
+
+
+@lowers(
+    nn.AdaptiveMaxPool1d,
+    nn.AdaptiveMaxPool2d,
+    example=Example(lambda: nn.Sequential(nn.Conv2d(1, 2, 2), nn.AdaptiveMaxPool2d((2, None))), (1, 4, 3)),
+)
+def lower_adaptive_max_pool(context: Context, module: nn.AdaptiveMaxPool1d | nn.AdaptiveMaxPool2d, x: Symbol) -> Symbol:
+    dims = 2 if isinstance(module, nn.AdaptiveMaxPool2d) else 1
+    return _adaptive(context, x, dims, module.output_size, module.return_indices)
+
+
+@lowers(F.adaptive_max_pool2d)
+def lower_adaptive_max_pool_call(
+    context: Context, input: Symbol, output_size: Any, return_indices: bool = False
+) -> Symbol:
+    return _adaptive(context, input, 2, output_size, return_indices)
+
+
+def _adaptive(context: Context, x: Symbol, dims: int, output_size: Any, indices: bool) -> Symbol:
+    if indices:
+        raise Refusal("settings", "max pooling with return_indices")
+    wanted = adaptive_sizes(output_size, x, dims)
+    return _pool(context, x, [adaptive_windows(n, o) for n, o in zip(x.shape[-dims:], wanted, strict=True)])

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lipreg.graph.lowerings.arrangement import sliced
 from lipreg.graph.registry import Example, Refusal, lowers
 from lipreg.graph.symbols import BatchSize, Context, Symbol
 from lipreg.linalg import Shape
@@ -112,9 +113,7 @@ def lower_getattr(context: Context, input: Symbol, name: str) -> Any:
 
 @lowers(operator.getitem)
 def lower_getitem(context: Context, input: Any, index: Any) -> Any:
-    if isinstance(input, tuple):  # an entry of x.shape
-        return input[index]
-    raise Refusal("not yet", "indexing activations")
+    return input[index] if isinstance(input, tuple) else sliced(context, input, index)  # a tuple is x.shape
 
 
 @lowers("contiguous", "clone")

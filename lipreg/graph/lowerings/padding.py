@@ -1,0 +1,112 @@
+"""Padding of every mode, and nearest upsampling: each entry of the result is one entry of the input, or a constant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lipreg.graph.registry import Example, Refusal, lowers
+from lipreg.graph.symbols import Context, Symbol
+from lipreg.linalg import gather
+
+MODES = ("constant", "zeros", "reflect", "replicate", "circular")
+CLASSES: dict[str, tuple[type[nn.Module], ...]] = {
+    "reflect": (nn.ReflectionPad1d, nn.ReflectionPad2d),
+    "replicate": (nn.ReplicationPad1d, nn.ReplicationPad2d),
+    "circular": (nn.CircularPad1d, nn.CircularPad2d),
+    "constant": (nn.ZeroPad1d, nn.ZeroPad2d, nn.ConstantPad1d, nn.ConstantPad2d),
+}
+
+
+def positions(x: Symbol) -> Tensor:
+    """The flat position of every entry, in the shape of the activations."""
+    return torch.arange(torch.Size(x.shape).numel()).reshape(x.shape)
+
+
+def moved(context: Context, x: Symbol, index: Tensor) -> Symbol:
+    """The activations with entry ``index`` (a flat position, -1 for 0) at each place of the result."""
+    return x.then(gather(index, x.shape, tuple(index.shape), context.like))
+
+
+def pad(context: Context, x: Symbol, ends: Sequence[tuple[int, int]], mode: str, value: float = 0.0) -> Symbol:
+    """The activations with so many entries added before and after each of the last dimensions."""
+    if mode not in MODES:
+        raise Refusal("settings", f"padding mode {mode!r}")
+    flat = [end for pair in reversed(ends) for end in pair]
+    index = positions(x)
+    if mode in ("constant", "zeros"):
+        index = F.pad(index, flat, value=-1)
+    else:  # torch pads images, floating point ones, of (batch, channels, ...)
+        spare = len(ends) + 2 - index.dim()
+        image = index.double().reshape(*(1,) * spare, *index.shape)
+        image = F.pad(image, flat, mode=mode)
+        index = image.reshape(image.shape[spare:]).long()
+    padded = moved(context, x, index)
+    return padded.shifted((index < 0).to(context.like) * value) if value else padded
+
+
+@lowers(
+    *(kind for kinds in CLASSES.values() for kind in kinds),
+    example=Example(
+        lambda: nn.Sequential(
+            nn.ReflectionPad2d((1, 2, 0, 1)),
+            nn.Conv2d(2, 2, 3),
+            nn.ReLU(),
+            nn.ConstantPad2d((1, 0, -1, 0), 0.5),
+            nn.Conv2d(2, 1, 2),
+        ),
+        (2, 4, 4),
+    ),
+)
+def lower_pad(context: Context, module: Any, x: Symbol) -> Symbol:
+    ends: tuple[int, ...] = tuple(module.padding)
+    value = getattr(module, "value", 0.0)
+    mode = next(mode for mode, kinds in CLASSES.items() if isinstance(module, kinds))
+    return _pad_flat(context, x, ends, mode, value)
+
+
+@lowers(F.pad)
+def lower_pad_call(
+    context: Context, input: Symbol, pad: Sequence[int], mode: str = "constant", value: float | None = None
+) -> Symbol:
+    return _pad_flat(context, input, pad, mode, value or 0.0)
+
+
+def _pad_flat(context: Context, x: Symbol, flat: Sequence[int], mode: str, value: float) -> Symbol:
+    ends = [(int(flat[i]), int(flat[i + 1])) for i in range(0, len(flat), 2)][::-1]
+    if len(ends) > len(x.shape):
+        raise Refusal("settings", "padding of the batch axis")
+    return pad(context, x, ends, mode, value)
+
+
+@lowers(
+    nn.Upsample,
+    nn.UpsamplingNearest2d,
+    example=Example(
+        lambda: nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(2, 2, 3), nn.ReLU(), nn.Upsample((5, 7))),
+        (2, 3, 3),
+    ),
+)
+def lower_upsample(context: Context, module: nn.Upsample, x: Symbol) -> Symbol:
+    return _resize(context, x, module.size, module.scale_factor, module.mode)
+
+
+@lowers(F.interpolate)
+def lower_interpolate(
+    context: Context, input: Symbol, size: Any = None, scale_factor: Any = None, mode: str = "nearest", **kwargs: Any
+) -> Symbol:
+    if any(kwargs.values()):
+        raise Refusal("settings", f"interpolate with {', '.join(k for k, v in kwargs.items() if v)}")
+    return _resize(context, input, size, scale_factor, mode)
+
+
+def _resize(context: Context, x: Symbol, size: Any, factor: Any, mode: str) -> Symbol:
+    if mode not in ("nearest", "nearest-exact"):
+        raise Refusal("not yet", f"interpolation by {mode!r}; 'nearest' is covered")
+    # torch itself says which entry each place reads; positions are whole numbers, exact in float64
+    index = F.interpolate(positions(x).double().unsqueeze(0), size=size, scale_factor=factor, mode=mode)
+    return moved(context, x, index[0].long())

@@ -1,0 +1,209 @@
+"""Convolution as a linear map, of one to three spatial dimensions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lipreg.linalg.maps import LinearMap, Shape, leading
+
+FORWARD: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+BACKWARD: dict[int, Callable[..., Tensor]] = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+
+
+@dataclass(frozen=True)
+class Convolution(LinearMap):
+    """Cross-correlation with zero padding, as torch's Conv layers compute it.
+
+    |K| and K * K convolve as K does, so norms of rows and columns cost one convolution of the weights of their entries.
+
+    Attributes:
+        weight: K, ``(out channels, in channels / groups, *kernel)``.
+        stride, dilation: one number a spatial dimension.
+        padding: zeros before and after each spatial dimension; negative numbers crop.
+        groups: channels are split into so many independent groups.
+        in_shape: ``(in channels, *size)``.
+    """
+
+    weight: Tensor
+    stride: Shape
+    padding: tuple[tuple[int, int], ...]
+    dilation: Shape
+    groups: int
+    in_shape: Shape
+
+    @property
+    def out_shape(self) -> Shape:  # type: ignore[override]  # the geometry decides it
+        kernel = self.weight.shape[2:]
+        spatial = zip(self.in_shape[1:], kernel, self.stride, self.padding, self.dilation, strict=True)
+        sizes = ((n + low + high - d * (k - 1) - 1) // s + 1 for n, k, s, (low, high), d in spatial)
+        return (self.weight.shape[0], *sizes)
+
+    @property
+    def dims(self) -> int:
+        return len(self.stride)
+
+    @property
+    def _even(self) -> bool:
+        """Whether torch's own padding covers the padding."""
+        return all(low == high >= 0 for low, high in self.padding)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        batch, flat = leading(x, self.in_shape), x.reshape(-1, *self.in_shape)
+        padding = tuple(low for low, _ in self.padding)
+        if not self._even:
+            flat, padding = F.pad(flat, [end for pair in reversed(self.padding) for end in pair]), (0,) * self.dims
+        y = FORWARD[self.dims](flat, self.weight, None, self.stride, padding, self.dilation, self.groups)
+        return y.reshape(*batch, *self.out_shape)
+
+    def transpose(self, y: Tensor) -> Tensor:
+        batch, flat = leading(y, self.out_shape), y.reshape(-1, *self.out_shape)
+        padding = tuple(low for low, _ in self.padding) if self._even else (0,) * self.dims
+        # what the stride left over at the far end
+        left = tuple(
+            n + low + high - ((out - 1) * s + d * (k - 1) + 1)
+            for n, (low, high), out, s, d, k in zip(
+                self.in_shape[1:],
+                self.padding,
+                self.out_shape[1:],
+                self.stride,
+                self.dilation,
+                self.weight.shape[2:],
+                strict=True,
+            )
+        )
+        x = BACKWARD[self.dims](flat, self.weight, None, self.stride, padding, left, self.groups, self.dilation)
+        if not self._even:
+            x = F.pad(x, [-end for pair in reversed(self.padding) for end in pair])
+        return x.reshape(*batch, *self.in_shape)
+
+    def abs(self) -> Convolution:
+        return replace(self, weight=self.weight.abs())
+
+    def square(self) -> Convolution:
+        return replace(self, weight=self.weight.square())
+
+    @property
+    def entries(self) -> tuple[Tensor, ...]:
+        return (self.weight,)
+
+    @property
+    def layout(self) -> str:
+        return f"{self.stride} {self.padding} {self.dilation} {self.groups} {self.in_shape}"
+
+    @property
+    def roundings(self) -> int:
+        taps = math.prod(self.weight.shape[2:])
+        return taps * (self.weight.shape[1] + self.weight.shape[0] // self.groups)
+
+    def row_norms(self, order: float, columns: Tensor) -> Tensor:
+        if order != math.inf:
+            return super().row_norms(order, columns)
+        # the largest weighted tap of each window: windows side by side, one output channel after another
+        moved, kernel = self._windows(columns), self.weight.abs().flatten(1)
+        per_group = self.weight.shape[0] // self.groups
+        rows = [(moved[:, o // per_group] * kernel[o].unsqueeze(-1)).amax(1) for o in range(len(kernel))]
+        return torch.stack(rows, 1).reshape(-1, *self.out_shape)
+
+    def _windows(self, x: Tensor) -> Tensor:
+        """The entries that each output reads: ``(batch, groups, taps of a group, positions)``."""
+        padded = F.pad(x, [end for pair in reversed(self.padding) for end in pair])
+        kernel, batch = self.weight.shape[2:], len(x)
+        for axis, (k, s, d) in enumerate(zip(kernel, self.stride, self.dilation, strict=True)):
+            starts = torch.arange(self.out_shape[1 + axis], device=x.device) * s
+            index = starts.unsqueeze(0) + torch.arange(k, device=x.device).unsqueeze(1) * d
+            padded = padded.index_select(2 + 2 * axis, index.flatten()).unflatten(2 + 2 * axis, index.shape)
+        # (batch, channels, k, out, k, out): all taps before all positions
+        axes = [2 + 2 * i for i in range(self.dims)] + [3 + 2 * i for i in range(self.dims)]
+        return padded.permute(0, 1, *axes).reshape(batch, self.groups, -1, math.prod(self.out_shape[1:]))
+
+
+def channel_scaled(map: Convolution, factor: Tensor, outputs: bool) -> Convolution:
+    """The convolution after (outputs) or before a scaling by one factor a channel, ``(channels,)`` or one number."""
+    weight, spatial = map.weight, (1,) * map.dims
+    if factor.numel() == 1:
+        return replace(map, weight=weight * factor.reshape(()))
+    if outputs:
+        return replace(map, weight=weight * factor.reshape(-1, 1, *spatial))
+    grouped = weight.unflatten(0, (map.groups, -1)) * factor.reshape(map.groups, 1, -1, *spatial)
+    return replace(map, weight=grouped.flatten(0, 1))
+
+
+def chained(outer: Convolution, inner: Convolution) -> Convolution | None:
+    """outer after inner as one convolution; None where the outer's padding makes it none (zeros, not images of zeros)."""
+    if any(low or high for low, high in outer.padding) or outer.dims != inner.dims:
+        return None
+    first, second = _ungrouped(inner), _ungrouped(outer)
+    flipped = first.transpose(0, 1).flip(tuple(range(2, first.dim())))
+    kernel = _spread(second, _product(outer.dilation, inner.stride))
+    taps = _spread(flipped, inner.dilation)
+    reach = tuple(k - 1 for k in taps.shape[2:])
+    fused = FORWARD[inner.dims](kernel, taps, None, 1, reach)
+    one = (1,) * inner.dims
+    return Convolution(fused, _product(outer.stride, inner.stride), inner.padding, one, 1, inner.in_shape)
+
+
+def parallel(first: Convolution, second: Convolution) -> Convolution | None:
+    """The sum of two convolutions as one; None where their windows do not step alike."""
+    if (first.stride, first.in_shape, first.out_shape) != (second.stride, second.in_shape, second.out_shape):
+        return None
+    if first.layout == second.layout and first.weight.shape == second.weight.shape:
+        return replace(first, weight=first.weight + second.weight)
+    kernels = [_spread(_ungrouped(map), map.dilation) for map in (first, second)]
+    pads = [[max(a[end], b[end]) for end in (0, 1)] for a, b in zip(first.padding, second.padding, strict=True)]
+    grown = []
+    for map, kernel in zip((first, second), kernels, strict=True):
+        lows = [want[0] - have[0] for want, have in zip(pads, map.padding, strict=True)]
+        grown.append((kernel, lows))
+    size = [max(k.shape[2 + i] + lows[i] for k, lows in grown) for i in range(first.dims)]
+    total = sum(
+        F.pad(k, [e for i in reversed(range(first.dims)) for e in (lows[i], size[i] - lows[i] - k.shape[2 + i])])
+        for k, lows in grown
+    )
+    assert isinstance(total, Tensor)
+    needed = [
+        (low, (out - 1) * s + k - n - low)
+        for (low, _), out, s, k, n in zip(
+            pads, first.out_shape[1:], first.stride, size, first.in_shape[1:], strict=True
+        )
+    ]
+    return Convolution(total, first.stride, tuple(needed), (1,) * first.dims, 1, first.in_shape)
+
+
+def as_convolution(scale: Tensor, shape: Shape) -> Convolution | None:
+    """A scaling by one number a channel as a convolution of kernel size 1."""
+    channels, dims = shape[0], len(shape) - 1
+    if not 1 <= dims <= 3 or math.prod(scale.shape[-dims:]) != 1:
+        return None
+    weight = scale.flatten().expand(channels).reshape(channels, 1, *(1,) * dims)
+    one = (1,) * dims
+    return Convolution(weight, one, ((0, 0),) * dims, one, channels, shape)
+
+
+def _product(a: Shape, b: Shape) -> Shape:
+    return tuple(x * y for x, y in zip(a, b, strict=True))
+
+
+def _ungrouped(map: Convolution) -> Tensor:
+    """The weight of the same convolution with one group: zeros between channels of different groups."""
+    if map.groups == 1:
+        return map.weight
+    blocks = map.weight.unflatten(0, (map.groups, -1))
+    eye = torch.eye(map.groups, dtype=blocks.dtype, device=blocks.device)
+    full = torch.einsum("gh,goi...->gohi...", eye, blocks)
+    return full.flatten(2, 3).flatten(0, 1)
+
+
+def _spread(kernel: Tensor, dilation: Shape) -> Tensor:
+    """The kernel with zeros in place of its dilation."""
+    if all(d == 1 for d in dilation):
+        return kernel
+    extent = tuple(d * (k - 1) + 1 for d, k in zip(dilation, kernel.shape[2:], strict=True))
+    out = kernel.new_zeros(*kernel.shape[:2], *extent)
+    out[(slice(None), slice(None), *(slice(None, None, d) for d in dilation))] = kernel
+    return out

@@ -1,0 +1,156 @@
+"""Lanczos on batches of symmetric operators: an upper bound on the top eigenvalue, and its vector."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+STARTS = 3
+"""Independent random starts of a bound: all of them must fail together, so each may be the less careful."""
+MAX_STEPS = 1500
+TRAINING_STEPS = 16
+
+
+def lanczos_bound(
+    apply: Callable[[Tensor], Tensor], support: Tensor, eta: Tensor, ceiling: Tensor, width: float, failure: float
+) -> tuple[Tensor, Tensor, int]:
+    """Lower and upper bounds on the largest eigenvalue of G, and the number of steps.
+
+    Args:
+        apply: x -> G x for x ``(batch, k, *shape)``.
+        support: the entries that G reads and writes, ``(batch, *shape)`` bool.
+        eta: bound on the rounding error of one application to a unit vector, ``(batch,)``.
+        ceiling: any upper bound on the eigenvalue, ``(batch,)``.
+        width: relative width to stop at.
+        failure: probability over the starts that an upper bound may fail with.
+    """
+    dims = support.dim() - 1
+    vector = _starts(support, STARTS)
+    count = support.flatten(1).sum(-1).clamp(min=1).double().cpu()
+    # P(|v . b| <= x) <= x sqrt(2 n / pi) for each start
+    overlap = failure ** (1.0 / STARTS) * (math.pi / (2.0 * count)).sqrt()
+    alphas: list[Tensor] = []
+    betas: list[Tensor] = []
+    previous, check = torch.zeros_like(vector), 8
+    low, high = torch.zeros_like(ceiling), ceiling
+    for step in range(1, MAX_STEPS + 1):
+        image = apply(vector)
+        alpha = (image * vector).flatten(2).sum(-1)
+        image = image - _spread(alpha, dims) * vector
+        if betas:
+            image = image - _spread(betas[-1], dims) * previous
+        beta = image.flatten(2).norm(dim=-1)
+        # below the rounding error the space is exhausted: what is left counts as error, and the recurrence ends
+        alive = beta > eta.unsqueeze(1)
+        beta = torch.where(alive, beta, 0.0)
+        alphas.append(alpha)
+        betas.append(beta)
+        previous, vector = vector, image / _spread(torch.where(alive, beta, 1.0), dims) * _spread(alive, dims)
+        if step in (check, MAX_STEPS) or not bool(alive.any()):
+            a, b = torch.stack(alphas, -1).cpu(), torch.stack(betas, -1).cpu()
+            # an exhausted space leaves one error more in the last row
+            found, bound = _ends(a, b, 2.0 * eta.cpu(), overlap)
+            low = torch.maximum(low, found.to(low))
+            high = torch.minimum(high, bound.to(high))
+            if bool((high <= low * (1.0 + width)).all()) or not bool(alive.any()):
+                return torch.minimum(low, high), high, step
+            check = max(check + 4, int(check * 1.15))
+    return torch.minimum(low, high), high, MAX_STEPS
+
+
+def top_vector(apply: Callable[[Tensor], Tensor], weights: Tensor) -> Tensor:
+    """An approximate top eigenvector of G, ``(batch, *shape)``, from a short run with its basis kept.
+
+    ``weights``, of that shape and in G's arithmetic, are positive where G reads and writes.
+    """
+    dims, steps = weights.dim() - 1, min(TRAINING_STEPS, math.prod(weights.shape[1:]))
+    vector = _starts(weights > 0, 1).to(weights.dtype)
+    basis, alphas, betas = [], [], []
+    previous = torch.zeros_like(vector)
+    for _ in range(steps):
+        basis.append(vector)
+        image = apply(vector)
+        alphas.append((image * vector).flatten(2).sum(-1))
+        image = image - _spread(alphas[-1], dims) * vector
+        if betas:
+            image = image - _spread(betas[-1], dims) * previous
+        beta = image.flatten(2).norm(dim=-1)
+        betas.append(beta)
+        tiny = beta <= 1e-6 * alphas[0].abs()
+        previous, vector = vector, image / _spread(torch.where(tiny, 1.0, beta), dims) * _spread(~tiny, dims)
+    a, b = torch.stack(alphas, -1)[:, 0], torch.stack(betas, -1)[:, 0]
+    tridiagonal = torch.diag_embed(a) + torch.diag_embed(b[:, :-1], 1) + torch.diag_embed(b[:, :-1], -1)
+    parts = torch.linalg.eigh(tridiagonal).eigenvectors[..., -1]
+    stacked = torch.cat(basis, 1)  # (batch, steps, *shape)
+    ritz = (stacked * _spread(parts, dims)).sum(1)
+    size = ritz.flatten(1).norm(dim=1)
+    return ritz / torch.where(size > 0, size, 1.0).reshape(-1, *(1,) * dims)
+
+
+def _starts(support: Tensor, count: int) -> Tensor:
+    """Unit vectors, uniform on the sphere of the support: ``(batch, count, *shape)``, the same in every run."""
+    dims, generator = support.dim() - 1, torch.Generator().manual_seed(20)
+    normal = torch.randn(len(support), count, *support.shape[1:], generator=generator, dtype=torch.float64)
+    normal = normal.to(support.device) * support.unsqueeze(1)
+    size = normal.flatten(2).norm(dim=-1)
+    return normal / _spread(torch.where(size > 0, size, 1.0), dims)
+
+
+def _ends(alphas: Tensor, betas: Tensor, eta: Tensor, overlap: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest Ritz value, and the largest over the starts of the smallest t on a fine grid with g(t) <= overlap.
+
+    alphas, betas ``(batch, starts, k)``; betas[..., j] couples step j to j + 1. A bound by one start fails with its own
+    probability, so the largest over the starts fails only if all do.
+    """
+    off = betas[..., :-1]
+    tridiagonal = torch.diag_embed(alphas) + torch.diag_embed(off, 1) + torch.diag_embed(off, -1)
+    ritz = torch.linalg.eigvalsh(tridiagonal)[..., -1].clamp(min=0.0)
+    top = ritz.amax(-1)
+    scale = torch.where(top > 0, top, torch.ones_like(top)).unsqueeze(-1)
+    grid = torch.logspace(-9, 2, 67, dtype=torch.float64)
+    best = _smallest(alphas, betas, eta, overlap, scale * (1.0 + grid))
+    # between the grid point found and the one before it
+    before = (best / scale.expand_as(best) - 1.0) / 10.0 ** (11 / 66)
+    fine = torch.linspace(0.0, 1.0, 32, dtype=torch.float64)
+    ratio = 1.0 + before.unsqueeze(-1) * (10.0 ** (11 / 66)) ** fine
+    best = _smallest(alphas, betas, eta, overlap, scale.unsqueeze(-1) * ratio)
+    return top, best.amax(-1)
+
+
+def _smallest(alphas: Tensor, betas: Tensor, eta: Tensor, overlap: Tensor, t: Tensor) -> Tensor:
+    """The smallest t of an ascending grid ``(batch, [starts,] points)`` with g(t) <= overlap; inf if none.
+
+    t - T = L D L^T with positive pivots exactly when t is above T's spectrum; R e_1 then follows without cancellation.
+    """
+    if t.dim() == 2:
+        t = t.unsqueeze(1).expand(-1, alphas.shape[1], -1)
+    steps = alphas.shape[-1]
+    a, b = alphas.unsqueeze(-1), betas.unsqueeze(-1)
+    pivots, forward = [], []
+    pivot, carried = t - a[..., 0, :], torch.ones_like(t)
+    valid = pivot > 0
+    pivots.append(torch.where(valid, pivot, 1.0))
+    forward.append(carried)
+    for j in range(1, steps):
+        coupling = b[..., j - 1, :]
+        pivot = t - a[..., j, :] - coupling.square() / pivots[-1]
+        carried = carried * coupling / pivots[-1]
+        valid = valid & (pivot > 0)
+        pivots.append(torch.where(pivot > 0, pivot, 1.0))
+        forward.append(carried)
+    entry = forward[-1] / pivots[-1]
+    last, total = entry, entry.clone()
+    for j in range(steps - 2, -1, -1):
+        entry = forward[j] / pivots[j] + b[..., j, :] / pivots[j] * entry
+        total = total + entry
+    # the last vector is a unit vector to rounding; 1.001 covers that and the rounding of this evaluation
+    reached = 1.001 * (b[..., -1, :] * last + eta.reshape(-1, 1, 1) * total)
+    good = valid & (reached <= overlap.reshape(-1, 1, 1))
+    return torch.where(good, t, torch.inf).amin(-1)
+
+
+def _spread(x: Tensor, dims: int) -> Tensor:
+    return x.reshape(*x.shape, *(1,) * dims)

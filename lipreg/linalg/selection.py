@@ -1,0 +1,162 @@
+"""Maps that move numbers about, or repeat one small matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from lipreg.linalg.maps import LinearMap, Shape, leading
+
+
+@dataclass(frozen=True)
+class Gather(LinearMap):
+    """Each output is one entry of the input, or 0: permutations, slices, nearest upsampling, padding, places in a sum.
+
+    ``index`` holds the flat position that each output reads, ``(prod out_shape,)`` int64, -1 for a constant 0; ``one`` is
+    the number 1 in the map's dtype and on its device.
+    """
+
+    index: Tensor
+    in_shape: Shape
+    out_shape: Shape
+    one: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        flat = x.reshape(*leading(x, self.in_shape), self.in_size)
+        read = self.index >= 0
+        y = flat.index_select(-1, self.index.clamp(min=0)) * read
+        return y.reshape(*y.shape[:-1], *self.out_shape)
+
+    def transpose(self, y: Tensor) -> Tensor:
+        flat = y.reshape(*leading(y, self.out_shape), self.out_size) * (self.index >= 0)
+        x = flat.new_zeros(*flat.shape[:-1], self.in_size).index_add(-1, self.index.clamp(min=0), flat)
+        return x.reshape(*x.shape[:-1], *self.in_shape)
+
+    def abs(self) -> Gather:
+        return self
+
+    def square(self) -> Gather:
+        return self
+
+    @property
+    def entries(self) -> tuple[Tensor, ...]:
+        return (self.one, self.index)
+
+    @property
+    def layout(self) -> str:
+        return f"{self.in_shape} {self.out_shape}"
+
+    @property
+    def roundings(self) -> int:
+        return self._copies
+
+    @property
+    def _copies(self) -> int:
+        """The most outputs that read one input."""
+        read = self.index[self.index >= 0]
+        return int(read.bincount().max()) if len(read) else 0
+
+    @property
+    def single_rows(self) -> bool:
+        return True
+
+    @property
+    def single_columns(self) -> bool:
+        return self._copies <= 1
+
+    def row_norms(self, order: float, columns: Tensor) -> Tensor:
+        return self(columns)
+
+
+def gather(index: Tensor, in_shape: Shape, out_shape: Shape, like: Tensor) -> Gather:
+    """A Gather in the dtype and on the device of ``like``."""
+    return Gather(index.flatten().to(like.device), in_shape, out_shape, like.new_ones(()))
+
+
+@dataclass(frozen=True)
+class Repeated(LinearMap):
+    """The same matrix on every row: ``weight`` ``(outputs, inputs)`` on the input read as (copies, inputs)."""
+
+    weight: Tensor
+    in_shape: Shape
+    out_shape: Shape
+
+    def __call__(self, x: Tensor) -> Tensor:
+        y = x.reshape(*leading(x, self.in_shape), -1, self.weight.shape[1]) @ self.weight.T
+        return y.reshape(*y.shape[:-2], *self.out_shape)
+
+    def transpose(self, y: Tensor) -> Tensor:
+        x = y.reshape(*leading(y, self.out_shape), -1, self.weight.shape[0]) @ self.weight
+        return x.reshape(*x.shape[:-2], *self.in_shape)
+
+    def abs(self) -> Repeated:
+        return replace(self, weight=self.weight.abs())
+
+    def square(self) -> Repeated:
+        return replace(self, weight=self.weight.square())
+
+    @property
+    def entries(self) -> tuple[Tensor, ...]:
+        return (self.weight,)
+
+    @property
+    def layout(self) -> str:
+        return f"{self.in_shape} {self.out_shape}"
+
+    @property
+    def roundings(self) -> int:
+        return sum(self.weight.shape)
+
+    def row_norms(self, order: float, columns: Tensor) -> Tensor:
+        if order != float("inf"):
+            return super().row_norms(order, columns)
+        reads = columns.reshape(len(columns), -1, 1, self.weight.shape[1]) * self.weight.abs()
+        return reads.amax(-1).reshape(-1, *self.out_shape)
+
+
+@dataclass(frozen=True)
+class Transposed(LinearMap):
+    """The transpose of a map, as a map: a transposed convolution."""
+
+    map: LinearMap
+
+    @property
+    def in_shape(self) -> Shape:  # type: ignore[override]
+        return self.map.out_shape
+
+    @property
+    def out_shape(self) -> Shape:  # type: ignore[override]
+        return self.map.in_shape
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.map.transpose(x)
+
+    def transpose(self, y: Tensor) -> Tensor:
+        return self.map(y)
+
+    def abs(self) -> Transposed:
+        return Transposed(self.map.abs())
+
+    def square(self) -> Transposed:
+        return Transposed(self.map.square())
+
+    @property
+    def entries(self) -> tuple[Tensor, ...]:
+        return self.map.entries
+
+    @property
+    def layout(self) -> str:
+        return f"{type(self.map).__name__} {self.map.layout}"
+
+    @property
+    def roundings(self) -> int:
+        return self.map.roundings
+
+    @property
+    def single_rows(self) -> bool:
+        return self.map.single_columns
+
+    @property
+    def single_columns(self) -> bool:
+        return self.map.single_rows

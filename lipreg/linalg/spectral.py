@@ -1,0 +1,151 @@
+"""The largest singular value of a weighted map: certified from above, without writing the map out where it is large.
+
+Small maps: an SVD, or the eigenvalues of the smaller Gram matrix. Large maps: Lanczos on G = M^T M (or M M^T) from random
+unit vectors b. In floating point the basis q_1 = b, q_2, ... and the coefficients fulfil, whatever has become of
+orthogonality,
+
+    beta_{j+1} q_{j+1} = G q_j - alpha_j q_j - beta_j q_{j-1} + f_j,      |f_j| <= eta,
+
+with eta a bound on the rounding of one application of G. Let v be the top eigenvector, lambda its eigenvalue, T the
+tridiagonal matrix of k steps. Multiplied by v^T this is a tridiagonal system for the v . q_j, and for lambda > t >
+largest eigenvalue of T its inverse R = (t - T)^{-1} is entrywise non-negative and decreases with t, so
+
+    |v . b| <= beta_{k+1} |q_{k+1}| R_1k(t) + eta sum_j R_1j(t).
+
+If the right side is at most x, then lambda > t needs a start with |v . b| <= x. For b uniform on the unit sphere of R^n
+that has probability at most x sqrt(2 n / pi). Several independent starts must all fail. So sqrt(t) is an upper bound with
+a stated failure probability over the starts, at any step, rounding included.
+
+Sources: van Dorsselaer, Hochstenbach & van der Vorst 2000 (probabilistic bounds by the Lanczos polynomial); Kuczynski &
+Wozniakowski 1992. The treatment of rounding is ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from lipreg.linalg.lanczos import lanczos_bound, top_vector
+from lipreg.linalg.norms import vector_norm
+
+if TYPE_CHECKING:
+    from lipreg.linalg.maps import LinearMap
+
+WIDTH = 1e-4
+"""Relative width at which the certified interval of a norm is narrow enough."""
+FAILURE = 1e-10
+"""Probability over the random starts that a bound by Lanczos fails: ten maps fail together with at most 1e-9."""
+SVD_ENTRIES = 2**16
+"""Entries of a written-out batch up to which a full SVD is the quickest way."""
+GRAM_SIDE = 512
+"""Smaller side up to which the eigenvalues of the Gram matrix are computed."""
+GRAM_ENTRIES = 2**24
+"""Entries of a written-out batch beyond which nothing is written out."""
+
+
+@dataclass(frozen=True)
+class SpectralNorm:
+    """|diag(rows) A diag(columns)|_2 of each point of a batch, ``(batch,)``.
+
+    Attributes:
+        upper: an upper bound, if ``certified``; else the differentiable estimate.
+        lower: what the method has seen attained.
+        certified: float64 and no gradient asked for.
+        failure: probability over the random starts that ``upper`` is too small; 0 for the direct methods.
+        steps: of Lanczos; 0 for the direct methods.
+    """
+
+    upper: Tensor
+    lower: Tensor
+    certified: bool
+    failure: float = 0.0
+    steps: int = 0
+
+
+def spectral_norm(
+    map: LinearMap, rows: Tensor, columns: Tensor, width: float = WIDTH, failure: float = FAILURE
+) -> SpectralNorm:
+    """The largest singular value of diag(rows) A diag(columns).
+
+    In float64 without gradients: an upper bound, of relative width at most ``width`` unless Lanczos ends at its step
+    limit first. With gradients, or in single precision: an SVD where the map is a matrix or small, else the Rayleigh
+    quotient at the Ritz vector of a short Lanczos run, an estimate from below that is differentiable in A, rows and columns.
+
+    Args:
+        map: A.
+        rows: weights >= 0 of the outputs, ``(batch, *out_shape)``.
+        columns: weights >= 0 of the inputs, ``(batch, *in_shape)``.
+        width: relative width to stop at.
+        failure: probability over the random starts that the bound may fail with.
+    """
+    batch = torch.broadcast_shapes(rows.shape[:1], columns.shape[:1])[0]
+    rows, columns = rows.expand(batch, *map.out_shape), columns.expand(batch, *map.in_shape)
+    size = batch * map.in_size * map.out_size
+    live = torch.is_grad_enabled() and any(t.requires_grad for t in (rows, columns, *map.entries))
+    certified = columns.dtype == torch.float64 and not live
+    if size <= SVD_ENTRIES or (not certified and (map.is_matrix or size <= GRAM_ENTRIES // 16)):
+        norm = torch.linalg.matrix_norm(_written_out(map, rows, columns), ord=2)
+        return SpectralNorm(norm, norm, certified)
+    if not certified:
+        estimate = _rayleigh(map, rows, columns)
+        return SpectralNorm(estimate, estimate, False)
+    if min(map.in_size, map.out_size) <= GRAM_SIDE and map.in_size * map.out_size <= GRAM_ENTRIES:
+        ends = [_gram(map, rows[i : i + 1], columns[i : i + 1]) for i in range(batch)]
+        return SpectralNorm(torch.cat([high for _, high in ends]), torch.cat([low for low, _ in ends]), True)
+    return _lanczos(map, rows, columns, width, failure)
+
+
+def _written_out(map: LinearMap, rows: Tensor, columns: Tensor) -> Tensor:
+    return rows.flatten(1).unsqueeze(2) * map.dense() * columns.flatten(1).unsqueeze(1)
+
+
+def _gram(map: LinearMap, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+    """From the eigenvalues of the smaller Gram matrix, widened by the rounding of the product and of the solver."""
+    matrix = _written_out(map, rows, columns)
+    if map.in_size < map.out_size:
+        matrix = matrix.transpose(1, 2)
+    gram = matrix @ matrix.transpose(1, 2)
+    top = torch.linalg.eigvalsh(gram)[:, -1].clamp(min=0.0)
+    # |fl(M M^T) - M M^T| <= n u |M| |M|^T, whose norm is at most the trace; the solver's backward error likewise
+    error = (matrix.shape[2] + 10 * matrix.shape[1]) * torch.finfo(gram.dtype).eps
+    slack = error * gram.diagonal(dim1=1, dim2=2).sum(-1)
+    return (top - slack).clamp(min=0.0).sqrt(), (top + slack).sqrt()
+
+
+def _magnitude(map: LinearMap, rows: Tensor, columns: Tensor) -> Tensor:
+    """|M|_1 |M|_inf, which is at least the square of the spectral norm of the magnitudes of M's entries."""
+    size = map.abs()
+    most = (rows * size(columns)).flatten(1).amax(-1) * (columns * size.transpose(rows)).flatten(1).amax(-1)
+    return most * (1.0 + 1e-9)
+
+
+def _lanczos(map: LinearMap, rows: Tensor, columns: Tensor, width: float, failure: float) -> SpectralNorm:
+    ceiling = _magnitude(map, rows, columns)
+    eta = ceiling * (map.roundings + 16) * torch.finfo(torch.float64).eps
+    weights, apply = _gram_operator(map, rows, columns)
+    low, high, steps = lanczos_bound(apply, weights > 0, eta, ceiling, 2.0 * width, failure)
+    return SpectralNorm(high.sqrt(), low.sqrt(), True, failure, steps)
+
+
+def _gram_operator(map: LinearMap, rows: Tensor, columns: Tensor):
+    """The weights of the smaller side, and x -> G x on vectors ``(batch, k, *shape of that side)``."""
+    squared_rows, squared_columns = rows.square().unsqueeze(1), columns.square().unsqueeze(1)
+    r, c = rows.unsqueeze(1), columns.unsqueeze(1)
+    if map.in_size <= map.out_size:
+        return columns, lambda x: c * map.transpose(squared_rows * map(c * x))
+    return rows, lambda y: r * map(squared_columns * map.transpose(r * y))
+
+
+def _rayleigh(map: LinearMap, rows: Tensor, columns: Tensor) -> Tensor:
+    """|M v| at a detached approximation v of the top singular vector: its gradient is the norm's own."""
+    with torch.no_grad():
+        weights, apply = _gram_operator(map, rows.detach(), columns.detach())
+        vector = top_vector(apply, weights)
+    if map.in_size <= map.out_size:
+        image = rows * map(columns * vector)
+    else:
+        image = columns * map.transpose(rows * vector)
+    return vector_norm(image.flatten(1), 2.0)

@@ -1,9 +1,11 @@
 """Bounds over a region: pre-activations, slopes and Jacobian entries; and where kinks are not in general position."""
 
-from lipreg.bounds.analysis import METHODS, Analysis, Reach, analyse, pool_factor
+from lipreg.bounds.analysis import METHODS, Analysis, Reach, analyse
 from lipreg.bounds.general_position import Degeneracy, Finding, GeneralPosition, find_degeneracies
+from lipreg.bounds.induced import InducedNorms
 from lipreg.bounds.jacobian import absolute_chain, interval_jacobian
 from lipreg.bounds.kinks import SharedKink, shared_kinks
+from lipreg.bounds.pooling import PoolRelaxation, Shares, pool_factor, pool_shares, relax_pool
 from lipreg.bounds.relaxation import crown, linear_upper_bound, relax
 from lipreg.bounds.slopes import Slopes, slope_bounds
 
@@ -13,8 +15,11 @@ __all__ = [
     "Degeneracy",
     "Finding",
     "GeneralPosition",
+    "InducedNorms",
+    "PoolRelaxation",
     "Reach",
     "SharedKink",
+    "Shares",
     "Slopes",
     "absolute_chain",
     "analyse",
@@ -23,7 +28,9 @@ __all__ = [
     "interval_jacobian",
     "linear_upper_bound",
     "pool_factor",
+    "pool_shares",
     "relax",
+    "relax_pool",
     "shared_kinks",
     "slope_bounds",
 ]

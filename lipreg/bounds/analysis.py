@@ -7,7 +7,6 @@ uses the intersection of all earlier ones.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,15 +14,22 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from lipreg.bounds.induced import InducedNorms
+from lipreg.bounds.pooling import PoolRelaxation, Shares, pool_factor, pool_shares, relax_pool
 from lipreg.bounds.relaxation import Relaxation, crown, relax
 from lipreg.bounds.slopes import Slopes, slope_bounds
 from lipreg.errors import InvalidInput
 from lipreg.graph import Affine, Graph, Input, MaxPool, Relu
 from lipreg.linalg import dual_norm
+from lipreg.linalg.spectral import WIDTH
 from lipreg.problem import PlacedProblem, Scope
 from lipreg.regions import PlacedRegion
 
 METHODS = ("ball", "interval", "crown")
+CROWN_UNITS = 2**17
+"""Pre-activations up to which CROWN is part of the default; beyond, it has to be asked for."""
+CROWN_ROWS = 4096
+"""Undecided entries of a node up to which CROWN bounds them beside another method; where more are open it decides few."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +67,17 @@ class Reach:
 
 @dataclass(frozen=True, eq=False)  # compared by identity: what was solved for an analysis is remembered by it
 class Analysis:
-    """A placed problem with the reach of every node and the slope bounds of every Relu in the problem's scope."""
+    """A placed problem with the reach of every node and the slope bounds of every Relu in the problem's scope.
+
+    ``shares`` are the weights of the members of every MaxPool's windows, ``norms`` the norms of the maps.
+    """
 
     graph: Graph
     placed: PlacedProblem
     reach: tuple[Reach, ...]
     slopes: dict[int, Slopes]
+    shares: dict[int, Shares]
+    norms: InducedNorms
 
     def __getitem__(self, index: slice) -> Analysis:
         """The analysis of some of the points; itself when that is all of them."""
@@ -74,7 +85,8 @@ class Analysis:
             return self
         reach = tuple(r[index] for r in self.reach)
         slopes = {i: Slopes(s.lower[index], s.upper[index]) for i, s in self.slopes.items()}
-        return Analysis(self.graph, self.placed[index], reach, slopes)
+        shares = {i: Shares(s.lower[index], s.upper[index], s.able[index]) for i, s in self.shares.items()}
+        return Analysis(self.graph, self.placed[index], reach, slopes, shares, InducedNorms(self.graph))
 
     def subject(self, index: int) -> str:
         """A hash of the network and reference point ``index``: what a result is about."""
@@ -96,33 +108,37 @@ def analyse(
     placed: PlacedProblem,
     methods: Sequence[str] | None = None,
     known: Mapping[int, tuple[Tensor, Tensor]] | None = None,
+    width: float = WIDTH,
 ) -> Analysis:
     """Bounds every pre-activation of the graph over the regions of a batch.
 
     Args:
         graph: live (differentiable) or frozen.
         placed: the question; its region is taken in the graph's dtype and on its device.
-        methods: any of "ball", "interval", "crown", intersected. Default: all that cover the graph's nodes.
+        methods: any of "ball", "interval", "crown", intersected. Default: all, without CROWN for networks of more than
+            ``CROWN_UNITS`` pre-activations.
         known: lower and upper bounds of Affine nodes by index, proved elsewhere; intersected with the methods' own.
+        width: relative width at which a certified spectral norm is narrow enough.
 
     Returns:
         The reach of every node and slope bounds in the problem's scope; differentiable in the graph's parameters.
 
     Raises:
         InvalidInput: an unknown or no method.
-        UnsupportedRequest: CROWN was asked for on a graph with max pooling.
     """
-    pools = any(isinstance(node, MaxPool) for node in graph.nodes)
-    chosen = tuple(m for m in METHODS if not (pools and m == "crown")) if methods is None else tuple(methods)
+    units = sum(node.bias.numel() for node in graph.nodes[:-1] if isinstance(node, Affine))
+    usual = METHODS if units <= CROWN_UNITS else ("ball", "interval")
+    chosen = usual if methods is None else tuple(methods)
     if not chosen or set(chosen) - set(METHODS):
         raise InvalidInput(f"methods {chosen}", where="pre-activation bounds", accepted=f"some of {', '.join(METHODS)}")
-    if "crown" in chosen:
-        graph.require(Affine, Relu, who="CROWN pre-activation bounds")
     region = placed.region.to(graph.dtype, graph.device)
     values = graph.values(region.center)
     reach: list[Reach] = []
-    relaxations: dict[int, Relaxation] = {}
+    relaxations: dict[int, Relaxation | PoolRelaxation] = {}
     slopes: dict[int, Slopes] = {}
+    shares: dict[int, Shares] = {}
+    norms = InducedNorms(graph, width)
+    pools = {node.source: node for node in graph.nodes if isinstance(node, MaxPool)}
     for index, node in enumerate(graph.nodes):
         match node:
             case Input():
@@ -131,14 +147,17 @@ def analyse(
             case Affine():
                 last = index == len(graph.nodes) - 1
                 kept = ("interval",) if last else chosen  # nothing downstream uses the output's bounds
-                found = _affine(graph, index, node, values[index], reach, relaxations, region, kept)
+                found = _affine(graph, index, node, values[index], reach, region, kept)
+                if "crown" in kept:
+                    wanted = None if kept == ("crown",) else _undecided(node, pools.get(index), found)
+                    found = found.within(*crown(graph, index, relaxations, region, wanted))
                 reach.append(found.within(*known[index]) if known and index in known else found)
             case Relu(source=source, slope=leak):
                 z = reach[source]
                 pointed = slope_bounds(z.value, z.lower, z.upper, z.moves, leak, "pointed")
                 slopes[index] = _in_scope(pointed, z, leak, placed.problem.scope)
                 relaxations[index] = relax(z.lower, z.upper, leak)
-                distance = _stretch(graph, source, pointed.upper, reach, region.norm) if "ball" in chosen else None
+                distance = _stretch(norms, source, pointed.upper, reach, region.norm) if "ball" in chosen else None
                 moves = z.moves & (z.upper > 0) if leak == 0 else z.moves
                 reach.append(Reach(values[index], node(z.lower), node(z.upper), moves, distance))
             case MaxPool(source=source):
@@ -146,10 +165,25 @@ def analyse(
                 distance = None
                 if "ball" in chosen:
                     whole = torch.ones_like(z.value)
-                    distance = pool_factor(node, region.norm) * _stretch(graph, source, whole, reach, region.norm)
+                    distance = pool_factor(node, region.norm) * _stretch(norms, source, whole, reach, region.norm)
+                shares[index] = pool_shares(node, z.lower, z.upper, z.moves)
+                relaxations[index] = relax_pool(node, z.lower, z.upper)
                 moves = node(z.moves.to(z.value.dtype)) > 0
                 reach.append(Reach(values[index], node(z.lower), node(z.upper), moves, distance))
-    return Analysis(graph, placed, tuple(reach), slopes)
+    return Analysis(graph, placed, tuple(reach), slopes, shares, norms)
+
+
+def _undecided(node: Affine, pool: MaxPool | None, found: Reach) -> Tensor:
+    """The entries whose bounds decide something: units on either side of their kink, members of open windows."""
+    if pool is None:
+        wanted = found.unstable
+    elif all(map.single_rows for map in node.maps):  # the pool reads activations as they are, bounded already
+        wanted = torch.zeros_like(found.moves)
+    else:
+        shares = pool_shares(pool, found.lower, found.upper, found.moves)
+        wanted = pool.scatter(shares.upper - shares.lower) > 0
+    crowded = wanted.flatten(1).sum(-1) > CROWN_ROWS
+    return wanted & ~crowded.reshape(-1, *(1,) * (wanted.dim() - 1))
 
 
 def _in_scope(pointed: Slopes, z: Reach, leak: float, scope: Scope) -> Slopes:
@@ -162,11 +196,10 @@ def _affine(
     node: Affine,
     value: Tensor,
     reach: list[Reach],
-    relaxations: dict[int, Relaxation],
     region: PlacedRegion,
     methods: tuple[str, ...],
 ) -> Reach:
-    """The intersection of the chosen bounds on one Affine node."""
+    """The intersection of the ball and interval bounds on one Affine node; without either, no bounds yet."""
     flow = sum(map.abs()(reach[i].moves.to(value.dtype)) for i, map in node.terms())
     moves = torch.as_tensor(flow, device=value.device).expand_as(value) > 0
     lowers, uppers = [], []
@@ -184,10 +217,8 @@ def _affine(
             width = width + distance * map.row_norms(dual_norm(region.norm), reach[i].moves.to(value.dtype))
         lowers.append(value - width)
         uppers.append(value + width)
-    if "crown" in methods:
-        low, high = crown(graph, index, relaxations, region)
-        lowers.append(low)
-        uppers.append(high)
+    if not lowers:
+        lowers, uppers = [torch.full_like(value, -torch.inf)], [torch.full_like(value, torch.inf)]
     lower = torch.stack(lowers).amax(0) if len(lowers) > 1 else lowers[0]
     upper = torch.stack(uppers).amin(0) if len(uppers) > 1 else uppers[0]
     # the value at the reference point is attained, so including it loses nothing and keeps rounding from crossing bounds
@@ -195,28 +226,18 @@ def _affine(
     return Reach(value, torch.where(moves, lower, value), torch.where(moves, upper, value), moves)
 
 
-def _stretch(graph: Graph, index: int, slopes: Tensor, reach: list[Reach], norm: float) -> Tensor:
+def _stretch(norms: InducedNorms, index: int, slopes: Tensor, reach: list[Reach], norm: float) -> Tensor:
     """Distance of diag(slopes) (Affine node) to its nominal value: sum over sources of |diag(s) A D| times theirs."""
-    node = graph.nodes[index]
+    node = norms.graph.nodes[index]
     assert isinstance(node, Affine)
     total = slopes.new_zeros(slopes.shape[0])
-    for i, map in node.terms():
+    for term, i in enumerate(node.sources):
         distance = reach[i].distance
         assert distance is not None
-        total = total + map.induced_norm(norm, slopes, reach[i].moves.to(slopes.dtype)) * distance
+        total = total + norms(index, term, norm, slopes, reach[i].moves.to(slopes.dtype)) * distance
     return total
 
 
 def _expand(distance: Tensor | None, like: Tensor) -> Tensor:
     assert distance is not None
     return distance.reshape(-1, *(1,) * (like.dim() - 1))
-
-
-def pool_factor(node: MaxPool, p: float) -> float:
-    """Lipschitz factor of max pooling in l_p: n^(1/p), n the most windows that one input can enter."""
-    if p == math.inf:
-        return 1.0
-    # a window filled up by repeating a member still counts that member once
-    members = [torch.unique(window) for window in node.windows]
-    overlap = float(torch.cat(members).bincount().max())
-    return overlap ** (1.0 / p)

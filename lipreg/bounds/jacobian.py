@@ -6,13 +6,12 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
-from lipreg.graph import Affine, Relu
+from lipreg.graph import Affine, MaxPool, Relu
 
 
 def absolute_chain(analysis: Analysis) -> Tensor:
     """|c J| <= |c A_K| S_hi |A_{K-1}| ... S_hi |A_1| entry by entry; ``(batch, rows, *input_shape)``."""
     graph, placed = analysis.graph, analysis.placed
-    graph.require(Affine, Relu, who="abs_chain")
     rows = placed.rows.to(graph.dtype)
     flowing: dict[int, Tensor] = {}
     for source, map in graph.output.terms():
@@ -23,6 +22,9 @@ def absolute_chain(analysis: Analysis) -> Tensor:
         gradient, node = flowing.pop(index), graph.nodes[index]
         if isinstance(node, Relu):
             _pour(flowing, node.source, gradient * analysis.slopes[index].upper.unsqueeze(1))
+        elif isinstance(node, MaxPool):
+            share = analysis.shares[index].upper.unsqueeze(1)
+            _pour(flowing, node.source, node.scatter(gradient.flatten(2).unsqueeze(-1) * share))
         elif isinstance(node, Affine):
             for source, map in node.terms():
                 _pour(flowing, source, map.abs().transpose(gradient))
@@ -39,7 +41,6 @@ def interval_jacobian(analysis: Analysis) -> dict[int, tuple[Tensor, Tensor]]:
         For node 0 and every Relu: lower and upper, ``(batch, rows, *shape)``.
     """
     graph, placed = analysis.graph, analysis.placed
-    graph.require(Affine, Relu, who="the interval Jacobian")
     rows = placed.rows.to(graph.dtype)
     # center and radius of each interval; the output's own rows are known exactly
     flowing: dict[int, tuple[Tensor, Tensor]] = {}
@@ -63,6 +64,13 @@ def interval_jacobian(analysis: Analysis) -> dict[int, tuple[Tensor, Tensor]]:
                 pour(source, map.transpose(center), map.abs().transpose(radius))
             continue
         low, high = center - radius, center + radius
+        if isinstance(node, MaxPool):
+            share = analysis.shares[index]
+            w_low, w_high = share.lower.unsqueeze(1), share.upper.unsqueeze(1)
+            low, high = low.flatten(2).unsqueeze(-1), high.flatten(2).unsqueeze(-1)
+            low, high = torch.minimum(low * w_low, low * w_high), torch.maximum(high * w_low, high * w_high)
+            pour(node.source, node.scatter((low + high) / 2), node.scatter((high - low) / 2))
+            continue
         bounds[index] = low, high
         if isinstance(node, Relu):
             slopes = analysis.slopes[index]

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from lipreg.graph import Affine, Graph, Relu
+from lipreg.bounds.pooling import PoolRelaxation
+from lipreg.graph import Affine, Graph, MaxPool, Relu
 from lipreg.regions import PlacedRegion
+
+ALL_UNITS = 256
+"""Entries up to which a node is bounded as a whole."""
+ROOM = 2**22
+"""Numbers that the rows of one backward pass may take."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +25,9 @@ class Relaxation:
     lower_slope: Tensor
     upper_slope: Tensor
     offset: Tensor
+
+
+Relaxations = Mapping[int, Relaxation | PoolRelaxation]
 
 
 def relax(lower: Tensor, upper: Tensor, leak: float) -> Relaxation:
@@ -39,13 +49,13 @@ def relax(lower: Tensor, upper: Tensor, leak: float) -> Relaxation:
 
 
 def linear_upper_bound(
-    graph: Graph, index: int, rows: Tensor, relaxations: dict[int, Relaxation], region: PlacedRegion
+    graph: Graph, index: int, rows: Tensor, relaxations: Relaxations, region: PlacedRegion
 ) -> Tensor:
     """An upper bound on sup over X of rows . (node ``index``), for an Affine node.
 
     Args:
         rows: ``(batch, k, *shape of the node)``.
-        relaxations: of every Relu before the node.
+        relaxations: of every Relu and MaxPool before the node.
 
     Returns:
         ``(batch, k)``. Costs one backward pass with k rows.
@@ -62,13 +72,22 @@ def linear_upper_bound(
                 parts = [(source, map.transpose(row)) for source, map in node.terms()]
             case Relu(source=source):
                 line = relaxations[at]
+                assert isinstance(line, Relaxation)
                 rising = row > 0
                 slope = torch.where(rising, line.upper_slope.unsqueeze(1), line.lower_slope.unsqueeze(1))
                 total = total + (row.clamp(min=0) * line.offset.unsqueeze(1)).flatten(2).sum(-1)
                 parts = [(source, row * slope)]
+            case MaxPool(source=source):
+                pool = relaxations[at]
+                assert isinstance(pool, PoolRelaxation)
+                flat = row.flatten(2)
+                total = total + (flat.clamp(min=0) * pool.offset.unsqueeze(1)).sum(-1)
+                weights = torch.where(
+                    (flat > 0).unsqueeze(-1), pool.upper_weights.unsqueeze(1), pool.lower_weights.unsqueeze(1)
+                )
+                parts = [(source, node.scatter(flat.unsqueeze(-1) * weights))]
             case _:
-                graph.require(Affine, Relu, who="CROWN")
-                parts = []
+                raise AssertionError(node)
         for source, part in parts:
             flowing[source] = flowing[source] + part if source in flowing else part
     if 0 in flowing:
@@ -77,12 +96,37 @@ def linear_upper_bound(
     return total
 
 
-def crown(graph: Graph, index: int, relaxations: dict[int, Relaxation], region: PlacedRegion) -> tuple[Tensor, Tensor]:
-    """Lower and upper bounds on every entry of an Affine node over X, ``(batch, *shape)`` each."""
-    shape = graph.nodes[index].shape
+def crown(
+    graph: Graph, index: int, relaxations: Relaxations, region: PlacedRegion, wanted: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Lower and upper bounds on the entries of an Affine node over X, ``(batch, *shape)`` each.
+
+    Matrix-free: rows are carried back through the maps' transposes, as many at once as ``ROOM`` allows.
+
+    Args:
+        wanted: the entries to bound, ``(batch, *shape)`` bool; the others get -inf and inf. None bounds all. Nodes of up
+            to ``ALL_UNITS`` entries are always bounded as a whole.
+    """
+    shape, batch = graph.nodes[index].shape, region.batch
     size = torch.Size(shape).numel()
-    eye = torch.eye(size, dtype=graph.dtype, device=graph.device).reshape(size, *shape)
-    rows = torch.cat([eye, -eye]).expand(region.batch, -1, *shape)
-    ends = linear_upper_bound(graph, index, rows, relaxations, region)
-    upper, lower = ends[:, :size], -ends[:, size:]
-    return lower.reshape(-1, *shape), upper.reshape(-1, *shape)
+    if wanted is None or size <= ALL_UNITS:
+        units = torch.arange(size, device=graph.device).expand(batch, -1)
+    else:  # as many slots as the busiest point needs; the others bound some further entries in theirs
+        slots = int(wanted.flatten(1).sum(-1).max())
+        units = wanted.flatten(1).to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :slots]
+    largest = max(torch.Size(node.shape).numel() for node in graph.nodes[: index + 1])
+    at_once = max(1, ROOM // (2 * batch * largest))
+    lowers, uppers = [], []
+    for some in units.split(at_once, dim=1):
+        rows = torch.zeros(batch, some.shape[1], size, dtype=graph.dtype, device=graph.device)
+        rows = rows.scatter_(2, some.unsqueeze(2), 1.0).reshape(batch, -1, *shape)
+        ends = linear_upper_bound(graph, index, torch.cat([rows, -rows], 1), relaxations, region)
+        uppers.append(ends[:, : some.shape[1]])
+        lowers.append(-ends[:, some.shape[1] :])
+    if units.shape[1] == size and units.stride(0) == 0:
+        return tuple(torch.cat(ends, 1).reshape(-1, *shape) for ends in (lowers, uppers))  # type: ignore[return-value]
+    whole = torch.full((batch, size), torch.inf, dtype=graph.dtype, device=graph.device)
+    if not lowers:
+        return (-whole).reshape(-1, *shape), whole.reshape(-1, *shape)
+    lower = (-whole).scatter(1, units, torch.cat(lowers, 1))
+    return lower.reshape(-1, *shape), whole.scatter(1, units, torch.cat(uppers, 1)).reshape(-1, *shape)

@@ -146,7 +146,8 @@ class BoundEstimator(Estimator):
         self.check(analysis.placed.problem)
         with torch.no_grad():
             bounds = (self.bound(analysis).double() * (1.0 + ROUNDING)).tolist()
-        return [upper_interval(analysis, i, value, self.name) for i, value in enumerate(bounds)]
+        detail = analysis.norms.certificate()
+        return [upper_interval(analysis, i, value, self.name, detail=detail) for i, value in enumerate(bounds)]
 
 
 def upper_interval(

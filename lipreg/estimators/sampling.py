@@ -8,6 +8,7 @@ from torch import Tensor
 from lipreg.bounds import Analysis
 from lipreg.estimators.base import Effort, Estimator, lower_interval, register
 from lipreg.estimators.witness import attained, best_witness
+from lipreg.graph import MaxPool
 from lipreg.linalg import vector_norm
 from lipreg.results import Certificate, CertifiedInterval
 
@@ -21,8 +22,9 @@ class Sampling(Estimator):
     """The best of random points and of gradient ascent from the best of them; each a witness.
 
     Regional: the Jacobian of a ReLU network is constant on each cell, so its norm has no useful gradient. The ascent
-    follows a smoothed Jacobian, in which each derivative 1[z > 0] is sigmoid(z / t) with t shrinking from half the spread
-    of the pre-activations to a fiftieth of it; every iterate is then evaluated on the network itself.
+    follows a smoothed Jacobian, in which each derivative 1[z > 0] is sigmoid(z / t), and each choice of a max pool a
+    softmax, with t shrinking from half the spread of the pre-activations to a fiftieth of it; every iterate is then
+    evaluated on the network itself.
     Pointed: ascent on the quotient, which is differentiable as it is.
 
     Deterministic for a seed. Cost: RANDOM_POINTS + RESTARTS * STEPS forward and backward passes a point, batched.
@@ -83,6 +85,12 @@ class Sampling(Estimator):
             spread = (analysis.reach[node.source].upper - analysis.reach[node.source].lower).unsqueeze(1)
             temperature = (0.5 * 0.04**progress) * spread.clamp(min=1e-9)
             slopes[i] = (node.slope + (1 - node.slope) * torch.sigmoid(z / temperature)).unsqueeze(2)
+        for i, node in enumerate(graph.nodes):
+            if isinstance(node, MaxPool):
+                reach = analysis.reach[node.source]
+                spread = node.members(reach.upper - reach.lower).amax(-1, keepdim=True).unsqueeze(1)
+                temperature = (0.5 * 0.04**progress) * spread.clamp(min=1e-9)
+                slopes[i] = torch.softmax(node.members(values[node.source]) / temperature, -1).unsqueeze(2)
         return placed.combine(graph.gradients(slopes, rows))
 
 

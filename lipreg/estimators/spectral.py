@@ -41,16 +41,18 @@ def layer_product(analysis: Analysis, rows: dict[int, Tensor], columns: dict[int
     p = placed.problem.p
     factors: dict[int, Tensor] = {0: columns[0].new_ones(columns[0].shape[0])}
 
-    def through(affine: Affine, weights: Tensor) -> Tensor:
-        parts = [map.induced_norm(p, weights, columns[i]) * factors[i] for i, map in affine.terms()]
+    def through(index: int, weights: Tensor) -> Tensor:
+        affine = graph.nodes[index]
+        assert isinstance(affine, Affine)
+        parts = [
+            analysis.norms(index, term, p, weights, columns[i]) * factors[i] for term, i in enumerate(affine.sources)
+        ]
         return torch.stack(parts).sum(0) if parts else weights.new_zeros(weights.shape[0])
 
     for index, node in enumerate(graph.nodes):
         if isinstance(node, Relu | MaxPool):
-            affine = graph.nodes[node.source]
-            assert isinstance(affine, Affine)
             factor = pool_factor(node, p) if isinstance(node, MaxPool) else 1.0
-            factors[index] = factor * through(affine, rows[index])
+            factors[index] = factor * through(node.source, rows[index])
     total = placed.rows.new_zeros(()).to(graph.dtype)
     for i, map in graph.output.terms():
         folded = map.transpose(placed.rows.to(graph.dtype)) * columns[i].unsqueeze(1)

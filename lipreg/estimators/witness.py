@@ -19,7 +19,8 @@ KINK = 1e-9
 def attained(analysis: Analysis, x: Tensor) -> Tensor:
     """What each point of X attains, ``(batch, k)``; -inf where it proves nothing.
 
-    Regional: the norm of the Jacobian at x, if x is differentiable: every unit that can move is off its kink.
+    Regional: the norm of the Jacobian at x, if x is differentiable: every unit that can move is off its kink, and the
+    largest member of every pooling window is alone, or all that tie are constant near x.
     Pointed: the largest quotient |c . (f(x) - f(x0))| / |x - x0|_p over the rows, if x differs from x0.
 
     Args:
@@ -50,9 +51,40 @@ def attained(analysis: Analysis, x: Tensor) -> Tensor:
         threshold = KINK * _magnitude(affine, values) + 8 * errors[node.source]
         off = (z.abs() > threshold) | ~analysis.reach[node.source].moves.unsqueeze(1)
         smooth &= off.flatten(2).all(-1)
+    smooth &= _windows_settled(analysis, values, errors)
     slopes = {i: s.unsqueeze(2) for i, s in graph.patterns(values).items()}
     gradients = graph.gradients(slopes, rows.expand(-1, x.shape[1], -1, -1))
     return torch.where(smooth & inside, placed.combine(gradients), -torch.inf)
+
+
+def _windows_settled(analysis: Analysis, values: list[Tensor], errors: list[Tensor]) -> Tensor | bool:
+    """Whether no pooling window has a tie that matters, ``(batch, k)``."""
+    graph = analysis.graph
+    if not any(isinstance(node, MaxPool) for node in graph.nodes):
+        return True
+    settled: Tensor | bool = True
+    alive: list[Tensor] = []  # what changes near x at all; a unit that is off does not, whatever its input does
+    for index, (node, value) in enumerate(zip(graph.nodes, values, strict=True)):
+        match node:
+            case Affine():
+                flow = sum((map.abs()(alive[i].to(value.dtype)) for i, map in node.terms()), torch.zeros_like(value))
+                alive.append(flow > 0)
+            case Relu(source=source, slope=slope):
+                alive.append(alive[source] & ((values[source] > 0) | (slope > 0)))
+            case MaxPool(source=source):
+                affine = graph.nodes[source]
+                assert isinstance(affine, Affine)
+                margin = node.members(KINK * _magnitude(affine, values) + 8 * errors[source])
+                members, changes = node.members(values[source]), node.members(alive[source])
+                best = members.argmax(-1, keepdim=True)
+                same = node.windows == node.windows.expand(members.shape).gather(-1, best)
+                apart = members.gather(-1, best) - members > margin + margin.gather(-1, best)
+                still = ~changes & ~changes.gather(-1, best)
+                settled = settled & (apart | still | same).flatten(2).all(-1)
+                alive.append(node(alive[source].to(value.dtype)) > 0)
+            case _:
+                alive.append(analysis.reach[index].moves.unsqueeze(1).expand_as(value))
+    return settled
 
 
 def rounding(graph: Graph, values: list[Tensor]) -> list[Tensor]:

@@ -34,10 +34,10 @@ from lipreg.linalg.norms import vector_norm
 if TYPE_CHECKING:
     from lipreg.linalg.maps import LinearMap
 
-WIDTH = 1e-4
+WIDTH = 1e-5
 """Relative width at which the certified interval of a norm is narrow enough."""
-FAILURE = 1e-10
-"""Probability over the random starts that a bound by Lanczos fails: ten maps fail together with at most 1e-9."""
+FAILURE = 1e-9
+"""Probability over the random starts that a bound by Lanczos fails."""
 SVD_ENTRIES = 2**16
 """Entries of a written-out batch up to which a full SVD is the quickest way."""
 GRAM_SIDE = 512

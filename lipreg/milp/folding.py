@@ -61,6 +61,7 @@ class Units:
 
 def unstable_units(analysis: Analysis) -> Units:
     """The unstable units of a single-point analysis."""
+    analysis.graph.require(Affine, Relu, who="the exact program")
     parts: list[list[np.ndarray]] = [[] for _ in range(5)]
     for index, node in analysis.graph.relus():
         reach = analysis.reach[node.source]

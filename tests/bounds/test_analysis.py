@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lipreg.bounds import METHODS, Analysis, analyse, crown, linear_upper_bound, pool_factor, relax
-from lipreg.errors import InvalidInput, UnsupportedRequest
+from lipreg.errors import InvalidInput
 from lipreg.estimators import estimate
 from lipreg.graph import Affine, MaxPool, Relu, capture
 from lipreg.outputs import Logit, Margin
@@ -300,13 +300,3 @@ def test_reach_through_max_pooling(methods: tuple[str, ...] | None) -> None:
                 moved = torch.linalg.vector_norm(at - y.unsqueeze(1), region.norm, dim=2).amax(1)
                 assert (moved <= reach.distance * (1 + 1e-12)).all()
     assert any(isinstance(node, Relu) for node in graph.nodes)
-
-
-def test_crown_refuses_max_pooling() -> None:
-    net = nn.Sequential(nn.Linear(2, 4), nn.MaxPool1d(2), nn.Linear(2, 2)).double()
-    x0 = torch.zeros(1, 2, dtype=torch.float64)
-    graph = capture(net, x0).frozen()
-    placed = LocalLipschitz(LinfBall(0.1), Logit(0)).place(x0, graph(x0))
-    with pytest.raises(UnsupportedRequest, match="MaxPool"):
-        analyse(graph, placed, ("crown",))
-    analyse(graph, placed)

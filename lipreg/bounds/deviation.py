@@ -1,0 +1,166 @@
+"""The Jacobian around its centre: undecided units as bounded deviations, each with its own exact row.
+
+Let C be the Jacobian with every slope (and every weight of a max pool) at the centre of its interval. Then
+
+    c J = c C + sum_u g_u e_u M_u,      |e_u| <= 1,
+
+over the undecided units u: M_u is the gradient of unit u's pre-activation with the centre slopes below it, times the half
+width of its interval, and g_u the true gradient of c f with respect to the unit's output. The same identity between units
+bounds g: with T_wu the entries of the centre gradient of unit w at unit u,
+
+    |g_u| <= b_u = |centre gradient at u| + sum over later units w of b_w |T_wu|.
+
+Magnitudes are taken between undecided units alone; everything in between keeps its signs. The interval Jacobian takes
+them at every entry below an undecided unit.
+
+A window of a max pool with candidates i = 1..k has weights w_i around 1/k that add up to 1, so its deviations are
+(w_i - 1/k) (z_i - mean z), with |w_i - 1/k| <= 1 - 1/k.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lipreg.bounds.analysis import Analysis
+from lipreg.graph import Affine, Graph, MaxPool, Relu
+
+ROOM = 2**22
+"""Numbers that the rows of one backward pass may take."""
+
+
+@dataclass(frozen=True)
+class Deviations:
+    """One point's Jacobian as centre plus deviations.
+
+    Attributes:
+        centre: C for each row, ``(rows, inputs)``.
+        rows: M, ``(units, inputs)``.
+        bounds: b, ``(rows, units)``.
+    """
+
+    centre: Tensor
+    rows: Tensor
+    bounds: Tensor
+
+
+@dataclass(frozen=True)
+class _Units:
+    """The undecided units of one Relu or MaxPool node: where each reads its gradient, and its functional of the source."""
+
+    position: Tensor  # (units,) flat positions in the node's output
+    functionals: Tensor  # indices (units, k) into the source
+    weights: Tensor  # (units, k)
+
+
+def undecided_units(analysis: Analysis) -> int:
+    """How many deviations ``deviations`` would carry for a single-point analysis."""
+    return sum(len(units.position) for units in _all_units(analysis).values())
+
+
+def deviations(analysis: Analysis) -> Deviations:
+    """The deviations of a single-point analysis; one backward pass with a row for each undecided unit and functional."""
+    graph, placed = analysis.graph, analysis.placed
+    centres = _centres(analysis)
+    units = _all_units(analysis)
+    order = list(units)
+    output = placed.rows[0].to(graph.dtype)
+    last = len(graph.nodes) - 1
+    at_units, centre = _carried(graph, last, output.reshape(-1, *graph.output.shape), centres, units)
+    coupling: dict[int, dict[int, Tensor]] = {}
+    rows = []
+    for index in order:
+        node = graph.nodes[index]
+        assert isinstance(node, Relu | MaxPool)
+        coupling[index], own = _carried_units(graph, node.source, units[index], centres, units)
+        rows.append(own)
+    bounds: dict[int, Tensor] = {}
+    for index in reversed(order):
+        total = at_units[index].abs()
+        for later, found in bounds.items():
+            if index in coupling[later]:
+                total = total + found @ coupling[later][index].abs()
+        bounds[index] = total
+    room = placed.region.moves[0].flatten().to(graph.dtype)
+    stacked = torch.cat([bounds[i] for i in order], 1) if order else output.new_zeros(len(output), 0)
+    whole = torch.cat(rows) if rows else output.new_zeros(0, len(room))
+    return Deviations(centre * room, whole * room, stacked)
+
+
+def _centres(analysis: Analysis) -> dict[int, Tensor]:
+    """The middle of every slope interval, and equal weights for the candidates of every window; without a batch axis."""
+    found = {i: ((s.lower + s.upper) / 2)[0] for i, s in analysis.slopes.items()}
+    for i, share in analysis.shares.items():
+        able = share.able[0].to(share.upper.dtype)
+        found[i] = able / able.sum(-1, keepdim=True)
+    return found
+
+
+def _all_units(analysis: Analysis) -> dict[int, _Units]:
+    units: dict[int, _Units] = {}
+    for index, node in enumerate(analysis.graph.nodes):
+        if isinstance(node, Relu):
+            slopes = analysis.slopes[index]
+            half = ((slopes.upper - slopes.lower) / 2)[0].flatten()
+            at = half.nonzero().flatten()
+            units[index] = _Units(at, at.unsqueeze(1), half[at].unsqueeze(1))
+        elif isinstance(node, MaxPool):
+            share = analysis.shares[index]
+            able = share.able[0].to(share.upper.dtype)
+            count = able.sum(-1, keepdim=True)
+            open_ = (share.upper[0].amax(-1) > 0) & (count.squeeze(-1) > 1)
+            window, member = (able * open_.unsqueeze(-1)).nonzero(as_tuple=True)
+            mean = (able / count)[window]
+            own = torch.zeros_like(mean).scatter_(1, member.unsqueeze(1), 1.0)
+            units[index] = _Units(window, node.windows[window], (own - mean) * (1.0 - 1.0 / count[window]))
+    return units
+
+
+def _carried_units(
+    graph: Graph, source: int, units: _Units, centres: dict[int, Tensor], all_units: dict[int, _Units]
+) -> tuple[dict[int, Tensor], Tensor]:
+    """The functionals of a node's units carried back, as many at once as ``ROOM`` allows."""
+    shape = graph.nodes[source].shape
+    size = torch.Size(shape).numel()
+    largest = max(torch.Size(node.shape).numel() for node in graph.nodes[: source + 1])
+    blocks: list[tuple[dict[int, Tensor], Tensor]] = []
+    for some in torch.arange(len(units.position), device=graph.device).split(max(1, ROOM // largest)):
+        rows = torch.zeros(len(some), size, dtype=graph.dtype, device=graph.device)
+        rows.scatter_add_(1, units.functionals[some], units.weights[some])
+        blocks.append(_carried(graph, source, rows.reshape(-1, *shape), centres, all_units))
+    if not blocks:
+        return {}, torch.zeros(0, torch.Size(graph.input_shape).numel(), dtype=graph.dtype, device=graph.device)
+    at = {i: torch.cat([block[i] for block, _ in blocks]) for i in blocks[0][0]}
+    return at, torch.cat([own for _, own in blocks])
+
+
+def _carried(
+    graph: Graph, index: int, rows: Tensor, centres: dict[int, Tensor], units: dict[int, _Units]
+) -> tuple[dict[int, Tensor], Tensor]:
+    """Rows ``(k, *shape)`` of an Affine node carried back with centre slopes: at all earlier units, and at the input."""
+    flowing: dict[int, Tensor] = {index: rows}
+    at: dict[int, Tensor] = {}
+
+    def pour(to: int, part: Tensor) -> None:
+        flowing[to] = flowing[to] + part if to in flowing else part
+
+    for i in range(index, 0, -1):
+        node = graph.nodes[i]
+        if i not in flowing:
+            if i in units:
+                at[i] = rows.new_zeros(len(rows), len(units[i].position))
+            continue
+        gradient = flowing.pop(i)
+        if isinstance(node, Affine):
+            for source, map in node.terms():
+                pour(source, map.transpose(gradient))
+        elif isinstance(node, Relu):
+            at[i] = gradient.flatten(1)[:, units[i].position]
+            pour(node.source, gradient * centres[i])
+        elif isinstance(node, MaxPool):
+            at[i] = gradient.flatten(1)[:, units[i].position]
+            pour(node.source, node.scatter(gradient.flatten(1).unsqueeze(-1) * centres[i]))
+    inputs = torch.Size(graph.input_shape).numel()
+    return at, flowing[0].flatten(1) if 0 in flowing else rows.new_zeros(len(rows), inputs)

@@ -1,0 +1,73 @@
+"""Norms of the maps of one analysis: each computed once, its certificate kept."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from lipreg.graph import Affine, Graph
+from lipreg.linalg import SpectralNorm, spectral_norm
+from lipreg.linalg.spectral import WIDTH
+
+FAILURE = 1e-9
+"""Probability, over the random starts of Lanczos, that any norm of one bound fails."""
+
+
+@dataclass
+class InducedNorms:
+    """|diag(rows) A diag(columns)|_{p->p} of the terms of a graph's Affine nodes.
+
+    The ball bounds and the product of norms ask for the same spectral norms in pointed scope; the second asks in vain.
+
+    Attributes:
+        width: relative width at which a certified spectral norm is narrow enough.
+        spectral: the spectral norms computed so far.
+    """
+
+    graph: Graph
+    width: float = WIDTH
+    spectral: list[SpectralNorm] = field(default_factory=list)
+    _known: dict[tuple[int, int], list[tuple[Tensor, Tensor, Tensor]]] = field(default_factory=dict)
+
+    def __call__(self, index: int, term: int, p: float, rows: Tensor, columns: Tensor) -> Tensor:
+        """The norm of term ``term`` of Affine node ``index``; see ``LinearMap.induced_norm``."""
+        node = self.graph.nodes[index]
+        assert isinstance(node, Affine)
+        if p != 2.0:
+            return node.maps[term].induced_norm(p, rows, columns)
+        known = self._known.setdefault((index, term), [])
+        for old_rows, old_columns, norm in known:
+            if _same(rows, old_rows) and _same(columns, old_columns):
+                return norm
+        found = spectral_norm(node.maps[term], rows, columns, self.width, self._failure)
+        self.spectral.append(found)
+        known.append((rows, columns, found.upper))
+        return found.upper
+
+    @property
+    def _failure(self) -> float:
+        """Of one norm: every term is asked for at most twice, with the ball's slopes and with the scope's."""
+        terms = sum(len(node.maps) for node in self.graph.nodes if isinstance(node, Affine))
+        return FAILURE / (2 * max(1, terms))
+
+    def certificate(self) -> str:
+        """One line on how the spectral norms were certified; empty when there were none by Lanczos."""
+        searched = [norm for norm in self.spectral if norm.certified and norm.steps]
+        if not searched:
+            return ""
+        total = 0.0
+        for norm in searched:
+            ratio = norm.upper / torch.where(norm.upper > 0, norm.lower, torch.ones_like(norm.lower))
+            total += math.log(max(1.0, float(torch.nan_to_num(ratio, nan=1.0).max())))
+        failure = sum(norm.failure for norm in searched)
+        return (
+            f"{len(searched)} spectral norms by Lanczos, {sum(norm.steps for norm in searched)} steps, "
+            f"together of relative width {math.expm1(total):.1e}, failure probability {failure:.0e}"
+        )
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a is b or (a.shape == b.shape and a.grad_fn is b.grad_fn and bool(torch.equal(a, b)))

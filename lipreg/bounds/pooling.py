@@ -1,0 +1,86 @@
+"""Max pooling in every bound: its Lipschitz factor, which members can be the largest, and linear relaxations.
+
+max z - max y = w . (z - y) with weights w >= 0 that add up to 1 over the members which can be the largest somewhere
+between y and z; the derivative is of the same form. So a pool needs no scope of its own: over X both constants see
+weights on the members that can be the largest over X.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lipreg.graph import MaxPool
+
+
+def pool_factor(node: MaxPool, p: float) -> float:
+    """Lipschitz factor of max pooling in l_p: n^(1/p), n the most windows that one input can enter."""
+    if p == math.inf:
+        return 1.0
+    # a window filled up by repeating a member still counts that member once
+    members = node.windows[_first(node.windows)]
+    overlap = float(members.bincount().max())
+    return overlap ** (1.0 / p)
+
+
+@dataclass(frozen=True)
+class Shares:
+    """lower <= weight <= upper for each member of each window, ``(batch, outputs, window)``.
+
+    Members that cannot move pass nothing on: their weights are 0. ``able`` are those that can be the largest, moving or not.
+    """
+
+    lower: Tensor
+    upper: Tensor
+    able: Tensor
+
+
+def pool_shares(node: MaxPool, lower: Tensor, upper: Tensor, moves: Tensor) -> Shares:
+    """The weights that the members of each window can take, from what is known of the pool's input."""
+    low, high = node.members(lower), node.members(upper)
+    able = (high >= low.amax(-1, keepdim=True)) & _first(node.windows)
+    alone = able & (able.sum(-1, keepdim=True) == 1)
+    moving = node.members(moves)
+    return Shares((alone & moving).to(lower.dtype), (able & moving).to(lower.dtype), able)
+
+
+@dataclass(frozen=True)
+class PoolRelaxation:
+    """lower_weights . z <= max z <= upper_weights . z + offset for each window: weights ``(batch, outputs, window)``."""
+
+    lower_weights: Tensor
+    upper_weights: Tensor
+    offset: Tensor
+
+
+def relax_pool(node: MaxPool, lower: Tensor, upper: Tensor) -> PoolRelaxation:
+    """Linear bounds of each window's maximum over l <= z <= u.
+
+    Below: the member whose interval has the largest middle. Above, with m = max l: max z <= m + sum relu(z_i - m), and
+    each relu lies under its chord over [l_i, u_i]; or the constant max u, where that is lower in the middle of the box. A
+    window with one candidate is exact.
+    """
+    first = _first(node.windows)
+    low, high = node.members(lower), node.members(upper)
+    threshold = low.amax(-1, keepdim=True)
+    middle = ((low + high) / 2).masked_fill(~first, -torch.inf)
+    below = torch.zeros_like(low).scatter_(-1, middle.argmax(-1, keepdim=True), 1.0)
+    rise = (high - threshold).clamp(min=0.0) * first
+    width = high - low
+    # a member that does not move is exact with weight 1 at the threshold, and out of reach below it
+    moves = width > 0
+    chord = torch.where(moves, rise / torch.where(moves, width, torch.ones_like(width)), torch.zeros_like(width))
+    chord = chord.clamp(max=1.0)
+    offset = (threshold - (chord * low).sum(-1, keepdim=True)).squeeze(-1)
+    constant = (threshold + rise.sum(-1, keepdim=True) / 2).squeeze(-1) > high.amax(-1)
+    weights = torch.where(constant.unsqueeze(-1), torch.zeros_like(chord), chord)
+    return PoolRelaxation(below, weights, torch.where(constant, high.amax(-1), offset))
+
+
+def _first(windows: Tensor) -> Tensor:
+    """Whether each member is the first of its kind in its window; short windows repeat one."""
+    earlier = windows.unsqueeze(-1) == windows.unsqueeze(-2)
+    return ~earlier.tril(-1).any(-1)

@@ -1,0 +1,58 @@
+"""The Jacobian around its centre, with undecided units as deviations: tight where few units are undecided."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lipreg.bounds import Analysis
+from lipreg.bounds.deviation import Deviations, deviations
+from lipreg.estimators.base import ROUNDING, Effort, Estimator, register, upper_interval
+from lipreg.linalg import vector_norm
+from lipreg.problem import PlacedProblem
+from lipreg.results import Certificate, CertifiedInterval
+
+
+@register("deviation")
+class Deviation(Estimator):
+    """L <= norm of c C + sum_u g_u e_u M_u over |g_u| <= b_u, |e_u| <= 1 (see ``bounds/deviation.py``).
+
+    For gradients in l1 and l_inf (p = inf and 1) the norm of |c C| + b |M|. In l2 the smaller of that and, with the centre
+    as one more row of M and 1 as its bound,
+
+        |sum_u e_u b_u M_u|^2 = sum_uv e_u e_v b_u b_v M_u . M_v <= b |M M^T| b,
+
+    which keeps what rows of different units have in common. Costs a backward pass with a row for each undecided unit, so it
+    is for the regions, or the networks, that leave some thousands of them undecided at most.
+    """
+
+    certificate = Certificate.UPPER
+    source = "centre and deviations of the chain rule over undecided units"
+
+    def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+        self.check(analysis.placed.problem)
+        results = []
+        for i in range(analysis.placed.batch):
+            local = analysis[i : i + 1]
+            with torch.no_grad():
+                found = deviations(local)
+                upper = float(deviation_bound(local.placed, found)) * (1.0 + ROUNDING)
+            detail = f"{len(found.rows)} undecided units and members of pooling windows"
+            results.append(upper_interval(local, 0, upper, self.name, detail=detail))
+        return results
+
+
+def deviation_bound(placed: PlacedProblem, found: Deviations) -> Tensor:
+    """The bound of a single-point problem from its deviations."""
+    by_entry = placed.combine_flat(found.centre.abs() + found.bounds @ found.rows.abs())
+    if placed.problem.p != 2.0:
+        return by_entry
+    gram = (found.rows @ found.rows.T).abs()
+    if placed.problem.output.joint:
+        spread = found.bounds @ gram @ found.bounds.T
+        own = torch.linalg.matrix_norm(found.centre, ord=2) + torch.linalg.eigvalsh(spread)[-1].clamp(min=0.0).sqrt()
+        return torch.minimum(by_entry, own)
+    crossed = 2 * (found.bounds * (found.centre @ found.rows.T).abs()).sum(-1)
+    squares = found.centre.square().sum(-1) + crossed + ((found.bounds @ gram) * found.bounds).sum(-1)
+    each = torch.minimum(vector_norm(found.centre.abs() + found.bounds @ found.rows.abs(), 2.0), squares.sqrt())
+    return each.amax()

@@ -27,8 +27,12 @@ OPTIONS = [(group, file.stem) for group in GROUPS for file in sorted((CONF / gro
 
 
 def composed(*overrides: str) -> DictConfig:
+    return composed_as("train", *overrides)
+
+
+def composed_as(name: str, *overrides: str) -> DictConfig:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", overrides=list(overrides))
+        return compose(name, overrides=list(overrides))
 
 
 def partial(group: DictConfig) -> Any:

@@ -1,0 +1,166 @@
+"""The certified radius: how far a reference point can move, in any direction, before its class can change."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from lipreg.bounds import Analysis, analyse
+from lipreg.errors import InvalidInput, UnsupportedRequest
+from lipreg.estimators.base import Effort, Estimator, get_estimator
+from lipreg.estimators.evaluate import Network, frozen_analysis
+from lipreg.graph import Graph
+from lipreg.linalg import parse_norm
+from lipreg.outputs import AllMargins
+from lipreg.problem import LocalLipschitz
+from lipreg.regions import L1Ball, L2Ball, LinfBall
+from lipreg.results import Certificate
+
+BALLS = {1.0: L1Ball, 2.0: L2Ball, math.inf: LinfBall}
+TOLERANCE = 1e-5
+"""Relative width at which the search for the largest radius ends."""
+TRIALS = 60
+SMALLEST = 1e-9
+"""The search's limits: radii tried, and the smallest radius beside the image's largest entry."""
+
+
+@dataclass(frozen=True)
+class CertifiedRadius:
+    """No point of the data range nearer than ``radius`` in l_p to the reference point has another class.
+
+    Attributes:
+        radius: 0 for a misclassified point.
+        p: the norm of distances.
+        label: the class.
+        rival: the class that the proof would fail against first beyond ``radius``; None for a misclassified point.
+        margin: f_label - f_rival at the reference point.
+        constant: the upper bound on the pointed Lipschitz constant of that margin over the ball of this radius.
+        evaluations: how many radii were tried.
+        detail: how the norms behind the bound were certified.
+    """
+
+    radius: float
+    p: float
+    label: int
+    rival: int | None
+    margin: float
+    constant: float
+    evaluations: int
+    detail: str = ""
+
+
+def certified_radii(
+    network: Network,
+    x: Tensor,
+    y: Tensor | None = None,
+    *,
+    p: float | str = 2.0,
+    bounds: Sequence[str] = ("affine_relu",),
+    preactivations: Sequence[str] | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    largest: float = 1e6,
+) -> list[CertifiedRadius]:
+    """The largest radius eps found with eps L_j(eps) < margin_j for every rival class j, at each reference point.
+
+    L_j(eps) is a bound on the pointed constant of f_y - f_j over the ball of radius eps: from x0, the margin falls by at
+    most eps L_j(eps) inside the ball. Each radius that is returned was tested itself; that eps L_j(eps) grows with eps only
+    guides the search. In float64 on the CPU.
+
+    Args:
+        network: a module, a ``capture(module, x)``, or its ``frozen()`` graph.
+        x: reference points ``(batch, *shape)``.
+        y: class labels ``(batch,)``; default: the network's own classes.
+        p: norm of distances, 1, 2 or "inf".
+        bounds: names of estimators with upper bounds; the smallest counts for each rival.
+        preactivations: any of "ball", "interval", "crown", intersected; default all that fit the network's size.
+        low, high: the data range, which cuts the ball.
+        largest: where the search stops.
+
+    Raises:
+        UnsupportedRequest: an estimator that proves no upper bound in closed form.
+
+    Source: Avant & Morgansen 2023 for the pointed constant; here each margin is folded into the last layer.
+    """
+    norm = parse_norm(p, "certified_radii.p")
+    estimators = [_closed(name) for name in bounds]
+    if not estimators:
+        raise InvalidInput("no bounds", where="certified_radii", accepted="names of estimators with upper bounds")
+    region = BALLS[norm]
+    start = LocalLipschitz(region(min(1.0, largest), low=low, high=high), AllMargins(0), scope="pointed", p=norm)
+    graph = frozen_analysis(network, start, x, None, ("interval",)).graph
+    x = x.detach().to("cpu", torch.float64)
+    with torch.no_grad():
+        outputs = graph(x)
+        labels = outputs.argmax(1) if y is None else y.to("cpu")
+        return [
+            _search(
+                graph, x[i : i + 1], labels[i : i + 1], outputs[i], norm, estimators, preactivations, low, high, largest
+            )
+            for i in range(len(x))
+        ]
+
+
+def _closed(name: str) -> Estimator:
+    estimator = get_estimator(name)
+    if estimator.certificate is not Certificate.UPPER or estimator.searches or "pointed" not in estimator.scopes:
+        raise UnsupportedRequest(
+            f"estimator {name!r}",
+            where="certified_radii",
+            accepted="closed-form upper bounds in pointed scope: spectral, affine_relu, abs_chain, fastlip, deviation",
+        )
+    return estimator
+
+
+def _search(
+    graph: Graph,
+    x: Tensor,
+    label: Tensor,
+    outputs: Tensor,
+    p: float,
+    estimators: Sequence[Estimator],
+    preactivations: Sequence[str] | None,
+    low: float | None,
+    high: float | None,
+    largest: float,
+) -> CertifiedRadius:
+    """Brackets the largest radius: a radius that holds or fails says, by the growth of L, where the next one lies."""
+    own = int(label)
+    rivals = [j for j in range(len(outputs)) if j != own]
+    margins = outputs[own] - outputs[rivals]
+    worst = int(margins.argmin())
+    failed = CertifiedRadius(0.0, p, own, None, float(margins[worst]), math.inf, 0)
+    if not margins[worst] > 0:
+        return failed
+    best = replace(failed, rival=rivals[worst])
+    scale = max(1.0, float(x.abs().max()))
+    radius, holds, ceiling, tested = min(largest, 1e-3 * scale), 0.0, math.inf, 0
+    while holds < largest and ceiling > holds * (1 + TOLERANCE) and tested < TRIALS and radius > SMALLEST * scale:
+        tested += 1
+        problem = LocalLipschitz(BALLS[p](radius, low=low, high=high), AllMargins(), scope="pointed", p=p)
+        analysis = analyse(graph, problem.place(x, graph(x), label), preactivations)
+        constants = _constants(analysis, estimators)
+        reach = margins / constants
+        rival, beyond = int(reach.argmin()), float(reach.min())
+        if radius < beyond:  # proved; and because L grows, nothing beyond margin / L can be
+            holds, ceiling = radius, min(ceiling, beyond)
+            ends = float(margins[rival]), float(constants[rival])
+            best = CertifiedRadius(radius, p, own, rivals[rival], *ends, tested, analysis.norms.certificate())
+            radius = min(largest, math.sqrt(holds * min(ceiling, 16 * holds)))
+        else:  # not proved; L is smaller in the smaller ball of radius margin / L
+            ceiling = min(ceiling, radius)
+            radius = beyond * (1 - 1e-9) if beyond * (1 - 1e-9) > holds else math.sqrt(holds * ceiling)
+    return replace(best, evaluations=tested)
+
+
+def _constants(analysis: Analysis, estimators: Sequence[Estimator]) -> Tensor:
+    """The smallest bound on the constant of each margin on its own, ``(rivals,)``."""
+    placed, found = analysis.placed, []
+    for row in range(placed.rows.shape[1]):
+        alone = replace(analysis, placed=replace(placed, rows=placed.rows[:, row : row + 1]))
+        found.append(min(e.intervals(alone, Effort())[0].upper for e in estimators))
+    return torch.tensor(found, dtype=torch.float64).clamp(min=1e-300)

@@ -1,0 +1,78 @@
+"""Certified radii: the papers' own, and against attacks on networks small enough to know."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from lipreg.errors import InvalidInput, UnsupportedRequest
+from lipreg.estimators.radius import TOLERANCE, certified_radii
+from tests import oracles
+from tests.avant import trained
+
+NORMS = {"p1": 1.0, "p2": 2.0, "pinf": math.inf}
+
+
+@pytest.mark.parametrize(("name", "own"), [("mnist", 0.100074), ("cifar10", 0.0076517)])
+def test_the_radius_of_the_margin_rows(name: str, own: float) -> None:
+    """By ball bounds and the affine-ReLU product; the bound may be up to the norms' width above, so the radius below."""
+    net, x = trained(name)
+    (found,) = certified_radii(net, x, preactivations=("ball",))
+    assert own * (1 - 1e-4) <= found.radius <= own * (1 + 1e-5)
+    assert "failure probability" in found.detail
+
+
+@pytest.mark.parametrize("bounds", [("spectral",), ("affine_relu",), ("affine_relu", "fastlip", "deviation")], ids=str)
+@pytest.mark.parametrize("p", NORMS.values(), ids=NORMS)
+def test_no_point_inside_the_radius_has_another_class(p: float, bounds: tuple[str, ...]) -> None:
+    net = oracles.mlp(2, 12, 8, 3).double()
+    x = torch.rand(4, 2, dtype=torch.float64)
+    for i, found in enumerate(certified_radii(net, x, p=p, bounds=bounds)):
+        assert found.radius > 0 and found.rival not in (None, found.label)
+        assert found.radius * found.constant < found.margin
+        steps = torch.randn(4000, 2, dtype=torch.float64)
+        steps = steps / torch.linalg.vector_norm(steps, p, dim=1, keepdim=True) * found.radius
+        steps *= torch.cat([torch.ones(2000, 1), torch.rand(2000, 1)]).double()
+        assert (net(x[i] + steps).argmax(1) == found.label).all()
+
+
+@pytest.mark.parametrize("p", NORMS.values(), ids=NORMS)
+def test_the_radius_of_an_affine_network_is_its_distance_to_the_border(p: float) -> None:
+    net = nn.Sequential(nn.Linear(3, 4)).double()
+    x = torch.randn(3, 3, dtype=torch.float64)
+    dual = {1.0: math.inf, 2.0: 2.0, math.inf: 1.0}[p]
+    for point, found in zip(x, certified_radii(net, x, p=p), strict=True):
+        values, weight = net(point), net[0].weight
+        own = int(values.argmax())
+        gaps = [
+            float((values[own] - values[j]) / torch.linalg.vector_norm(weight[own] - weight[j], dual))
+            for j in range(4)
+            if j != own
+        ]
+        assert min(gaps) * (1 - 2 * TOLERANCE) <= found.radius <= min(gaps)
+
+
+def test_a_misclassified_point_has_none() -> None:
+    net = oracles.mlp(2, 6, 3).double()
+    x = torch.rand(1, 2, dtype=torch.float64)
+    wrong = (net(x).argmax(1) + 1) % 3
+    (found,) = certified_radii(net, x, wrong)
+    assert found.radius == 0.0 and found.rival is None
+
+
+def test_the_data_range_enlarges_the_radius() -> None:
+    net = oracles.mlp(2, 12, 8, 3).double()
+    x = torch.zeros(1, 2, dtype=torch.float64)
+    (free,), (cut,) = certified_radii(net, x, p="inf"), certified_radii(net, x, p="inf", low=0.0, high=1.0)
+    assert cut.radius >= free.radius * (1 - TOLERANCE)
+
+
+def test_only_closed_forms_are_taken() -> None:
+    net, x = oracles.mlp(2, 6, 3).double(), torch.rand(1, 2, dtype=torch.float64)
+    with pytest.raises(UnsupportedRequest, match="affine_relu"):
+        certified_radii(net, x, bounds=("mip",))
+    with pytest.raises(InvalidInput, match="no bounds"):
+        certified_radii(net, x, bounds=())

@@ -1,0 +1,51 @@
+"""The radius command, from a checkpoint to its table and file."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from experiments.models import Classifier
+from experiments.radius import radii, table
+from tests.conftest import ROOT
+from tests.experiments.test_train import composed_as
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    path = tmp_path / "net.ckpt"
+    torch.save({"state_dict": Classifier().state_dict()}, path)
+    return path
+
+
+def test_the_command_writes_a_radius_for_each_point(checkpoint: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "experiments.radius",
+        f"ckpt={checkpoint}",
+        "points=3",
+        f"hydra.run.dir={tmp_path}",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "certified radius" in done.stdout
+    lines = [json.loads(line) for line in (tmp_path / "radius.jsonl").read_text().splitlines()]
+    assert len(lines) == 3 and all(line["radius"] >= 0 for line in lines)
+
+
+def test_points_and_norm_are_options(checkpoint: Path) -> None:
+    cfg = composed_as("radius", f"ckpt={checkpoint}", "points=5", "p=inf", "bounds=[fastlip]")
+    found = radii(cfg)
+    assert len(found) == 5 and table(found).row_count == 5
+
+
+def test_a_missing_checkpoint_is_said() -> None:
+    command = [sys.executable, "-m", "experiments.radius", "ckpt=nowhere.ckpt"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "nowhere.ckpt" in done.stdout

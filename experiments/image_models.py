@@ -1,0 +1,62 @@
+"""The image networks that bounds are measured on: AlexNet and VGG-16 in torchvision's shapes, and a small one for audits."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class ImageNet(nn.Module):
+    """Features, average pooling to a fixed size, and a classifier; parameter names are torchvision's.
+
+    Random weights; ``load_state_dict`` takes torchvision's own files.
+    """
+
+    def __init__(self, features: nn.Sequential, size: int, classifier: nn.Sequential) -> None:
+        super().__init__()
+        self.features, self.classifier = features, classifier
+        self.avgpool = nn.AdaptiveAvgPool2d(size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.avgpool(self.features(x)).flatten(1))
+
+
+def alexnet(classes: int = 1000) -> ImageNet:
+    """AlexNet for 224 x 224 images (Krizhevsky 2014), 61 million parameters."""
+    features = nn.Sequential(
+        *(nn.Conv2d(3, 64, 11, stride=4, padding=2), nn.ReLU(inplace=True), nn.MaxPool2d(3, stride=2)),
+        *(nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(inplace=True), nn.MaxPool2d(3, stride=2)),
+        *(nn.Conv2d(192, 384, 3, padding=1), nn.ReLU(inplace=True)),
+        *(nn.Conv2d(384, 256, 3, padding=1), nn.ReLU(inplace=True)),
+        *(nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(3, stride=2)),
+    )
+    classifier = nn.Sequential(
+        *(nn.Dropout(), nn.Linear(256 * 6 * 6, 4096), nn.ReLU(inplace=True)),
+        *(nn.Dropout(), nn.Linear(4096, 4096), nn.ReLU(inplace=True)),
+        nn.Linear(4096, classes),
+    )
+    return ImageNet(features, 6, classifier)
+
+
+def vgg16(classes: int = 1000) -> ImageNet:
+    """VGG-16 without batch norm for 224 x 224 images (Simonyan & Zisserman 2014), 138 million parameters."""
+    features, channels = nn.Sequential(), 3
+    for width, depth in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+        for _ in range(depth):
+            features.extend([nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)])
+            channels = width
+        features.append(nn.MaxPool2d(2))
+    classifier = nn.Sequential(
+        *(nn.Linear(512 * 7 * 7, 4096), nn.ReLU(True), nn.Dropout()),
+        *(nn.Linear(4096, 4096), nn.ReLU(True), nn.Dropout()),
+        nn.Linear(4096, classes),
+    )
+    return ImageNet(features, 7, classifier)
+
+
+def digit_convolutions(width: int = 16) -> nn.Sequential:
+    """Two convolutions of stride 2 and a layer of 100 units, for images of 28 x 28: the size that is audited exactly."""
+    return nn.Sequential(
+        *(nn.Conv2d(1, width, 4, stride=2, padding=1), nn.ReLU()),
+        *(nn.Conv2d(width, 2 * width, 4, stride=2, padding=1), nn.ReLU()),
+        *(nn.Flatten(), nn.Linear(2 * width * 49, 100), nn.ReLU(), nn.Linear(100, 10)),
+    )

@@ -1,6 +1,7 @@
 """Convolutional networks: bounds beside the papers' own, and large networks on one core.
 
     python -m benchmarks.conv tightness      # the networks of Avant & Morgansen, from LIPREG_DATA/avant
+    python -m benchmarks.conv audits         # exact audits of a small network trained on LIPREG_DATA/mnist
     python -m benchmarks.conv alexnet        # time and memory of a global and a local bound of one 224 x 224 image
     python -m benchmarks.conv vgg16
 
@@ -9,6 +10,7 @@ Each writes benchmarks/results/conv_NAME.json and prints a table.
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import resource
@@ -17,14 +19,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from benchmarks.environment import markdown, write_result
-from experiments.image_models import alexnet, vgg16
-from lipreg import L2Ball, LocalLipschitz, Vector, capture
+from experiments.image_models import alexnet, digit_convolutions, vgg16
+from lipreg import L2Ball, LinfBall, LocalLipschitz, Margin, Vector, capture
 from lipreg.bounds import analyse
-from lipreg.estimators import ESTIMATORS, Effort
+from lipreg.estimators import ESTIMATORS, Effort, frozen_analysis
 
 AVANT = Path(os.environ.get("LIPREG_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data") / "avant"
 RADII = (0.001, 0.01, 0.1, 1.0, 10.0)
@@ -118,10 +121,50 @@ def large(name: str, width: float = 1e-2, radius: float = 0.1) -> list[dict[str,
     return rows
 
 
+def digits(kind: str) -> tuple[Tensor, Tensor]:
+    """The pixels in [0, 1] and labels of "train" or "t10k", from MNIST's idx files."""
+    folder = AVANT.parent / "mnist"
+    pixels = gzip.decompress((folder / f"{kind}-images-idx3-ubyte.gz").read_bytes())
+    labels = gzip.decompress((folder / f"{kind}-labels-idx1-ubyte.gz").read_bytes())
+    x = torch.from_numpy(np.frombuffer(pixels, np.uint8, offset=16).reshape(-1, 1, 28, 28).copy())
+    return x.float() / 255, torch.from_numpy(np.frombuffer(labels, np.uint8, offset=8).copy()).long()
+
+
+def audits(points: int = 6, seconds: float = 120.0) -> list[dict[str, Any]]:
+    """Margins to the runner-up around test digits, l_inf radius 1/255: two convolutions of stride 2 and 100 units."""
+    torch.manual_seed(0)
+    net, (x, y) = digit_convolutions(), digits("train")
+    adam = torch.optim.Adam(net.parameters(), 1e-3)
+    for some in torch.randperm(len(x)).split(128):
+        adam.zero_grad()
+        nn.functional.cross_entropy(net(x[some]), y[some]).backward()
+        adam.step()
+    x, y = digits("t10k")
+    problem = LocalLipschitz(LinfBall(1 / 255, low=0.0, high=1.0), Margin())
+    rows = []
+    for i in range(points):
+        analysis = frozen_analysis(net, problem, x[i : i + 1], y[i : i + 1])
+        row: dict[str, Any] = {"digit": i, "undecided units": int(analysis.unstable_units())}
+        known = None
+        for name in ("fastlip", "lp", "deviation", "sampling", "mip"):
+            began = time.perf_counter()
+            effort = Effort(seconds=seconds, known=() if known is None else (known,))
+            (found,) = ESTIMATORS[name].intervals(analysis, effort)
+            known = found if known is None else known.intersect(found)
+            row[name] = f"{found.lower if name == 'sampling' else found.upper:.5g}"
+            if name == "mip":
+                row |= {"gap": f"{found.gap:.1e}", "status": found.status.value}
+                row |= {"mip s": f"{time.perf_counter() - began:.0f}"}
+        rows.append(row)
+        print(row, flush=True)
+    return rows
+
+
 def main() -> None:
     torch.set_num_threads(1)
-    name = sys.argv[1] if len(sys.argv) > 1 else "tightness"
-    rows = tightness() if name == "tightness" else large(name, *map(float, sys.argv[2:]))
+    name, *settings = sys.argv[1:] or ["tightness"]
+    tables = {"tightness": tightness, "audits": audits}
+    rows = tables[name]() if name in tables else large(name, *map(float, settings))
     print(markdown(rows))
     print(f"written to {write_result(f'conv_{name}', rows)}")
 

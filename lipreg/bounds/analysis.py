@@ -20,7 +20,7 @@ from lipreg.bounds.relaxation import Relaxation, crown, relax
 from lipreg.bounds.slopes import Slopes, slope_bounds
 from lipreg.errors import InvalidInput
 from lipreg.graph import Affine, Graph, Input, MaxPool, Relu
-from lipreg.linalg import dual_norm
+from lipreg.linalg import Diagonal, dual_norm
 from lipreg.linalg.spectral import WIDTH
 from lipreg.problem import PlacedProblem, Scope
 from lipreg.regions import PlacedRegion
@@ -138,7 +138,7 @@ def analyse(
     slopes: dict[int, Slopes] = {}
     shares: dict[int, Shares] = {}
     norms = InducedNorms(graph, width)
-    pools = {node.source: node for node in graph.nodes if isinstance(node, MaxPool)}
+    pools = _pools_reading(graph)
     for index, node in enumerate(graph.nodes):
         match node:
             case Input():
@@ -149,7 +149,7 @@ def analyse(
                 kept = ("interval",) if last else chosen  # nothing downstream uses the output's bounds
                 found = _affine(graph, index, node, values[index], reach, region, kept)
                 if "crown" in kept:
-                    wanted = None if kept == ("crown",) else _undecided(node, pools.get(index), found)
+                    wanted = None if kept == ("crown",) else _undecided(pools.get(index), found)
                     found = found.within(*crown(graph, index, relaxations, region, wanted))
                 reach.append(found.within(*known[index]) if known and index in known else found)
             case Relu(source=source, slope=leak):
@@ -173,15 +173,31 @@ def analyse(
     return Analysis(graph, placed, tuple(reach), slopes, shares, norms)
 
 
-def _undecided(node: Affine, pool: MaxPool | None, found: Reach) -> Tensor:
+def _pools_reading(graph: Graph) -> dict[int, tuple[MaxPool, Relu | None]]:
+    """The max pool that reads each Affine node, itself or through a ReLU; the pool's own node then has nothing to add."""
+    found: dict[int, tuple[MaxPool, Relu | None]] = {}
+    for pool in graph.nodes:
+        if not isinstance(pool, MaxPool):
+            continue
+        affine = graph.nodes[pool.source]
+        assert isinstance(affine, Affine)
+        plain = len(affine.maps) == 1 and isinstance(affine.maps[0], Diagonal) and affine.maps[0].unit
+        relu = graph.nodes[affine.sources[0]] if plain else None
+        found[pool.source] = pool, None
+        if isinstance(relu, Relu):
+            found[relu.source] = pool, relu
+    return found
+
+
+def _undecided(pooled: tuple[MaxPool, Relu | None] | None, found: Reach) -> Tensor:
     """The entries whose bounds decide something: units on either side of their kink, members of open windows."""
-    if pool is None:
-        wanted = found.unstable
-    elif all(map.single_rows for map in node.maps):  # the pool reads activations as they are, bounded already
-        wanted = torch.zeros_like(found.moves)
-    else:
-        shares = pool_shares(pool, found.lower, found.upper, found.moves)
-        wanted = pool.scatter(shares.upper - shares.lower) > 0
+    wanted = found.unstable
+    if pooled is not None:
+        pool, relu = pooled
+        low, high = (found.lower, found.upper) if relu is None else (relu(found.lower), relu(found.upper))
+        shares = pool_shares(pool, low, high, high > low)
+        members = pool.scatter(shares.upper - shares.lower).reshape(found.moves.shape) > 0
+        wanted = members if relu is None else wanted | members
     crowded = wanted.flatten(1).sum(-1) > CROWN_ROWS
     return wanted & ~crowded.reshape(-1, *(1,) * (wanted.dim() - 1))
 

@@ -48,7 +48,9 @@ def deviation_bound(placed: PlacedProblem, found: Deviations) -> Tensor:
     if placed.problem.p != 2.0:
         return by_entry
     gram = (found.rows @ found.rows.T).abs()
-    if placed.problem.output.joint:
+    if placed.problem.q == 1.0:
+        return by_entry
+    if placed.problem.q == 2.0:
         spread = found.bounds @ gram @ found.bounds.T
         own = torch.linalg.matrix_norm(found.centre, ord=2) + torch.linalg.eigvalsh(spread)[-1].clamp(min=0.0).sqrt()
         return torch.minimum(by_entry, own)

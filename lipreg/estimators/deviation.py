@@ -51,9 +51,13 @@ def deviation_bound(placed: PlacedProblem, found: Deviations) -> Tensor:
     if placed.problem.q == 1.0:
         return by_entry
     if placed.problem.q == 2.0:
+        # |s J|^2 for a unit vector s, term by term: centre, centre against deviations, deviations
+        cross = (found.centre @ found.rows.T).abs() @ found.bounds.T
         spread = found.bounds @ gram @ found.bounds.T
-        own = torch.linalg.matrix_norm(found.centre, ord=2) + torch.linalg.eigvalsh(spread)[-1].clamp(min=0.0).sqrt()
-        return torch.minimum(by_entry, own)
+        parts = (found.centre @ found.centre.T, cross + cross.T, spread)
+        squares = sum((torch.linalg.eigvalsh(part)[-1].clamp(min=0.0) for part in parts), torch.zeros_like(by_entry))
+        apart = torch.linalg.matrix_norm(found.centre, ord=2) + torch.linalg.eigvalsh(spread)[-1].clamp(min=0.0).sqrt()
+        return torch.minimum(by_entry, torch.minimum(squares.sqrt(), apart))
     crossed = 2 * (found.bounds * (found.centre @ found.rows.T).abs()).sum(-1)
     squares = found.centre.square().sum(-1) + crossed + ((found.bounds @ gram) * found.bounds).sum(-1)
     each = torch.minimum(vector_norm(found.centre.abs() + found.bounds @ found.rows.abs(), 2.0), squares.sqrt())

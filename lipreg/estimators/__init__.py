@@ -2,7 +2,14 @@
 
 from lipreg.estimators import abs_chain, affine_relu, fastlip, lipmip, lp, mip, mip_pointed, sampling, spectral
 from lipreg.estimators.base import ESTIMATORS, BoundEstimator, Effort, Estimator, get_estimator, register
-from lipreg.estimators.evaluate import certify, differentiable_bound, estimate, frozen_analysis, general_position
+from lipreg.estimators.evaluate import (
+    certify,
+    differentiable_bound,
+    estimate,
+    frozen_analysis,
+    general_position,
+    live_analysis,
+)
 
 __all__ = [
     "ESTIMATORS",
@@ -19,6 +26,7 @@ __all__ = [
     "general_position",
     "get_estimator",
     "lipmip",
+    "live_analysis",
     "lp",
     "mip",
     "mip_pointed",

@@ -46,11 +46,7 @@ def estimate(
     """
     estimator = differentiable_bound(bound)
     estimator.check(problem)
-    graph = _live(network, x)
-    x = x.to(graph.dtype)
-    with torch.no_grad():
-        outputs = graph(x)
-    return estimator.bound(analyse(graph, problem.place(x, outputs, y), preactivations))
+    return estimator.bound(live_analysis(_live(network, x), problem, x, y, preactivations))
 
 
 def certify(
@@ -88,6 +84,16 @@ def general_position(
     """
     analysis = frozen_analysis(network, problem, x, y)
     return [find_degeneracies(analysis[i : i + 1]) for i in range(analysis.placed.batch)]
+
+
+def live_analysis(
+    graph: Graph, problem: LocalLipschitz, x: Tensor, y: Tensor | None, preactivations: Sequence[str] | None = None
+) -> Analysis:
+    """The analysis that differentiable bounds work from, in the arithmetic and on the device of a live graph."""
+    x = x.to(graph.dtype)
+    with torch.no_grad():
+        outputs = graph(x)
+    return analyse(graph, problem.place(x, outputs, y), preactivations)
 
 
 def frozen_analysis(

@@ -25,6 +25,13 @@ class _Tracer(torch.fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return module_lowering(m) is not None or super().is_leaf_module(m, module_qualified_name)
 
+    def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Reads a module that torch.compile wrapped, or compiled in place, as what it was before."""
+        own = getattr(m, "_orig_mod", m)
+        if own is not m or m._compiled_call_impl is not None:
+            m, forward = own, own.forward
+        return super().call_module(m, forward, args, kwargs)
+
 
 class CapturedNetwork:
     """A traced module: its structure is read once, its weights whenever a graph is asked for.

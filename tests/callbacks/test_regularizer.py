@@ -191,6 +191,7 @@ def test_logs_are_epoch_values() -> None:
     run = fit(model, data, regularizer(penalty="log"))
     bounds = torch.cat([bounds_by_hand(model.net, *batch) for batch in data]).detach()
     logged = {key: value.item() for key, value in run.callback_metrics.items()}
+    assert 0 < logged.pop("lipreg/time_share") < 1
     assert logged == pytest.approx(
         {
             "lipreg/penalty": bounds.log().mean().item(),

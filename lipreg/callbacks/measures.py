@@ -20,6 +20,8 @@ class EpochSums:
     """
 
     def __init__(self) -> None:
+        self.time_share: float | None = None
+        """Of the last epoch that was logged."""
         self.clear()
 
     def clear(self) -> None:
@@ -59,7 +61,10 @@ class EpochSums:
         values = {"weight": weight / batches}
         if points:
             values |= {"penalty": penalty / points, "bound_mean": total / points, "bound_max": float(largest)}
-            values |= {"time_share": own_seconds / seconds}
+            self.time_share = share = own_seconds / seconds
+            # to the loggers alone: what the trainer keeps, and records, is the same for the same seed
+            for logger in trainer.loggers:
+                logger.log_metrics({f"{name}/time_share": share}, step=trainer.global_step)
         for key, value in values.items():
             pl_module.log(f"{name}/{key}", value, on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
         self.clear()

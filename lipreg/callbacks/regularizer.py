@@ -36,9 +36,9 @@ class LipschitzRegularizer(pl.Callback):
     without the callback, so that a twin run differs in the weight alone.
 
     Logs epoch means, over the batches and points of all processes: ``lipreg/penalty`` (without the weight),
-    ``lipreg/bound_mean``, ``lipreg/weight``, and ``lipreg/time_share``, the part of the time from a batch's start to
-    its end that the penalty and its gradient take; and the epoch's largest bound, ``lipreg/bound_max``. Bounds carry
-    float32 rounding, and p = 2 may be estimated (``spectral_norms``); an audit certifies.
+    ``lipreg/bound_mean`` and ``lipreg/weight``; and the epoch's largest bound, ``lipreg/bound_max``. Loggers, and the
+    attribute ``time_share``, also have ``lipreg/time_share``: the part of the time from a batch's start to its end that
+    the penalty and its gradient take. Bounds carry float32 rounding; an audit certifies.
 
     Checkpoints hold the generator of the points, fixed points, the schedule and the warm starts of power iterations, so
     a resumed run goes on as if it had not stopped. (With several processes the warm starts are those of rank 0.)
@@ -127,6 +127,11 @@ class LipschitzRegularizer(pl.Callback):
     @weight.setter
     def weight(self, weight: float) -> None:
         self.term.weight = weight
+
+    @property
+    def time_share(self) -> float | None:
+        """The penalty's part of the time of the last epoch's steps; None before an epoch is over."""
+        return self._sums.time_share
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage != "fit":

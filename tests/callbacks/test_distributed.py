@@ -63,8 +63,7 @@ def test_logs_are_over_all_points(found: Any) -> None:
         with torch.no_grad():
             for parameter, gradient in zip(net.parameters(), gradients, strict=True):
                 parameter -= 0.1 * gradient
-    logged = dict(found[0]["plain"]["logged"])
-    assert 0 < logged.pop("lipreg/time_share") < 1
+    logged = found[0]["plain"]["logged"]
     mean, largest = torch.cat(bounds).mean().item(), torch.cat(bounds).max().item()
     expected = {"penalty": mean, "bound_mean": mean, "bound_max": largest, "weight": WEIGHT}
     assert logged == pytest.approx({f"lipreg/{key}": value for key, value in expected.items()}, rel=1e-5)

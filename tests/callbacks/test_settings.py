@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -311,3 +312,36 @@ def assert_same(one: Any, other: Any) -> None:
             assert_same(a, b)
     else:
         assert one == other
+
+
+# ---------------------------------------------------------------- time
+
+
+def test_the_share_of_time_is_what_clocks_say(tmp_path: Path) -> None:
+    """A penalty that sleeps in its forward and backward passes, beside a step and an optimizer that sleep too."""
+    nap = 0.02
+
+    class Sleeping(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, value: Tensor) -> Tensor:
+            time.sleep(nap)
+            return value.clone()
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Tensor) -> Any:
+            time.sleep(2 * nap)
+            return gradients[0]
+
+    class Slow(Classifier):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return Sleeping.apply(super().training_step(batch, batch_idx))  # 3 naps
+
+    ours = regularizer()
+    plain = ours.term._evaluate
+    ours.term._evaluate = lambda x, y: (lambda found: (found[0], Sleeping.apply(found[1])))(plain(x, y))  # 3 naps
+    logger = pl.loggers.CSVLogger(tmp_path)
+    run = fit(Slow(), batches(3), ours, logger=logger)
+    assert ours.time_share == pytest.approx(0.5, abs=0.1)
+    assert "lipreg/time_share" not in run.callback_metrics, "the clock's readings would tell equal runs apart"
+    logger.save()
+    assert "lipreg/time_share" in (Path(logger.log_dir) / "metrics.csv").read_text(encoding="utf-8")

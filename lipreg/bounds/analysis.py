@@ -19,7 +19,7 @@ from lipreg.bounds.relaxation import Relaxation, crown, relax
 from lipreg.bounds.slopes import Slopes, slope_bounds
 from lipreg.errors import InvalidInput
 from lipreg.graph import Affine, Graph, Input, MaxPool, Relu
-from lipreg.linalg import dual_norm
+from lipreg.linalg import PowerIteration, dual_norm
 from lipreg.problem import PlacedProblem, Scope
 from lipreg.regions import PlacedRegion
 
@@ -61,12 +61,16 @@ class Reach:
 
 @dataclass(frozen=True, eq=False)  # compared by identity: what was solved for an analysis is remembered by it
 class Analysis:
-    """A placed problem with the reach of every node and the slope bounds of every Relu in the problem's scope."""
+    """A placed problem with the reach of every node and the slope bounds of every Relu in the problem's scope.
+
+    ``power``, in training, estimates the spectral norms of layers.
+    """
 
     graph: Graph
     placed: PlacedProblem
     reach: tuple[Reach, ...]
     slopes: dict[int, Slopes]
+    power: PowerIteration | None = None
 
     def __getitem__(self, index: slice) -> Analysis:
         """The analysis of some of the points; itself when that is all of them."""
@@ -74,7 +78,7 @@ class Analysis:
             return self
         reach = tuple(r[index] for r in self.reach)
         slopes = {i: Slopes(s.lower[index], s.upper[index]) for i, s in self.slopes.items()}
-        return Analysis(self.graph, self.placed[index], reach, slopes)
+        return Analysis(self.graph, self.placed[index], reach, slopes, self.power)
 
     def subject(self, index: int) -> str:
         """A hash of the network and reference point ``index``: what a result is about."""
@@ -96,6 +100,7 @@ def analyse(
     placed: PlacedProblem,
     methods: Sequence[str] | None = None,
     known: Mapping[int, tuple[Tensor, Tensor]] | None = None,
+    power: PowerIteration | None = None,
 ) -> Analysis:
     """Bounds every pre-activation of the graph over the regions of a batch.
 
@@ -104,6 +109,7 @@ def analyse(
         placed: the question; its region is taken in the graph's dtype and on its device.
         methods: any of "ball", "interval", "crown", intersected. Default: all that cover the graph's nodes.
         known: lower and upper bounds of Affine nodes by index, proved elsewhere; intersected with the methods' own.
+        power: estimates spectral norms in their place; what follows from them is then no bound.
 
     Returns:
         The reach of every node and slope bounds in the problem's scope; differentiable in the graph's parameters.
@@ -138,7 +144,9 @@ def analyse(
                 pointed = slope_bounds(z.value, z.lower, z.upper, z.moves, leak, "pointed")
                 slopes[index] = _in_scope(pointed, z, leak, placed.problem.scope)
                 relaxations[index] = relax(z.lower, z.upper, leak)
-                distance = _stretch(graph, source, pointed.upper, reach, region.norm) if "ball" in chosen else None
+                distance = (
+                    _stretch(graph, source, pointed.upper, reach, region.norm, power) if "ball" in chosen else None
+                )
                 moves = z.moves & (z.upper > 0) if leak == 0 else z.moves
                 reach.append(Reach(values[index], node(z.lower), node(z.upper), moves, distance))
             case MaxPool(source=source):
@@ -146,10 +154,12 @@ def analyse(
                 distance = None
                 if "ball" in chosen:
                     whole = torch.ones_like(z.value)
-                    distance = pool_factor(node, region.norm) * _stretch(graph, source, whole, reach, region.norm)
+                    distance = pool_factor(node, region.norm) * _stretch(
+                        graph, source, whole, reach, region.norm, power
+                    )
                 moves = node(z.moves.to(z.value.dtype)) > 0
                 reach.append(Reach(values[index], node(z.lower), node(z.upper), moves, distance))
-    return Analysis(graph, placed, tuple(reach), slopes)
+    return Analysis(graph, placed, tuple(reach), slopes, power)
 
 
 def _in_scope(pointed: Slopes, z: Reach, leak: float, scope: Scope) -> Slopes:
@@ -195,7 +205,9 @@ def _affine(
     return Reach(value, torch.where(moves, lower, value), torch.where(moves, upper, value), moves)
 
 
-def _stretch(graph: Graph, index: int, slopes: Tensor, reach: list[Reach], norm: float) -> Tensor:
+def _stretch(
+    graph: Graph, index: int, slopes: Tensor, reach: list[Reach], norm: float, power: PowerIteration | None
+) -> Tensor:
     """Distance of diag(slopes) (Affine node) to its nominal value: sum over sources of |diag(s) A D| times theirs."""
     node = graph.nodes[index]
     assert isinstance(node, Affine)
@@ -203,7 +215,11 @@ def _stretch(graph: Graph, index: int, slopes: Tensor, reach: list[Reach], norm:
     for i, map in node.terms():
         distance = reach[i].distance
         assert distance is not None
-        total = total + map.induced_norm(norm, slopes, reach[i].moves.to(slopes.dtype)) * distance
+        moves = reach[i].moves.to(slopes.dtype)
+        if power is not None and norm == 2.0:
+            total = total + power.norm(f"stretch {i} {index}", map, slopes, moves) * distance
+        else:
+            total = total + map.induced_norm(norm, slopes, moves) * distance
     return total
 
 

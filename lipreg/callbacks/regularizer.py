@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -38,7 +38,8 @@ class LipschitzRegularizer(pl.Callback):
     Logs epoch means, over the batches and points of all processes: ``lipreg/penalty`` (without the weight),
     ``lipreg/bound_mean`` and ``lipreg/weight``; and the epoch's largest bound, ``lipreg/bound_max``. Loggers, and the
     attribute ``time_share``, also have ``lipreg/time_share``: the part of the time from a batch's start to its end that
-    the penalty and its gradient take. Bounds carry float32 rounding; an audit certifies.
+    the penalty and its gradient take. Bounds carry float32 rounding, and for p = 2 they are estimates by default, a
+    little below; an audit certifies.
 
     Checkpoints hold the generator of the points, fixed points, the schedule and the warm starts of power iterations, so
     a resumed run goes on as if it had not stopped. (With several processes the warm starts are those of rank 0.)
@@ -55,6 +56,7 @@ class LipschitzRegularizer(pl.Callback):
         fixed_points: with a number of points, draw them from the training data once and keep them.
         module: path of the submodule that is the network ("net"); None for the LightningModule's own ``forward``.
         preactivations: some of "ball", "interval", "crown"; None for all that cover the network.
+        spectral_norms: for p = 2, "estimate" by warm-started power iteration, a little below the norms, or "exact".
         batch_to_inputs: batch -> (x, y or None), for batches that are not ``(x, y)`` or a dict of the usual keys.
         seed: of the choice of points; the callback owns the generator and checkpoints it.
         log_bound: with weight 0, compute and log the bounds all the same, without gradient; training stays as it is.
@@ -80,7 +82,8 @@ class LipschitzRegularizer(pl.Callback):
         points: Choice = "all",
         fixed_points: bool = False,
         module: str | None = None,
-        preactivations: Sequence[str] | None = None,
+        preactivations: Sequence[str] | None = ("interval",),
+        spectral_norms: Literal["estimate", "exact"] = "estimate",
         batch_to_inputs: Callable[[Any], tuple[Tensor, Tensor | None]] | None = None,
         seed: int = 0,
         log_bound: bool = False,
@@ -103,6 +106,7 @@ class LipschitzRegularizer(pl.Callback):
             schedule_options=schedule_options,
             points=points,
             preactivations=preactivations,
+            spectral_norms=spectral_norms,
             seed=seed,
             where=where,
         )
@@ -202,6 +206,7 @@ class LipschitzRegularizer(pl.Callback):
             "fixed_points": self.fixed_points,
             "module": self.module,
             "preactivations": self.preactivations,
+            "spectral_norms": self.term.power is not None,
             "seed": self.seed,
         }
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]

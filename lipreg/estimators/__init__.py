@@ -2,6 +2,7 @@
 
 from lipreg.estimators import abs_chain, affine_relu, fastlip, lipmip, lp, mip, mip_pointed, sampling, spectral
 from lipreg.estimators.base import ESTIMATORS, BoundEstimator, Effort, Estimator, get_estimator, register
+from lipreg.estimators.closed_form import closed_form
 from lipreg.estimators.evaluate import (
     certify,
     differentiable_bound,
@@ -19,6 +20,7 @@ __all__ = [
     "abs_chain",
     "affine_relu",
     "certify",
+    "closed_form",
     "differentiable_bound",
     "estimate",
     "fastlip",

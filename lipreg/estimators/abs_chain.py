@@ -17,6 +17,7 @@ class AbsChain(BoundEstimator):
     an operator norm from l_inf to l1, neither dominates: magnitudes lose the cancellation inside a layer.
     """
 
+    masked = True
     source = "norm of the entrywise magnitudes of the chain rule"
 
     def bound(self, analysis: Analysis) -> Tensor:

@@ -28,6 +28,7 @@ class AffineRelu(BoundEstimator):
     source = "Avant & Morgansen 2020, 2023"
 
     layered = True
+    masked = True
 
     def bound(self, analysis: Analysis) -> Tensor:
         return layer_product(analysis, *_weights(analysis))[0]

@@ -132,11 +132,14 @@ class BoundEstimator(Estimator):
 
     Attributes:
         layered: whether it is a product over layers, with ``factors``.
+        masked: whether it sees the pre-activations only through ``slopes`` and ``moves``. In regional scope both are
+            constant almost everywhere, so the analysis behind them needs no gradient.
     """
 
     certificate = Certificate.UPPER
     differentiable = True
     layered: ClassVar[bool] = False
+    masked: ClassVar[bool] = False
 
     @abstractmethod
     def bound(self, analysis: Analysis) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from lipreg.bounds import Analysis, GeneralPosition, analyse, find_degeneracies
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.estimators.base import ESTIMATORS, BoundEstimator, Effort, get_estimator
 from lipreg.graph import CapturedNetwork, Graph, capture, check_agreement
+from lipreg.linalg import PowerIteration
 from lipreg.problem import LocalLipschitz
 from lipreg.regions.placed import check_reference_points
 from lipreg.results import CertifiedInterval
@@ -46,7 +48,7 @@ def estimate(
     """
     estimator = differentiable_bound(bound)
     estimator.check(problem)
-    return estimator.bound(live_analysis(_live(network, x), problem, x, y, preactivations))
+    return estimator.bound(live_analysis(_live(network, x), problem, x, y, estimator, preactivations))
 
 
 def certify(
@@ -87,13 +89,25 @@ def general_position(
 
 
 def live_analysis(
-    graph: Graph, problem: LocalLipschitz, x: Tensor, y: Tensor | None, preactivations: Sequence[str] | None = None
+    graph: Graph,
+    problem: LocalLipschitz,
+    x: Tensor,
+    y: Tensor | None,
+    estimator: BoundEstimator,
+    preactivations: Sequence[str] | None = None,
+    power: PowerIteration | None = None,
 ) -> Analysis:
-    """The analysis that differentiable bounds work from, in the arithmetic and on the device of a live graph."""
+    """The analysis that a differentiable bound works from, in the arithmetic and on the device of a live graph.
+
+    It carries gradients where the estimator's bound can have them. With ``power`` the spectral norms of layers are its
+    estimates.
+    """
     x = x.to(graph.dtype)
     with torch.no_grad():
         outputs = graph(x)
-    return analyse(graph, problem.place(x, outputs, y), preactivations)
+    constant = estimator.masked and problem.scope == "regional"
+    with torch.no_grad() if constant else nullcontext():
+        return analyse(graph, problem.place(x, outputs, y), preactivations, power=power)
 
 
 def frozen_analysis(

@@ -8,6 +8,7 @@ from torch import Tensor
 from lipreg.bounds import Analysis, pool_factor
 from lipreg.estimators.base import BoundEstimator, register
 from lipreg.graph import Affine, MaxPool, Relu
+from lipreg.linalg import LinearMap
 
 
 @register("spectral")
@@ -23,6 +24,7 @@ class Spectral(BoundEstimator):
     source = "Szegedy et al. 2014; Virmaux & Scaman 2018 (AutoLip)"
 
     layered = True
+    masked = True
 
     def bound(self, analysis: Analysis) -> Tensor:
         return layer_product(analysis, *_ones(analysis))[0].expand(analysis.placed.batch)
@@ -52,12 +54,18 @@ def layer_product(analysis: Analysis, rows: dict[int, Tensor], columns: dict[int
     one = columns[0].new_ones(columns[0].shape[0])
     products: dict[int, Tensor] = {0: one}
     factors: list[Tensor] = []
+
+    def norm(map: LinearMap, index: int, source: int) -> Tensor:
+        if p == 2.0 and analysis.power is not None:
+            return analysis.power.norm(f"{source} {index}", map, rows[index], columns[source])
+        return map.induced_norm(p, rows[index], columns[source])
+
     for index, node in enumerate(graph.nodes):
         if isinstance(node, Relu | MaxPool):
             affine = graph.nodes[node.source]
             assert isinstance(affine, Affine)
             pooled = pool_factor(node, p) if isinstance(node, MaxPool) else 1.0
-            norms = [pooled * map.induced_norm(p, rows[index], columns[i]) for i, map in affine.terms()]
+            norms = [pooled * norm(map, index, i) for i, map in affine.terms()]
             paths = [norm * products[i] for norm, i in zip(norms, affine.sources, strict=True)]
             products[index] = sum(paths[1:], start=paths[0]) if paths else torch.zeros_like(one)
             factors += norms

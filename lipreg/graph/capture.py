@@ -39,11 +39,12 @@ class CapturedNetwork:
     Attributes:
         module: the module itself; the capture refers to it and never changes it.
         input_shape: shape of one input, without the batch axis.
+        trace: the calls that its forward makes.
     """
 
     def __init__(self, module: nn.Module, trace: torch.fx.Graph, input_shape: Shape) -> None:
         self.module, self.input_shape = module, input_shape
-        self._trace = trace
+        self.trace = trace
         self._name = type(module).__name__
 
     def live(self, dtype: torch.dtype | None = None) -> Graph:
@@ -70,7 +71,7 @@ class CapturedNetwork:
         problems: list[tuple[str, str, str, str]] = []
         values: dict[torch.fx.Node, Any] = {}
         inputs, output = 0, None
-        for node in self._trace.nodes:
+        for node in self.trace.nodes:
             args = torch.fx.map_arg(node.args, values.__getitem__)
             kwargs = torch.fx.map_arg(node.kwargs, values.__getitem__)
             match node.op:

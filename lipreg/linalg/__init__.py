@@ -2,11 +2,13 @@
 
 from lipreg.linalg.maps import Dense, Diagonal, LinearMap, Shape, add, compose, identity
 from lipreg.linalg.norms import dual_norm, norm_name, parse_norm, safe_sqrt, vector_norm
+from lipreg.linalg.power import PowerIteration
 
 __all__ = [
     "Dense",
     "Diagonal",
     "LinearMap",
+    "PowerIteration",
     "Shape",
     "add",
     "compose",

@@ -203,6 +203,11 @@ class LipschitzPenalty:
             bounds = torch.tensor([state["bound"]], dtype=torch.float64)
             self.last = Evaluation(bounds, bounds.new_zeros(()), self.current_weight)
 
+    def held(self) -> list[Tensor]:
+        """What it keeps in memory between steps, apart from fixed points."""
+        vectors = [] if self.power is None else list(self.power.vectors.values())
+        return vectors if self._chain is None else [*vectors, *self._chain.memory.values()]
+
     def release(self) -> None:
         """Forgets the network and what was read of it."""
         self.network = self._captured = self._chain = self._chosen = None

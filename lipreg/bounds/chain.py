@@ -64,9 +64,11 @@ def chain_masks(
         if found.row_sums is not None:
             sums = size.sum(1) if full and k == 0 else linear_map(moves, size)
             found.row_sums.append(sums)
-        if interval:  # twice the center and twice the radius go in
-            center = torch.addmm(offset, lower + upper, weight.T, alpha=0.5)
-            room = linear_map(upper.sub_(lower), size)
+        if interval:
+            twice_radius = upper.sub_(lower)
+            twice_center = torch.add(twice_radius, lower, alpha=2.0, out=lower)
+            center = torch.addmm(offset, twice_center, weight.T, alpha=0.5)
+            room = linear_map(twice_radius, size)
             low = None if last else torch.sub(center, room, alpha=0.5)
             high = center.add_(room, alpha=0.5)
         flow = room if sums is None else sums  # 0 where nothing that moves comes in
@@ -118,4 +120,4 @@ def place_flat(problem: LocalLipschitz, x: Tensor) -> tuple[PlacedRegion, bool]:
                 upper = upper.clamp_(max=high)
             return PlacedRegion(x, lower, upper, math.inf, math.inf), True
     placed = region.place(x)
-    return replace(placed, upper=placed.upper.clone()), bool(placed.moves.all())
+    return replace(placed, lower=placed.lower.clone(), upper=placed.upper.clone()), bool(placed.moves.all())

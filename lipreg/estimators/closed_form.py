@@ -174,11 +174,12 @@ def _product(chain: DenseChain, masks: ChainMasks, rows: _Rows) -> tuple[Tensor,
         *shares, share = _shares(gradient, bounds, factors)
         parts = folded.index_select(0, chosen).sign_().mul_(masks.moves[-1]).mul_(share)
         found = []
-        for weight, (_, index), moves, share in zip(weights[:-1], picked, masks.moves[:-1], shares, strict=True):
+        for k, (weight, (_, index)) in enumerate(zip(weights[:-1], picked, strict=True)):
+            moves, share = masks.moves[k], shares[k]
             if 4 * len(share) < len(weight):  # few points: their rows alone
                 part = weight.index_select(0, index).sign_().mul_(moves).mul_(share)
                 found.append(torch.zeros_like(weight).index_add_(0, index, part))
-            elif len(moves) == 1 and masks.full:  # the same inputs for all points: shares add up row by row
+            elif k == 0 and masks.full:  # the same inputs for all points: shares add up row by row
                 total = torch.zeros_like(weight[:, :1]).index_add_(0, index, share)
                 found.append(weight.sign().mul_(total))
             else:
@@ -205,9 +206,8 @@ def _chain(chain: DenseChain, masks: ChainMasks, rows: _Rows) -> tuple[Tensor, P
         back = row.abs_().mul_(share)
         for k in range(len(weights) - 2, -1, -1):
             back = back.mul_(masks.active[k])
-            if len(flowing[k]) == 1:
-                outer = weights[k].sign().mul_(back.sum(0).unsqueeze(1))
-                found.append(outer if masks.full else outer.mul_(flowing[k]))
+            if k == 0 and masks.full:
+                found.append(weights[k].sign().mul_(back.sum(0).unsqueeze(1)))
             else:
                 found.append((back.T @ flowing[k]).mul_(weights[k].sign()))
             if k:

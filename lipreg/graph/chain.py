@@ -22,11 +22,12 @@ class DenseChain:
         linears: the layers, in order.
         places: where the modules that the trace passes stand, ``(parent's modules, name, module)``, so that a replaced
             one is noticed.
+        memory: what ``magnitude`` writes to.
     """
 
     linears: tuple[nn.Linear, ...]
     places: tuple[tuple[dict[str, nn.Module | None], str, nn.Module], ...]
-    _memory: dict[int, Tensor] = field(default_factory=dict, compare=False, repr=False)
+    memory: dict[int, Tensor] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def weights(self) -> list[Tensor]:
@@ -40,9 +41,9 @@ class DenseChain:
 
     def magnitude(self, k: int) -> Tensor:
         """|W_k| without gradient, in memory that the next call for k writes over: fresh memory costs more than this."""
-        weight, memory = self.linears[k].weight.detach(), self._memory.get(k)
+        weight, memory = self.linears[k].weight.detach(), self.memory.get(k)
         if memory is None or (memory.shape, memory.dtype, memory.device) != (weight.shape, weight.dtype, weight.device):
-            memory = self._memory[k] = torch.empty_like(weight)
+            memory = self.memory[k] = torch.empty_like(weight)
         return torch.abs(weight, out=memory)
 
     def is_current(self) -> bool:

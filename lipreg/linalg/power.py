@@ -65,12 +65,14 @@ class PowerIteration:
             u, steps = self.vectors.get(name), 1
             if u is None or u.shape[1:] != rows.shape[1:] or not (self.shared or len(u) == len(rows)):
                 u, steps = _start(rows), self.first
-            u = u.to(rows)
-            v = sigma = u
+            before = u.to(rows)
+            v = sigma = u = before
             for _ in range(steps):
                 v = _normalised(columns * back(rows * u))[0]
                 u, sigma = _normalised(rows * forward(columns * v))
-            self.vectors[name] = _normalised(u.mean(0, keepdim=True))[0] if self.shared else u
+            kept = u.mean(0, keepdim=True) if self.shared else u
+            # entries that are off keep what they had: from 0 a map, or a block of one, would never come back
+            self.vectors[name] = torch.where(kept == 0, before, kept)
             return sigma.flatten(), u, v
 
 

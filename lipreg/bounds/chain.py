@@ -99,20 +99,24 @@ def chain_masks(
     return found
 
 
-def place_flat(problem: LocalLipschitz, x: Tensor) -> tuple[PlacedRegion, bool]:
-    """The region around flat points, in memory of its own, and whether every coordinate of every point has room.
+def place_flat(problem: LocalLipschitz, x: Tensor) -> tuple[PlacedRegion, bool] | None:
+    """The region around points, flattened and in memory of its own, and whether every coordinate of every point has room.
 
     For l_inf balls well inside of what rounding resolves, ``place`` without its checks, which cost more than the bound
-    of a small network; everything else, and everything wrong, goes through ``place``.
+    of a small network; everything else, and everything wrong, goes through ``place``. None for regions with half-spaces.
+
+    Args:
+        x: reference points ``(batch, *shape)``.
     """
     region = problem.region
-    if type(region) is LinfBall:
+    if type(region) is LinfBall and len(x):
         low = -math.inf if region.low is None else float(region.low)
         high = math.inf if region.high is None else float(region.high)
         smallest, largest = (float(end) for end in torch.aminmax(x))
         size = max(abs(smallest), abs(largest))
         resolved = region.radius > 8 * torch.finfo(x.dtype).eps * size  # not so for NaN and infinity
         if low <= smallest and largest <= high and resolved:
+            x = x.flatten(1)
             lower, upper = x - region.radius, x + region.radius
             if smallest - region.radius < low:
                 lower = lower.clamp_(min=low)
@@ -120,4 +124,7 @@ def place_flat(problem: LocalLipschitz, x: Tensor) -> tuple[PlacedRegion, bool]:
                 upper = upper.clamp_(max=high)
             return PlacedRegion(x, lower, upper, math.inf, math.inf), True
     placed = region.place(x)
-    return replace(placed, lower=placed.lower.clone(), upper=placed.upper.clone()), bool(placed.moves.all())
+    if placed.halfspaces is not None:
+        return None
+    ends = {name: getattr(placed, name).flatten(1).clone() for name in ("center", "lower", "upper")}
+    return replace(placed, **ends), bool(placed.moves.all())

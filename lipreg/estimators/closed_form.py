@@ -21,13 +21,13 @@ from torch.nn.functional import linear as linear_map
 from lipreg.bounds.chain import ChainMasks, chain_masks, place_flat
 from lipreg.graph import DenseChain
 from lipreg.linalg.power import PowerIteration
-from lipreg.outputs import AllLogits, AllMargins, Combination, Logit, Output
+from lipreg.outputs import AllLogits, AllMargins, AllPairs, Combination, Logit, Output
 from lipreg.problem import LocalLipschitz
 
 Pull = Callable[[Tensor], list[Tensor]]
 """Gradients ``(batch,)`` with respect to the bounds -> gradients of every W_k."""
 
-_BY_LABEL = (Logit, AllLogits, AllMargins, Combination)
+_BY_LABEL = (Logit, AllLogits, AllMargins, AllPairs, Combination)
 
 
 def closed_form(
@@ -56,14 +56,16 @@ def closed_form(
     dtype = chain.weights[0].dtype
     if not _covers(problem, bound, methods, power) or dtype not in (torch.float32, torch.float64):
         return None
-    x = x.detach().flatten(1).to(dtype)
+    x = x.detach().to(dtype)
     with torch.no_grad():
         rows = _rows(problem, chain.weights[-1], x, y)
         if rows is None:
             return None
         assert methods is not None
-        region, full = place_flat(problem, x)
-        masks = chain_masks(chain, region, full, tuple(methods), row_sums=problem.p == math.inf)
+        placed = place_flat(problem, x)
+        if placed is None:
+            return None
+        masks = chain_masks(chain, *placed, tuple(methods), row_sums=problem.p == math.inf)
         if problem.p == 2.0:
             assert power is not None
             bounds, pull = _spectral(chain, masks, rows, power)
@@ -117,7 +119,7 @@ def _rows(problem: LocalLipschitz, last: Tensor, x: Tensor, y: Tensor | None) ->
     outputs = last.shape[0]
     if not problem.output.needs_labels:
         table, count = _table(problem.output, 1, outputs, last.dtype, last.device)
-        return _Rows(table, count, torch.zeros_like(x[:, 0], dtype=torch.int64))
+        return _Rows(table, count, torch.zeros(len(x), dtype=torch.int64, device=x.device))
     if y is None or y.shape != x.shape[:1] or y.is_floating_point() or outputs > len(x):
         return None
     low, high = torch.aminmax(y)

@@ -16,6 +16,7 @@ from torch.nn.utils import prune
 from lipreg import (
     AllLogits,
     AllMargins,
+    AllPairs,
     Box,
     Combination,
     L1Ball,
@@ -24,8 +25,10 @@ from lipreg import (
     LocalLipschitz,
     Logit,
     Margin,
+    UnitCube,
     Vector,
 )
+from lipreg.errors import InvalidInput
 from lipreg.estimators import BoundEstimator, closed_form, estimate, get_estimator, live_analysis
 from lipreg.graph import capture, dense_chain
 from lipreg.linalg import PowerIteration
@@ -88,7 +91,7 @@ REGIONS: dict[str, Any] = {
     "open": LinfBall(0.3),
     "box": Box([0.0, 0.0, 0.5, 0.2, 0.0, 0.0], [1.0, 0.0, 0.5, 0.8, 1.0, 0.1]),
 }
-OUTPUTS = [AllMargins(), AllMargins(2), Logit(), Logit(1), AllLogits(), Combination((1.0, -2.0, 0.5, 0.0))]
+OUTPUTS = [AllMargins(), AllMargins(2), Logit(), Logit(1), AllLogits(), AllPairs(), Combination((1.0, -2.0, 0.5, 0.0))]
 
 
 def points(region: Any, count: int) -> tuple[Tensor, Tensor]:
@@ -142,6 +145,32 @@ def test_every_functional(output: Any, bound: str) -> None:
     (bounds, gradient), (expected, theirs) = found
     torch.testing.assert_close(bounds, expected, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(gradient, theirs, rtol=1e-7, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "region", [Box([[0.0] * 3, [0.2] * 3], [[1.0, 0.5, 0.0], [1.0] * 3]), LinfBall(0.2), UnitCube()]
+)
+def test_inputs_with_a_shape(region: Any) -> None:
+    net = nn.Sequential(nn.Flatten(), *mlp(6, 9, 4)).double()
+    x = torch.tensor([[0.1, 0.2, 0.0], [0.3, 0.4, 0.5]], dtype=torch.float64).expand(5, 2, 3)
+    y = torch.tensor([0, 1, 2, 3, 0])
+    (bounds, gradient), (expected, theirs) = both(net, LocalLipschitz(region), x, y, "affine_relu", ["interval"])
+    torch.testing.assert_close(bounds, expected, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(gradient, theirs, rtol=1e-7, atol=1e-10)
+
+
+def test_errors_are_those_of_the_generic_way() -> None:
+    """Points outside the data range, not finite, or too coarse for the radius: the closed form lets ``place`` refuse."""
+    net, problem = mlp(6, 9, 4), LocalLipschitz(LinfBall(0.2, low=0.0, high=1.0), AllLogits())
+    chain = dense_chain(capture(net, torch.rand(2, 6)))
+    assert chain is not None
+    x = torch.rand(3, 6)
+    for wrong, words in ((x + 1.0, "outside the data range"), (x * torch.nan, "NaN"), (x[:0], "at least one point")):
+        with pytest.raises(InvalidInput, match=words):
+            closed_form(chain, problem, wrong, None, "affine_relu", ["interval"])
+    coarse = LocalLipschitz(LinfBall(1e-9), AllLogits())
+    with pytest.raises(InvalidInput, match="lost in rounding"):
+        closed_form(chain, coarse, x + 1.0, None, "affine_relu", ["interval"])
 
 
 @given(

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import lipreg
-from lipreg import AllMargins, LinfBall, LipschitzPenalty, LocalLipschitz, Logit, Vector
+from lipreg import AllMargins, L2Ball, LinfBall, LipschitzPenalty, LocalLipschitz, Logit, Vector
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.estimators import ESTIMATORS, BoundEstimator, get_estimator, live_analysis
 from lipreg.graph import capture
@@ -177,3 +177,33 @@ def test_refusals() -> None:
     vector = LocalLipschitz(LinfBall(0.1), Vector())
     assert LipschitzPenalty(net, vector)(x).item() > 0
     assert LocalLipschitz(LinfBall(0.1), AllMargins()).output.needs_labels
+
+
+@pytest.mark.parametrize("bound", DIFFERENTIABLE)
+@pytest.mark.parametrize("scope", ["regional", "pointed"])
+@pytest.mark.parametrize("region", [LinfBall(0.05), L2Ball(0.05)], ids=["linf", "l2"])
+def test_gradients_are_those_of_finite_differences(bound: str, scope: Any, region: Any) -> None:
+    """Of what ``estimate`` returns, whatever of the analysis it left without gradient; also where all units are decided."""
+    x, y = (part[:3] for part in batches(1)[0])
+    x = x.double()
+    for spread in (1.0, 20.0):  # biases that leave units open, and that decide them all
+        net = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3)).double()
+        with torch.no_grad():
+            for layer in (net[0], net[2]):
+                layer.bias.mul_(spread)
+        problem = LocalLipschitz(region, scope=scope)
+
+        def total(net: nn.Module = net, problem: LocalLipschitz = problem) -> Tensor:
+            return lipreg.estimate(net, problem, x, y, bound=bound, preactivations=["ball", "interval"]).sum()
+
+        ours = torch.autograd.grad(total(), list(net.parameters()), allow_unused=True, materialize_grads=True)
+        for parameter, gradient in zip(net.parameters(), ours, strict=True):
+            direction, step = torch.randn_like(parameter), 1e-6
+            with torch.no_grad():
+                parameter.add_(step * direction)
+                above = total()
+                parameter.sub_(2 * step * direction)
+                below = total()
+                parameter.add_(step * direction)
+            expected = ((above - below) / (2 * step)).item()
+            assert (gradient * direction).sum().item() == pytest.approx(expected, rel=1e-5, abs=1e-6)

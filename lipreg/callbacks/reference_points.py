@@ -33,26 +33,11 @@ def draw_reference_points(
             accepted="a val_dataloader in the module or the datamodule, not switched off by limit_val_batches=0",
             todo="Or pass reference_points=(x, y)",
         )
-    return _draw(loader, count, seed, batch_to_inputs, where)
-
-
-def draw_training_points(
-    trainer: pl.Trainer, count: int, seed: int, batch_to_inputs: Callable[[Any], Points], where: str
-) -> Points:
-    """Inputs and labels of ``count`` training examples; as ``draw_reference_points``, once training has its loader.
-
-    Raises:
-        InvalidInput: the data is empty.
-    """
-    return _draw(_first_loader(trainer.train_dataloader), count, seed, batch_to_inputs, where)
-
-
-def _draw(loader: Any, count: int, seed: int, batch_to_inputs: Callable[[Any], Points], where: str) -> Points:
     with untouched_random_state():
         batches = _examples(loader, count, seed)
         inputs = [batch_to_inputs(batch) for batch in batches]
     if not inputs:
-        raise InvalidInput("the data to take reference points from is empty", where=where)
+        raise InvalidInput("the validation data is empty", where=where)
     x = torch.cat([part for part, _ in inputs])[:count]
     labels = [part for _, part in inputs if part is not None]
     y = torch.cat(labels)[:count] if len(labels) == len(inputs) else None

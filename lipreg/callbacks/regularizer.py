@@ -17,7 +17,7 @@ from torch import Tensor
 from lipreg.callbacks.batches import batch_to_inputs as usual_batch_to_inputs
 from lipreg.callbacks.batches import find_network
 from lipreg.callbacks.measures import EpochSums, StepClock
-from lipreg.callbacks.reference_points import draw_training_points
+from lipreg.callbacks.reference_points import draw_reference_points
 from lipreg.callbacks.training_step import add_to_loss, check_loss_is_used
 from lipreg.errors import InvalidInput, LipregError
 from lipreg.problem import LocalLipschitz
@@ -164,7 +164,9 @@ class LipschitzRegularizer(pl.Callback):
         if self.fixed_points and self.term.fixed is None:
             assert isinstance(self.points, int)
             where = type(self).__name__
-            self.term.fixed = draw_training_points(trainer, self.points, self.seed, self.batch_to_inputs, where)
+            self.term.fixed = draw_reference_points(
+                trainer.train_dataloader, self.points, self.seed, self.batch_to_inputs, where
+            )
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._sums.clear()

@@ -12,6 +12,7 @@ from lipreg.outputs import AllLogits, AllMargins, AllPairs, Combination, Logit, 
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import Box, L1Ball, L2Ball, LinfBall, Polytope, UnitCube
 from lipreg.results import Certificate, CertifiedInterval, Status
+from lipreg.training import LipschitzPenalty
 
 __version__ = "0.1.0"
 
@@ -28,6 +29,7 @@ __all__ = [
     "L2Ball",
     "LinfBall",
     "LipregError",
+    "LipschitzPenalty",
     "LocalLipschitz",
     "Logit",
     "Margin",

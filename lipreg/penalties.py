@@ -11,34 +11,36 @@ A penalty is a small frozen class with its options as fields. Adding one takes a
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from lipreg.errors import InvalidInput
+from lipreg.options import Optioned, Registry, check_count, check_number
 
 
-class Penalty(ABC):
+class Penalty(Optioned, ABC):
     """A way to turn the upper bounds B_i of a batch of reference points into a scalar loss.
 
     Subclasses are frozen dataclasses: their fields are the options, plain numbers that fit into a config file.
 
     Attributes:
-        name: what users and records call it; set by ``register``.
+        layered: whether ``reduce`` takes the layers' factors of a product bound, ``(batch, layers)``, in place of the
+            bounds; for estimators that have such ``factors``.
     """
 
-    name: ClassVar[str]
+    layered: ClassVar[bool] = False
 
     def __call__(self, bounds: Tensor) -> Tensor:
         """The penalty of a batch.
 
         Args:
-            bounds: ``(batch,)``, at least one, floating point, in the units of the constant: output per input.
+            bounds: ``(batch,)``, at least one, floating point, in the units of the constant: output per input. For a
+                layered penalty the factors, ``(batch, layers)``.
 
         Returns:
             A scalar in the dtype and on the device of ``bounds``, differentiable in them.
@@ -46,72 +48,35 @@ class Penalty(ABC):
         Raises:
             InvalidInput: another shape, no bounds at all, or an integer dtype.
         """
-        if bounds.dim() != 1 or bounds.numel() == 0 or not bounds.is_floating_point():
+        depth = 2 if self.layered else 1
+        if bounds.dim() != depth or bounds.numel() == 0 or not bounds.is_floating_point():
             raise InvalidInput(
                 f"bounds of shape {tuple(bounds.shape)} and dtype {bounds.dtype}",
                 where=f"penalty {self.name!r}",
-                accepted="floating point (batch,) with at least one bound",
+                accepted=f"floating point {'(batch, layers)' if self.layered else '(batch,)'} with at least one bound",
             )
         return self.reduce(bounds)
 
     @abstractmethod
     def reduce(self, bounds: Tensor) -> Tensor:
-        """The formula, for valid bounds ``(batch,)``."""
-
-    def describe(self) -> dict[str, Any]:
-        """The penalty as plain data, for records."""
-        return {"kind": self.name, **asdict(self)}  # type: ignore[call-overload]
+        """The formula, for valid bounds ``(batch,)`` or factors ``(batch, layers)``."""
 
 
-PENALTIES: dict[str, type[Penalty]] = {}
-
-_Kind = TypeVar("_Kind", bound=type[Penalty])
-
-
-def register(name: str) -> Callable[[_Kind], _Kind]:
-    """Class decorator: makes a penalty known under ``name``.
-
-    Raises:
-        InvalidInput: the class is no dataclass, or another class has the name already.
-    """
-
-    def add(kind: _Kind) -> _Kind:
-        where = f"penalty {name!r}"
-        if not is_dataclass(kind):
-            raise InvalidInput(f"{kind.__name__} is no dataclass", where=where, todo="Add @dataclass(frozen=True)")
-        taken = PENALTIES.get(name)
-        if taken is not None and taken.__qualname__ != kind.__qualname__:
-            raise InvalidInput(f"the name belongs to {taken.__qualname__}", where=where, todo="Choose another name")
-        kind.name = name
-        PENALTIES[name] = kind
-        return kind
-
-    return add
+PENALTIES: Registry[Penalty] = Registry("penalty")
+register = PENALTIES.register
 
 
 def get_penalty(name: str, options: Mapping[str, Any] | None = None) -> Penalty:
     """The penalty of that name, with its options.
 
     Args:
-        name: a registered name: "mean", "worst_k", "hinge", "log", or one of your own.
+        name: a registered name: "mean", "worst_k", "hinge", "log", "layer_sum", or one of your own.
         options: its options by name, plain data; None for none.
 
     Raises:
         InvalidInput: no such penalty, an unknown or missing option, or a value out of range.
     """
-    if name not in PENALTIES:
-        raise InvalidInput(f"got {name!r}", where="penalty", accepted=", ".join(sorted(PENALTIES)))
-    kind = PENALTIES[name]
-    given = dict(options or {})
-    known = {f.name: f.default is MISSING for f in fields(kind)}  # type: ignore[arg-type]
-    unknown, missing = sorted(set(given) - set(known)), [n for n, needed in known.items() if needed and n not in given]
-    if unknown or missing:
-        wrong = [f"unknown option {n!r}" for n in unknown] + [f"option {n!r} is missing" for n in missing]
-        listed = [f"{n} (required)" if needed else n for n, needed in known.items()]
-        raise InvalidInput(
-            ", ".join(wrong), where=f"penalty {name!r}", accepted=", ".join(listed) or "no options: leave them out"
-        )
-    return kind(**given)
+    return PENALTIES.build(name, options)
 
 
 @register("mean")
@@ -135,8 +100,7 @@ class WorstK(Penalty):
     k: int
 
     def __post_init__(self) -> None:
-        if not isinstance(self.k, int) or isinstance(self.k, bool) or self.k < 1:
-            raise InvalidInput(f"k={self.k!r}", where="penalty 'worst_k'", accepted="an integer of at least 1")
+        check_count(self.k, "k", "penalty 'worst_k'")
 
     def reduce(self, bounds: Tensor) -> Tensor:
         return bounds.topk(min(self.k, len(bounds))).values.mean()
@@ -154,10 +118,7 @@ class Hinge(Penalty):
     target: float
 
     def __post_init__(self) -> None:
-        if not _is_number(self.target) or self.target < 0:
-            raise InvalidInput(
-                f"target={self.target!r}", where="penalty 'hinge'", accepted="a finite number of at least 0"
-            )
+        check_number(self.target, "target", "penalty 'hinge'", low=0.0)
 
     def reduce(self, bounds: Tensor) -> Tensor:
         return torch.relu(bounds - self.target).mean()
@@ -177,12 +138,23 @@ class Log(Penalty):
     floor: float = 1e-6
 
     def __post_init__(self) -> None:
-        if not _is_number(self.floor) or self.floor <= 0:
-            raise InvalidInput(f"floor={self.floor!r}", where="penalty 'log'", accepted="a finite number above 0")
+        check_number(self.floor, "floor", "penalty 'log'", above=0.0)
 
     def reduce(self, bounds: Tensor) -> Tensor:
         return bounds.clamp(min=self.floor).log().mean()
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+@register("layer_sum")
+@dataclass(frozen=True)
+class LayerSum(Penalty):
+    """(1 / batch) sum_i sum_k F_ik, F_ik the factors whose product over the layers k is the bound B_i.
+
+    The product pulls on a layer in proportion to all others, the sum on each alike, so its gradient cannot explode with
+    depth; by the inequality of means (layers) B^(1 / layers) <= sum_k F_k. In a network with branches each linear map
+    of a sum has a factor of its own.
+    """
+
+    layered: ClassVar[bool] = True
+
+    def reduce(self, bounds: Tensor) -> Tensor:
+        return bounds.sum(1).mean()

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 import torch
 
-from lipreg import LinfBall, LocalLipschitz, Logit, capture
+from lipreg import LinfBall, LocalLipschitz, Logit, capture, estimate
 from lipreg.bounds import analyse
 from lipreg.estimators import ESTIMATORS
 from lipreg.graph import registry
 from lipreg.milp import SOLVERS, Highs, encode, get_solver
 from lipreg.penalties import get_penalty
 from lipreg.results import Certificate, Status
+from lipreg.schedules import SCHEDULES, Moment, get_schedule
 
 ROOT = Path(__file__).parents[1]
 
@@ -51,6 +52,12 @@ def test_the_plain_loop_example(capsys: pytest.CaptureFixture[str]) -> None:
     torch.manual_seed(0)
     space = run(blocks("README.md")[1], "readme")
     assert space["net"][0].weight.grad.abs().sum() > 0
+    found, x, y = space["penalty"].last, space["x"], space["y"]
+    expected = estimate(space["net"], space["problem"], x, y, preactivations=["interval"]).detach()
+    torch.testing.assert_close(found.bounds, expected)
+    assert space["loss"].item() == pytest.approx(
+        torch.nn.functional.cross_entropy(space["net"](x), y).item() + 1e-3 * expected.mean().item(), rel=1e-5
+    )
     assert space["interval"].certificate is Certificate.EXACT
     assert Status.PROVED.advice in capsys.readouterr().out
 
@@ -115,10 +122,19 @@ def test_a_penalty() -> None:
             _restore(known, old)
 
 
+def test_a_schedule() -> None:
+    before = dict(SCHEDULES)
+    try:
+        run(blocks("docs/extending.md")[3], "extending")
+        assert get_schedule("halving", {"every": 2}).factor(Moment(5)) == 0.25
+    finally:
+        _restore(SCHEDULES, before)
+
+
 def test_a_solver() -> None:
     before = dict(SOLVERS)
     try:
-        run(blocks("docs/extending.md")[3], "extending")
+        run(blocks("docs/extending.md")[4], "extending")
         solver = get_solver("scipy")
     finally:
         _restore(SOLVERS, before)

@@ -16,6 +16,7 @@ from lipreg.errors import InvalidInput
 from lipreg.penalties import PENALTIES, Penalty, get_penalty, register
 
 BOUNDS = [3.0, 0.5, 7.0, 2.0]
+FACTORS = [[3.0, 0.5], [7.0, 2.0]]
 
 CASES: list[tuple[str, dict[str, Any] | None, float]] = [
     ("mean", None, (3.0 + 0.5 + 7.0 + 2.0) / 4),
@@ -27,8 +28,14 @@ CASES: list[tuple[str, dict[str, Any] | None, float]] = [
     ("hinge", {"target": 100.0}, 0.0),
     ("log", None, (math.log(3.0) + math.log(0.5) + math.log(7.0) + math.log(2.0)) / 4),
     ("log", {"floor": 1.0}, (math.log(3.0) + math.log(7.0) + math.log(2.0)) / 4),
+    ("layer_sum", None, ((3.0 + 0.5) + (7.0 + 2.0)) / 2),
 ]
 IDS = [f"{name}-{options}" for name, options, _ in CASES]
+
+
+def valid(name: str, **arguments: Any) -> Tensor:
+    """What the penalty takes: bounds, or a layered one's factors."""
+    return torch.tensor(FACTORS if PENALTIES[name].layered else BOUNDS, **arguments)
 
 
 @pytest.fixture
@@ -41,14 +48,14 @@ def scratch_registry() -> Iterator[None]:
 
 @pytest.mark.parametrize(("name", "options", "expected"), CASES, ids=IDS)
 def test_value(name: str, options: dict[str, Any] | None, expected: float) -> None:
-    got = get_penalty(name, options)(torch.tensor(BOUNDS, dtype=torch.float64))
+    got = get_penalty(name, options)(valid(name, dtype=torch.float64))
     assert got.shape == ()
     assert got.item() == pytest.approx(expected, rel=1e-14, abs=1e-14)
 
 
 @pytest.mark.parametrize(("name", "options", "expected"), CASES, ids=IDS)
 def test_gradient(name: str, options: dict[str, Any] | None, expected: float) -> None:
-    bounds = torch.tensor(BOUNDS, dtype=torch.float64, requires_grad=True)
+    bounds = valid(name, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(get_penalty(name, options), (bounds,))
 
 
@@ -59,7 +66,7 @@ def test_every_registered_penalty_is_covered_here() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_dtype_follows_the_bounds(dtype: torch.dtype) -> None:
     for name, options, _ in CASES:
-        assert get_penalty(name, options)(torch.tensor(BOUNDS, dtype=dtype)).dtype == dtype
+        assert get_penalty(name, options)(valid(name, dtype=dtype)).dtype == dtype
 
 
 def test_log_of_a_network_that_is_off_stays_finite() -> None:
@@ -103,6 +110,8 @@ def test_refusals_say_what_is_wrong(name: str, options: dict[str, Any] | None, w
 @pytest.mark.parametrize("bounds", [torch.zeros(0), torch.zeros(2, 3), torch.tensor(1.0), torch.tensor([1, 2])])
 def test_only_a_batch_of_bounds_is_taken(bounds: Tensor) -> None:
     for name, options, _ in CASES:
+        if PENALTIES[name].layered and bounds.dim() == 2:
+            bounds = bounds[0]
         with pytest.raises(InvalidInput, match=name):
             get_penalty(name, options)(bounds)
 

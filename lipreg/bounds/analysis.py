@@ -20,7 +20,7 @@ from lipreg.bounds.relaxation import Relaxation, crown, relax
 from lipreg.bounds.slopes import Slopes, slope_bounds
 from lipreg.errors import InvalidInput
 from lipreg.graph import Affine, Graph, Input, MaxPool, Relu
-from lipreg.linalg import Diagonal, dual_norm
+from lipreg.linalg import Diagonal, PowerIteration, dual_norm
 from lipreg.linalg.spectral import WIDTH
 from lipreg.problem import PlacedProblem, Scope
 from lipreg.regions import PlacedRegion
@@ -109,6 +109,7 @@ def analyse(
     methods: Sequence[str] | None = None,
     known: Mapping[int, tuple[Tensor, Tensor]] | None = None,
     width: float = WIDTH,
+    power: PowerIteration | None = None,
 ) -> Analysis:
     """Bounds every pre-activation of the graph over the regions of a batch.
 
@@ -119,6 +120,7 @@ def analyse(
             ``CROWN_UNITS`` pre-activations.
         known: lower and upper bounds of Affine nodes by index, proved elsewhere; intersected with the methods' own.
         width: relative width at which a certified spectral norm is narrow enough.
+        power: estimates spectral norms in their place; what follows from them is then no bound.
 
     Returns:
         The reach of every node and slope bounds in the problem's scope; differentiable in the graph's parameters.
@@ -137,7 +139,7 @@ def analyse(
     relaxations: dict[int, Relaxation | PoolRelaxation] = {}
     slopes: dict[int, Slopes] = {}
     shares: dict[int, Shares] = {}
-    norms = InducedNorms(graph, width)
+    norms = InducedNorms(graph, width, power)
     pools = _pools_reading(graph)
     for index, node in enumerate(graph.nodes):
         match node:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lipreg.graph import Affine, Graph
-from lipreg.linalg import SpectralNorm, spectral_norm
+from lipreg.linalg import PowerIteration, SpectralNorm, spectral_norm
 from lipreg.linalg.spectral import WIDTH
 
 FAILURE = 1e-9
@@ -24,13 +24,15 @@ class InducedNorms:
 
     Attributes:
         width: relative width at which a certified spectral norm is narrow enough.
+        power: in training, estimates the spectral norms in their place.
         spectral: the spectral norms computed so far.
     """
 
     graph: Graph
     width: float = WIDTH
+    power: PowerIteration | None = None
     spectral: list[SpectralNorm] = field(default_factory=list)
-    _known: dict[tuple[int, int], list[tuple[Tensor, Tensor, Tensor]]] = field(default_factory=dict)
+    _known: dict[tuple[int, int], list[tuple[Tensor, Tensor, Tensor, bool]]] = field(default_factory=dict)
 
     def __call__(self, index: int, term: int, p: float, rows: Tensor, columns: Tensor) -> Tensor:
         """The norm of term ``term`` of Affine node ``index``; see ``LinearMap.induced_norm``."""
@@ -39,12 +41,17 @@ class InducedNorms:
         if p != 2.0:
             return node.maps[term].induced_norm(p, rows, columns)
         known = self._known.setdefault((index, term), [])
-        for old_rows, old_columns, norm in known:
-            if _same(rows, old_rows) and _same(columns, old_columns):
+        if self.power is not None:  # the ball's slopes and the scope's each have a vector of their own
+            norm = self.power.norm(f"{index} {term} {len(known)}", node.maps[term], rows, columns)
+            known.append((rows, columns, norm, True))
+            return norm
+        graded = torch.is_grad_enabled()  # an analysis without gradient must not pass its norms to a bound with one
+        for old_rows, old_columns, norm, had_gradient in known:
+            if graded == had_gradient and _same(rows, old_rows) and _same(columns, old_columns):
                 return norm
         found = spectral_norm(node.maps[term], rows, columns, self.width, self._failure)
         self.spectral.append(found)
-        known.append((rows, columns, found.upper))
+        known.append((rows, columns, found.upper, graded))
         return found.upper
 
     @property

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
-import math
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from functools import partial
 from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.model_helpers import is_overridden
-from torch import Tensor, nn
+from torch import Tensor
 
-from lipreg.bounds import METHODS
 from lipreg.callbacks.batches import batch_to_inputs as usual_batch_to_inputs
 from lipreg.callbacks.batches import find_network
+from lipreg.callbacks.measures import EpochSums, StepClock
+from lipreg.callbacks.reference_points import draw_reference_points
 from lipreg.callbacks.training_step import add_to_loss, check_loss_is_used
 from lipreg.errors import InvalidInput, LipregError
-from lipreg.estimators import differentiable_bound, estimate
-from lipreg.graph import CapturedNetwork, capture
-from lipreg.penalties import get_penalty
 from lipreg.problem import LocalLipschitz
+from lipreg.training import Choice, LipschitzPenalty
 
 
 class LipschitzRegularizer(pl.Callback):
@@ -31,25 +29,34 @@ class LipschitzRegularizer(pl.Callback):
 
     While ``fit`` runs, the loss that ``training_step`` returns (a tensor, or the "loss" of a dict) has the penalty
     added, on this instance of the module only; accumulation, clipping, mixed precision and DDP then treat the sum as
-    one loss. Bounds are those of ``lipreg.estimate`` at the batch's inputs, in evaluation mode (dropout off, running
-    statistics of batch norm) and in float32 outside of autocast (float64 for float64 parameters). Gradients reach the
-    parameters, not the inputs. The network is traced at the first batch; its weights are read anew at every step.
+    one loss. The term itself is a ``lipreg.LipschitzPenalty``, which says how bounds are taken; it serves loops without
+    Lightning, and manual optimization, too.
 
     With weight 0 the step's output is returned as it came and nothing is computed: training is bit for bit what it is
     without the callback, so that a twin run differs in the weight alone.
 
-    Logs epoch means, ``lipreg/penalty`` (without the weight), ``lipreg/bound_mean`` and ``lipreg/weight``, and the
-    epoch's largest bound, ``lipreg/bound_max``. They carry float32 rounding; an audit certifies.
+    Logs epoch means, over the batches and points of all processes: ``lipreg/penalty`` (without the weight),
+    ``lipreg/bound_mean`` and ``lipreg/weight``; and the epoch's largest bound, ``lipreg/bound_max``. Loggers, and the
+    attribute ``time_share``, also have ``lipreg/time_share``: the part of the time from a batch's start to its end that
+    the penalty and its gradient take. Bounds carry float32 rounding, and for p = 2 they are estimates by default, a
+    little below; an audit certifies.
+
+    Checkpoints hold the generator of the points, fixed points, the schedule and the warm starts of power iterations, so
+    a resumed run goes on as if it had not stopped. (With several processes the warm starts are those of rank 0.)
 
     Args:
         problem: the question: region, output functional, scope and norms.
         bound: name of a differentiable estimator.
         weight: >= 0, in loss per unit of penalty. The attribute may be changed during training.
-        penalty: name of a penalty: "mean", "worst_k", "hinge", "log", or a registered one.
+        penalty: name of a penalty: "mean", "worst_k", "hinge", "log", "layer_sum", or a registered one.
         penalty_options: its options by name, such as ``{"target": 5.0}``.
-        points: "all", or how many inputs of each batch to bound, drawn anew for every batch.
+        schedule: name of a weight schedule: "constant", "linear", "cosine", "target", or a registered one.
+        schedule_options: its options by name, such as ``{"batches": 500}``; without it, all of training.
+        points: "all"; how many inputs of each batch to bound, drawn anew for every batch; or a fixed set, x or (x, y).
+        fixed_points: with a number of points, draw them from the training data once and keep them.
         module: path of the submodule that is the network ("net"); None for the LightningModule's own ``forward``.
         preactivations: some of "ball", "interval", "crown"; None for all that cover the network.
+        spectral_norms: for p = 2, "estimate" by warm-started power iteration, a little below the norms, or "exact".
         batch_to_inputs: batch -> (x, y or None), for batches that are not ``(x, y)`` or a dict of the usual keys.
         seed: of the choice of points; the callback owns the generator and checkpoints it.
         log_bound: with weight 0, compute and log the bounds all the same, without gradient; training stays as it is.
@@ -70,9 +77,13 @@ class LipschitzRegularizer(pl.Callback):
         weight: float = 1e-2,
         penalty: str = "mean",
         penalty_options: dict[str, Any] | None = None,
-        points: Literal["all"] | int = "all",
+        schedule: str = "constant",
+        schedule_options: dict[str, Any] | None = None,
+        points: Choice = "all",
+        fixed_points: bool = False,
         module: str | None = None,
-        preactivations: Sequence[str] | None = None,
+        preactivations: Sequence[str] | None = ("interval",),
+        spectral_norms: Literal["estimate", "exact"] = "estimate",
         batch_to_inputs: Callable[[Any], tuple[Tensor, Tensor | None]] | None = None,
         seed: int = 0,
         log_bound: bool = False,
@@ -80,29 +91,51 @@ class LipschitzRegularizer(pl.Callback):
     ) -> None:
         super().__init__()
         where = type(self).__name__
-        if not isinstance(problem, LocalLipschitz):
-            raise InvalidInput(f"problem={problem!r}", where=where, accepted="a LocalLipschitz")
-        if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 <= weight < math.inf:
-            raise InvalidInput(f"weight={weight!r}", where=where, accepted="a finite number of at least 0")
-        if points != "all" and (not isinstance(points, int) or isinstance(points, bool) or points < 1):
-            raise InvalidInput(f"points={points!r}", where=where, accepted='"all", or a number of at least 1')
-        methods = METHODS if preactivations is None else preactivations
-        if isinstance(methods, str) or not methods or set(methods) - set(METHODS):
-            listed = f"None, or a list of some of {', '.join(METHODS)}"
-            raise InvalidInput(f"preactivations={preactivations!r}", where=where, accepted=listed)
         if not isinstance(name, str) or not name:
             raise InvalidInput(f"name={name!r}", where=where, accepted="a text that is not empty")
-        differentiable_bound(bound).check(problem)
-        self.problem, self.bound, self.weight, self.points = problem, bound, weight, points
-        self.penalty = get_penalty(penalty, penalty_options)
-        self.module, self.name, self.log_bound, self.seed = module, name, log_bound, seed
-        self.preactivations = None if preactivations is None else tuple(preactivations)
+        if fixed_points and not isinstance(points, int):
+            raise InvalidInput("fixed_points without a number of points", where=where, todo="Pass points=16, say")
+        self.term = LipschitzPenalty(
+            None,
+            problem,
+            bound=bound,
+            weight=weight,
+            penalty=penalty,
+            penalty_options=penalty_options,
+            schedule=schedule,
+            schedule_options=schedule_options,
+            points=points,
+            preactivations=preactivations,
+            spectral_norms=spectral_norms,
+            seed=seed,
+            where=where,
+        )
+        self.problem, self.bound, self.points, self.preactivations = problem, bound, points, self.term.preactivations
+        self.fixed_points, self.module, self.name, self.log_bound, self.seed = (
+            fixed_points,
+            module,
+            name,
+            log_bound,
+            seed,
+        )
         self.batch_to_inputs = batch_to_inputs or usual_batch_to_inputs
-        self._generator = torch.Generator().manual_seed(seed)
-        self._captured: CapturedNetwork | None = None
         self._take_off: Callable[[], None] | None = None
-        self._chosen: Tensor | None = None  # this batch's points; an optimizer may run the step on it several times
-        self._batch_idx = 0
+        self._sums, self._clock = EpochSums(), StepClock()
+        self._batch_idx, self._batches = 0, None
+
+    @property
+    def weight(self) -> float:
+        """The weight before the schedule's factor; may be set during training."""
+        return self.term.weight
+
+    @weight.setter
+    def weight(self, weight: float) -> None:
+        self.term.weight = weight
+
+    @property
+    def time_share(self) -> float | None:
+        """The penalty's part of the time of the last epoch's steps; None before an epoch is over."""
+        return self._sums.time_share
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage != "fit":
@@ -126,10 +159,36 @@ class LipschitzRegularizer(pl.Callback):
         check_loss_is_used(trainer, pl_module)
         self._check_network(pl_module)
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._batches = _batches_of(trainer)
+        if self.fixed_points and self.term.fixed is None:
+            assert isinstance(self.points, int)
+            where = type(self).__name__
+            self.term.fixed = draw_reference_points(
+                trainer.train_dataloader, self.points, self.seed, self.batch_to_inputs, where
+            )
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._sums.clear()
+
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        self._chosen, self._batch_idx = None, batch_idx
+        self._batch_idx = batch_idx
+        mean = partial(_mean_over_processes, trainer, pl_module)
+        with self._placed(pl_module):
+            self.term.next_batch(batches=self._batches, rank=trainer.global_rank, mean=mean)
+        self._clock.start()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._sums.add_batch(self.term.current_weight, *self._clock.stop())
+        if trainer.is_last_batch:  # not later: callbacks that monitor these read them before our own epoch end
+            self._sums.log(trainer, pl_module, self.name)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._sums.log(trainer, pl_module, self.name)  # an epoch that was cut short; else it is logged already
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self._release()
@@ -143,81 +202,48 @@ class LipschitzRegularizer(pl.Callback):
         settings = {
             "problem": self.problem.describe(),
             "bound": self.bound,
-            "penalty": self.penalty.describe(),
-            "points": self.points,
+            "penalty": self.term.penalty.describe(),
+            "schedule": self.term.schedule.describe(),
+            "points": self.points if isinstance(self.points, str | int) else "given",
+            "fixed_points": self.fixed_points,
             "module": self.module,
             "preactivations": self.preactivations,
+            "spectral_norms": self.term.power is not None,
             "seed": self.seed,
         }
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
         return self._generate_state_key(name=self.name, settings=digest)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"generator": self._generator.get_state()}
+        return self.term.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._generator.set_state(state_dict["generator"].cpu())
+        self.term.load_state_dict(state_dict)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what belongs to the running fit: a copy is attached to no module."""
         kept = {key: value for key, value in self.__dict__.items() if key not in ("log", "log_dict")}  # the module's
-        return {**kept, "_captured": None, "_take_off": None, "_chosen": None}
+        term = copy.copy(self.term)
+        term.release()
+        return {**kept, "term": term, "_take_off": None, "_sums": EpochSums(), "_clock": StepClock()}
 
-    def _loss_term(self, pl_module: pl.LightningModule, batch: Any) -> Tensor | None:
-        """weight * penalty at the batch, logged; None when there is nothing to add."""
+    def _loss_term(self, pl_module: pl.LightningModule, batch: Any, loss: Tensor) -> Tensor | None:
+        """weight * penalty at the batch; None when there is nothing to add."""
         if not pl_module.trainer.training:
             return None  # a validation_step may call training_step
-        log = partial(pl_module.log, on_step=False, on_epoch=True, sync_dist=True)
-        if self.weight == 0 and not self.log_bound:
-            log(f"{self.name}/weight", 0.0, batch_size=1)
+        if self.term.current_weight == 0 and not self.log_bound:
             return None
-        try:
-            with torch.no_grad() if self.weight == 0 else nullcontext():
-                bounds = self._bounds(pl_module, batch)
-                penalty = self.penalty(bounds)
-        except LipregError as error:
-            where = f"{type(self).__name__}, epoch {pl_module.current_epoch}, batch {self._batch_idx}"
-            where += f": {error.where}" if error.where else ""
-            raise type(error)(error.got, where=where, accepted=error.accepted, todo=error.todo) from error
-        bounds, size = bounds.detach(), len(bounds)
-        log(f"{self.name}/penalty", penalty.detach(), batch_size=size)
-        log(f"{self.name}/bound_mean", bounds.mean(), batch_size=size)
-        log(f"{self.name}/bound_max", bounds.max(), batch_size=size, reduce_fx="max")
-        log(f"{self.name}/weight", float(self.weight), batch_size=size)
-        return None if self.weight == 0 else self.weight * penalty
+        with self._placed(pl_module), self._clock.forward():
+            self.term.network = find_network(pl_module, self.module)
+            added = self.term.term(*self.batch_to_inputs(batch), log_only=self.log_bound)
+        if added is not None:
+            self._clock.watch_backward(added, loss)
+        if self.term.last is not None:
+            self._sums.add(self.term.last)
+        return added
 
-    def _bounds(self, pl_module: pl.LightningModule, batch: Any) -> Tensor:
-        """Upper bounds at the chosen points of the batch, ``(points,)``."""
-        x, y = self.batch_to_inputs(batch)
-        if not x.is_floating_point():
-            raise InvalidInput(
-                f"inputs of dtype {x.dtype}", where="batch", accepted="what the network is given: floating point"
-            )
-        if self.problem.output.needs_labels and y is None:
-            raise InvalidInput(
-                f"no labels, which {type(self.problem.output).__name__} starts from",
-                where="batch",
-                todo="Pass batch_to_inputs=, a function batch -> (x, y), or name the output index in the functional",
-            )
-        if isinstance(self.points, int) and self.points < len(x):
-            if self._chosen is None:  # drawn on the CPU, so that every device bounds the same points
-                self._chosen = torch.randperm(len(x), generator=self._generator)[: self.points]
-            chosen = self._chosen.to(x.device)
-            x, y = x[chosen], None if y is None else y[chosen]
-        network = find_network(pl_module, self.module)
-        parameter = next(network.parameters(), x)
-        with torch.autocast(x.device.type, enabled=False):
-            captured = self._capture(network, x)
-            graph = captured.live(torch.promote_types(parameter.dtype, torch.float32))
-            return estimate(graph, self.problem, x.detach(), y, bound=self.bound, preactivations=self.preactivations)
-
-    def _capture(self, network: nn.Module, x: Tensor) -> CapturedNetwork:
-        """The network's structure: read once, and again if another network or input shape takes its place."""
-        own = getattr(network, "_orig_mod", network)  # what torch.compile wrapped
-        known = self._captured
-        if known is None or known.module is not own or known.input_shape != tuple(x.shape[1:]):
-            known = self._captured = capture(own, x)
-        return known
+    def _placed(self, pl_module: pl.LightningModule) -> _Placed:
+        return _Placed(f"{type(self).__name__}, epoch {pl_module.current_epoch}, batch {self._batch_idx}")
 
     def _check_network(self, pl_module: pl.LightningModule) -> None:
         network = find_network(pl_module, self.module)
@@ -232,4 +258,36 @@ class LipschitzRegularizer(pl.Callback):
     def _release(self) -> None:
         if self._take_off is not None:
             self._take_off()
-        self._take_off, self._captured, self._chosen = None, None, None
+        self._take_off = None
+        self.term.release()
+
+
+class _Placed:
+    """Puts epoch and batch before the place that an error of lipreg names."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, LipregError):
+            where = f"{self.where}: {error.where}" if error.where else self.where
+            raise type(error)(error.got, where=where, accepted=error.accepted, todo=error.todo) from error
+
+
+def _batches_of(trainer: pl.Trainer) -> int | None:
+    """How many training batches there will be in all, as far as the trainer's limits say."""
+    limits = []
+    if trainer.max_epochs is not None and trainer.max_epochs > 0:
+        limits.append(trainer.max_epochs * trainer.num_training_batches)
+    if trainer.max_steps > 0:
+        limits.append(trainer.max_steps * trainer.accumulate_grad_batches)
+    known = min(limits, default=float("inf"))
+    return None if known == float("inf") else int(known)
+
+
+def _mean_over_processes(trainer: pl.Trainer, pl_module: pl.LightningModule, value: float) -> float:
+    if trainer.world_size == 1:
+        return value
+    return float(trainer.strategy.reduce(torch.tensor(value, device=pl_module.device), reduce_op="mean"))  # type: ignore[arg-type]

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from lipreg.errors import UnsupportedRequest
 
-Term = Callable[[Any], Tensor | None]
-"""batch -> a scalar to add to the loss, or None for nothing."""
+Term = Callable[[Any, Tensor], Tensor | None]
+"""(batch, the step's own loss) -> a scalar to add to the loss, or None for nothing."""
 
 _STEP = "training_step"
 _WRAPPED = "_lipreg_wrapped_step"
@@ -26,7 +26,7 @@ _SHARDING = ("FSDPStrategy", "ModelParallelStrategy")  # by name: looking for th
 
 
 def add_to_loss(module: pl.LightningModule, term: Term) -> Callable[[], None]:
-    """Adds ``term(batch)`` to the loss of every ``training_step`` of this one instance.
+    """Adds ``term(batch, loss)`` to the loss of every ``training_step`` of this one instance.
 
     A loss may be a tensor or the "loss" of a dict, whose other entries stay. Without a loss (None) the term is not
     evaluated. Several terms share one wrapper, so that they can be taken off in any order.
@@ -36,7 +36,7 @@ def add_to_loss(module: pl.LightningModule, term: Term) -> Callable[[], None]:
 
     Args:
         module: the instance; its class is left alone.
-        term: called after the step with the step's batch.
+        term: called after the step with the step's batch and its own loss.
 
     Returns:
         A function that takes the term off again; with the last one the instance is as it was before. Harmless when
@@ -62,8 +62,8 @@ def check_loss_is_used(trainer: pl.Trainer, module: pl.LightningModule) -> None:
             "manual optimization, which ignores the loss that training_step returns: the penalty would not act",
             where=where,
             accepted="automatic_optimization = True",
-            todo="Or add it by hand before manual_backward: captured = lipreg.graph.capture(network, x) once, then at "
-            "every step weight * lipreg.penalties.get_penalty(...)(lipreg.estimate(captured, problem, x, y))",
+            todo="Or leave the callback out and call lipreg.LipschitzPenalty by hand: penalty = LipschitzPenalty(network, "
+            "problem, weight=...) once, then self.manual_backward(loss + penalty(x, y)) at every step",
         )
     if "dataloader_iter" in inspect.signature(module.training_step).parameters:
         raise UnsupportedRequest(
@@ -134,7 +134,7 @@ def _add(output: Any, term: Term, batch: Any) -> Any:
     loss = output.get("loss") if isinstance(output, Mapping) else output
     if not isinstance(loss, Tensor):
         return output
-    added = term(batch)
+    added = term(batch, loss)
     if added is None:
         return output
     return {**output, "loss": loss + added} if isinstance(output, Mapping) else loss + added

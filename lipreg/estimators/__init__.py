@@ -14,7 +14,15 @@ from lipreg.estimators import (
     spectral,
 )
 from lipreg.estimators.base import ESTIMATORS, BoundEstimator, Effort, Estimator, get_estimator, register
-from lipreg.estimators.evaluate import certify, differentiable_bound, estimate, frozen_analysis, general_position
+from lipreg.estimators.closed_form import closed_form
+from lipreg.estimators.evaluate import (
+    certify,
+    differentiable_bound,
+    estimate,
+    frozen_analysis,
+    general_position,
+    live_analysis,
+)
 
 __all__ = [
     "ESTIMATORS",
@@ -25,6 +33,7 @@ __all__ = [
     "affine_relu",
     "branch_and_bound",
     "certify",
+    "closed_form",
     "deviation",
     "differentiable_bound",
     "estimate",
@@ -33,6 +42,7 @@ __all__ = [
     "general_position",
     "get_estimator",
     "lipmip",
+    "live_analysis",
     "lp",
     "mip",
     "mip_pointed",

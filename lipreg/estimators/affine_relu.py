@@ -27,10 +27,21 @@ class AffineRelu(BoundEstimator):
 
     source = "Avant & Morgansen 2020, 2023"
 
+    layered = True
+    masked = True
+
     def bound(self, analysis: Analysis) -> Tensor:
-        columns = {i: reach.moves.to(reach.value.dtype) for i, reach in enumerate(analysis.reach)}
-        rows = {i: slopes.upper for i, slopes in analysis.slopes.items()}
-        for i, node in enumerate(analysis.graph.nodes):
-            if isinstance(node, MaxPool):
-                rows[i] = torch.ones_like(analysis.reach[node.source].value)
-        return layer_product(analysis, rows, columns)
+        return layer_product(analysis, *_weights(analysis))[0]
+
+    def factors(self, analysis: Analysis) -> Tensor:
+        return layer_product(analysis, *_weights(analysis))[1]
+
+
+def _weights(analysis: Analysis) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    """Slopes of the outputs and motion of the inputs of every map, as weights of its rows and columns."""
+    columns = {i: reach.moves.to(reach.value.dtype) for i, reach in enumerate(analysis.reach)}
+    rows = {i: slopes.upper for i, slopes in analysis.slopes.items()}
+    for i, node in enumerate(analysis.graph.nodes):
+        if isinstance(node, MaxPool):
+            rows[i] = torch.ones_like(analysis.reach[node.source].value)
+    return rows, columns

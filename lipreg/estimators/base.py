@@ -133,14 +133,26 @@ class Estimator(ABC):
 
 
 class BoundEstimator(Estimator):
-    """A closed-form upper bound, batched over points and differentiable in the network's parameters."""
+    """A closed-form upper bound, batched over points and differentiable in the network's parameters.
+
+    Attributes:
+        layered: whether it is a product over layers, with ``factors``.
+        masked: whether it sees the pre-activations only through ``slopes`` and ``moves``. In regional scope both are
+            constant almost everywhere, so the analysis behind them needs no gradient.
+    """
 
     certificate = Certificate.UPPER
     differentiable = True
+    layered: ClassVar[bool] = False
+    masked: ClassVar[bool] = False
 
     @abstractmethod
     def bound(self, analysis: Analysis) -> Tensor:
         """The upper bound at each point, ``(batch,)``, in the graph's dtype."""
+
+    def factors(self, analysis: Analysis) -> Tensor:
+        """The factors of a product bound, ``(batch, layers)``: one for each linear map, the output's last."""
+        raise NotImplementedError
 
     def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
         self.check(analysis.placed.problem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from lipreg.bounds import Analysis, GeneralPosition, analyse, find_degeneracies
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.estimators.base import ESTIMATORS, BoundEstimator, Effort, get_estimator
 from lipreg.graph import CapturedNetwork, Graph, capture, check_agreement
+from lipreg.linalg import PowerIteration
 from lipreg.problem import LocalLipschitz
 from lipreg.regions.placed import check_reference_points
 from lipreg.results import CertifiedInterval
@@ -46,11 +48,7 @@ def estimate(
     """
     estimator = differentiable_bound(bound)
     estimator.check(problem)
-    graph = _live(network, x)
-    x = x.to(graph.dtype)
-    with torch.no_grad():
-        outputs = graph(x)
-    return estimator.bound(analyse(graph, problem.place(x, outputs, y), preactivations))
+    return estimator.bound(live_analysis(_live(network, x), problem, x, y, estimator, preactivations))
 
 
 def certify(
@@ -88,6 +86,28 @@ def general_position(
     """
     analysis = frozen_analysis(network, problem, x, y)
     return [find_degeneracies(analysis[i : i + 1]) for i in range(analysis.placed.batch)]
+
+
+def live_analysis(
+    graph: Graph,
+    problem: LocalLipschitz,
+    x: Tensor,
+    y: Tensor | None,
+    estimator: BoundEstimator,
+    preactivations: Sequence[str] | None = None,
+    power: PowerIteration | None = None,
+) -> Analysis:
+    """The analysis that a differentiable bound works from, in the arithmetic and on the device of a live graph.
+
+    It carries gradients where the estimator's bound can have them. With ``power`` the spectral norms of layers are its
+    estimates.
+    """
+    x = x.to(graph.dtype)
+    with torch.no_grad():
+        outputs = graph(x)
+    constant = estimator.masked and problem.scope == "regional"
+    with torch.no_grad() if constant else nullcontext():
+        return analyse(graph, problem.place(x, outputs, y), preactivations, power=power)
 
 
 def frozen_analysis(

@@ -18,6 +18,7 @@ class FastLip(BoundEstimator):
     Source: Weng et al. 2018 (Fast-Lip, section 3.4), with slope intervals so that both scopes are covered.
     """
 
+    masked = True
     source = "Weng et al. 2018 (Fast-Lip)"
 
     def bound(self, analysis: Analysis) -> Tensor:

@@ -22,39 +22,52 @@ class Spectral(BoundEstimator):
 
     source = "Szegedy et al. 2014; Virmaux & Scaman 2018 (AutoLip)"
 
+    layered = True
+    masked = True
+
     def bound(self, analysis: Analysis) -> Tensor:
-        columns = {i: reach.value.new_ones(1, *reach.value.shape[1:]) for i, reach in enumerate(analysis.reach)}
-        rows = {
-            i: columns[node.source] for i, node in enumerate(analysis.graph.nodes) if isinstance(node, Relu | MaxPool)
-        }
-        return layer_product(analysis, rows, columns).expand(analysis.placed.batch)
+        return layer_product(analysis, *_ones(analysis))[0].expand(analysis.placed.batch)
+
+    def factors(self, analysis: Analysis) -> Tensor:
+        return layer_product(analysis, *_ones(analysis))[1].expand(analysis.placed.batch, -1)
 
 
-def layer_product(analysis: Analysis, rows: dict[int, Tensor], columns: dict[int, Tensor]) -> Tensor:
-    """prod_k |diag(rows_k) A_k diag(columns_k)|_{p->p} through the graph, branches added; ``(batch,)``.
+def _ones(analysis: Analysis) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    columns = {i: reach.value.new_ones(1, *reach.value.shape[1:]) for i, reach in enumerate(analysis.reach)}
+    nodes = enumerate(analysis.graph.nodes)
+    return {i: columns[node.source] for i, node in nodes if isinstance(node, Relu | MaxPool)}, columns
+
+
+def layer_product(analysis: Analysis, rows: dict[int, Tensor], columns: dict[int, Tensor]) -> tuple[Tensor, Tensor]:
+    """prod_k |diag(rows_k) A_k diag(columns_k)|_{p->p} through the graph, branches added.
 
     Args:
         rows: for each Relu or MaxPool node, weights of the outputs of its Affine, ``(batch, *shape)``.
         columns: for each Input, Relu and MaxPool node, weights of its entries as inputs of the next map.
+
+    Returns:
+        The product ``(batch,)``, and the factor of every map ``(batch, maps)``, the output's last.
     """
     graph, placed = analysis.graph, analysis.placed
     p = placed.problem.p
-    factors: dict[int, Tensor] = {0: columns[0].new_ones(columns[0].shape[0])}
-
-    def through(index: int, weights: Tensor) -> Tensor:
-        affine = graph.nodes[index]
-        assert isinstance(affine, Affine)
-        parts = [
-            analysis.norms(index, term, p, weights, columns[i]) * factors[i] for term, i in enumerate(affine.sources)
-        ]
-        return torch.stack(parts).sum(0) if parts else weights.new_zeros(weights.shape[0])
+    one = columns[0].new_ones(columns[0].shape[0])
+    products: dict[int, Tensor] = {0: one}
+    factors: list[Tensor] = []
 
     for index, node in enumerate(graph.nodes):
         if isinstance(node, Relu | MaxPool):
-            factor = pool_factor(node, p) if isinstance(node, MaxPool) else 1.0
-            factors[index] = factor * through(node.source, rows[index])
+            affine = graph.nodes[node.source]
+            assert isinstance(affine, Affine)
+            pooled = pool_factor(node, p) if isinstance(node, MaxPool) else 1.0
+            sources = enumerate(affine.sources)
+            norms = [pooled * analysis.norms(node.source, term, p, rows[index], columns[i]) for term, i in sources]
+            paths = [norm * products[i] for norm, i in zip(norms, affine.sources, strict=True)]
+            products[index] = sum(paths[1:], start=paths[0]) if paths else torch.zeros_like(one)
+            factors += norms
     total = placed.rows.new_zeros(()).to(graph.dtype)
     for i, map in graph.output.terms():
         folded = map.transpose(placed.rows.to(graph.dtype)) * columns[i].unsqueeze(1)
-        total = total + placed.combine_flat(folded.flatten(2)) * factors[i]
-    return total
+        factors.append(placed.combine_flat(folded.flatten(2)))
+        total = total + factors[-1] * products[i]
+    listed = torch.stack(torch.broadcast_tensors(*factors), -1) if factors else one.unsqueeze(-1)[:, :0]
+    return total, listed

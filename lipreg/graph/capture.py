@@ -25,6 +25,13 @@ class _Tracer(torch.fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return module_lowering(m) is not None or super().is_leaf_module(m, module_qualified_name)
 
+    def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Reads a module that torch.compile wrapped, or compiled in place, as what it was before."""
+        own = getattr(m, "_orig_mod", m)
+        if own is not m or m._compiled_call_impl is not None:
+            m, forward = own, own.forward
+        return super().call_module(m, forward, args, kwargs)
+
 
 class CapturedNetwork:
     """A traced module: its structure is read once, its weights whenever a graph is asked for.
@@ -32,11 +39,12 @@ class CapturedNetwork:
     Attributes:
         module: the module itself; the capture refers to it and never changes it.
         input_shape: shape of one input, without the batch axis.
+        trace: the calls that its forward makes.
     """
 
     def __init__(self, module: nn.Module, trace: torch.fx.Graph, input_shape: Shape) -> None:
         self.module, self.input_shape = module, input_shape
-        self._trace = trace
+        self.trace = trace
         self._name = type(module).__name__
 
     def live(self, dtype: torch.dtype | None = None) -> Graph:
@@ -63,7 +71,7 @@ class CapturedNetwork:
         problems: list[tuple[str, str, str, str]] = []
         values: dict[torch.fx.Node, Any] = {}
         inputs, output = 0, None
-        for node in self._trace.nodes:
+        for node in self.trace.nodes:
             args = torch.fx.map_arg(node.args, values.__getitem__)
             kwargs = torch.fx.map_arg(node.kwargs, values.__getitem__)
             match node.op:

@@ -4,6 +4,7 @@ from lipreg.linalg.composition import Composed, Sum, add, compose
 from lipreg.linalg.convolution import Convolution
 from lipreg.linalg.maps import Dense, Diagonal, LinearMap, Shape, identity
 from lipreg.linalg.norms import dual_norm, norm_name, parse_norm, safe_sqrt, vector_norm
+from lipreg.linalg.power import PowerIteration
 from lipreg.linalg.selection import Gather, Repeated, Transposed, gather
 from lipreg.linalg.spectral import SpectralNorm, spectral_norm
 
@@ -14,6 +15,7 @@ __all__ = [
     "Diagonal",
     "Gather",
     "LinearMap",
+    "PowerIteration",
     "Repeated",
     "Shape",
     "SpectralNorm",

@@ -119,19 +119,24 @@ class WatchedBall(LinfBall):
 
 def fit(
     model: pl.LightningModule,
-    data: list[Any],
+    data: list[Any] | None,
     *callbacks: pl.Callback,
     validation: list[Any] | None = None,
     ckpt_path: str | None = None,
     **arguments: Any,
 ) -> pl.Trainer:
-    """Trains on the batches in their order; the trainer that did it."""
+    """Trains on the batches in their order (None: the module's own loader); the trainer that did it."""
     quiet: dict[str, Any] = dict.fromkeys(
         ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
     )
     settings = {"max_epochs": 1, "accelerator": "cpu", "devices": 1, **quiet, **arguments}
     trainer = pl.Trainer(callbacks=list(callbacks), **settings)
-    trainer.fit(model, feed(data), None if validation is None else feed(validation), ckpt_path=ckpt_path)
+    trainer.fit(
+        model,
+        None if data is None else feed(data),
+        None if validation is None else feed(validation),
+        ckpt_path=ckpt_path,
+    )
     return trainer
 
 

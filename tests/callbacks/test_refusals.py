@@ -64,7 +64,7 @@ def test_a_bound_must_cover_the_problem(monkeypatch: pytest.MonkeyPatch) -> None
 def test_manual_optimization_is_refused() -> None:
     model = Classifier()
     model.automatic_optimization = False
-    with pytest.raises(UnsupportedRequest, match=r"lipreg\.estimate"):
+    with pytest.raises(UnsupportedRequest, match=r"lipreg\.LipschitzPenalty"):
         fit(model, batches(1), regularizer())
     assert "training_step" not in vars(model)
 

@@ -187,10 +187,12 @@ def test_weight_zero_is_training_without_the_callback(log_bound: bool) -> None:
 def test_logs_are_epoch_values() -> None:
     data = batches(2)
     data[1] = (data[1][0][:3], data[1][1][:3])
-    model = Classifier(rate=0.0)
-    run = fit(model, data, regularizer(penalty="log"))
+    model, ours = Classifier(rate=0.0), regularizer(penalty="log")
+    run = fit(model, data, ours)
     bounds = torch.cat([bounds_by_hand(model.net, *batch) for batch in data]).detach()
     logged = {key: value.item() for key, value in run.callback_metrics.items()}
+    assert ours.time_share is not None
+    assert 0 < ours.time_share < 1
     assert logged == pytest.approx(
         {
             "lipreg/penalty": bounds.log().mean().item(),

@@ -43,7 +43,18 @@ def partial(group: DictConfig) -> Any:
 
 
 def test_all_groups_are_there() -> None:
-    assert {"audit", "data", "experiment", "logger", "model", "problem", "regularizer", "trainer"} <= set(GROUPS)
+    assert {
+        "audit",
+        "data",
+        "experiment",
+        "logger",
+        "model",
+        "penalty",
+        "problem",
+        "regularizer",
+        "schedule",
+        "trainer",
+    } <= set(GROUPS)
 
 
 @pytest.mark.parametrize("group, option", OPTIONS)
@@ -69,6 +80,8 @@ def test_every_option_composes_and_its_objects_can_be_made(group: str, option: s
     assert trainer.max_epochs == cfg.trainer.max_epochs
     if group == "regularizer":
         assert regularizer.bound == option
+    if group in ("penalty", "schedule"):
+        assert getattr(regularizer.term, group).name == option
     if group == "logger" and option != "none":
         assert callable(partial(cfg.logger))
 

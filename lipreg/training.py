@@ -1,0 +1,288 @@
+"""LipschitzPenalty: weight * penalty(bounds of a batch) as a term of any training loss, with all the state it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from lipreg.bounds import METHODS
+from lipreg.errors import InvalidInput, UnsupportedRequest
+from lipreg.estimators import closed_form, differentiable_bound, live_analysis
+from lipreg.graph import CapturedNetwork, DenseChain, capture, dense_chain
+from lipreg.linalg import PowerIteration
+from lipreg.options import check_number
+from lipreg.penalties import get_penalty
+from lipreg.problem import LocalLipschitz
+from lipreg.schedules import Moment, get_schedule
+
+Choice = Literal["all"] | int | Tensor | tuple[Tensor, Tensor | None]
+"""Which points are bounded: the whole batch, so many of it, or a fixed set x or (x, y)."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the last evaluation found, without gradient.
+
+    Attributes:
+        bounds: upper bounds at the points, ``(points,)``.
+        penalty: their penalty, without the weight.
+        weight: the weight it was given.
+    """
+
+    bounds: Tensor
+    penalty: Tensor
+    weight: float
+
+
+class LipschitzPenalty:
+    """weight * factor * penalty(B_1, ..., B_points), B_i an upper bound on the local constant at point i.
+
+        penalty = LipschitzPenalty(net, problem, weight=1e-3)
+        loss = cross_entropy(net(x), y) + penalty(x, y)
+
+    Bounds are those of ``lipreg.estimate``, in evaluation mode (dropout off, running statistics of batch norm) and in
+    float32 outside of autocast (float64 for float64 parameters); for networks of linear layers and ReLUs a closed form of
+    them, which costs a fraction. Gradients reach the parameters, not the inputs; modes and global random states stay as
+    they are. The network is traced at the first batch; its weights are read anew at every evaluation.
+
+    Args:
+        network: what the bounds are about; the attribute may be replaced. None: set it before the first call.
+        problem: the question: region, output functional, scope and norms.
+        bound: name of a differentiable estimator.
+        weight: >= 0, in loss per unit of penalty. The attribute may be changed during training.
+        penalty: name of a penalty: "mean", "worst_k", "hinge", "log", "layer_sum", or a registered one.
+        penalty_options: its options by name, such as ``{"target": 5.0}``.
+        schedule: name of a weight schedule: "constant", "linear", "cosine", "target", or a registered one.
+        schedule_options: its options by name, such as ``{"batches": 500}``.
+        points: "all"; how many points of each batch, drawn anew for every batch; or a fixed set, x or (x, y).
+        preactivations: some of "ball", "interval", "crown"; None for all that cover the network. In l_inf "ball" adds
+            nothing to "interval"; "crown" tightens a little and costs more than all the rest.
+        spectral_norms: how p = 2 measures layers: "estimate", a warm-started step of power iteration, which lies a little
+            below the norm, so that the bound is none, only its estimate; or "exact", by decompositions.
+        seed: of the choice of points; the generator is this object's own.
+        where: what error messages call it.
+
+    Raises:
+        InvalidInput: an argument out of range or an unknown name.
+        UnsupportedRequest: the bound does not cover the problem, cannot be differentiated, or has no layers.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module | None,
+        problem: LocalLipschitz,
+        *,
+        bound: str = "affine_relu",
+        weight: float = 1e-2,
+        penalty: str = "mean",
+        penalty_options: dict[str, Any] | None = None,
+        schedule: str = "constant",
+        schedule_options: dict[str, Any] | None = None,
+        points: Choice = "all",
+        preactivations: Sequence[str] | None = ("interval",),
+        spectral_norms: Literal["estimate", "exact"] = "estimate",
+        seed: int = 0,
+        where: str = "LipschitzPenalty",
+    ) -> None:
+        if not isinstance(problem, LocalLipschitz):
+            raise InvalidInput(f"problem={problem!r}", where=where, accepted="a LocalLipschitz")
+        check_number(weight, "weight", where, low=0.0)
+        self._points, self.fixed = _read_points(points, where)
+        methods = METHODS if preactivations is None else preactivations
+        if isinstance(methods, str) or not methods or set(methods) - set(METHODS):
+            listed = f"None, or a list of some of {', '.join(METHODS)}"
+            raise InvalidInput(f"preactivations={preactivations!r}", where=where, accepted=listed)
+        if spectral_norms not in ("estimate", "exact"):
+            raise InvalidInput(f"spectral_norms={spectral_norms!r}", where=where, accepted='"estimate" or "exact"')
+        self.estimator = differentiable_bound(bound)
+        self.estimator.check(problem)
+        self.penalty = get_penalty(penalty, penalty_options)
+        if self.penalty.layered and not self.estimator.layered:
+            raise UnsupportedRequest(
+                f"penalty {penalty!r} of {bound!r}, which is no product over layers",
+                where=where,
+                accepted="affine_relu",
+            )
+        self.schedule = get_schedule(schedule, schedule_options)
+        self.network, self.problem, self.weight = network, problem, weight
+        self.preactivations = None if preactivations is None else tuple(preactivations)
+        self.last: Evaluation | None = None
+        """What the last evaluation found; None when nothing was computed."""
+        self._generator = torch.Generator().manual_seed(seed)
+        self._batch, self._factor = -1, 1.0
+        self.power = PowerIteration(shared=self.fixed is None) if spectral_norms == "estimate" else None
+        self._captured: CapturedNetwork | None = None
+        self._chain: DenseChain | None = None
+        self._chosen: Tensor | None = None  # this batch's points; an optimizer may evaluate it several times
+        self._seed = 0
+
+    def __call__(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """The term for a new batch, to add to its loss.
+
+        Args:
+            x: inputs ``(batch, *shape)``.
+            y: class labels ``(batch,)``, where the output functional needs them.
+
+        Returns:
+            A scalar; 0 without gradient where the weight is 0.
+
+        Raises:
+            InvalidInput: inputs outside the region's data range or of integers, or labels missing.
+            UnsupportedModel: at the first batch, calls in the network that no graph covers.
+        """
+        self.next_batch()
+        term = self.term(x, y)
+        return torch.zeros((), device=x.device) if term is None else term
+
+    @property
+    def current_weight(self) -> float:
+        """The weight at this batch: ``weight`` times the schedule's factor."""
+        return float(self.weight) * self._factor
+
+    def next_batch(
+        self, *, batches: int | None = None, rank: int = 0, mean: Callable[[float], float] | None = None
+    ) -> None:
+        """Moves on to the next training batch: new points, and the schedule's next factor. ``__call__`` does it.
+
+        Args:
+            batches: how many batches training has in all, if that is known.
+            rank: number of this process; each process draws points of its own.
+            mean: averages a number over the processes.
+        """
+        bound = None
+        if self.schedule.follows_bound and self._batch >= 0:
+            own = float("nan") if self.last is None else float(self.last.bounds.mean())
+            bound = mean(own) if mean is not None else own
+        self._batch += 1
+        self._factor = self.schedule.factor(Moment(self._batch, batches, self._factor, bound))
+        if isinstance(self._points, int):
+            # one draw a batch, whatever its size: the generators of all processes stay alike
+            self._chosen, self._seed = None, int(torch.randint(2**62, (), generator=self._generator)) + rank
+
+    def term(self, x: Tensor, y: Tensor | None = None, *, log_only: bool = False) -> Tensor | None:
+        """The term at the batch of the last ``next_batch``; None where the weight is 0 and nothing is computed.
+
+        Args:
+            x, y: as for ``__call__``.
+            log_only: compute ``last`` with weight 0 too, without gradient.
+        """
+        weight = self.current_weight
+        if weight == 0 and not log_only:
+            self.last = None
+            return None
+        with torch.no_grad() if weight == 0 else nullcontext():
+            bounds, penalty = self._evaluate(*self._chosen_points(x, y))
+        self.last = Evaluation(bounds.detach(), penalty.detach(), weight)
+        return None if weight == 0 else weight * penalty
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed training needs to go on as if it had not stopped; tensors and plain numbers."""
+        mean = None if self.last is None else float(self.last.bounds.mean())
+        return {
+            "generator": self._generator.get_state(),
+            "batch": self._batch,
+            "factor": self._factor,
+            "bound": mean,
+            "points": self.fixed,
+            "vectors": {} if self.power is None else dict(self.power.vectors),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what ``state_dict`` gave."""
+        self._generator.set_state(state["generator"].cpu())
+        self._batch, self._factor, self.fixed = state["batch"], state["factor"], state["points"]
+        if self.power is not None:
+            self.power.vectors = dict(state["vectors"])
+        self.last = None
+        if state["bound"] is not None:  # all that a schedule asks of the last batch
+            bounds = torch.tensor([state["bound"]], dtype=torch.float64)
+            self.last = Evaluation(bounds, bounds.new_zeros(()), self.current_weight)
+
+    def held(self) -> list[Tensor]:
+        """What it keeps in memory between steps, apart from fixed points."""
+        vectors = [] if self.power is None else list(self.power.vectors.values())
+        return vectors if self._chain is None else [*vectors, *self._chain.memory.values()]
+
+    def release(self) -> None:
+        """Forgets the network and what was read of it."""
+        self.network = self._captured = self._chain = self._chosen = None
+
+    def _evaluate(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Upper bounds at the points, ``(points,)``, and their penalty."""
+        if self.network is None:
+            raise InvalidInput("no network", where="LipschitzPenalty", accepted="a torch.nn.Module as network")
+        autocast = torch.is_autocast_enabled(x.device.type)
+        with torch.autocast(x.device.type, enabled=False) if autocast else nullcontext():
+            captured = self._capture(self.network, x)
+            if self._chain is not None and not self.penalty.layered:
+                settings = (self.problem, x, y, self.estimator.name, self.preactivations, self.power)
+                bounds = closed_form(self._chain, *settings)
+                if bounds is not None:
+                    return bounds, self.penalty(bounds)
+            parameter = next(self.network.parameters(), x)
+            graph = captured.live(torch.promote_types(parameter.dtype, torch.float32))
+            analysis = live_analysis(
+                graph, self.problem, x.detach(), y, self.estimator, self.preactivations, self.power
+            )
+            if not self.penalty.layered:
+                bounds = self.estimator.bound(analysis)
+                return bounds, self.penalty(bounds)
+            factors = self.estimator.factors(analysis)
+            with torch.no_grad():
+                bounds = self.estimator.bound(analysis)
+            return bounds, self.penalty(factors)
+
+    def _chosen_points(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        if self.fixed is not None:
+            own_x, own_y = self.fixed
+            x, y = own_x.to(x.device), None if own_y is None else own_y.to(x.device)
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            got = f"inputs of dtype {x.dtype}" if isinstance(x, Tensor) else f"inputs of type {type(x).__name__}"
+            raise InvalidInput(got, where="batch", accepted="what the network is given: floating point")
+        if self.problem.output.needs_labels and y is None:
+            raise InvalidInput(
+                f"no labels, which {type(self.problem.output).__name__} starts from",
+                where="batch",
+                todo="Pass them (callbacks: batch_to_inputs=, a function batch -> (x, y)), or name the output index "
+                "in the functional",
+            )
+        if self.fixed is None and isinstance(self._points, int) and self._points < len(x):
+            if self._chosen is None:  # drawn on the CPU, so that every device bounds the same points
+                draw = torch.Generator().manual_seed(self._seed)
+                self._chosen = torch.randperm(len(x), generator=draw)[: self._points]
+            chosen = self._chosen.to(x.device)
+            x, y = x[chosen], None if y is None else y[chosen]
+        return x, y
+
+    def _capture(self, network: nn.Module, x: Tensor) -> CapturedNetwork:
+        """The network's structure: read once, and again if another network or input shape takes its place."""
+        own = getattr(network, "_orig_mod", network)  # what torch.compile wrapped
+        known = self._captured
+        if known is None or known.module is not own or known.input_shape != tuple(x.shape[1:]):
+            known = self._captured = capture(own, x)
+            self._chain = dense_chain(known)
+        elif self._chain is not None and not self._chain.is_current():
+            self._chain = dense_chain(known)
+        return known
+
+
+def _read_points(points: Any, where: str) -> tuple[Literal["all"] | int, tuple[Tensor, Tensor | None] | None]:
+    x, y = points if isinstance(points, tuple | list) and len(points) == 2 else (points, None)
+    if (
+        isinstance(x, Tensor)
+        and x.dim() >= 2
+        and len(x)
+        and (y is None or (isinstance(y, Tensor) and len(y) == len(x)))
+    ):
+        return "all", (x.detach().clone(), None if y is None else y.detach().clone())
+    if isinstance(points, int) and not isinstance(points, bool) and points >= 1:
+        return points, None
+    if isinstance(points, str) and points == "all":
+        return "all", None
+    got = f"points={points!r}" if isinstance(points, str | int | float) else f"points of type {type(points).__name__}"
+    raise InvalidInput(got, where=where, accepted='"all", a number of at least 1, or a fixed set: x or (x, y), tensors')

@@ -7,7 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -195,10 +195,13 @@ def lower_interval(analysis: Analysis, index: int, witness: Witness | None, deta
 ESTIMATORS: dict[str, Estimator] = {}
 
 
-def register(name: str) -> Callable[[type[Estimator]], type[Estimator]]:
+Kind = TypeVar("Kind", bound=Estimator)
+
+
+def register(name: str) -> Callable[[type[Kind]], type[Kind]]:
     """Class decorator: makes an estimator known under ``name``. The conformance suite takes it from there."""
 
-    def add(kind: type[Estimator]) -> type[Estimator]:
+    def add(kind: type[Kind]) -> type[Kind]:
         kind.name = name
         ESTIMATORS[name] = kind()
         return kind

@@ -113,21 +113,23 @@ def _solve(search: PointSearch, chosen: list[int], encoding: Encoding) -> Allowa
     """Solves one program for some families, or proves that none of them can beat the witness; updates the search."""
     from lipreg.milp import allowance, get_solver, interior_point
 
-    local, program, start, cutoff = search.local, encoding.program, None, 0.0
+    local, program, start, cutoff = search.local, encoding.program, None, None
     value, finest = search.lower or float(search.uppers[chosen].max()), get_solver(search.effort.solver).finest
     allowed = allowance(search.apart, encoding, value, finest)
     if search.witness is not None:
-        # below the witness's own value, so that the functional which attains it stays feasible: if its dual bound is lower
-        # all the same, the two contradict each other, and that is raised
-        cutoff = search.lower * (1 - 2 * TOLERANCE) - 2 * allowed.widening
-        program = program.at_least(cutoff)
         start = encoding.start(_pattern(local, encoding.units, search.witness))
+        if len(search.families) > len(chosen):
+            # It proves that a functional has nothing to offer; for a single one the start says as much, without a row
+            # that makes every LP degenerate. Below the witness's own value, so that the functional which attains it
+            # stays feasible: if its dual bound is lower all the same, the two contradict each other, and that is raised.
+            cutoff = search.lower * (1 - 2 * TOLERANCE) - 2 * allowed.widening
+            program = program.at_least(cutoff)
     outcome = search.solve(program, start=start, gap=search.effort.gap, feasibility=allowed.tolerance)
-    if outcome.infeasible and search.witness is None:
+    if outcome.infeasible and cutoff is None:
         search.status, search.detail = Status.FAILED, f"infeasible without a cutoff. {outcome.detail}"
         return allowed
     # infeasible: nothing reaches the cutoff
-    bound = cutoff if outcome.infeasible else outcome.dual_bound
+    bound = cutoff if outcome.infeasible and cutoff is not None else outcome.dual_bound
     for family in chosen:
         search.tighten(family, bound * (1 + TOLERANCE) + allowed.widening)
     if outcome.point is not None and "a" in program.columns:

@@ -21,6 +21,8 @@ from lipreg.results import EXACT_TOLERANCE, Certificate, CertifiedInterval, Stat
 if TYPE_CHECKING:
     from lipreg.milp import Functionals, Outcome, Program
 
+START_STEPS = 8
+"""Steps of the ascents that give a search its first witness, where sampling has not run before."""
 SETTLED = 3e-6
 """A family this close above the witness is settled: the bound of one that was solved is widened by about as much."""
 
@@ -186,7 +188,7 @@ class ExactEstimator(ProgramEstimator):
 
     def start(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
         """The lower ends from which searches start where nothing is known."""
-        return Sampling().intervals(analysis, effort)
+        return Sampling(START_STEPS).intervals(analysis, effort)
 
     @abstractmethod
     def search(self, search: PointSearch) -> CertifiedInterval:

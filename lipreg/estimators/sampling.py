@@ -27,11 +27,17 @@ class Sampling(Estimator):
     evaluated on the network itself.
     Pointed: ascent on the quotient, which is differentiable as it is.
 
-    Deterministic for a seed. Cost: RANDOM_POINTS + RESTARTS * STEPS forward and backward passes a point, batched.
+    Args:
+        steps: of each ascent; a search that only wants a start is well served by few.
+
+    Deterministic for a seed. Cost: RANDOM_POINTS + RESTARTS * steps forward and backward passes a point, batched.
     """
 
     certificate = Certificate.LOWER
     source = "random search and projected gradient ascent"
+
+    def __init__(self, steps: int = STEPS) -> None:
+        self.steps = steps
 
     def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
         self.check(analysis.placed.problem)
@@ -44,10 +50,10 @@ class Sampling(Estimator):
             kept = _take(points, top.indices)
         trail = [_take(points, top.indices[:, :1])]
         x = kept
-        for step in range(STEPS):
+        for step in range(self.steps):
             if effort.stop.is_set():
                 break
-            x = self._ascend(analysis, x, step / STEPS)
+            x = self._ascend(analysis, x, step / self.steps)
             with torch.no_grad():
                 values = attained(analysis, x)
                 trail.append(_take(x, values.argmax(1, keepdim=True)))

@@ -24,7 +24,8 @@ def question() -> tuple[nn.Module, torch.Tensor, LocalLipschitz]:
 
 def test_a_program_that_leaves_cells_out_contradicts_the_witness(monkeypatch: pytest.MonkeyPatch) -> None:
     """With binaries fixed to one side the program misses the maximiser; the witness's cutoff must not paper over that."""
-    net, x, problem = question()
+    net, x, single = question()
+    problem = replace(single, output=AllLogits())  # a single functional has no cutoff
     (right,) = certify(net, problem, x)
     real = lipreg.milp.encode
 
@@ -39,6 +40,10 @@ def test_a_program_that_leaves_cells_out_contradicts_the_witness(monkeypatch: py
     assert known.lower > 0.5 * right.upper
     with pytest.raises(CrossingBounds):
         certify(net, problem, x, effort=Effort(known=(known,)))
+    # without a cutoff the program has no point at all: the solver, or the program, is wrong
+    (failed,) = certify(net, single, x)
+    assert failed.status.value == "failed"
+    assert failed.upper >= certify(net, single, x, estimator="sampling")[0].lower
 
 
 def test_an_infeasible_relaxation_is_a_failure_and_no_bound(monkeypatch: pytest.MonkeyPatch) -> None:

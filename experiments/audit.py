@@ -39,7 +39,7 @@ def audit_checkpoint(cfg: DictConfig, console: Console) -> list[PointAudit]:
     the points in their own order, and one of the first may be the last to be done.
     """
     problem: LocalLipschitz = instantiate(cfg.problem)
-    plan = AuditPlan(problem, tuple(cfg.audit.estimators), cfg.audit.budget, cfg.audit.seed)
+    plan = AuditPlan(problem, tuple(cfg.audit.estimators), cfg.audit.budget, cfg.audit.seed, cfg.audit.solver)
     network, epoch = _load(cfg)
     x, y = _points(cfg)
     name, folder = Path(cfg.ckpt).stem, Path(cfg.folder or Path(cfg.ckpt).parent / "audits")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,8 +44,8 @@ class AuditPlan:
     def __post_init__(self) -> None:
         if isinstance(self.estimators, str) or not self.estimators:
             raise InvalidInput(f"estimators={self.estimators!r}", where="audit", accepted="a list of estimator names")
-        if not self.budget > 0:
-            raise InvalidInput(f"budget={self.budget!r}", where="audit", accepted="seconds above 0")
+        if not isinstance(self.budget, int | float) or not 0 < self.budget < math.inf:  # it is shared out
+            raise InvalidInput(f"budget={self.budget!r}", where="audit", accepted="seconds above 0, a finite number")
         Effort(solver=self.solver)  # refuses one that is unknown or not installed
         for name in self.estimators:
             get_estimator(name).check(self.problem)

@@ -13,6 +13,7 @@ import torch
 from lipreg.auditing.points import EXACT, PointAudit, versions
 from lipreg.bounds import Analysis
 from lipreg.errors import CrossingBounds, InvalidInput
+from lipreg.estimators import get_estimator
 from lipreg.estimators.witness import attained
 from lipreg.records import AuditRecord
 from lipreg.results import CertifiedInterval, Status, Witness
@@ -66,6 +67,9 @@ def _mismatch(record: AuditRecord, point: PointAudit) -> str:
     if record.versions != versions():
         return f"another version proved it ({_difference(record.versions, versions())})"
     settings = point.plan.settings(record.estimator)
+    engine = get_estimator(record.estimator).engine(point.plan.solver)
+    if record.asked.get("solver") == settings.get("solver") and record.engine != engine:
+        return f"another version proved it ({record.engine or 'unknown'}, here {engine})"
     if {key: record.asked.get(key) for key in settings} != settings:
         return "the settings differ"
     return ""

@@ -23,6 +23,8 @@ from lipreg.results import Status
 
 ALARM = 60
 """Seconds after a task's limit at which the system ends a process that nobody has ended before."""
+LONGEST = 1e9
+"""Seconds that the alarm clock takes for sure; its argument is a C integer."""
 LISTEN = 2.0
 """Seconds between two looks at who the parent is."""
 
@@ -66,8 +68,8 @@ def _read(channel: Connection, content: bytes) -> Assignment | None:
 def _work(channel: Connection, tasks: queue.SimpleQueue[tuple[Assignment, Task]], stop: threading.Event) -> None:
     while True:
         assignment, task = tasks.get()
-        signal.alarm(int(task.seconds) + ALARM)
         try:
+            signal.alarm(int(min(task.seconds, LONGEST)) + ALARM)
             for event in perform(assignment, task, stop):
                 channel.send(("event", event))
         except OSError:

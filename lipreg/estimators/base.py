@@ -41,7 +41,7 @@ class Effort:
         progress: told where a search stands, as it goes along; estimators without a search of their own ignore it.
 
     Raises:
-        InvalidInput: an unknown solver, or a limit out of range.
+        InvalidInput: an unknown solver, or a limit that is no number or out of range.
         MissingExtra: the solver is not installed.
     """
 
@@ -56,7 +56,9 @@ class Effort:
     progress: Callable[[Progress], None] | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.gap < 1:
+        if not isinstance(self.seconds, int | float) or not self.seconds >= 0:
+            raise InvalidInput(f"seconds={self.seconds!r}", where="Effort", accepted="a number of at least 0")
+        if not isinstance(self.gap, int | float) or not 0 <= self.gap < 1:
             raise InvalidInput(f"gap={self.gap!r}", where="Effort", accepted="0 <= gap < 1")
         for name, number in (("nodes", self.nodes), ("threads", self.threads)):
             if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):

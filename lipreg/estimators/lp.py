@@ -34,7 +34,10 @@ class ProgramEstimator(Estimator):
     def engine(self, solver: str) -> str:
         from lipreg.milp import get_solver
 
-        return get_solver(solver).version()
+        try:
+            return get_solver(solver).version()
+        except Exception as error:  # what it failed to prove is recorded all the same
+            return f"{solver}: {type(error).__name__}: {error}"
 
     def tolerances(self) -> dict[str, float]:
         from lipreg.milp.solvers import FEASIBILITY, GAP

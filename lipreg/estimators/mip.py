@@ -132,8 +132,9 @@ def _solve(search: PointSearch, chosen: list[int], encoding: Encoding) -> Allowa
     bound = cutoff if outcome.infeasible and cutoff is not None else outcome.dual_bound
     for family in chosen:
         search.tighten(family, bound * (1 + TOLERANCE) + allowed.widening)
-    if outcome.point is not None and "a" in program.columns:
-        x = interior_point(local, encoding.units, outcome.point[program.columns["a"]])
+    if outcome.point is not None:
+        activations = program.columns.get("a", slice(0, 0))  # without unstable units the region is one cell
+        x = interior_point(local, encoding.units, outcome.point[activations])
         if x is not None:
             point = torch.from_numpy(x).reshape(1, *local.placed.region.shape)
             search.offer(best_witness(local, 0, point))

@@ -12,7 +12,7 @@ import highspy
 import numpy as np
 
 from lipreg.milp.program import Program
-from lipreg.milp.solvers import Found, Limits, Solver, register_solver
+from lipreg.milp.solvers import FEASIBILITY, Found, Limits, Solver, register_solver
 from lipreg.results import Status
 
 _ENDED = {
@@ -41,8 +41,27 @@ class Highs(Solver):
         return f"HiGHS {highspy.Highs().version()}"
 
     def run(self, program: Program, limits: Limits) -> Found:
+        began = time.monotonic()
+        found = self._once(program, limits)
+        fine = limits.feasibility < FEASIBILITY and len(program.integer) > 0
+        left = limits.seconds - (time.monotonic() - began)
+        if not fine or found.status is not Status.PROVED or left <= 0:
+            return found
+        # at such tolerances its presolve (1.15.1) may cut off the optimum, so it is asked again without: the larger bound
+        # of the two is the answer, and a limit on the second run is one on both
+        again = self._once(program, replace(limits, seconds=left), presolve="off")
+        nodes = found.nodes + again.nodes
+        if again.infeasible or (again.status is Status.FAILED and not found.infeasible):
+            return replace(found, nodes=nodes)
+        if found.infeasible or found.bound is None:
+            return replace(again, nodes=nodes)
+        bound = None if again.bound is None else max(found.bound, again.bound)
+        return replace(again, bound=bound, point=found.point if again.point is None else again.point, nodes=nodes)
+
+    def _once(self, program: Program, limits: Limits, presolve: str = "choose") -> Found:
         mip = len(program.integer) > 0
         solver = _loaded(program, limits)
+        solver.setOptionValue("presolve", presolve)
         if mip and limits.start:
             indices = np.fromiter(limits.start, dtype=np.int32)
             solver.setSolution(len(indices), indices, np.fromiter(limits.start.values(), dtype=np.float64))

@@ -23,6 +23,9 @@ GAP = 1e-7
 FEASIBILITY = 1e-8
 """Row and integrality tolerance: small, because a big-M times this is what a relaxed row can gain."""
 
+LONGEST = 1e8
+"""Seconds that every engine takes for a time limit; more are no limit. Gurobi's and SCIP's interfaces refuse infinity."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -114,7 +117,7 @@ class Solver(ABC):
 
         Args:
             program: to maximise.
-            seconds: wall-clock limit.
+            seconds: wall-clock limit; inf for none.
             gap: relative gap at which a MIP is closed; below ``GAP`` it is ``GAP``.
             nodes: limit on branch and bound nodes.
             threads: how many the engine may use.
@@ -143,7 +146,7 @@ class Solver(ABC):
             out = Status.TIME_LIMIT if seconds <= 0 else Status.NODE_LIMIT
             return ended(out, "nothing left of the limit", dual_bound=trivial)
         limits = Limits(
-            max(seconds, 1e-3),
+            min(max(seconds, 1e-3), LONGEST),
             max(gap, GAP),
             nodes,
             threads,

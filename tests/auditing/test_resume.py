@@ -119,6 +119,7 @@ def test_a_bracket_is_where_the_search_goes_on(tmp_path: Path, searched: list[An
         ({"subject": "0" * 16}, "the reference point is another one"),
         ({"functional": "logit 3"}, "the functional is another one"),
         ({"versions": {"lipreg": "0.0.1"}}, "another version proved it (.*lipreg 0.0.1, here"),
+        ({"engine": "HiGHS 0.1"}, "another version proved it (HiGHS 0.1, here"),
         ({"asked": {"seed": 9, "preactivations": None}}, "the settings differ"),
         ({"point": 17}, "there is no such point"),
         ({"estimator": "fastlip"}, "the estimator fastlip is not asked for"),

@@ -82,6 +82,8 @@ def truth(point: int) -> float:
         ({"budget": 0.0}, "seconds above 0"),
         ({"budget": -1.0}, "seconds above 0"),
         ({"budget": math.nan}, "seconds above 0"),
+        ({"budget": math.inf}, "a finite number"),
+        ({"budget": "60"}, "budget='60'"),
     ],
 )
 def test_plans_that_cannot_be_right(settings: dict[str, Any], says: str) -> None:

@@ -288,6 +288,11 @@ def test_a_stop_reaches_the_searches(shared_workers: Workers, known_as: Register
     assert all(p.exact.upper == min(p.intervals["fastlip"].upper, 1e3) for p in points)
 
 
+def test_a_budget_longer_than_any_clock(shared_workers: Workers) -> None:
+    for p in audit(NET, AuditPlan(PROBLEM, ("mip", "sampling"), budget=1e15), X, Y, workers=shared_workers):
+        assert p.exact.certificate is Certificate.EXACT
+
+
 def test_a_budget_smaller_than_the_start() -> None:
     points = audit(NET, AuditPlan(PROBLEM, ("fastlip", "lp"), budget=0.3), X, Y, workers=2)
     for p in points:  # the start is not counted, so there is time for these

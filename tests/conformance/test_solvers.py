@@ -231,6 +231,12 @@ def test_a_time_limit_brackets_a_known_optimum(name: str) -> None:
     assert outcome.dual_bound >= -1e-6
 
 
+@pytest.mark.parametrize("seconds", [1e30, float("inf")])
+def test_no_time_limit(name: str, seconds: float) -> None:
+    outcome = solve(name, programs.knapsack(), seconds=seconds)
+    assert outcome.status is Status.PROVED, outcome.detail
+
+
 def test_a_limit_before_any_incumbent(name: str) -> None:
     asked, chosen = programs.strict_split(60)
     outcome = solve(name, asked, seconds=0.3)

@@ -230,6 +230,16 @@ def test_a_stable_network_is_its_jacobian(p: float) -> None:
     assert interval.upper == pytest.approx(truth, rel=2e-6)
 
 
+@NORMS
+def test_a_stable_network_about_which_no_witness_is_known(p: float) -> None:
+    net, x = oracles.network("deep"), torch.full((1, 2), 0.123, dtype=torch.float64)
+    problem = LocalLipschitz(LinfBall(1e-6), AllLogits(), p=p)
+    (upper,) = certify(net, problem, x, estimator="lp")
+    (interval,) = certify(net, problem, x, effort=Effort(known=(upper,)))
+    assert interval.status is Status.PROVED
+    holds(interval, oracles.slope_norm(oracles.jacobian(net, x[0].numpy()), np.eye(3), p, None))
+
+
 @pytest.mark.parametrize("estimator", ["mip", "lp"])
 @pytest.mark.parametrize(
     "problem, says",

@@ -16,7 +16,7 @@ from lipreg.auditing import EXACT, AuditPlan, audit
 from lipreg.callbacks import LipschitzAudit
 from lipreg.errors import InvalidInput
 from lipreg.estimators import Effort, certify
-from lipreg.milp import get_solver, installed_solvers
+from lipreg.milp import SOLVERS, Found, Limits, Program, Solver, get_solver, installed_solvers, register_solver
 from lipreg.outputs import AllLogits, Logit
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
@@ -112,7 +112,12 @@ def test_two_threads_prove_the_same(solver: str) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"gap": -0.1}, {"gap": 1.0}, {"gap": math.nan}, {"nodes": 0}, {"nodes": 1.5}, {"nodes": True}, {"threads": 0}],
+    [
+        *({"gap": gap} for gap in (-0.1, 1.0, math.nan, "0.1")),
+        *({"nodes": nodes} for nodes in (0, 1.5, True)),
+        *({"seconds": seconds} for seconds in (-1.0, math.nan, "10", None)),
+        {"threads": 0},
+    ],
     ids=str,
 )
 def test_limits_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
@@ -137,6 +142,28 @@ def test_an_audit_takes_the_solver(solver: str) -> None:
 def test_the_callback_refuses_an_unknown_solver_when_it_is_made() -> None:
     with pytest.raises(InvalidInput, match="solver"):
         LipschitzAudit(LocalLipschitz(LinfBall(1.0), Logit(0)), solver="gurobbi")
+
+
+def test_an_audit_whose_engine_cannot_be_loaded_is_recorded() -> None:
+    class Broken(Solver):
+        package, finest = "numpy", 1e-9
+
+        def version(self) -> str:
+            raise ImportError("libengine.so")
+
+        def run(self, program: Program, limits: Limits) -> Found:
+            raise AssertionError
+
+    register_solver("broken")(Broken)
+    try:
+        plan = AuditPlan(LocalLipschitz(LinfBall(1.0), Logit(0)), ("mip", "lp", "sampling"), solver="broken")
+        for point in audit(SMALL, plan, X):
+            assert 0 < point.exact.lower < point.exact.upper < math.inf
+            engines = {record.estimator: record.engine for record in point.records("run", 0)}
+            assert engines["mip"] == engines["lp"] == "broken: ImportError: libengine.so"
+            assert "libengine.so" in point.intervals["mip"].detail
+    finally:
+        del SOLVERS["broken"]
 
 
 def test_an_audit_beyond_the_licence_keeps_its_bracket() -> None:

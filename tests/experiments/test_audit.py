@@ -70,6 +70,16 @@ def test_records_a_summary_and_the_points_of_training(checkpoint: Path, tmp_path
     assert other[0].exact.upper < points[0].exact.upper
 
 
+def test_it_takes_the_solver_of_the_configuration(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="nope"):
+        audited(checkpoint, tmp_path, "audit.solver=nope")
+    pytest.importorskip("gurobipy")
+    audited(checkpoint, tmp_path, "audit.solver=gurobi", "audit.points=1")
+    (written,) = [r for r in records(tmp_path) if r.estimator == "mip"]
+    assert written.engine.startswith("Gurobi")
+    assert written.asked["solver"] == "gurobi"
+
+
 def test_after_a_kill_it_goes_on(checkpoint: Path, tmp_path: Path) -> None:
     command = [
         *(sys.executable, "-m", "experiments.audit", f"ckpt={checkpoint}", f"folder={tmp_path}", "audit.workers=2"),

@@ -13,7 +13,7 @@ from torch import nn
 from lipreg import AllLogits, LinfBall, LocalLipschitz, certify
 from lipreg.estimators import frozen_analysis
 from lipreg.milp import Highs, allowance, encode, leak_rate
-from lipreg.milp.highs import FEASIBILITY
+from lipreg.milp.solvers import FEASIBILITY
 from lipreg.milp.soundness import FINEST
 from lipreg.results import Certificate, Status
 from tests import oracles

@@ -128,7 +128,7 @@ def cactus(rows: list[dict[str, Any]]) -> None:
     """How many questions each engine closes within a time each, as SVG and PNG."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
     for engine in dict.fromkeys(r["engine"] for r in rows):
         closed = sorted(r["cpu_seconds"] for r in rows if r["engine"] == engine and r["closed"])
         asked = sum(r["engine"] == engine for r in rows)
@@ -138,7 +138,7 @@ def cactus(rows: list[dict[str, Any]]) -> None:
     best = sorted({(r["case"], r["p"]): r["best_known_seconds"] for r in rows}.values())
     axes.step(best, range(1, len(best) + 1), where="post", label="best known", color="gray", linestyle=":")
     axes.set(xscale="log", xlabel="CPU seconds a question", ylabel="questions closed")
-    axes.legend(title="engine (questions it covers)", loc="upper left")
+    figure.legend(title="engine (questions it covers)", loc="outside right upper")
     figure.savefig(RESULTS / "exact.svg", metadata={"Date": None})
     figure.savefig(RESULTS / "exact.png")
 

@@ -18,20 +18,18 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from benchmarks.environment import RESULTS, markdown, write_result
-from lipreg import Box, Combination, LocalLipschitz
+from benchmarks.exact import folder, question
+from lipreg import LocalLipschitz
 from lipreg.bounds import Analysis, analyse
 from lipreg.estimators import Effort, certify, frozen_analysis, mip
 from lipreg.milp import Highs, Program, encode
@@ -40,17 +38,7 @@ from lipreg.results import Status
 
 CLOSED = 1e-5
 """Relative gap to the proved value at which a case counts as closed."""
-Question = tuple[nn.Sequential, LocalLipschitz, torch.Tensor]
-
-
-def network(arrays: dict[str, np.ndarray]) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for k in range(sum(name.startswith("W") for name in arrays)):
-        weight, bias = (torch.from_numpy(arrays[f"{name}{k}"]) for name in "Wb")
-        layer = nn.Linear(weight.shape[1], weight.shape[0], dtype=torch.float64)
-        layer.weight.data, layer.bias.data = weight, bias
-        layers += [layer, nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
+Question = tuple[nn.Module, LocalLipschitz, torch.Tensor]
 
 
 def published(asked: Question, seconds: float) -> float:
@@ -102,17 +90,13 @@ def _solve(
 def main() -> None:
     torch.set_num_threads(1)
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
-    folder = Path(os.environ.get("LIPREG_REFERENCE", "../shared/reference"))
-    exact = json.loads((folder / "exact.json").read_text())
+    exact = json.loads((folder() / "exact.json").read_text())
     path = RESULTS / "mip.json"
     rows: list[dict[str, Any]] = json.loads(path.read_text())["rows"] if path.exists() else []
     done = {(row["case"], row["p"], row["engine"]) for row in rows}
     for case, values in exact.items():
-        arrays = dict(np.load(folder / "cases" / f"{case}.npz"))
         for p in ("1", "inf"):
-            box = Box(arrays["lo"].tolist(), arrays["hi"].tolist())
-            problem = LocalLipschitz(box, Combination(tuple(arrays["c"].tolist())), p=float(p))
-            asked = network(arrays), problem, torch.from_numpy(arrays["x0"]).unsqueeze(0)
+            asked = question(case, p)
             for engine, run in LADDER.items():
                 if (case, p, engine) in done:
                     continue

@@ -20,13 +20,12 @@ import numpy as np
 
 from lipreg.bounds import Analysis
 from lipreg.milp.assembly import Assembly
-from lipreg.milp.domain import hold_in_halfspaces
+from lipreg.milp.domain import displacement, magnitudes
 from lipreg.milp.folded import Gradients, folded
 from lipreg.milp.folding import Form, Units, backward_forms, forward_forms, node_form, unstable_units
 from lipreg.milp.functionals import Functionals
 from lipreg.milp.program import Program
 from lipreg.milp.ties import tie_binaries
-from lipreg.regions import PlacedRegion
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,6 @@ class Encoding:
 def encode(
     analysis: Analysis,
     functionals: Functionals | int,
-    beat: float = -math.inf,
     known: np.ndarray | None = None,
 ) -> Encoding:
     """The program for a family of functionals, or for one row, of a single-point analysis: regional scope.
@@ -59,8 +57,6 @@ def encode(
     Args:
         analysis: of one point, ``analysis[i : i + 1]``.
         functionals: of which the largest is sought.
-        beat: candidates that cannot exceed this value may be left out (p = 1), so a program whose optimum is lower says
-            only that nothing beats it.
         known: proved upper bounds on each functional of the family, which cut the relaxation.
     """
     if isinstance(functionals, int):
@@ -75,7 +71,7 @@ def encode(
     gradients = point.gradients.of(list(functionals.rows))
     _backward(program, g_unit, gradients, functionals, p)
     objective = _largest if p == 1.0 else _total
-    cost, offset = objective(program, g_input.rows(point.moves), gradients, functionals, beat)
+    cost, offset = objective(program, g_input.rows(point.moves), gradients, functionals)
     if known is not None and not functionals.single and not functionals.signs:
         tied = {name: np.asarray(block)[None] for name, block in cost.items()}
         tied["functional"] = tied.get("functional", 0.0) - known[None]
@@ -99,7 +95,7 @@ def encode_rise(analysis: Analysis, row: int) -> Encoding:
         for sign in (1.0, -1.0):
             program.at_most({"d": sign, "distance": -np.ones((inputs, 1))}, 0.0)
     else:
-        _magnitudes(program, placed.region)
+        magnitudes(program, placed.region)
         program.at_most({"e": np.ones((1, inputs)), "distance": -1.0}, 0.0)
     weights = placed.rows[0, row].double().numpy()
     output = node_form(analysis, units, len(analysis.graph.nodes) - 1)
@@ -122,12 +118,7 @@ def encode_values(analysis: Analysis, index: int) -> tuple[Program, Form]:
 
 def _forward(program: Assembly, analysis: Analysis, z: Form, units: Units) -> None:
     """The displacement d from the reference point within the region; outputs h and activations a of unstable units."""
-    region = analysis.placed.region
-    program.variables("d", *_room(region))
-    hold_in_halfspaces(program, region)
-    if region.radius < math.inf:  # an l1 ball; l2 balls are refused before
-        _magnitudes(program, region)
-        program.at_most({"e": np.ones((1, program.size("d")))}, region.radius)
+    displacement(program, analysis.placed.region)
     low, high, leak, inputs = units.lower, units.upper, units.leak, program.size("d")
     program.variables("h", leak * low, high)
     program.binaries("a", len(units))
@@ -142,22 +133,6 @@ def _forward(program: Assembly, analysis: Analysis, z: Form, units: Units) -> No
     )
     off = (1 - leak) * low
     program.at_most({"h": itself - on_h, "d": -on_d, "a": -off}, z.constant - off)
-
-
-def _room(region: PlacedRegion) -> tuple[np.ndarray, np.ndarray]:
-    """How far each coordinate can go down and up from the reference point."""
-    down = (region.lower - region.center)[0].flatten().numpy()
-    return down, (region.upper - region.center)[0].flatten().numpy()
-
-
-def _magnitudes(program: Assembly, region: PlacedRegion) -> None:
-    """Variables e >= |d|."""
-    if "e" in program:
-        return
-    down, up = _room(region)
-    program.variables("e", np.zeros(len(up)), np.maximum(up, -down))
-    for sign in (1.0, -1.0):
-        program.at_most({"d": sign, "e": -1.0}, 0.0)
 
 
 def _backward(program: Assembly, g: Form, bounds: Gradients, functionals: Functionals, p: float) -> None:
@@ -178,7 +153,7 @@ def _backward(program: Assembly, g: Form, bounds: Gradients, functionals: Functi
 Objective = tuple[dict[str, np.ndarray], float]
 
 
-def _total(program: Assembly, g: Form, bounds: Gradients, functionals: Functionals, beat: float) -> Objective:
+def _total(program: Assembly, g: Form, bounds: Gradients, functionals: Functionals) -> Objective:
     """sum_j |g_j|; g is over (w, functional)."""
     low, high = functionals.ends(bounds.lower, bounds.upper, math.inf)
     open_sign = (low < 0) & (high > 0)
@@ -197,7 +172,7 @@ def _total(program: Assembly, g: Form, bounds: Gradients, functionals: Functiona
     return {name: block for name, block in cost.items() if name in program}, offset
 
 
-def _largest(program: Assembly, g: Form, bounds: Gradients, functionals: Functionals, beat: float) -> Objective:
+def _largest(program: Assembly, g: Form, bounds: Gradients, functionals: Functionals) -> Objective:
     """max_j |g_j|: of the candidates g_j and -g_j the selected one is y, the others 0."""
     low, high = functionals.ends(bounds.lower, bounds.upper, 1.0)
     both = not (
@@ -207,9 +182,6 @@ def _largest(program: Assembly, g: Form, bounds: Gradients, functionals: Functio
     each = np.concatenate([bounds.upper, -bounds.lower], 1) if both else bounds.upper
     matrix = np.concatenate([g.matrix, -g.matrix]) if both else g.matrix
     constant = np.concatenate([g.constant, -g.constant]) if both else g.constant
-    kept = upper > beat
-    kept[upper.argmax()] = True
-    upper, lower, matrix, constant = upper[kept], lower[kept], matrix[kept], constant[kept]
     program.binaries("select", len(upper))
     program.variables("y", np.minimum(lower, 0.0), np.maximum(upper, 0.0))
     units = program.size("w") if "w" in program else 0
@@ -218,5 +190,5 @@ def _largest(program: Assembly, g: Form, bounds: Gradients, functionals: Functio
     program.at_most({"y": -1.0, "select": lower}, 0.0)
     on_w, on_c = matrix[:, :units], matrix[:, units:]
     program.at_most({"y": 1.0, "w": -on_w, "functional": -on_c, "select": -lower}, constant - lower)
-    functionals.tie(program, "y", np.maximum(each[:, kept], 0.0))
+    functionals.tie(program, "y", np.maximum(each, 0.0))
     return {"y": np.ones(len(upper))}, 0.0

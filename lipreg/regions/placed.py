@@ -50,6 +50,11 @@ class PlacedRegion:
         """Which coordinates have room at all, ``(batch, *shape)`` bool; the others are constants of the question."""
         return self.upper > self.lower
 
+    @property
+    def room(self) -> tuple[Tensor, Tensor]:
+        """How far each coordinate can go down (at most 0) and up from its reference point, ``(batch, inputs)`` each."""
+        return (self.lower - self.center).flatten(1), (self.upper - self.center).flatten(1)
+
     def __getitem__(self, index: slice) -> PlacedRegion:
         rows = None if self.halfspaces is None else self.halfspaces[index]
         parts = {"center": self.center[index], "lower": self.lower[index], "upper": self.upper[index]}

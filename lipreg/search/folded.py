@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipreg.bounds import Analysis, shared_kinks
-from lipreg.linalg import vector_norm
+from lipreg.bounds import Analysis
+from lipreg.linalg import dual_norm, vector_norm
 from lipreg.milp.domain import halfspace_rows
 from lipreg.milp.folding import Form, Units, backward_forms, forward_forms, unstable_units
+from lipreg.milp.ties import tied_units
 from lipreg.regions import PlacedRegion
 
 ROUNDING = 1e-13
@@ -86,7 +87,7 @@ class FoldedNetwork:
 
     def norm(self, gradients: Tensor) -> Tensor:
         """|gradients|_{p*} over the last dimension."""
-        return vector_norm(gradients, {1.0: math.inf, 2.0: 2.0, math.inf: 1.0}[self.p])
+        return vector_norm(gradients, dual_norm(self.p))
 
     def points(self, displacements: Tensor) -> Tensor:
         """Points x of the region, ``(k, *shape)``, from displacements ``(k, m)`` that may lie a hair outside it."""
@@ -140,7 +141,8 @@ def fold(local: Analysis) -> FoldedNetwork:
 
     rows_of_faces = halfspace_rows(region)
     faces, room = (np.zeros((0, inputs)), np.zeros(0)) if rows_of_faces is None else rows_of_faces
-    tied, sign = _ties(local, units)
+    tied, sign = tied_units(local, units)
+    down, up = region.room
     folded = FoldedNetwork(
         units=units,
         region=region,
@@ -155,34 +157,16 @@ def fold(local: Analysis) -> FoldedNetwork:
         leak=tensor(units.leak),
         z_lower=tensor(units.lower),
         z_upper=tensor(units.upper),
-        d_lower=(region.lower - region.center)[0].flatten()[moves],
-        d_upper=(region.upper - region.center)[0].flatten()[moves],
+        d_lower=down[0][moves],
+        d_upper=up[0][moves],
         faces=tensor(faces[:, moves]),
         room=tensor(room),
-        tied=tied,
-        sign=sign,
+        tied=torch.from_numpy(tied),
+        sign=torch.from_numpy(sign).to(torch.int8),
         rounding=torch.zeros(len(rows), dtype=torch.float64),
         p=placed.problem.p,
     )
     return replace(folded, rounding=ROUNDING * _magnitudes(folded))
-
-
-def _ties(local: Analysis, units: Units) -> tuple[Tensor, Tensor]:
-    """Pairs of units whose pre-activations are exact multiples of each other, so that their phases decide each other.
-
-    Where they vanish together on an open set the units pass nothing on, so no Jacobian is lost.
-    """
-    pairs, signs = [], []
-    for node in np.unique(units.node).tolist():
-        at = units.of(node)
-        column = dict(zip(units.position[at].tolist(), at.tolist(), strict=True))
-        for group in shared_kinks(local, node, units.position[at]):
-            first, *others = group.positions
-            for position, sign, exact in zip(others, group.signs[1:], group.exact[1:], strict=True):
-                if exact:
-                    pairs.append((column[first], column[position]))
-                    signs.append(sign)
-    return torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2).T, torch.tensor(signs, dtype=torch.int8)
 
 
 def _magnitudes(network: FoldedNetwork) -> Tensor:

@@ -1,4 +1,4 @@
-"""Registries of small frozen classes whose fields are their options: penalties and schedules, found by name."""
+"""Registries: of small frozen classes whose fields are their options (penalties, schedules), and of engines by name."""
 
 from __future__ import annotations
 
@@ -78,6 +78,42 @@ class Registry(dict[str, type[_Base]]):
                 accepted=", ".join(listed) or "no options: leave them out",
             )
         return kind(**given)
+
+
+_Engine = TypeVar("_Engine")
+_Kind = TypeVar("_Kind")
+
+
+class Engines(dict[str, _Engine]):
+    """Instances by name, of classes that need no options: estimators and solvers.
+
+    Args:
+        what: what they are, in messages: "estimator".
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.what = what
+
+    def register(self, name: str) -> Callable[[type[_Kind]], type[_Kind]]:
+        """Class decorator: makes an instance known under ``name``. The conformance suite takes it from there."""
+
+        def add(kind: type[_Kind]) -> type[_Kind]:
+            kind.name = name  # type: ignore[attr-defined]
+            self[name] = kind()  # type: ignore[assignment]
+            return kind
+
+        return add
+
+    def find(self, name: str) -> _Engine:
+        """The one of that name.
+
+        Raises:
+            InvalidInput: there is none; the message lists all.
+        """
+        if not isinstance(name, str) or name not in self:
+            raise InvalidInput(f"got {name!r}", where=self.what, accepted=", ".join(sorted(self)))
+        return self[name]
 
 
 def check_number(value: Any, option: str, where: str, *, low: float | None = None, above: float | None = None) -> None:

@@ -7,7 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch import Tensor
 from lipreg.bounds import Analysis
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.linalg import norm_name
+from lipreg.options import Engines
 from lipreg.problem import LocalLipschitz
 from lipreg.results import Certificate, CertifiedInterval, Status, Witness
 
@@ -194,29 +195,6 @@ def lower_interval(analysis: Analysis, index: int, witness: Witness | None, deta
     )
 
 
-ESTIMATORS: dict[str, Estimator] = {}
-
-
-Kind = TypeVar("Kind", bound=Estimator)
-
-
-def register(name: str) -> Callable[[type[Kind]], type[Kind]]:
-    """Class decorator: makes an estimator known under ``name``. The conformance suite takes it from there."""
-
-    def add(kind: type[Kind]) -> type[Kind]:
-        kind.name = name
-        ESTIMATORS[name] = kind()
-        return kind
-
-    return add
-
-
-def get_estimator(name: str) -> Estimator:
-    """The estimator of that name.
-
-    Raises:
-        InvalidInput: there is none; the message lists all.
-    """
-    if name not in ESTIMATORS:
-        raise InvalidInput(f"got {name!r}", where="estimator", accepted=", ".join(sorted(ESTIMATORS)))
-    return ESTIMATORS[name]
+ESTIMATORS: Engines[Estimator] = Engines("estimator")
+register = ESTIMATORS.register
+get_estimator = ESTIMATORS.find

@@ -10,12 +10,13 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 import numpy as np
 
-from lipreg.errors import InvalidInput, MissingExtra
+from lipreg.errors import MissingExtra
 from lipreg.milp.program import Outcome, Program
+from lipreg.options import Engines
 from lipreg.results import Status
 
 GAP = 1e-7
@@ -174,20 +175,8 @@ class Solver(ABC):
         )
 
 
-SOLVERS: dict[str, Solver] = {}
-
-_Kind = TypeVar("_Kind", bound=Solver)
-
-
-def register_solver(name: str) -> Callable[[type[_Kind]], type[_Kind]]:
-    """Class decorator: makes a solver known under ``name``. The conformance suite takes it from there."""
-
-    def add(kind: type[_Kind]) -> type[_Kind]:
-        kind.name = name
-        SOLVERS[name] = kind()
-        return kind
-
-    return add
+SOLVERS: Engines[Solver] = Engines("solver")
+register_solver = SOLVERS.register
 
 
 def get_solver(name: str) -> Solver:
@@ -197,9 +186,7 @@ def get_solver(name: str) -> Solver:
         InvalidInput: there is none; the message lists all.
         MissingExtra: its package is not installed; the message says how to install it.
     """
-    if not isinstance(name, str) or name not in SOLVERS:
-        raise InvalidInput(f"got {name!r}", where="solver", accepted=", ".join(sorted(SOLVERS)))
-    solver = SOLVERS[name]
+    solver = SOLVERS.find(name)
     if not _installed(solver):
         raise MissingExtra(
             f"{solver.package} is not installed",

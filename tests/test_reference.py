@@ -89,6 +89,14 @@ def test_fastlip_is_within_ten_times_the_constant(reference: Reference, case: st
 
 @each_norm
 @each_case
+def test_jacobian_crown_is_close_and_never_above_fastlip(reference: Reference, case: str, norm: str) -> None:
+    _, upper = results(reference, case, norm, "jacobian_crown")
+    assert upper <= results(reference, case, norm, "fastlip")[1] * (1 + 1e-12)
+    assert upper <= (5.1 if case.startswith("rand") else 1.5) * reference.exact[case][norm]
+
+
+@each_norm
+@each_case
 def test_sampling_is_below_and_close(reference: Reference, case: str, norm: str) -> None:
     exact = reference.exact[case][norm]
     lower, _ = results(reference, case, norm, "sampling")

@@ -4,6 +4,7 @@ from lipreg.bounds.analysis import METHODS, Analysis, Reach, analyse
 from lipreg.bounds.general_position import Degeneracy, Finding, GeneralPosition, find_degeneracies
 from lipreg.bounds.induced import InducedNorms
 from lipreg.bounds.jacobian import absolute_chain, interval_jacobian
+from lipreg.bounds.jacobian_relaxation import LinearJacobian, linear_jacobian
 from lipreg.bounds.kinks import SharedKink, shared_kinks
 from lipreg.bounds.pooling import PoolRelaxation, Shares, pool_factor, pool_shares, relax_pool
 from lipreg.bounds.relaxation import crown, linear_upper_bound, relax
@@ -16,6 +17,7 @@ __all__ = [
     "Finding",
     "GeneralPosition",
     "InducedNorms",
+    "LinearJacobian",
     "PoolRelaxation",
     "Reach",
     "SharedKink",
@@ -26,6 +28,7 @@ __all__ = [
     "crown",
     "find_degeneracies",
     "interval_jacobian",
+    "linear_jacobian",
     "linear_upper_bound",
     "pool_factor",
     "pool_shares",

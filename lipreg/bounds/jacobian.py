@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
 from lipreg.graph import Affine, MaxPool, Relu
+
+Tighten = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Node index and bounds on its gradients, lower and upper -> tighter ones."""
 
 
 def absolute_chain(analysis: Analysis) -> Tensor:
@@ -31,14 +36,17 @@ def absolute_chain(analysis: Analysis) -> Tensor:
     return _at_input(flowing, rows, graph.input_shape)
 
 
-def interval_jacobian(analysis: Analysis) -> dict[int, tuple[Tensor, Tensor]]:
-    """Interval backward pass: bounds on the gradient of every row with respect to every Input and Relu output.
+def interval_jacobian(analysis: Analysis, tighten: Tighten | None = None) -> dict[int, tuple[Tensor, Tensor]]:
+    """Interval backward pass: bounds on the gradient of every row with respect to every node but the Affine ones.
 
     Weng et al. 2018 (FastLip) with slope intervals in place of activation sets, so it serves both scopes; in pointed
     scope the "gradient" is the product of secant slopes.
 
+    Args:
+        tighten: proves tighter bounds at a node, from which the pass goes on; None to go on as it is.
+
     Returns:
-        For node 0 and every Relu: lower and upper, ``(batch, rows, *shape)``.
+        For the Input, every Relu and every MaxPool: lower and upper, ``(batch, rows, *shape)``.
     """
     graph, placed = analysis.graph, analysis.placed
     rows = placed.rows.to(graph.dtype)
@@ -64,6 +72,9 @@ def interval_jacobian(analysis: Analysis) -> dict[int, tuple[Tensor, Tensor]]:
                 pour(source, map.transpose(center), map.abs().transpose(radius))
             continue
         low, high = center - radius, center + radius
+        if tighten is not None:
+            low, high = tighten(index, low, high)
+        bounds[index] = low, high
         if isinstance(node, MaxPool):
             share = analysis.shares[index]
             w_low, w_high = share.lower.unsqueeze(1), share.upper.unsqueeze(1)
@@ -71,7 +82,6 @@ def interval_jacobian(analysis: Analysis) -> dict[int, tuple[Tensor, Tensor]]:
             low, high = torch.minimum(low * w_low, low * w_high), torch.maximum(high * w_low, high * w_high)
             pour(node.source, node.scatter((low + high) / 2), node.scatter((high - low) / 2))
             continue
-        bounds[index] = low, high
         if isinstance(node, Relu):
             slopes = analysis.slopes[index]
             s_low, s_high = slopes.lower.unsqueeze(1), slopes.upper.unsqueeze(1)

@@ -356,6 +356,15 @@ def test_fastlip_is_at_most_abs_chain(net: str, scope: str, p: float) -> None:
 @each_norm
 @each_scope
 @each_net
+def test_jacobian_crown_is_at_most_fastlip(net: str, scope: str, p: float) -> None:
+    for question in questions(net, scope, p):
+        for linear, fast in zip(answer(question, "jacobian_crown"), answer(question, "fastlip"), strict=True):
+            assert linear.upper <= fast.upper * (1 + 1e-12), str(question)
+
+
+@each_norm
+@each_scope
+@each_net
 def test_affine_relu_is_at_most_the_spectral_product(net: str, scope: str, p: float) -> None:
     for question in questions(net, scope, p):
         for local, whole in zip(answer(question, "affine_relu"), answer(question, "spectral"), strict=True):

@@ -1,0 +1,221 @@
+"""Linear bounds on the Jacobian: CROWN on the backward pass (Zhang et al. 2019, RecurJac; Shi et al. 2022).
+
+The pass c -> c J is itself a network: its input is the functional c, its linear layers are the transposed maps, and its
+nonlinearities multiply by slopes, w = d g, with d in [a, b] the slope of a unit and g in [l, u] the gradient with respect
+to its output. Over all such d
+
+    min(a g, b g) <= d g <= max(a g, b g),
+
+the left side concave in g and the right one convex. So the tightest lines over [l, u] are the chords between the ends where
+l < 0 < u, and the lines of slopes a and b themselves, which are exact, where the sign of g is known.
+
+A linear form of the gradients at one node is carried towards the output through the maps themselves; at every product it
+takes the upper line where its coefficient is positive and the lower line where it is negative. At the output it meets c,
+which is constant. What it keeps, and intervals lose, is that the paths from one unit on share their gradients.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lipreg.bounds.analysis import Analysis
+from lipreg.bounds.jacobian import interval_jacobian
+from lipreg.graph import Affine, Input, MaxPool, Relu
+
+ENTRIES = 2048
+"""Entries of one node up to which linear forms bound them one by one; where more are open intervals have to do."""
+ROOM = 2**22
+"""Numbers that the forms of one pass may take."""
+
+
+@dataclass(frozen=True)
+class ProductLines:
+    """lower_slope g + lower_offset <= d g <= upper_slope g + upper_offset for l <= g <= u and a <= d <= b."""
+
+    lower_slope: Tensor
+    lower_offset: Tensor
+    upper_slope: Tensor
+    upper_offset: Tensor
+
+    def above(self, form: Tensor) -> tuple[Tensor, Tensor]:
+        """form . (d g) <= slope . g + offset: both entry by entry, for forms ``(batch, rows, k, *shape)``."""
+        rising, falling = form.clamp(min=0.0), form.clamp(max=0.0)
+        lines = (self.upper_slope, self.lower_slope, self.upper_offset, self.lower_offset)
+        up, down, up_offset, down_offset = (line.unsqueeze(2) for line in lines)
+        return rising * up + falling * down, rising * up_offset + falling * down_offset
+
+
+def relax_product(low: Tensor, high: Tensor, least: Tensor, most: Tensor) -> ProductLines:
+    """The tightest lines around d g over low <= g <= high and 0 <= least <= d <= most; all of one shape."""
+    crossing = (low < 0) & (high > 0)
+    span = torch.where(crossing, high - low, torch.ones_like(high))
+    zero, positive = torch.zeros_like(low), low >= 0
+    # the upper chord runs from (low, least low) to (high, most high), the lower one the other way round
+    upper = torch.where(crossing, (most * high - least * low) / span, torch.where(positive, most, least))
+    lower = torch.where(crossing, (least * high - most * low) / span, torch.where(positive, least, most))
+    offset = torch.where(
+        crossing, (most - least) * low * high / span, zero
+    )  # -offset above, offset below: low high < 0
+    return ProductLines(lower, offset, upper, -offset)
+
+
+@dataclass(frozen=True)
+class LinearJacobian:
+    """Bounds on the Jacobian's entries, and the lines by which further linear forms of it are bounded.
+
+    Attributes:
+        lower, upper: of every entry, ``(batch, rows, *input_shape)``; inside of the interval Jacobian.
+        lines: of the products at every Relu and MaxPool node that the output depends on.
+    """
+
+    analysis: Analysis
+    lower: Tensor
+    upper: Tensor
+    lines: dict[int, ProductLines]
+
+    def row_norms(self) -> Tensor:
+        """|c_k^T J|_{p*} for each row, from above, ``(batch, rows)``.
+
+        For p = inf and 2 the norm is a sum over the entries of |g| or g^2, convex functions that their chords over the
+        entries' bounds bound from above. So the whole sum is one more linear form. The smaller of that and the norm of
+        the larger magnitudes.
+        """
+        placed = self.analysis.placed
+        low, high = self.lower, self.upper
+        apart = placed.row_norms(torch.maximum(low.abs(), high.abs()))
+        p = placed.problem.p
+        if p == 1.0:
+            return apart
+        room = placed.region.moves.unsqueeze(1)
+        if p == 2.0:
+            slope, offset = low + high, -low * high
+        else:
+            crossing = (low < 0) & (high > 0)
+            span = torch.where(crossing, high - low, torch.ones_like(high))
+            sign = torch.where(low >= 0, torch.ones_like(low), -torch.ones_like(low))
+            slope = torch.where(crossing, (high + low) / span, sign)
+            offset = torch.where(crossing, -2.0 * high * low / span, torch.zeros_like(low))
+        carried = bound_forms(self.analysis, self.lines, 0, (slope * room).unsqueeze(2)).squeeze(2)
+        total = carried + (offset * room).flatten(2).sum(-1)
+        if p == 2.0:
+            # the square root has no gradient at 0, and what is not smaller is not used
+            useful = (total > 0) & (total < apart.square())
+            return torch.where(useful, torch.where(useful, total, torch.ones_like(total)).sqrt(), apart)
+        return torch.minimum(apart, total)
+
+
+def linear_jacobian(analysis: Analysis) -> LinearJacobian:
+    """The interval Jacobian with linear forms in place of intervals wherever a sign is open.
+
+    From the output to the input: the gradients at a node are bounded by intervals, those of open sign at undecided units
+    also by linear forms, and the smaller bounds enter the lines of the node's products and the intervals below. At the
+    input every entry with room is bounded so, for p = inf those of open sign.
+
+    Batched over points and rows, and differentiable. Costs a forward pass through the graph for each entry bounded, of each
+    row at each point; nodes with more than ``ENTRIES`` of them keep their intervals.
+    """
+    lines: dict[int, ProductLines] = {}
+
+    def tighten(index: int, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        wanted = _wanted(analysis, index, low, high)
+        if wanted is not None and bool(wanted.any()):
+            low, high = _within(analysis, lines, index, low, high, wanted)
+        _add_lines(analysis, lines, index, low, high)
+        return low, high
+
+    low, high = interval_jacobian(analysis, tighten)[0]
+    return LinearJacobian(analysis, low, high, lines)
+
+
+def bound_forms(analysis: Analysis, lines: dict[int, ProductLines], index: int, forms: Tensor) -> Tensor:
+    """Upper bounds on forms of the gradients with respect to a node's entries.
+
+    Args:
+        lines: of every Relu and MaxPool after the node.
+        index: of the Input, a Relu or a MaxPool.
+        forms: ``(batch, rows, k, *shape of the node)``; each row of the functional has its own gradients.
+
+    Returns:
+        ``(batch, rows, k)``.
+    """
+    graph = analysis.graph
+    rows = analysis.placed.rows.to(graph.dtype)
+    total = forms.new_zeros(*rows.shape[:2], forms.shape[2])
+    flowing: dict[int, Tensor] = {index: forms}
+    for at in range(index + 1, len(graph.nodes)):
+        node = graph.nodes[at]
+        if isinstance(node, Affine):
+            parts = [map(flowing[source]) for source, map in node.terms() if source in flowing]
+            if parts:
+                flowing[at] = sum(parts[1:], start=parts[0])
+        elif isinstance(node, Relu | MaxPool) and node.source in flowing and at in lines:
+            form = flowing[node.source]
+            if isinstance(node, Relu):
+                flowing[at], offset = lines[at].above(form)
+            else:
+                slope, offset = lines[at].above(node.members(form))
+                flowing[at] = slope.sum(-1).reshape(*slope.shape[:-2], *node.shape)
+            total = total + offset.flatten(3).sum(-1)
+    last = len(graph.nodes) - 1
+    if last not in flowing:
+        return total
+    return total + (flowing[last] * rows.unsqueeze(2)).flatten(3).sum(-1)
+
+
+def _wanted(analysis: Analysis, index: int, low: Tensor, high: Tensor) -> Tensor | None:
+    """Which gradients decide something beyond what their intervals say, ``(batch, rows, *shape)``; None for none."""
+    match analysis.graph.nodes[index]:
+        case Relu():
+            slopes = analysis.slopes[index]
+            undecided = slopes.upper > slopes.lower
+        case MaxPool(shape=shape):
+            share = analysis.shares[index]
+            undecided = (share.upper > share.lower).any(-1).reshape(-1, *shape)
+        case _:
+            undecided = analysis.placed.region.moves
+            if analysis.placed.problem.p != torch.inf:
+                return undecided.unsqueeze(1) & (low < high)
+    return undecided.unsqueeze(1) & (low < 0) & (high > 0)
+
+
+def _within(
+    analysis: Analysis, lines: dict[int, ProductLines], index: int, low: Tensor, high: Tensor, wanted: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The bounds intersected with those of linear forms, at the entries wanted."""
+    shape, batch, rows = low.shape[2:], low.shape[0], low.shape[1]
+    flat = wanted.flatten(2)
+    slots = int(flat.sum(-1).max())  # as many as the busiest row needs; the others bound some further entries in theirs
+    if slots > ENTRIES:
+        return low, high
+    entries = flat.to(torch.int8).argsort(dim=2, descending=True, stable=True)[:, :, :slots]
+    largest = max(torch.Size(node.shape).numel() for node in analysis.graph.nodes[index:])
+    least, most = low.flatten(2), high.flatten(2)
+    for some in entries.split(max(1, ROOM // (2 * batch * rows * largest)), dim=2):
+        forms = least.new_zeros(batch, rows, some.shape[2], flat.shape[2]).scatter_(3, some.unsqueeze(3), 1.0)
+        forms = forms.reshape(batch, rows, -1, *shape)
+        ends = bound_forms(analysis, lines, index, torch.cat([forms, -forms], 2))
+        upper, lower = ends[:, :, : some.shape[2]], -ends[:, :, some.shape[2] :]
+        least = least.scatter(2, some, torch.maximum(least.gather(2, some), lower))
+        most = most.scatter(2, some, torch.minimum(most.gather(2, some), upper))
+    most = torch.maximum(least, most)  # where both are exact rounding may cross them
+    return least.reshape_as(low), most.reshape_as(high)
+
+
+def _add_lines(analysis: Analysis, lines: dict[int, ProductLines], index: int, low: Tensor, high: Tensor) -> None:
+    """Enters the lines of a node's products, from the bounds on its gradients."""
+    node = analysis.graph.nodes[index]
+    if isinstance(node, Relu):
+        slopes = analysis.slopes[index]
+        least, most = slopes.lower.unsqueeze(1).expand_as(low), slopes.upper.unsqueeze(1).expand_as(low)
+        lines[index] = relax_product(low, high, least, most)
+    elif isinstance(node, MaxPool):
+        share = analysis.shares[index]
+        low, high = (end.flatten(2).unsqueeze(-1) for end in (low, high))
+        shape = torch.broadcast_shapes(low.shape, share.lower.unsqueeze(1).shape)
+        least, most = share.lower.unsqueeze(1).expand(shape), share.upper.unsqueeze(1).expand(shape)
+        lines[index] = relax_product(low.expand(shape), high.expand(shape), least, most)
+    else:
+        assert isinstance(node, Input)

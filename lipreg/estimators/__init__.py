@@ -14,7 +14,7 @@ from lipreg.estimators import (
     sampling,
     spectral,
 )
-from lipreg.estimators.base import ESTIMATORS, BoundEstimator, Effort, Estimator, get_estimator, register
+from lipreg.estimators.base import ESTIMATORS, BoundEstimator, Effort, Estimator, register
 from lipreg.estimators.closed_form import closed_form
 from lipreg.estimators.evaluate import (
     certify,
@@ -24,6 +24,7 @@ from lipreg.estimators.evaluate import (
     general_position,
     live_analysis,
 )
+from lipreg.estimators.norm_equivalence import get_estimator
 
 __all__ = [
     "ESTIMATORS",

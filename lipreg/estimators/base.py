@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 ROUNDING = 1e-9
 """Relative widening of bounds computed by float64 passes: far above the rounding of such passes, far below any use."""
 
+IN_NORM = "@l"
+"""Stands between the name of a method and the norm in which it is to be evaluated; see ``norm_equivalence``."""
+
 
 @dataclass(frozen=True)
 class Effort:
@@ -118,6 +121,12 @@ class Estimator(ABC):
         got, accepted = refusal
         able = [name for name, other in ESTIMATORS.items() if other.uncovered(problem) is None]
         todo = f"Estimators that cover the question: {', '.join(able)}" if able else ""
+        if problem.p not in self.norms:
+            from lipreg.estimators.norm_equivalence import nearest
+
+            converted = nearest(self, problem.p)
+            if converted.uncovered(problem) is None:
+                todo += f". {converted.name!r} takes it in another norm and says the factor of norm equivalence"
         raise UnsupportedRequest(
             f"{got} is not covered", where=f"estimator {self.name!r}", accepted=accepted, todo=todo
         )

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from lipreg.bounds import Analysis, GeneralPosition, analyse, find_degeneracies
 from lipreg.errors import InvalidInput, UnsupportedRequest
-from lipreg.estimators.base import ESTIMATORS, BoundEstimator, Effort, get_estimator
+from lipreg.estimators.base import ESTIMATORS, BoundEstimator, Effort
+from lipreg.estimators.norm_equivalence import get_estimator
 from lipreg.graph import CapturedNetwork, Graph, capture, check_agreement
 from lipreg.linalg import PowerIteration
 from lipreg.problem import LocalLipschitz
@@ -64,7 +65,7 @@ def certify(
 
     Args:
         network, problem, x, y: as for ``estimate``.
-        estimator: any registered name.
+        estimator: any registered name; ``"name@l2"`` for the method in l2 and a question in other norms.
         effort: time limit and seed; default 60 seconds for the batch.
     """
     method = get_estimator(estimator)

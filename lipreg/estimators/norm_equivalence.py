@@ -1,0 +1,162 @@
+"""A method in another norm than its own: its bound times the factor of norm equivalence, asked for by name, spelled out.
+
+``"lipsdp@l2"`` is ``lipsdp`` in l2, whatever norms p and q the question has. On R^n
+
+    |x|_a <= n^max(0, 1/a - 1/b) |x|_b,
+
+with equality for the vector of ones or a unit vector, so no smaller factor holds for all functions. With p', q' the method's
+norms
+
+    L_{p->q} <= sup |x|_p' / |x|_p . sup |y|_q / |y|_q' . L_{p'->q'},
+
+x over the differences of points of X (n counts the coordinates with room) and y over those of outputs. The factor may be
+as large as n, which is why no method does this unasked.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+
+from lipreg.bounds import Analysis
+from lipreg.errors import UnsupportedRequest
+from lipreg.estimators import base
+from lipreg.estimators.base import IN_NORM, ROUNDING, Effort, Estimator
+from lipreg.estimators.witness import best_witness
+from lipreg.linalg import norm_name, parse_norm
+from lipreg.problem import LocalLipschitz
+from lipreg.results import Certificate, CertifiedInterval, Status
+
+
+def get_estimator(name: str) -> Estimator:
+    """The estimator of that name, or with ``@l1``, ``@l2`` or ``@linf`` behind it, that estimator in the norm named.
+
+    Raises:
+        InvalidInput: there is none, or no such norm.
+    """
+    if name in base.ESTIMATORS or not isinstance(name, str) or IN_NORM not in name:
+        return base.get_estimator(name)
+    method, _, norm = name.rpartition(IN_NORM)
+    return in_norm(base.get_estimator(method), parse_norm(norm, f"estimator {name!r}"))
+
+
+def in_norm(method: Estimator, norm: float) -> Estimator:
+    """The method evaluated with input norm ``norm``, its results converted to the norms of the question."""
+
+    class InNorm(_InNorm):
+        name = f"{method.name}{IN_NORM}{norm_name(norm)}"
+        certificate = method.certificate
+        scopes = method.scopes
+        vector = method.vector
+        searches = method.searches
+        source = f"{method.source}; equivalence of norms"
+
+    return InNorm(method, norm)
+
+
+def nearest(method: Estimator, p: float) -> Estimator:
+    """The method in that of its norms which loses least on inputs measured in p."""
+    lost = {norm: (max(0.0, 1.0 / norm - 1.0 / p), abs(1.0 / norm - 1.0 / p)) for norm in method.norms}
+    return in_norm(method, min(lost, key=lost.__getitem__))
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """|x|_{to} <= size^power |x|_{of} on R^size."""
+
+    to: float
+    of: float
+    size: int
+    symbol: str
+
+    @property
+    def power(self) -> float:
+        return max(0.0, 1.0 / self.to - 1.0 / self.of)
+
+    @property
+    def factor(self) -> float:
+        return math.sqrt(self.size) if self.power == 0.5 else float(self.size) ** self.power
+
+    def __str__(self) -> str:
+        of, to = (f"|{self.symbol}|_{norm_name(norm)}" for norm in (self.of, self.to))
+        return f"{self.factor:.9g} ({to} <= {'' if self.power == 0 else f'{self.size}^{self.power:g} '}{of})"
+
+
+class _InNorm(Estimator):
+    """See ``in_norm``. Upper ends and estimates carry the factor; lower ends are witnesses, evaluated in the norms asked."""
+
+    name: ClassVar[str] = ""
+
+    def __init__(self, method: Estimator, norm: float) -> None:
+        self.method, self.norm = method, norm
+
+    def uncovered(self, problem: LocalLipschitz) -> tuple[str, str] | None:
+        return self._own_question(problem)[1]
+
+    def engine(self, solver: str) -> str:
+        return self.method.engine(solver)
+
+    def tolerances(self) -> dict[str, float]:
+        return self.method.tolerances()
+
+    def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+        asked = analysis.placed.problem
+        self.check(asked)
+        own, _ = self._own_question(asked)
+        assert own is not None
+        inner = replace(analysis, placed=replace(analysis.placed, problem=own))
+        # what is known so far, and what a search would report on its way, is in other norms
+        results = self.method.intervals(inner, replace(effort, known=(), progress=None))
+        if own == asked:
+            return results
+        return [self._converted(analysis, i, result) for i, result in enumerate(results)]
+
+    def _own_question(self, problem: LocalLipschitz) -> tuple[LocalLipschitz | None, tuple[str, str] | None]:
+        """The question in the method's norms: with q as asked where it covers that, else the first q that it does."""
+        refusal = None
+        for q in (None,) if problem.q is None else dict.fromkeys((problem.q, self.norm, *self.method.output_norms)):
+            try:
+                own = replace(problem, p=self.norm, q=q)
+            except UnsupportedRequest:  # from linf to l2
+                continue
+            refused = self.method.uncovered(own)
+            if refused is None:
+                return own, None
+            refusal = refusal or refused
+        return None, refusal
+
+    def _converted(self, analysis: Analysis, index: int, result: CertifiedInterval) -> CertifiedInterval:
+        placed, own = analysis.placed, result.problem
+        room = int(placed.region.moves[index].sum())
+        steps = [Equivalence(own.p, placed.problem.p, max(1, room), "x")]
+        if own.q is not None and placed.problem.q is not None and own.q != placed.problem.q:
+            steps.append(Equivalence(placed.problem.q, own.q, placed.rows.shape[1], "y"))
+        factor = math.prod(step.factor for step in steps)
+        widened = factor * (1.0 + ROUNDING) if factor > 1.0 else 1.0
+        number = result.estimate if result.certificate is Certificate.ESTIMATE else result.upper
+        norms = f"l{norm_name(own.p)}" + (f" to l{norm_name(own.q)}" if own.q is not None else "")
+        proved = number is not None and number < math.inf
+        spelled = "" if not proved else f"{number:.9g} in {norms}, times {' and '.join(map(str, steps))}. "
+        witness = None
+        if result.witness is not None:
+            point = torch.tensor(result.witness.point, dtype=analysis.graph.dtype)
+            witness = best_witness(analysis, index, point.reshape(1, *placed.region.shape))
+        converted = CertifiedInterval(
+            placed.problem,
+            placed.functionals[index],
+            lower=0.0 if witness is None else witness.attained,
+            upper=result.upper * widened,
+            proof=result.proof and f"{result.proof} in {norms}, norm equivalence",
+            witness=witness,
+            estimate=None if result.estimate is None else result.estimate * factor,
+            detail=f"{spelled}{result.detail}".strip(),
+            subject=result.subject,
+        )
+        if converted.certificate is Certificate.EXACT:
+            return replace(converted, status=Status.PROVED)
+        # ends that met, or were as close as asked, in the method's own norms need not be so in these
+        settled = (Status.PROVED, Status.GAP_LIMIT, Status.UNCONFIRMED)
+        return replace(converted, status=Status.BOUNDED if result.status in settled else result.status)

@@ -25,6 +25,7 @@ class Status(StrEnum):
 
     PROVED = "proved"
     BOUNDED = "bounded"
+    ESTIMATED = "estimated"
     TIME_LIMIT = "time limit"
     NODE_LIMIT = "node limit"
     GAP_LIMIT = "gap limit"
@@ -38,6 +39,7 @@ class Status(StrEnum):
         return {
             Status.PROVED: "The two ends meet: this is the constant.",
             Status.BOUNDED: "The method gives one valid bound and has done its work.",
+            Status.ESTIMATED: "A number near the constant, proved on neither side. Compare it with a certified interval.",
             Status.TIME_LIMIT: "The budget ended first; the interval is valid. Raise the budget or shrink the radius.",
             Status.NODE_LIMIT: "The node limit ended the search first; the interval is valid. Raise the limit.",
             Status.GAP_LIMIT: "The interval is as narrow as was asked for. Ask for a smaller gap to narrow it further.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakKeyDictionary
 
 from lipreg.bounds import Analysis
@@ -49,15 +49,17 @@ class ProgramEstimator(Estimator):
 class LinearProgram(ProgramEstimator):
     """The largest over the functionals of the LP relaxation's dual bound.
 
-    The same encoding as the MIP with its binaries relaxed to [0, 1]; the triangle relaxation of every ReLU is implied.
-    The bound is evaluated from the solver's row multipliers by weak duality, so it holds to float64 rounding whatever the
-    solver's tolerances, and after a time limit.
+    The same encoding as the MIP with its binaries relaxed to [0, 1]. The lower sides of every ReLU's triangle are rows of
+    it, and its rows with binaries imply the upper side; ``lp_no_triangle`` is without. The bound is evaluated from the
+    solver's row multipliers by weak duality, so it holds to float64 rounding whatever the solver's tolerances, and after a
+    time limit.
 
     Source: Jordan & Dimakis 2020, section 6 (LipLP).
     """
 
     certificate = Certificate.UPPER
     source = "Jordan & Dimakis 2020 (LipLP)"
+    triangle: ClassVar[bool] = True
 
     def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
         self.check(analysis.placed.problem)
@@ -77,7 +79,8 @@ class LinearProgram(ProgramEstimator):
                     status = Status.INTERRUPTED if effort.stop.is_set() else Status.TIME_LIMIT
                     bounds.append(cheap)
                     break
-                _, outcome = relaxation(asked, family, point_deadline - time.monotonic(), effort)
+                seconds = point_deadline - time.monotonic()
+                _, outcome = relaxation(asked, family, seconds, effort, self.triangle)
                 # the reference point is feasible: a solver that says otherwise has failed
                 bounds.append(cheap if outcome.infeasible else min(cheap, outcome.dual_bound * (1 + ROUNDING)))
                 detail = outcome.detail
@@ -89,10 +92,24 @@ class LinearProgram(ProgramEstimator):
         return results
 
 
-_SOLVED: WeakKeyDictionary[Analysis, dict[tuple[Functionals, str], tuple[Encoding, Outcome]]] = WeakKeyDictionary()
+@register("lp_no_triangle")
+class LinearProgramWithoutTriangle(LinearProgram):
+    """The LP relaxation with each ReLU as a switch alone, h = z a: never tighter than ``lp``.
+
+    The primitives of the published encoding put together, sigma(z) = S(z, C(z)), without the convex relaxation of the whole.
+    """
+
+    source = "Jordan & Dimakis 2020 (LipLP, ReLU as a switch)"
+    triangle = False
 
 
-def relaxation(local: Analysis, family: Functionals, seconds: float, effort: Effort) -> tuple[Encoding, Outcome]:
+Solved = tuple["Encoding", "Outcome"]
+_SOLVED: WeakKeyDictionary[Analysis, dict[tuple[Functionals, str, bool], Solved]] = WeakKeyDictionary()
+
+
+def relaxation(
+    local: Analysis, family: Functionals, seconds: float, effort: Effort, triangle: bool = True
+) -> tuple[Encoding, Outcome]:
     """The encoding of one family of functionals at one point and the outcome of its LP relaxation.
 
     Remembered for as long as the analysis lives, because the LP estimator and the MIP both start from it.
@@ -100,9 +117,9 @@ def relaxation(local: Analysis, family: Functionals, seconds: float, effort: Eff
     from lipreg.milp import encode, get_solver
 
     known = _SOLVED.setdefault(local, {})
-    key = family, effort.solver
+    key = family, effort.solver, triangle
     if key not in known:
-        encoding = encode(local, family)
+        encoding = encode(local, family, triangle=triangle)
         program, solver = encoding.program.relaxed(), get_solver(effort.solver)
         outcome = solver.solve(program, seconds=seconds, stop=effort.stop, threads=effort.threads)
         if outcome.status is not Status.PROVED:

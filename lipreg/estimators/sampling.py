@@ -58,7 +58,9 @@ class Sampling(Estimator):
                 values = attained(analysis, x)
                 trail.append(_take(x, values.argmax(1, keepdim=True)))
         best = torch.cat(trail, dim=1)
-        detail = f"{RANDOM_POINTS} random points, {RESTARTS} ascents of {len(trail) - 1} steps"
+        detail = f"{RANDOM_POINTS} random points"
+        if self.steps:
+            detail += f", {RESTARTS} ascents of {len(trail) - 1} steps"
         return [lower_interval(analysis, i, best_witness(analysis, i, best[i]), detail) for i in range(len(best))]
 
     def _ascend(self, analysis: Analysis, x: Tensor, progress: float) -> Tensor:
@@ -98,6 +100,16 @@ class Sampling(Estimator):
                 temperature = (0.5 * 0.04**progress) * spread.clamp(min=1e-9)
                 slopes[i] = torch.softmax(node.members(values[node.source]) / temperature, -1).unsqueeze(2)
         return placed.combine(graph.gradients(slopes, rows))
+
+
+@register("random_points")
+class RandomPoints(Sampling):
+    """The best of the random points alone: what the ascents of ``sampling`` start from."""
+
+    source = "random search"
+
+    def __init__(self) -> None:
+        super().__init__(steps=0)
 
 
 def _take(points: Tensor, indices: Tensor) -> Tensor:

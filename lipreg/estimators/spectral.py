@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis, pool_factor
 from lipreg.estimators.base import BoundEstimator, register
 from lipreg.graph import Affine, MaxPool, Relu
+from lipreg.linalg import LinearMap
+
+MapNorm = Callable[[LinearMap, Tensor, Tensor], Tensor]
+"""Map, weights of its rows, weights of its columns -> an upper bound on the norm of the weighted map, ``(batch,)``."""
 
 
 @register("spectral")
@@ -26,24 +32,28 @@ class Spectral(BoundEstimator):
     masked = True
 
     def bound(self, analysis: Analysis) -> Tensor:
-        return layer_product(analysis, *_ones(analysis))[0].expand(analysis.placed.batch)
+        return layer_product(analysis, *ones(analysis))[0].expand(analysis.placed.batch)
 
     def factors(self, analysis: Analysis) -> Tensor:
-        return layer_product(analysis, *_ones(analysis))[1].expand(analysis.placed.batch, -1)
+        return layer_product(analysis, *ones(analysis))[1].expand(analysis.placed.batch, -1)
 
 
-def _ones(analysis: Analysis) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+def ones(analysis: Analysis) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    """The weights of ``layer_product`` with which every map counts whole, for a batch of one."""
     columns = {i: reach.value.new_ones(1, *reach.value.shape[1:]) for i, reach in enumerate(analysis.reach)}
     nodes = enumerate(analysis.graph.nodes)
     return {i: columns[node.source] for i, node in nodes if isinstance(node, Relu | MaxPool)}, columns
 
 
-def layer_product(analysis: Analysis, rows: dict[int, Tensor], columns: dict[int, Tensor]) -> tuple[Tensor, Tensor]:
+def layer_product(
+    analysis: Analysis, rows: dict[int, Tensor], columns: dict[int, Tensor], norm: MapNorm | None = None
+) -> tuple[Tensor, Tensor]:
     """prod_k |diag(rows_k) A_k diag(columns_k)|_{p->p} through the graph, branches added.
 
     Args:
         rows: for each Relu or MaxPool node, weights of the outputs of its Affine, ``(batch, *shape)``.
         columns: for each Input, Relu and MaxPool node, weights of its entries as inputs of the next map.
+        norm: in place of |.|_{p->p}, for every map but the last, and at least as large.
 
     Returns:
         The product ``(batch,)``, and the factor of every map ``(batch, maps)``, the output's last.
@@ -59,8 +69,11 @@ def layer_product(analysis: Analysis, rows: dict[int, Tensor], columns: dict[int
             affine = graph.nodes[node.source]
             assert isinstance(affine, Affine)
             pooled = pool_factor(node, p) if isinstance(node, MaxPool) else 1.0
-            sources = enumerate(affine.sources)
-            norms = [pooled * analysis.norms(node.source, term, p, rows[index], columns[i]) for term, i in sources]
+            norms = []
+            for term, (i, map) in enumerate(affine.terms()):
+                weights = rows[index], columns[i]
+                found = analysis.norms(node.source, term, p, *weights) if norm is None else norm(map, *weights)
+                norms.append(pooled * found)
             paths = [norm * products[i] for norm, i in zip(norms, affine.sources, strict=True)]
             products[index] = sum(paths[1:], start=paths[0]) if paths else torch.zeros_like(one)
             factors += norms

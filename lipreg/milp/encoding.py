@@ -51,6 +51,7 @@ def encode(
     analysis: Analysis,
     functionals: Functionals | int,
     known: np.ndarray | None = None,
+    triangle: bool = True,
 ) -> Encoding:
     """The program for a family of functionals, or for one row, of a single-point analysis: regional scope.
 
@@ -58,13 +59,15 @@ def encode(
         analysis: of one point, ``analysis[i : i + 1]``.
         functionals: of which the largest is sought.
         known: proved upper bounds on each functional of the family, which cut the relaxation.
+        triangle: whether h >= z and h >= leak z are rows. Without them each ReLU is the switch z a alone: the same integer
+            points, and a looser relaxation.
     """
     if isinstance(functionals, int):
         functionals = Functionals((functionals,))
     placed, point = analysis.placed, folded(analysis)
     p, units = placed.problem.p, point.units
     program = Assembly()
-    _forward(program, analysis, point.forward, units)
+    _forward(program, analysis, point.forward, units, triangle)
     rows = placed.rows[0, list(functionals.rows)].double().numpy()
     functional = functionals.add(program, rows, p)
     g_unit, g_input = backward_forms(analysis, units, functional)
@@ -116,23 +119,38 @@ def encode_values(analysis: Analysis, index: int) -> tuple[Program, Form]:
     return program.program({}, 0.0), node_form(analysis, units, index)
 
 
-def _forward(program: Assembly, analysis: Analysis, z: Form, units: Units) -> None:
+def _forward(program: Assembly, analysis: Analysis, z: Form, units: Units, triangle: bool = True) -> None:
     """The displacement d from the reference point within the region; outputs h and activations a of unstable units."""
     displacement(program, analysis.placed.region)
     low, high, leak, inputs = units.lower, units.upper, units.leak, program.size("d")
-    program.variables("h", leak * low, high)
+    program.variables("h", leak * low if triangle else low, high)
     program.binaries("a", len(units))
     tie_binaries(program, analysis, units)
     on_d, on_h = z.matrix[:, :inputs], z.matrix[:, inputs:]
     itself = np.eye(len(units))
-    program.at_most({"d": on_d, "h": on_h - itself}, -z.constant)
-    if leak.any():  # else the variables' bounds say it
-        program.at_most({"d": leak[:, None] * on_d, "h": leak[:, None] * on_h - itself}, -leak * z.constant)
+    if triangle:
+        program.at_most({"d": on_d, "h": on_h - itself}, -z.constant)
+        if leak.any():  # else the variables' bounds say it
+            program.at_most({"d": leak[:, None] * on_d, "h": leak[:, None] * on_h - itself}, -leak * z.constant)
+    else:
+        _switch_from_below(program, z, units)
     program.at_most(
         {"h": itself - leak[:, None] * on_h, "d": -leak[:, None] * on_d, "a": -(1 - leak) * high}, leak * z.constant
     )
     off = (1 - leak) * low
     program.at_most({"h": itself - on_h, "d": -on_d, "a": -off}, z.constant - off)
+
+
+def _switch_from_below(program: Assembly, z: Form, units: Units) -> None:
+    """l (1 - a) <= z <= u a, and h >= z where a = 1, h >= leak z where a = 0: what the triangle's lower sides replace."""
+    low, high, leak, inputs = units.lower, units.upper, units.leak, program.size("d")
+    on_d, on_h, itself = z.matrix[:, :inputs], z.matrix[:, inputs:], np.eye(len(units))
+    program.at_most({"d": on_d, "h": on_h, "a": -high}, -z.constant)
+    program.at_most({"d": -on_d, "h": -on_h, "a": -low}, z.constant - low)
+    on = (1 - leak) * high
+    program.at_most({"d": on_d, "h": on_h - itself, "a": on}, on - z.constant)
+    flat = {"d": leak[:, None] * on_d, "h": leak[:, None] * on_h - itself, "a": (1 - leak) * low}
+    program.at_most(flat, -leak * z.constant)
 
 
 def _backward(program: Assembly, g: Form, bounds: Gradients, functionals: Functionals, p: float) -> None:

@@ -176,3 +176,26 @@ def test_the_relaxation_has_the_triangle_rows(net: str, p: float) -> None:
     )
     without, with_rows = (Highs().solve(each, seconds=10) for each in (program, triangle))
     assert with_rows.dual_bound == pytest.approx(without.dual_bound, rel=1e-7)
+
+
+@pytest.mark.parametrize("question", GRID[::4])
+def test_without_the_triangle_rows_the_relaxation_alone_changes(question: Question) -> None:
+    """The same integer optimum, every point of the region still feasible, and never a tighter relaxation."""
+    analysis = local(question, 1)
+    encoding, triangle = encode(analysis, 0, triangle=False), encode(analysis, 0)
+    program, truth = encoding.program, question.truth(1)[0]
+    assert Highs().solve(program, seconds=30).incumbent == pytest.approx(truth, rel=1e-6)
+    c = analysis.placed.rows[0, 0].numpy()
+    for x in points(analysis, 20):
+        v = variables(analysis, encoding, trace(question.module, x, c), x)
+        assert (v >= program.lower - 1e-9).all() and (v <= program.upper + 1e-9).all()
+        assert (program.matrix @ v - program.right).max(initial=0.0) <= 1e-9
+    loose, tight = (Highs().solve(each.program.relaxed(), seconds=30).dual_bound for each in (encoding, triangle))
+    assert loose >= tight * (1 - 1e-9) >= truth * (1 - 1e-8)
+
+
+def test_without_the_triangle_rows_the_relaxation_is_looser_somewhere() -> None:
+    analysis = local(Question("batch_norm", "linf_cut", "regional", math.inf, "combination"), 1)
+    programs = [encode(analysis, 0, triangle=triangle).program.relaxed() for triangle in (True, False)]
+    tight, loose = (Highs().solve(program, seconds=30).dual_bound for program in programs)
+    assert loose > 1.04 * tight

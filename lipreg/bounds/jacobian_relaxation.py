@@ -67,14 +67,23 @@ class LinearJacobian:
     """Bounds on the Jacobian's entries, and the lines by which further linear forms of it are bounded.
 
     Attributes:
-        lower, upper: of every entry, ``(batch, rows, *input_shape)``; inside of the interval Jacobian.
+        bounds: of the gradients at every node, as of ``interval_jacobian`` and inside of them.
         lines: of the products at every Relu and MaxPool node that the output depends on.
     """
 
     analysis: Analysis
-    lower: Tensor
-    upper: Tensor
+    bounds: dict[int, tuple[Tensor, Tensor]]
     lines: dict[int, ProductLines]
+
+    @property
+    def lower(self) -> Tensor:
+        """Of every entry of the Jacobian, ``(batch, rows, *input_shape)``."""
+        return self.bounds[0][0]
+
+    @property
+    def upper(self) -> Tensor:
+        """Of every entry of the Jacobian, ``(batch, rows, *input_shape)``."""
+        return self.bounds[0][1]
 
     def row_norms(self) -> Tensor:
         """|c_k^T J|_{p*} for each row, from above, ``(batch, rows)``.
@@ -126,8 +135,7 @@ def linear_jacobian(analysis: Analysis) -> LinearJacobian:
         _add_lines(analysis, lines, index, low, high)
         return low, high
 
-    low, high = interval_jacobian(analysis, tighten)[0]
-    return LinearJacobian(analysis, low, high, lines)
+    return LinearJacobian(analysis, interval_jacobian(analysis, tighten), lines)
 
 
 def bound_forms(analysis: Analysis, lines: dict[int, ProductLines], index: int, forms: Tensor) -> Tensor:

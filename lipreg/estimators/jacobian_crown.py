@@ -17,8 +17,8 @@ class JacobianCrown(BoundEstimator):
 
     Starts from the interval Jacobian and only intersects it, so it is never looser than ``fastlip``. For p = inf and 2 the
     norm of a row is bounded as one sum, in which entries may cancel; for p = 1, and for ``Vector`` outputs with q = 1 or
-    2, entry by entry. Equal to ``fastlip`` where the gradients of undecided units all have known signs, as they do in
-    networks with one hidden layer.
+    2, entry by entry. ``lp`` has the same bounds as the limits of its variables and the same lines among its rows, and adds
+    what ties slopes to pre-activations.
 
     Source: Zhang, Zhang & Hsieh 2019 (RecurJac); Shi et al. 2022, with slope intervals so that both scopes are covered.
     """

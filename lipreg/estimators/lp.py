@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from lipreg.bounds import Analysis
 from lipreg.estimators.base import ROUNDING, Effort, Estimator, register, upper_interval
-from lipreg.estimators.fastlip import FastLip
+from lipreg.estimators.jacobian_crown import JacobianCrown
 from lipreg.problem import LocalLipschitz
 from lipreg.results import Certificate, CertifiedInterval, Status
 
@@ -69,7 +69,7 @@ class LinearProgram(ProgramEstimator):
         results = []
         for i in range(analysis.placed.batch):
             local = analysis[i : i + 1]
-            cheap = FastLip().intervals(local, effort)[0].upper
+            cheap = JacobianCrown().intervals(local, effort)[0].upper
             share = (deadline - time.monotonic()) / (analysis.placed.batch - i)
             bounds, status, detail = [], Status.BOUNDED, ""
             point_deadline = time.monotonic() + share

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from lipreg.bounds import Analysis, interval_jacobian
+from lipreg.bounds import Analysis, linear_jacobian
 from lipreg.errors import InvalidInput
 from lipreg.estimators.base import ROUNDING, Effort, lower_interval
 from lipreg.estimators.lp import ProgramEstimator
@@ -34,7 +34,7 @@ class PointSearch:
     Attributes:
         deadline: on ``time.monotonic``'s clock.
         families: whose largest constant is sought; their rows are those of ``apart``.
-        uppers: of the families, ``(families,)``; start as the interval Jacobian's bounds.
+        uppers: of the families, ``(families,)``; start as those of the Jacobian's linear relaxation.
         programs: how many programs were solved.
         nodes: branch and bound nodes in all of them.
         status: PROVED until something ends the search early.
@@ -54,14 +54,16 @@ class PointSearch:
 
     @classmethod
     def begin(cls, local: Analysis, effort: Effort) -> PointSearch:
-        """Starts from what is known and from the interval Jacobian."""
+        """Starts from what is known and from the linear bounds on the Jacobian."""
         from lipreg.milp import families
 
         lower_interval(local, 0, None).check_comparable(effort.known[0])
         apart, asked = families(local)
-        low, high = interval_jacobian(apart)[0]
-        largest = torch.maximum(low.abs(), high.abs())
-        cheap = apart.placed.combine(largest) if asked[0].signs else apart.placed.row_norms(largest)[0]
+        found = linear_jacobian(apart)
+        if asked[0].signs:
+            cheap = apart.placed.combine(torch.maximum(found.lower.abs(), found.upper.abs()))
+        else:
+            cheap = found.row_norms()[0]
         uppers, before = cheap.numpy() * (1 + ROUNDING), effort.known[0].families
         if len(before) == len(uppers):
             uppers = np.minimum(uppers, before)

@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from lipreg.bounds import Analysis, interval_jacobian
+from lipreg.bounds import Analysis, linear_jacobian
 from lipreg.milp.folding import Form, Units, forward_forms, unstable_units
 
 
@@ -59,7 +59,7 @@ def folded(analysis: Analysis) -> Folded:
 
 
 def _gradients(analysis: Analysis, units: Units, moves: np.ndarray) -> Gradients:
-    bounds = interval_jacobian(analysis)
+    bounds = linear_jacobian(analysis).bounds
     rows = analysis.placed.rows.shape[1]
     lower, upper = (end[0].flatten(1).numpy()[:, moves] for end in bounds[0])
     unit_lower, unit_upper = np.zeros((rows, len(units))), np.zeros((rows, len(units)))

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lipreg.bounds import Analysis, interval_jacobian
+from lipreg.bounds import Analysis, linear_jacobian
 from lipreg.estimators import frozen_analysis
 from lipreg.milp import Encoding
 from tests.conformance.questions import Question
@@ -91,7 +91,7 @@ def variables(analysis: Analysis, encoding: Encoding, traced: Traced, x: Array) 
 
 
 def open_signs(analysis: Analysis) -> Array:
-    """Which coordinates with room have a gradient of either sign by the interval Jacobian."""
-    low, high = (end[0, 0].flatten().numpy() for end in interval_jacobian(analysis)[0])
+    """Which coordinates with room have a gradient of either sign by its bounds."""
+    low, high = (end[0, 0].flatten().numpy() for end in linear_jacobian(analysis).bounds[0])
     moves = analysis.placed.region.moves[0].flatten().numpy()
     return ((low < 0) & (high > 0))[moves]

@@ -36,9 +36,9 @@ class MixedInteger(ExactEstimator):
 
     One program per functional. A functional whose cheap bound (the Jacobian's linear relaxation, then LP) is below the best
     witness is never solved; the others must beat that witness or prove that they cannot. The upper end is the solver's dual
-    bound, widened by TOLERANCE; the incumbent never serves as a bound. Where big-M rows are so large that the solver's tolerance could
-    move the value by more than that, the tolerance is tightened first, and what is left widens the bound. The lower end
-    is a point inside the maximising activation cell, re-evaluated on the network.
+    bound, widened by TOLERANCE; the incumbent never serves as a bound. Where big-M rows are so large that the solver's
+    tolerance could move the value by more than that, the tolerance is tightened first, and what is left widens the bound.
+    The lower end is a point inside the maximising activation cell, re-evaluated on the network.
 
     Exact for networks whose kinks are in general position (Jordan & Dimakis 2020, Theorem 3), which holds with
     probability 1; otherwise the maximising pattern may have no interior, and the status is UNCONFIRMED.

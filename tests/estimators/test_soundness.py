@@ -29,8 +29,8 @@ def test_a_program_that_leaves_cells_out_contradicts_the_witness(monkeypatch: py
     (right,) = certify(net, problem, x)
     real = lipreg.milp.encode
 
-    def sabotaged(*args: Any) -> Any:
-        encoding = real(*args)
+    def sabotaged(*args: Any, **options: Any) -> Any:
+        encoding = real(*args, **options)
         upper = encoding.program.upper.copy()
         upper[encoding.program.columns["a"]] = 0.0
         return replace(encoding, program=replace(encoding.program, upper=upper))

@@ -37,7 +37,7 @@ def get_estimator(name: str) -> Estimator:
     Raises:
         InvalidInput: there is none, or no such norm.
     """
-    if name in base.ESTIMATORS or not isinstance(name, str) or IN_NORM not in name:
+    if not isinstance(name, str) or IN_NORM not in name or name in base.ESTIMATORS:
         return base.get_estimator(name)
     method, _, norm = name.rpartition(IN_NORM)
     return in_norm(base.get_estimator(method), parse_norm(norm, f"estimator {name!r}"))

@@ -49,7 +49,7 @@ def test_a_program_that_leaves_cells_out_contradicts_the_witness(monkeypatch: py
 def test_an_infeasible_relaxation_is_a_failure_and_no_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """The reference point is feasible, so a solver that says otherwise proves nothing."""
     net, x, problem = question()
-    (cheap,) = certify(net, problem, x, estimator="fastlip")
+    (cheap,) = certify(net, problem, x, estimator="jacobian_crown")
     solved = lp.relaxation
 
     def infeasible(*args: Any) -> Any:

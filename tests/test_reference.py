@@ -150,6 +150,7 @@ def test_every_method_without_a_search_is_on_its_side(reference: Reference, scop
     assert found["spectral"].upper <= (found["frobenius"].upper if norm == "2" else math.inf) * (1 + ROUNDING)
     if "lp" in found:
         assert found["lp"].upper <= found["lp_no_triangle"].upper * (1 + 1e-7)
+        assert found["lp_no_triangle"].upper <= found["jacobian_crown"].upper * (1 + 1e-9)
 
 
 VECTOR_VALUED = [

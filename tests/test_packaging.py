@@ -1,0 +1,169 @@
+"""What is installed: conf/ travels with the package, and other people's programs take the callbacks from it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from lipreg.records import AuditRecord, RunRecord, read_records
+from tests.conftest import ROOT
+
+HYDRA_PROGRAM = '''
+import hydra
+import pytorch_lightning as pl
+from hydra.utils import instantiate
+from torch import nn, optim
+
+from lipreg.data import DigitsDataModule
+
+
+class Plain(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 10))
+
+    def forward(self, x):
+        return self.net(x)
+
+    def training_step(self, batch, batch_idx):
+        return nn.functional.cross_entropy(self(batch[0]), batch[1])
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val_loss", nn.functional.cross_entropy(self(batch[0]), batch[1]))
+
+    def configure_optimizers(self):
+        return optim.Adam(self.parameters())
+
+
+@hydra.main(config_path=".", config_name="config", version_base="1.3")
+def main(cfg):
+    callbacks = [instantiate(entry) for entry in cfg.callbacks.values()]
+    trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=False)
+    trainer.fit(Plain(), DigitsDataModule())
+    print("regularised with", callbacks[-2].bound, "over", callbacks[-1].problem.sentence())
+
+
+main()
+'''
+HYDRA_CONFIG = """
+defaults:
+  - _self_
+hydra:
+  searchpath: [pkg://lipreg.conf]
+  run: {dir: out}
+trainer:
+  _target_: pytorch_lightning.Trainer
+  max_epochs: 1
+  enable_progress_bar: false
+  enable_model_summary: false
+  enable_checkpointing: false
+  default_root_dir: out
+"""
+CLI_PROGRAM = """
+from pytorch_lightning.cli import LightningCLI
+
+from experiments.models import Classifier
+from lipreg.data import DigitsDataModule
+
+LightningCLI(Classifier, DigitsDataModule, save_config_callback=None)
+"""
+CLI_CONFIG = """
+trainer:
+  max_epochs: 1
+  logger: false
+  enable_progress_bar: false
+  enable_model_summary: false
+  enable_checkpointing: false
+  callbacks:
+    - class_path: lipreg.callbacks.LipschitzRegularizer
+      init_args:
+        problem: &problem
+          region: {class_path: lipreg.LinfBall, init_args: {radius: 0.05, low: 0.0, high: 1.0}}
+          output: {class_path: lipreg.AllMargins}
+        bound: affine_relu
+        weight: 0.001
+    - class_path: lipreg.callbacks.LipschitzAudit
+      init_args:
+        problem: *problem
+        points: 2
+        estimators: [affine_relu, sampling]
+        folder: out
+"""
+
+
+def run(folder: Path, library: Path, *arguments: str) -> str:
+    """What a program of the folder prints, with the library at ``library``."""
+    done = subprocess.run(
+        [sys.executable, "program.py", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(library), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout, by way of its source archive, as pip makes it from a release."""
+    folder = tmp_path_factory.mktemp("wheel")
+
+    def build(kind: str, source: Path) -> None:
+        command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(folder)]
+        subprocess.run(command, cwd=source, capture_output=True, check=True, timeout=180)
+
+    build("sdist", ROOT)
+    (archive,) = folder.glob("*.tar.gz")
+    with tarfile.open(archive) as packed:
+        packed.extractall(folder, filter="data")
+    build("wheel", folder / archive.name.removesuffix(".tar.gz"))
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_every_configuration_file_once(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    ours = {f"lipreg/conf/{path.relative_to(ROOT / 'conf')}" for path in (ROOT / "conf").rglob("*.yaml")}
+    assert ours and {name for name in names if name.endswith(".yaml")} == ours
+    assert len(names) == len(set(names))
+    assert {name.split("/")[0].partition("-")[0] for name in names} == {"lipreg"}
+
+
+@pytest.mark.parametrize("installed", ["editable", "wheel"])
+def test_a_hydra_program_of_ones_own_takes_the_callbacks_by_search_path(
+    installed: str, tmp_path: Path, wheel: Path
+) -> None:
+    library = ROOT
+    if installed == "wheel":
+        library = tmp_path / "site"
+        zipfile.ZipFile(wheel).extractall(library)
+    (tmp_path / "program.py").write_text(HYDRA_PROGRAM, encoding="utf-8")
+    (tmp_path / "config.yaml").write_text(HYDRA_CONFIG, encoding="utf-8")
+    changed = ["audit@callbacks.lipschitz_audit=bounds", "callbacks.lipschitz_audit.points=1"]
+    other = ["regularizer@callbacks.lipschitz_regularizer=fastlip", "problem.region.radius=0.125"]
+    printed = run(tmp_path, library, "+callbacks=lipreg", *changed, *other)
+    assert "regularised with fastlip over" in printed
+    assert "0.125" in printed
+    audits = [r for r in read_records(tmp_path / "out") if isinstance(r, AuditRecord)]
+    assert {r.epoch for r in audits} == {0, 1}
+    assert {r.estimator for r in audits if r.penalised} == {"fastlip"}
+
+
+def test_lightning_cli_takes_the_callbacks_by_typed_arguments(tmp_path: Path) -> None:
+    pytest.importorskip("jsonargparse", reason="LightningCLI needs jsonargparse: pip install 'jsonargparse[signatures]'")
+    (tmp_path / "program.py").write_text(CLI_PROGRAM, encoding="utf-8")
+    (tmp_path / "config.yaml").write_text(CLI_CONFIG, encoding="utf-8")
+    run(tmp_path, ROOT, "fit", "--config", "config.yaml")
+    records = read_records(tmp_path / "out")
+    assert not [r for r in records if isinstance(r, RunRecord)]
+    audits = [r for r in records if isinstance(r, AuditRecord)]
+    assert {(r.epoch, r.point) for r in audits} == {(e, p) for e in (0, 1) for p in (0, 1)}
+    assert all(r.penalised for r in audits if r.estimator == "affine_relu")

@@ -2,7 +2,7 @@
 
 python -m experiments.train
 python -m experiments.train regularizer.weight=0.002 seed=1
-python -m experiments.train -m seed=0,1,2 regularizer.weight=0.001,0.01,0.1
+python -m experiments.train -m sweep=weights seed=0,1,2 regularizer.weight=0.001,0.01,0.1 launcher=joblib
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ import pytorch_lightning as pl
 import torch
 import wandb
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import WandbLogger
 from rich.console import Console
-from rich.text import Text
 
 from experiments.progress import RunProgress
+from experiments.sweeps import carry_out
 from lipreg.callbacks import LipschitzAudit, LipschitzRegularizer
-from lipreg.errors import InvalidInput, LipregError
+from lipreg.errors import InvalidInput
 from lipreg.problem import LocalLipschitz
-from lipreg.records import RecordFile, RunRecord, read_records
+from lipreg.records import RecordFile, RunRecord, from_line, read_records, to_line
 from lipreg.reporting.figures import trajectory_figure
 from lipreg.reporting.html import write_report
 from lipreg.reporting.svg import save
@@ -49,30 +49,61 @@ def train_pair(cfg: DictConfig, folder: Path, console: Console) -> Comparison:
     problem: LocalLipschitz = instantiate(cfg.problem)
     console.print(f"[bold]Question:[/] {problem.sentence()}", highlight=False)
     path = folder / "records.jsonl"
-    if path.exists() and path.stat().st_size > 0:
+    runs = _runs(cfg, problem)
+    done = _take_up(path, runs)
+    for run in runs:
+        if run.run in done:
+            console.print(f"{run.run}: finished before, {_short(path)}", highlight=False, soft_wrap=True)
+        else:
+            _train(cfg, problem, run.run, run.weight, folder, console)
+    return compare(read_records(path), REGULARISED)
+
+
+def _runs(cfg: DictConfig, problem: LocalLipschitz) -> list[RunRecord]:
+    """What is recorded of the two runs before they begin."""
+    settings: Any = OmegaConf.to_container(cfg, resolve=True)
+    settings = {key: value for key, value in settings.items() if key not in ("sweep", "limits")}  # change no result
+    return [
+        RunRecord(
+            run=run,
+            twin=twin,
+            seed=cfg.seed,
+            bound=cfg.regularizer.bound,
+            weight=cfg.regularizer.weight if twin else 0.0,
+            question=problem.describe(),
+            sentence=problem.sentence(),
+            settings=settings,
+        )
+        for run, twin in ((REGULARISED, TWIN), (TWIN, None))
+    ]
+
+
+def _take_up(path: Path, runs: list[RunRecord]) -> set[str]:
+    """Starts the record file, or takes up that of an earlier attempt: the names of the runs that need not be done again.
+
+    A run is done when its checkpoint is there, which is written last. Of a run that was cut short the records are moved to
+    ``interrupted``; it is trained again from its seed.
+    """
+    earlier = read_records(path) if path.exists() and path.stat().st_size > 0 else []
+    begun = [record for record in earlier if isinstance(record, RunRecord)]
+    # as they are read back: tuples have become lists
+    if earlier and begun != [from_line(to_line(record)) for record in runs][: len(begun)]:
         raise InvalidInput(
-            f"{_short(folder)} holds the records of another run",
+            f"{_short(path.parent)} holds the records of another run",
             where="run folder",
-            todo="Remove it, or choose another with hydra.run.dir=...",
+            todo="Remove it, or choose another with hydra.run.dir=... (for a sweep, another name with sweep=...)",
         )
-    records = RecordFile(path)
-    settings = OmegaConf.to_container(cfg, resolve=True)
-    for run, twin in ((REGULARISED, TWIN), (TWIN, None)):
-        records.append(
-            RunRecord(
-                run=run,
-                twin=twin,
-                seed=cfg.seed,
-                bound=cfg.regularizer.bound,
-                weight=cfg.regularizer.weight if twin else 0.0,
-                question=problem.describe(),
-                sentence=problem.sentence(),
-                settings=settings if isinstance(settings, dict) else {},  # type: ignore[arg-type]
-            )
-        )
-    for run, weight in ((REGULARISED, cfg.regularizer.weight), (TWIN, 0.0)):
-        _train(cfg, problem, run, weight, folder, console)
-    return compare(read_records(records.path), REGULARISED)
+    done = {run.run for run in runs if begun and (path.parent / f"{run.run}.ckpt").exists()}
+    kept = [*runs, *(record for record in earlier if not isinstance(record, RunRecord) and record.run in done)]
+    if len(earlier) > len(kept):
+        path.replace(path.with_suffix(".interrupted"))
+    draft = path.with_suffix(".draft")
+    draft.unlink(missing_ok=True)
+    records = RecordFile(draft)
+    for record in kept:
+        records.append(record)
+    draft.replace(path)
+    return done
 
 
 def _train(cfg: DictConfig, problem: LocalLipschitz, run: str, weight: float, folder: Path, console: Console) -> None:
@@ -148,23 +179,18 @@ def _quiet() -> None:
 def main(cfg: DictConfig) -> float:
     """Returns the regularised run's mean exact constant (its upper end), for sweepers that minimise."""
     _quiet()
-    console = Console()
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    try:
+    hydra_config = HydraConfig.get()
+    # the bars of several jobs at the same time would write over each other
+    alone = hydra_config.mode != RunMode.MULTIRUN or hydra_config.runtime.choices["hydra/launcher"] == "basic"
+    console = Console() if alone else Console(force_terminal=False)
+    folder = Path(hydra_config.runtime.output_dir)
+
+    def job() -> float:
         comparison = train_pair(cfg, folder, console)
         write_views(comparison, folder, console)
-    except (LipregError, InstantiationException) as raised:
-        error = raised if isinstance(raised, LipregError) else raised.__cause__  # Hydra wraps what a target raises
-        if not isinstance(error, LipregError):
-            raise
-        console.print(Text.assemble((type(error).__name__, "bold red"), f": {error}"))
-        raise SystemExit(1) from None
-    except (KeyboardInterrupt, SystemExit):  # Lightning turns a Ctrl-C into an exit
-        console.print(
-            f"Interrupted. What was proved so far is kept in {_short(folder / 'records.jsonl')}", soft_wrap=True
-        )
-        raise SystemExit(130) from None
-    return comparison.regularised.exact.upper
+        return comparison.regularised.exact.upper
+
+    return carry_out(job, folder, console, cfg.limits, str(_short(folder / "records.jsonl")))
 
 
 if __name__ == "__main__":

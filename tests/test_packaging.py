@@ -14,7 +14,7 @@ import pytest
 from lipreg.records import AuditRecord, RunRecord, read_records
 from tests.conftest import ROOT
 
-HYDRA_PROGRAM = '''
+HYDRA_PROGRAM = """
 import hydra
 import pytorch_lightning as pl
 from hydra.utils import instantiate
@@ -50,7 +50,7 @@ def main(cfg):
 
 
 main()
-'''
+"""
 HYDRA_CONFIG = """
 defaults:
   - _self_
@@ -158,7 +158,9 @@ def test_a_hydra_program_of_ones_own_takes_the_callbacks_by_search_path(
 
 
 def test_lightning_cli_takes_the_callbacks_by_typed_arguments(tmp_path: Path) -> None:
-    pytest.importorskip("jsonargparse", reason="LightningCLI needs jsonargparse: pip install 'jsonargparse[signatures]'")
+    pytest.importorskip(
+        "jsonargparse", reason="LightningCLI needs jsonargparse: pip install 'jsonargparse[signatures]'"
+    )
     (tmp_path / "program.py").write_text(CLI_PROGRAM, encoding="utf-8")
     (tmp_path / "config.yaml").write_text(CLI_CONFIG, encoding="utf-8")
     run(tmp_path, ROOT, "fit", "--config", "config.yaml")

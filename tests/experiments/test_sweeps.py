@@ -1,0 +1,230 @@
+"""Sweeps: launchers, one manifest, failed and killed jobs, limits; and every experiment file as a quick run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+from rich.console import Console
+
+from experiments.limits import LimitReached, limited
+from experiments.sweeps import JobReport, of_this_start, planned_jobs, progress, read_job, write_manifest
+from experiments.train import REGULARISED, TWIN, train_pair
+from lipreg.errors import InvalidInput
+from lipreg.records import AuditRecord, EpochRecord, RunRecord, read_records
+from tests.conftest import ROOT
+
+CONF = ROOT / "conf"
+TINY = ["experiment=smoke", "logger=none", "audit=bounds", "audit.points=1", "model.widths=[64,8,10]"]
+
+
+def composed(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("train", overrides=list(overrides), return_hydra_config=True)
+
+
+def command(*overrides: str) -> list[str]:
+    return [sys.executable, "-m", "experiments.train", "-m", *TINY, "trainer.max_epochs=1", *overrides]
+
+
+def settings() -> dict[str, str]:
+    quiet = {"OMP_NUM_THREADS": "1", "COLUMNS": "160", "MPLBACKEND": "agg", "RAY_USAGE_STATS_ENABLED": "0"}
+    return {**os.environ, "PYTHONPATH": str(ROOT), **quiet}
+
+
+def sweep(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    """A sweep as a user starts it, from an empty folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return subprocess.run(command(*overrides), cwd=folder, env=settings(), capture_output=True, text=True, timeout=280)
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+
+
+# ---------------------------------------------------------------- experiments, launchers
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
+def test_every_experiment_runs(name: str, tmp_path: Path) -> None:
+    cfg = composed(f"experiment={name}", "debug=fdr")
+    comparison = train_pair(cfg, tmp_path, Console(quiet=True))
+    assert comparison.regularised.exact.upper > 0
+    records = read_records(tmp_path)
+    assert {r.run for r in records if isinstance(r, RunRecord)} == {REGULARISED, TWIN}
+    assert {r.point for r in records if isinstance(r, AuditRecord)} == {0}
+
+
+@pytest.mark.parametrize(
+    "launcher, target",
+    [
+        ("basic", "BasicLauncher"),
+        ("joblib", "JoblibLauncher"),
+        ("submitit_local", "LocalLauncher"),
+        ("slurm", "SlurmLauncher"),
+        ("ray", "RayLauncher"),
+    ],
+)
+def test_every_launcher_composes(launcher: str, target: str) -> None:
+    assert composed(f"launcher={launcher}").hydra.launcher._target_.endswith(target)
+
+
+def test_the_number_of_jobs_is_known_beforehand() -> None:
+    def planned(*overrides: str) -> int | None:
+        cfg = composed(*(o for o in overrides if "," not in o))
+        cfg.hydra.overrides.task = list(overrides)
+        return planned_jobs(cfg)
+
+    assert planned("seed=0,1,2", "regularizer.weight=0.1,0.2", "model.widths=[64,8,10]") == 6
+    assert planned("seed=3") == 1
+    assert planned("experiment=weights") == 12
+    assert planned("experiment=weights", "seed=5,6") == 8, "the command line replaces the file's values"
+    assert planned("experiment=weight_search") == 20
+    assert planned("seed=range(4)") == 4
+
+
+# ---------------------------------------------------------------- sweeps
+
+
+def test_a_failed_job_is_reported_and_finished_jobs_are_not_done_again(tmp_path: Path) -> None:
+    done = sweep(tmp_path, "sweep=two", "problem.region.radius=-1,0.05")
+    folder = tmp_path / "runs" / "sweeps" / "two"
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    said = " ".join(done.stdout.split())
+    assert "1 of 2 jobs failed" in said and "Sweep: 2 of 2 jobs done, 1 failed" in said
+    listed = manifest(folder)
+    assert listed["planned"] == 2 and listed["states"] == {"failed": 1, "finished": 1}
+    bad, good = sorted(listed["jobs"], key=lambda job: job["state"])
+    assert "problem.region.radius=-1" in bad["overrides"] and "radius -1" in bad["error"]
+    assert "InvalidInput" in (folder / bad["folder"] / "error.txt").read_text()
+    assert good["result"] > 0 and good["error"] == ""
+    trained = [(folder / good["folder"] / f"{run}.ckpt").stat().st_mtime_ns for run in (REGULARISED, TWIN)]
+    records = (folder / good["folder"] / "records.jsonl").read_text()
+
+    again = sweep(tmp_path, "sweep=two", "problem.region.radius=0.05,0.1", "launcher=joblib", "hydra.launcher.n_jobs=2")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert again.stdout.count("finished before") == 2
+    assert trained == [(folder / good["folder"] / f"{run}.ckpt").stat().st_mtime_ns for run in (REGULARISED, TWIN)]
+    assert (folder / good["folder"] / "records.jsonl").read_text() == records
+    listed = manifest(folder)
+    assert listed["states"] == {"failed": 1, "finished": 2}
+    assert len(of_this_start(listed)) == 2
+    same = next(job for job in listed["jobs"] if job["folder"] == good["folder"])
+    assert (same["attempts"], same["result"]) == (2, good["result"])
+
+
+def test_a_killed_sweep_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "sweeps" / "cut"
+    given = ["sweep=cut", "seed=0,1", "trainer.max_epochs=40", "audit.every_n_epochs=1"]
+    process = subprocess.Popen(
+        command(*given), cwd=tmp_path, env=settings(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline:  # until the second job's first run has audited something
+        second = [path for path in folder.rglob("records.jsonl") if "seed=1" in str(path)]
+        if second and any(isinstance(r, EpochRecord) for r in read_records(second[0])):
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    jobs = {report.overrides[-3]: report for path in folder.rglob("job.json") if (report := read_job(path.parent))}
+    (first,) = (path.parent for path in folder.rglob("job.json") if "seed=0" in str(path))
+    (last,) = (path.parent for path in folder.rglob("job.json") if "seed=1" in str(path))
+    assert {report.state for report in jobs.values()} <= {"finished", "running"}
+    assert read_job(last).state == "running"  # type: ignore[union-attr]
+    kept, written = (first / "records.jsonl").read_text(), (last / "records.jsonl").read_text()
+
+    done = sweep(tmp_path, *given)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert manifest(folder)["states"] == {"finished": 2}
+    assert (first / "records.jsonl").read_text() == kept
+    assert (last / "records.interrupted").read_text() == written
+    epochs = [r.epoch for r in read_records(last / "records.jsonl") if isinstance(r, EpochRecord) and r.run == TWIN]
+    assert epochs == list(range(1, 41))
+
+
+def test_a_search_takes_failed_jobs_for_the_worst(tmp_path: Path) -> None:
+    pytest.importorskip("optuna", reason="the sweeper's plugin is in the extra launchers")
+    ranges = "regularizer.weight=choice(0.001,-1.0)"
+    done = sweep(tmp_path, "sweeper=optuna", "sweep=search", "hydra.sweeper.n_trials=3", ranges)
+    folder = tmp_path / "runs" / "sweeps" / "search"
+    assert "Traceback" not in done.stdout + done.stderr
+    states = manifest(folder)["states"]
+    assert states["finished"] >= 1 and done.returncode == (1 if "failed" in states else 0)
+    assert "best_value" in (folder / "optimization_results.yaml").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher, plugin", [("submitit_local", "submitit"), ("ray", "ray")])
+def test_the_other_launchers_do_the_same_jobs(launcher: str, plugin: str, tmp_path: Path) -> None:
+    pytest.importorskip(plugin, reason=f"launcher={launcher} needs its extra")
+    done = sweep(tmp_path, "sweep=other", "problem.region.radius=-1,0.05", f"launcher={launcher}")
+    assert done.returncode == 1, done.stdout + done.stderr
+    listed = manifest(tmp_path / "runs" / "sweeps" / "other")
+    assert listed["states"] == {"failed": 1, "finished": 1}
+
+
+# ---------------------------------------------------------------- account, limits
+
+
+def test_the_manifest_and_its_words(tmp_path: Path) -> None:
+    write_manifest(tmp_path, {"planned": 4, "began": 100.0})
+    for k, state in enumerate(("finished", "failed", "running")):
+        JobReport([f"seed={k}"], state, 110.0, error="x" if state == "failed" else "").save(tmp_path / f"seed={k}")
+    JobReport(["seed=9"], "failed", 50.0).save(tmp_path / "seed=9")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "job.json").write_text("{")
+    content = write_manifest(tmp_path)
+    assert content["states"] == {"failed": 2, "finished": 1, "running": 1}
+    assert [job["folder"] for job in content["jobs"]] == ["seed=0", "seed=1", "seed=2", "seed=9"]
+    assert progress(content, now=220.0) == "2 of 4 jobs done, 1 failed, about 2.0 min left"
+    assert progress({"jobs": []}) == "0 jobs done"
+
+
+def test_a_job_is_held_to_its_time() -> None:
+    began = time.monotonic()
+    with pytest.raises(LimitReached, match=r"0\.005 minutes"), limited(minutes=0.005):
+        while True:
+            time.sleep(0.01)
+    assert time.monotonic() - began < 5
+    with limited(minutes=0.005):
+        pass
+    time.sleep(0.4)  # the alarm is off
+
+
+def test_a_job_is_held_to_its_memory() -> None:
+    with limited(memory_gib=8.0):
+        np.ones(10)
+        with pytest.raises(MemoryError):
+            np.ones(2**31)
+        with pytest.raises(RuntimeError, match="allocate"):
+            torch.empty(2**34, dtype=torch.uint8)
+    assert len(np.empty(2**31)) == 2**31
+
+
+@pytest.mark.parametrize("wrong", [0, -1.0, True, "1", float("nan"), float("inf")])
+def test_limits_that_cannot_be(wrong: Any) -> None:
+    with pytest.raises(InvalidInput, match="above 0"), limited(minutes=wrong):
+        pass
+    with pytest.raises(InvalidInput, match="above 0"), limited(memory_gib=wrong):
+        pass
+
+
+def test_a_job_past_its_limit_is_a_failed_job(tmp_path: Path) -> None:
+    done = sweep(tmp_path, "sweep=late", "limits.minutes=0.01", "trainer.max_epochs=500", "seed=0,1")
+    assert done.returncode == 1, done.stdout + done.stderr
+    jobs = manifest(tmp_path / "runs" / "sweeps" / "late")["jobs"]
+    assert [job["state"] for job in jobs] == ["failed", "failed"]
+    assert all("time limit of 0.01 minutes" in job["error"] for job in jobs)

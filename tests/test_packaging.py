@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -73,28 +74,7 @@ from lipreg.data import DigitsDataModule
 
 LightningCLI(Classifier, DigitsDataModule, save_config_callback=None)
 """
-CLI_CONFIG = """
-trainer:
-  max_epochs: 1
-  logger: false
-  enable_progress_bar: false
-  enable_model_summary: false
-  enable_checkpointing: false
-  callbacks:
-    - class_path: lipreg.callbacks.LipschitzRegularizer
-      init_args:
-        problem: &problem
-          region: {class_path: lipreg.LinfBall, init_args: {radius: 0.05, low: 0.0, high: 1.0}}
-          output: {class_path: lipreg.AllMargins}
-        bound: affine_relu
-        weight: 0.001
-    - class_path: lipreg.callbacks.LipschitzAudit
-      init_args:
-        problem: *problem
-        points: 2
-        estimators: [affine_relu, sampling]
-        folder: out
-"""
+QUIET = ["logger=false", "enable_progress_bar=false", "enable_model_summary=false", "enable_checkpointing=false"]
 
 
 def run(folder: Path, library: Path, *arguments: str) -> str:
@@ -137,7 +117,7 @@ def test_the_wheel_holds_every_configuration_file_once(wheel: Path) -> None:
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"lipreg"}
 
 
-@pytest.mark.parametrize("installed", ["editable", "wheel"])
+@pytest.mark.parametrize("installed", ["beside callbacks of its own", "wheel"])
 def test_a_hydra_program_of_ones_own_takes_the_callbacks_by_search_path(
     installed: str, tmp_path: Path, wheel: Path
 ) -> None:
@@ -146,10 +126,15 @@ def test_a_hydra_program_of_ones_own_takes_the_callbacks_by_search_path(
         library = tmp_path / "site"
         zipfile.ZipFile(wheel).extractall(library)
     (tmp_path / "program.py").write_text(HYDRA_PROGRAM, encoding="utf-8")
-    (tmp_path / "config.yaml").write_text(HYDRA_CONFIG, encoding="utf-8")
+    config, choice = HYDRA_CONFIG, "+callbacks=lipreg"
+    if installed != "wheel":
+        (tmp_path / "callbacks").mkdir()
+        (tmp_path / "callbacks" / "timer.yaml").write_text("timer: {_target_: pytorch_lightning.callbacks.Timer}\n")
+        config, choice = config.replace("  - _self_", "  - callbacks: timer\n  - _self_"), "callbacks=[timer,lipreg]"
+    (tmp_path / "config.yaml").write_text(config, encoding="utf-8")
     changed = ["audit@callbacks.lipschitz_audit=bounds", "callbacks.lipschitz_audit.points=1"]
     other = ["regularizer@callbacks.lipschitz_regularizer=fastlip", "problem.region.radius=0.125"]
-    printed = run(tmp_path, library, "+callbacks=lipreg", *changed, *other)
+    printed = run(tmp_path, library, choice, *changed, *other)
     assert "regularised with fastlip over" in printed
     assert "0.125" in printed
     audits = [r for r in read_records(tmp_path / "out") if isinstance(r, AuditRecord)]
@@ -162,10 +147,11 @@ def test_lightning_cli_takes_the_callbacks_by_typed_arguments(tmp_path: Path) ->
         "jsonargparse", reason="LightningCLI needs jsonargparse: pip install 'jsonargparse[signatures]'"
     )
     (tmp_path / "program.py").write_text(CLI_PROGRAM, encoding="utf-8")
-    (tmp_path / "config.yaml").write_text(CLI_CONFIG, encoding="utf-8")
-    run(tmp_path, ROOT, "fit", "--config", "config.yaml")
-    records = read_records(tmp_path / "out")
+    (page,) = re.findall(r"```yaml\n(trainer:.*?)```", (ROOT / "docs" / "sweeps.md").read_text(), flags=re.DOTALL)
+    (tmp_path / "config.yaml").write_text(page, encoding="utf-8")
+    run(tmp_path, ROOT, "fit", "--config", "config.yaml", *(f"--trainer.{word}" for word in (*QUIET, "max_epochs=1")))
+    records = read_records(tmp_path)
     assert not [r for r in records if isinstance(r, RunRecord)]
     audits = [r for r in records if isinstance(r, AuditRecord)]
-    assert {(r.epoch, r.point) for r in audits} == {(e, p) for e in (0, 1) for p in (0, 1)}
+    assert {(r.epoch, r.point) for r in audits} == {(e, p) for e in (0, 1) for p in range(8)}
     assert all(r.penalised for r in audits if r.estimator == "affine_relu")

@@ -10,10 +10,12 @@ from lipreg.estimators import (
     frobenius,
     jacobian_crown,
     lipmip,
+    lipsdp,
     lp,
     mip,
     mip_pointed,
     sampling,
+    seqlip,
     spectral,
 )
 from lipreg.estimators.base import ESTIMATORS, BoundEstimator, Effort, Estimator, register
@@ -49,11 +51,13 @@ __all__ = [
     "get_estimator",
     "jacobian_crown",
     "lipmip",
+    "lipsdp",
     "live_analysis",
     "lp",
     "mip",
     "mip_pointed",
     "register",
     "sampling",
+    "seqlip",
     "spectral",
 ]

@@ -38,6 +38,7 @@ class Effort:
         gap: (upper - lower) / upper at which a search may end; 0 to go on until the ends meet.
         nodes: limit on the branch and bound nodes at each point, in all its programs; None for no limit.
         solver: of the programs; see ``lipreg.milp.installed_solvers``.
+        sdp_solver: of semidefinite programs, by cvxpy's name for it ("SCS", "CLARABEL", ...).
         threads: that each solver may use.
         seed: of every random choice.
         known: for each point, what earlier estimators proved; a search starts from its witness and its upper end.
@@ -45,7 +46,8 @@ class Effort:
         progress: told where a search stands, as it goes along; estimators without a search of their own ignore it.
 
     Raises:
-        InvalidInput: an unknown solver, or a limit that is no number or out of range.
+        InvalidInput: an unknown solver, no installed one of semidefinite programs, or a limit that is no number or out of
+            range.
         MissingExtra: the solver is not installed.
     """
 
@@ -53,6 +55,7 @@ class Effort:
     gap: float = 0.0
     nodes: int | None = None
     solver: str = "highs"
+    sdp_solver: str = "SCS"
     threads: int = 1
     seed: int = 0
     known: tuple[CertifiedInterval, ...] = ()
@@ -71,6 +74,10 @@ class Effort:
             from lipreg.milp import get_solver
 
             get_solver(self.solver)
+        if self.sdp_solver != "SCS":  # likewise
+            from lipreg.estimators.lipsdp import check_sdp_solver
+
+            check_sdp_solver(self.sdp_solver)
 
     def starting_now(self) -> float:
         """The deadline, on ``time.monotonic``'s clock."""

@@ -1,0 +1,214 @@
+"""LipSDP: the semidefinite bound in l2, from repaired multipliers."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import torch
+
+from lipreg.bounds import Analysis, Shares, Slopes, pool_shares
+from lipreg.errors import InvalidInput
+from lipreg.estimators.base import ROUNDING, Effort, Estimator, register, upper_interval
+from lipreg.estimators.multipliers import QuadraticForm
+from lipreg.estimators.pieces import Chain, chain
+from lipreg.estimators.sector_norms import Norm, Run, Solution, sector_norm
+from lipreg.estimators.sectors import fits, open_units, sectors
+from lipreg.estimators.spectral import Spectral
+from lipreg.graph import MaxPool, Relu
+from lipreg.results import Certificate, CertifiedInterval, Status
+
+UNITS = 128
+"""Undecided units that share one program where the network can be cut; a program costs their third power an iteration."""
+LARGEST = 512
+"""Undecided units up to which a program is written down at all."""
+ACCURACIES = (1e-4, 1e-6)
+"""Tolerances asked of a first-order solver one after another, for a program that is scaled to size 1."""
+CLOSE = 1e-4
+"""Relative difference that the repair makes at which the coarser tolerance was enough."""
+ITERATIONS = 20000
+
+LIMITS: dict[str, Callable[[float, int], list[dict[str, Any]]]] = {
+    "SCS": lambda seconds, steps: [
+        {"eps_abs": accuracy, "eps_rel": accuracy, "max_iters": steps, "time_limit_secs": seconds}
+        for accuracy in ACCURACIES
+    ],
+    "CLARABEL": lambda seconds, steps: [{"time_limit": seconds, "max_iter": min(steps, 200)}],
+}
+"""Seconds and iterations in a solver's own words, one set for each attempt; other solvers keep their defaults."""
+
+
+@register("lipsdp")
+class LipSDP(Estimator):
+    """L^2 <= rho, the least with rho |d|^2 + sum_u lambda_u w_u (w_u - Delta z_u) - |Delta f|^2 >= 0 for some lambda >= 0.
+
+    Neuron form, with every unit's slope in the interval that the region leaves it: of derivatives in regional scope, of
+    secants from x0 in pointed scope. Decided units are folded away, so a program has the undecided ones alone; max pools
+    and branches are covered. The solver's multipliers are repaired to a feasible point in float64 before anything is called
+    a bound; the value before the repair is the result's ``estimate`` and in its detail.
+
+    Several functionals are one program each; those that the multipliers of an earlier one already bound below its value are
+    not solved. With more than ``UNITS`` undecided units a chain of layers is cut between layers and the pieces' bounds are
+    multiplied, which is looser; beyond ``LARGEST`` in one piece the product of norms stands in, and the status says failed.
+
+    Args:
+        iterations: limit of the solver's.
+
+    Source: Fazlyab et al. 2019 (LipSDP-Neuron; their form with coupled multipliers is invalid, Pauli et al. 2021).
+    """
+
+    certificate = Certificate.UPPER
+    norms = (2.0,)
+    output_norms = (2.0, float("inf"))
+    searches = True
+    source = "Fazlyab et al. 2019 (LipSDP)"
+
+    def __init__(self, iterations: int = ITERATIONS) -> None:
+        self.iterations = iterations
+
+    def engine(self, solver: str) -> str:
+        return f"cvxpy {version('cvxpy')}"
+
+    def slopes(self, local: Analysis) -> tuple[dict[int, Slopes], dict[int, Shares]]:
+        """What the units of a single-point analysis are known to do."""
+        return local.slopes, local.shares
+
+    def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+        self.check(analysis.placed.problem)
+        check_sdp_solver(effort.sdp_solver)
+        deadline = effort.starting_now()
+        batch = analysis.placed.batch
+        results = []
+        for i in range(batch):
+            share = max(0.0, deadline - time.monotonic()) / (batch - i)
+            solve = partial(_solve, effort.sdp_solver, self.iterations)
+            run = Run(solve, time.monotonic() + share, effort.stop)
+            with torch.no_grad():
+                results.append(self._point(analysis[i : i + 1], run, effort))
+        return results
+
+    def _point(self, local: Analysis, run: Run, effort: Effort) -> CertifiedInterval:
+        trivial = Spectral().intervals(local, effort)[0].upper
+        placed = local.placed.apart()
+        rows, joint = placed.rows[0].to(local.graph.dtype), placed.problem.output.joint
+        slopes, shares = self.slopes(local)
+        units, moves = open_units(slopes, shares), placed.region.moves[0]
+        whole = chain(local, slopes) if units > UNITS else None
+        if whole is None and (units > LARGEST or not fits(local.graph, units, moves)):
+            detail = f"{units} undecided units and {int(moves.sum())} inputs are too many for one program"
+            return upper_interval(local, 0, trivial, "spectral", Status.FAILED, f"{detail}: product of norms")
+        if whole is None:
+            norms, lost = [sector_norm(sectors(local.graph, slopes, shares, moves, rows), joint, run)], 0.0
+        else:
+            pieces = whole.with_last(rows).cut(UNITS)
+            norms = [_piece(piece, joint or piece is not pieces[-1], run) for piece in pieces]
+            lost = trivial * sum(piece.slack for piece in pieces)
+            run.notes.append(f"a product over {len(pieces)} pieces of the network")
+        upper, raw = (math.prod(ends) for ends in zip(*norms, strict=True))
+        upper = (upper + lost) * (1.0 + ROUNDING)
+        name = effort.sdp_solver
+        notes = [f"{units} undecided units", f"{run.programs} programs by {solver_version(name)}", *run.notes]
+        detail = f"{raw:.9g} before the repair; {', '.join(notes)}"
+        if run.status is Status.BOUNDED or upper < trivial:
+            # what a solver left unfinished is repaired like the rest; the detail says that it did
+            status = Status.BOUNDED if run.status is Status.FAILED else run.status
+            return replace(upper_interval(local, 0, upper, "LipSDP, repaired", status, detail), estimate=raw)
+        return upper_interval(local, 0, trivial, "spectral", run.status, f"{detail}: product of norms")
+
+
+@register("lipsdp_global")
+class GlobalLipSDP(LipSDP):
+    """LipSDP as published: every slope between that of the negative side and 1, wherever the region lies.
+
+    Valid for every region and both scopes, like the spectral product, which it never exceeds by more than the repair.
+
+    Source: Fazlyab et al. 2019 (LipSDP-Neuron).
+    """
+
+    def slopes(self, local: Analysis) -> tuple[dict[int, Slopes], dict[int, Shares]]:
+        slopes, shares = {}, {}
+        for index, node in enumerate(local.graph.nodes):
+            if isinstance(node, Relu):
+                one = torch.ones_like(local.slopes[index].upper)
+                slopes[index] = Slopes(node.slope * one, one)
+            elif isinstance(node, MaxPool):
+                one = torch.ones_like(local.reach[node.source].value)
+                shares[index] = pool_shares(node, -one, one, one > 0)
+        return slopes, shares
+
+
+def check_sdp_solver(name: str) -> None:
+    """Raises InvalidInput unless cvxpy can hand semidefinite programs to that solver here."""
+    import cvxpy as cp
+    from cvxpy.constraints.psd import PSD, SvecPSD
+    from cvxpy.reductions.solvers.defines import SOLVER_MAP_CONIC
+
+    interfaces = {known: SOLVER_MAP_CONIC.get(known) for known in cp.installed_solvers()}
+    able = [
+        known
+        for known, interface in interfaces.items()
+        if interface is not None and {PSD, SvecPSD}.intersection(interface.SUPPORTED_CONSTRAINTS)
+    ]
+    if name not in able:
+        raise InvalidInput(
+            f"sdp_solver={name!r}",
+            where="Effort",
+            accepted=f"a solver of semidefinite programs that is installed: {', '.join(able)}",
+        )
+
+
+def solver_version(name: str) -> str:
+    """The solver with its version, where a package of its name is installed."""
+    try:
+        return f"{name} {version(name.lower())}"
+    except PackageNotFoundError:
+        return name
+
+
+def _piece(piece: Chain, joint: bool, run: Run) -> Norm:
+    """The norm of a piece of the network; the product of its maps' norms where it has too many undecided units."""
+    if sum(piece.open_units) <= LARGEST:
+        return sector_norm(piece.sectors(), joint, run)
+    run.notes.append(f"one of them, with {sum(piece.open_units)} undecided units, by the product of norms")
+    if not joint:  # the largest functional, not the operator norm of all
+        rows = torch.linalg.vector_norm(piece.maps[-1], dim=1).amax()
+        product = float(piece.norms()[:-1].prod() * rows)
+    else:
+        product = float(piece.norms().prod())
+    return Norm(product, product)
+
+
+def _solve(solver: str, iterations: int, form: QuadraticForm, seconds: float) -> Solution:
+    """min rho subject to Q(rho, lambda) >= 0, lambda >= 0."""
+    import cvxpy as cp
+
+    entries, constant = form.coefficients()
+    size = len(form)
+    x = cp.Variable(1 + form.units, nonneg=True)
+    matrix = cp.reshape(entries @ x + constant, (size, size), order="C")
+    problem = cp.Problem(cp.Minimize(x[0]), [matrix >> 0])
+    found = Solution.nothing(form, "")
+    started = time.monotonic()
+    for options in LIMITS[solver](seconds, iterations) if solver in LIMITS else [{}]:
+        if "time_limit_secs" in options:
+            options["time_limit_secs"] = max(0.01, seconds - (time.monotonic() - started))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # an inaccurate solution is repaired and reported
+                problem.solve(solver=solver, warm_start=True, **options)
+        except (cp.SolverError, ArithmeticError, ValueError) as error:
+            return replace(found, solved=False, words=f"{solver}: {error}")
+        if x.value is None or not np.isfinite(x.value).all():
+            return replace(found, solved=False, words=f"{solver}: {problem.status}")
+        found = Solution(float(x.value[0]), x.value[1:], problem.status == cp.OPTIMAL, str(problem.status))
+        raw = form.size * math.sqrt(max(0.0, found.rho))
+        if not found.solved or abs(form.bound(found.rho, found.multipliers)[0] - raw) <= CLOSE * raw:
+            break
+    return found

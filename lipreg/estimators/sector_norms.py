@@ -1,0 +1,106 @@
+"""The norm of a network's differences from its sectors: one semidefinite program a functional, as few as are needed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from lipreg.estimators.multipliers import QuadraticForm
+from lipreg.estimators.sectors import Sectors
+from lipreg.results import Status
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What a solver returned for a form, whatever it is worth.
+
+    Attributes:
+        rho, multipliers: finite, in the form's units; perhaps a little infeasible.
+        solved: whether the solver says that it is within its tolerance.
+        words: the solver's own.
+    """
+
+    rho: float
+    multipliers: np.ndarray
+    solved: bool
+    words: str
+
+    @classmethod
+    def nothing(cls, form: QuadraticForm, words: str) -> Solution:
+        """Of a solver that failed: the repair still makes a bound of it, a loose one."""
+        return cls(0.0, np.zeros(form.units), False, words)
+
+
+@dataclass
+class Run:
+    """The programs of one point: who solves them, until when, and how it went.
+
+    Attributes:
+        solve: takes a form and the seconds that are left.
+        deadline: on ``time.monotonic``'s clock.
+        status: BOUNDED until a limit, or the solver, leaves a program unsolved.
+        programs: how many were handed to the solver.
+        notes: on what went another way than planned.
+    """
+
+    solve: Callable[[QuadraticForm, float], Solution]
+    deadline: float
+    stop: threading.Event
+    status: Status = Status.BOUNDED
+    programs: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def solution(self, form: QuadraticForm) -> Solution | None:
+        """The solver's answer; None where there is no time for it."""
+        seconds = self.deadline - time.monotonic()
+        if self.stop.is_set() or seconds <= 0:
+            self.status = Status.INTERRUPTED if self.stop.is_set() else Status.TIME_LIMIT
+            return None
+        self.programs += 1
+        found = self.solve(form, seconds)
+        if not found.solved:
+            self.status = Status.TIME_LIMIT if time.monotonic() >= self.deadline else Status.FAILED
+            self.notes.append(f"unsolved ({found.words})")
+        return found
+
+
+class Norm(NamedTuple):
+    """An upper bound, and what the solver had said before the repair."""
+
+    upper: float
+    raw: float
+
+
+def sector_norm(sectors: Sectors, joint: bool, run: Run) -> Norm:
+    """The l2 operator norm of all rows together, or the largest of the rows' own.
+
+    Args:
+        joint: all together.
+    """
+    parts = [sectors] if joint else [sectors.of_row(row) for row in range(len(sectors.row_input))]
+    forms = sorted(map(QuadraticForm.of, parts), key=lambda form: -form.size)
+    norm = Norm(0.0, 0.0)
+    known: np.ndarray | None = None
+    for form in forms:
+        if form.units == 0 or form.size == 0.0:
+            norm = Norm(*(max(end, form.size) for end in norm))
+            continue
+        # multipliers of another functional prove a bound for this one too
+        upper = np.inf if known is None else form.bound_by(known)
+        if upper <= norm.upper:
+            continue
+        found = run.solution(form)
+        raw = upper
+        if found is not None:
+            raw = form.size * float(np.sqrt(max(0.0, found.rho)))
+            own, known = form.bound(found.rho, found.multipliers)
+            upper = min(upper, own)
+        elif known is None:
+            raw = upper = form.bound(0.0, np.zeros(form.units))[0]
+        norm = Norm(max(norm.upper, upper), max(norm.raw, raw))
+    return norm

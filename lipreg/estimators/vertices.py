@@ -1,0 +1,91 @@
+"""The largest norm of B S A over a box of diagonal matrices S: at a vertex, because norms are convex."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+NUMBERS = 2**22
+"""Numbers of the matrices that are held at once."""
+ROUNDS = 100
+"""Changes of a vertex at most."""
+
+
+def largest_norm(
+    left: Tensor, right: Tensor, lower: Tensor, upper: Tensor, ended: Callable[[], bool] = lambda: False
+) -> float | None:
+    """max |B_r diag(s) A|_2 over functionals r and lower <= s <= upper, by all vertices; None when it was ended.
+
+    Args:
+        left: B, ``(functionals, rows, units)``.
+        right: A, ``(units, columns)``.
+        ended: asked between batches of vertices.
+    """
+    at = (upper > lower).nonzero().flatten()
+    base = (left * lower) @ right
+    steps = left[..., at] * (upper - lower)[at]
+    codes = torch.arange(2 ** len(at))
+    part = max(1, NUMBERS // max(1, base.numel() + steps.numel()))
+    largest = 0.0
+    for some in codes.split(part):
+        if ended():
+            return None
+        bits = ((some.unsqueeze(1) >> torch.arange(len(at))) & 1).to(base.dtype)
+        changed = base + (steps * bits[:, None, None, :]) @ right[at]  # (vertices, functionals, rows, columns)
+        largest = max(largest, float(_norms(changed).amax()))
+    return largest
+
+
+def greedy_norm(
+    left: Tensor, right: Tensor, lower: Tensor, upper: Tensor, ended: Callable[[], bool] = lambda: False
+) -> float:
+    """A vertex that no single change improves, and its norm: at most ``largest_norm``'s."""
+    s = upper.expand(len(left), -1).clone()  # a vertex for each functional
+    best = _norms((left * s.unsqueeze(1)) @ right)
+    for _ in range(ROUNDS):
+        if ended():
+            break
+        tried = _vertex(left, right, lower, upper, s)
+        value = _norms((left * tried.unsqueeze(1)) @ right)
+        if not (value > best * (1 + 1e-12)).any():
+            tried, value = _best_change(left, right, lower, upper, s)
+        better = value > best * (1 + 1e-12)
+        if not better.any():
+            break
+        s[better], best = tried[better], torch.maximum(best, value)
+    return float(best.amax())
+
+
+def _vertex(left: Tensor, right: Tensor, lower: Tensor, upper: Tensor, s: Tensor) -> Tensor:
+    """The vertex at which the top singular vectors u, v of B diag(s) A see the most: by the signs of (u.b_i)(a_i.v)."""
+    u, _, v = torch.linalg.svd((left * s.unsqueeze(1)) @ right, full_matrices=False)
+    gain = (u[..., :1].mT @ left).squeeze(1) * (v[:, :1] @ right.T).squeeze(1)
+    return torch.where(gain > 0, upper, lower)
+
+
+def _best_change(left: Tensor, right: Tensor, lower: Tensor, upper: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+    """For each functional the vertex next to s with the largest norm, and that norm."""
+    at = (upper > lower).nonzero().flatten()
+    if len(at) == 0:
+        return s, _norms((left * s.unsqueeze(1)) @ right)
+    values = []
+    size = left.shape[0] * left.shape[1] * right.shape[1]
+    current = (left * s.unsqueeze(1)) @ right
+    change = lower + upper - 2 * s
+    for some in at.split(max(1, NUMBERS // max(1, size))):
+        moved = (left[..., some] * change[:, None, some]).permute(2, 0, 1).unsqueeze(-1) * right[some][:, None, None, :]
+        values.append(_norms(current + moved))
+    value, which = torch.cat(values).max(0)
+    tried = s.clone()
+    tried.scatter_add_(1, at[which].unsqueeze(1), change.gather(1, at[which].unsqueeze(1)))
+    return tried, value
+
+
+def _norms(matrices: Tensor) -> Tensor:
+    """|M|_2 over the last two dimensions, from the smaller Gram matrix; its largest eigenvalue is accurate to rounding."""
+    if min(matrices.shape[-2:]) == 1:
+        return matrices.flatten(-2).norm(dim=-1)
+    thin = matrices if matrices.shape[-2] <= matrices.shape[-1] else matrices.mT
+    return torch.linalg.eigvalsh(thin @ thin.mT)[..., -1].clamp(min=0.0).sqrt()

@@ -105,22 +105,21 @@ class LipSDP(Estimator):
             detail = f"{units} undecided units and {int(moves.sum())} inputs are too many for one program"
             return upper_interval(local, 0, trivial, "spectral", Status.FAILED, f"{detail}: product of norms")
         if whole is None:
-            norms, lost = [sector_norm(sectors(local.graph, slopes, shares, moves, rows), joint, run)], 0.0
+            norm = sector_norm(sectors(local.graph, slopes, shares, moves, rows), joint, run)
         else:
-            pieces = whole.with_last(rows).cut(UNITS)
-            norms = [_piece(piece, joint or piece is not pieces[-1], run) for piece in pieces]
-            lost = trivial * sum(piece.slack for piece in pieces)
-            run.notes.append(f"a product over {len(pieces)} pieces of the network")
-        upper, raw = (math.prod(ends) for ends in zip(*norms, strict=True))
-        upper = (upper + lost) * (1.0 + ROUNDING)
-        name = effort.sdp_solver
-        notes = [f"{units} undecided units", f"{run.programs} programs by {solver_version(name)}", *run.notes]
-        detail = f"{raw:.9g} before the repair; {', '.join(notes)}"
-        if run.status is Status.BOUNDED or upper < trivial:
+            norm = _product(whole.with_last(rows).cut(UNITS), joint, run, trivial)
+        upper, raw = norm.upper * (1.0 + ROUNDING), norm.raw
+        notes = [
+            f"{units} undecided units",
+            f"{run.programs} programs by {solver_version(effort.sdp_solver)}",
+            *run.notes,
+        ]
+        if upper < trivial or run.status is Status.BOUNDED:
             # what a solver left unfinished is repaired like the rest; the detail says that it did
             status = Status.BOUNDED if run.status is Status.FAILED else run.status
+            detail = f"{raw:.9g} before the repair; {', '.join(notes)}"
             return replace(upper_interval(local, 0, upper, "LipSDP, repaired", status, detail), estimate=raw)
-        return upper_interval(local, 0, trivial, "spectral", run.status, f"{detail}: product of norms")
+        return upper_interval(local, 0, trivial, "spectral", run.status, f"{', '.join(notes)}: product of norms")
 
 
 @register("lipsdp_global")
@@ -172,17 +171,24 @@ def solver_version(name: str) -> str:
         return name
 
 
-def _piece(piece: Chain, joint: bool, run: Run) -> Norm:
-    """The norm of a piece of the network; the product of its maps' norms where it has too many undecided units."""
-    if sum(piece.open_units) <= LARGEST:
-        return sector_norm(piece.sectors(), joint, run)
-    run.notes.append(f"one of them, with {sum(piece.open_units)} undecided units, by the product of norms")
-    if not joint:  # the largest functional, not the operator norm of all
-        rows = torch.linalg.vector_norm(piece.maps[-1], dim=1).amax()
-        product = float(piece.norms()[:-1].prod() * rows)
-    else:
-        product = float(piece.norms().prod())
-    return Norm(product, product)
+def _product(pieces: list[Chain], joint: bool, run: Run, trivial: float) -> Norm:
+    """The pieces' norms multiplied, with what cutting lost to rounding; each has an equal share of the time that is left."""
+    if len(pieces) > 1:
+        run.notes.append(f"a product over {len(pieces)} pieces of the network")
+    upper = raw = 1.0
+    deadline = run.deadline
+    for k, piece in enumerate(pieces):
+        run.deadline = time.monotonic() + max(0.0, deadline - time.monotonic()) / (len(pieces) - k)
+        together = joint or k < len(pieces) - 1
+        if sum(piece.open_units) <= LARGEST:
+            norm = sector_norm(piece.sectors(), together, run)
+        else:
+            run.notes.append(f"one of them, with {sum(piece.open_units)} undecided units, by the product of norms")
+            # of scalar functionals the largest, not the operator norm of all
+            last = torch.linalg.matrix_norm(piece.maps[-1], ord=2) if together else piece.maps[-1].norm(dim=1).amax()
+            norm = Norm(*[float(piece.norms()[:-1].prod() * last)] * 2)
+        upper, raw = upper * norm.upper, raw * norm.raw
+    return Norm(upper + trivial * sum(piece.slack for piece in pieces), raw)
 
 
 def _solve(solver: str, iterations: int, form: QuadraticForm, seconds: float) -> Solution:
@@ -194,7 +200,7 @@ def _solve(solver: str, iterations: int, form: QuadraticForm, seconds: float) ->
     x = cp.Variable(1 + form.units, nonneg=True)
     matrix = cp.reshape(entries @ x + constant, (size, size), order="C")
     problem = cp.Problem(cp.Minimize(x[0]), [matrix >> 0])
-    found = Solution.nothing(form, "")
+    found = Solution(0.0, None, False, "")
     started = time.monotonic()
     for options in LIMITS[solver](seconds, iterations) if solver in LIMITS else [{}]:
         if "time_limit_secs" in options:
@@ -207,8 +213,9 @@ def _solve(solver: str, iterations: int, form: QuadraticForm, seconds: float) ->
             return replace(found, solved=False, words=f"{solver}: {error}")
         if x.value is None or not np.isfinite(x.value).all():
             return replace(found, solved=False, words=f"{solver}: {problem.status}")
-        found = Solution(float(x.value[0]), x.value[1:], problem.status == cp.OPTIMAL, str(problem.status))
-        raw = form.size * math.sqrt(max(0.0, found.rho))
-        if not found.solved or abs(form.bound(found.rho, found.multipliers)[0] - raw) <= CLOSE * raw:
+        rho, multipliers = float(x.value[0]), x.value[1:]
+        found = Solution(rho, multipliers, problem.status == cp.OPTIMAL, str(problem.status))
+        raw = form.size * math.sqrt(max(0.0, rho))
+        if not found.solved or abs(form.bound(rho, multipliers)[0] - raw) <= CLOSE * raw:
             break
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -20,20 +21,15 @@ class Solution:
     """What a solver returned for a form, whatever it is worth.
 
     Attributes:
-        rho, multipliers: finite, in the form's units; perhaps a little infeasible.
+        rho, multipliers: finite, in the form's units, and perhaps a little infeasible; no multipliers where it failed.
         solved: whether the solver says that it is within its tolerance.
         words: the solver's own.
     """
 
     rho: float
-    multipliers: np.ndarray
+    multipliers: np.ndarray | None
     solved: bool
     words: str
-
-    @classmethod
-    def nothing(cls, form: QuadraticForm, words: str) -> Solution:
-        """Of a solver that failed: the repair still makes a bound of it, a loose one."""
-        return cls(0.0, np.zeros(form.units), False, words)
 
 
 @dataclass
@@ -55,16 +51,18 @@ class Run:
     programs: int = 0
     notes: list[str] = field(default_factory=list)
 
-    def solution(self, form: QuadraticForm) -> Solution | None:
-        """The solver's answer; None where there is no time for it."""
-        seconds = self.deadline - time.monotonic()
+    def solution(self, form: QuadraticForm, share: float) -> Solution | None:
+        """The solver's answer within a share of the time that is left; None where there is none."""
+        seconds = share * (self.deadline - time.monotonic())
         if self.stop.is_set() or seconds <= 0:
             self.status = Status.INTERRUPTED if self.stop.is_set() else Status.TIME_LIMIT
             return None
         self.programs += 1
+        until = time.monotonic() + 0.99 * seconds
         found = self.solve(form, seconds)
         if not found.solved:
-            self.status = Status.TIME_LIMIT if time.monotonic() >= self.deadline else Status.FAILED
+            late = time.monotonic() >= until
+            self.status = Status.TIME_LIMIT if late else Status.FAILED
             self.notes.append(f"unsolved ({found.words})")
         return found
 
@@ -81,6 +79,9 @@ def sector_norm(sectors: Sectors, joint: bool, run: Run) -> Norm:
 
     Args:
         joint: all together.
+
+    Returns:
+        inf where neither the solver nor the multipliers of another row prove anything.
     """
     parts = [sectors] if joint else [sectors.of_row(row) for row in range(len(sectors.row_input))]
     forms = sorted(map(QuadraticForm.of, parts), key=lambda form: -form.size)
@@ -91,16 +92,13 @@ def sector_norm(sectors: Sectors, joint: bool, run: Run) -> Norm:
             norm = Norm(*(max(end, form.size) for end in norm))
             continue
         # multipliers of another functional prove a bound for this one too
-        upper = np.inf if known is None else form.bound_by(known)
+        upper = raw = math.inf if known is None else form.bound_by(known)
         if upper <= norm.upper:
             continue
-        found = run.solution(form)
-        raw = upper
-        if found is not None:
-            raw = form.size * float(np.sqrt(max(0.0, found.rho)))
+        found = run.solution(form, share=1.0 if form is forms[-1] else 0.5)
+        if found is not None and found.multipliers is not None:
+            raw = form.size * math.sqrt(max(0.0, found.rho))
             own, known = form.bound(found.rho, found.multipliers)
             upper = min(upper, own)
-        elif known is None:
-            raw = upper = form.bound(0.0, np.zeros(form.units))[0]
         norm = Norm(max(norm.upper, upper), max(norm.raw, raw))
     return norm

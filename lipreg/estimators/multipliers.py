@@ -158,7 +158,11 @@ class QuadraticForm:
         best, kept = self.repaired(rho, multipliers)
         return self.size * float(np.sqrt(best)), kept * (self.size / self.reach) ** 2
 
+    def scaled(self, multipliers: np.ndarray) -> np.ndarray:
+        """Multipliers in the units of the network in the form's own."""
+        return multipliers * (self.reach / self.size) ** 2
+
     def bound_by(self, multipliers: np.ndarray) -> float:
         """The bound from multipliers in the units of the network, for example those of another functional."""
-        own = multipliers * (self.reach / self.size) ** 2
+        own = self.scaled(multipliers)
         return self.bound(self.smallest(own) or 0.0, own)[0]

@@ -11,9 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lipreg.estimators.descent import descend
 from lipreg.estimators.multipliers import QuadraticForm
 from lipreg.estimators.sectors import Sectors
 from lipreg.results import Status
+
+DESCENT = 48
+"""Units from which on descent goes first: the solver may then take longer than it is given."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +55,21 @@ class Run:
     programs: int = 0
     notes: list[str] = field(default_factory=list)
 
+    def ended(self) -> bool:
+        """Whether work must stop here; says why in the status."""
+        if self.stop.is_set():
+            self.status = Status.INTERRUPTED
+            return True
+        if time.monotonic() >= self.deadline:
+            self.status = Status.TIME_LIMIT
+            return True
+        return False
+
     def solution(self, form: QuadraticForm, share: float) -> Solution | None:
         """The solver's answer within a share of the time that is left; None where there is none."""
-        seconds = share * (self.deadline - time.monotonic())
-        if self.stop.is_set() or seconds <= 0:
-            self.status = Status.INTERRUPTED if self.stop.is_set() else Status.TIME_LIMIT
+        if self.ended():
             return None
+        seconds = share * (self.deadline - time.monotonic())
         self.programs += 1
         until = time.monotonic() + 0.99 * seconds
         found = self.solve(form, seconds)
@@ -95,10 +108,18 @@ def sector_norm(sectors: Sectors, joint: bool, run: Run) -> Norm:
         upper = raw = math.inf if known is None else form.bound_by(known)
         if upper <= norm.upper:
             continue
+        if form.units > DESCENT and not run.ended():
+            by_descent = descend(form, None if known is None else form.scaled(known), run.ended)
+            if by_descent is not None:
+                own, known = form.bound(form.smallest(by_descent) or 0.0, by_descent)
+                upper = raw = min(upper, own)
+        if upper <= norm.upper:
+            continue
         found = run.solution(form, share=1.0 if form is forms[-1] else 0.5)
         if found is not None and found.multipliers is not None:
             raw = form.size * math.sqrt(max(0.0, found.rho))
-            own, known = form.bound(found.rho, found.multipliers)
-            upper = min(upper, own)
+            own, multipliers = form.bound(found.rho, found.multipliers)
+            if own <= upper:
+                upper, known = own, multipliers
         norm = Norm(max(norm.upper, upper), max(norm.raw, raw))
     return norm

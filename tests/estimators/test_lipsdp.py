@@ -19,7 +19,8 @@ from torch import Tensor
 
 from lipreg.bounds import Slopes
 from lipreg.errors import InvalidInput
-from lipreg.estimators import Effort, certify, frozen_analysis, get_estimator, lipsdp
+from lipreg.estimators import Effort, certify, frozen_analysis, get_estimator, lipsdp, sector_norms
+from lipreg.estimators.descent import descend
 from lipreg.estimators.multipliers import QuadraticForm
 from lipreg.estimators.sectors import Sectors, open_units, sectors
 from lipreg.outputs import AllMargins, AllPairs, Combination, Logit, Margin, Output, Vector
@@ -281,10 +282,11 @@ def test_an_iteration_limit_leaves_a_bound(reference: Reference, iterations: int
         assert found.status is (Status.FAILED if found.upper == trivial else Status.BOUNDED)
 
 
-def test_a_solver_that_fails_leaves_the_spectral_product(reference: Reference, monkeypatch: Any) -> None:
-    def fail(self: cp.Problem, *args: Any, **options: Any) -> None:
-        raise cp.SolverError("it diverged")
+def fail(self: cp.Problem, *args: Any, **options: Any) -> None:
+    raise cp.SolverError("it diverged")
 
+
+def test_a_solver_that_fails_leaves_the_spectral_product(reference: Reference, monkeypatch: Any) -> None:
     monkeypatch.setattr(cp.Problem, "solve", fail)
     found = ask(reference, "rand0", "regional")
     assert found.status is Status.FAILED and found.proof == "spectral" and "it diverged" in found.detail
@@ -301,6 +303,34 @@ def test_no_time_leaves_the_spectral_product(reference: Reference) -> None:
 
 
 # ---------------------------------------------------------------- networks too wide for one program
+
+
+def test_descent_comes_close_without_a_solver(reference: Reference, monkeypatch: Any) -> None:
+    """The solver fails, and descent on the bound itself is within two per cent of what the solver finds."""
+    for case in ("digits_m_p0_e0.1", "rand1", "digits_d_p0_e0.02"):
+        solved = ask(reference, case, "regional")
+        with monkeypatch.context() as patch:
+            patch.setattr(sector_norms, "DESCENT", 0)
+            both = ask(reference, case, "regional")
+            patch.setattr(cp.Problem, "solve", fail)
+            alone = ask(reference, case, "regional")
+        assert both.upper <= solved.upper * (1 + 1e-4)
+        assert solved.upper * (1 - 1e-4) <= alone.upper <= 1.02 * solved.upper
+        assert alone.status is Status.BOUNDED and "it diverged" in alone.detail
+
+
+def test_descent_ends_when_it_is_told_to() -> None:
+    form, asked = QuadraticForm.of(drawn(4, 3, 1, 0)), itertools.count()
+    whole = descend(form, None, lambda: False)
+    early = descend(form, None, lambda: next(asked) >= 3)
+    assert whole is not None and early is not None
+    least, more = form.smallest(whole), form.smallest(early)
+    assert least is not None and more is not None and least <= more
+    for multipliers in (whole, early):
+        again = descend(form, multipliers, lambda: False)
+        assert again is not None and (form.smallest(again) or math.inf) <= (form.smallest(multipliers) or 0.0) * (
+            1 + 1e-9
+        )
 
 
 def test_a_chain_is_cut_into_pieces(reference: Reference, monkeypatch: Any) -> None:

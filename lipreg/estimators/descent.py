@@ -77,11 +77,30 @@ def descend(form: QuadraticForm, start: np.ndarray | None, ended: Callable[[], b
 
 
 def _start(form: QuadraticForm) -> np.ndarray | None:
-    """The multiple of kappa, or of equal multipliers in the network's own units, with the smallest rho.
+    """The best multiple of kappa, of equal multipliers in the network's own units, or of equal ones in each level.
 
-    With one hidden layer the latter gives the product of the two norms.
+    With one hidden layer the second gives the product of the two norms; the third keeps deep networks in range.
     """
-    shapes = form.slack()[1], np.square(form.reach) / np.square(form.reach).mean()
+    shapes = form.slack()[1], np.square(form.reach) / np.square(form.reach).mean(), _by_level(form)
     tried = [scale * shape for shape in shapes for scale in START_SCALES]
     found = [(rho, k) for k, multipliers in enumerate(tried) if (rho := form.smallest(multipliers)) is not None]
     return tried[min(found)[1]] if found else None
+
+
+def _by_level(form: QuadraticForm) -> np.ndarray:
+    """kappa's recursion over whole levels: units that do not see each other, with spectral norms between levels."""
+    level = np.zeros(form.units, dtype=np.int64)
+    for u in range(form.units):
+        seen = np.flatnonzero(form.unit_unit[u])
+        level[u] = level[seen].max() + 1 if len(seen) else 0
+    groups = [np.flatnonzero(level == k) for k in range(int(level.max()) + 1)]
+    inputs = form.unit_input.shape[1]
+    found = np.zeros(form.units)
+    weight = np.array([2.0 * np.linalg.norm(form.rows[:, inputs + group], 2) ** 2 for group in groups]) + 1e-6
+    for later in reversed(range(len(groups))):
+        found[groups[later]] = weight[later]
+        reads = [np.linalg.norm(form.unit_unit[np.ix_(groups[later], group)], 2) for group in groups[:later]]
+        reach = np.linalg.norm(form.unit_input[groups[later]], 2) + sum(reads)
+        for before, read in enumerate(reads):
+            weight[before] += weight[later] * reach * read
+    return found

@@ -114,7 +114,7 @@ class LipSDP(Estimator):
             f"{run.programs} programs by {solver_version(effort.sdp_solver)}",
             *run.notes,
         ]
-        if upper < trivial or run.status is Status.BOUNDED:
+        if upper <= trivial:
             # what a solver left unfinished is repaired like the rest; the detail says that it did
             status = Status.BOUNDED if run.status is Status.FAILED else run.status
             detail = f"{raw:.9g} before the repair; {', '.join(notes)}"

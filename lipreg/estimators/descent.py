@@ -13,7 +13,6 @@ from contextlib import suppress
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
 
 from lipreg.estimators.multipliers import QuadraticForm
 
@@ -40,6 +39,8 @@ def descend(form: QuadraticForm, start: np.ndarray | None, ended: Callable[[], b
 
     Cost: an eigenvalue decomposition of the inputs' side and a factorisation of the units' side an evaluation.
     """
+    from scipy.optimize import minimize
+
     first = start if start is not None and (start > 0).all() and form.smallest(start) is not None else _start(form)
     if first is None:
         return None

@@ -23,12 +23,14 @@ Source: Fazlyab et al. 2019; the repair is ours.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigvalsh
-from scipy.sparse import csc_array
 
 from lipreg.estimators.sectors import Sectors
+
+if TYPE_CHECKING:
+    from scipy.sparse import csc_array
 
 SHARES = (0.0, 0.03, 0.3, 1.0)
 """Parts of the eigenvalue shift that are tried on the multipliers before rho is computed from them."""
@@ -81,6 +83,8 @@ class QuadraticForm:
 
     def coefficients(self) -> tuple[csc_array, np.ndarray]:
         """(A, b): the entries of Q are A (rho, lambda) + b, ``((m + n)^2, 1 + n)`` sparse and ``((m + n)^2,)``."""
+        from scipy.sparse import csc_array  # like the solver, loaded when a program is written down
+
         size, inputs = len(self), self.unit_input.shape[1]
         own = inputs + np.arange(self.units)
         unit, other = np.nonzero(np.hstack([self.unit_input, self.unit_unit]))
@@ -125,12 +129,12 @@ class QuadraticForm:
         inputs = self.unit_input.shape[1]
         whole = self.matrix(0.0, multipliers)
         try:
-            factor = cho_factor(whole[inputs:, inputs:])
-        except LinAlgError:
+            factor = np.linalg.cholesky(whole[inputs:, inputs:])
+            half = np.linalg.solve(factor, whole[inputs:, :inputs])
+        except np.linalg.LinAlgError:
             return None
-        cross = whole[inputs:, :inputs]
-        reduced = cross.T @ cho_solve(factor, cross) - whole[:inputs, :inputs]
-        return max(0.0, float(eigvalsh(reduced)[-1])) if np.isfinite(reduced).all() else None
+        reduced = half.T @ half - whole[:inputs, :inputs]
+        return max(0.0, float(np.linalg.eigvalsh(reduced)[-1])) if np.isfinite(reduced).all() else None
 
     def repaired(self, rho: float, multipliers: np.ndarray) -> tuple[float, np.ndarray]:
         """A rho and multipliers that are feasible, rounding included, from any that a solver returned."""
@@ -150,7 +154,7 @@ class QuadraticForm:
 
     def _shift(self, rho: float, multipliers: np.ndarray) -> float:
         """t with smallest eigenvalue of Q above -t."""
-        least = float(eigvalsh(self.matrix(rho, multipliers), subset_by_index=[0, 0])[0])
+        least = float(np.linalg.eigvalsh(self.matrix(rho, multipliers))[0])
         return max(0.0, self.rounding(rho, multipliers) - least)
 
     def bound(self, rho: float, multipliers: np.ndarray) -> tuple[float, np.ndarray]:

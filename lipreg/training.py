@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lipreg.bounds import METHODS
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.estimators import closed_form, differentiable_bound, live_analysis
-from lipreg.graph import CapturedNetwork, DenseChain, capture, dense_chain
+from lipreg.graph import CapturedNetwork, Graph, ReluChain, capture, chain_of, fixed_chain
 from lipreg.linalg import PowerIteration
 from lipreg.options import check_number
 from lipreg.penalties import get_penalty
@@ -117,7 +117,7 @@ class LipschitzPenalty:
         self._batch, self._factor = -1, 1.0
         self.power = PowerIteration(shared=self.fixed is None) if spectral_norms == "estimate" else None
         self._captured: CapturedNetwork | None = None
-        self._chain: DenseChain | None = None
+        self._chain: ReluChain | None = None
         self._chosen: Tensor | None = None  # this batch's points; an optimizer may evaluate it several times
         self._seed = 0
 
@@ -206,7 +206,7 @@ class LipschitzPenalty:
     def held(self) -> list[Tensor]:
         """What it keeps in memory between steps, apart from fixed points."""
         vectors = [] if self.power is None else list(self.power.vectors.values())
-        return vectors if self._chain is None else [*vectors, *self._chain.memory.values()]
+        return vectors if self._chain is None else [*vectors, *(layer.size for layer in self._chain.layers)]
 
     def release(self) -> None:
         """Forgets the network and what was read of it."""
@@ -219,13 +219,16 @@ class LipschitzPenalty:
         autocast = torch.is_autocast_enabled(x.device.type)
         with torch.autocast(x.device.type, enabled=False) if autocast else nullcontext():
             captured = self._capture(self.network, x)
-            if self._chain is not None and not self.penalty.layered:
+            chain, graph = self._chain, None
+            if chain is None:
+                graph = self._lower(captured, x)
+                chain = chain_of(graph)
+            if chain is not None and not self.penalty.layered:
                 settings = (self.problem, x, y, self.estimator.name, self.preactivations, self.power)
-                bounds = closed_form(self._chain, *settings)
+                bounds = closed_form(chain, *settings)
                 if bounds is not None:
                     return bounds, self.penalty(bounds)
-            parameter = next(self.network.parameters(), x)
-            graph = captured.live(torch.promote_types(parameter.dtype, torch.float32))
+            graph = self._lower(captured, x) if graph is None else graph
             analysis = live_analysis(
                 graph, self.problem, x.detach(), y, self.estimator, self.preactivations, self.power
             )
@@ -265,10 +268,15 @@ class LipschitzPenalty:
         known = self._captured
         if known is None or known.module is not own or known.input_shape != tuple(x.shape[1:]):
             known = self._captured = capture(own, x)
-            self._chain = dense_chain(known)
+            self._chain = fixed_chain(known)
         elif self._chain is not None and not self._chain.is_current():
-            self._chain = dense_chain(known)
+            self._chain = fixed_chain(known)
         return known
+
+    @staticmethod
+    def _lower(captured: CapturedNetwork, x: Tensor) -> Graph:
+        parameter = next(captured.module.parameters(), x)
+        return captured.live(torch.promote_types(parameter.dtype, torch.float32))
 
 
 def _read_points(points: Any, where: str) -> tuple[Literal["all"] | int, tuple[Tensor, Tensor | None] | None]:

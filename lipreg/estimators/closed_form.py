@@ -1,4 +1,4 @@
-"""The regional affine-ReLU bound and absolute chain of dense networks in closed form, with hand-written gradients.
+"""The regional affine-ReLU bound and absolute chain of unbranched networks in closed form, with hand-written gradients.
 
 They are what ``affine_relu`` and ``abs_chain`` are, at a fraction of the operations: in regional scope slopes are masks
 without gradient; for p = inf a largest row sum needs one product |W| d and its gradient is sign(W) on one row; for p = 2
@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear as linear_map
 
-from lipreg.bounds.chain import ChainMasks, chain_masks, place_flat
-from lipreg.graph import DenseChain
+from lipreg.bounds.chain import ChainMasks, chain_masks, place_batch
+from lipreg.graph import ReluChain
 from lipreg.linalg.power import PowerIteration
 from lipreg.outputs import AllLogits, AllMargins, AllPairs, Combination, Logit, Output
 from lipreg.problem import LocalLipschitz
@@ -31,7 +31,7 @@ _BY_LABEL = (Logit, AllLogits, AllMargins, AllPairs, Combination)
 
 
 def closed_form(
-    chain: DenseChain,
+    chain: ReluChain,
     problem: LocalLipschitz,
     x: Tensor,
     y: Tensor | None,
@@ -53,7 +53,7 @@ def closed_form(
     Returns:
         ``(batch,)``. With p = 2 an estimate from below.
     """
-    dtype = chain.weights[0].dtype
+    dtype = chain.dtype
     if not _covers(problem, bound, methods, power) or dtype not in (torch.float32, torch.float64):
         return None
     x = x.detach().to(dtype)
@@ -62,9 +62,11 @@ def closed_form(
         if rows is None:
             return None
         assert methods is not None
-        placed = place_flat(problem, x)
+        placed = place_batch(problem, x)
         if placed is None:
             return None
+        for layer in chain.layers[:-1]:
+            layer.measure()
         masks = chain_masks(chain, *placed, tuple(methods), row_sums=problem.p == math.inf)
         if problem.p == 2.0:
             assert power is not None
@@ -141,13 +143,15 @@ def _starts(batch: int, labels: int, device: torch.device) -> Tensor:
     return torch.arange(0, batch * labels, labels, device=device)
 
 
-def _largest_row(folded: Tensor, entries: Tensor, rows: _Rows) -> tuple[Tensor, Tensor]:
+def _largest_row(folded: Tensor, entries: Tensor | None, rows: _Rows) -> tuple[Tensor, Tensor]:
     """max over the rows of a point's label of (row . entries), and which row of the table attains it.
 
     Args:
         folded: non-negative rows of the table, ``(labels * count, n)``.
-        entries: ``(batch or 1, n)``.
+        entries: ``(batch or 1, n)``; None for ones.
     """
+    if entries is None:
+        entries = folded.new_ones(1, folded.shape[1])
     batch, labels = len(rows.labels), len(folded) // rows.count
     found = linear_map(entries, folded).reshape(-1, rows.count)  # (batch or 1) * labels rows
     if len(found) != batch:
@@ -162,91 +166,89 @@ def _output_gradient(rows: _Rows, chosen: Tensor, parts: Tensor) -> Tensor:
     return rows.table.index_select(0, chosen).T @ parts
 
 
-def _product(chain: DenseChain, masks: ChainMasks, rows: _Rows) -> tuple[Tensor, Pull]:
-    """|C W_K D_K|_inf prod_k max_i s_i (|W_k| d)_i."""
-    weights = chain.weights
+def _product(chain: ReluChain, masks: ChainMasks, rows: _Rows) -> tuple[Tensor, Pull]:
+    """max over rows of |C W_K D_K| times prod_k max over rows of |diag(s) W_k D_k|, for p = inf."""
     assert masks.row_sums is not None
-    folded = rows.table @ weights[-1]
-    top, chosen = _largest_row(folded.abs(), masks.moves[-1], rows)
-    picked = [(s * r).max(1) for s, r in zip(masks.active, masks.row_sums, strict=True)]
-    factors = torch.stack([*(values for values, _ in picked), top])
-    bounds = factors.prod(0)
+    folded, entries = rows.table @ chain.weights[-1], _flat(masks.moves[-1])
+    top, chosen = _largest_row(folded.abs(), entries, rows)
+    picked = [(s * r).flatten(1).max(1) for s, r in zip(masks.active, masks.row_sums, strict=True)]
+    factors = [*(values for values, _ in picked), top]
+    bounds = math.prod(factors[1:], start=factors[0])
 
     def pull(gradient: Tensor) -> list[Tensor]:
         *shares, share = _shares(gradient, bounds, factors)
-        parts = folded.index_select(0, chosen).sign_().mul_(masks.moves[-1]).mul_(share)
-        found = []
-        for k, (weight, (_, index)) in enumerate(zip(weights[:-1], picked, strict=True)):
-            moves, share = masks.moves[k], shares[k]
-            if 4 * len(share) < len(weight):  # few points: their rows alone
-                part = weight.index_select(0, index).sign_().mul_(moves).mul_(share)
-                found.append(torch.zeros_like(weight).index_add_(0, index, part))
-            elif k == 0 and masks.full:  # the same inputs for all points: shares add up row by row
-                total = torch.zeros_like(weight[:, :1]).index_add_(0, index, share)
-                found.append(weight.sign().mul_(total))
-            else:
-                found.append(torch.zeros_like(weight).index_add_(0, index, share * moves).mul_(weight.sign()))
-        return [*found, _output_gradient(rows, chosen, parts)]
+        found = [
+            layer.rows(index, moves, share)
+            for layer, moves, (_, index), share in zip(chain.layers[:-1], masks.moves, picked, shares, strict=False)
+        ]
+        row = folded.index_select(0, chosen).sign_().mul_(share.unsqueeze(1))
+        return [*found, _output_gradient(rows, chosen, row if entries is None else row.mul_(entries))]
 
     return bounds, pull
 
 
-def _chain(chain: DenseChain, masks: ChainMasks, rows: _Rows) -> tuple[Tensor, Pull]:
+def _chain(chain: ReluChain, masks: ChainMasks, rows: _Rows) -> tuple[Tensor, Pull]:
     """max over rows of |C W_K| S |W_{K-1}| ... S |W_1| d: for p = inf a chain of vectors, not of matrices."""
-    weights = chain.weights
+    hidden = chain.layers[:-1]
     assert masks.row_sums is not None
-    flowing = [masks.moves[0]]  # what reaches the inputs of every layer, ``(batch or 1, in)``
-    for k, active in enumerate(masks.active):
-        through = masks.row_sums[0] if k == 0 else linear_map(flowing[-1], chain.magnitude(k))
+    flowing = [masks.moves[0]]  # what reaches the inputs of every layer; None for ones
+    for k, (layer, active) in enumerate(zip(hidden, masks.active, strict=True)):
+        before = flowing[-1]
+        through = masks.row_sums[0] if k == 0 or before is None else layer.forward(before, absolute=True)
         flowing.append(active * through)
-    folded = rows.table @ weights[-1]
-    top, chosen = _largest_row(folded.abs(), flowing[-1], rows)
+    folded, entries = rows.table @ chain.weights[-1], _flat(flowing[-1])
+    top, chosen = _largest_row(folded.abs(), entries, rows)
 
     def pull(gradient: Tensor) -> list[Tensor]:
         row, share = folded.index_select(0, chosen), gradient.unsqueeze(1)
-        found = [_output_gradient(rows, chosen, row.sign() * flowing[-1] * share)]
+        signed = row.sign().mul_(share)
+        found = [_output_gradient(rows, chosen, signed if entries is None else signed.mul_(entries))]
         back = row.abs_().mul_(share)
-        for k in range(len(weights) - 2, -1, -1):
-            back = back.mul_(masks.active[k])
-            if k == 0 and masks.full:
-                found.append(weights[k].sign().mul_(back.sum(0).unsqueeze(1)))
-            else:
-                found.append((back.T @ flowing[k]).mul_(weights[k].sign()))
-            if k:
-                back = back @ chain.magnitude(k)
+        for layer, active, before in list(zip(hidden, masks.active, flowing, strict=False))[::-1]:
+            back = back.reshape(active.shape).mul_(active)
+            reached = layer.weight.new_ones(1, *layer.in_shape) if before is None else before
+            found.append(layer.outer(back, reached).mul_(layer.weight.sign()))
+            if layer is not hidden[0]:
+                back = layer.back(back, absolute=True)
         return found[::-1]
 
     return top, pull
 
 
-def _spectral(chain: DenseChain, masks: ChainMasks, rows: _Rows, power: PowerIteration) -> tuple[Tensor, Pull]:
+def _spectral(chain: ReluChain, masks: ChainMasks, rows: _Rows, power: PowerIteration) -> tuple[Tensor, Pull]:
     """|C W_K D_K|_2 prod_k |diag(s) W_k D_k|_2, the norms by a step of power iteration."""
-    weights, moves = chain.weights, masks.moves[-1]
-    folded = rows.table @ weights[-1]
-    squared, chosen = _largest_row(folded.square(), moves, rows)
+    folded, entries = rows.table @ chain.weights[-1], _flat(masks.moves[-1])
+    squared, chosen = _largest_row(folded.square(), entries, rows)
     top = squared.sqrt()
     sides, factors = [], []
-    for k, weight in enumerate(weights[:-1]):
-        s, d = masks.active[k], masks.moves[k]
-        sigma, u, v = power.iterate(str(k), s, d, lambda x, a=weight: linear_map(x, a), lambda x, a=weight: x @ a)
+    for k, (layer, s) in enumerate(zip(chain.layers[:-1], masks.active, strict=True)):
+        moves = masks.moves[k]
+        sigma, u, v = power.iterate(str(k), s, s.new_ones(1) if moves is None else moves, layer.forward, layer.back)
         sides.append((u, v))
         factors.append(sigma)
-    factors = torch.stack([*factors, top])
-    bounds = factors.prod(0)
+    factors = [*factors, top]
+    bounds = math.prod(factors[1:], start=factors[0])
 
     def pull(gradient: Tensor) -> list[Tensor]:
         *shares, share = _shares(gradient, bounds, factors)
-        found = [(share * u).T @ v for share, (u, v) in zip(shares, sides, strict=True)]
-        scale = share / top.clamp(min=torch.finfo(top.dtype).tiny).unsqueeze(1)
-        return [*found, _output_gradient(rows, chosen, folded.index_select(0, chosen).mul_(moves).mul_(scale))]
+        found = [
+            layer.outer(share.reshape(-1, *(1,) * (u.dim() - 1)) * u, v)
+            for layer, share, (u, v) in zip(chain.layers[:-1], shares, sides, strict=True)
+        ]
+        row = folded.index_select(0, chosen)
+        row.mul_((share / top.clamp(min=torch.finfo(top.dtype).tiny)).unsqueeze(1))
+        return [*found, _output_gradient(rows, chosen, row if entries is None else row.mul_(entries))]
 
     return bounds, pull
 
 
-def _shares(gradient: Tensor, product: Tensor, factors: Tensor) -> tuple[Tensor, ...]:
-    """The gradient of every factor, ``(batch, 1)`` each.
+def _flat(entries: Tensor | None) -> Tensor | None:
+    return None if entries is None else entries.flatten(1)
+
+
+def _shares(gradient: Tensor, product: Tensor, factors: list[Tensor]) -> tuple[Tensor, ...]:
+    """The gradient of every factor, ``(batch,)`` each.
 
     Where the product is 0 they all are 0, that of a factor 0 too: no unit of its layer is active, so no entry counts.
     """
-    shares = (gradient * product) / factors.clamp(min=torch.finfo(factors.dtype).tiny)
-    return shares.unsqueeze(2).unbind()
+    return ((gradient * product) / torch.stack(factors).clamp_(min=torch.finfo(product.dtype).tiny)).unbind()

@@ -1,7 +1,8 @@
 """Networks as graphs of Input, Affine, Relu and MaxPool nodes, captured from torch modules."""
 
 from lipreg.graph.capture import CapturedNetwork, capture, check_agreement, evaluation_mode
-from lipreg.graph.chain import DenseChain, dense_chain
+from lipreg.graph.chain import ReluChain, chain_of, fixed_chain
+from lipreg.graph.layers import Layer
 from lipreg.graph.nodes import Affine, Graph, Input, MaxPool, Node, Relu
 from lipreg.graph.registry import Example, Refusal, lowers
 from lipreg.graph.symbols import Context, Symbol
@@ -10,18 +11,20 @@ __all__ = [
     "Affine",
     "CapturedNetwork",
     "Context",
-    "DenseChain",
     "Example",
     "Graph",
     "Input",
+    "Layer",
     "MaxPool",
     "Node",
     "Refusal",
     "Relu",
+    "ReluChain",
     "Symbol",
     "capture",
+    "chain_of",
     "check_agreement",
-    "dense_chain",
     "evaluation_mode",
+    "fixed_chain",
     "lowers",
 ]

@@ -1,103 +1,108 @@
-"""Chains of linear layers and ReLUs, recognised in a trace: what closed forms can be written down for."""
+"""Chains of affine layers and ReLUs, without branches: what closed forms can be written down for."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lipreg.graph.capture import CapturedNetwork
+from lipreg.graph.layers import DenseLayer, Layer, layer_of
+from lipreg.graph.nodes import Affine, Graph, Relu
 
 _RELUS = (torch.relu, F.relu, "relu")
-_NEUTRAL = (nn.Dropout, nn.Identity)
+_AFFINE = (nn.Linear, nn.Conv1d, nn.Conv2d)
+_NEUTRAL = (nn.Dropout, nn.Identity, nn.Flatten)
+_RESHAPES = (torch.flatten, "flatten", "reshape", "view", "size")
 
 
 @dataclass(frozen=True)
-class DenseChain:
-    """x -> W_K relu(... relu(W_1 x + b_1) ...) + b_K, the parameters themselves, not copies of them.
+class ReluChain:
+    """x -> W_K relu(... relu(W_1 x + b_1) ...) + b_K, each W_k a matrix or a convolution, the last a matrix.
 
     Attributes:
-        linears: the layers, in order.
+        layers: in order.
+        modules: where weights and biases are the parameters themselves, the modules that hold them, in order.
         places: where the modules that the trace passes stand, ``(parent's modules, name, module)``, so that a replaced
             one is noticed.
-        memory: what ``magnitude`` writes to.
     """
 
-    linears: tuple[nn.Linear, ...]
-    places: tuple[tuple[dict[str, nn.Module | None], str, nn.Module], ...]
-    memory: dict[int, Tensor] = field(default_factory=dict, compare=False, repr=False)
+    layers: tuple[Layer, ...]
+    modules: tuple[nn.Module, ...] = ()
+    places: tuple[tuple[dict[str, nn.Module | None], str, nn.Module], ...] = ()
 
     @property
     def weights(self) -> list[Tensor]:
-        """W_k, ``(out, in)`` each."""
-        return [linear.weight for linear in self.linears]
+        """The tensors that the W_k are made of."""
+        return [layer.weight for layer in self.layers]
 
     @property
-    def biases(self) -> list[Tensor | None]:
-        """b_k, ``(out,)`` each; None without."""
-        return [linear.bias for linear in self.linears]
-
-    def magnitude(self, k: int) -> Tensor:
-        """|W_k| without gradient, in memory that the next call for k writes over: fresh memory costs more than this."""
-        weight, memory = self.linears[k].weight.detach(), self.memory.get(k)
-        if memory is None or (memory.shape, memory.dtype, memory.device) != (weight.shape, weight.dtype, weight.device):
-            memory = self.memory[k] = torch.empty_like(weight)
-        return torch.abs(weight, out=memory)
+    def dtype(self) -> torch.dtype:
+        return self.layers[0].weight.dtype
 
     def is_current(self) -> bool:
-        """Whether the module still has the same submodules, with parameters of their own, in one arithmetic."""
+        """Whether the module still has the same submodules, with these parameters, in one arithmetic."""
         if any(modules.get(name) is not module for modules, name, module in self.places):
             return False
-        dtype = self.linears[0].weight.dtype
-        return all(_plain(linear) and linear.weight.dtype == dtype for linear in self.linears)
+        dtype = self.dtype
+        for layer, module in zip(self.layers, self.modules, strict=True):
+            # of those that a hook or a pruning mask computes, the parameters have other names
+            own = module._parameters
+            if own.get("weight") is not layer.weight or own.get("bias", layer) is not layer.bias:
+                return False
+            if layer.weight.dtype != dtype:
+                return False
+        return True
 
 
-def dense_chain(captured: CapturedNetwork) -> DenseChain | None:
-    """The network as a chain of ``nn.Linear`` and ReLU, with neutral layers between; None when it is another."""
-    linears: list[nn.Linear] = []
+def chain_of(graph: Graph) -> ReluChain | None:
+    """A graph as a chain; None where it branches, pools, ends in no matrix, or has other maps or leaky ReLUs."""
+    layers: list[Layer] = []
+    for index, node in enumerate(graph.nodes[1:], start=1):
+        if isinstance(node, Affine) and node.sources == (index - 1,):
+            layer = layer_of(node.maps[0], _by_channel(node.bias))
+            if layer is None:
+                return None
+            layers.append(layer)
+        elif not (isinstance(node, Relu) and node.slope == 0.0):
+            return None
+    return ReluChain(tuple(layers)) if isinstance(layers[-1], DenseLayer) else None
+
+
+def fixed_chain(captured: CapturedNetwork) -> ReluChain | None:
+    """The network as a chain over the parameters themselves, to be used until they are others; None where there is none.
+
+    That is one of linear and convolutional modules with a ReLU between any two, and neutral layers. Where weights have to
+    be computed first, as with batch norm, ``chain_of`` a live graph is the chain of one evaluation.
+    """
+    modules: list[nn.Module] = []
     places: list[tuple[dict[str, nn.Module | None], str, nn.Module]] = []
-    before: torch.fx.Node | None = None
-    open_linear, flat = False, len(captured.input_shape) == 1
     for node in captured.trace.nodes:
-        if node.op == "placeholder" and before is None:
-            before = node
-            continue
-        if node.op == "placeholder" or node.op == "output":
-            if node.op == "output" and node.args[0] is before:
-                break
-            return None
-        if before is None or node.args[:1] != (before,) or any(isinstance(a, torch.fx.Node) for a in node.args[1:]):
-            return None
-        before = node
         if node.op != "call_module":
-            if node.target not in _RELUS or not open_linear:
+            if node.op not in ("placeholder", "output") and node.target not in _RELUS + _RESHAPES:
                 return None
-            open_linear = False
             continue
-        module = captured.module.get_submodule(str(node.target))
-        parent = captured.module
+        module = parent = captured.module
         for name in str(node.target).split("."):
-            places.append((parent._modules, name, parent.get_submodule(name)))
-            parent = parent.get_submodule(name)
-        match module:
-            case nn.Linear() if type(module) is nn.Linear and flat and not open_linear:
-                linears.append(module)
-                open_linear = True
-            case nn.ReLU() if type(module) is nn.ReLU and open_linear:
-                open_linear = False
-            case nn.Flatten(start_dim=1, end_dim=-1) if not linears:
-                flat = True
-            case _ if type(module) in _NEUTRAL:
-                pass
-            case _:
-                return None
-    found = DenseChain(tuple(linears), tuple(places))
-    return found if linears and open_linear and found.is_current() else None
+            parent, module = module, module.get_submodule(name)
+            places.append((parent._modules, name, module))
+        if type(module) in _AFFINE:
+            modules.append(module)
+        elif type(module) not in (nn.ReLU, *_NEUTRAL):
+            return None
+    chain = chain_of(captured.live())
+    if chain is None or len(chain.layers) != len(modules):
+        return None
+    for layer, module in zip(chain.layers, modules, strict=True):
+        layer.bias = module._parameters.get("bias")
+    found = ReluChain(chain.layers, tuple(modules), tuple(places))
+    return found if found.is_current() else None
 
 
-def _plain(linear: nn.Linear) -> bool:
-    """Whether weight and bias are parameters: those that a hook or a pruning mask computes are read by lowering."""
-    parameters = linear._parameters
-    return parameters.get("weight") is not None and "bias" in parameters
+def _by_channel(bias: Tensor) -> Tensor:
+    """One number a channel where the bias is expanded from that."""
+    bias = bias.detach()
+    spread = bias.dim() > 1 and all(s == 0 or n == 1 for s, n in zip(bias.stride()[1:], bias.shape[1:], strict=True))
+    return bias[(slice(None), *(0,) * (bias.dim() - 1))] if spread else bias

@@ -30,7 +30,7 @@ from lipreg import (
 )
 from lipreg.errors import InvalidInput
 from lipreg.estimators import BoundEstimator, closed_form, estimate, get_estimator, live_analysis
-from lipreg.graph import capture, dense_chain
+from lipreg.graph import capture, fixed_chain
 from lipreg.linalg import PowerIteration
 
 INF = float("inf")
@@ -105,7 +105,7 @@ def points(region: Any, count: int) -> tuple[Tensor, Tensor]:
 def both(net: nn.Module, problem: LocalLipschitz, x: Tensor, y: Tensor, bound: str, methods: list[str]) -> Any:
     """Bounds and gradients of both ways, the gradients of a loss that weighs the points differently."""
     captured = capture(net, x)
-    chain = dense_chain(captured)
+    chain = fixed_chain(captured)
     assert chain is not None
     found = []
     for bounds in (
@@ -162,7 +162,7 @@ def test_inputs_with_a_shape(region: Any) -> None:
 def test_errors_are_those_of_the_generic_way() -> None:
     """Points outside the data range, not finite, or too coarse for the radius: the closed form lets ``place`` refuse."""
     net, problem = mlp(6, 9, 4), LocalLipschitz(LinfBall(0.2, low=0.0, high=1.0), AllLogits())
-    chain = dense_chain(capture(net, torch.rand(2, 6)))
+    chain = fixed_chain(capture(net, torch.rand(2, 6)))
     assert chain is not None
     x = torch.rand(3, 6)
     for wrong, words in ((x + 1.0, "outside the data range"), (x * torch.nan, "NaN"), (x[:0], "at least one point")):
@@ -182,7 +182,7 @@ def test_random_chains_in_float32(seed: int, hidden: list[int], radius: float) -
     x, y = torch.randn(7, 6), torch.randint(4, (7,))
     for bound in ("affine_relu", "abs_chain"):
         captured = capture(net, x)
-        chain, problem = dense_chain(captured), LocalLipschitz(LinfBall(radius))
+        chain, problem = fixed_chain(captured), LocalLipschitz(LinfBall(radius))
         assert chain is not None
         ours = closed_form(chain, problem, x, y, bound, ["interval"])
         assert ours is not None
@@ -198,7 +198,7 @@ def test_power_iteration_converges_to_the_registered_bound(region: Any) -> None:
     net = mlp(6, 12, 9, 4).double()
     x, y = points(region, 5)
     problem, captured = LocalLipschitz(region, p=2.0), capture(net, x)
-    chain, power = dense_chain(captured), PowerIteration(shared=False)
+    chain, power = fixed_chain(captured), PowerIteration(shared=False)
     assert chain is not None
     expected = estimate(captured, problem, x, y, preactivations=["interval"])
     theirs = torch.autograd.grad(expected.square().sum(), chain.weights)
@@ -223,7 +223,7 @@ def test_estimates_stay_below_the_norm() -> None:
         for _ in range(5):
             x, y = points(None, 8)
             captured = capture(net, x)
-            chain = dense_chain(captured)
+            chain = fixed_chain(captured)
             assert chain is not None
             ours = closed_form(chain, problem, x, y, "affine_relu", ["interval"], power)
             exact = estimate(captured, problem, x, y, preactivations=["interval"])
@@ -238,7 +238,7 @@ def test_estimates_stay_below_the_norm() -> None:
 def test_questions_without_a_closed_form() -> None:
     net = mlp(6, 12, 4)
     x, y = torch.rand(5, 6), torch.randint(4, (5,))
-    chain = dense_chain(capture(net, x))
+    chain = fixed_chain(capture(net, x))
     assert chain is not None
     regional = LocalLipschitz(LinfBall(0.2))
     y[0], y[1] = 3, 0
@@ -287,16 +287,16 @@ def test_other_networks_are_no_chains() -> None:
         nn.Sequential(nn.ReLU(), nn.Linear(6, 4)),
     ]
     for net in others:
-        assert dense_chain(capture(net, torch.rand(2, 6))) is None
-    assert dense_chain(capture(nn.Linear(6, 4), torch.rand(2, 3, 6))) is None
-    first = dense_chain(capture(mlp(6, 5, 4), torch.rand(2, 6)))
+        assert fixed_chain(capture(net, torch.rand(2, 6))) is None
+    assert fixed_chain(capture(nn.Linear(6, 4), torch.rand(2, 3, 6))) is None
+    first = fixed_chain(capture(mlp(6, 5, 4), torch.rand(2, 6)))
     assert first is not None
     assert first.is_current()
 
 
 def test_a_replaced_module_is_noticed() -> None:
     net = nn.Sequential(nn.ModuleDict({"body": mlp(6, 5, 4)})["body"], nn.Identity())
-    chain = dense_chain(capture(net, torch.rand(2, 6)))
+    chain = fixed_chain(capture(net, torch.rand(2, 6)))
     assert chain is not None
     assert chain.is_current()
     net[0][1] = nn.Tanh()  # type: ignore[index]
@@ -310,7 +310,7 @@ def test_a_replaced_module_is_noticed() -> None:
 
 def case() -> tuple[nn.Sequential, Any]:
     net, x, y = mlp(6, 12, 9, 4).double(), torch.rand(5, 6, dtype=torch.float64), torch.randint(4, (5,))
-    chain = dense_chain(capture(net, x))
+    chain = fixed_chain(capture(net, x))
     assert chain is not None
     return net, lambda bound: closed_form(chain, LocalLipschitz(LinfBall(0.2)), x, y, bound, ["interval"])
 
@@ -355,7 +355,7 @@ def test_the_estimate_of_a_graph_is_that_of_the_closed_form() -> None:
     net, problem = mlp(6, 12, 9, 4).double(), LocalLipschitz(LinfBall(0.2), p=2.0)
     x, y = points(None, 5)
     captured, estimator = capture(net, x), get_estimator("affine_relu")
-    chain, ours, theirs = dense_chain(captured), PowerIteration(shared=True), PowerIteration(shared=True)
+    chain, ours, theirs = fixed_chain(captured), PowerIteration(shared=True), PowerIteration(shared=True)
     assert chain is not None
     assert isinstance(estimator, BoundEstimator)
     for _ in range(4):

@@ -119,7 +119,7 @@ class LipschitzPenalty:
         self._captured: CapturedNetwork | None = None
         self._chain: ReluChain | None = None
         self._chosen: Tensor | None = None  # this batch's points; an optimizer may evaluate it several times
-        self._seed = 0
+        self._draw, self._seed = torch.Generator(), 0
 
     def __call__(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The term for a new batch, to add to its loss.
@@ -256,15 +256,14 @@ class LipschitzPenalty:
             )
         if self.fixed is None and isinstance(self._points, int) and self._points < len(x):
             if self._chosen is None:  # drawn on the CPU, so that every device bounds the same points
-                draw = torch.Generator().manual_seed(self._seed)
-                self._chosen = torch.randperm(len(x), generator=draw)[: self._points]
+                self._chosen = torch.randperm(len(x), generator=self._draw.manual_seed(self._seed))[: self._points]
             chosen = self._chosen.to(x.device)
-            x, y = x[chosen], None if y is None else y[chosen]
+            x, y = x.index_select(0, chosen), None if y is None else y[chosen]
         return x, y
 
     def _capture(self, network: nn.Module, x: Tensor) -> CapturedNetwork:
         """The network's structure: read once, and again if another network or input shape takes its place."""
-        own = getattr(network, "_orig_mod", network)  # what torch.compile wrapped
+        own = network._modules.get("_orig_mod", network)  # what torch.compile wrapped
         known = self._captured
         if known is None or known.module is not own or known.input_shape != tuple(x.shape[1:]):
             known = self._captured = capture(own, x)

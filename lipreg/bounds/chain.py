@@ -106,7 +106,7 @@ def place_batch(problem: LocalLipschitz, x: Tensor) -> tuple[PlacedRegion, bool]
         x: reference points ``(batch, *shape)``.
     """
     region = problem.region
-    if type(region) is LinfBall and len(x):
+    if type(region) is LinfBall and x.shape[0]:
         low = -math.inf if region.low is None else float(region.low)
         high = math.inf if region.high is None else float(region.high)
         smallest, largest = (float(end) for end in torch.aminmax(x))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -33,7 +34,7 @@ class ReluChain:
     modules: tuple[nn.Module, ...] = ()
     places: tuple[tuple[dict[str, nn.Module | None], str, nn.Module], ...] = ()
 
-    @property
+    @cached_property
     def weights(self) -> list[Tensor]:
         """The tensors that the W_k are made of."""
         return [layer.weight for layer in self.layers]

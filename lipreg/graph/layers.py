@@ -38,10 +38,10 @@ class Layer(ABC):
 
     def measure(self) -> None:
         """Reads |W|: before the first use of it in an evaluation."""
-        like, own = self.weight, self.size
-        if (own.shape, own.dtype, own.device) != (like.shape, like.dtype, like.device):
-            self.size = torch.empty_like(like, requires_grad=False)
-        torch.abs(like.detach(), out=self.size)
+        weight, size = self.weight, self.size
+        if size.shape != weight.shape or size.dtype != weight.dtype or size.device != weight.device:
+            self.size = torch.empty_like(weight, requires_grad=False)
+        torch.abs(weight, out=self.size)
 
     @abstractmethod
     def affine(self, x: Tensor, scale: float = 1.0) -> Tensor:
@@ -78,16 +78,15 @@ class DenseLayer(Layer):
     """A written-out matrix, ``weight`` ``(prod out_shape, prod in_shape)``."""
 
     def affine(self, x: Tensor, scale: float = 1.0) -> Tensor:
-        flat = x.flatten(1) if len(self.in_shape) > 1 else x
-        bias = flat.new_zeros(1) if self.bias is None else self.bias.flatten()
-        return self._shaped(torch.addmm(bias, flat, self.weight.T, alpha=scale))
+        bias = x.new_zeros(1) if self.bias is None else self.bias
+        bias = bias if bias.dim() == 1 else bias.flatten()
+        return self._shaped(torch.addmm(bias, flat(x), self.weight.T, alpha=scale))
 
     def forward(self, x: Tensor, absolute: bool = False) -> Tensor:
-        flat = x.flatten(1) if len(self.in_shape) > 1 else x
-        return self._shaped(linear_map(flat, self.size if absolute else self.weight))
+        return self._shaped(linear_map(flat(x), self.size if absolute else self.weight))
 
     def back(self, u: Tensor, absolute: bool = False) -> Tensor:
-        found = u.flatten(1) @ (self.size if absolute else self.weight)
+        found = flat(u) @ (self.size if absolute else self.weight)
         return found.unflatten(1, self.in_shape) if len(self.in_shape) > 1 else found
 
     def row_sums(self) -> Tensor:
@@ -96,13 +95,13 @@ class DenseLayer(Layer):
     def outer(self, u: Tensor, v: Tensor) -> Tensor:
         if len(v) == 1 < len(u):
             u = u.sum(0, keepdim=True)
-        return u.flatten(1).T @ v.flatten(1)
+        return flat(u).T @ flat(v)
 
     def rows(self, index: Tensor, entries: Tensor | None, share: Tensor) -> Tensor:
         weight = self.weight
         if entries is not None:
-            entries = entries.flatten(1)
-        if 4 * len(share) < len(weight):  # few points: their rows alone
+            entries = flat(entries)
+        if 4 * share.shape[0] < weight.shape[0]:  # few points: their rows alone
             part = weight.index_select(0, index).sign_().mul_(share.unsqueeze(1))
             part = part if entries is None else part.mul_(entries)
             return torch.zeros_like(weight).index_add_(0, index, part)
@@ -211,6 +210,11 @@ class ConvolutionLayer(Layer):
     def _convolve(self, x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
         map, x = self.map, x if self._even else F.pad(x, self._ends)
         return FORWARD[map.dims](x, kernel, bias, map.stride, self._padding, map.dilation, map.groups)
+
+
+def flat(x: Tensor) -> Tensor:
+    """``(batch, n)``."""
+    return x if x.dim() == 2 else x.flatten(1)
 
 
 def _lattice(counts: Sequence[int], steps: Sequence[int]) -> Tensor:

@@ -263,7 +263,7 @@ class LipschitzPenalty:
 
     def _capture(self, network: nn.Module, x: Tensor) -> CapturedNetwork:
         """The network's structure: read once, and again if another network or input shape takes its place."""
-        own = network._modules.get("_orig_mod", network)  # what torch.compile wrapped
+        own = network._modules.get("_orig_mod") or network  # what torch.compile wrapped
         known = self._captured
         if known is None or known.module is not own or known.input_shape != tuple(x.shape[1:]):
             known = self._captured = capture(own, x)

@@ -105,9 +105,11 @@ class DenseLayer(Layer):
             part = weight.index_select(0, index).sign_().mul_(share.unsqueeze(1))
             part = part if entries is None else part.mul_(entries)
             return torch.zeros_like(weight).index_add_(0, index, part)
-        if entries is None:  # the same inputs for all points: shares add up row by row
+        if entries is None:  # the same inputs for all points: shares add up row by row, and few rows are the largest
             total = torch.zeros_like(weight[:, 0]).index_add_(0, index, share)
-            return weight.sign().mul_(total.unsqueeze(1))
+            picked = total.nonzero().squeeze(1)
+            part = weight.index_select(0, picked).sign_().mul_(total.index_select(0, picked).unsqueeze(1))
+            return torch.zeros_like(weight).index_copy_(0, picked, part)
         return torch.zeros_like(weight).index_add_(0, index, share.unsqueeze(1) * entries).mul_(weight.sign())
 
     def _shaped(self, y: Tensor) -> Tensor:
@@ -128,9 +130,9 @@ class ConvolutionLayer(Layer):
 
     def affine(self, x: Tensor, scale: float = 1.0) -> Tensor:
         kernel = self.weight if scale == 1.0 else self.weight * scale
-        by_channel = self.bias is None or self.bias.dim() == 1
-        found = self._convolve(x, kernel, self.bias if by_channel else None)
-        return found if by_channel else found.add_(self.bias)
+        if self.bias is None or self.bias.dim() == 1:
+            return self._convolve(x, kernel, self.bias)
+        return self._convolve(x, kernel).add_(self.bias)
 
     def forward(self, x: Tensor, absolute: bool = False) -> Tensor:
         return self._convolve(x, self.size if absolute else self.weight)

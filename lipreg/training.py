@@ -46,9 +46,10 @@ class LipschitzPenalty:
         loss = cross_entropy(net(x), y) + penalty(x, y)
 
     Bounds are those of ``lipreg.estimate``, in evaluation mode (dropout off, running statistics of batch norm) and in
-    float32 outside of autocast (float64 for float64 parameters); for networks of linear layers and ReLUs a closed form of
-    them, which costs a fraction. Gradients reach the parameters, not the inputs; modes and global random states stay as
-    they are. The network is traced at the first batch; its weights are read anew at every evaluation.
+    float32 outside of autocast (float64 for float64 parameters); for networks without branches, of affine layers (linear,
+    convolution, batch norm, average pool) and ReLUs, a closed form of them, which costs a fraction. Gradients reach the
+    parameters, not the inputs; modes and global random states stay as they are. The network is traced at the first batch;
+    its weights are read anew at every evaluation.
 
     Args:
         network: what the bounds are about; the attribute may be replaced. None: set it before the first call.

@@ -147,8 +147,31 @@ def test_one_dimension() -> None:
     )
     net, x, y = net.double(), torch.rand(5, 3, 8, dtype=torch.float64), torch.arange(5) % 4
     captured = capture(net, x)
-    ours = closed_form(chain_in(captured), LocalLipschitz(CUT), x, y, "affine_relu", ["interval"])
-    compare(ours, estimate(captured, LocalLipschitz(CUT), x, y, preactivations=["interval"]), net)
+    for bound in ("affine_relu", "abs_chain"):
+        ours = closed_form(chain_in(captured), LocalLipschitz(CUT), x, y, bound, ["interval"])
+        compare(ours, estimate(captured, LocalLipschitz(CUT), x, y, bound=bound, preactivations=["interval"]), net)
+
+
+@given(
+    channels=st.integers(1, 3),
+    kernel=st.tuples(st.integers(1, 5), st.integers(1, 4)),
+    stride=st.tuples(st.integers(1, 4), st.integers(1, 3)),
+    padding=st.tuples(st.integers(0, 2), st.integers(0, 2)),
+)
+def test_transposes(channels: int, kernel: Any, stride: Any, padding: Any) -> None:
+    """By phases or by torch, <W x, u> = <x, W^T u>, in |W| too."""
+    convolution = nn.Conv2d(channels, 4, kernel, stride, padding).double()
+    net = nn.Sequential(convolution, nn.ReLU(), nn.Flatten(), nn.LazyLinear(4, dtype=torch.float64))
+    x = torch.rand(3, channels, 7, 6, dtype=torch.float64)
+    net(x)
+    (layer, _) = chain_in(capture(net, x)).layers
+    with torch.no_grad():
+        layer.measure()
+        for absolute in (False, True):
+            through = layer.forward(x, absolute)
+            u = torch.randn_like(through)
+            back = layer.back(u, absolute)
+            torch.testing.assert_close((through * u).sum(), (x * back).sum(), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("output", [AllMargins(2), AllLogits(), AllPairs()], ids=str)

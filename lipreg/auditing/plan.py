@@ -27,9 +27,11 @@ class AuditPlan:
         solver: of the searches' programs: "highs", or another of ``lipreg.milp.installed_solvers()``.
         preactivations: pre-activation methods by estimator, where they should differ from all of them; the bound that a
             penalty lowers is audited with the penalty's own.
+        gap: (upper - lower) / upper at which a search may end; 0 to go on until the ends meet.
+        nodes: limit on the branch and bound nodes of each search at each point; None for no limit.
 
     Raises:
-        InvalidInput: no or unknown estimators, no budget, or an unknown solver.
+        InvalidInput: no or unknown estimators, no budget, an unknown solver, or a limit out of range.
         MissingExtra: the solver is not installed.
         UnsupportedRequest: an estimator does not cover the question; raised here, before any training.
     """
@@ -40,13 +42,15 @@ class AuditPlan:
     seed: int = 0
     solver: str = "highs"
     preactivations: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    gap: float = 0.0
+    nodes: int | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.estimators, str) or not self.estimators:
             raise InvalidInput(f"estimators={self.estimators!r}", where="audit", accepted="a list of estimator names")
         if not isinstance(self.budget, int | float) or not 0 < self.budget < math.inf:  # it is shared out
             raise InvalidInput(f"budget={self.budget!r}", where="audit", accepted="seconds above 0, a finite number")
-        Effort(solver=self.solver)  # refuses one that is unknown or not installed
+        Effort(solver=self.solver, gap=self.gap, nodes=self.nodes)  # refuses what is unknown, missing or out of range
         for name in self.estimators:
             get_estimator(name).check(self.problem)
 
@@ -57,10 +61,15 @@ class AuditPlan:
 
     def effort(self, seconds: float, stop: threading.Event, known: tuple[CertifiedInterval, ...] = ()) -> Effort:
         """What one estimator may spend on one task."""
-        return Effort(seconds=seconds, seed=self.seed, known=known, solver=self.solver, stop=stop)
+        limits = {"seconds": seconds, "gap": self.gap, "nodes": self.nodes}
+        return Effort(**limits, seed=self.seed, known=known, solver=self.solver, stop=stop)
+
+    def limits(self) -> dict[str, Any]:
+        """When the searches end, for records: a later audit with wider limits goes on from there."""
+        return {"budget": self.budget, "gap": self.gap, "nodes": self.nodes}
 
     def settings(self, estimator: str) -> dict[str, Any]:
-        """What decides the answer of an estimator besides the question and the time: for records and for resuming."""
+        """What decides the answer of an estimator besides the question and the limits: for records and for resuming."""
         methods = self.preactivations.get(estimator)
         settings = {"seed": self.seed, "preactivations": None if methods is None else list(methods)}
         return settings | ({"solver": self.solver} if get_estimator(estimator).searches else {})

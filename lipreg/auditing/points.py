@@ -33,6 +33,7 @@ class PointAudit:
         fingerprint: of the audited graph.
         plan: what was asked.
         resumed: the estimators that started from saved records.
+        reopened: those of them that had ended at a limit on nodes which the plan has raised.
     """
 
     point: int
@@ -44,6 +45,7 @@ class PointAudit:
     fingerprint: str
     plan: AuditPlan
     resumed: frozenset[str] = frozenset()
+    reopened: frozenset[str] = frozenset()
 
     @property
     def exact(self) -> CertifiedInterval:
@@ -78,6 +80,13 @@ class PointAudit:
     def _nothing(self) -> CertifiedInterval:
         exact = self.exact
         return CertifiedInterval(exact.problem, exact.functional, subject=exact.subject)
+
+    def unfinished(self, name: str) -> bool:
+        """Whether a search that has answered here may still prove more under the plan."""
+        interval = self.intervals[name]
+        if interval.status is Status.GAP_LIMIT:  # of an earlier audit that asked for less
+            return interval.gap > self.plan.gap + EXACT_TOLERANCE
+        return name in self.reopened or interval.status in (Status.TIME_LIMIT, Status.INTERRUPTED, Status.FAILED)
 
     def records(self, run: str, epoch: int, penalised: str | None = None) -> list[AuditRecord]:
         """One record for each estimator."""
@@ -115,7 +124,7 @@ class PointAudit:
         ]
 
     def _asked(self, name: str) -> dict[str, Any]:
-        asked: dict[str, Any] = {"budget": self.plan.budget, "estimators": list(self.plan.estimators)}
+        asked: dict[str, Any] = {**self.plan.limits(), "estimators": list(self.plan.estimators)}
         return asked | (asked if name == EXACT else self.plan.settings(name))
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import torch
 
+from lipreg.auditing.plan import AuditPlan
 from lipreg.auditing.points import EXACT, PointAudit, versions
 from lipreg.bounds import Analysis
 from lipreg.errors import CrossingBounds, InvalidInput
@@ -46,7 +47,8 @@ def with_earlier(points: list[PointAudit], analysis: Analysis, earlier: Iterable
             refused["the witness does not attain what the record says"] += 1
         else:
             point = resumed[index].joined(name, interval, record.seconds)
-            resumed[index] = replace(point, resumed=point.resumed | {name, EXACT})
+            reopened = point.reopened | {name} if _may_go_on(record, point.plan) else point.reopened
+            resumed[index] = replace(point, resumed=point.resumed | {name, EXACT}, reopened=reopened)
     if refused:
         reasons = "; ".join(f"{count} because {why}" for why, count in refused.items())
         warnings.warn(f"of {len(last)} earlier records {refused.total()} are not used: {reasons}", stacklevel=3)
@@ -73,6 +75,13 @@ def _mismatch(record: AuditRecord, point: PointAudit) -> str:
     if {key: record.asked.get(key) for key in settings} != settings:
         return "the settings differ"
     return ""
+
+
+def _may_go_on(record: AuditRecord, plan: AuditPlan) -> bool:
+    """Whether the record ended at a limit on nodes, and the plan's is wider."""
+    if record.status != Status.NODE_LIMIT.value or plan.nodes is None:
+        return record.status == Status.NODE_LIMIT.value
+    return plan.nodes > (record.asked.get("nodes") or 0)
 
 
 def _difference(saved: Mapping[str, str], ours: Mapping[str, str]) -> str:

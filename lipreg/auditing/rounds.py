@@ -33,6 +33,7 @@ class _Point:
     gap: float = 1.0
     attempts: int = 0
     seconds: float = 0.0  # of the last attempt
+    seconds_before: float = 0.0  # of the one before it
 
 
 class Rounds:
@@ -65,6 +66,7 @@ class Rounds:
                 continue
             if point.attempts == 0 or seconds >= max(LEAST_SECONDS, LEAST_GROWTH * point.seconds):
                 del self._waiting[point.point]
+                point.seconds_before = point.seconds
                 point.attempts, point.seconds = point.attempts + 1, seconds
                 self._running[point.point] = point, time.monotonic() + seconds
                 return point.point, seconds
@@ -79,6 +81,12 @@ class Rounds:
         if self._short_round:  # points that are running may come back, so the share is taken over them as well
             return min(left, FIRST_SHARE * self._slots * left / (len(self._waiting) + len(self._running)))
         return min(left, free / sum(p.attempts == 0 for p in self._waiting.values()))
+
+    def again(self, point: int) -> None:
+        """An attempt came to nothing through no fault of the search: it does not count."""
+        returned, _ = self._running.pop(point)
+        returned.attempts, returned.seconds = returned.attempts - 1, returned.seconds_before
+        self._waiting[point] = returned
 
     def back(self, point: int, gap: float | None) -> None:
         """An attempt is over; the gap that it leaves, or None for a point that is done."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from lipreg.auditing.executors import CannotStart, Executor, Inline
 from lipreg.auditing.points import PointAudit
@@ -19,6 +21,10 @@ BLOCK = 16
 what sampling draws depends on it."""
 OVERTIME = 5.0
 """Seconds after the budget, or after a stop, in which points that no search has reached are still given a look."""
+
+ATTEMPTS = 2
+"""A search whose process dies is given to another one: the system may have killed it, or the machine may be gone. One that
+has cost so many processes at a point has failed there."""
 
 Publish = Callable[[PointAudit, bool, float], None]
 
@@ -53,6 +59,7 @@ class Schedule:
         self._open: dict[int, list[str]] = {}  # searches that are not finished, by point
         self._unanswered: dict[int, set[str]] = {}  # of the task that runs at a point
         self._again: list[Task] = []
+        self._deaths: Counter[tuple[int, str]] = Counter()  # of processes, by point and the estimator that ran
         self._rounds = Rounds((), 1, math.inf)
         self._stopped_at: float | None = None
         self._abandoned = False
@@ -96,7 +103,7 @@ class Schedule:
     def _run_searches(self) -> None:
         for p in self._points:
             exact = p.exact.certificate is Certificate.EXACT
-            left = [n for n in self._searches if n not in p.intervals or (_unfinished(p, n) and not exact)]
+            left = [n for n in self._searches if n not in p.intervals or (p.unfinished(n) and not exact)]
             if left:
                 self._open[p.point] = left
             else:
@@ -172,16 +179,19 @@ class Schedule:
             case Found(estimator=name, intervals=intervals, seconds=seconds):
                 for i, interval in enumerate(intervals, task.first):
                     self._points[i] = self._points[i].joined(name, interval, seconds / len(intervals))
-            case Lost(status=status, reason=reason):
+            case Lost(status=status):
                 first = self._points[task.first]
                 names = tuple(n for n in task.estimators if n not in first.intervals)
+                if names and self._is_tried_again(event, names[0]):
+                    self._again.append(replace(task, estimators=names))
+                    return
                 if task.end - task.first > 1 and status is Status.FAILED and not self._stop.is_set():
-                    # a crash: find out which point it was
+                    # a crash of its own: find out which point it was
                     self._again += [Task(i, i + 1, names, task.seconds) for i in range(task.first, task.end)]
                     return
                 for i in range(task.first, task.end):
                     for name in names:
-                        self._points[i] = self._points[i].without_answer(name, status, reason)
+                        self._points[i] = self._points[i].without_answer(name, status, self._why_lost(event, name))
             case Ended():
                 pass
 
@@ -197,20 +207,42 @@ class Schedule:
                     if interval.status is not Status.TIME_LIMIT:
                         self._open[point].remove(name)
                     self._publish(self._points[point], False, self._rounds.seconds_left)
-                case Lost(status=status, reason=reason):
-                    for name in sorted(self._unanswered[point]):
+                case Lost(task=task, status=status):
+                    names = [n for n in task.estimators if n in self._unanswered[point]]
+                    if names and self._is_tried_again(event, names[0]):
+                        self._rounds.again(point)
+                        return
+                    # what failed is the first; those behind it never had their turn
+                    failed = status is Status.FAILED and not self._stop.is_set()
+                    for name in names[:1] if failed else names:
+                        reason = self._why_lost(event, name)
                         self._points[point] = self._points[point].without_answer(name, status, reason)
-                    self._finished(point)
-                case Ended():
-                    if self._open[point]:
-                        self._rounds.back(point, self._points[point].exact.gap)
+                        self._open[point].remove(name)
+                    if failed and names[1:]:
+                        self._rounds.again(point)
                     else:
-                        self._finished(point)
+                        self._attempted(point, done=not failed)
+                case Ended():
+                    self._attempted(point)
         except CrossingBounds:
             self._contradicted = point
             raise
 
-    def _finished(self, point: int) -> None:
+    def _is_tried_again(self, lost: Lost, name: str) -> bool:
+        """Whether another process is to do what the first estimator without an answer was at when its process died."""
+        died = (lost.task.first, name)
+        self._deaths[died] += lost.died
+        return lost.died and self._deaths[died] < ATTEMPTS and not self._stop.is_set()
+
+    def _why_lost(self, lost: Lost, name: str) -> str:
+        deaths = self._deaths[lost.task.first, name]
+        return lost.reason + (f", the last of {deaths}" if deaths > 1 else "")
+
+    def _attempted(self, point: int, done: bool = False) -> None:
+        """An attempt is over, and the point with it if nothing is left to do there."""
+        if self._open[point] and not done:
+            self._rounds.back(point, self._points[point].exact.gap)
+            return
         self._rounds.back(point, None)
         del self._open[point]
         self._publish(self._points[point], True, self._rounds.seconds_left)
@@ -221,7 +253,3 @@ class Schedule:
             if name not in self._points[point].intervals:
                 self._points[point] = self._points[point].without_answer(name, status, detail)
         self._publish(self._points[point], True, 0.0)
-
-
-def _unfinished(p: PointAudit, name: str) -> bool:
-    return p.intervals[name].status in (Status.TIME_LIMIT, Status.INTERRUPTED, Status.FAILED)

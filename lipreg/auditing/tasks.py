@@ -69,11 +69,16 @@ class Ended:
 
 @dataclass(frozen=True)
 class Lost:
-    """A task that ended without the answers of some estimators, and why."""
+    """A task that ended without the answers of some estimators, and why.
+
+    Attributes:
+        died: with its process, which may have nothing to do with the task: another process may do it.
+    """
 
     task: Task
     status: Status
     reason: str
+    died: bool = False
 
 
 @dataclass(frozen=True)

@@ -184,4 +184,4 @@ class Workers:
         if late:
             reason = f"no answer {GRACE:.0f} s after its limit of {task.seconds:.3g} s; its process was ended"
             return [Lost(task, Status.TIME_LIMIT, reason)]
-        return [Lost(task, Status.FAILED, f"its process died: {process.cause()}")]
+        return [Lost(task, Status.FAILED, f"its process died: {process.cause()}", died=True)]

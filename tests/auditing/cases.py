@@ -5,6 +5,7 @@ They are in a module, as worker processes import them, and registered for one te
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import random
@@ -66,6 +67,21 @@ class Killed(AtSecond):
 
 
 class KilledInBlock(Killed):
+    searches = False
+
+
+class KilledOnce(AtSecond):
+    """Killed the first time only: the file that the environment names is made then."""
+
+    MARK = "LIPREG_TEST_MARK"
+
+    def act(self, effort: Effort) -> None:
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(os.environ[self.MARK], os.O_CREAT | os.O_EXCL))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class KilledOnceInBlock(KilledOnce):
     searches = False
 
 

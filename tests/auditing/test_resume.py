@@ -112,6 +112,34 @@ def test_a_bracket_is_where_the_search_goes_on(tmp_path: Path, searched: list[An
 
 
 @pytest.mark.parametrize(
+    "saved_status, plan, goes_on",
+    [
+        (Status.GAP_LIMIT, replace(PLAN, gap=0.5), False),
+        (Status.GAP_LIMIT, replace(PLAN, gap=0.1), True),
+        (Status.NODE_LIMIT, replace(PLAN, nodes=10), False),
+        (Status.NODE_LIMIT, replace(PLAN, nodes=11), True),
+        (Status.NODE_LIMIT, PLAN, True),
+    ],
+)
+def test_searches_that_ended_at_a_limit_go_on_under_a_wider_one(
+    tmp_path: Path, searched: list[Any], saved_status: Status, plan: AuditPlan, goes_on: bool
+) -> None:
+    records = saved(audit(NET, replace(PLAN, nodes=10), X, Y), tmp_path)
+    loose = [
+        replace(r, status=saved_status.value, upper=1.5 * r.upper, families=[1.5 * u for u in r.families])
+        if (r.point, r.estimator) == (2, "mip")
+        else r
+        for r in records
+        if r.estimator != "lp"
+    ]
+    searched.clear()
+    points = audit(NET, replace(plan, estimators=("mip", "affine_relu", "sampling")), X, Y, earlier=loose)
+    assert [point for point, _ in searched] == ([2] if goes_on else [])
+    assert (points[2].exact.certificate is Certificate.EXACT) == goes_on
+    assert points[2].exact.lower <= truth(2) * (1 + 1e-9) and points[2].exact.upper >= truth(2) * (1 - 1e-9)
+
+
+@pytest.mark.parametrize(
     "change, why",
     [
         ({"question": LocalLipschitz(LinfBall(0.4)).describe()}, "the question is another one"),

@@ -78,3 +78,17 @@ def test_two_slots_finish_twice_as_much(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_nothing_to_search() -> None:
     assert Rounds((), 2, 10.0).next() is None
+
+
+@pytest.mark.parametrize("attempts_before", [0, 1])
+def test_an_attempt_that_came_to_nothing_does_not_count(attempts_before: int) -> None:
+    one, other = Rounds([0], 1, 100.0), Rounds([0], 1, 100.0)
+    for rounds_ in (one, other):
+        for _ in range(attempts_before):
+            assert rounds_.next() is not None
+            rounds_.back(0, 0.5)
+    lost = one.next()
+    one.again(0)
+    assert lost is not None
+    for found in (one.next(), other.next()):
+        assert found == (0, pytest.approx(lost[1], abs=0.1))

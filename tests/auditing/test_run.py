@@ -84,6 +84,10 @@ def truth(point: int) -> float:
         ({"budget": math.nan}, "seconds above 0"),
         ({"budget": math.inf}, "a finite number"),
         ({"budget": "60"}, "budget='60'"),
+        ({"gap": 1.0}, "gap=1.0"),
+        ({"gap": "0.1"}, "gap='0.1'"),
+        ({"nodes": 0}, "nodes=0"),
+        ({"nodes": 2.5}, "nodes=2.5"),
     ],
 )
 def test_plans_that_cannot_be_right(settings: dict[str, Any], says: str) -> None:
@@ -95,6 +99,19 @@ def test_a_plan_that_is_not_covered_is_refused_when_it_is_made() -> None:
     with pytest.raises(UnsupportedRequest, match="mip"):
         AuditPlan(LocalLipschitz(L2Ball(0.1)))
     assert AuditPlan(LocalLipschitz(L2Ball(0.1)), ("affine_relu",)).budget == 60.0
+
+
+def test_limits_of_the_plan_reach_the_searches_and_the_records(fake: Callable[..., str]) -> None:
+    seen: list[Effort] = []
+
+    def note(analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+        seen.append(effort)
+        return infinite(analysis, effort)
+
+    points = audit(NET, AuditPlan(PROBLEM, (fake("note", note),), gap=0.25, nodes=7), X, Y)
+    assert {(effort.gap, effort.nodes) for effort in seen} == {(0.25, 7)}
+    for record in points[0].records("run", 0):
+        assert (record.asked["gap"], record.asked["nodes"], record.asked["budget"]) == (0.25, 7, 60.0)
 
 
 def test_closed_forms_run_before_searches_and_upper_before_brackets() -> None:

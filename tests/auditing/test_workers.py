@@ -167,6 +167,26 @@ def test_a_fault_costs_one_search_at_one_point(
         p.records("run", 0)
 
 
+@pytest.mark.parametrize("kind", [cases.KilledOnce, cases.KilledOnceInBlock])
+def test_what_a_killed_process_was_at_is_done_by_another(
+    known_as: Registers, kind: type[Estimator], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(cases.KilledOnce.MARK, str(tmp_path / "mark"))
+    plan = AuditPlan(PROBLEM, ("fastlip", known_as("killed_once", kind), "lp", "sampling"))
+    with Workers(1) as pool:
+        killed = audit(NET, plan, X, Y, workers=pool)
+        assert (tmp_path / "mark").exists()
+        assert without_seconds(killed) == without_seconds(audit(NET, plan, X, Y, workers=pool))
+    assert {p.intervals["killed_once"].status for p in killed} == {Status.BOUNDED}
+
+
+def test_searches_after_the_one_that_fails_have_their_turn(shared_workers: Workers, known_as: Registers) -> None:
+    points = audit(NET, AuditPlan(PROBLEM, (known_as("faulty", cases.Killed), "lp")), X, Y, workers=shared_workers)
+    assert points[1].intervals["faulty"].status is Status.FAILED
+    assert points[1].intervals["faulty"].detail == "its process died: killed by SIGKILL, the last of 2"
+    assert {p.intervals["lp"].status for p in points} == {Status.BOUNDED}
+
+
 def test_a_crash_among_the_closed_forms_is_traced_to_its_point(shared_workers: Workers, known_as: Registers) -> None:
     plan = AuditPlan(PROBLEM, ("fastlip", known_as("faulty", cases.KilledInBlock), "lp"))
     points = audit(NET, plan, X, Y, workers=shared_workers)

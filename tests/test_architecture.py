@@ -20,7 +20,7 @@ DOCUMENTED_BY_DECORATOR = {"lowers", "overload"}  # `@lowers(nn.ReLU, ...)` says
 HEAVY = {
     *("pytorch_lightning", "lightning", "hydra", "omegaconf"),
     *("wandb", "matplotlib", "plotly", "pandas", "sklearn"),
-    *("cvxpy", "highspy", "scs", "gurobipy", "pyscipopt"),
+    *("cvxpy", "highspy", "scs", "gurobipy", "pyscipopt", "ray"),
 }
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef

@@ -30,6 +30,7 @@ class Process:
         seconds: to start in.
 
     Attributes:
+        began: whether it is known to have begun its task; it is, as the death of an idle process is noticed at once.
         ready: it can take tasks.
         ended: its end of the connection is closed.
         task: what it is at.
@@ -39,6 +40,8 @@ class Process:
     Raises:
         OSError: the interpreter cannot be started.
     """
+
+    began = True
 
     def __init__(self, seconds: float) -> None:
         self.ready = self.ended = self.has_assignment = False
@@ -54,7 +57,7 @@ class Process:
                 stdout=self._said,
                 stderr=self._said,
                 pass_fds=[theirs.fileno()],
-                env=_environment(),
+                env={**os.environ, **worker_environment()},
                 start_new_session=True,
             )
         finally:
@@ -143,7 +146,7 @@ class _Pickler(pickle.Pickler):
         return NotImplemented
 
 
-def _environment() -> dict[str, str]:
-    """This process's, with its import path, one thread, and no accelerator."""
+def worker_environment() -> dict[str, str]:
+    """What differs in a worker's environment: this process's import path, one thread, and no accelerator."""
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-    return {**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "", **dict.fromkeys(THREADS, "1")}
+    return {"PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "", **dict.fromkeys(THREADS, "1")}

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from lipreg.auditing.choice import choose_workers
 from lipreg.auditing.executors import Executor, Inline
 from lipreg.auditing.interrupts import first_interrupt_stops
 from lipreg.auditing.plan import AuditPlan
@@ -21,7 +22,7 @@ from lipreg.auditing.random_state import untouched_random_state
 from lipreg.auditing.resume import with_earlier
 from lipreg.auditing.schedule import OVERTIME, Schedule
 from lipreg.auditing.tasks import Assignment
-from lipreg.auditing.workers import Workers, count_workers
+from lipreg.auditing.workers import Workers
 from lipreg.errors import InvalidInput
 from lipreg.estimators import frozen_analysis
 from lipreg.estimators.evaluate import Network
@@ -55,6 +56,8 @@ def audit(
     stop: threading.Event | None = None,
     *,
     workers: int | Literal["auto"] | Workers = 1,
+    executor: str | None = None,
+    address: str | None = None,
     earlier: Iterable[AuditRecord] = (),
     on_progress: Callable[[Progress], None] | None = None,
 ) -> list[PointAudit]:
@@ -72,8 +75,12 @@ def audit(
         on_point: called with each point that is done, once all before it are done.
         stop: set it to end the audit early.
         workers: how many processes search at the same time, each with one thread; "auto" is one for each core that this
-            process may use. 1 searches in this process. With more, a crash or a hang of a solver costs one point; their
-            start takes some seconds, which the budget does not count: pass ``Workers`` to keep them between audits.
+            process may use, or of the Ray cluster. In processes, a crash or a hang of a solver costs one point; their start
+            takes some seconds, which the budget does not count: pass ``Workers`` or ``RayWorkers`` to keep them between
+            audits.
+        executor: where they search: "inline" in this process, "processes" on this machine, or "ray" in a Ray cluster; None
+            is the first for one worker and the second for more.
+        address: of the Ray cluster, "HOST:PORT" or "auto"; None starts one on this machine.
         earlier: records of an audit that was cut short. What it proved about the same network, points and question, with
             the same settings and versions, is not done again, and unfinished points go on from there.
         on_progress: called, in no particular order of points, whenever a search has added to a point.
@@ -81,9 +88,12 @@ def audit(
     Raises:
         CrossingBounds: two estimators contradict each other. Earlier points have been handed on.
         InvalidInput: reference points that do not fit the region or the network, outputs that are not finite, a number
-            of workers that cannot be, or something of the user's that cannot be sent to worker processes.
+            of workers or an executor that cannot be, a Ray cluster that cannot be reached, or something of the user's
+            that cannot be sent to worker processes.
+        MissingExtra: ray is not installed.
     """
-    executor = _executor(workers)
+    pool = workers if isinstance(workers, Workers) else choose_workers(workers, executor, address, "audit")
+    does: Executor = Inline() if pool is None else pool
     with untouched_random_state():
         analysis = frozen_analysis(network, plan.problem, x, y)
         if not torch.isfinite(analysis.reach[-1].value).all():
@@ -93,17 +103,10 @@ def audit(
         estimators = {e.name: e for e in plan.ordered()}
         points = with_earlier(begin(analysis, y, plan), analysis, earlier)
         try:
-            return _Course(Assignment(plan, analysis, estimators), points, executor, stop).follow(on_point, on_progress)
+            return _Course(Assignment(plan, analysis, estimators), points, does, stop).follow(on_point, on_progress)
         finally:
-            if isinstance(executor, Workers) and executor is not workers:
-                executor.close()
-
-
-def _executor(workers: int | str | Workers) -> Executor:
-    if isinstance(workers, Workers):
-        return workers
-    count = count_workers(workers, "audit")
-    return Inline() if count == 1 else Workers(count)
+            if pool is not None and pool is not workers:
+                pool.close()
 
 
 class _Course:

@@ -54,15 +54,20 @@ def serve(channel: Connection) -> None:
                 tasks.put((assignment, task))
 
 
+def read_assignment(content: bytes) -> Assignment:
+    """What the parent has packed; an error of any kind if it refers to what is not here."""
+    assignment: Assignment = pickle.loads(content)
+    for name, estimator in assignment.estimators.items():
+        type(estimator).name = name  # where the module is imported but nothing registers it
+    return assignment
+
+
 def _read(channel: Connection, content: bytes) -> Assignment | None:
     try:
-        assignment: Assignment = pickle.loads(content)
-        for name, estimator in assignment.estimators.items():
-            type(estimator).name = name  # where the module is imported but nothing registers it
+        return read_assignment(content)
     except Exception as error:
         channel.send(("refused", f"{type(error).__name__}: {error}"))
         return None
-    return assignment
 
 
 def _work(channel: Connection, tasks: queue.SimpleQueue[tuple[Assignment, Task]], stop: threading.Event) -> None:

@@ -6,6 +6,7 @@ import math
 import os
 import threading
 import time
+from collections.abc import Sequence
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -59,7 +60,7 @@ class Workers:
         self._processes: list[Process] = []
         self._unsent: list[Task] = []
         self._assignment, self._wanted = b"", self.slots
-        self._failed_starts, self._why = 0, "the audit was stopped"
+        self._failed_starts, self._found_dead, self._why = 0, 0, "the audit was stopped"
         self._stopped: threading.Event | None = None
 
     def __enter__(self) -> Workers:
@@ -86,6 +87,7 @@ class Workers:
 
     def begin(self, assignment: Assignment, stop: threading.Event) -> None:
         self._assignment, self._stopped, self._failed_starts = packed(assignment), stop, 0
+        self._found_dead = 0
         self._wanted = min(self.slots, assignment.analysis.placed.batch)
         self.collect(0.0)  # buries what died since the last audit
         while not self.free() and not stop.is_set():
@@ -106,7 +108,7 @@ class Workers:
         self._send_tasks()
         events: list[Event] = []
         nearest = min((p.deadline for p in self._processes), default=0.0) - time.monotonic()
-        wait([p.channel for p in self._processes], max(0.0, min(timeout, nearest)))
+        self._wait(self._processes, max(0.0, min(timeout, nearest)))
         for process in list(self._processes):
             for kind, content in process.received():
                 if kind == "ready":
@@ -153,6 +155,13 @@ class Workers:
 
     # ---------------------------------------------------------------- births and deaths
 
+    def _start(self) -> Process:
+        return Process(START_SECONDS)
+
+    def _wait(self, processes: Sequence[Process], seconds: float) -> None:
+        """Until one of them has something to say, and no longer."""
+        wait([p.channel for p in processes], seconds)
+
     def _fill(self) -> None:
         """Starts what is missing.
 
@@ -162,7 +171,7 @@ class Workers:
         may_start = self._failed_starts < FAILED_STARTS and not (self._stopped is not None and self._stopped.is_set())
         try:
             while may_start and len(self._processes) < self._wanted:
-                self._processes.append(Process(START_SECONDS))
+                self._processes.append(self._start())
         except OSError as error:
             self._failed_starts, self._why = FAILED_STARTS, str(error)
         if not self._processes and not may_start:
@@ -178,6 +187,10 @@ class Workers:
             self._failed_starts += 1
             self._why = f"it did not start in {START_SECONDS:.0f} s" if late else process.cause()
         if task is None:
+            return []
+        if not process.began and self._found_dead < self.slots:  # it may have died while nothing was asked of it
+            self._found_dead += 1
+            self._unsent.insert(0, task)
             return []
         if late and self._stopped is not None and self._stopped.is_set():
             return [Lost(task, Status.INTERRUPTED, f"stopped; no answer in {STOP_GRACE:.0f} s")]

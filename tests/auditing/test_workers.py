@@ -233,9 +233,9 @@ def test_a_contradiction_is_raised_after_earlier_points(shared_workers: Workers,
 
 def test_workers_that_cannot_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("raise ImportError('broken on purpose')\n")
-    own = process._environment()
+    own = process.worker_environment()
     monkeypatch.setattr(
-        process, "_environment", lambda: {**own, "PYTHONPATH": f"{tmp_path}{os.pathsep}{own['PYTHONPATH']}"}
+        process, "worker_environment", lambda: {**own, "PYTHONPATH": f"{tmp_path}{os.pathsep}{own['PYTHONPATH']}"}
     )
     with pytest.warns(UserWarning, match="exit status 1, ImportError: broken on purpose"):
         points = audit(NET, AuditPlan(PROBLEM), X, Y, workers=2)

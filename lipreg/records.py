@@ -189,9 +189,11 @@ class RecordFile:
             except InvalidInput:
                 file.truncate(begin)
 
-    def append(self, record: Record) -> None:
+    def append(self, *records: Record) -> None:
+        if not records:
+            return
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(to_line(record) + "\n")
+            file.write("".join(to_line(record) + "\n" for record in records))
             file.flush()
             os.fsync(file.fileno())
 

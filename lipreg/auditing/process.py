@@ -21,13 +21,14 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class Process:
-    """A new Python interpreter that runs ``lipreg.auditing.worker``, joined to this one by a pair of sockets.
+    """A new Python interpreter that runs a program of lipreg, joined to this one by a pair of sockets.
 
     It is neither forked nor spawned by ``multiprocessing``: the first would inherit the state of CUDA and of threads, the
     second would run the user's script again. In a session of its own it gets no Ctrl-C; this process passes it on.
 
     Args:
         seconds: to start in.
+        program: the module that is run; it gets its end of the connection as argument.
 
     Attributes:
         began: whether it is known to have begun its task; it is, as the death of an idle process is noticed at once.
@@ -43,7 +44,7 @@ class Process:
 
     began = True
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, program: str = "lipreg.auditing.worker") -> None:
         self.ready = self.ended = self.has_assignment = False
         self.task: Task | None = None
         self.deadline = time.monotonic() + seconds
@@ -52,7 +53,7 @@ class Process:
         self.channel, theirs = multiprocessing.Pipe()
         try:
             self._popen = subprocess.Popen(
-                [sys.executable or "python", "-P", "-m", "lipreg.auditing.worker", str(theirs.fileno())],
+                [sys.executable or "python", "-P", "-m", program, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=self._said,
                 stderr=self._said,

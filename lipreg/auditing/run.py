@@ -59,6 +59,7 @@ def audit(
     executor: str | None = None,
     address: str | None = None,
     earlier: Iterable[AuditRecord] = (),
+    only: range | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> list[PointAudit]:
     """Runs a plan at every reference point.
@@ -83,6 +84,8 @@ def audit(
         address: of the Ray cluster, "HOST:PORT" or "auto"; None starts one on this machine.
         earlier: records of an audit that was cut short. What it proved about the same network, points and question, with
             the same settings and versions, is not done again, and unfinished points go on from there.
+        only: the points that are wanted; the others are left to other processes, which get the same arguments. The results
+            are those of an audit of all.
         on_progress: called, in no particular order of points, whenever a search has added to a point.
 
     Raises:
@@ -103,7 +106,8 @@ def audit(
         estimators = {e.name: e for e in plan.ordered()}
         points = with_earlier(begin(analysis, y, plan), analysis, earlier)
         try:
-            return _Course(Assignment(plan, analysis, estimators), points, does, stop).follow(on_point, on_progress)
+            assignment, wanted = Assignment(plan, analysis, estimators), range(len(points)) if only is None else only
+            return _Course(assignment, points, wanted, does, stop).follow(on_point, on_progress)
         finally:
             if pool is not None and pool is not workers:
                 pool.close()
@@ -117,10 +121,15 @@ class _Course:
     """
 
     def __init__(
-        self, assignment: Assignment, points: list[PointAudit], executor: Executor, stop: threading.Event | None
+        self,
+        assignment: Assignment,
+        points: list[PointAudit],
+        only: range,
+        executor: Executor,
+        stop: threading.Event | None,
     ) -> None:
         self._stop, self._asked_to_stop = threading.Event(), stop
-        self._executor, self._count = executor, len(points)
+        self._executor, self._only = executor, only
         self._mail: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._pass_on_stop()
 
@@ -128,7 +137,7 @@ class _Course:
             self._mail.put(("point", (point, finished, seconds_left)))
 
         self._schedule = Schedule(
-            assignment, points, executor, self._stop, publish, lambda text: self._mail.put(("warning", text))
+            assignment, points, only, executor, self._stop, publish, lambda text: self._mail.put(("warning", text))
         )
 
         def run() -> None:
@@ -171,9 +180,9 @@ class _Course:
             if finished:
                 done[point.point] = point
             if on_progress is not None:
-                on_progress(Progress(point, finished, len(done), self._count, seconds_left))
-            while len(handed_on) in done:
-                handed_on.append(done[len(handed_on)])
+                on_progress(Progress(point, finished, len(done), len(self._only), seconds_left))
+            while len(handed_on) < len(self._only) and self._only[len(handed_on)] in done:
+                handed_on.append(done[self._only[len(handed_on)]])
                 if on_point is not None:
                     on_point(handed_on[-1])
 

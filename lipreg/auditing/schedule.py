@@ -35,6 +35,7 @@ class Schedule:
     Args:
         assignment: what is asked.
         points: what is known of each point.
+        only: those that are audited; a block of closed forms is done whole if one of its points is.
         executor: does the tasks.
         stop: ends the audit; what is proved by then is kept.
         publish: called with each point when a search added to it, whether it is done, and the seconds left.
@@ -45,6 +46,7 @@ class Schedule:
         self,
         assignment: Assignment,
         points: Sequence[PointAudit],
+        only: range,
         executor: Executor,
         stop: threading.Event,
         publish: Publish,
@@ -52,7 +54,7 @@ class Schedule:
     ) -> None:
         self._assignment, self._executor, self._stop = assignment, executor, stop
         self._publish, self._warn = publish, warn
-        self._points = list(points)
+        self._points, self._only = list(points), only
         ordered = [e.name for e in assignment.plan.ordered()]
         self._searches = [n for n in ordered if assignment.estimators[n].searches]
         self._closed_forms = [n for n in ordered if n not in self._searches]
@@ -91,17 +93,18 @@ class Schedule:
 
     def _run_closed_forms(self) -> None:
         names, count = tuple(self._closed_forms), len(self._points)
-        if all(set(names) <= p.intervals.keys() for p in self._points):
-            return  # resumed
+        if all(set(names) <= self._points[i].intervals.keys() for i in self._only):
+            return  # resumed, or nothing to do
         seconds = self._assignment.plan.budget
-        self._again = [Task(i, min(i + BLOCK, count), names, seconds) for i in range(0, count, BLOCK)]
+        blocks = range(self._only[0] // BLOCK * BLOCK, self._only[-1] + 1, BLOCK)
+        self._again = [Task(i, min(i + BLOCK, count), names, seconds) for i in blocks]
         self._until_all_are_back(self._next_closed_forms, self._take_closed_forms)
         for i, p in enumerate(self._points):
             for name in [n for n in names if n not in p.intervals]:
                 self._points[i] = self._points[i].without_answer(name, Status.INTERRUPTED, "stopped before it was run")
 
     def _run_searches(self) -> None:
-        for p in self._points:
+        for p in (self._points[i] for i in self._only):
             exact = p.exact.certificate is Certificate.EXACT
             left = [n for n in self._searches if n not in p.intervals or (p.unfinished(n) and not exact)]
             if left:

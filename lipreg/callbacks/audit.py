@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import time
-import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import math
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import WandbLogger
 from torch import Tensor
-from tqdm import tqdm
 
-from lipreg.auditing import AuditPlan, PointAudit, Progress, Workers, audit
+from lipreg.auditing import AuditPlan, PointAudit
+from lipreg.callbacks.audit_runs import AuditRuns, Finished
+from lipreg.callbacks.background import BackgroundAudits
 from lipreg.callbacks.batches import batch_to_inputs as usual_batch_to_inputs
 from lipreg.callbacks.batches import find_network
 from lipreg.callbacks.metrics import show, summary
+from lipreg.callbacks.neighbours import audits, check_others, with_penalised_bound
 from lipreg.callbacks.reference_points import Points, check_reference_points, draw_reference_points
-from lipreg.callbacks.regularizer import LipschitzRegularizer
-from lipreg.errors import CrossingBounds, InvalidInput, LipregError, UnsupportedRequest
+from lipreg.errors import InvalidInput
 from lipreg.estimators import frozen_analysis
 from lipreg.graph import CapturedNetwork, capture
 from lipreg.problem import LocalLipschitz
-from lipreg.records import AuditRecord, EpochRecord, RecordFile
+from lipreg.records import EpochRecord
 from lipreg.reporting.panels import AXIS, audit_table, define_metrics
 
 
@@ -34,7 +33,14 @@ class LipschitzAudit(pl.Callback):
     Each audit works on a frozen float64 copy of the network at the same reference points. Training is not changed: the
     weights, every random state and every module's mode are as before. Each point is written to the record file as soon
     as it is done; the means over points are logged, to every logger under ``audit/...`` and to ``callback_metrics``,
-    where the last value stays between audits, so that early stopping and checkpoints can follow it.
+    where the last value stays between audits, so that early stopping and checkpoints can follow it. A training that was
+    killed goes on with the audit where it was, if it comes to the same weights again.
+
+    Under several training processes the points are shared out among them; the first one writes and logs.
+
+    With ``background`` the audits run in a process of their own, on snapshots of the weights, while training goes on. Their
+    results are logged when they come, at the epoch whose weights they are about; until then ``callback_metrics`` holds the
+    ones before, and at first none (``EarlyStopping(strict=False)``). Under several processes the first one audits.
 
     When a ``LipschitzRegularizer`` with the same problem is among the trainer's callbacks, its bound is audited too, with
     its own pre-activation methods, and marked as the penalised one.
@@ -44,8 +50,15 @@ class LipschitzAudit(pl.Callback):
         points: how many reference points to draw from the validation data.
         estimators: registered names; see ``lipreg.estimators.ESTIMATORS``.
         budget: seconds for the searches of one audit.
-        workers: processes that search at the same time, or "auto", one for each core; they start with the first audit, which
-            takes some seconds, and stay until the end of ``fit``. 1 searches in this process.
+        workers: how many search at the same time, or "auto", one for each core; processes start with the first audit, which
+            takes some seconds, and stay until the end of ``fit``.
+        executor: "inline" (in this process), "processes" or "ray"; None is the first for one worker, else the second.
+        address: of an existing Ray cluster; None starts one on this machine.
+        gap, nodes: limits of each search; see ``AuditPlan``.
+        background: audit beside the training.
+        waiting: how many audits in the background may wait for the one that runs.
+        when_busy: what becomes of one more: "delay" training until there is room, or "drop" it.
+        end_limit: seconds that the end of ``fit`` waits for them; then they end with what they have proved.
         every_n_epochs: audit after every so many epochs.
         at_start: audit the network before the first step.
         at_end: audit the trained network, if its last epoch was not audited anyway.
@@ -63,8 +76,8 @@ class LipschitzAudit(pl.Callback):
         InvalidInput: an argument out of range, an unknown name; at the start of ``fit``: a folder that cannot be
             written, no validation data, points outside the data range, a network whose outputs are not finite, two
             audits that log under one name or write under one run name into one file.
-        MissingExtra: the solver is not installed.
-        UnsupportedRequest: an estimator that does not cover the problem; several processes.
+        MissingExtra: the solver, or ray, is not installed.
+        UnsupportedRequest: an estimator that does not cover the problem.
         UnsupportedModel: at the start of ``fit``, calls in the network that no graph covers.
         CrossingBounds: two estimators contradict each other.
     """
@@ -88,6 +101,14 @@ class LipschitzAudit(pl.Callback):
         progress: bool = True,
         name: str = "audit",
         workers: int | str = 1,
+        executor: str | None = None,
+        address: str | None = None,
+        gap: float = 0.0,
+        nodes: int | None = None,
+        background: bool = False,
+        waiting: int = 1,
+        when_busy: str = "delay",
+        end_limit: float = 300.0,
     ) -> None:
         super().__init__()
         where = type(self).__name__
@@ -99,22 +120,24 @@ class LipschitzAudit(pl.Callback):
         if not isinstance(name, str) or not name:
             raise InvalidInput(f"name={name!r}", where=where, accepted="a text that is not empty")
         names = estimators if isinstance(estimators, str) else tuple(estimators)  # a text is refused by the plan
-        self.plan = AuditPlan(problem, names, budget, seed, solver)
+        if not isinstance(end_limit, int | float) or not 0 <= end_limit < math.inf:
+            raise InvalidInput(f"end_limit={end_limit!r}", where=where, accepted="seconds of at least 0")
+        self.plan = AuditPlan(problem, names, budget, seed, solver, gap=gap, nodes=nodes)
         self.problem, self.points, self.every_n_epochs = problem, points, every_n_epochs
         self.at_start, self.at_end, self.folder, self.run, self.module = at_start, at_end, folder, run, module
         self.batch_to_inputs = batch_to_inputs or usual_batch_to_inputs
-        self.progress, self.seed, self.name = progress, seed, name
+        self.seed, self.name, self.background = seed, name, background
         given = None if reference_points is None else check_reference_points(reference_points, where)
-        self._workers = Workers(workers)
+        beside = BackgroundAudits(waiting, when_busy, where)  # checked in any case
+        self._runs = AuditRuns(workers, executor, address, beside if background else None, end_limit, progress, where)
         self._points: Points | None = given
-        self._records: RecordFile | None = None
         self._captured: CapturedNetwork | None = None
         self._penalised: str | None = None
         self._metrics: dict[str, float] = {}
-        self._epochs_done, self._audited = 0, -1
+        self._epochs_done, self._audited, self._finished = 0, -1, -1
         self.last: list[PointAudit] = []
         """Results of the last audit, one for each reference point."""
-        self.listeners: list[Callable[[PointAudit, int], None]] = []
+        self.listeners: list[Callable[[PointAudit, int], None]] = self._runs.listeners
         """Called with each point as it is done, and the number of points; for progress displays."""
 
     @property
@@ -124,30 +147,29 @@ class LipschitzAudit(pl.Callback):
         )
 
     @property
+    def dropped(self) -> list[int]:
+        """Epochs whose audits in the background were left out, because others were still to be done."""
+        return [] if self._runs.beside is None else self._runs.beside.dropped
+
+    @property
     def record_file(self) -> Path | None:
         """Where the records are, once ``fit`` has started."""
-        return None if self._records is None else self._records.path
+        return None if self._runs.journal is None else self._runs.journal.path
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage != "fit":
             return
-        if trainer.world_size > 1:
-            raise UnsupportedRequest(
-                f"{trainer.world_size} processes",
-                where=type(self).__name__,
-                accepted="one process",
-                todo="Audit a checkpoint of the run: python -m experiments.audit, or lipreg.auditing.audit",
-            )
-        self._check_others(trainer)
-        self._records = RecordFile(self._record_path(trainer))
-        self._captured, self._audited = None, -1
-        self.plan, self._penalised = self._with_penalised_bound(trainer)
+        check_others(self, trainer)
+        self._captured, self._audited, self._finished = None, -1, -1
+        self.plan, self._penalised = with_penalised_bound(self.plan, self.problem, trainer)
+        self._runs.open(self.record_path(trainer), self.run, self.plan, self._penalised, trainer.global_rank)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._points is None:
             where = type(self).__name__
             loaders = trainer.val_dataloaders
             self._points = draw_reference_points(loaders, self.points, self.seed, self.batch_to_inputs, where)
+        self._points = self._runs.join(trainer, self._points)
         # whatever can be wrong with network, points and question shows here, before the first step
         self._epochs_done = trainer.current_epoch
         self._check(pl_module)
@@ -155,123 +177,86 @@ class LipschitzAudit(pl.Callback):
         if self.at_start and self._audited != self._epochs_done:
             self._audit(trainer, pl_module)
 
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._conclude(trainer, self._runs.collected())
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._epochs_done = trainer.current_epoch + 1
-        ours = tuple(f"{audit.name}/" for audit in _audits(trainer))
-        reported = {k: float(v) for k, v in trainer.callback_metrics.items() if not k.startswith(ours)}
-        finite = {k: v for k, v in reported.items() if v == v and abs(v) != float("inf")}
-        self._file().append(EpochRecord(self.run, self._epochs_done, finite))
+        if trainer.is_global_zero:
+            ours = tuple(f"{audit.name}/" for audit in audits(trainer, self))
+            reported = {k: float(v) for k, v in trainer.callback_metrics.items() if not k.startswith(ours)}
+            finite = {k: v for k, v in reported.items() if v == v and abs(v) != float("inf")}
+            assert self._runs.journal is not None
+            self._runs.journal.append(EpochRecord(self.run, self._epochs_done, finite))
         if self._epochs_done % self.every_n_epochs == 0:
             self._audit(trainer, pl_module)
+        self._agree(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.at_end and self._audited != self._epochs_done:
-            self._audit(trainer, pl_module)
+            self._audit(trainer, pl_module, last=True)
+        self._conclude(trainer, self._runs.drained())
+        self._agree(trainer)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        self._workers.close()
+        self._runs.close()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        self._workers.close()
+        self._runs.close()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"points": self._points, "audited": self._audited, "metrics": dict(self._metrics)}
+        return {"points": self._points, "audited": self._finished, "metrics": dict(self._metrics)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._points = state_dict["points"]
         self._audited, self._metrics = state_dict["audited"], state_dict["metrics"]
+        self._finished = self._audited
 
-    def _record_path(self, trainer: pl.Trainer) -> Path:
+    def record_path(self, trainer: pl.Trainer) -> Path:
         return Path(self.folder or trainer.default_root_dir).absolute() / "records.jsonl"
-
-    def _check_others(self, trainer: pl.Trainer) -> None:
-        """Refuses a second audit whose logs or records could not be told from this one's."""
-        for other in _audits(trainer):
-            if other is self:
-                continue
-            if other.name == self.name:
-                raise InvalidInput(
-                    f"two audits log under {self.name!r}",
-                    where=type(self).__name__,
-                    todo='Pass name="..." to one of them',
-                )
-            if other.run == self.run and other._record_path(trainer) == self._record_path(trainer):
-                raise InvalidInput(
-                    f"two audits write records of run {self.run!r} to {self._record_path(trainer)}",
-                    where=type(self).__name__,
-                    todo='Pass run="..." or folder="..." to one of them',
-                )
-
-    def _with_penalised_bound(self, trainer: pl.Trainer) -> tuple[AuditPlan, str | None]:
-        """The plan with the bound that a regularizer lowers, computed as the regularizer computes it."""
-        for other in trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(other, LipschitzRegularizer) and other.problem.describe() == self.problem.describe():
-                estimators = tuple(dict.fromkeys((*self.plan.estimators, other.bound)))
-                own = {} if other.preactivations is None else {other.bound: other.preactivations}
-                return replace(self.plan, estimators=estimators, preactivations=own), other.bound
-            if isinstance(other, LipschitzRegularizer):
-                warnings.warn(
-                    f"the penalty asks for the {other.problem.sentence()}; this audit for the {self.problem.sentence()}. "
-                    "Its bound is not audited here. Give both the same problem to compare them",
-                    stacklevel=2,
-                )
-        return self.plan, None
 
     def _check(self, pl_module: pl.LightningModule) -> None:
         """Compares the captured graph with the network at the reference points and places the question there."""
         network, (x, y) = find_network(pl_module, self.module), self._reference()
         self._captured = capture(network, x)
-        frozen_analysis(self._captured, self.problem, x, y)
+        self._runs.check(frozen_analysis(self._captured, self.problem, x, y).graph, (x, y))
 
-    def _audit(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """One audit: records as they come, then the logs."""
-        x, y = self._reference()
-        epoch, records, began = self._epochs_done, [], time.monotonic()
+    def _audit(self, trainer: pl.Trainer, pl_module: pl.LightningModule, last: bool = False) -> None:
+        """One audit of the weights as they are now, here or in the background."""
         assert self._captured is not None
-        bar = tqdm(total=len(x), desc=f"audit, epoch {epoch}", leave=False, disable=None if self.progress else True)
+        asked = self._captured, self._reference(), self._epochs_done, trainer.global_step
+        if self.background:
+            self._audited = self._epochs_done
+            self._conclude(trainer, self._runs.snapshot(*asked, last))
+            self._audited = -1 if self._epochs_done in self.dropped else self._audited
+        else:
+            self._conclude(trainer, self._runs.here(*asked))
 
-        def keep(point: PointAudit) -> None:
-            for record in point.records(self.run, epoch, self._penalised):
-                self._file().append(record)
-                records.append(record)
-            for listener in self.listeners:
-                listener(point, len(x))
+    def _conclude(self, trainer: pl.Trainer, audits: Iterable[Finished]) -> None:
+        """Shows and logs audits that are over."""
+        for finished in audits:
+            self.last, self._finished = finished.points, finished.epoch
+            self._audited = max(self._audited, finished.epoch)
+            self._metrics = summary(self.last, self._penalised, self.name)
+            show(trainer, self._metrics)
+            if trainer.is_global_zero:
+                self._log(trainer, {**self._metrics, f"{self.name}/seconds": finished.seconds}, finished)
 
-        def advance(progress: Progress) -> None:
-            bar.set_postfix_str(f"at most {progress.seconds_left:.0f} s left", refresh=False)
-            bar.update(int(progress.finished))
-
-        workers = 1 if self._workers.slots == 1 else self._workers
-        try:
-            self.last = audit(self._captured, self.plan, x, y, keep, workers=workers, on_progress=advance)
-        except CrossingBounds:
-            raise
-        except LipregError as error:  # weights that became NaN: training's trouble, not to be ended by its audit
-            warnings.warn(f"no audit after epoch {epoch}: {error}", stacklevel=2)
-            return
-        finally:
-            bar.close()
-        self._audited = epoch
-        self._metrics = summary(self.last, self._penalised, self.name)
+    def _agree(self, trainer: pl.Trainer) -> None:
+        """Shows in every training process what the first one has from the background."""
+        self._metrics, self._finished = self._runs.agree((self._metrics, self._finished))  # type: ignore[misc]
         show(trainer, self._metrics)
-        self._log(trainer, {**self._metrics, f"{self.name}/seconds": time.monotonic() - began}, records)
 
-    def _log(self, trainer: pl.Trainer, metrics: dict[str, float], records: list[AuditRecord]) -> None:
+    def _log(self, trainer: pl.Trainer, metrics: dict[str, float], finished: Finished) -> None:
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 define_metrics(logger.experiment)
                 logger.experiment.define_metric(f"{self.name}/*", step_metric=AXIS)
-                logger.experiment.log({f"{self.name}/records": audit_table(records), AXIS: self._epochs_done})
-            logger.log_metrics({**metrics, AXIS: self._epochs_done}, step=trainer.global_step)
+                logger.experiment.log({f"{self.name}/records": audit_table(finished.records), AXIS: finished.epoch})
+            logger.log_metrics({**metrics, AXIS: finished.epoch}, step=finished.step)
 
     def _reference(self) -> Points:
         assert self._points is not None
         return self._points
-
-    def _file(self) -> RecordFile:
-        assert self._records is not None
-        return self._records
-
-
-def _audits(trainer: pl.Trainer) -> list[LipschitzAudit]:
-    return [c for c in trainer.callbacks if isinstance(c, LipschitzAudit)]  # type: ignore[attr-defined]

@@ -385,7 +385,7 @@ def test_a_second_fit_goes_on(tmp_path: Path) -> None:
 
 
 def running(ours: LipschitzAudit) -> list[int]:
-    return [process.pid for process in ours._workers._processes]
+    return [process.pid for process in ours._runs.workers._processes]  # type: ignore[union-attr]
 
 
 def test_workers_start_with_the_first_audit_stay_for_the_next_and_end_with_fit(tmp_path: Path) -> None:

@@ -1,0 +1,94 @@
+"""The program of ``BackgroundProcess``: ``python -m lipreg.auditing.background_program FD``, FD as for a worker.
+
+The main thread listens, so that a stop is heard during an audit and the end of the parent is noticed; a second one audits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import queue
+import sys
+import threading
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+
+from lipreg.auditing.background import BackgroundJob, lower_priority
+from lipreg.auditing.choice import choose_workers
+from lipreg.auditing.journal import Journal
+from lipreg.auditing.run import Progress, audit
+from lipreg.auditing.worker import LISTEN
+from lipreg.auditing.workers import Workers
+from lipreg.errors import LipregError
+from lipreg.estimators.base import ESTIMATORS
+
+PART = 1
+"""Of the journal: the parent writes the record file."""
+
+
+def serve(channel: Connection) -> None:
+    """Takes jobs until the parent is gone."""
+    parent, stop = os.getppid(), threading.Event()
+    jobs: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_work, args=(channel, jobs, stop), daemon=True).start()
+    while True:
+        while not channel.poll(LISTEN):
+            if os.getppid() != parent:
+                return
+        kind, content = channel.recv_bytes().decode(), channel.recv_bytes()
+        if kind == "stop":
+            stop.set()
+        else:
+            stop.clear()
+            jobs.put(content)
+
+
+def _work(channel: Connection, jobs: queue.SimpleQueue[bytes], stop: threading.Event) -> None:
+    pool: Workers | None = None
+    while True:
+        content = jobs.get()
+        try:
+            job: BackgroundJob = pickle.loads(content)
+            pool = pool or choose_workers(job.workers, job.executor, job.address, "audit")
+            answer: tuple[str, Any] = "points", _run(job, pool, stop)
+        except LipregError as error:
+            answer = "error", error
+        except BaseException as error:
+            answer = "error", f"the audit failed: {type(error).__name__}: {error}"
+        try:
+            channel.send(answer)
+        except OSError:
+            os._exit(0)  # nobody listens any more
+
+
+def _run(job: BackgroundJob, pool: Workers | None, stop: threading.Event) -> Any:
+    for name, estimator in job.estimators.items():
+        type(estimator).name = name
+        ESTIMATORS.setdefault(name, estimator)
+    if job.stopped:
+        stop.set()
+    journal = Journal(job.records, job.run, PART)
+
+    def advance(progress: Progress) -> None:
+        journal.advance(progress.point, job.epoch, job.penalised)
+
+    workers: int | Workers = 1 if pool is None else pool
+    return audit(
+        job.graph, job.plan, job.x, job.y, stop=stop, workers=workers, earlier=job.earlier, on_progress=advance
+    )
+
+
+def main() -> None:
+    """Ends without the interpreter's clean-up, as a worker does."""
+    lower_priority()
+    torch.set_num_threads(1)
+    with contextlib.suppress(EOFError, OSError):
+        serve(Connection(int(sys.argv[1])))
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""How the audits of a training are run: here or beside it, by one process or by all of them, and their records kept."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytorch_lightning as pl
+from tqdm import tqdm
+
+from lipreg.auditing import AuditPlan, PointAudit, Progress, audit, choose_workers, untouched_random_state
+from lipreg.auditing.background import BackgroundJob
+from lipreg.auditing.background_program import PART
+from lipreg.auditing.journal import Journal
+from lipreg.auditing.process import packed
+from lipreg.callbacks.background import BackgroundAudits, Done
+from lipreg.callbacks.ranks import Ranks
+from lipreg.callbacks.reference_points import Points
+from lipreg.errors import CrossingBounds, LipregError
+from lipreg.graph import CapturedNetwork, Graph, check_agreement
+from lipreg.records import AuditRecord
+
+
+@dataclass(frozen=True)
+class Finished:
+    """An audit that is over: the completed epochs and the step of its weights, and what came of it.
+
+    Attributes:
+        records: of all points, on the process that writes them.
+    """
+
+    epoch: int
+    step: int
+    seconds: float
+    points: list[PointAudit]
+    records: list[AuditRecord] = field(default_factory=list)
+
+
+class AuditRuns:
+    """Runs the audits of one callback.
+
+    Args:
+        workers, executor, address: as for ``audit``.
+        beside: the queue of audits in the background; None to audit here.
+        end_limit: seconds to wait for those at the end.
+        progress: show a bar, on a terminal.
+        where: named in errors.
+    """
+
+    def __init__(
+        self,
+        workers: int | str,
+        executor: str | None,
+        address: str | None,
+        beside: BackgroundAudits | None,
+        end_limit: float,
+        progress: bool,
+        where: str,
+    ) -> None:
+        self._executor = workers, executor, address
+        self.workers = choose_workers(workers, executor, address, where)
+        self.beside, self.end_limit, self.progress = beside, end_limit, progress
+        self.listeners: list[Callable[[PointAudit, int], None]] = []
+        self.journal: Journal | None = None
+        self._ranks: Ranks | None = None
+
+    def open(self, path: Path, run: str, plan: AuditPlan, penalised: str | None, rank: int) -> None:
+        """Before a training: where the records go, and what is asked."""
+        self.journal, self.run, self.plan, self.penalised = Journal(path, run, rank), run, plan, penalised
+        self._written_beside = Journal(path, run, PART) if self.beside is not None else None
+
+    def join(self, trainer: pl.Trainer, points: Points) -> Points:
+        """When all training processes are there; the reference points of the first."""
+        self._ranks = Ranks(trainer, self.plan.budget)
+        return self._ranks.from_first(points)
+
+    def check(self, graph: Graph, points: Points) -> None:
+        """Refuses what could not be handed to another process."""
+        if self.beside is not None:
+            packed(self._job(graph, points, 0))
+
+    def here(self, captured: CapturedNetwork, points: Points, epoch: int, step: int) -> Iterator[Finished]:
+        """One audit, its records written as they come; none if the network cannot be audited."""
+        (x, y), journal, ranks, began = points, self._journal(), self._of_all(), time.monotonic()
+        only, written = ranks.share(len(x)), []
+        shown = self.progress and journal.is_first
+        bar = tqdm(total=len(only), desc=f"audit, epoch {epoch}", leave=False, disable=None if shown else True)
+
+        def keep(point: PointAudit) -> None:
+            if journal.is_first:
+                written.extend(journal.keep(point, epoch, self.penalised))
+                self._tell(point, len(x))
+
+        def advance(progress: Progress) -> None:
+            journal.advance(progress.point, epoch, self.penalised)
+            bar.set_postfix_str(f"at most {progress.seconds_left:.0f} s left", refresh=False)
+            bar.update(int(progress.finished))
+
+        def own() -> list[PointAudit]:
+            earlier = journal.earlier(epoch, captured.frozen().fingerprint()) if journal.is_first else []
+            workers = 1 if self.workers is None else self.workers
+            settings = {"workers": workers, "earlier": ranks.from_first(earlier), "only": only}
+            return audit(captured, self.plan, x, y, keep, **settings, on_progress=advance)
+
+        try:
+            found = ranks.gathered(own)
+        except CrossingBounds:
+            raise
+        except LipregError as error:  # weights that became NaN: training's trouble, not to be ended by its audit
+            warnings.warn(f"no audit after epoch {epoch}: {error}", stacklevel=4)
+            return
+        finally:
+            bar.close()
+        for point in found[len(only) :]:  # of the other processes
+            keep(point)
+        journal.finish()
+        yield Finished(epoch, step, time.monotonic() - began, found, written)
+
+    def snapshot(
+        self, captured: CapturedNetwork, points: Points, epoch: int, step: int, last: bool
+    ) -> Iterator[Finished]:
+        """Asks for an audit of the weights as they are now; gives those that have ended meanwhile."""
+        assert self.beside is not None
+        if not self._journal().is_first:
+            return
+        with untouched_random_state():
+            graph, parameter = captured.frozen(), next(captured.module.parameters(), points[0])
+            check_agreement(graph, captured.module, points[0].to(parameter.device, parameter.dtype))
+            job = self._job(graph, points, epoch)
+        yield from self._kept(self.beside.submit(job, step, self._proved_beside, must=last))
+
+    def collected(self) -> Iterator[Finished]:
+        """Audits in the background that have ended since it was last asked."""
+        if self.beside is not None:
+            yield from self._kept(self.beside.collect(self._proved_beside))
+
+    def drained(self) -> Iterator[Finished]:
+        """All audits in the background, waited for as long as agreed."""
+        if self.beside is not None:
+            yield from self._kept(self.beside.drain(self._proved_beside, self.end_limit))
+
+    def agree(self, content: object) -> object:
+        """What the first process has; after an audit in the background it alone knows the results."""
+        return content if self.beside is None or self._ranks is None else self._ranks.from_first(content)
+
+    def close(self) -> None:
+        """Ends all processes. What they have written and nobody has read goes to the record file."""
+        if self.workers is not None:
+            self.workers.close()
+        if self.beside is not None:
+            self.beside.close()
+        if self.journal is not None and self.journal.is_first:
+            self.journal.close()
+
+    def _job(self, graph: Graph, points: Points, epoch: int) -> BackgroundJob:
+        return BackgroundJob(
+            graph,
+            self.plan,
+            *points,
+            *self._executor,
+            estimators={e.name: e for e in self.plan.ordered()},
+            records=self._journal().path,
+            run=self.run,
+            epoch=epoch,
+            penalised=self.penalised,
+            earlier=tuple(self._journal().earlier(epoch, graph.fingerprint())),
+        )
+
+    def _kept(self, audits: Iterable[Done]) -> Iterator[Finished]:
+        """Writes what audits in the background have found."""
+        for done in audits:
+            journal = self._journal()
+            if done.points is None:
+                journal.close()  # what it has written is all there is
+                continue
+            records = [r for p in done.points for r in journal.keep(p, done.epoch, self.penalised)]
+            if self._written_beside is not None:
+                self._written_beside.finish()
+            for point in done.points:
+                self._tell(point, len(done.points))
+            yield Finished(done.epoch, done.step, done.seconds, done.points, records)
+
+    def _tell(self, point: PointAudit, points: int) -> None:
+        for listener in self.listeners:
+            listener(point, points)
+
+    def _proved_beside(self) -> list[AuditRecord]:
+        return [] if self._written_beside is None else self._written_beside.proved()
+
+    def _journal(self) -> Journal:
+        assert self.journal is not None
+        return self.journal
+
+    def _of_all(self) -> Ranks:
+        assert self._ranks is not None
+        return self._ranks

@@ -39,7 +39,7 @@ class RayCluster:
 
     def __init__(self, slots: int, address: str | None) -> None:
         own = address is None
-        self.ray = import_ray(own)
+        self.ray = _import_ray(own)
         self._left, joined = threading.Event(), threading.Event()
         self._error: Exception | None = None
         self._foreign = self.ray.is_initialized()
@@ -102,12 +102,8 @@ class RayCluster:
         self.ray.shutdown()
 
 
-def import_ray(own: bool = True) -> Any:
-    """The package, told to keep to itself where it is to start a cluster.
-
-    Raises:
-        MissingExtra: it is not installed; the message says how to install it.
-    """
+def require_ray() -> None:
+    """Raises MissingExtra, which says how to install it, where ray is not there. Does not load it."""
     if importlib.util.find_spec("ray") is None:
         raise MissingExtra(
             "ray is not installed",
@@ -115,6 +111,11 @@ def import_ray(own: bool = True) -> Any:
             accepted="inline, processes",
             todo="pip install lipreg[ray]",
         )
+
+
+def _import_ray(own: bool) -> Any:
+    """The package, told to keep to itself where it is to start a cluster."""
+    require_ray()
     if own and "ray" not in sys.modules:
         for name, value in LOOPBACK.items():
             os.environ.setdefault(name, value)

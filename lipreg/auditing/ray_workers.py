@@ -11,7 +11,7 @@ from typing import Any
 
 from lipreg.auditing.executors import CannotStart
 from lipreg.auditing.ray_actor import Searcher
-from lipreg.auditing.ray_cluster import RayCluster, import_ray
+from lipreg.auditing.ray_cluster import RayCluster, require_ray
 from lipreg.auditing.tasks import Assignment, Task
 from lipreg.auditing.workers import START_SECONDS, Workers
 from lipreg.errors import InvalidInput
@@ -39,7 +39,7 @@ class RayWorkers(Workers):
         super().__init__(count)
         if address is not None and (not isinstance(address, str) or not address):
             raise InvalidInput(f"address={address!r}", where="RayWorkers", accepted='"HOST:PORT", "auto" or None')
-        import_ray(own=address is None)
+        require_ray()
         self._count, self.address = count, address
         self._cluster: RayCluster | None = None
 

@@ -126,10 +126,14 @@ class AuditRuns:
         assert self.beside is not None
         if not self._journal().is_first:
             return
-        with untouched_random_state():
-            graph, parameter = captured.frozen(), next(captured.module.parameters(), points[0])
-            check_agreement(graph, captured.module, points[0].to(parameter.device, parameter.dtype))
-            job = self._job(graph, points, epoch)
+        try:
+            with untouched_random_state():
+                graph, parameter = captured.frozen(), next(captured.module.parameters(), points[0])
+                check_agreement(graph, captured.module, points[0].to(parameter.device, parameter.dtype))
+                job = self._job(graph, points, epoch)
+        except LipregError as error:
+            warnings.warn(f"no audit after epoch {epoch}: {error}", stacklevel=4)
+            return
         yield from self._kept(self.beside.submit(job, step, self._proved_beside, must=last))
 
     def collected(self) -> Iterator[Finished]:

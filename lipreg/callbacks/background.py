@@ -72,22 +72,20 @@ class BackgroundAudits:
             job: the audit.
             step: of training.
             earlier: what the audit that runs has written so far.
-            must: not to be dropped.
+            must: the last one, neither dropped nor delayed: ``drain`` waits for it.
         """
-        full = len(self._queue) > self.waiting
-        if full and self.when_busy == "drop" and not must:
-            yield from self.collect(earlier)
-            full = len(self._queue) > self.waiting
-            if full:
-                self.dropped.append(job.epoch)
-                running = self._queue[0].job.epoch
-                warnings.warn(
-                    f"no audit after epoch {job.epoch}: that of epoch {running} still runs, and {self.waiting} may wait",
-                    stacklevel=3,
-                )
-                return
-        while len(self._queue) > self.waiting:
+        yield from self.collect(earlier)
+        if len(self._queue) > self.waiting and self.when_busy == "drop" and not must:
+            self.dropped.append(job.epoch)
+            running = self._queue[0].job.epoch
+            warnings.warn(
+                f"no audit after epoch {job.epoch}: that of epoch {running} still runs, and {self.waiting} may wait",
+                stacklevel=4,
+            )
+            return
+        while len(self._queue) > self.waiting and not must:
             yield from self.collect(earlier, 0.2)
+        self.dropped = [epoch for epoch in self.dropped if epoch != job.epoch]
         self._queue.append(Waiting(job, step, time.monotonic()))
         self._start()
 

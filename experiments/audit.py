@@ -39,7 +39,10 @@ def audit_checkpoint(cfg: DictConfig, console: Console) -> list[PointAudit]:
     the points in their own order, and one of the first may be the last to be done.
     """
     problem: LocalLipschitz = instantiate(cfg.problem)
-    plan = AuditPlan(problem, tuple(cfg.audit.estimators), cfg.audit.budget, cfg.audit.seed, cfg.audit.solver)
+    asked = cfg.audit
+    limits = {"gap": asked.gap, "nodes": asked.nodes}
+    plan = AuditPlan(problem, tuple(asked.estimators), asked.budget, asked.seed, asked.solver, **limits)
+    where = {"workers": asked.workers, "executor": asked.executor, "address": asked.address}
     network, epoch = _load(cfg)
     x, y = _points(cfg)
     name, folder = Path(cfg.ckpt).stem, Path(cfg.folder or Path(cfg.ckpt).parent / "audits")
@@ -58,7 +61,7 @@ def audit_checkpoint(cfg: DictConfig, console: Console) -> list[PointAudit]:
         def keep(point: PointAudit) -> None:
             _append(records, point.records(run, epoch))
 
-        points = audit(network, plan, x, y, keep, workers=cfg.audit.workers, earlier=earlier, on_progress=advance)
+        points = audit(network, plan, x, y, keep, **where, earlier=earlier, on_progress=advance)
     partial.path.unlink()
     console.print(summary(points), Text(f"records: {records.path}"), soft_wrap=True)
     return points
@@ -104,8 +107,7 @@ def _points(cfg: DictConfig) -> Points:
 
 
 def _append(file: RecordFile, records: Sequence[AuditRecord]) -> None:
-    for record in records:
-        file.append(record)
+    file.append(*records)
 
 
 @hydra.main(config_path="../conf", config_name="audit_checkpoint", version_base="1.3")

@@ -21,7 +21,7 @@ from lipreg.errors import InvalidInput
 from lipreg.records import AuditRecord, EpochRecord, Record, RunRecord
 from lipreg.reporting.figures import NARROW, trajectory_figure
 from lipreg.reporting.labels import spread
-from lipreg.reporting.svg import inline_svg, save, svg
+from lipreg.reporting.svg import save, svg
 
 
 def line(ax: Axes, name: str) -> Any:
@@ -108,20 +108,6 @@ def test_saving(records: Sequence[Record], tmp_path: Path) -> None:
     assert first == svg(trajectory_figure(records, "penalty"))
     with pytest.raises(InvalidInput, match=r"\.png"):
         save(figure, tmp_path / "a.doc")
-
-
-def test_inline_svg_takes_the_colours_of_its_page(records: Sequence[Record]) -> None:
-    text = inline_svg(trajectory_figure(records, "penalty"), "x-", "a figure")
-    root = ElementTree.fromstring(text)
-    assert root.get("aria-label") == "a figure" and root.get("width") is None and root.get("viewBox")
-    ids = [node.get("id") for node in root.iter() if node.get("id")]
-    assert ids and len(ids) == len(set(ids)) and all(str(name).startswith("x-") for name in ids)
-    for name in ("var(--run)", "var(--twin)", "var(--grid)", "currentColor"):
-        assert name in text
-    assert "#0072b2" not in text and "#ffffff" not in text and "<style" not in text
-    for node in root.iter():
-        target = node.get("{http://www.w3.org/1999/xlink}href")
-        assert target is None or target[1:] in ids
 
 
 def test_no_global_state_is_touched(records: Sequence[Record]) -> None:

@@ -1,0 +1,49 @@
+"""One self-contained HTML page of all runs below a folder, each beside its twin; made from saved records alone.
+
+python -m experiments.report runs=runs/2026-01-31/12-00-00
+python -m experiments.report runs=runs/sweeps/2026-01-31_12-00-00 output=sweep.html
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig, ListConfig
+from rich.console import Console
+from rich.text import Text
+
+from lipreg.errors import LipregError
+from lipreg.reporting.html import write_runs_report
+from lipreg.reporting.sources import read_sources
+from lipreg.reporting.wording import plain
+
+
+def report(cfg: DictConfig, console: Console) -> Path:
+    """Writes the page and says where it is, and what could not be read."""
+    runs = [str(path) for path in cfg.runs] if isinstance(cfg.runs, ListConfig) else [str(cfg.runs)]
+    sources = read_sources(runs)
+    first = Path(runs[0])
+    path = Path(cfg.output) if cfg.output else (first if first.is_dir() else first.parent) / "report.html"
+    write_runs_report(sources, path)
+    records = sum(len(source.records) for source in sources.files)
+    size = path.stat().st_size / 2**20
+    console.print(Text(f"{path}: {records} records of {len(sources.files)} files, {size:.2f} MiB"), soft_wrap=True)
+    for name, reason in sources.left_out:
+        console.print(Text(f"left out: {plain(name)}: {plain(reason)}", style="yellow"), soft_wrap=True)
+    return path
+
+
+@hydra.main(config_path="../conf", config_name="report", version_base="1.3")
+def main(cfg: DictConfig) -> None:
+    """Exit code 1 where there is nothing to show."""
+    console = Console()
+    try:
+        report(cfg, console)
+    except LipregError as error:
+        console.print(Text.assemble((type(error).__name__, "bold red"), f": {error}"))
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

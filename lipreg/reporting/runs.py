@@ -1,0 +1,233 @@
+"""Training runs found in record files, each with its twin: by name in its own file, else by seed in another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from lipreg.errors import IncomparableResults, InvalidInput
+from lipreg.records import AuditRecord, EpochRecord, Record, RunRecord
+from lipreg.reporting.sources import Source
+from lipreg.results import Certificate
+from lipreg.transfer import Comparison, PointFigures, TwinAudits, compare
+from lipreg.transfer.points import EXACT
+
+_TRAINED_ALIKE = ("data", "model", "trainer")  # settings that a run and its twin share
+_NO_TWIN = "(none)"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run, as its records tell it.
+
+    Attributes:
+        source: name of the record file.
+        record: the run's own record; made from its audits where the file has none.
+        audits, epochs: its other records.
+    """
+
+    source: str
+    record: RunRecord
+    audits: tuple[AuditRecord, ...]
+    epochs: tuple[EpochRecord, ...]
+
+    @property
+    def name(self) -> str:
+        return self.record.run
+
+    @cached_property
+    def question(self) -> str:
+        """The question as text that is equal for equal questions."""
+        asked = self.record.question or (self.audits[0].question if self.audits else {})
+        return json.dumps(asked, sort_keys=True)
+
+    @cached_property
+    def weights(self) -> dict[int, str]:
+        """Hash of the audited network by epoch."""
+        return {r.epoch: r.fingerprint for r in self.audits}
+
+    @cached_property
+    def identity(self) -> str:
+        """Equal for runs whose audits and epochs say the same: a twin that every job of a sweep trained again."""
+        said = [(r.epoch, r.point, r.estimator, r.fingerprint, r.subject) for r in self.audits]
+        return json.dumps([self.question, self.record.seed, sorted(said), self.name if not said else ""])
+
+    def penalised(self) -> str:
+        """The bound that the penalty lowers; without a penalty the closest there is to it."""
+        if self.record.bound is not None:
+            return self.record.bound
+        marked = [r.estimator for r in self.audits if r.penalised]
+        upper = [r.estimator for r in self.audits if r.certificate == Certificate.UPPER.value and r.estimator != "lp"]
+        return next(iter((*marked, *upper)), EXACT)
+
+
+@dataclass(frozen=True)
+class Side:
+    """A run as one side of an entry.
+
+    Attributes:
+        run: the run.
+        points: the figures at each audited epoch, by epoch and point.
+        accuracy: by epoch.
+    """
+
+    run: Run
+    points: Mapping[int, Mapping[int, PointFigures]]
+    accuracy: Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the report shows at a time: a run beside its twin, or a run alone.
+
+    Attributes:
+        label: tells it from the other entries.
+        group: equal for entries that differ in their seed alone.
+        bound_name: the bound that is held against the truth, in both runs.
+        mine, twin: ``twin`` is None for a run alone.
+        comparisons: with the twin, by epoch.
+        trouble: why there is no comparison, where one was to be expected.
+    """
+
+    label: str
+    group: str
+    bound_name: str
+    mine: Side
+    twin: Side | None = None
+    comparisons: Mapping[int, Comparison] = field(default_factory=dict)
+    trouble: str = ""
+
+    @property
+    def last(self) -> Comparison | None:
+        """The comparison at the last epoch that both were audited."""
+        return self.comparisons[max(self.comparisons)] if self.comparisons else None
+
+
+def find_entries(sources: Iterable[Source]) -> tuple[list[Entry], list[tuple[str, str]]]:
+    """Every run that was trained with a penalty, beside its twin; then the audited runs that are nobody's twin.
+
+    Returns:
+        The entries; and file and reason of runs that cannot be shown, because their records do not fit together.
+
+    Raises:
+        CrossingBounds: a bound lies below a witness, or the ends of a record cross.
+    """
+    runs = [run for source in sources for run in _runs(source)]
+    joined = [(run, *_twin(run, runs)) for run in runs if run.record.twin is not None or run.record.weight > 0]
+    taken = {id(run) for pair in joined for run in pair[:2]}
+    alone = [(run, None, "") for run in runs if id(run) not in taken and run.audits]
+    chosen = [(run, twin, why) for run, twin, why in (*joined, *alone) if run.audits]
+    entries: list[Entry] = []
+    left_out = [(run.source, f"run {run.name}: nothing was audited") for run, _, _ in joined if not run.audits]
+    for (run, twin, why), names in zip(chosen, _labels([run for run, _, _ in chosen]), strict=True):
+        try:
+            entries.append(_entry(run, twin, why, names))
+        except (IncomparableResults, InvalidInput) as error:
+            left_out.append((run.source, f"run {run.name}: {error}"))
+    return entries, left_out
+
+
+def _runs(source: Source) -> list[Run]:
+    names = dict.fromkeys(record.run for record in source.records)
+    found = []
+    for name in names:
+        own = [r for r in source.records if r.run == name]
+        audits = tuple(r for r in own if isinstance(r, AuditRecord))
+        told = [r for r in own if isinstance(r, RunRecord)]
+        record = told[-1] if told else RunRecord(name, question=audits[0].question if audits else {})
+        found.append(Run(source.name, record, audits, tuple(r for r in own if isinstance(r, EpochRecord))))
+    return found
+
+
+def _twin(run: Run, runs: Sequence[Run]) -> tuple[Run | None, str]:
+    """The twin, or None and why there is none."""
+    for other in runs:
+        if other.source == run.source and other.name == run.record.twin:
+            return other, ""
+    fitting = [other for other in runs if other is not run and _could_be_twin(other, run)]
+    fitting = [other for other in fitting if other.name == run.record.twin] or fitting
+    if not fitting:
+        return None, f"no twin: no run of weight 0 with seed {run.record.seed} and the same question and settings"
+    if len({other.identity for other in fitting}) > 1:
+        return None, f"no twin: {len(fitting)} different runs could be it ({', '.join(o.source for o in fitting[:3])})"
+    return fitting[0], ""
+
+
+def _could_be_twin(other: Run, run: Run) -> bool:
+    """Same seed, question and training, no penalty, and the same weights wherever both were audited untrained."""
+    mine, theirs = run.record, other.record
+    if theirs.twin is not None or theirs.weight != 0 or theirs.seed is None or theirs.seed != mine.seed:
+        return False
+    if other.question != run.question or not other.audits:
+        return False
+    if any(mine.settings.get(key) != theirs.settings.get(key) for key in _TRAINED_ALIKE):
+        return False
+    return {0} & run.weights.keys() & other.weights.keys() == set() or run.weights[0] == other.weights[0]
+
+
+def _entry(run: Run, twin: Run | None, why: str, names: tuple[str, str]) -> Entry:
+    # names are unique within a file only: "regularised" and "twin" are what every job of a sweep calls its runs
+    other = _NO_TWIN if twin is None else twin.name if twin.name != run.name else f"{twin.name} ({twin.source})"
+    bound = run.penalised()
+    records: list[Record] = [replace(run.record, twin=other, bound=bound), *run.audits, *run.epochs]
+    if twin is not None:
+        records += [replace(r, run=other) for r in (twin.record, *twin.audits, *twin.epochs)]
+    try:
+        audits = TwinAudits(records, run.name)
+        mine = _side(run, run.name, audits)
+        if twin is None:
+            return Entry(*names, bound, mine, trouble=why)
+        theirs = _side(twin, other, audits)
+        shared = sorted(e for e, points in mine.points.items() if points.keys() & theirs.points.get(e, {}).keys())
+        comparisons = {epoch: compare(records, run.name, epoch) for epoch in shared}
+        trouble = "" if shared else "no point was audited in both runs at the same epoch"
+        return Entry(*names, bound, mine, theirs, comparisons, trouble)
+    except (IncomparableResults, InvalidInput) as error:
+        if twin is None:
+            raise
+        return _entry(run, None, f"not compared with {twin.name}: {error}", names)
+
+
+def _side(run: Run, name: str, audits: TwinAudits) -> Side:
+    points = {epoch: audits.points(name, epoch) for epoch in audits.epochs(name)}
+    return Side(run, points, {epoch: share for (of, epoch), share in audits.accuracy.items() if of == name})
+
+
+def _labels(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """(label, group): weight and seed, and the settings in which the runs differ; a group's runs differ in the seed alone.
+
+    The file is named where that does not tell two runs apart.
+    """
+    flat = [dict(flatten(run.record.settings)) for run in runs]
+    keys = dict.fromkeys(key for settings in flat for key in settings)
+    differing = [key for key in keys if len({settings.get(key) for settings in flat}) > 1 and not _told(key)]
+    ends = [key.rpartition(".")[2] for key in differing]
+    short = {key: end if ends.count(end) == 1 else key for key, end in zip(differing, ends, strict=True)}
+    bounds = {run.record.bound for run in runs if run.record.bound is not None}
+    labels, groups = [], []
+    for run, settings in zip(runs, flat, strict=True):
+        penalised = run.record.bound is not None or run.record.weight > 0
+        head = f"weight {run.record.weight:g}" if penalised else run.name
+        head = f"{run.record.bound}, {head}" if penalised and len(bounds) > 1 else head
+        rest = [f"{short[key]} {settings[key]}" for key in differing if key in settings]
+        seed = [] if run.record.seed is None else [f"seed {run.record.seed}"]
+        labels.append(", ".join([head, *seed, *rest]))
+        groups.append(", ".join([head, *rest]))
+    again = {label for label in labels if labels.count(label) > 1}
+    full = [f"{label} ({run.source})" if label in again else label for label, run in zip(labels, runs, strict=True)]
+    return list(zip(full, groups, strict=True))
+
+
+def _told(key: str) -> bool:
+    """Whether a label says it anyway, or it does not matter to training and audit."""
+    return key.endswith("seed") or key in ("regularizer.weight", "regularizer.bound") or key.startswith("logger.")
+
+
+def flatten(settings: Any, name: str = "") -> list[tuple[str, str]]:
+    """Nested settings as (dotted name, value in words)."""
+    if isinstance(settings, Mapping):
+        return [row for key, inner in settings.items() for row in flatten(inner, f"{name}.{key}" if name else str(key))]
+    return [(name, str(settings))]

@@ -33,6 +33,7 @@ from lipreg.problem import LocalLipschitz
 from lipreg.records import RecordFile, RunRecord, from_line, read_records, to_line
 from lipreg.reporting.figures import trajectory_figure
 from lipreg.reporting.html import write_report
+from lipreg.reporting.panels import log_report
 from lipreg.reporting.svg import save
 from lipreg.reporting.tables import comparison_table
 from lipreg.transfer import Comparison, compare
@@ -51,7 +52,7 @@ def train_pair(cfg: DictConfig, folder: Path, console: Console) -> Comparison:
     path = folder / "records.jsonl"
     runs = _runs(cfg, problem)
     done = _take_up(path, runs)
-    for run in runs:
+    for run in reversed(runs):  # the twin first: the regularised run's audits are compared with it as they come
         if run.run in done:
             console.print(f"{run.run}: finished before, {_short(path)}", highlight=False, soft_wrap=True)
         else:
@@ -113,8 +114,13 @@ def _train(cfg: DictConfig, problem: LocalLipschitz, run: str, weight: float, fo
     model = instantiate(cfg.model)
     # objects are passed to partial calls: Hydra would turn the problem, a dataclass, into a configuration node
     regularizer: LipschitzRegularizer = _partial(cfg.regularizer)(problem=problem, weight=weight)
-    audit: LipschitzAudit = _partial(cfg.audit)(problem=problem, folder=str(folder), run=run)
+    audit: LipschitzAudit = _partial(cfg.audit)(
+        problem=problem, folder=str(folder), run=run, twin=TWIN if run == REGULARISED else None
+    )
     logger = _logger(cfg, run, folder)
+    if logger is not None:
+        settings: Any = OmegaConf.to_container(cfg, resolve=True)
+        logger.log_hyperparams({**settings, "run": run, "weight": weight, "bound": regularizer.bound})
     trainer: pl.Trainer = _partial(cfg.trainer)(
         logger=logger or False,
         callbacks=[RunProgress(run, console), regularizer, audit],
@@ -123,6 +129,8 @@ def _train(cfg: DictConfig, problem: LocalLipschitz, run: str, weight: float, fo
     try:
         trainer.fit(model, datamodule=data)
         trainer.save_checkpoint(folder / f"{run}.ckpt")
+        if isinstance(logger, WandbLogger) and run == REGULARISED:
+            log_report(logger.experiment, _report(folder))
     finally:
         if isinstance(logger, WandbLogger):
             wandb.finish()  # several runs in one process would otherwise become one
@@ -149,7 +157,7 @@ def write_views(comparison: Comparison, folder: Path, console: Console) -> None:
     """Prints the table, and writes the figure and the report; all from the records."""
     records = read_records(folder / "records.jsonl")
     figure = save(trajectory_figure(records, REGULARISED), folder / "trajectory.png")
-    report = write_report(records, folder / "report.html", REGULARISED)
+    report = _report(folder)
     console.print(comparison_table(comparison))
     written = {
         "report": report,
@@ -162,6 +170,10 @@ def write_views(comparison: Comparison, folder: Path, console: Console) -> None:
     for name, path in written.items():
         if path is not None:
             console.print(f"  {name:<19}{_short(path)}", highlight=False, soft_wrap=True)
+
+
+def _report(folder: Path) -> Path:
+    return write_report(read_records(folder / "records.jsonl"), folder / "report.html", REGULARISED)
 
 
 def _short(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -16,15 +17,17 @@ from lipreg.callbacks.audit_runs import AuditRuns, Finished
 from lipreg.callbacks.background import BackgroundAudits
 from lipreg.callbacks.batches import batch_to_inputs as usual_batch_to_inputs
 from lipreg.callbacks.batches import find_network
-from lipreg.callbacks.metrics import show, summary
+from lipreg.callbacks.metrics import against_twin, show, summary
 from lipreg.callbacks.neighbours import audits, check_others, with_penalised_bound
 from lipreg.callbacks.reference_points import Points, check_reference_points, draw_reference_points
 from lipreg.errors import InvalidInput
 from lipreg.estimators import frozen_analysis
 from lipreg.graph import CapturedNetwork, capture
 from lipreg.problem import LocalLipschitz
-from lipreg.records import EpochRecord
-from lipreg.reporting.panels import AXIS, audit_table, define_metrics
+from lipreg.records import AuditRecord, EpochRecord, read_records
+from lipreg.reporting.panels import AXIS, audit_table, define_metrics, points_table
+
+_logger = logging.getLogger(__name__)
 
 
 class LipschitzAudit(pl.Callback):
@@ -64,12 +67,14 @@ class LipschitzAudit(pl.Callback):
         at_end: audit the trained network, if its last epoch was not audited anyway.
         folder: where ``records.jsonl`` is written; default: ``default_root_dir`` of the trainer.
         run: name of this run in the records.
+        twin: name of the run without penalty whose audits are in the same record file already; movement and transfer
+            against it are logged too.
         module: path of the submodule that is the network; None for the LightningModule's own ``forward``.
         reference_points: (x, y) or x, in place of validation data.
         batch_to_inputs: batch -> (x, y or None), for batches that are not ``(x, y)`` or a dict of the usual keys.
         seed: of the choice of points and of sampling.
         solver: of the searches' programs: "highs", or another of ``lipreg.milp.installed_solvers()``.
-        progress: show a bar over the points of an audit, when the standard error is a terminal.
+        progress: show a bar over the points of an audit, in the trainer's own bar, where there is a terminal.
         name: first part of the logged names; must differ between two audits of one trainer.
 
     Raises:
@@ -109,6 +114,7 @@ class LipschitzAudit(pl.Callback):
         waiting: int = 1,
         when_busy: str = "delay",
         end_limit: float = 300.0,
+        twin: str | None = None,
     ) -> None:
         super().__init__()
         where = type(self).__name__
@@ -126,7 +132,7 @@ class LipschitzAudit(pl.Callback):
         self.problem, self.points, self.every_n_epochs = problem, points, every_n_epochs
         self.at_start, self.at_end, self.folder, self.run, self.module = at_start, at_end, folder, run, module
         self.batch_to_inputs = batch_to_inputs or usual_batch_to_inputs
-        self.seed, self.name, self.background = seed, name, background
+        self.seed, self.name, self.background, self.twin = seed, name, background, twin
         given = None if reference_points is None else check_reference_points(reference_points, where)
         beside = BackgroundAudits(waiting, when_busy, where)  # checked in any case
         self._runs = AuditRuns(workers, executor, address, beside if background else None, end_limit, progress, where)
@@ -232,16 +238,17 @@ class LipschitzAudit(pl.Callback):
             self._conclude(trainer, self._runs.snapshot(*asked, last))
             self._audited = -1 if self._epochs_done in self.dropped else self._audited
         else:
-            self._conclude(trainer, self._runs.here(*asked))
+            self._conclude(trainer, self._runs.here(trainer, *asked))
 
     def _conclude(self, trainer: pl.Trainer, audits: Iterable[Finished]) -> None:
         """Shows and logs audits that are over."""
         for finished in audits:
             self.last, self._finished = finished.points, finished.epoch
             self._audited = max(self._audited, finished.epoch)
-            self._metrics = summary(self.last, self._penalised, self.name)
+            self._metrics = summary(self.last, self._penalised, self.name) | self._against_twin(trainer, finished)
             show(trainer, self._metrics)
             if trainer.is_global_zero:
+                _logger.info("%s: %s", self.run, finished.sentence())
                 self._log(trainer, {**self._metrics, f"{self.name}/seconds": finished.seconds}, finished)
 
     def _agree(self, trainer: pl.Trainer) -> None:
@@ -252,10 +259,19 @@ class LipschitzAudit(pl.Callback):
     def _log(self, trainer: pl.Trainer, metrics: dict[str, float], finished: Finished) -> None:
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                define_metrics(logger.experiment)
-                logger.experiment.define_metric(f"{self.name}/*", step_metric=AXIS)
-                logger.experiment.log({f"{self.name}/records": audit_table(finished.records), AXIS: finished.epoch})
+                define_metrics(logger.experiment, metrics)
+                points = points_table(finished.records, self._reference()[0], self._penalised)
+                tables = {f"{self.name}/records": audit_table(finished.records), f"{self.name}/points": points}
+                logger.experiment.log({**tables, AXIS: finished.epoch})
             logger.log_metrics({**metrics, AXIS: finished.epoch}, step=finished.step)
+
+    def _against_twin(self, trainer: pl.Trainer, finished: Finished) -> dict[str, float]:
+        path = self.record_path(trainer)
+        if self.twin is None or not path.exists():
+            return {}
+        saved = [r for r in read_records(path) if isinstance(r, AuditRecord) and r.run == self.twin]
+        own = [r for point in finished.points for r in point.records(self.run, finished.epoch, self._penalised)]
+        return against_twin([*saved, *own], self.run, self.twin, self._penalised, finished.epoch, self.name)
 
     def _reference(self) -> Points:
         assert self._points is not None

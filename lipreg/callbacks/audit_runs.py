@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytorch_lightning as pl
-from tqdm import tqdm
 
 from lipreg.auditing import AuditPlan, PointAudit, Progress, audit, choose_workers, untouched_random_state
 from lipreg.auditing.background import BackgroundJob
@@ -17,11 +16,13 @@ from lipreg.auditing.background_program import PART
 from lipreg.auditing.journal import Journal
 from lipreg.auditing.process import packed
 from lipreg.callbacks.background import BackgroundAudits, Done
+from lipreg.callbacks.progress import audit_bar
 from lipreg.callbacks.ranks import Ranks
 from lipreg.callbacks.reference_points import Points
 from lipreg.errors import CrossingBounds, LipregError
 from lipreg.graph import CapturedNetwork, Graph, check_agreement
 from lipreg.records import AuditRecord
+from lipreg.results import Certificate
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class Finished:
     seconds: float
     points: list[PointAudit]
     records: list[AuditRecord] = field(default_factory=list)
+
+    def sentence(self) -> str:
+        """What came of it, in a line for a log."""
+        exact = sum(point.exact.certificate is Certificate.EXACT for point in self.points)
+        return f"audit after epoch {self.epoch}: {exact} of {len(self.points)} points exact, {self.seconds:.1f} s"
 
 
 class AuditRuns:
@@ -82,12 +88,13 @@ class AuditRuns:
         if self.beside is not None:
             packed(self._job(graph, points, 0))
 
-    def here(self, captured: CapturedNetwork, points: Points, epoch: int, step: int) -> Iterator[Finished]:
+    def here(
+        self, trainer: pl.Trainer, captured: CapturedNetwork, points: Points, epoch: int, step: int
+    ) -> Iterator[Finished]:
         """One audit, its records written as they come; none if the network cannot be audited."""
         (x, y), journal, ranks, began = points, self._journal(), self._of_all(), time.monotonic()
         only, written = ranks.share(len(x)), []
-        shown = self.progress and journal.is_first
-        bar = tqdm(total=len(only), desc=f"audit, epoch {epoch}", leave=False, disable=None if shown else True)
+        bar = audit_bar(trainer, len(only), epoch, self.progress and journal.is_first)
 
         def keep(point: PointAudit) -> None:
             if journal.is_first:
@@ -96,8 +103,7 @@ class AuditRuns:
 
         def advance(progress: Progress) -> None:
             journal.advance(progress.point, epoch, self.penalised)
-            bar.set_postfix_str(f"at most {progress.seconds_left:.0f} s left", refresh=False)
-            bar.update(int(progress.finished))
+            bar.advance(progress)
 
         def own() -> list[PointAudit]:
             earlier = journal.earlier(epoch, captured.frozen().fingerprint()) if journal.is_first else []

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 
 import pytorch_lightning as pl
 import torch
 
 from lipreg.auditing import EXACT, PointAudit
+from lipreg.errors import IncomparableResults, InvalidInput
 from lipreg.estimators import get_estimator
+from lipreg.records import AuditRecord, RunRecord
 from lipreg.results import Certificate
+from lipreg.transfer import compare
 
 
 def show(trainer: pl.Trainer, metrics: dict[str, float]) -> None:
@@ -25,8 +29,8 @@ def summary(audits: Sequence[PointAudit], penalised: str | None = None, prefix: 
 
     ``audit/exact_lower`` and ``audit/exact_upper`` bracket the mean true constant, and a search (``mip``) has both ends
     too; every other estimator has its mean upper end (``audit/lp``) or, for lower bounds, lower end (``audit/sampling``).
-    ``audit/tightness`` is the mean penalised bound over the mean exact upper end (a lower bound on their ratio);
-    ``audit/share_exact`` the share of points at which both ends meet.
+    ``audit/bound`` is the mean penalised bound, whatever its name; ``audit/tightness`` is that over the mean exact upper
+    end (a lower bound on their ratio); ``audit/share_exact`` is the share of points at which both ends meet.
     """
     means: dict[str, float] = {}
     for name in audits[0].intervals:
@@ -39,7 +43,38 @@ def summary(audits: Sequence[PointAudit], penalised: str | None = None, prefix: 
             one_sided = lower if intervals[0].certificate is Certificate.LOWER else upper
             means[f"{prefix}/{name}"] = one_sided
     exact_upper = means[f"{prefix}/{EXACT}_upper"]
+    if penalised is not None:
+        means[f"{prefix}/bound"] = means[f"{prefix}/{penalised}"]
     if penalised is not None and exact_upper > 0:
         means[f"{prefix}/tightness"] = means[f"{prefix}/{penalised}"] / exact_upper
     means[f"{prefix}/share_exact"] = sum(a.exact.certificate is Certificate.EXACT for a in audits) / len(audits)
     return {name: value for name, value in means.items() if abs(value) != float("inf")}
+
+
+def against_twin(
+    records: Iterable[AuditRecord], run: str, twin: str, penalised: str | None, epoch: int, prefix: str = "audit"
+) -> dict[str, float]:
+    """Movement and transfer against the twin's audit at the same epoch (``lipreg.transfer``), under the logged names.
+
+    ``audit/movement_lower`` and ``_upper`` bracket E_reg / E_twin, ``audit/transfer_lower`` and ``_upper`` the transfer;
+    ``audit/transfer`` is the middle of these two, ``audit/bound_movement`` is B_reg / B_twin. What is undefined or without
+    a finite end is left out; without a penalised bound, or where the twin has no audit to compare with, all of it.
+
+    Raises:
+        CrossingBounds: a bound lies below a witness.
+    """
+    if penalised is None:
+        return {}
+    # records of another network at the same epoch, of an earlier fit, would be refused: only this epoch counts
+    audits = [r for r in records if r.epoch == epoch and r.run in (run, twin)]
+    try:
+        movement = compare([RunRecord(run, twin, bound=penalised), RunRecord(twin), *audits], run, epoch).movement
+    except (InvalidInput, IncomparableResults):
+        return {}
+    found: dict[str, float] = {} if movement.bound is None else {f"{prefix}/bound_movement": movement.bound}
+    for name, interval in (("movement", movement.exact), ("transfer", movement.transfer)):
+        if interval is not None:
+            found |= {f"{prefix}/{name}_lower": interval.lower, f"{prefix}/{name}_upper": interval.upper}
+    if movement.transfer is not None:
+        found[f"{prefix}/transfer"] = movement.transfer.midpoint
+    return {name: value for name, value in found.items() if math.isfinite(value)}

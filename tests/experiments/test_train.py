@@ -156,7 +156,9 @@ def test_smoke_writes_everything(smoke: tuple[Path, subprocess.CompletedProcess[
     runs = sorted((folder / "wandb").glob("offline-run-*/*.wandb"))
     assert len(runs) == 2, "a W&B run for each of the two trainings"
     assert all(path.stat().st_size > 1000 for path in runs)
-    assert len(list((folder / "wandb").rglob("*.table.json"))) == 4
+    assert len(list((folder / "wandb").rglob("*.table.json"))) == 8, "records and points at two audits of each"
+    (page,) = (folder / "wandb").rglob("*.html")
+    assert page.read_text(encoding="utf-8") == (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_checkpoints_hold_plain_data_and_different_weights(

@@ -134,8 +134,9 @@ def test_wandb_table_keeps_the_records_and_leaves_unproved_ends_empty(records: S
 
 def test_audit_metrics_get_their_own_axis() -> None:
     run = Mock()
-    define_metrics(run)
-    assert run.define_metric.call_args_list == [call("audit/epoch"), call("audit/*", step_metric="audit/epoch")]
+    define_metrics(run, ["audit/lp", "small/lp"])
+    given = [call("audit/epoch"), *(call(f"{name}/lp", step_metric="audit/epoch") for name in ("audit", "small"))]
+    assert run.define_metric.call_args_list == given
 
 
 def test_the_package_and_the_figures_of_transfer_load_no_view() -> None:

@@ -1,0 +1,219 @@
+"""What the dashboards get: the same scalars for W&B, TensorBoard and CSV, read back from what each has written."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from lipreg.callbacks import LipschitzAudit, LipschitzRegularizer
+from lipreg.problem import LocalLipschitz
+from lipreg.records import AuditRecord, RunRecord, read_records
+from lipreg.regions import LinfBall
+from lipreg.reporting.panels import picture
+from lipreg.transfer import compare
+
+PROBLEM = LocalLipschitz(LinfBall(0.2, low=0.0, high=1.0))
+
+
+class Model(pl.LightningModule):
+    """A small network on 4 x 4 images, flattened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return nn.functional.cross_entropy(self(batch[0]), batch[1])
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.log("val_accuracy", (self(batch[0]).argmax(1) == batch[1]).float().mean())
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), lr=0.05)
+
+
+@dataclass(frozen=True)
+class Logged:
+    """The folder of a run that was logged three ways, and its W&B log as ``wandb leet`` prints it."""
+
+    folder: Path
+    wandb: list[dict[str, Any]]
+
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        """Rows of the W&B history that have the metric."""
+        return [e["history"]["item"] for e in self.wandb if e["type"] == "history" and name in e["history"]["item"]]
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logged]:
+    folder, patch = tmp_path_factory.mktemp("logged"), pytest.MonkeyPatch()
+    patch.setenv("WANDB_SILENT", "true")
+    patch.setenv("WANDB_DATA_DIR", str(folder / "data"))  # where tables and their images wait to be uploaded
+    for name, weight in (("twin", 0.0), ("run", 0.3)):
+        pl.seed_everything(3, verbose=False)
+        draw = torch.Generator().manual_seed(2)
+        data = TensorDataset(torch.rand(24, 16, generator=draw), torch.randint(3, (24,), generator=draw))
+        regularizer = LipschitzRegularizer(PROBLEM, weight=weight)
+        audit = LipschitzAudit(
+            PROBLEM,
+            points=3,
+            estimators=("branch_and_bound", "lp", "sampling"),
+            every_n_epochs=2,
+            run=name,
+            twin="twin" if name == "run" else None,
+            folder=str(folder),
+        )
+        loggers: list[Any] = [] if name == "twin" else [
+            WandbLogger(save_dir=folder, offline=True, project="lipreg"),
+            TensorBoardLogger(folder, name="board", default_hp_metric=False),
+            CSVLogger(folder, name="csv"),
+        ]  # fmt: skip
+        quiet: dict[str, Any] = dict.fromkeys(
+            ("enable_progress_bar", "enable_model_summary", "enable_checkpointing"), False
+        )
+        trainer = pl.Trainer(
+            max_epochs=4,
+            accelerator="cpu",
+            logger=loggers,
+            callbacks=[regularizer, audit],
+            default_root_dir=folder,
+            log_every_n_steps=1,
+            **quiet,
+        )
+        trainer.fit(Model(), DataLoader(data, batch_size=12), DataLoader(data, batch_size=24))
+        for logger in loggers:
+            logger.experiment.finish() if isinstance(logger, WandbLogger) else logger.finalize("success")
+    patch.undo()
+    (run,) = (folder / "wandb").glob("offline-run-*")
+    leet = Path(sys.executable).parent / "wandb"
+    done = subprocess.run([leet, "leet", "inspect", "--json", run], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    yield Logged(folder, [json.loads(line) for line in done.stdout.splitlines()])
+
+
+def csv_rows(folder: Path) -> list[dict[str, str]]:
+    (path,) = (folder / "csv").rglob("metrics.csv")
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+AUDITED = (
+    *("exact_lower", "exact_upper", "branch_and_bound_lower", "branch_and_bound_upper", "lp", "affine_relu"),
+    *("sampling", "bound", "tightness", "share_exact", "seconds", "epoch"),
+)
+
+
+def test_w_and_b_keeps_what_the_records_say(logged: Logged) -> None:
+    audits = [r for r in read_records(logged.folder / "records.jsonl") if isinstance(r, AuditRecord) and r.run == "run"]
+    rows = logged.rows("audit/exact_upper")
+    assert [row["audit/epoch"] for row in rows] == [0, 2, 4]
+    for row in rows:
+        assert {f"audit/{name}" for name in AUDITED} <= row.keys()
+        at = [r for r in audits if r.epoch == row["audit/epoch"]]
+        mean = {e: np.mean([r.upper for r in at if r.estimator == e]) for e in ("exact", "lp", "affine_relu")}
+        assert row["audit/exact_upper"] == pytest.approx(mean["exact"])
+        assert row["audit/lp"] == pytest.approx(mean["lp"])
+        assert row["audit/bound"] == row["audit/affine_relu"] == pytest.approx(mean["affine_relu"])
+        assert row["audit/tightness"] == pytest.approx(mean["affine_relu"] / mean["exact"])
+
+
+def test_audits_have_their_own_axis(logged: Logged) -> None:
+    axes = {e["metric"]["name"]: e["metric"].get("step_metric") for e in logged.wandb if "name" in e.get("metric", {})}
+    assert "audit/epoch" in axes
+    for name in (*AUDITED[:-1], "transfer", "transfer_lower", "movement_upper", "bound_movement"):
+        assert axes[f"audit/{name}"] == "audit/epoch", name
+
+
+def test_transfer_is_that_of_the_comparison(logged: Logged) -> None:
+    audits = [r for r in read_records(logged.folder / "records.jsonl") if isinstance(r, AuditRecord)]
+    both = [RunRecord("run", "twin", bound="affine_relu", weight=0.3), RunRecord("twin"), *audits]
+    rows = logged.rows("audit/bound_movement")
+    assert [row["audit/epoch"] for row in rows] == [0, 2, 4]
+    assert "audit/transfer" not in rows[0]  # the same weights: nothing has moved
+    for row in rows[1:]:
+        moved = compare(both, "run", int(row["audit/epoch"])).movement
+        assert moved.exact is not None and moved.transfer is not None
+        assert row["audit/bound_movement"] == pytest.approx(moved.bound)
+        assert row["audit/movement_lower"] == pytest.approx(moved.exact.lower)
+        assert row["audit/transfer_upper"] == pytest.approx(moved.transfer.upper)
+        assert row["audit/transfer"] == pytest.approx(moved.transfer.midpoint)
+
+
+def test_the_summary_has_what_sweeps_sort_by(logged: Logged) -> None:
+    summary: dict[str, Any] = {}
+    for entry in logged.wandb:
+        summary |= entry.get("summary", {}).get("update", {})
+    last = logged.rows("audit/exact_upper")[-1]
+    for name in ("audit/exact_upper", "audit/transfer", "audit/share_exact", "audit/tightness"):
+        assert summary[name] == last[name]
+    assert summary["val_accuracy"] == logged.rows("val_accuracy")[-1]["val_accuracy"]
+    assert summary["lipreg/weight"] == pytest.approx(0.3)
+
+
+def test_each_point_has_a_row_with_its_image_and_its_witness(logged: Logged) -> None:
+    artifacts = [e["artifact"] for e in logged.wandb if e["type"] == "artifact"]
+    last = [a for a in artifacts if "auditpoints" in a["name"]][-1]
+    files = {c["path"]: Path(c["local_path"]) for c in last["manifest"]["contents"]}
+    table = json.loads(files["audit/points.table.json"].read_text())
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    audits = read_records(logged.folder / "records.jsonl")
+    saved = [r for r in audits if isinstance(r, AuditRecord) and (r.run, r.epoch, r.estimator) == ("run", 4, "exact")]
+    assert [(r["point"], r["class"], r["lower"], r["upper"], r["certificate"]) for r in rows] == [
+        (r.point, r.label, r.lower, r.upper, r.certificate) for r in saved
+    ]
+    for row, record in zip(rows, saved, strict=True):
+        assert row["tightness"] == row["bound"] / record.upper > 1.01
+        image, witness = (np.asarray(Image.open(files[row[kind]["path"]])) for kind in ("image", "witness"))
+        assert image.shape == witness.shape == (96, 96)
+        seen = witness[::24, ::24].reshape(-1) / 255
+        assert seen == pytest.approx(np.asarray(record.witness), abs=0.5 / 255 + 1e-9)
+        assert np.abs(image[::24, ::24].reshape(-1) / 255 - seen).max() <= 0.2 + 1 / 255  # within the region
+
+
+def test_all_loggers_get_the_same_scalars(logged: Logged) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    (events,) = (logged.folder / "board").rglob("events.out*")
+    board = accumulator.EventAccumulator(str(events))
+    board.Reload()
+    tags = set(board.Tags()["scalars"])
+    rows = csv_rows(logged.folder)
+    names = {name for row in rows for name in row} - {"step"}
+    assert {f"audit/{name}" for name in AUDITED} | {"val_accuracy", "lipreg/weight", "audit/transfer"} <= names
+    assert names <= tags
+    for name in sorted(names):
+        column = [float(row[name]) for row in rows if row[name]]
+        assert [event.value for event in board.Scalars(name)] == pytest.approx(column, rel=1e-6), name
+        if not name.endswith("epoch"):  # W&B has these beside its tables, too
+            assert [row[name] for row in logged.rows(name)] == pytest.approx(column, rel=1e-6), name
+
+
+def test_pictures() -> None:
+    grey = picture(np.arange(16) / 15, (16,), 0.0, 1.0)
+    assert grey is not None and grey.shape == (96, 96) and grey.dtype == np.uint8
+    assert (grey[0, 0], grey[-1, -1], grey[0, -1]) == (0, 255, round(255 * 3 / 15))
+    colour = picture(np.stack([np.zeros((32, 32)), np.ones((32, 32)), np.full((32, 32), 0.5)]), (3, 32, 32), 0.0, 1.0)
+    assert colour is not None and colour.shape == (96, 96, 3) and colour[5, 7].tolist() == [0, 255, 128]
+    own_range = picture([[-2.0, 2.0], [0.0, math.pi / 2]], (2, 2))
+    assert own_range is not None and (own_range.min(), own_range.max()) == (0, 255)
+    constant = picture(np.ones(16), (16,))
+    assert constant is not None and not constant.any()
+    assert picture(np.ones(12), (12,)) is None and picture(np.ones(24), (2, 3, 4)) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from experiments.workspace import specification, workspace
 from lipreg.callbacks import LipschitzAudit, LipschitzRegularizer
 from lipreg.problem import LocalLipschitz
 from lipreg.records import AuditRecord, RunRecord, read_records
@@ -217,3 +219,13 @@ def test_pictures() -> None:
     constant = picture(np.ones(16), (16,))
     assert constant is not None and not constant.any()
     assert picture(np.ones(12), (12,)) is None and picture(np.ones(24), (2, 3, 4)) is None
+
+
+def test_the_workspace_shows_nothing_that_is_not_logged(logged: Logged) -> None:
+    pytest.importorskip("wandb_workspaces")
+    spec = specification(workspace("team", "lipreg", "a name"))
+    shown = set(re.findall(r"\b(?:audit|lipreg)/[a-z_]+|val_accuracy", spec))
+    assert len(shown) >= 17
+    history = {name for e in logged.wandb if e["type"] == "history" for name in e["history"]["item"]}
+    tables = {name.partition(".")[0] for name in history}
+    assert shown - {"audit/report"} <= history | tables, "the report is logged by experiments.train"

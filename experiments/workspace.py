@@ -1,0 +1,152 @@
+"""The W&B workspace as code: panels for single runs, and the views in which a sweep is sorted and compared.
+
+python -m experiments.workspace entity=my-team project=lipreg
+python -m experiments.workspace spec=workspace.json
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.text import Text
+
+from lipreg.errors import InvalidInput, LipregError, MissingExtra
+from lipreg.reporting.panels import AXIS
+
+SORTED_BY = "audit/exact_upper"
+"""The summary field that orders the runs, the smallest constant first."""
+
+COLUMNS = ("audit/exact_upper", "audit/transfer", "val_accuracy", "audit/share_exact", "audit/tightness")
+"""Summary fields that stand beside each run's name; any of them can be clicked to sort by."""
+
+SETTINGS = ("run", "seed", "weight", "bound")
+"""Configuration values that tell the runs of a sweep apart."""
+
+
+def workspace(entity: str, project: str, name: str) -> Any:
+    """The workspace: sections for the course of runs, for sweeps, and for reference points.
+
+    Built without a network; ``workspace.save()`` needs an account.
+
+    Raises:
+        MissingExtra: wandb-workspaces is not installed.
+    """
+    wr, ws = _library()
+    return ws.Workspace(
+        entity=entity,
+        project=project,
+        name=name,
+        sections=[_over_training(wr, ws), _sweep(wr, ws), _points(wr, ws)],
+        settings=ws.WorkspaceSettings(x_axis=AXIS, smoothing_weight=0),
+        runset_settings=ws.RunsetSettings(
+            groupby=[ws.Config("run"), ws.Config("weight")],
+            order=[ws.Ordering(ws.Summary(SORTED_BY), ascending=True)],
+            pinned_columns=[*(f"summary:{c}" for c in COLUMNS), *(f"config:{s}" for s in SETTINGS)],
+        ),
+    )
+
+
+def specification(made: Any) -> str:
+    """The workspace as the JSON that W&B saves."""
+    return made._to_model().model_dump_json(by_alias=True, indent=1)  # the package has no public way to see it
+
+
+def _over_training(wr: Any, ws: Any) -> Any:
+    def lines(title: str, *names: str, **more: Any) -> Any:
+        # the runs of a group differ in their seed: their mean, in a band from the smallest to the largest
+        band = {"groupby_aggfunc": "mean", "groupby_rangefunc": "minmax"}
+        return wr.LinePlot(title=title, x=more.pop("x", AXIS), y=list(names), **band, **more)
+
+    panels = [
+        lines("Bound, LP and exact constant", "audit/bound", "audit/lp", *_band("exact"), log_y=True),
+        lines("Exact constant: the certified band", *_band("exact"), log_y=True),
+        lines("Tightness: bound / exact", "audit/tightness", log_y=True),
+        lines("Transfer: 1 real, 0 the bound alone", "audit/transfer", *_band("transfer")),
+        lines("Movement: run / twin", *_band("movement"), "audit/bound_movement", log_y=True),
+        lines("Share of points certified exact", "audit/share_exact", range_y=(0, 1)),
+        lines("Validation accuracy", "val_accuracy", x="epoch"),
+        lines("Weight of the penalty", "lipreg/weight", x="epoch"),
+        lines("Seconds an audit took", "audit/seconds"),
+    ]
+    return ws.Section(name="Over training", panels=panels, is_open=True)
+
+
+def _sweep(wr: Any, ws: Any) -> Any:
+    def summary(name: str) -> Any:
+        return wr.SummaryMetric(name)
+
+    columns = [wr.ParallelCoordinatesPlotColumn(metric=wr.Config(name)) for name in ("weight", "seed")]
+    columns += [wr.ParallelCoordinatesPlotColumn(metric=summary(name)) for name in COLUMNS]
+    panels = [
+        wr.ScatterPlot(
+            title="Accuracy against exact constant", x=summary(SORTED_BY), y=summary("val_accuracy"), log_x=True
+        ),
+        wr.ScatterPlot(title="Transfer against weight", x=wr.Config("weight"), y=summary("audit/transfer"), log_x=True),
+        wr.ScatterPlot(
+            title="Bound against exact constant", x=summary(SORTED_BY), y=summary("audit/bound"), log_x=True, log_y=True
+        ),
+        wr.BarPlot(title="Exact constant", metrics=[SORTED_BY], orientation="h"),
+        wr.BarPlot(title="Transfer", metrics=["audit/transfer"], orientation="h"),
+        wr.ParallelCoordinatesPlot(title="From settings to the truth", columns=columns),
+        wr.ParameterImportancePlot(with_respect_to=SORTED_BY),
+        wr.RunComparer(diff_only=True),
+    ]
+    return ws.Section(name="Sweep", panels=panels, is_open=True)
+
+
+def _points(wr: Any, ws: Any) -> Any:
+    panels = [
+        wr.WeavePanelSummaryTable(table_name="audit/points"),
+        wr.WeavePanelSummaryTable(table_name="audit/records"),
+        wr.MediaBrowser(media_keys=["audit/report"]),
+    ]
+    return ws.Section(name="Reference points, records and report", panels=panels, is_open=True)
+
+
+def _band(name: str) -> tuple[str, str]:
+    return f"audit/{name}_lower", f"audit/{name}_upper"
+
+
+def _library() -> tuple[Any, Any]:
+    try:
+        import wandb_workspaces.reports.v2 as wr
+        import wandb_workspaces.workspaces as ws
+    except ImportError as error:
+        raise MissingExtra(
+            f"wandb-workspaces cannot be imported: {error}",
+            where="experiments.workspace",
+            todo="Install it with: pip install 'lipreg[workspace]'",
+        ) from None
+    return wr, ws
+
+
+def write(cfg: DictConfig, console: Console) -> None:
+    """Writes the specification to a file, or saves the workspace in its project."""
+    if cfg.spec is None and cfg.entity is None:
+        raise InvalidInput("no entity", where="experiments.workspace", todo="Pass entity=..., or spec=FILE")
+    made = workspace(cfg.entity or "", cfg.project, cfg.name)
+    if cfg.spec is None:
+        made.save()
+        console.print(Text(f"saved: {made.url}"), soft_wrap=True)
+        return
+    Path(cfg.spec).write_text(specification(made), encoding="utf-8")
+    console.print(Text(f"written to {cfg.spec}"), soft_wrap=True)
+
+
+@hydra.main(config_path="../conf", config_name="workspace", version_base="1.3")
+def main(cfg: DictConfig) -> None:
+    """Exit code 1 where it cannot be built."""
+    console = Console()
+    try:
+        write(cfg, console)
+    except LipregError as error:
+        console.print(Text.assemble((type(error).__name__, "bold red"), f": {error}"))
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -150,7 +150,7 @@ def _twin(run: Run, runs: Sequence[Run]) -> tuple[Run | None, str]:
     fitting = [other for other in runs if other is not run and _could_be_twin(other, run)]
     fitting = [other for other in fitting if other.name == run.record.twin] or fitting
     if not fitting:
-        return None, f"no twin: no run of weight 0 with seed {run.record.seed} and the same question and settings"
+        return None, f"no twin: no run of weight 0 with seed {run.record.seed}, the same question, settings and start"
     if len({other.identity for other in fitting}) > 1:
         return None, f"no twin: {len(fitting)} different runs could be it ({', '.join(o.source for o in fitting[:3])})"
     return fitting[0], ""

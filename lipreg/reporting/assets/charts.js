@@ -35,7 +35,7 @@ function drawTrajectory(host, sides) {
           const points = rows.map((row) => [across(row[0]), row[column] > 0 ? up(row[column]) : null]);
           group.append(shape("path", { class: `line ${kind} ${colour}`, d: path(points) }));
           const last = rows.at(-1);
-          if (last && last[column] > 0) names.push([points.at(-1), `${kind} ${kind === "exact" ? span(last[3], last[4]) : short(last[column])}`, colour]);
+          if (last && last[column] > 0) names.push([points.at(-1), `${kind} ${kind === "exact" ? span(last[3], last[4]) : outward(last[column], true, 4)}`, colour]);
         };
         const ends = rows.filter((row) => row[4] > 0);
         const above = ends.map((row) => [across(row[0]), up(row[4])]);
@@ -63,7 +63,7 @@ function drawTrajectory(host, sides) {
       const row = rows.find((r) => r[0] === epoch);
       if (!row) return [];
       const who = sides.length > 1 ? `${sides[i].role}: ` : "";
-      return [`${who}exact ${span(row[3], row[4])}`, `${who}bound ${short(row[1])}` + (row[2] === null ? "" : `, LP ${short(row[2])}`)];
+      return [`${who}exact ${span(row[3], row[4])}`, `${who}bound ${outward(row[1], true, 4)}` + (row[2] === null ? "" : `, LP ${outward(row[2], true, 4)}`)];
     })] }));
     return { height: wide ? 500 : 340, right: wide ? 150 : 14, top: 22, x, y: { low, high, log: true, title: "Lipschitz constant" }, marks, tips, label: "Bound, LP relaxation and exact constant over training epochs" };
   });

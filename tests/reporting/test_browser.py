@@ -1,0 +1,230 @@
+"""The report in a real browser: charts are drawn, numbers are the records', tables sort and filter, nothing is loaded."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lipreg.records import AuditRecord, EpochRecord, Record, RunRecord
+from lipreg.reporting.html import write_report, write_runs_report
+from lipreg.reporting.sources import Source, Sources
+from lipreg.reporting.wording import at_most, ends
+from lipreg.transfer import Interval, compare
+from tests.reporting.conftest import build
+from tests.reporting.pages import HOSTILE, hostile
+
+CHROMIUM = os.environ.get("LIPREG_CHROMIUM", "/usr/bin/chromium")
+QUIET = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+SIZES = [(1400, "light"), (1400, "dark"), (400, "light"), (400, "dark")]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
+    if not Path(CHROMIUM).is_file():
+        pytest.skip(f"no browser at {CHROMIUM}; set LIPREG_CHROMIUM")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield browser
+        browser.close()
+
+
+def sweep() -> Sources:
+    """Three weights at two seeds, each file with its own twin; the last one's twin is in another file."""
+    files = []
+    for seed in (0, 1):
+        for weight in (0.001, 0.01, 0.1):
+            factor = 1.0 - 0.1 * seed - weight**0.5
+            changed = []
+            for r in build("regularised", "twin"):
+                if isinstance(r, RunRecord):
+                    r = replace(r, seed=seed, weight=weight if r.twin else 0.0, settings={"seed": seed})
+                elif isinstance(r, EpochRecord) and r.run == "regularised":
+                    r = replace(r, metrics={"val_accuracy": 0.95 - weight})
+                elif isinstance(r, AuditRecord) and r.epoch == 0:
+                    r = replace(r, fingerprint=f"start of seed {seed}")
+                elif isinstance(r, AuditRecord) and r.run == "regularised":
+                    r = replace(r, lower=r.lower * factor, upper=r.upper * factor)
+                if (seed, weight) != (1, 0.1) or r.run == "regularised":
+                    changed.append(r)
+            files.append(Source(f"seed={seed},weight={weight}/records.jsonl", tuple(changed)))
+    return Sources(tuple(files), (("broken.jsonl", "line 3: not a record"),))
+
+
+class Shown:
+    """A page that is open, with everything that went wrong in it and everything it asked for."""
+
+    def __init__(self, browser: Any, path: Path, width: int = 1400, scheme: str = "light") -> None:
+        self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        self.page = self.context.new_page()
+        self.trouble: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda m: self.trouble.append(m.text) if m.type in ("error", "warning") else None)
+        self.page.on("pageerror", lambda error: self.trouble.append(str(error)))
+        self.page.on("dialog", lambda dialog: (self.trouble.append(dialog.message), dialog.dismiss()))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(path.as_uri())
+
+    def __enter__(self) -> Shown:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.context.close()
+
+    def cells(self, table: str, column: str) -> list[str]:
+        """The cells under a heading, as shown."""
+        heads = self.page.locator(f"#{table} thead th").all_inner_texts()
+        place = [re.sub(r"[↑↓↕\s]+$", "", head) for head in heads].index(column) + 1
+        return self.page.locator(f"#{table} tbody tr > :nth-child({place})").all_inner_texts()
+
+    def drawn(self) -> dict[str, int]:
+        """How many shapes each visible chart has."""
+        return self.page.evaluate(
+            """() => Object.fromEntries([...document.querySelectorAll('.chart')].filter((c) => c.clientWidth)
+            .map((c) => [c.id, c.querySelectorAll('.marks path, .marks circle, .marks line').length]))"""
+        )
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_runs_report(sweep(), tmp_path_factory.mktemp("sweep") / "report.html")
+
+
+@pytest.mark.parametrize("width, scheme", SIZES)
+def test_charts_are_drawn_at_every_width_and_scheme(browser: Any, swept: Path, width: int, scheme: str) -> None:
+    with Shown(browser, swept, width, scheme) as shown:
+        charts = shown.drawn()
+        assert charts.keys() == {"pareto", "transfers", "trajectory", "accuracy", "transfer", "scatter"}
+        assert min(charts.values()) >= 2 and charts["trajectory"] >= 28
+        assert shown.trouble == [] and shown.requests == [swept.as_uri()]
+        assert shown.page.evaluate("document.documentElement.scrollWidth") == width, "the page itself scrolls sideways"
+        inside = "(e) => { const b = e.getBoundingClientRect(); return b.left >= -1 && b.right <= innerWidth + 1; }"
+        for chart in shown.page.locator(".chart svg").all():
+            assert chart.evaluate(inside)
+            assert "NaN" not in chart.evaluate("(e) => e.outerHTML") and "Infinity" not in chart.evaluate(
+                "(e) => e.outerHTML"
+            )
+        dark, colour = scheme == "dark", "(n) => getComputedStyle(document.body)[n].match(/\\d+/g).map(Number)"
+        paper, ink = (sum(shown.page.evaluate(colour, name)) for name in ("backgroundColor", "color"))
+        assert (paper < 150 < 600 < ink) if dark else (ink < 150 < 600 < paper)
+
+
+def test_numbers_on_the_page_are_those_of_the_records(browser: Any, records: Sequence[Record], tmp_path: Path) -> None:
+    path = write_report(records, tmp_path / "r.html", "penalty")
+    comparison = compare(records, "penalty")
+    with Shown(browser, path) as shown:
+        audits = [r for r in records if isinstance(r, AuditRecord)]
+        while shown.page.locator("button.more:visible").count():
+            shown.page.locator("button.more:visible").first.click()
+        for column, wanted in (
+            ("lower", [ends(Interval(r.lower, r.upper)).strip("[]").split(", ")[0] for r in audits]),
+            ("upper", [ends(Interval(r.lower, r.upper)).strip("[]").split(", ")[1] for r in audits]),
+            ("certificate", [r.certificate for r in audits]),
+            ("estimator", [r.estimator for r in audits]),
+            ("point", [str(r.point) for r in audits]),
+        ):
+            order = sorted(range(len(audits)), key=lambda i: audits[i].run != "penalty")  # side by side, as on the page
+            assert shown.cells("records-table", column) == [wanted[i] for i in order], column
+        points = [p for pair in zip(comparison.regularised.points, comparison.twin.points, strict=True) for p in pair]
+        assert shown.cells("points-table", "bound") == [at_most(p.bound) for p in points]
+        assert shown.cells("points-table", "upper") == [at_most(p.exact.upper) for p in points]
+        cards = shown.page.locator("section.entry .card").all_inner_texts()
+        assert [" ".join(card.split()).startswith(head) for card, head in zip(cards, (
+            "Validation accuracy 91.0% regularised 93.5% twin", "Exact constant [4.666, 5.834] regularised",
+            "Bound (affine_relu) 23.34 regularised 93.34 twin", "Movement [0.4, 0.625] truth 0.25 bound",
+            "Transfer [0.339, 0.661]"), strict=True)] == [True] * 5  # fmt: skip
+        end = shown.page.locator("#trajectory text.name").all_text_contents()
+        assert "bound 93.34" in end and "exact [4.666, 5.834]" in end
+        shown.page.select_option("#epochs select", "0")
+        assert shown.cells("points-table", "bound") == ["4", "4", "8", "8", "16", "16"]
+
+
+def test_a_click_on_a_heading_sorts_and_words_and_choices_filter(browser: Any, swept: Path) -> None:
+    with Shown(browser, swept) as shown:
+        page = shown.page
+        heading = page.locator("#records-table thead button", has_text="upper")
+        heading.click()
+        shown_upper = [float(text) for text in shown.cells("records-table", "upper")]
+        assert shown_upper == sorted(shown_upper) and len(shown_upper) == 40
+        assert page.locator("#records-table th[aria-sort=ascending]").inner_text().startswith("upper")
+        heading.click()
+        largest = [float(text) for text in shown.cells("records-table", "upper")]
+        assert largest == sorted(largest, reverse=True) and largest[0] == 160.0
+        page.select_option("#records-table select[aria-label='Filter by estimator']", label="exact")
+        assert set(shown.cells("records-table", "estimator")) == {"exact"}
+        page.fill("#records-table input", "weight 0.01, seed 1")
+        assert set(shown.cells("records-table", "run")) == {"weight 0.01, seed 1"}
+        assert page.locator("#records-table .count").inner_text().startswith("18 of 396 rows")
+        page.fill("#records-table input", "no such words")
+        assert page.locator("#records-table tbody tr").count() == 0
+        page.fill("#records-table input", "")
+        page.locator("#records-table tbody tr").first.click()
+        told = page.locator("#records-table .detail").inner_text()
+        assert "proof of the upper end" in told and "made up" in told
+        page.locator("#records-table tbody tr").first.click()
+        assert page.locator("#records-table .detail").count() == 0
+        page.locator("#runs-table thead button", has_text="transfer").click()
+        page.locator("#runs-table thead button", has_text="transfer").click()
+        assert page.locator("#runs-table th[aria-sort=descending]").count() == 1
+        assert shown.trouble == []
+
+
+def test_choosing_a_run_shows_it_everywhere(browser: Any, swept: Path) -> None:
+    with Shown(browser, swept) as shown:
+        page = shown.page
+        assert "weight 0.001, seed 0" in page.locator("#single-title").inner_text()
+        row = page.locator("#runs-table tbody tr", has_text="weight 0.1, seed 1")
+        row.click()
+        assert "weight 0.1, seed 1" in page.locator("#single-title").inner_text()
+        assert page.locator("section.entry:visible").count() == 1
+        assert "chosen" in str(row.get_attribute("class"))
+        assert "85.0% regularised" in " ".join(page.locator("section.entry:visible").inner_text().split())
+        page.locator("#pareto svg").focus()
+        page.keyboard.press("ArrowRight")
+        assert "weight 0.001, seed 0" in page.locator(".tip").inner_text()
+        page.keyboard.press("Enter")
+        assert "weight 0.001, seed 0" in page.locator("#single-title").inner_text()
+        assert page.locator("#seeds-table tbody tr").count() == 3
+        assert "Not in this report" in page.locator("main").inner_text()
+        assert shown.trouble == []
+
+
+def test_a_witness_is_shown_as_the_image_it_is(browser: Any, tmp_path: Path) -> None:
+    witness = [i / 15 for i in range(16)]
+    records = [replace(r, witness=witness) if isinstance(r, AuditRecord) else r for r in build()]
+    with Shown(browser, write_report(records, tmp_path / "r.html", "penalty")) as shown:
+        shown.page.locator("#records-table tbody tr", has_text="exact").first.click()
+        pixels = shown.page.evaluate(
+            "() => [...document.querySelector('canvas').getContext('2d').getImageData(0, 0, 4, 4).data]"
+        )
+        assert [pixels[4 * i] for i in range(16)] == [round(255 * v) for v in witness]
+        assert shown.trouble == []
+
+
+def test_hostile_texts_run_nothing(browser: Any, records: Sequence[Record], tmp_path: Path) -> None:
+    files = (Source(HOSTILE, tuple(hostile(records))), Source("two" + HOSTILE, tuple(hostile(records))))
+    path = write_runs_report(Sources(files, ((HOSTILE, HOSTILE),)), tmp_path / "r.html")
+    with Shown(browser, path) as shown:
+        assert min(shown.drawn().values()) >= 2
+        shown.page.locator("#records-table tbody tr").first.click()
+        assert "<script>alert('x')</script>" in shown.page.locator("#records-table .detail").inner_text()
+        assert shown.page.locator("img, iframe, main script").count() == 0
+        assert shown.trouble == [] and shown.requests == [path.as_uri()]
+
+
+def test_without_scripts_every_run_is_still_told(browser: Any, swept: Path) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(swept.as_uri())
+    assert page.locator("section.entry:visible").count() == 6
+    assert "Without it every run is shown in words below" in page.locator("noscript").inner_text()
+    context.close()

@@ -1,0 +1,220 @@
+"""Record files become runs, and runs find their twins: by name in their file, else by seed in another."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lipreg.errors import CrossingBounds, InvalidInput
+from lipreg.records import AuditRecord, EpochRecord, Record, RunRecord, to_line
+from lipreg.reporting.page_data import page_data
+from lipreg.reporting.runs import Entry, find_entries
+from lipreg.reporting.seeds import COLUMNS, seed_groups
+from lipreg.reporting.sources import Source, read_sources
+from lipreg.transfer import compare
+from tests.reporting.conftest import audit, build
+
+
+def job(seed: int = 0, weight: float = 0.01, **settings: Any) -> list[Record]:
+    """A regularised run and its twin, named as every job of a sweep names them; both start from the seed's weights."""
+    found: list[Record] = []
+    for r in build("regularised", "twin"):
+        if isinstance(r, RunRecord):
+            r = replace(r, seed=seed, weight=weight if r.twin else 0.0, settings={"seed": seed, **settings})
+        elif isinstance(r, AuditRecord):
+            name = f"start {seed}" if r.epoch == 0 else f"{r.run} {seed} {r.epoch}"
+            r = replace(r, fingerprint=name)
+        found.append(r)
+    return found
+
+
+def of(records: Sequence[Record], run: str) -> tuple[Record, ...]:
+    return tuple(r for r in records if r.run == run)
+
+
+def only(sources: list[Source]) -> Entry:
+    (entry,), left_out = find_entries(sources)
+    assert left_out == []
+    return entry
+
+
+def test_jobs_with_the_same_run_names_are_kept_apart() -> None:
+    entries, left_out = find_entries([Source("a", tuple(job(0))), Source("b", tuple(job(1)))])
+    assert [(e.label, e.mine.run.source, e.twin and e.twin.run.source) for e in entries] == [
+        ("weight 0.01, seed 0", "a", "a"),
+        ("weight 0.01, seed 1", "b", "b"),
+    ]
+    assert left_out == []
+    assert entries[0].last == compare(job(0), "regularised")
+    assert sorted(entries[0].comparisons) == [0, 5, 10]
+
+
+def test_a_twin_in_another_file_is_found_by_seed() -> None:
+    records = job(3)
+    other = of(job(4), "twin")
+    entries, _ = find_entries(
+        [Source("a", of(records, "regularised")), Source("b", other), Source("c", of(records, "twin"))]
+    )
+    assert entries[0].twin is not None and entries[0].twin.run.source == "c"
+    assert entries[0].last is not None and entries[0].last.movement == compare(records, "regularised").movement
+    assert [e.mine.run.source for e in entries] == ["a", "b"], "the twin of another seed stands alone"
+
+
+def test_a_run_that_names_no_twin_is_joined_by_seed_too() -> None:
+    records = [replace(r, twin=None) if isinstance(r, RunRecord) else r for r in job(3)]
+    entry = only([Source("a", of(records, "regularised")), Source("b", of(records, "twin"))])
+    assert entry.twin is not None and entry.twin.run.source == "b" and entry.last is not None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda r: replace(r, seed=9) if isinstance(r, RunRecord) else r,
+        lambda r: replace(r, weight=0.1) if isinstance(r, RunRecord) else r,
+        lambda r: replace(r, settings={"model": {"hidden": [8]}}) if isinstance(r, RunRecord) else r,
+        lambda r: replace(r, fingerprint="elsewhere") if isinstance(r, AuditRecord) and r.epoch == 0 else r,
+        lambda r: r if isinstance(r, EpochRecord) else replace(r, question={**r.question, "scope": "pointed"}),
+    ],
+    ids=["seed", "weight", "settings", "initial weights", "question"],
+)
+def test_what_is_no_twin_is_not_taken_for_one(change: Callable[[Record], Record]) -> None:
+    records = job(3)
+    twin = tuple(change(r) for r in of(records, "twin"))
+    entries, _ = find_entries([Source("a", of(records, "regularised")), Source("b", twin)])
+    first = entries[0]
+    assert first.twin is None and first.comparisons == {}
+    assert first.trouble.startswith("no twin: no run of weight 0 with seed 3")
+
+
+def test_equal_twins_of_several_jobs_are_one_and_different_ones_are_ambiguous() -> None:
+    records = job(3)
+    mine, twin = Source("a", of(records, "regularised")), of(records, "twin")
+    found = find_entries([mine, Source("b", twin), Source("c", twin)])[0][0]
+    assert found.twin is not None and found.twin.run.source == "b"
+    longer = tuple(replace(r, fingerprint="x") if isinstance(r, AuditRecord) and r.epoch == 10 else r for r in twin)
+    ambiguous = find_entries([mine, Source("b", twin), Source("c", longer)])[0][0]
+    assert ambiguous.twin is None and "2 different runs could be it (b, c)" in ambiguous.trouble
+
+
+def test_labels_say_in_which_settings_runs_differ() -> None:
+    files = [
+        Source("a", tuple(job(0, 0.01, problem={"region": {"radius": 0.1}}))),
+        Source("b", tuple(job(1, 0.02, problem={"region": {"radius": 0.1}}))),
+        Source("c", tuple(job(1, 0.02, problem={"region": {"radius": 0.2}}))),
+        Source("d", tuple(job(1, 0.02, problem={"region": {"radius": 0.2}}))),
+    ]
+    assert [e.label for e in find_entries(files)[0]] == [
+        "weight 0.01, seed 0, radius 0.1",
+        "weight 0.02, seed 1, radius 0.1",
+        "weight 0.02, seed 1, radius 0.2 (c)",
+        "weight 0.02, seed 1, radius 0.2 (d)",
+    ]
+
+
+def test_seeds_are_put_together() -> None:
+    files = [Source(f"{seed}{weight}", tuple(job(seed, weight))) for weight in (0.01, 0.1) for seed in (0, 1, 2)]
+    files.append(Source("single", tuple(job(0, 1.0))))
+    entries, _ = find_entries(files)
+    groups = seed_groups(entries)
+    assert [(g["name"], g["runs"]) for g in groups] == [("weight 0.01", 3), ("weight 0.1", 3)]
+    cells = dict(zip((title for title, _ in COLUMNS), groups[0]["cells"], strict=True))
+    assert cells["bound moved"] == ("0.25\n0.25 to 0.25", 0.25)
+    assert cells["accuracy"][0] == "91.0%\n91.0% to 91.0%"
+    assert cells["transfer"][1] == pytest.approx(0.5)
+
+
+def test_audits_without_a_run_record_are_shown_alone() -> None:
+    entry = only([Source("a", tuple(r for r in build() if isinstance(r, AuditRecord) and r.run == "twin"))])
+    assert (entry.twin is None and entry.trouble == "" and entry.label == "twin, seed None") or entry.label == "twin"
+    assert entry.bound_name == "affine_relu"
+    assert [p.exact.upper for p in entry.mine.points[10].values()] == [5.0, 10.0, 20.0]
+    data = page_data([entry])
+    assert [side["role"] for side in data["sides"]] == ["alone"]
+
+
+def test_runs_that_cannot_be_compared_are_shown_and_said_to_be() -> None:
+    records = [
+        replace(r, functional="another") if isinstance(r, AuditRecord) and r.run == "twin" else r for r in job(0)
+    ]
+    entries, left_out = find_entries([Source("a", tuple(records)), Source("b", tuple(job(1)))])
+    assert entries[0].twin is None and "not compared with twin" in entries[0].trouble
+    assert entries[1].last is not None and left_out == []
+
+
+def test_records_that_do_not_fit_together_are_left_out_and_named() -> None:
+    twice = [*job(0), audit("regularised", 10, 1, "lp", 0.0, 99.0, fingerprint="another network")]
+    empty = (RunRecord("regularised", "twin", 7, "affine_relu", 0.1),)
+    entries, left_out = find_entries([Source("a", tuple(twice)), Source("b", empty), Source("c", tuple(job(1)))])
+    assert [e.mine.run.source for e in entries] == ["c"]
+    assert [name for name, _ in left_out] == ["b", "a"]
+    assert "different weights" in left_out[1][1] and "nothing was audited" in left_out[0][1]
+
+
+def test_contradicting_proofs_are_never_shown() -> None:
+    wrong = [*job(0), audit("regularised", 10, 0, "lp", 0.0, 1.0, fingerprint="regularised 0 10")]
+    with pytest.raises(CrossingBounds):
+        find_entries([Source("a", tuple(wrong))])
+
+
+# ---------------------------------------------------------------- files
+
+
+def written(path: Path, records: Sequence[Record]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(to_line(r) + "\n" for r in records), encoding="utf-8")
+    return path
+
+
+def test_every_record_file_below_a_folder_is_read(tmp_path: Path) -> None:
+    written(tmp_path / "one" / "records.jsonl", job(0))
+    written(tmp_path / "two" / "audits" / "x.jsonl", job(1))
+    read = read_sources(tmp_path)
+    assert [source.name for source in read.files] == ["one/records.jsonl", "two/audits/x.jsonl"]
+    assert read.files[0].records == tuple(job(0)) and read.left_out == ()
+    both = read_sources([tmp_path / "one", tmp_path / "two" / "audits" / "x.jsonl", tmp_path / "one"])
+    assert [source.name for source in both.files] == ["one/records.jsonl", str(tmp_path / "two" / "audits" / "x.jsonl")]
+
+
+def test_files_that_hold_no_records_cost_nothing_but_themselves(tmp_path: Path) -> None:
+    good = written(tmp_path / "good.jsonl", job(0))
+    (tmp_path / "radius.jsonl").write_text(json.dumps({"label": 3}) + "\n")
+    (tmp_path / "empty.jsonl").write_text("")
+    (tmp_path / "list.jsonl").write_text("[1]\n")
+    lines = good.read_text().splitlines()
+    (tmp_path / "damaged.jsonl").write_text("\n".join([lines[0], "{broken", *lines[1:]]) + "\n")
+    (tmp_path / "cut.jsonl").write_text("\n".join([*lines[:4], lines[4][:30]]))
+    (tmp_path / "binary.jsonl").write_bytes(b"\x80\x04\xff\xfe\x00")
+    read = read_sources(tmp_path)
+    assert [(source.name, len(source.records)) for source in read.files] == [("cut.jsonl", 4), ("good.jsonl", 80)]
+    assert [name for name, _ in read.left_out] == [
+        *("binary.jsonl", "damaged.jsonl", "empty.jsonl", "list.jsonl", "radius.jsonl")
+    ]
+    assert "not a record" in dict(read.left_out)["damaged.jsonl"]
+
+
+def test_a_pickle_in_a_run_folder_is_never_loaded(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> Any:
+            return Path.touch, (tmp_path / "sprung",)
+
+    written(tmp_path / "good.jsonl", job(0))
+    for name in ("records.jsonl", "records.pkl", "regularised.ckpt"):
+        (tmp_path / name).write_bytes(pickle.dumps(Trap()))
+    assert [source.name for source in read_sources(tmp_path).files] == ["good.jsonl"]
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_refusals(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="no folder or file"):
+        read_sources(tmp_path / "nowhere")
+    with pytest.raises(InvalidInput, match="no records at"):
+        read_sources(tmp_path)
+    (tmp_path / "a.jsonl").write_text("{}\n")
+    with pytest.raises(InvalidInput, match=r"a\.jsonl: holds no records of lipreg"):
+        read_sources(tmp_path)

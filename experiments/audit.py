@@ -6,7 +6,6 @@ python -m experiments.audit ckpt=... audit.points=200 audit.budget=600 audit.wor
 
 from __future__ import annotations
 
-import pickle
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Any
 
 import hydra
 import pytorch_lightning as pl
-import torch
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig
 from rich.console import Console
@@ -23,6 +21,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from experiments.checkpoints import read_checkpoint
 from lipreg.auditing import EXACT, AuditPlan, PointAudit, Progress, audit
 from lipreg.callbacks.batches import batch_to_inputs
 from lipreg.callbacks.reference_points import Points, draw_reference_points
@@ -87,10 +86,10 @@ def summary(points: Sequence[PointAudit]) -> Table:
 def _load(cfg: DictConfig) -> tuple[pl.LightningModule, int]:
     """The network of the checkpoint and the epochs it was trained for."""
     kind: Any = get_class(cfg.model._target_)
+    epoch = int(read_checkpoint(cfg.ckpt, "epoch")["epoch"])
     try:
-        epoch = int(torch.load(cfg.ckpt, map_location="cpu", weights_only=True)["epoch"])
         return kind.load_from_checkpoint(cfg.ckpt, map_location="cpu", weights_only=True), epoch
-    except (OSError, KeyError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
+    except (OSError, KeyError, RuntimeError, TypeError) as error:
         raise InvalidInput(
             f"cannot read {cfg.ckpt}: {error}",
             where="ckpt",

@@ -21,17 +21,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lipreg.errors import InvalidInput, LipregError
+from experiments.checkpoints import read_checkpoint
+from lipreg.errors import LipregError
 from lipreg.estimators.radius import CertifiedRadius, certified_radii
 
 
 def radii(cfg: DictConfig) -> list[CertifiedRadius]:
     """The radii of the first validation points, by the checkpoint's network."""
-    path = Path(cfg.ckpt)
-    if not path.is_file():
-        raise InvalidInput(f"no file {path}", where="ckpt", accepted="a checkpoint that experiments.train has written")
+    saved = read_checkpoint(cfg.ckpt)
     model: pl.LightningModule = instantiate(cfg.model)
-    model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])
+    model.load_state_dict(saved["state_dict"])
     data: pl.LightningDataModule = instantiate(cfg.data)
     data.setup("validate")
     batches = list(islice(data.val_dataloader(), -(-cfg.points // cfg.data.batch_size)))

@@ -71,10 +71,18 @@ def _roles(sides: Sequence[int]) -> Iterable[tuple[str, int]]:
 
 
 def _sentence(entries: Sequence[Entry], question: str) -> str:
-    said = [
-        e.mine.run.record.sentence for e in entries if e.mine.run.question == question and e.mine.run.record.sentence
-    ]
-    return plain(said[0] if said else question, 400)
+    said = [e.mine.run.record.sentence for e in entries if e.mine.run.question == question]
+    return plain(next(filter(None, said), None) or _in_words(json.loads(question)), 400)
+
+
+def _in_words(question: Mapping[str, Any]) -> str:
+    """A question whose run has no sentence for it: what its parts are called in the records."""
+    region, output = question.get("region", {}), question.get("output", {})
+    size = f" of radius {region['radius']}" if "radius" in region else ""
+    ends = [region.get("low"), region.get("high")]
+    cut = f" cut to [{ends[0]}, {ends[1]}]" if any(end is not None for end in ends) else ""
+    head = f"{question.get('scope', 'local')} Lipschitz constant of {output.get('kind', 'the network')}"
+    return f"{head} over {region.get('kind', 'a region')}{size}{cut}; input distances in l{question.get('p', 'p')}"
 
 
 def _entry(entry: Entry, question: int, sides: Sequence[int]) -> dict[str, Any]:

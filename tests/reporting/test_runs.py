@@ -136,6 +136,8 @@ def test_audits_without_a_run_record_are_shown_alone() -> None:
     assert [p.exact.upper for p in entry.mine.points[10].values()] == [5.0, 10.0, 20.0]
     data = page_data([entry])
     assert [side["role"] for side in data["sides"]] == ["alone"]
+    (words,) = data["questions"]
+    assert words.startswith("regional Lipschitz constant of AllMargins over LinfBall of radius 0.05 cut to [0.0, 1.0]")
 
 
 def test_runs_that_cannot_be_compared_are_shown_and_said_to_be() -> None:

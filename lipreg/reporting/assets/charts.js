@@ -176,7 +176,7 @@ function drawPareto(host, entries, sides, chosen, choose) {
     const most = Math.max(...dots.map((d) => d.accuracy));
     const room = Math.max(0.005, (most - least) * 0.12);
     const marks = (group, across, up, box) => {
-      const front = frontier(dots.map((d) => ({ ...d, constant: d.upper })));
+      const front = frontier(dots);
       const steps = front.flatMap((d, i) => [...(i ? [[across(d.constant), up(front[i - 1].accuracy)]] : []), [across(d.constant), up(d.accuracy)]]);
       group.append(shape("path", { class: "front", d: path(steps) }));
       for (const d of [...dots].reverse()) {

@@ -113,9 +113,11 @@ def settings_tables(entries: Sequence[Entry]) -> str:
     shared = [(k, flat[0][k]) for k in keys if k in flat[0] and len({s.get(k) for s in flat}) == 1]
     parts = [f'<div class="scroll settings">{table(("setting", "value"), shared)}</div>']
     differing = [k for k in keys if len({s.get(k) for s in flat}) > 1]
+    told = {tuple(s.get(k) for s in flat): k for k in reversed(differing)}  # a seed is written in many places
+    differing = [k for k in differing if k in told.values()]
     if differing:
         rows = [(e.label, *(s.get(k, "") for k in differing)) for e, s in zip(entries, flat, strict=True)]
-        parts.append('<h3>Where the runs differ</h3><div class="scroll settings">')
+        parts.append('<h3>Where the runs differ</h3><div class="scroll settings differ">')
         parts.append(table(("run", *differing), rows) + "</div>")
     return "".join(parts)
 

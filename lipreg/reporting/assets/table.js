@@ -1,6 +1,6 @@
 // A table that is sorted by its headings and filtered by words and choices; long ones are shown in parts.
 
-const PART = 40;
+const PART = 25;
 
 /**
  * columns: [{ name, help, number, value(i), words(i), mark(i), choose }]: `value` sorts, `words` is shown, `mark` is a class,

@@ -45,11 +45,12 @@ class LipschitzPenalty:
         penalty = LipschitzPenalty(net, problem, weight=1e-3)
         loss = cross_entropy(net(x), y) + penalty(x, y)
 
-    Bounds are those of ``lipreg.estimate``, in evaluation mode (dropout off, running statistics of batch norm) and in
-    float32 outside of autocast (float64 for float64 parameters); for networks without branches, of affine layers (linear,
-    convolution, batch norm, average pool) and ReLUs, a closed form of them, which costs a fraction. Gradients reach the
-    parameters, not the inputs; modes and global random states stay as they are. The network is traced at the first batch;
-    its weights are read anew at every evaluation.
+    Bounds are those of ``lipreg.estimate``, in evaluation mode (dropout off, and batch norm by its running statistics:
+    ``capture(..., running_statistics=True)``, because a step itself runs in training mode) and in float32 outside of
+    autocast (float64 for float64 parameters); for networks without branches, of affine layers (linear, convolution, batch
+    norm, average pool) and ReLUs, a closed form of them, which costs a fraction. Gradients reach the parameters, not the
+    inputs; modes and global random states stay as they are. The network is traced at the first batch; its weights are read
+    anew at every evaluation.
 
     Args:
         network: what the bounds are about; the attribute may be replaced. None: set it before the first call.
@@ -267,7 +268,8 @@ class LipschitzPenalty:
         own = network._modules.get("_orig_mod") or network  # what torch.compile wrapped
         known = self._captured
         if known is None or known.module is not own or known.input_shape != tuple(x.shape[1:]):
-            known = self._captured = capture(own, x)
+            # a step runs in training mode; the penalty is on the function that will be used
+            known = self._captured = capture(own, x, running_statistics=True)
             self._chain = fixed_chain(known)
         elif self._chain is not None and not self._chain.is_current():
             self._chain = fixed_chain(known)

@@ -33,8 +33,8 @@ _logger = logging.getLogger(__name__)
 class LipschitzAudit(pl.Callback):
     """Audits the network at the start of ``fit``, every few epochs and at its end.
 
-    Each audit works on a frozen float64 copy of the network at the same reference points. Training is not changed: the
-    weights, every random state and every module's mode are as before. Each point is written to the record file as soon
+    Each audit works on a frozen float64 copy of the network in evaluation mode, at the same reference points. Training
+    is not changed: the weights, every random state and every module's mode are as before. Each point is written to the record file as soon
     as it is done; the means over points are logged, to every logger under ``audit/...`` and to ``callback_metrics``,
     where the last value stays between audits, so that early stopping and checkpoints can follow it. A training that was
     killed goes on with the audit where it was, if it comes to the same weights again.
@@ -226,7 +226,7 @@ class LipschitzAudit(pl.Callback):
     def _check(self, pl_module: pl.LightningModule) -> None:
         """Compares the captured graph with the network at the reference points and places the question there."""
         network, (x, y) = find_network(pl_module, self.module), self._reference()
-        self._captured = capture(network, x)
+        self._captured = capture(network, x, running_statistics=True)
         self._runs.check(frozen_analysis(self._captured, self.problem, x, y).graph, (x, y))
 
     def _audit(self, trainer: pl.Trainer, pl_module: pl.LightningModule, last: bool = False) -> None:

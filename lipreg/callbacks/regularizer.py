@@ -35,6 +35,10 @@ class LipschitzRegularizer(pl.Callback):
     With weight 0 the step's output is returned as it came and nothing is computed: training is bit for bit what it is
     without the callback, so that a twin run differs in the weight alone.
 
+    Bounds are on the network in evaluation mode, whatever mode a step runs in: without dropout, and with the running
+    statistics of batch norm (``capture(..., running_statistics=True)``), which the step's own loss does not use. The
+    penalty has no gradient through them.
+
     Logs epoch means, over the batches and points of all processes: ``lipreg/penalty`` (without the weight),
     ``lipreg/bound_mean`` and ``lipreg/weight``; and the epoch's largest bound, ``lipreg/bound_max``. Loggers, and the
     attribute ``time_share``, also have ``lipreg/time_share``: the part of the time from a batch's start to its end that

@@ -40,11 +40,14 @@ class CapturedNetwork:
         module: the module itself; the capture refers to it and never changes it.
         input_shape: shape of one input, without the batch axis.
         trace: the calls that its forward makes.
+        running_statistics: whether batch norm in training mode is taken with its running statistics, or refused.
     """
 
-    def __init__(self, module: nn.Module, trace: torch.fx.Graph, input_shape: Shape) -> None:
+    def __init__(
+        self, module: nn.Module, trace: torch.fx.Graph, input_shape: Shape, running_statistics: bool = False
+    ) -> None:
         self.module, self.input_shape = module, input_shape
-        self.trace = trace
+        self.trace, self.running_statistics = trace, running_statistics
         self._name = type(module).__name__
 
     def live(self, dtype: torch.dtype | None = None) -> Graph:
@@ -62,11 +65,14 @@ class CapturedNetwork:
             return self._lower(torch.zeros((), dtype=torch.float64), frozen=True)
 
     def _lower(self, like: Tensor, frozen: bool) -> Graph:
+        in_training: set[str] = set()
+        if not self.running_statistics:
+            in_training = {path for path, module in self.module.named_modules() if module.training}
         # weights computed by a parametrisation (spectral norm) step its state when they are read in training mode
         with evaluation_mode(self.module):
-            return self._interpret(like, frozen)
+            return self._interpret(like, frozen, in_training)
 
-    def _interpret(self, like: Tensor, frozen: bool) -> Graph:
+    def _interpret(self, like: Tensor, frozen: bool, in_training: set[str]) -> Graph:
         context = Context(self.input_shape, like, frozen)
         problems: list[tuple[str, str, str, str]] = []
         values: dict[torch.fx.Node, Any] = {}
@@ -84,6 +90,7 @@ class CapturedNetwork:
                 case "output":
                     output = args[0]
                 case _:
+                    context.training = _owner(node) in in_training
                     values[node] = self._call(context, node, args, kwargs, problems)
         if problems:
             _raise_unsupported(self._name, problems)
@@ -124,12 +131,15 @@ class CapturedNetwork:
         return Unknown()
 
 
-def capture(module: nn.Module, example: Tensor) -> CapturedNetwork:
+def capture(module: nn.Module, example: Tensor, *, running_statistics: bool = False) -> CapturedNetwork:
     """Reads a module's structure.
 
     Args:
         module: an ``nn.Module`` whose forward takes one tensor ``(batch, *shape)`` and returns one ``(batch, outputs)``.
         example: an input with a batch axis; only its shape is used.
+        running_statistics: take batch norm in training mode with its running statistics, as evaluation mode does.
+            Without it such a module is refused, here and whenever its weights are read: what it computes then depends
+            on the whole batch and is no function of one input.
 
     Returns:
         A capture whose ``live()`` and ``frozen()`` graphs compute the module's evaluation-mode function.
@@ -158,7 +168,7 @@ def capture(module: nn.Module, example: Tensor) -> CapturedNetwork:
             accepted="a forward without control flow on tensor values",
             todo="Move the piecewise linear part into a submodule and pass that (module=... in the callbacks)",
         ) from error
-    captured = CapturedNetwork(module, trace, tuple(example.shape[1:]))
+    captured = CapturedNetwork(module, trace, tuple(example.shape[1:]), running_statistics)
     with torch.no_grad():
         captured.live()
     return captured
@@ -222,11 +232,16 @@ def _leaves(value: Any) -> list[Any]:
 
 
 def _path(node: torch.fx.Node) -> str:
-    """Where in the module tree a call stands: the module itself, or the one whose forward makes the call."""
+    """Where in the module tree a call stands, for messages."""
+    return _owner(node) or "forward"
+
+
+def _owner(node: torch.fx.Node) -> str:
+    """Path of the module that a call runs, or of the one whose forward makes the call; empty for the outermost."""
     if node.op == "call_module":
         return str(node.target)
     stack = node.meta.get("nn_module_stack")
-    return (list(stack)[-1] if stack else "") or "forward"
+    return list(stack)[-1] if stack else ""
 
 
 def _raise_unsupported(name: str, problems: list[tuple[str, str, str, str]]) -> None:

@@ -78,6 +78,7 @@ class Context:
         self.like, self.frozen = like, frozen
         self.nodes: list[Node] = [Input(shape)]
         self.call = ""  # the call that is being lowered, which names its nodes
+        self.training = False  # whether it runs in training mode, and that was not waived
 
     def tensor(self, value: Tensor | float) -> Tensor:
         """A parameter, buffer or number in the arithmetic of the graph; live graphs keep its autograd history."""

@@ -49,7 +49,7 @@ def test_graphs_equal_the_module_in_evaluation_mode(example: Example, training: 
     for seed in range(3):
         module = built(example, seed).train(training)
         x = inputs(example.input_shape)
-        captured = capture(module, x[:1])
+        captured = capture(module, x[:1], running_statistics=training)
         with evaluation_mode(module):
             own = module(x)
         torch.testing.assert_close(live_graph(captured)(x), own, rtol=1e-12, atol=1e-12)
@@ -118,7 +118,7 @@ def test_networks_of_the_zoo_are_captured(name: str) -> None:
 @each_example
 def test_graphs_keep_the_shape_of_the_waist(example: Example) -> None:
     """First the Input, last an Affine; an Affine never feeds an Affine, and Relus and MaxPools read one Affine."""
-    graph = capture(built(example), inputs(example.input_shape, 1)).frozen()
+    graph = capture(built(example).eval(), inputs(example.input_shape, 1)).frozen()
     assert isinstance(graph.nodes[0], Input) and isinstance(graph.nodes[-1], Affine)
     assert sum(isinstance(node, Input) for node in graph.nodes) == 1
     for index, node in enumerate(graph.nodes):
@@ -132,7 +132,7 @@ def test_graphs_keep_the_shape_of_the_waist(example: Example) -> None:
 
 @each_example
 def test_graphs_take_any_number_of_batch_dimensions(example: Example) -> None:
-    graph = capture(built(example), inputs(example.input_shape, 1)).frozen()
+    graph = capture(built(example).eval(), inputs(example.input_shape, 1)).frozen()
     x = inputs(example.input_shape, 6)
     folded = graph(x.reshape(2, 3, *example.input_shape))
     torch.testing.assert_close(folded.reshape(6, *folded.shape[2:]), graph(x))
@@ -156,7 +156,7 @@ def test_capture_leaves_module_and_random_numbers_alone(example: Example) -> Non
     state = {key: value.clone() for key, value in module.state_dict().items()}
     trained = [parameter.requires_grad for parameter in module.parameters()]
     random = torch.get_rng_state()
-    captured = capture(module, x[:1])
+    captured = capture(module, x[:1], running_statistics=True)
     captured.live()
     check_agreement(captured.frozen(), module, x)
     assert [m.training for m in module.modules()] == modes
@@ -178,7 +178,7 @@ def test_modes_are_restored_after_an_error() -> None:
 
 @each_example
 def test_a_frozen_graph_does_not_follow_the_weights(example: Example) -> None:
-    module = built(example)
+    module = built(example).eval()
     x = inputs(example.input_shape)
     captured = capture(module, x[:1])
     graph = captured.frozen()
@@ -368,7 +368,37 @@ def test_batch_norm_reads_running_statistics(affine: bool, shape: tuple[int, ...
     x = inputs(shape)
     with evaluation_mode(norm):
         own = norm(x)
-    torch.testing.assert_close(capture(nn.Sequential(norm), x[:1]).frozen()(x), own.detach(), rtol=1e-12, atol=1e-12)
+    graph = capture(nn.Sequential(norm), x[:1], running_statistics=True).frozen()
+    torch.testing.assert_close(graph(x), own.detach(), rtol=1e-12, atol=1e-12)
+
+
+class _Normalised(nn.Module):
+    """Batch norm as a module and as a call, beside dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.drop = nn.BatchNorm1d(3), nn.Dropout()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.batch_norm(x, self.norm.running_mean, self.norm.running_var, training=self.training)
+        return self.drop(self.norm(x)) + y
+
+
+def test_batch_norm_in_training_mode_is_refused_unless_asked_for() -> None:
+    module, x = nn.Sequential(nn.Linear(3, 3), _Normalised()).double(), inputs((3,))
+    with pytest.raises(UnsupportedModel, match="2 unsupported calls") as raised:
+        capture(module, x[:1])
+    for words in ("1.norm: BatchNorm1d [settings]", "1: batch_norm [settings]", "eval()", "running_statistics=True"):
+        assert words in str(raised.value)
+    waived = capture(module, x[:1], running_statistics=True).frozen()
+    torch.testing.assert_close(waived(x), module.eval()(x).detach())
+    captured = capture(module, x[:1])  # in evaluation mode nothing has to be waived
+    module.train()
+    for read in (captured.live, captured.frozen):
+        with pytest.raises(UnsupportedModel, match="running_statistics"):
+            read()
+    module[1].eval()  # frozen statistics in a network that trains
+    torch.testing.assert_close(captured.frozen()(x), waived(x))
 
 
 @pytest.mark.parametrize(

@@ -282,7 +282,7 @@ def test_other_networks_are_no_chains() -> None:
         normed,
         nn.Sequential(nn.Linear(6, 5), nn.LeakyReLU(0.1), nn.Linear(5, 4)),
         nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 4)),
-        nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 4)),
+        nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 4)).eval(),
         nn.Sequential(nn.Linear(6, 5), nn.ReLU()),
         nn.Sequential(nn.ReLU(), nn.Linear(6, 4)),
     ]

@@ -33,6 +33,11 @@ def _normalize(
 ) -> Symbol:
     if mean is None or variance is None:
         raise Refusal("settings", "batch norm without running statistics (track_running_stats=False)")
+    if context.training:
+        why = (
+            "in training mode it uses the statistics of each batch, which is no function of one input; call eval(), or "
+        )
+        raise Refusal("settings", why + "ask for its running statistics: capture(..., running_statistics=True)")
     scale = (context.tensor(variance) + eps).rsqrt()
     if weight is not None:
         scale = scale * context.tensor(weight)
@@ -45,7 +50,6 @@ def _normalize(
 
 @lowers(nn.BatchNorm1d, example=Example(_example, (4,)))
 def lower_batch_norm(context: Context, module: nn.BatchNorm1d, x: Symbol) -> Symbol:
-    """Evaluation mode always: batch statistics couple the points of a batch and are no function of one input."""
     m = module
     return _normalize(context, x, m.running_mean, m.running_var, m.weight, m.bias, m.eps)
 

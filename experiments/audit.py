@@ -88,7 +88,7 @@ def _load(cfg: DictConfig) -> tuple[pl.LightningModule, int]:
     kind: Any = get_class(cfg.model._target_)
     epoch = int(read_checkpoint(cfg.ckpt, "epoch")["epoch"])
     try:
-        return kind.load_from_checkpoint(cfg.ckpt, map_location="cpu", weights_only=True), epoch
+        return kind.load_from_checkpoint(cfg.ckpt, map_location="cpu", weights_only=True).eval(), epoch
     except (OSError, KeyError, RuntimeError, TypeError) as error:
         raise InvalidInput(
             f"cannot read {cfg.ckpt}: {error}",

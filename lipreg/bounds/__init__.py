@@ -9,6 +9,7 @@ from lipreg.bounds.kinks import SharedKink, shared_kinks
 from lipreg.bounds.pooling import PoolRelaxation, Shares, pool_factor, pool_shares, relax_pool
 from lipreg.bounds.relaxation import crown, linear_upper_bound, relax
 from lipreg.bounds.slopes import Slopes, slope_bounds
+from lipreg.bounds.unpooling import without_pools
 
 __all__ = [
     "METHODS",
@@ -36,4 +37,5 @@ __all__ = [
     "relax_pool",
     "shared_kinks",
     "slope_bounds",
+    "without_pools",
 ]

@@ -13,7 +13,7 @@ from lipreg.bounds import Analysis, find_degeneracies
 from lipreg.errors import UnsupportedRequest
 from lipreg.estimators.base import Effort, lower_interval, register
 from lipreg.estimators.point_search import ExactEstimator, PointSearch
-from lipreg.estimators.witness import attained, best_witness
+from lipreg.estimators.witness import attained
 from lipreg.problem import APART_OUTPUTS
 from lipreg.results import CertifiedInterval, Status, Witness
 
@@ -59,7 +59,7 @@ class BranchAndBound(ExactEstimator):
         from lipreg.search import search as branch_and_bound
 
         def attain(points: Tensor) -> float:
-            search.offer(best_witness(search.local, 0, points))
+            search.offer(points)
             return search.lower
 
         if search.families[0].signs:

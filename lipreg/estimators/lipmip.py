@@ -10,7 +10,6 @@ import torch
 from lipreg.bounds import Analysis, analyse
 from lipreg.estimators.base import register
 from lipreg.estimators.point_search import ExactEstimator, PointSearch
-from lipreg.estimators.witness import best_witness
 from lipreg.results import CertifiedInterval, Status
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class PlainMixedInteger(ExactEstimator):
             x = interior_point(local, units, outcome.point[program.columns["a"]][_columns(local, units)])
             if x is not None:
                 point = torch.from_numpy(x).reshape(1, *local.placed.region.shape)
-                search.offer(best_witness(local, 0, point))
+                search.offer(point)
         return search.conclude("MIP dual bound (plain LipMIP)", Status.UNCONFIRMED)
 
 

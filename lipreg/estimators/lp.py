@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakKeyDictionary
 
-from lipreg.bounds import Analysis
+from lipreg.bounds import Analysis, without_pools
 from lipreg.estimators.base import ROUNDING, Effort, Estimator, register, upper_interval
 from lipreg.estimators.jacobian_crown import JacobianCrown
 from lipreg.problem import LocalLipschitz
@@ -73,7 +73,7 @@ class LinearProgram(ProgramEstimator):
             share = (deadline - time.monotonic()) / (analysis.placed.batch - i)
             bounds, status, detail = [], Status.BOUNDED, ""
             point_deadline = time.monotonic() + share
-            asked, chosen = families(local)
+            asked, chosen = families(without_pools(local))
             for family in chosen:
                 if effort.stop.is_set() or time.monotonic() > point_deadline:
                     status = Status.INTERRUPTED if effort.stop.is_set() else Status.TIME_LIMIT

@@ -12,7 +12,6 @@ from lipreg.bounds import Analysis, find_degeneracies
 from lipreg.estimators.base import ROUNDING, register
 from lipreg.estimators.lp import relaxation
 from lipreg.estimators.point_search import ExactEstimator, PointSearch
-from lipreg.estimators.witness import best_witness
 from lipreg.results import CertifiedInterval, Status, Witness
 
 if TYPE_CHECKING:
@@ -137,7 +136,7 @@ def _solve(search: PointSearch, chosen: list[int], encoding: Encoding) -> Allowa
         x = interior_point(local, encoding.units, outcome.point[activations])
         if x is not None:
             point = torch.from_numpy(x).reshape(1, *local.placed.region.shape)
-            search.offer(best_witness(local, 0, point))
+            search.offer(point)
     return allowed
 
 

@@ -13,7 +13,6 @@ from lipreg.bounds import Analysis, analyse, interval_jacobian
 from lipreg.errors import UnsupportedRequest
 from lipreg.estimators.base import ROUNDING, register
 from lipreg.estimators.point_search import ExactEstimator, PointSearch
-from lipreg.estimators.witness import best_witness
 from lipreg.problem import APART_OUTPUTS, PlacedProblem
 from lipreg.regions import PlacedRegion
 from lipreg.results import CertifiedInterval, Status
@@ -107,7 +106,7 @@ def _dinkelbach(search: PointSearch, row: int, sign: int, rise: Encoding, inner:
         best = min(best, float(np.maximum(inner.bounds[sign][:, row], far).min()))
         if outcome.point is not None:
             x = region.center + torch.from_numpy(outcome.point[program.columns["d"]]).reshape(region.center.shape)
-            search.offer(best_witness(local, 0, region.project(x.unsqueeze(1))[0]))
+            search.offer(region.project(x.unsqueeze(1))[0])
         if outcome.status is not Status.PROVED or best * (1 - search.effort.gap) <= search.lower:
             break
         if search.lower <= price * (1 + 1e-9):

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from lipreg.bounds import Analysis, linear_jacobian
+from lipreg.bounds import Analysis, linear_jacobian, without_pools
 from lipreg.errors import InvalidInput
 from lipreg.estimators.base import ROUNDING, Effort, lower_interval
 from lipreg.estimators.lp import ProgramEstimator
 from lipreg.estimators.sampling import Sampling
-from lipreg.graph import Affine, Relu
+from lipreg.estimators.witness import best_witness
 from lipreg.results import EXACT_TOLERANCE, Certificate, CertifiedInterval, Status, Witness
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class PointSearch:
     """What is proved so far at one point: a witness, and an upper bound for each family of functionals.
 
     Attributes:
+        network: the point's analysis as it was asked about; witnesses are evaluated on its graph.
+        local: what is searched: the same function over the region without max pools, its bounds tightened on the way.
         deadline: on ``time.monotonic``'s clock.
         families: whose largest constant is sought; their rows are those of ``apart``.
         uppers: of the families, ``(families,)``; start as those of the Jacobian's linear relaxation.
@@ -41,6 +44,7 @@ class PointSearch:
         detail: the engine's version and its word for what ended the search, or for the last program.
     """
 
+    network: Analysis
     local: Analysis
     effort: Effort
     deadline: float
@@ -53,21 +57,20 @@ class PointSearch:
     programs: int = 0
 
     @classmethod
-    def begin(cls, local: Analysis, effort: Effort) -> PointSearch:
+    def begin(cls, network: Analysis, effort: Effort) -> PointSearch:
         """Starts from what is known and from the linear bounds on the Jacobian."""
         from lipreg.milp import families
 
-        lower_interval(local, 0, None).check_comparable(effort.known[0])
+        lower_interval(network, 0, None).check_comparable(effort.known[0])
+        local = without_pools(network)
         apart, asked = families(local)
-        found = linear_jacobian(apart)
-        if asked[0].signs:
-            cheap = apart.placed.combine(torch.maximum(found.lower.abs(), found.upper.abs()))
-        else:
-            cheap = found.row_norms()[0]
-        uppers, before = cheap.numpy() * (1 + ROUNDING), effort.known[0].families
+        cheap = _by_relaxation(apart, asked[0].signs)
+        if local is not network:  # of a max pool the network's own Jacobian says more than the ReLUs in its place
+            cheap = np.minimum(cheap, _by_relaxation(families(network)[0], asked[0].signs))
+        uppers, before = cheap * (1 + ROUNDING), effort.known[0].families
         if len(before) == len(uppers):
             uppers = np.minimum(uppers, before)
-        return cls(local, effort, effort.starting_now(), effort.known[0].witness, asked, uppers)
+        return cls(network, local, effort, effort.starting_now(), effort.known[0].witness, asked, uppers)
 
     @property
     def apart(self) -> Analysis:
@@ -123,7 +126,9 @@ class PointSearch:
     def tighten(self, family: int, upper: float) -> None:
         self.uppers[family] = min(self.uppers[family], upper)
 
-    def offer(self, witness: Witness | None) -> None:
+    def offer(self, x: Tensor) -> None:
+        """Takes the best of the points x ``(k, *shape)`` as its witness, if that attains more than is known."""
+        witness = best_witness(self.network, 0, x)
         if witness is not None and witness.attained > self.lower:
             self.witness = witness
 
@@ -147,7 +152,7 @@ class PointSearch:
         upper, before = float(self.uppers.max()), self.effort.known[0]
         if before.upper < upper:
             upper, proof = before.upper, before.proof
-        placed = self.local.placed
+        placed = self.network.placed
         result = CertifiedInterval(
             placed.problem,
             placed.functionals[0],
@@ -157,13 +162,21 @@ class PointSearch:
             proof=proof,
             witness=self.witness,
             detail=f"{self.programs} programs, {self.nodes} nodes. {self.detail}".strip(),
-            subject=self.local.subject(0),
+            subject=self.network.subject(0),
             families=tuple(self.uppers.tolist()),
         )
         if self.status is Status.PROVED and result.certificate is not Certificate.EXACT:
             asked = result.gap <= self.effort.gap + EXACT_TOLERANCE
             return replace(result, status=Status.GAP_LIMIT if asked else unclosed)
         return result
+
+
+def _by_relaxation(apart: Analysis, signs: bool) -> np.ndarray:
+    """The bound on each family by linear bounds on the Jacobian, ``(families,)``."""
+    found = linear_jacobian(apart)
+    if signs:
+        return apart.placed.combine(torch.maximum(found.lower.abs(), found.upper.abs())).numpy()
+    return found.row_norms()[0].numpy()
 
 
 class ExactEstimator(ProgramEstimator):
@@ -173,7 +186,6 @@ class ExactEstimator(ProgramEstimator):
 
     def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
         self.check(analysis.placed.problem)
-        analysis.graph.require(Affine, Relu, who=f"estimator {self.name!r}")
         deadline = effort.starting_now()
         batch = analysis.placed.batch
         known = effort.known or tuple(self.start(analysis, effort))

@@ -40,7 +40,8 @@ def tighten(local: Analysis, seconds: float, stop: threading.Event | None = None
     graph, placed = local.graph, local.placed
     points = placed.region.sample(SAMPLES, torch.Generator().manual_seed(0))
     values = graph.values(points)
-    known: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+    # what was proved before stays: by other methods than those of the analyses below
+    known = {node.source: (local.reach[node.source].lower, local.reach[node.source].upper) for _, node in graph.relus()}
     for index, node in graph.relus():
         units = unstable_units(local)
         chosen = units.position[units.of(index)]

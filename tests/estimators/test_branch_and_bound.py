@@ -247,14 +247,6 @@ def test_questions_that_are_not_covered(problem: LocalLipschitz, says: str) -> N
         certify(oracles.network("shallow"), problem, torch.zeros(1, 2, dtype=torch.float64), estimator=NAME)
 
 
-def test_max_pooling_is_refused_before_any_work() -> None:
-    net = nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4, 2)).double()
-    x = torch.rand(1, 1, 4, 4, dtype=torch.float64)
-    with pytest.raises(UnsupportedRequest, match="MaxPool nodes") as raised:
-        certify(net, LocalLipschitz(LinfBall(0.1), Logit(0)), x, estimator=NAME)
-    assert NAME in str(raised.value) and "Affine, Relu" in str(raised.value)
-
-
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_weights_that_are_no_numbers_are_refused(bad: float) -> None:
     net = oracles.network("shallow")

@@ -1,0 +1,134 @@
+"""Max pools written out as ReLUs, for methods that know nothing else: max(a, b) = b + relu(a - b), round by round.
+
+Over one point's region only members that can be the largest take part, so a window that is decided costs nothing. A pool of
+ReLUs is taken as the ReLU of a pool, which is the same because a ReLU never decreases: members that are off together would
+tie at 0 on whole cells, and ties are kinks out of general position.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from lipreg.bounds.analysis import Analysis, analyse
+from lipreg.bounds.pooling import pool_shares
+from lipreg.graph import Affine, Context, Graph, Input, MaxPool, Relu, Symbol
+from lipreg.linalg import Diagonal, gather
+
+_WRITTEN_OUT: WeakKeyDictionary[Analysis, Analysis] = WeakKeyDictionary()
+
+
+def without_pools(local: Analysis) -> Analysis:
+    """The analysis of the same function over a single point's region as a network without MaxPool nodes.
+
+    Its graph equals the network inside the region alone, and carries the network's fingerprint: what is proved of it is
+    about the network. Witnesses are to be evaluated on the network. Remembered for as long as the analysis lives; the
+    analysis itself where there is nothing to write out.
+    """
+    if not local.shares:
+        return local
+    if local not in _WRITTEN_OUT:
+        with torch.no_grad():
+            graph, known = _Writer(local).write()
+            _WRITTEN_OUT[local] = analyse(graph, local.placed, known=known)
+    return _WRITTEN_OUT[local]
+
+
+class _Writer:
+    """Copies a graph node by node; what was proved of pre-activations goes along."""
+
+    def __init__(self, local: Analysis) -> None:
+        self.local, self.graph = local, local.graph
+        self.context = Context(self.graph.input_shape, self.graph.output.bias, frozen=False)
+        self.known: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def write(self) -> tuple[Graph, dict[int, tuple[Tensor, Tensor]]]:
+        """The graph, and bounds on its Affine nodes by index."""
+        nodes, swapped = self.graph.nodes, self._pools_of_relus()
+        # what a swapped pool reads is written with the pool
+        elsewhere = {i for at, n in enumerate(nodes) if isinstance(n, Affine) and at not in swapped for i in n.sources}
+        symbols: dict[int, Symbol] = {}
+        for index, node in enumerate(nodes):
+            match node:
+                case Input():
+                    symbols[index] = self.context.input()
+                case Affine() if index not in swapped:
+                    total = Symbol({}, node.bias)
+                    for source, map in node.terms():
+                        total = total.plus(symbols[source].then(map))
+                    symbols[index] = total
+                case Relu(source=source, slope=slope, name=name) if index in elsewhere:
+                    reach = self.local.reach[source]
+                    symbols[index] = self._relu(symbols[source], slope, name, reach.lower, reach.upper)
+                case MaxPool(source=source):
+                    relu = swapped.get(source)
+                    symbols[index] = self._pool(index, node, symbols[source if relu is None else relu.source], relu)
+        graph = self.context.graph(symbols[len(nodes) - 1], self.graph.name)
+        return replace(graph, original=self.graph.fingerprint()), self.known
+
+    def _pools_of_relus(self) -> dict[int, Relu]:
+        """The Affine nodes that do nothing but hand a ReLU on to a MaxPool, with that ReLU."""
+        found = {}
+        for pool in self.graph.nodes:
+            if isinstance(pool, MaxPool):
+                affine = self.graph.nodes[pool.source]
+                assert isinstance(affine, Affine)
+                relu = self.graph.nodes[affine.sources[0]] if len(affine.sources) == 1 else None
+                plain = isinstance(affine.maps[0], Diagonal) and affine.maps[0].unit if affine.maps else False
+                if isinstance(relu, Relu) and plain and not affine.bias.any():
+                    found[pool.source] = relu
+        return found
+
+    def _pool(self, index: int, node: MaxPool, symbol: Symbol, relu: Relu | None) -> Symbol:
+        reach = self.local.reach[node.source if relu is None else relu.source]
+        able = pool_shares(node, reach.lower, reach.upper, reach.moves).able[0]
+        if relu is not None and relu.slope == 0:
+            able = able & (node.members(reach.upper)[0] > 0)  # below 0 the ReLU makes them all the same
+        windows = _contested(node.windows, able)
+        lower, upper = reach.lower.flatten(1)[:, windows], reach.upper.flatten(1)[:, windows]
+        members = self._read(symbol, windows)
+        name = f"max pool {index}" if relu is None else f"max pool of {relu.name}"
+        columns = torch.arange(windows.numel(), device=windows.device).reshape(windows.shape)
+        while members.shape[1] > 1:
+            half = members.shape[1] // 2
+            first, second = self._read(members, columns[:, :half]), self._read(members, columns[:, half : 2 * half])
+            minus = self.context.like.new_tensor(-1.0)
+            ahead = self._relu(
+                first.plus(second.scaled(minus)),
+                0.0,
+                name,
+                lower[..., :half] - upper[..., half : 2 * half],
+                upper[..., :half] - lower[..., half : 2 * half],
+            )
+            width = members.shape[1] - half  # the winners, then the member without an opponent
+            at = torch.arange(ahead.bias.numel(), device=windows.device).reshape(-1, half)
+            padded = torch.nn.functional.pad(at, (0, width - half), value=-1)
+            members = self._read(members, columns[:, half:]).plus(self._read(ahead, padded))
+            lower, upper = (
+                torch.cat([torch.maximum(e[..., :half], e[..., half : 2 * half]), e[..., 2 * half :]], -1)
+                for e in (lower, upper)
+            )
+            columns = torch.arange(members.bias.numel(), device=windows.device).reshape(-1, width)
+        largest = members.reshape(node.shape)
+        return largest if relu is None else self._relu(largest, relu.slope, relu.name, lower, upper)
+
+    def _read(self, symbol: Symbol, index: Tensor) -> Symbol:
+        """The entries of a symbol at flat positions, 0 at -1; in the shape of ``index``."""
+        return symbol.then(gather(index, symbol.shape, tuple(index.shape), self.context.like))
+
+    def _relu(self, symbol: Symbol, slope: float, name: str, lower: Tensor, upper: Tensor) -> Symbol:
+        self.context.call = name
+        out = self.context.relu(symbol, slope)
+        self.known[len(self.context.nodes) - 2] = lower.reshape(1, *symbol.shape), upper.reshape(1, *symbol.shape)
+        return out
+
+
+def _contested(windows: Tensor, able: Tensor) -> Tensor:
+    """The members of each window that are able, filled up by repeating the first; ``(outputs, most able)``."""
+    order = able.to(torch.int8).argsort(dim=1, descending=True, stable=True)
+    windows, able = windows.gather(1, order), able.gather(1, order)
+    most = max(1, int(able.sum(1).max()))
+    return torch.where(able, windows, windows[:, :1])[:, :most]

@@ -20,7 +20,7 @@ def lanczos_bound(
     """Lower and upper bounds on the largest eigenvalue of G, and the number of steps.
 
     Args:
-        apply: x -> G x for x ``(batch, k, *shape)``.
+        apply: x -> G x for x ``(batch, k, *shape)``, in memory of its own, which is written over.
         support: the entries that G reads and writes, ``(batch, *shape)`` bool.
         eta: bound on the rounding error of one application to a unit vector, ``(batch,)``.
         ceiling: any upper bound on the eigenvalue, ``(batch,)``.
@@ -37,18 +37,19 @@ def lanczos_bound(
     previous, check = torch.zeros_like(vector), 8
     low, high = torch.zeros_like(ceiling), ceiling
     for step in range(1, MAX_STEPS + 1):
+        # in place: on large maps the vectors' own arithmetic costs memory traffic like the maps themselves
         image = apply(vector)
-        alpha = (image * vector).flatten(2).sum(-1)
-        image = image - _spread(alpha, dims) * vector
+        alpha = _dot(image, vector)
+        image.addcmul_(_spread(alpha, dims), vector, value=-1.0)
         if betas:
-            image = image - _spread(betas[-1], dims) * previous
+            image.addcmul_(_spread(betas[-1], dims), previous, value=-1.0)
         beta = image.flatten(2).norm(dim=-1)
         # below the rounding error the space is exhausted: what is left counts as error, and the recurrence ends
         alive = beta > eta.unsqueeze(1)
         beta = torch.where(alive, beta, 0.0)
         alphas.append(alpha)
         betas.append(beta)
-        previous, vector = vector, image / _spread(torch.where(alive, beta, 1.0), dims) * _spread(alive, dims)
+        previous, vector = vector, image.mul_(_spread(torch.where(alive, 1.0 / beta, 0.0), dims))
         if step in (check, MAX_STEPS) or not bool(alive.any()):
             a, b = torch.stack(alphas, -1).cpu(), torch.stack(betas, -1).cpu()
             # an exhausted space leaves one error more in the last row
@@ -150,6 +151,11 @@ def _smallest(alphas: Tensor, betas: Tensor, eta: Tensor, overlap: Tensor, t: Te
     reached = 1.001 * (b[..., -1, :] * last + eta.reshape(-1, 1, 1) * total)
     good = valid & (reached <= overlap.reshape(-1, 1, 1))
     return torch.where(good, t, torch.inf).amin(-1)
+
+
+def _dot(x: Tensor, y: Tensor) -> Tensor:
+    """x . y of each vector ``(batch, k, *shape)``, without a product in memory."""
+    return torch.einsum("bkn,bkn->bk", x.flatten(2), y.flatten(2))
 
 
 def _spread(x: Tensor, dims: int) -> Tensor:

@@ -10,14 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lipreg.linalg.maps import LinearMap, Shape, leading
+from lipreg.linalg.maps import Shape, Weighted, leading
 
 FORWARD: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 BACKWARD: dict[int, Callable[..., Tensor]] = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
 @dataclass(frozen=True)
-class Convolution(LinearMap):
+class Convolution(Weighted):
     """Cross-correlation with zero padding, as torch's Conv layers compute it.
 
     |K| and K * K convolve as K does, so norms of rows and columns cost one convolution of the weights of their entries.
@@ -81,16 +81,6 @@ class Convolution(LinearMap):
         if not self._even:
             x = F.pad(x, [-end for pair in reversed(self.padding) for end in pair])
         return x.reshape(*batch, *self.in_shape)
-
-    def abs(self) -> Convolution:
-        return replace(self, weight=self.weight.abs())
-
-    def square(self) -> Convolution:
-        return replace(self, weight=self.weight.square())
-
-    @property
-    def entries(self) -> tuple[Tensor, ...]:
-        return (self.weight,)
 
     @property
     def layout(self) -> str:

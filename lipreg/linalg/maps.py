@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -136,8 +137,24 @@ def leading(x: Tensor, shape: Shape) -> tuple[int, ...]:
     return tuple(x.shape[: x.dim() - len(shape)])
 
 
+class Weighted(LinearMap):
+    """A map whose entries are those of one tensor, moved about and repeated; so are those of |A| and of A * A."""
+
+    weight: Tensor
+
+    def abs(self) -> Self:
+        return replace(self, weight=self.weight.abs())  # type: ignore[type-var]  # subclasses are dataclasses
+
+    def square(self) -> Self:
+        return replace(self, weight=self.weight.square())  # type: ignore[type-var]
+
+    @property
+    def entries(self) -> tuple[Tensor, ...]:
+        return (self.weight,)
+
+
 @dataclass(frozen=True)
-class Dense(LinearMap):
+class Dense(Weighted):
     """A written-out matrix. ``weight`` is ``(prod out_shape, prod in_shape)``."""
 
     weight: Tensor
@@ -151,16 +168,6 @@ class Dense(LinearMap):
     def transpose(self, y: Tensor) -> Tensor:
         x = y.reshape(*leading(y, self.out_shape), self.out_size) @ self.weight
         return x.reshape(*x.shape[:-1], *self.in_shape)
-
-    def abs(self) -> Dense:
-        return Dense(self.weight.abs(), self.in_shape, self.out_shape)
-
-    def square(self) -> Dense:
-        return Dense(self.weight.square(), self.in_shape, self.out_shape)
-
-    @property
-    def entries(self) -> tuple[Tensor, ...]:
-        return (self.weight,)
 
     @property
     def roundings(self) -> int:

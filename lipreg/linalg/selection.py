@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from lipreg.linalg.maps import LinearMap, Shape, leading
+from lipreg.linalg.maps import LinearMap, Shape, Weighted, leading
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def gather(index: Tensor, in_shape: Shape, out_shape: Shape, like: Tensor) -> Ga
 
 
 @dataclass(frozen=True)
-class Repeated(LinearMap):
+class Repeated(Weighted):
     """The same matrix on every row: ``weight`` ``(outputs, inputs)`` on the input read as (copies, inputs)."""
 
     weight: Tensor
@@ -89,16 +89,6 @@ class Repeated(LinearMap):
     def transpose(self, y: Tensor) -> Tensor:
         x = y.reshape(*leading(y, self.out_shape), -1, self.weight.shape[0]) @ self.weight
         return x.reshape(*x.shape[:-2], *self.in_shape)
-
-    def abs(self) -> Repeated:
-        return replace(self, weight=self.weight.abs())
-
-    def square(self) -> Repeated:
-        return replace(self, weight=self.weight.square())
-
-    @property
-    def entries(self) -> tuple[Tensor, ...]:
-        return (self.weight,)
 
     @property
     def layout(self) -> str:

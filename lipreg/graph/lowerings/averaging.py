@@ -21,15 +21,15 @@ def _average(
     context: Context,
     x: Symbol,
     dims: int,
-    kernel: Any,
+    kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
-    divisor: int | None = None,
+    divisor_override: int | None = None,
 ) -> Symbol:
     check_planes(x, dims, f"AvgPool{dims}d")
-    kernel = spatial(kernel, dims)
+    kernel, divisor = spatial(kernel_size, dims), divisor_override
     stride = kernel if stride is None or stride == () else spatial(stride, dims)
     ends, counts = [], []
     for n, k, s, p in zip(x.shape[1:], kernel, stride, spatial(padding, dims), strict=True):
@@ -73,19 +73,8 @@ def lower_average_pool(context: Context, module: Any, x: Symbol) -> Symbol:
 
 
 def _average_call(dims: int):
-    def lower(
-        context: Context,
-        input: Symbol,
-        kernel_size: Any,
-        stride: Any = None,
-        padding: Any = 0,
-        ceil_mode: bool = False,
-        count_include_pad: bool = True,
-        divisor_override: int | None = None,
-    ) -> Symbol:
-        return _average(
-            context, input, dims, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
-        )
+    def lower(context: Context, input: Symbol, *args: Any, **kwargs: Any) -> Symbol:
+        return _average(context, input, dims, *args, **kwargs)
 
     return lower
 

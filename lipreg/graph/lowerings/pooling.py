@@ -59,19 +59,19 @@ def _max_pool(
     context: Context,
     x: Symbol,
     dims: int,
-    kernel: Any,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    ceil_mode: bool,
-    indices: bool,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
 ) -> Symbol:
     if len(x.shape) not in (dims, dims + 1):
         raise Refusal("settings", f"MaxPool{dims}d of activations {x.shape}")
-    if indices:
+    if return_indices:
         raise Refusal("settings", "max pooling with return_indices")
-    stride = kernel if stride is None or stride == () else stride
-    settings = (spatial(v, dims) for v in (kernel, stride, padding, dilation))
+    stride = kernel_size if stride is None or stride == () else stride
+    settings = (spatial(v, dims) for v in (kernel_size, stride, padding, dilation))
     axes = []  # for each axis: the positions inside that each window covers
     for size, k, s, pad, d in zip(x.shape[-dims:], *settings, strict=True):
         starts = (i * s - pad for i in range(pooled_size(size, k, s, pad, d, ceil_mode)))
@@ -92,17 +92,8 @@ def lower_max_pool(context: Context, module: nn.MaxPool1d | nn.MaxPool2d, x: Sym
 
 
 def _max_pool_call(dims: int):
-    def lower(
-        context: Context,
-        input: Symbol,
-        kernel_size: Any,
-        stride: Any = None,
-        padding: Any = 0,
-        dilation: Any = 1,
-        ceil_mode: bool = False,
-        return_indices: bool = False,
-    ) -> Symbol:
-        return _max_pool(context, input, dims, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+    def lower(context: Context, input: Symbol, *args: Any, **kwargs: Any) -> Symbol:
+        return _max_pool(context, input, dims, *args, **kwargs)
 
     return lower
 

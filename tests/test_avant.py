@@ -73,3 +73,8 @@ def test_intersected_bounds_are_never_above(name: str, radius: float) -> None:
         assert GRADIENT[name] * (1 - 1e-3) <= ours.upper <= found.upper
         if radius == 0.001:
             assert ours.upper <= 3 * GRADIENT[name]
+
+
+def test_a_hundredth_is_within_a_factor_of_two() -> None:
+    (ours,) = ESTIMATORS["deviation"].intervals(analysed("mnist", 0.01, None), Effort())
+    assert GRADIENT["mnist"] * (1 - 1e-3) <= ours.upper <= 2 * GRADIENT["mnist"]

@@ -197,6 +197,8 @@ def _undecided(pooled: tuple[MaxPool, Relu | None] | None, found: Reach) -> Tens
     if pooled is not None:
         pool, relu = pooled
         low, high = (found.lower, found.upper) if relu is None else (relu(found.lower), relu(found.upper))
+        # the ReLU may have another shape than the pool's input: a reshape is no node
+        low, high = (end.reshape(-1, *pool.in_shape) for end in (low, high))
         shares = pool_shares(pool, low, high, high > low)
         members = pool.scatter(shares.upper - shares.lower).reshape(found.moves.shape) > 0
         wanted = members if relu is None else wanted | members

@@ -84,11 +84,13 @@ class _Writer:
 
     def _pool(self, index: int, node: MaxPool, symbol: Symbol, relu: Relu | None) -> Symbol:
         reach = self.local.reach[node.source if relu is None else relu.source]
-        able = pool_shares(node, reach.lower, reach.upper, reach.moves).able[0]
+        # a ReLU may have another shape than the pool's input: a reshape is no node
+        lower, upper, moves = (end.reshape(1, *node.in_shape) for end in (reach.lower, reach.upper, reach.moves))
+        able = pool_shares(node, lower, upper, moves).able[0]
         if relu is not None and relu.slope == 0:
-            able = able & (node.members(reach.upper)[0] > 0)  # below 0 the ReLU makes them all the same
+            able = able & (node.members(upper)[0] > 0)  # below 0 the ReLU makes them all the same
         windows = _contested(node.windows, able)
-        lower, upper = reach.lower.flatten(1)[:, windows], reach.upper.flatten(1)[:, windows]
+        lower, upper = lower.flatten(1)[:, windows], upper.flatten(1)[:, windows]
         members = self._read(symbol, windows)
         name = f"max pool {index}" if relu is None else f"max pool of {relu.name}"
         columns = torch.arange(windows.numel(), device=windows.device).reshape(windows.shape)

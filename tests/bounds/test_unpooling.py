@@ -31,6 +31,12 @@ def overlapping() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(1, 2, 2), nn.LeakyReLU(0.1), *pools, nn.Flatten(), nn.Linear(2, 3))
 
 
+def reshaped() -> nn.Sequential:
+    """The pool reads the ReLU in another shape, which is no node of its own."""
+    layers = (nn.Flatten(), nn.Linear(25, 6), nn.ReLU(), nn.Unflatten(1, (1, 2, 3)), nn.MaxPool2d((1, 2), stride=1))
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(4, 3))
+
+
 class Branches(nn.Module):
     """A pool of ReLUs that a second branch reads too, beside a pool of the input itself."""
 
@@ -45,7 +51,13 @@ class Branches(nn.Module):
         return self.last(pooled.flatten(1))
 
 
-NETS = {"after": after_relus, "before": before_relus, "overlapping": overlapping, "branches": Branches}
+NETS = {
+    "after": after_relus,
+    "before": before_relus,
+    "overlapping": overlapping,
+    "reshaped": reshaped,
+    "branches": Branches,
+}
 each_net = pytest.mark.parametrize("name", NETS)
 
 
@@ -76,6 +88,15 @@ def test_the_function_and_its_bounds_are_the_same_inside(name: str, radius: floa
     for reach, value in zip(plain.reach[:-1], values[:-1], strict=True):
         slack = 1e-9 * (1 + value.abs())
         assert (reach.lower.unsqueeze(1) <= value + slack).all() and (value - slack <= reach.upper.unsqueeze(1)).all()
+
+
+def test_pools_of_reshaped_relus_are_bounded_in_batches() -> None:
+    net, _ = asked("reshaped", 0.1)
+    x = torch.rand(2, 1, 5, 5, dtype=torch.float64)
+    problem = LocalLipschitz(LinfBall(0.3), AllMargins(0))
+    both = certify(net, problem, x, estimator="fastlip")
+    alone = [certify(net, problem, x[i : i + 1], estimator="fastlip")[0].upper for i in range(2)]
+    assert [found.upper for found in both] == pytest.approx(alone, rel=1e-9)
 
 
 def test_decided_windows_cost_nothing() -> None:

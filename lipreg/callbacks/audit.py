@@ -34,10 +34,10 @@ class LipschitzAudit(pl.Callback):
     """Audits the network at the start of ``fit``, every few epochs and at its end.
 
     Each audit works on a frozen float64 copy of the network in evaluation mode, at the same reference points. Training
-    is not changed: the weights, every random state and every module's mode are as before. Each point is written to the record file as soon
-    as it is done; the means over points are logged, to every logger under ``audit/...`` and to ``callback_metrics``,
-    where the last value stays between audits, so that early stopping and checkpoints can follow it. A training that was
-    killed goes on with the audit where it was, if it comes to the same weights again.
+    is not changed: the weights, every random state and every module's mode are as before. Each point is written to the
+    record file as soon as it is done; the means over points are logged, to every logger under ``audit/...`` and to
+    ``callback_metrics``, where the last value stays between audits, so that early stopping and checkpoints can follow it. A
+    training that was killed goes on with the audit where it was, if it comes to the same weights again.
 
     Under several training processes the points are shared out among them; the first one writes and logs.
 

@@ -42,7 +42,7 @@ def audit_checkpoint(cfg: DictConfig, console: Console) -> list[PointAudit]:
     limits = {"gap": asked.gap, "nodes": asked.nodes}
     plan = AuditPlan(problem, tuple(asked.estimators), asked.budget, asked.seed, asked.solver, **limits)
     where = {"workers": asked.workers, "executor": asked.executor, "address": asked.address}
-    network, epoch = _load(cfg)
+    network, epoch = load_checkpoint(cfg)
     x, y = _points(cfg)
     name, folder = Path(cfg.ckpt).stem, Path(cfg.folder or Path(cfg.ckpt).parent / "audits")
     records, partial = RecordFile(folder / f"{name}.jsonl"), RecordFile(folder / f"{name}.partial")
@@ -83,8 +83,12 @@ def summary(points: Sequence[PointAudit]) -> Table:
     return table
 
 
-def _load(cfg: DictConfig) -> tuple[pl.LightningModule, int]:
-    """The network of the checkpoint and the epochs it was trained for."""
+def load_checkpoint(cfg: DictConfig) -> tuple[pl.LightningModule, int]:
+    """The network of the checkpoint ``cfg.ckpt``, of the class that ``cfg.model`` names, and the epochs it was trained for.
+
+    Raises:
+        InvalidInput: the file is no such checkpoint.
+    """
     kind: Any = get_class(cfg.model._target_)
     epoch = int(read_checkpoint(cfg.ckpt, "epoch")["epoch"])
     try:

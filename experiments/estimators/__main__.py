@@ -1,0 +1,136 @@
+"""Every estimator on the same questions: how tight each is, and what it costs. Cut short, it goes on where it was.
+
+python -m experiments.estimators
+python -m experiments.estimators setting=mnist
+python -m experiments.estimators ckpt=runs/2026-01-31/12-00-00/regularised.ckpt radii=[0.01,0.05] norms=[inf]
+python -m experiments.estimators estimators=[fastlip,lp,branch_and_bound] points=2 budget=10
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import hydra
+import pandas as pd
+import torch
+from hydra.errors import InstantiationException
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+from experiments.estimators.course import Effort, measure
+from experiments.estimators.networks import subjects
+from experiments.estimators.questions import Question, chosen, questions
+from experiments.estimators.views import check_outputs, write_views
+from lipreg.auditing import Workers
+from lipreg.auditing.executors import CannotStart
+from lipreg.errors import LipregError
+from lipreg.records import AuditRecord, RecordFile, read_records
+
+
+def compare(cfg: DictConfig, console: Console) -> pd.DataFrame:
+    """Measures what is missing and writes all views; returns the summary.
+
+    Every finished cell is one line of ``cfg.folder/cells.jsonl``. A later run with the same networks, points, questions
+    and settings starts from there.
+    """
+    check_outputs(cfg)
+    chosen(cfg.estimators)
+    effort = Effort(float(cfg.budget), cfg.seed, cfg.solver, tuple(e.name for e in chosen(list(cfg.again))))
+    with Workers(cfg.workers) as workers:
+        file = RecordFile(Path(cfg.folder) / "cells.jsonl")
+        asked = questions(cfg, subjects(cfg, console))
+        for line in refused(asked):
+            console.print(Text(f"Refused by {line}"), soft_wrap=True)
+        earlier = [r for r in read_records(file.path) if isinstance(r, AuditRecord)]
+        run(asked, effort, workers, file, earlier, console)
+    # the folder may hold more than was asked for now: other radii, other networks
+    wanted = [(question.subject.name, question.problem.describe()) for question in asked]
+    records = [r for r in read_records(file.path) if (r.run, getattr(r, "question", None)) in wanted]
+    names = {e.name for e in chosen(cfg.estimators)}
+    records = [r for r in records if not isinstance(r, AuditRecord) or r.estimator in names]
+    return write_views(records, cfg, console)
+
+
+def run(
+    asked: Sequence[Question],
+    effort: Effort,
+    workers: Workers,
+    file: RecordFile,
+    earlier: Sequence[AuditRecord],
+    console: Console,
+) -> None:
+    """Every question in turn, with a bar over all cells on a terminal and a line for each question elsewhere."""
+    bar = Progress(
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("cells"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[state]}"),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    cells = sum(len(question.able) * len(question.subject.x) for question in asked)
+    with bar:
+        shown = bar.add_task("", total=cells, state="")
+        for number, question in enumerate(asked, 1):
+            problem = question.problem
+            state = f"{question.subject.name}: {problem.scope}, {problem.region.phrase()}, p = {problem.p:g}"
+            ended: dict[str, int] = {}
+
+            def advance(cell: AuditRecord, state: str = state, ended: dict[str, int] = ended) -> None:
+                ended[cell.status] = ended.get(cell.status, 0) + 1
+                bar.update(shown, advance=1, state=f"{state}: {cell.estimator}")
+
+            bar.update(shown, state=state)
+            measure(question, effort, workers, file, earlier, advance)
+            if not console.is_terminal:
+                counts = ", ".join(f"{count} {status}" for status, count in sorted(ended.items()))
+                console.print(Text(f"{number} of {len(asked)}: {state}: {counts or 'refused by all'}"), soft_wrap=True)
+
+
+def refused(asked: Sequence[Question]) -> list[str]:
+    """Every refusal in words, once, with those who refuse and the number of questions."""
+    counts: dict[str, dict[str, int]] = {}
+    for question in asked:
+        for name, why in question.refused.items():
+            who = counts.setdefault(why, {})
+            who[name] = who.get(name, 0) + 1
+    return [
+        f"{', '.join(sorted(who))}: {why} ({max(who.values())} of {len(asked)} questions)"
+        for why, who in counts.items()
+    ]
+
+
+def _quiet() -> None:
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    torch.set_num_threads(1)
+
+
+@hydra.main(config_path="../../conf", config_name="estimators", version_base="1.3")
+def main(cfg: DictConfig) -> None:
+    """Exit code 1 for what cannot be asked, 130 after a Ctrl-C."""
+    _quiet()
+    console = Console()
+    try:
+        compare(cfg, console)
+    except (LipregError, InstantiationException, CannotStart) as raised:
+        error = raised.__cause__ if isinstance(raised, InstantiationException) else raised
+        if not isinstance(error, LipregError | CannotStart):
+            raise
+        console.print(Text.assemble((type(error).__name__, "bold red"), f": {error}"))
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        console.print("Interrupted. Every finished cell is kept; the same command goes on from there.")
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

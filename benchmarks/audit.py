@@ -19,13 +19,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
 from benchmarks.environment import markdown, write_result
-from benchmarks.tightness import train
+from experiments.models import Classifier
 from lipreg import LinfBall, LocalLipschitz
 from lipreg.auditing import AuditPlan, RayWorkers, Workers, audit
+from lipreg.data import DigitsDataModule
 from lipreg.results import Certificate
 
 WITHIN = 1e-3
@@ -36,6 +38,24 @@ WARM_UP = 8
 CLOCK = os.sysconf("SC_CLK_TCK")
 
 Way = tuple[str, int, Workers | None]
+
+
+def train(points: int) -> tuple[Classifier, torch.Tensor, torch.Tensor]:
+    """The network, and the first validation points, at which it is measured."""
+    pl.seed_everything(0, verbose=False)
+    model, data = Classifier(), DigitsDataModule(seed=0)
+    trainer = pl.Trainer(
+        max_epochs=40,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(model, data)
+    batches = list(data.val_dataloader())
+    x, y = (torch.cat(part) for part in zip(*batches, strict=True))
+    return model, x[:points], y[:points]
 
 
 def warm_up(net: nn.Module, x: Tensor, y: Tensor, plan: AuditPlan, pool: Workers | None) -> None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.estimators.questions import Question
-from lipreg.auditing import AuditPlan, Workers
-from lipreg.auditing.points import PointAudit, begin
+from lipreg.auditing import EXACT, AuditPlan, PointAudit, Workers
+from lipreg.auditing.points import begin
 from lipreg.auditing.resume import with_earlier
 from lipreg.auditing.tasks import Assignment, Contradicted, Event, Found, Lost, Task
 from lipreg.errors import CrossingBounds
@@ -61,6 +61,7 @@ def measure(
     """
     subject, problem = question.subject, question.problem
     facts: dict[str, Any] = {
+        "about": subject.about,
         "output": problem.output.phrase(),
         "sizes": subject.sizes,
         "refused": question.refused,
@@ -140,6 +141,6 @@ def together(point: PointAudit, name: str, interval: CertifiedInterval, network:
     try:
         return point.joined(name, interval, 0.0)
     except CrossingBounds as error:
-        others = ", ".join(sorted(n for n in point.intervals if n != name))
+        others = ", ".join(sorted(n for n in point.intervals if n not in (name, EXACT)))
         where = f"estimator {name!r} against {others} at point {point.point} of {network}, {error.where}"
         raise CrossingBounds(error.got, where=where, accepted=error.accepted, todo=error.todo) from None

@@ -36,6 +36,7 @@ class Subject:
         network: in eval mode.
         x, y: reference points ``(batch, *shape)`` and classes ``(batch,)``.
         sizes: inputs, hidden layers and units of the widest one, for figures of growing networks.
+        about: what it is, for readers of tables and figures.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Subject:
     x: Tensor
     y: Tensor
     sizes: dict[str, int]
+    about: str = ""
 
 
 def subjects(cfg: DictConfig, console: Console) -> list[Subject]:
@@ -67,7 +69,8 @@ def subjects(cfg: DictConfig, console: Console) -> list[Subject]:
     for name, module in named:
         network = module.eval()
         x, y = reference_points(network, data, cfg.reference, cfg.points, cfg.seed)
-        found.append(Subject(name, network, x, y, sizes(network)))
+        about = cfg.about if cfg.ckpt is None else f"Checkpoint {Path(cfg.ckpt).name}"
+        found.append(Subject(name, network, x, y, sizes(network), about))
     return found
 
 

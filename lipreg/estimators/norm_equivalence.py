@@ -16,6 +16,7 @@ as large as n, which is why no method does this unasked.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -92,6 +93,9 @@ class _InNorm(Estimator):
 
     def __init__(self, method: Estimator, norm: float) -> None:
         self.method, self.norm = method, norm
+
+    def __reduce__(self) -> tuple[Callable[[Estimator, float], Estimator], tuple[Estimator, float]]:
+        return in_norm, (self.method, self.norm)  # its class is made here anew: worker processes take it too
 
     def uncovered(self, problem: LocalLipschitz) -> tuple[str, str] | None:
         return self._own_question(problem)[1]

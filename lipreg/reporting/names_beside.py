@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,14 +41,14 @@ def name_marks(ax: Axes, marks: Sequence[Mark], line: float | None = None) -> No
     places = [(float(x) * scale, float(y) * scale) for x, y in pixels]
     taken = [Bbox.from_extents(x - 4, y - 4, x + 4, y + 4) for x, y in places]
     frame = ax.get_window_extent()
-    low, high = frame.ymin * scale, frame.ymax * scale
+    inside = Bbox.from_extents(frame.xmin * scale, frame.ymin * scale, math.inf, frame.ymax * scale)
     if line is not None:
         height = float(ax.transData.transform((marks[0].x if marks else 1.0, line))[1]) * scale
         taken.append(Bbox.from_extents(frame.xmin * scale, height - 0.5, frame.xmax * scale, height + 0.5))
     for mark, (x, y) in sorted(zip(marks, places, strict=True), key=lambda item: -item[1][1]):
         best = min(
             offsets(len(mark.text) * _CHARACTER),
-            key=lambda offset: (_covered(_box(x, y, offset, mark.text), taken, low, high), _length(offset)),
+            key=lambda offset: (_covered(_box(x, y, offset, mark.text), taken, inside), _length(offset)),
         )
         taken.append(_box(x, y, best, mark.text))
         far = _length(best) > 2.5 * _REACH
@@ -76,10 +77,11 @@ def _box(x: float, y: float, offset: tuple[float, float], text: str) -> Bbox:
     return Bbox.from_extents(left, middle - _LINE / 2, left + len(text) * _CHARACTER, middle + _LINE / 2)
 
 
-def _covered(box: Bbox, taken: Sequence[Bbox], low: float, high: float) -> float:
-    """The area, in square points, that is taken already, and what sticks out above or below."""
+def _covered(box: Bbox, taken: Sequence[Bbox], inside: Bbox) -> float:
+    """The area, in square points, that is taken already, and what sticks out above, below or to the left."""
     area = sum(shared.width * shared.height for other in taken if (shared := Bbox.intersection(box, other)) is not None)
-    return round(area + 1e3 * (max(0.0, low - box.ymin) + max(0.0, box.ymax - high)), 3)
+    out = (inside.ymin - box.ymin, box.ymax - inside.ymax, inside.xmin - box.xmin)
+    return round(area + 1e3 * sum(max(0.0, over) for over in out), 3)
 
 
 def _length(offset: tuple[float, float]) -> float:

@@ -100,8 +100,8 @@ def summary_frame(records: Iterable[Record]) -> pd.DataFrame:
     ``closed`` (exact by this estimator), ``known`` (points whose constant is exact, by any); ``ratio`` and ``worst``,
     geometric mean and largest; ``value``, ``truth_lower``, ``truth_upper``, geometric means over all points; ``seconds``,
     the median; ``cut``, ``failed``, points at which a limit or a failure ended the work; ``remark``, one reason of a
-    failure, or why the estimator refused the question; ``output``, the functional in words; ``undecided`` units on
-    average, and the network's sizes. Refusals have no points.
+    failure, or why the estimator refused the question; ``about``, network and points in words; ``output``, the
+    functional; ``undecided`` units on average, and the network's sizes. Refusals have no points.
     """
     import pandas as pd
 
@@ -128,10 +128,13 @@ Row = dict[str, Any]
 """One row of a table, by column."""
 
 
+_WORDS = ("remark", "about", "output")
+
+
 def rows_of(frame: pd.DataFrame) -> list[Row]:
     """The rows of a summary, or of cells, as plain dictionaries; a missing text is empty."""
     rows: list[Any] = frame.to_dict("records")
-    return [{k: "" if k == "remark" and v != v else v for k, v in row.items()} for row in rows]
+    return [{k: "" if k in _WORDS and v != v else v for k, v in row.items()} for row in rows]
 
 
 def only(rows: Iterable[Row], **values: Any) -> list[Row]:
@@ -185,7 +188,8 @@ def _asked(question: Row) -> tuple[str, str, float]:
 
 
 def _facts(known: dict[str, Any]) -> dict[str, Any]:
-    return {"output": known.get("output", ""), "undecided": known.get("undecided", math.nan), **known.get("sizes", {})}
+    words = {name: known.get(name, "") for name in ("about", "output")}
+    return {**words, "undecided": known.get("undecided", math.nan), **known.get("sizes", {})}
 
 
 def geometric_mean(values: Iterable[float]) -> float:

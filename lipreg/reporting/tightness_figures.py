@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
 from lipreg.errors import InvalidInput
 from lipreg.reporting.labels import FONT_SIZE, Label, name_lines
@@ -29,9 +29,10 @@ MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 LINES = {"lower": "--", "estimate": ":"}
 CLOSE = 1e-3
 """An estimator this close to the constant at every radius is named in the panel's head, not drawn over its line."""
+PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 RESOLUTION = 1e-4
 """Seconds that records resolve."""
-_PANEL = (5.4, 4.2)  # inches, the names beside the lines included
+_PANEL = (5.4, 5.2)  # inches, the names beside the lines included
 
 
 def radius_figure(summary: pd.DataFrame, network: str) -> Figure:
@@ -40,8 +41,8 @@ def radius_figure(summary: pd.DataFrame, network: str) -> Figure:
     Values are geometric means over the reference points. Where the constant is not exact at all points the black line is
     the best proved upper end, with a band down to the best witness.
     """
-    rows = rows_of(summary)
-    figure, panels = _grid(only(rows, network=network), f"{network}: local Lipschitz constant and its bounds")
+    rows = only(rows_of(summary), network=network)
+    figure, panels = _grid(rows, f"{network}: local Lipschitz constant and its bounds", rows)
     styles = _styles(rows)
     for ax, head, part in panels:
         truth = _along(part, "radius")
@@ -51,14 +52,10 @@ def radius_figure(summary: pd.DataFrame, network: str) -> Figure:
         ax.plot(radii, high, color=INK, linewidth=2.4, gid="constant", zorder=5)
         ax.set_xscale("log")
         ax.set_yscale("log")
-        labels, meets = [Label(radii[-1], high[-1], "constant", INK)], []
-        for name in ranked(part):
-            mine = _along(only(part, estimator=name), "radius")
-            if all(abs(row["ratio"] - 1) <= CLOSE and row["answers"] == row["points"] for row in mine):
-                meets.append(name)
-            else:
-                labels += _line(ax, mine, "radius", "value", name, styles[name])
-        _dress(ax, head, f"on the line of the constant: {', '.join(meets)}" if meets else "")
+        ax.margins(y=0.1)
+        labels, meets = _lines(ax, part, "radius", "value", styles)
+        labels.append(Label(radii[-1], high[-1], "constant", INK))
+        _dress(ax, head, meets)
         ax.set_xlabel("radius of the region", color=INK, fontsize=FONT_SIZE)
         ax.set_ylabel("Lipschitz constant, or its bound", color=INK, fontsize=FONT_SIZE)
         _ticks(ax, radii)
@@ -68,10 +65,8 @@ def radius_figure(summary: pd.DataFrame, network: str) -> Figure:
 
 def seconds_figure(summary: pd.DataFrame, network: str, radius: float) -> Figure:
     """Tightness against cost at one radius, a panel for each norm and scope: best is left and low, on the line at 1."""
-    rows = rows_of(summary)
-    figure, panels = _grid(
-        only(rows, network=network, radius=radius), f"{network}: tightness against cost at radius {radius:g}"
-    )
+    rows = only(rows_of(summary), network=network)
+    figure, panels = _grid(only(rows, radius=radius), f"{network}: tightness against cost at radius {radius:g}", rows)
     styles = _styles(rows)
     for ax, head, part in panels:
         ax.axhline(1.0, color=INK, linewidth=1.2, gid="constant")
@@ -108,17 +103,18 @@ def growth_figure(summary: pd.DataFrame, axis: str, radius: float) -> Figure:
     rows = [row for row in rows_of(summary) if not math.isnan(row.get(axis, math.nan))]
     if not rows:
         raise InvalidInput(f"no sizes {axis!r}", where="growth_figure", accepted=", ".join(summary.columns))
-    figure, panels = _grid(only(rows, radius=radius), f"Tightness of networks that grow in {axis}, radius {radius:g}")
+    figure, panels = _grid(
+        only(rows, radius=radius), f"Tightness of networks that grow in {axis}, radius {radius:g}", rows
+    )
     styles = _styles(rows)
     for ax, head, part in panels:
         ax.axhline(1.0, color=INK, linewidth=1.6, gid="constant")
         ax.set_yscale("log")
         if axis != "hidden layers":
             ax.set_xscale("log")
-        labels = []
-        for name in ranked(part):
-            labels += _line(ax, _along(only(part, estimator=name), axis), axis, "ratio", name, styles[name])
-        _dress(ax, head, _caveat(part))
+        ax.margins(y=0.1)
+        labels, meets = _lines(ax, part, axis, "ratio", styles)
+        _dress(ax, head, meets or _caveat(part))
         ax.set_xlabel(axis, color=INK, fontsize=FONT_SIZE)
         ax.set_ylabel("bound / constant", color=INK, fontsize=FONT_SIZE)
         _ticks(ax, [row[axis] for row in _along(part, axis)])
@@ -126,14 +122,26 @@ def growth_figure(summary: pd.DataFrame, axis: str, radius: float) -> Figure:
     return figure
 
 
-def _line(ax: Axes, mine: list[Row], x: str, y: str, name: str, style: tuple[str, str]) -> list[Label]:
-    """Draws one estimator's line, with a gap where it did not answer at all points; its label, if the line has an end."""
-    colour, mark = style
-    shape = LINES.get(mine[-1]["certificate"], "-")
-    at, values = [row[x] for row in mine], [row[y] if row["answers"] == row["points"] else math.nan for row in mine]
-    ax.plot(at, values, shape, color=colour, marker=mark, markersize=4, linewidth=1.3, gid=name)
-    ends = [(a, v) for a, v in zip(at, values, strict=True) if math.isfinite(v) and v > 0]
-    return [Label(*ends[-1], name, colour)] if ends else []
+def _lines(ax: Axes, part: list[Row], x: str, y: str, styles: dict[str, tuple[str, str]]) -> tuple[list[Label], str]:
+    """Draws the estimators' lines, with gaps where one did not answer at all points.
+
+    Returns:
+        The labels of the lines, and the names of those that are the constant everywhere, which are not drawn.
+    """
+    labels, meets = [], []
+    for name in ranked(part):
+        mine = _along(only(part, estimator=name), x)
+        if all(abs(row["ratio"] - 1) <= CLOSE and row["answers"] == row["known"] == row["points"] for row in mine):
+            meets.append(name)
+            continue
+        colour, mark = styles[name]
+        shape = LINES.get(mine[-1]["certificate"], "-")
+        values = [row[y] if row["answers"] == row["points"] else math.nan for row in mine]
+        at = [row[x] for row in mine]
+        ax.plot(at, values, shape, color=colour, marker=mark, markersize=4, linewidth=1.3, gid=name)
+        ends = [(a, v) for a, v in zip(at, values, strict=True) if math.isfinite(v) and v > 0]
+        labels += [Label(*ends[-1], name, colour)] if ends else []
+    return labels, f"on the line of the constant: {', '.join(meets)}" if meets else ""
 
 
 def _along(rows: list[Row], column: str) -> list[Row]:
@@ -149,25 +157,34 @@ def _caveat(part: list[Row]) -> str:
     return "" if known else "not every constant is exact: ratios to the best witness"
 
 
-def _grid(rows: list[Row], title: str) -> tuple[Figure, Iterator[tuple[Axes, str, list[Row]]]]:
-    """A figure with a row of panels for each norm and a column for each scope; axes, heading and rows of each panel."""
+def _grid(rows: list[Row], title: str, spoken: list[Row]) -> tuple[Figure, Iterator[tuple[Axes, str, list[Row]]]]:
+    """A figure with a row of panels for each norm and a column for each scope; axes, heading and rows of each panel.
+
+    Args:
+        rows: what is drawn.
+        title: of the figure.
+        spoken: more rows of the same network, one of which says what it is.
+    """
     answered = [row for row in rows if row["answers"]]
     if not answered:
         raise InvalidInput("nothing was answered", where="figure", accepted="a summary of at least one answer")
     scopes = sorted({row["scope"] for row in answered}, key=["regional", "pointed"].index)
     norms = sorted({row["p"] for row in answered}, key=list(NORMS).index)
-    width, height = _PANEL[0] * len(scopes), _PANEL[1] * len(norms) + 0.6
+    width, height = _PANEL[0] * len(scopes), _PANEL[1] * len(norms) + 0.75
     figure = Figure(figsize=(width, height), facecolor="white")
     FigureCanvasAgg(figure)
     grid: Any = figure.subplots(len(norms), len(scopes), squeeze=False)
     figure.subplots_adjust(
-        left=0.75 / width, right=1 - 1.35 / width, top=1 - 1.45 / height, bottom=0.55 / height,
+        left=0.75 / width, right=1 - 1.35 / width, top=1 - 1.6 / height, bottom=0.55 / height,
         wspace=2.1 / (_PANEL[0] - 2.1), hspace=0.95 / (_PANEL[1] - 0.95),
     )  # fmt: skip
+    about, output = (next((row[c] for row in spoken if row[c]), "") for c in ("about", "output"))
     key = (
-        f"Constant of {answered[0]['output'] or 'the output'}; p: norm of input distances. Regional: between any two points "
-        "of the region; pointed: against its reference point. Solid: proved upper bounds; dashed or hollow: lower bounds; "
-        f"dotted or hollow: estimates. Geometric means over {max(row['points'] for row in answered)} reference points."
+        f"{about or title}. Lipschitz constant of {output or 'the output'}; p: norm of input distances. Regional: between "
+        "any two points of the region; pointed: against its reference point. Black: the constant itself, with a grey band "
+        "down to the best witness where it is not known exactly. Solid lines and filled marks: proved upper bounds; dashed "
+        "lines: lower bounds; dotted lines: estimates; hollow marks: either. Geometric means over "
+        f"{max(row['points'] for row in answered)} reference points."
     )
     figure.text(0.15 / width, 1 - 0.14 / height, title, va="top", color=INK, fontsize=12, fontweight="bold")
     lines = "\n".join(textwrap.wrap(key, int(width * 15)))
@@ -193,7 +210,7 @@ def _ticks(ax: Axes, values: list[float]) -> None:
     """Ticks on the x axis at the values that were measured."""
     ax.xaxis.set_major_locator(FixedLocator(values))
     ax.xaxis.set_minor_locator(FixedLocator([]))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_major_formatter(PLAIN)
 
 
 def _dress(ax: Axes, head: str, below: str) -> None:
@@ -208,7 +225,7 @@ def _dress(ax: Axes, head: str, below: str) -> None:
         spine.set_color(INK)
     low, high = ax.get_ylim()
     ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 3e3 * low else (1.0,)))
-    ax.yaxis.set_major_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(math.inf, math.inf)))
+    ax.yaxis.set_major_formatter(PLAIN)
     ax.yaxis.set_minor_formatter(NullFormatter())
 
 

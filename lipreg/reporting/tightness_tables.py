@@ -108,6 +108,23 @@ def overview(summary: pd.DataFrame, network: str, radius: float) -> TextTable:
     return TextTable(f"{network}, radius {radius:g}", ("estimator", "certificate", *headings), tuple(lines))
 
 
+def growth_table(summary: pd.DataFrame, axis: str, scope: str, p: str, radius: float) -> TextTable:
+    """Networks of growing size under one question: a row for each estimator, a column for each network.
+
+    The seconds are those of the largest network.
+    """
+    group = only(rows_of(summary), scope=scope, p=p, radius=radius)
+    sizes = sorted({row[axis] for row in group})
+    lines = [("constant", "", *(_truth(only(group, **{axis: size})) for size in sizes), "")]
+    for name in ranked(group):
+        mine = only(group, estimator=name)
+        cells = (_ratio(only(mine, **{axis: size})) for size in sizes)
+        lines.append((name, _kind(mine), *cells, _seconds(only(mine, **{axis: sizes[-1]})[0]["seconds"])))
+    headings = (*(f"{size:g} {axis}" for size in sizes), "CPU s a point")
+    title = f"{scope}, p = {NORMS.get(p, p)}, radius {radius:g}"
+    return TextTable(title, ("estimator", "certificate", *headings), tuple(lines))
+
+
 def refusals(rows: Sequence[Row]) -> list[str]:
     """Every refusal in words, once, with the names of those who refuse."""
     names: dict[str, list[str]] = {}
@@ -174,4 +191,4 @@ def _remarks(mine: Sequence[Row]) -> str:
     said = [f"exact at {closed} of {cells}"] * (closed > 0)
     said += [f"limit at {cut} of {cells}"] * (cut > 0)
     said += [f"failed at {failed} of {cells}"] * (failed > 0)
-    return "; ".join(said + list(dict.fromkeys(row["remark"] for row in mine if row["remark"])))
+    return "; ".join(said + [row["remark"] for row in mine if row["remark"]][:1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import pickle
 from collections.abc import Iterator
 
 import numpy as np
@@ -179,3 +180,10 @@ def test_an_audit_takes_it_by_name_and_its_records_spell_it_out(euclidean: None)
         assert "in l2, times 2 (|x|_2 <= 4^0.5 |x|_inf)" in records["euclidean@l2"].detail
         assert records["euclidean@l2"].certificate == "upper"
         assert records["exact"].upper <= records["euclidean@l2"].upper
+
+
+def test_worker_processes_take_it() -> None:
+    sent = pickle.loads(pickle.dumps(get_estimator("frobenius@l2")))
+    problem = LocalLipschitz(LinfBall(0.1), Logit(0))
+    assert sent.name == "frobenius@l2" and sent.uncovered(problem) is None
+    assert ESTIMATORS["frobenius"].uncovered(problem) is not None

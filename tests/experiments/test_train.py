@@ -23,7 +23,7 @@ from tests.conftest import ROOT
 
 CONF = ROOT / "conf"
 GROUPS = sorted({path.parent.name for path in CONF.glob("*/*.yaml")})
-SWAPPED = [group for group in GROUPS if group != "callbacks"]  # those are for programs of other people
+SWAPPED = [group for group in GROUPS if group not in ("callbacks", "setting")]  # for other programs
 OPTIONS = [(group, file.stem) for group in SWAPPED for file in sorted((CONF / group).glob("*.yaml"))]
 
 

@@ -1,0 +1,60 @@
+"""docs/estimators.md shows what the command makes of the committed results."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from experiments.estimators import page
+from lipreg.estimators import ESTIMATORS
+from lipreg.reporting.tightness import only, rows_of
+
+SETTINGS = sorted(file.stem.removeprefix("estimators_") for file in page.RESULTS.glob("estimators_*.csv"))
+TEXT = page.PAGE.read_text(encoding="utf-8")
+
+
+def test_the_tables_are_those_of_the_results() -> None:
+    assert page.with_tables(TEXT) == TEXT, "python -m experiments.estimators.page"
+    assert {found[3].split(", ")[0] for found in page.BLOCK.finditer(TEXT)} == set(SETTINGS)
+
+
+def test_the_figures_are_there_and_can_be_made() -> None:
+    made = page.figures(TEXT)
+    assert made.keys() == {path.name for path in page.IMAGES.glob("estimators_*.png")} and len(made) >= 4
+    assert TEXT.count("](images/") == len(made)
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_committed_results_are_in_order(setting: str) -> None:
+    rows = rows_of(page.read(setting))
+    assert {row["estimator"] for row in rows} <= set(ESTIMATORS)
+    for row in rows:
+        name = (row["network"], row["scope"], row["p"], row["radius"], row["estimator"])
+        if row["certificate"] == "refused":
+            assert row["scope"] not in ESTIMATORS[row["estimator"]].scopes or row["remark"], name
+            continue
+        assert row["truth_lower"] <= row["truth_upper"], name
+        assert row["answers"] + row["failed"] + row["cut"] >= row["points"], name
+        if row["answers"] < row["points"]:
+            continue
+        rounding = 1e-4  # of five digits
+        if row["certificate"] in ("upper", "bracket", "exact"):
+            assert row["value"] >= row["truth_upper"] * (1 - rounding), name
+        elif row["certificate"] == "lower":
+            assert row["value"] <= row["truth_lower"] * (1 + rounding), name
+        assert math.isclose(row["ratio"], row["value"] / row["truth_lower"], rel_tol=1e-3), name
+    exact = [row for row in only(rows, scope="regional") if row["estimator"] == "branch_and_bound"]
+    assert sum(row["certificate"] == "exact" for row in exact) >= len(exact) / 2, "the divisor is mostly the constant"
+
+
+def test_results_are_taken_over_with_five_digits(tmp_path: Path) -> None:
+    (tmp_path / "digits").mkdir()
+    page.read("digits").assign(ratio=1.23456789, remark="x" * 200).to_csv(
+        tmp_path / "digits" / "summary.csv", index=False
+    )
+    path = page.take_over(tmp_path / "digits", tmp_path)
+    kept = page.read("digits", tmp_path)
+    assert path.name == "estimators_digits.csv" and set(kept["ratio"]) == {1.2346}
+    assert kept["about"].notna().sum() == 1 and set(kept["remark"].str.len()) == {90}

@@ -26,6 +26,7 @@ from pytorch_lightning.loggers import WandbLogger
 from rich.console import Console
 
 from experiments.progress import RunProgress
+from experiments.regularizers import Baseline
 from experiments.sweeps import carry_out
 from lipreg.callbacks import LipschitzAudit, LipschitzRegularizer
 from lipreg.errors import InvalidInput
@@ -113,7 +114,7 @@ def _train(cfg: DictConfig, problem: LocalLipschitz, run: str, weight: float, fo
     data = instantiate(cfg.data)
     model = instantiate(cfg.model)
     # objects are passed to partial calls: Hydra would turn the problem, a dataclass, into a configuration node
-    regularizer: LipschitzRegularizer = _partial(cfg.regularizer)(problem=problem, weight=weight)
+    regularizer: LipschitzRegularizer | Baseline = _partial(cfg.regularizer)(problem=problem, weight=weight)
     audit: LipschitzAudit = _partial(cfg.audit)(
         problem=problem, folder=str(folder), run=run, twin=TWIN if run == REGULARISED else None
     )

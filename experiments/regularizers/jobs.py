@@ -56,17 +56,19 @@ class Job:
             return compose("train", [*mine, *values, *overrides])
 
 
-def run(job: Job, epochs: Sequence[int], overrides: Sequence[str] = ()) -> list[Row]:
+def run(job: Job, epochs: Sequence[int], pointed: int = 0, overrides: Sequence[str] = ()) -> list[Row]:
     """Trains and audits one job in this process.
 
     Args:
         job: the job.
         epochs: completed epochs after which is audited, ascending; training ends with the last.
+        pointed: at how many of the reference points the pointed constant is audited too, at the end, where the penalty
+            asks for it, and for the twin.
         overrides: of its configuration.
 
     Returns:
-        One row for each audited epoch. Epoch 0 is audited for the twin alone: all others start from its weights. Lower
-        ends of constants are rounded down and upper ends up.
+        One row for each audited epoch, the last one marked. Epoch 0 is audited for the twin alone: all others start from
+        its weights. Lower ends of constants are rounded down and upper ends up.
     """
     _quiet()
     cfg = job.configuration(overrides)
@@ -76,13 +78,13 @@ def run(job: Job, epochs: Sequence[int], overrides: Sequence[str] = ()) -> list[
     problem: LocalLipschitz = instantiate(cfg.problem)
     regularizer = instantiate(cfg.regularizer, _partial_=True, _convert_="all")(problem=problem)
     wanted = [epoch for epoch in epochs if epoch > 0 or job.regularizer == TWIN]
-    audits = Audits(job, data, problem, cfg.audit, wanted)
+    audits = Audits(job, data, problem, cfg.audit, wanted, pointed)
     trainer: pl.Trainer = instantiate(cfg.trainer, _partial_=True, _convert_="all")(
-        max_epochs=max(epochs), logger=False, limit_val_batches=0, callbacks=[regularizer, audits]
+        max_epochs=max(epochs), logger=False, barebones=True, log_every_n_steps=0, callbacks=[regularizer, audits]
     )
     trainer.fit(model, datamodule=data)
     seconds = round(time.process_time() - began, 2)
-    return [{**row, "seconds": seconds} for row in audits.rows]
+    return [{**row, "last": row is audits.rows[-1], "seconds": seconds} for row in audits.rows]
 
 
 class Audits(pl.Callback):
@@ -97,24 +99,32 @@ class Audits(pl.Callback):
         problem: the question, in the scope of the penalty.
         settings: the configuration's audit group.
         epochs: when to audit.
+        pointed: at how many points the pointed constant is audited.
 
     Attributes:
         rows: one for each audit.
     """
 
     def __init__(
-        self, job: Job, data: InMemoryDataModule, problem: LocalLipschitz, settings: DictConfig, epochs: Sequence[int]
+        self,
+        job: Job,
+        data: InMemoryDataModule,
+        problem: LocalLipschitz,
+        settings: DictConfig,
+        epochs: Sequence[int],
+        pointed: int,
     ) -> None:
         super().__init__()
         self.job, self.data, self.epochs, self.rows = job, data, tuple(epochs), []
         own = {name: ("interval",) for name in BOUNDS}
         shared: dict[str, Any] = {"budget": settings.budget, "seed": job.seed, "preactivations": own}
-        regional, pointed = (replace(problem, scope=scope) for scope in ("regional", "pointed"))
-        self.plan = AuditPlan(regional, (*BOUNDS, "branch_and_bound"), **shared)
-        self.pointed: AuditPlan | None = None
+        estimators = {"regional": (*BOUNDS, "branch_and_bound"), "pointed": (POINTED_BOUND, "sampling", "mip_pointed")}
+        self.regional, self.pointed = (
+            AuditPlan(replace(problem, scope=scope), estimators[scope], **shared) for scope in ("regional", "pointed")
+        )
+        self.count, self.pointed_count = settings.points, 0
         if problem.scope == "pointed" or job.regularizer == TWIN:
-            self.pointed = AuditPlan(pointed, (POINTED_BOUND, "sampling", "mip_pointed"), **shared)
-        self.count = settings.points
+            self.pointed_count = pointed
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if 0 in self.epochs:
@@ -127,10 +137,13 @@ class Audits(pl.Callback):
     def _audit(self, module: pl.LightningModule, epoch: int) -> None:
         x, y = draw_reference_points(self.data.val_dataloader(), self.count, self.job.seed, batch_to_inputs, "study")
         row = {**vars(self.job), "epoch": epoch, "accuracy": round(self._accuracy(module), 6)}
-        if epoch == 0 or torch.isfinite(module(x)).all():
-            row |= as_columns(audit(module, self.plan, x, y), BOUNDS)
-            if self.pointed is not None and epoch == self.epochs[-1]:
-                row["pointed"] = as_columns(audit(module, self.pointed, x, y), (POINTED_BOUND,))
+        if torch.isfinite(module(x)).all():  # training may diverge: such a row has no constants
+            row |= as_columns(audit(module, self.regional, x, y), BOUNDS)
+            if self.pointed_count and epoch == self.epochs[-1]:
+                few = slice(self.pointed_count)
+                row["pointed"] = as_columns(
+                    audit(module, self.pointed, x[few], None if y is None else y[few]), (POINTED_BOUND,)
+                )
         self.rows.append(row)
 
     def _accuracy(self, module: pl.LightningModule) -> float:

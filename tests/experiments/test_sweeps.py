@@ -24,6 +24,7 @@ from experiments.train import REGULARISED, TWIN, train_pair
 from lipreg.errors import InvalidInput
 from lipreg.records import AuditRecord, EpochRecord, RunRecord, read_records
 from tests.conftest import ROOT
+from tests.data.test_mnist import REAL as MNIST
 
 CONF = ROOT / "conf"
 TINY = ["experiment=smoke", "logger=none", "audit=bounds", "audit.points=1", "model.widths=[64,8,10]"]
@@ -58,6 +59,8 @@ def manifest(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
 def test_every_experiment_runs(name: str, tmp_path: Path) -> None:
+    if name == "study_mnist" and not MNIST.is_dir():
+        pytest.skip(f"no digits at {MNIST}; set LIPREG_DATA to the folder that holds mnist/")
     cfg = composed(f"experiment={name}", "debug=fdr", with_hydra=False)
     comparison = train_pair(cfg, tmp_path, Console(quiet=True))
     assert comparison.regularised.exact.upper > 0

@@ -1,0 +1,200 @@
+"""The study's figures: accuracy against the exact constant, the constant through training, truth against bound."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
+
+from experiments.regularizers.jobs import BOUNDS, TWIN, Row
+from experiments.regularizers.summary import (
+    EQUAL_ACCURACY,
+    NAMES,
+    POINTED,
+    Spread,
+    Strength,
+    datasets,
+    strengths,
+    whole_seeds,
+)
+from lipreg.reporting.svg import GRID, INK
+
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_TITLES = {"digits": "Digits", "mnist": "MNIST"}
+_SHOWN = 0.05
+"""Runs whose accuracy is further below the twin's are left out of the Pareto figure."""
+
+
+def pareto(rows: Sequence[Row]) -> Figure:
+    """Accuracy against the exact constant, a line a regulariser through its strengths, bars the ranges over seeds."""
+
+    def draw(ax: Axes, dataset: str) -> None:
+        found = strengths(rows, dataset)
+        floor = found[0].spread("accuracy")
+        assert floor is not None
+        for name, line in _lines(found).items():
+            kept = [s for s in line if _known(s, "accuracy").mean >= floor.mean - _SHOWN]
+            _draw_line(ax, name, [(_known(s, "exact"), _known(s, "accuracy")) for s in kept])
+        ax.axhline(floor.mean - EQUAL_ACCURACY, color=INK, linewidth=0.8, linestyle=":")
+        ax.set_xscale("log")
+        _log_axis(ax, "x")
+        ax.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
+        ax.set_xlabel("exact regional constant, mean over points")
+        ax.set_ylabel("validation accuracy (%)")
+
+    return _figure(rows, draw, "Dotted: one point of accuracy below the twin")
+
+
+def training(rows: Sequence[Row]) -> Figure:
+    """The exact constant after each audited epoch, at each regulariser's strongest setting within the accuracy limit."""
+
+    def draw(ax: Axes, dataset: str) -> None:
+        seeds, found = whole_seeds(rows, dataset), strengths(rows, dataset)
+        start = [r for r in rows if (r["dataset"], r["regularizer"], r["epoch"]) == (dataset, TWIN, 0)]
+        for name, line in _lines(found).items():
+            accurate = [s for s in line if _known(s, "change").mean >= -EQUAL_ACCURACY]
+            if not accurate:
+                continue
+            weight = accurate[-1].weight
+            own = [r for r in rows if (r["dataset"], r["regularizer"], r["weight"]) == (dataset, name, weight)]
+            epochs: dict[int, list[float]] = {}
+            for row in [*(start if name != TWIN else []), *own]:
+                if row["seed"] in seeds and "exact" in row:
+                    epochs.setdefault(row["epoch"], []).append(
+                        math.fsum(sum(ends) / 2 for ends in row["exact"]) / len(row["exact"])
+                    )
+            means = [
+                (epoch, Spread(math.fsum(values) / len(values), min(values), max(values)))
+                for epoch, values in sorted(epochs.items())
+            ]
+            _draw_line(ax, name, [(Spread(epoch, epoch, epoch), spread) for epoch, spread in means], bars=False)
+        ax.set_yscale("log")
+        _log_axis(ax, "y")
+        ax.set_xlabel("completed training epochs")
+        ax.set_ylabel("exact regional constant, mean over points")
+
+    note = "Each at its strongest setting that costs at most one point of accuracy; means over the seeds"
+    return _figure(rows, draw, note)
+
+
+def movements(rows: Sequence[Row]) -> Figure:
+    """How far the truth went against how far the bound went, for the regularisers that are bounds."""
+
+    def draw(ax: Axes, dataset: str) -> None:
+        for name, line in _lines(strengths(rows, dataset)).items():
+            known = [s for s in line if s.spread("transfer") is not None and s.regularizer in (*BOUNDS, POINTED)]
+            moved = [(_known(s, "bound_movement", True), _own_movement(s)) for s in known]
+            _draw_line(ax, name, moved)
+        ax.set_xscale("log")
+        ax.set_yscale("log")
+        low = min(ax.get_xlim()[0], ax.get_ylim()[0])
+        for share in (1.0, 0.5):
+            ax.plot([low, 1.0], [low**share, 1.0], color=INK, linewidth=0.8, linestyle=":")
+            ax.annotate(f"transfer {share:g}", (low * 1.15, (low * 1.15) ** share), fontsize=7, color=INK, va="bottom")
+        _log_axis(ax, "x")
+        _log_axis(ax, "y")
+        ax.set_xlabel("its own bound / twin's")
+        ax.set_ylabel("the constant that it bounds / twin's")
+
+    return _figure(
+        rows, draw, "On the upper dotted line half of the bound's movement, in logarithms, is real; bars: seeds"
+    )
+
+
+FIGURES: dict[str, Callable[[Sequence[Row]], Figure]] = {
+    "study_pareto": pareto,
+    "study_training": training,
+    "study_movements": movements,
+}
+"""By file name without suffix."""
+
+
+def _figure(rows: Sequence[Row], draw: Callable[[Axes, str], None], note: str) -> Figure:
+    names = datasets(rows)
+    figure = Figure(figsize=(4.3 * len(names) + 2.2, 4.6), facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    drawn: dict[str, Line2D] = {}
+    for ax, dataset in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        draw(ax, dataset)
+        ax.set_title(_TITLES.get(dataset, dataset), fontsize=10, fontweight="bold", color=INK)
+        ax.grid(True, which="major", color=GRID, linewidth=0.7)
+        ax.tick_params(which="both", colors=INK, labelsize=8)
+        ax.xaxis.label.set(fontsize=9, color=INK)
+        ax.yaxis.label.set(fontsize=9, color=INK)
+        for side, spine in ax.spines.items():
+            spine.set_visible(side in ("left", "bottom"))
+        drawn |= {line.get_gid() or "": line for line in ax.lines if line.get_gid() in NAMES}
+    order = [name for name in NAMES if name in drawn]
+    handles = [Line2D([], [], **_style(name)) for name in order]
+    figure.legend(
+        handles, [NAMES[name] for name in order], loc="outside right upper", frameon=False, fontsize=8, labelcolor=INK
+    )
+    figure.supxlabel(note, fontsize=8, color=INK)
+    return figure
+
+
+def _draw_line(ax: Axes, name: str, places: Sequence[tuple[Spread, Spread]], bars: bool = True) -> None:
+    if not places:
+        return
+    style = _style(name)
+    ax.plot([x.mean for x, _ in places], [y.mean for _, y in places], gid=name, **style)
+    if bars:
+        for x, y in places:
+            ax.plot([x.low, x.high], [y.mean, y.mean], color=style["color"], linewidth=0.7, alpha=0.5)
+            ax.plot([x.mean, x.mean], [y.low, y.high], color=style["color"], linewidth=0.7, alpha=0.5)
+
+
+def _style(name: str) -> dict[str, Any]:
+    """Lipschitz bounds have solid lines, all others dashed ones, and the twin is a star."""
+    if name == TWIN:
+        return {"color": INK, "marker": "*", "markersize": 10, "linewidth": 1.6, "linestyle": "-"}
+    bound = name in (*BOUNDS, POINTED)
+    group = [other for other in NAMES if other != TWIN and (other in (*BOUNDS, POINTED)) == bound]
+    place = group.index(name)
+    return {
+        "color": _COLOURS[place % len(_COLOURS)],
+        "marker": _MARKERS[place % len(_MARKERS)],
+        "markersize": 5,
+        "linewidth": 1.4,
+        "linestyle": "-" if bound else "--",
+        "markerfacecolor": _COLOURS[place % len(_COLOURS)] if bound else "white",
+    }
+
+
+def _lines(found: Sequence[Strength]) -> dict[str, list[Strength]]:
+    lines: dict[str, list[Strength]] = {}
+    for strength in found:
+        lines.setdefault(strength.regularizer, []).append(strength)
+    return lines
+
+
+def _own_movement(strength: Strength) -> Spread:
+    """Of the constant that the regulariser's own bound is about: movement of the bound to the power of transfer."""
+    if strength.regularizer != POINTED:
+        return _known(strength, "movement", True)
+    moved = [
+        s.bound_movement**s.transfer.midpoint
+        for s in strength.seeds
+        if s.bound_movement is not None and s.transfer is not None
+    ]
+    return Spread(math.exp(math.fsum(map(math.log, moved)) / len(moved)), min(moved), max(moved))
+
+
+def _known(strength: Strength, name: str, logarithmic: bool = False) -> Spread:
+    spread = strength.spread(name, logarithmic)
+    assert spread is not None
+    return spread
+
+
+def _log_axis(ax: Axes, which: str) -> None:
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())

@@ -21,8 +21,10 @@ from lipreg.errors import InvalidInput
 LINE_EVERY = 10
 """Where there is no terminal, one line of progress for so many jobs."""
 
-DECIDING = ("data", "model", "trainer", "problem", "audit")
+DECIDING = ("data", "model", "trainer", "problem")
 """The groups of a job's configuration that decide its rows, beside its regulariser."""
+AUDIT = ("points", "budget")
+"""What the jobs take of that group; their estimators are their own."""
 
 
 def jobs_of(cfg: DictConfig) -> list[Job]:
@@ -86,6 +88,7 @@ def asked_by(cfg: DictConfig) -> dict[str, Any]:
     twins = {name: Job(name, TWIN, 0.0, 0).configuration(cfg.overrides) for name in cfg.datasets}
     asked["settings"] = {
         name: {group: OmegaConf.to_container(twin[group], resolve=True) for group in DECIDING}
+        | {"audit": {key: OmegaConf.to_container(twin.audit)[key] for key in AUDIT}}  # type: ignore[call-overload,index]
         for name, twin in twins.items()
     }
     return {**asked, "machine": platform.machine(), **versions}

@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from experiments.limits import limited
+from experiments.limits import LimitReached, limited
 from lipreg.errors import LipregError
 
 JOB, MANIFEST, TRACE = "job.json", "manifest.json", "error.txt"
@@ -105,7 +105,7 @@ def carry_out(job: Callable[[], float], folder: Path, console: Console, limits: 
     except Exception as raised:
         # Hydra wraps what a target raises
         error = raised.__cause__ if isinstance(raised, InstantiationException) and raised.__cause__ else raised
-        ours = isinstance(error, LipregError)
+        ours = isinstance(error, LipregError | LimitReached)
         words = f"{type(error).__name__}: {' '.join(str(error).split())}"
         (folder / TRACE).write_text("".join(traceback.format_exception(raised)), encoding="utf-8")
         ended("failed", error=words)

@@ -108,7 +108,7 @@ def test_the_largest_margin_is_that_of_single_margins() -> None:
 
 def test_a_budget_and_a_stop_leave_a_valid_interval() -> None:
     torch.manual_seed(0)
-    net, x = oracles.mlp(4, 20, 20, 2).double(), torch.rand(1, 4, dtype=torch.float64)
+    net, x = oracles.mlp(4, 12, 12, 2).double(), torch.rand(1, 4, dtype=torch.float64)
     problem = LocalLipschitz(LinfBall(1.0), Margin(0, 1), "pointed")
     (exact,) = certify(net, problem, x, estimator="mip_pointed", effort=Effort(seconds=60.0))
     stop = threading.Event()

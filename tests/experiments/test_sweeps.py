@@ -130,7 +130,7 @@ def test_a_failed_job_is_reported_and_finished_jobs_are_not_done_again(tmp_path:
 
 def test_a_killed_sweep_goes_on(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "sweeps" / "cut"
-    given = ["sweep=cut", "seed=0,1", "trainer.max_epochs=40", "audit.every_n_epochs=1"]
+    given = ["sweep=cut", "seed=0,1", "trainer.max_epochs=12", "audit.every_n_epochs=1"]
     process = subprocess.Popen(
         command(*given), cwd=tmp_path, env=settings(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -155,7 +155,7 @@ def test_a_killed_sweep_goes_on(tmp_path: Path) -> None:
     assert (first / "records.jsonl").read_text() == kept
     assert (last / "records.interrupted").read_text() == written
     epochs = [r.epoch for r in read_records(last / "records.jsonl") if isinstance(r, EpochRecord) and r.run == TWIN]
-    assert epochs == list(range(1, 41))
+    assert epochs == list(range(1, 13))
 
 
 def test_a_search_takes_failed_jobs_for_the_worst(tmp_path: Path) -> None:
@@ -226,8 +226,10 @@ def test_limits_that_cannot_be(wrong: Any) -> None:
 
 
 def test_a_job_past_its_limit_is_a_failed_job(tmp_path: Path) -> None:
-    done = sweep(tmp_path, "sweep=late", "limits.minutes=0.01", "trainer.max_epochs=500", "seed=0,1")
+    began = time.monotonic()
+    done = sweep(tmp_path, "sweep=late", "limits.minutes=0.03", "trainer.max_epochs=2000")
     assert done.returncode == 1, done.stdout + done.stderr
     jobs = manifest(tmp_path / "runs" / "sweeps" / "late")["jobs"]
-    assert [job["state"] for job in jobs] == ["failed", "failed"]
-    assert all("time limit of 0.01 minutes" in job["error"] for job in jobs)
+    assert [job["state"] for job in jobs] == ["failed"]
+    assert "time limit of 0.03 minutes" in jobs[0]["error"]
+    assert time.monotonic() - began < 100

@@ -136,7 +136,7 @@ def test_every_method_without_a_search_is_on_its_side(reference: Reference, scop
     for name, method in ESTIMATORS.items():
         if method.certificate is Certificate.BRACKET or method.uncovered(problem) is not None:
             continue
-        (found[name],) = method.intervals(analysis, Effort(seconds=10.0))
+        (found[name],) = method.intervals(analysis, Effort(seconds=3.0))
     assert {"jacobian_crown", "deviation", "random_points", "sampling", "clever"} <= set(found)
     assert ("lp_no_triangle" in found) == (scope == "regional" and norm != "2")
     functools.reduce(CertifiedInterval.intersect, found.values())  # raises where two contradict each other

@@ -19,7 +19,7 @@ from lipreg.reporting.tightness_tables import growth_table, overview
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, PAGE, IMAGES = ROOT / "benchmarks" / "results", ROOT / "docs" / "estimators.md", ROOT / "docs" / "images"
-BLOCK = re.compile(r"(<!-- (overview|growth): ([^>]*) -->\n).*?(<!-- end -->)", flags=re.DOTALL)
+BLOCK = re.compile(r"^(<!-- (overview|growth): ([^>]*) -->\n).*?(<!-- end -->)", flags=re.DOTALL | re.MULTILINE)
 FIGURE = re.compile(r"\(images/estimators_([^)]*)\.png\)<!-- (radius|seconds|growth): ([^>]*) -->")
 
 

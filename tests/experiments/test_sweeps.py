@@ -170,10 +170,9 @@ def test_a_search_takes_failed_jobs_for_the_worst(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher, plugin", [("submitit_local", "submitit"), ("ray", "ray")])
-def test_the_other_launchers_do_the_same_jobs(launcher: str, plugin: str, tmp_path: Path) -> None:
-    pytest.importorskip(plugin, reason=f"launcher={launcher} needs its extra")
-    done = sweep(tmp_path, "sweep=other", "problem.region.radius=-1,0.05", f"launcher={launcher}")
+def test_jobs_in_processes_of_their_own(tmp_path: Path) -> None:
+    pytest.importorskip("submitit", reason="launcher=submitit_local needs its extra")
+    done = sweep(tmp_path, "sweep=other", "problem.region.radius=-1,0.05", "launcher=submitit_local")
     assert done.returncode == 1, done.stdout + done.stderr
     listed = manifest(tmp_path / "runs" / "sweeps" / "other")
     assert listed["states"] == {"failed": 1, "finished": 1}

@@ -33,6 +33,7 @@ PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 RESOLUTION = 1e-4
 """Seconds that records resolve."""
 _PANEL = (5.4, 5.2)  # inches, the names beside the lines included
+_WORDS = 8.5  # inches that the text above the panels needs
 
 
 def radius_figure(summary: pd.DataFrame, network: str) -> Figure:
@@ -170,12 +171,13 @@ def _grid(rows: list[Row], title: str, spoken: list[Row]) -> tuple[Figure, Itera
         raise InvalidInput("nothing was answered", where="figure", accepted="a summary of at least one answer")
     scopes = sorted({row["scope"] for row in answered}, key=["regional", "pointed"].index)
     norms = sorted({row["p"] for row in answered}, key=list(NORMS).index)
-    width, height = _PANEL[0] * len(scopes), _PANEL[1] * len(norms) + 0.75
+    width = max(_PANEL[0] * len(scopes), _WORDS)
+    height = _PANEL[1] * len(norms) + 0.75
     figure = Figure(figsize=(width, height), facecolor="white")
     FigureCanvasAgg(figure)
     grid: Any = figure.subplots(len(norms), len(scopes), squeeze=False)
     figure.subplots_adjust(
-        left=0.75 / width, right=1 - 1.35 / width, top=1 - 1.6 / height, bottom=0.55 / height,
+        left=0.75 / width, right=1 - 1.6 / width, top=1 - 1.6 / height, bottom=0.55 / height,
         wspace=2.1 / (_PANEL[0] - 2.1), hspace=0.95 / (_PANEL[1] - 0.95),
     )  # fmt: skip
     about, output = (next((row[c] for row in spoken if row[c]), "") for c in ("about", "output"))

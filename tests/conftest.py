@@ -15,6 +15,8 @@ import torch
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
+# whichever test imports ray first, Hydra's launcher among them, it is to stay on the loopback interface
+os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 
 settings.register_profile(
     "lipreg",

@@ -50,8 +50,8 @@ class _TqdmBar:
         self._bar = tqdm(total=points, desc=title, leave=False, dynamic_ncols=True, disable=disable, **place)
 
     def advance(self, progress: Progress) -> None:
-        self._bar.set_postfix_str(_at_most(progress), refresh=False)
         self._bar.update(int(progress.finished))
+        self._bar.set_postfix_str(_at_most(progress))  # drawn at once: the last of a quick audit is seen too
 
     def close(self) -> None:
         self._bar.close()

@@ -16,16 +16,15 @@ import pytorch_lightning as pl
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
 from experiments.checkpoints import read_checkpoint
+from experiments.programs import progress_bar, said
 from lipreg.auditing import EXACT, AuditPlan, PointAudit, Progress, audit
 from lipreg.callbacks.batches import batch_to_inputs
 from lipreg.callbacks.reference_points import Points, draw_reference_points
-from lipreg.errors import InvalidInput, LipregError
+from lipreg.errors import InvalidInput
 from lipreg.problem import LocalLipschitz
 from lipreg.records import AuditRecord, RecordFile, read_records
 from lipreg.results import Certificate
@@ -49,16 +48,15 @@ def audit_checkpoint(cfg: DictConfig, console: Console) -> list[PointAudit]:
     earlier = [r for r in read_records([records.path, partial.path]) if isinstance(r, AuditRecord)]
     run = f"audit of {name}"
     console.print(f"[bold]Question:[/] {problem.sentence()}", highlight=False)
-    columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("points"), TimeElapsedColumn())
-    with Bar(*columns, TextColumn("{task.fields[left]}"), console=console, disable=not console.is_terminal) as bar:
-        shown = bar.add_task("", total=len(x), left="")
+    with progress_bar(console, "points") as bar:
+        shown = bar.add_task("", total=len(x), state="")
 
         def advance(progress: Progress) -> None:
-            _append(partial, progress.point.records(run, epoch))
-            bar.update(shown, completed=progress.done, left=f"at most {progress.seconds_left:.0f} s left")
+            partial.append(*progress.point.records(run, epoch))
+            bar.update(shown, completed=progress.done, state=f"at most {progress.seconds_left:.0f} s")
 
         def keep(point: PointAudit) -> None:
-            _append(records, point.records(run, epoch))
+            records.append(*point.records(run, epoch))
 
         points = audit(network, plan, x, y, keep, **where, earlier=earlier, on_progress=advance)
     partial.path.unlink()
@@ -109,23 +107,13 @@ def _points(cfg: DictConfig) -> Points:
     return draw_reference_points(data.val_dataloader(), cfg.audit.points, cfg.audit.seed, batch_to_inputs, "audit")
 
 
-def _append(file: RecordFile, records: Sequence[AuditRecord]) -> None:
-    file.append(*records)
-
-
 @hydra.main(config_path="../conf", config_name="audit_checkpoint", version_base="1.3")
 def main(cfg: DictConfig) -> None:
     """Exit code 1 for what cannot be audited, 130 after a Ctrl-C."""
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     console = Console()
-    try:
+    with said(console, "Interrupted. What was proved so far is kept; the same command goes on from there."):
         audit_checkpoint(cfg, console)
-    except LipregError as error:
-        console.print(Text.assemble((type(error).__name__, "bold red"), f": {error}"))
-        raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        console.print("Interrupted. What was proved so far is kept; the same command goes on from there.")
-        raise SystemExit(130) from None
 
 
 if __name__ == "__main__":

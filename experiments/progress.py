@@ -6,8 +6,8 @@ import time
 
 import pytorch_lightning as pl
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from experiments.programs import progress_bar
 from lipreg.auditing import PointAudit
 from lipreg.callbacks import LipschitzAudit
 from lipreg.results import Status
@@ -24,18 +24,7 @@ class RunProgress(pl.Callback):
     def __init__(self, run: str, console: Console) -> None:
         super().__init__()
         self.run, self.console = run, console
-        self._live = Progress(
-            TextColumn("{task.fields[run]:<12}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("epochs"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[state]}"),
-            console=console,
-            disable=not console.is_terminal,
-        )
+        self._live = progress_bar(console, "epochs", before="run")
         self._task = self._live.add_task(run, run=run, state="starting", total=None)
         self._began, self._epoch, self._interrupted = time.monotonic(), 0, 0
 

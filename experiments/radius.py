@@ -19,10 +19,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from experiments.checkpoints import read_checkpoint
-from lipreg.errors import LipregError
+from experiments.programs import said
 from lipreg.estimators.radius import CertifiedRadius, certified_radii
 
 
@@ -62,11 +61,8 @@ def main(cfg: DictConfig) -> float:
     """Returns the mean radius, for sweepers."""
     console = Console()
     torch.set_num_threads(1)
-    try:
+    with said(console):
         found = radii(cfg)
-    except LipregError as error:
-        console.print(Text.assemble((type(error).__name__, "bold red"), f": {error}"))
-        raise SystemExit(1) from None
     path = Path(HydraConfig.get().runtime.output_dir) / "radius.jsonl"
     path.write_text("".join(json.dumps(asdict(radius)) + "\n" for radius in found), encoding="utf-8")
     console.print(table(found))

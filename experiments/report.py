@@ -13,7 +13,7 @@ from omegaconf import DictConfig, ListConfig
 from rich.console import Console
 from rich.text import Text
 
-from lipreg.errors import LipregError
+from experiments.programs import said
 from lipreg.reporting.html import write_runs_report
 from lipreg.reporting.sources import read_sources
 from lipreg.reporting.wording import plain
@@ -38,11 +38,8 @@ def report(cfg: DictConfig, console: Console) -> Path:
 def main(cfg: DictConfig) -> None:
     """Exit code 1 where there is nothing to show."""
     console = Console()
-    try:
+    with said(console):
         report(cfg, console)
-    except LipregError as error:
-        console.print(Text.assemble((type(error).__name__, "bold red"), f": {error}"))
-        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments.limits import LimitReached, limited
+from experiments.programs import INTERRUPTED, refuse
 from lipreg.errors import LipregError
 
 JOB, MANIFEST, TRACE = "job.json", "manifest.json", "error.txt"
@@ -113,13 +114,12 @@ def carry_out(job: Callable[[], float], folder: Path, console: Console, limits: 
             console.print(Text.assemble(("Failed ", "bold red"), " ".join(report.overrides), f": {words}"))
             return math.inf
         if ours:
-            console.print(Text.assemble((type(error).__name__, "bold red"), f": {error}"))
-            raise SystemExit(1) from None
+            refuse(console, error)
         raise
     except (KeyboardInterrupt, SystemExit):  # Lightning turns a Ctrl-C into an exit
         ended("interrupted")
         console.print(f"Interrupted. What was proved so far is kept in {kept}", soft_wrap=True)
-        raise SystemExit(130) from None
+        raise SystemExit(INTERRUPTED) from None
     ended("finished", result=result if math.isfinite(result) else None)
     return result
 

@@ -7,16 +7,13 @@ python -m experiments.train -m sweep=weights seed=0,1,2 regularizer.weight=0.001
 
 from __future__ import annotations
 
-import logging
 import os
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import hydra
 import pytorch_lightning as pl
-import torch
 import wandb
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -25,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import WandbLogger
 from rich.console import Console
 
+from experiments.programs import quiet_libraries
 from experiments.progress import RunProgress
 from experiments.regularizers import Baseline
 from experiments.sweeps import carry_out
@@ -181,17 +179,10 @@ def _short(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _quiet() -> None:
-    """Keeps what the libraries say about themselves out of the way of the results."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="pytorch_lightning")
-    torch.set_num_threads(1)  # layers of a few dozen units lose more to threads than they gain
-
-
 @hydra.main(config_path="../conf", config_name="train", version_base="1.3")
 def main(cfg: DictConfig) -> float:
     """Returns the regularised run's mean exact constant (its upper end), for sweepers that minimise."""
-    _quiet()
+    quiet_libraries()
     hydra_config = HydraConfig.get()
     # the bars of several jobs at the same time would write over each other
     alone = hydra_config.mode != RunMode.MULTIRUN or hydra_config.runtime.choices["hydra/launcher"] == "basic"

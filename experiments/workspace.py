@@ -14,7 +14,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.text import Text
 
-from lipreg.errors import InvalidInput, LipregError, MissingExtra
+from experiments.programs import said
+from lipreg.errors import InvalidInput, MissingExtra
 from lipreg.reporting.panels import AXIS
 
 SORTED_BY = "audit/exact_upper"
@@ -141,11 +142,8 @@ def write(cfg: DictConfig, console: Console) -> None:
 def main(cfg: DictConfig) -> None:
     """Exit code 1 where it cannot be built."""
     console = Console()
-    try:
+    with said(console):
         write(cfg, console)
-    except LipregError as error:
-        console.print(Text.assemble((type(error).__name__, "bold red"), f": {error}"))
-        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

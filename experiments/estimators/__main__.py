@@ -8,27 +8,21 @@ python -m experiments.estimators estimators=[fastlip,lp,branch_and_bound] points
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
 import pandas as pd
-import torch
-from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
 from experiments.estimators.course import Effort, measure
 from experiments.estimators.networks import subjects
 from experiments.estimators.questions import Question, chosen, questions
 from experiments.estimators.views import check_outputs, write_views
+from experiments.programs import progress_bar, quiet_libraries, said
 from lipreg.auditing import Workers
-from lipreg.auditing.executors import CannotStart
-from lipreg.errors import LipregError
 from lipreg.records import AuditRecord, RecordFile, read_records
 
 
@@ -65,19 +59,8 @@ def run(
     console: Console,
 ) -> None:
     """Every question in turn, with a bar over all cells on a terminal and a line for each question elsewhere."""
-    bar = Progress(
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("cells"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[state]}"),
-        console=console,
-        disable=not console.is_terminal,
-    )
     cells = sum(len(question.able) * len(question.subject.x) for question in asked)
-    with bar:
+    with progress_bar(console, "cells") as bar:
         shown = bar.add_task("", total=cells, state="")
         for number, question in enumerate(asked, 1):
             problem = question.problem
@@ -108,28 +91,13 @@ def refused(asked: Sequence[Question]) -> list[str]:
     ]
 
 
-def _quiet() -> None:
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="pytorch_lightning")
-    torch.set_num_threads(1)
-
-
 @hydra.main(config_path="../../conf", config_name="estimators", version_base="1.3")
 def main(cfg: DictConfig) -> None:
     """Exit code 1 for what cannot be asked, 130 after a Ctrl-C."""
-    _quiet()
+    quiet_libraries()
     console = Console()
-    try:
+    with said(console, "Interrupted. Every finished cell is kept; the same command goes on from there."):
         compare(cfg, console)
-    except (LipregError, InstantiationException, CannotStart) as raised:
-        error = raised.__cause__ if isinstance(raised, InstantiationException) else raised
-        if not isinstance(error, LipregError | CannotStart):
-            raise
-        console.print(Text.assemble((type(error).__name__, "bold red"), f": {error}"))
-        raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        console.print("Interrupted. Every finished cell is kept; the same command goes on from there.")
-        raise SystemExit(130) from None
 
 
 if __name__ == "__main__":

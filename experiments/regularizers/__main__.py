@@ -11,24 +11,17 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 from rich.console import Console
-from rich.text import Text
 
+from experiments.programs import said
 from experiments.regularizers.study import run_study
-from lipreg.errors import LipregError
 
 
 @hydra.main(config_path="../../conf", config_name="study", version_base="1.3")
 def main(cfg: DictConfig) -> None:
     """Exit code 1 when a job failed or the settings are wrong, 130 after a Ctrl-C."""
     console = Console()
-    try:
+    with said(console, "Interrupted. Finished runs are kept; the same command goes on from there."):
         failed = run_study(cfg, console)
-    except LipregError as error:
-        console.print(Text.assemble((type(error).__name__, "bold red"), f": {error}"))
-        raise SystemExit(1) from None
-    except (KeyboardInterrupt, SystemExit):
-        console.print("Interrupted. Finished runs are kept; the same command goes on from there.")
-        raise SystemExit(130) from None
     if failed:
         console.print(f"{len(failed)} runs failed; the same command tries them again.", highlight=False)
         raise SystemExit(1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR
@@ -19,6 +18,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 
+from experiments.programs import quiet_libraries
 from lipreg.auditing import AuditPlan, PointAudit, audit
 from lipreg.callbacks.batches import batch_to_inputs
 from lipreg.callbacks.reference_points import draw_reference_points
@@ -70,7 +70,7 @@ def run(job: Job, epochs: Sequence[int], pointed: int = 0, overrides: Sequence[s
         One row for each audited epoch, the last one marked. Epoch 0 is audited for the twin alone: all others start from
         its weights. Lower ends of constants are rounded down and upper ends up.
     """
-    _quiet()
+    quiet_libraries(logging.ERROR)
     cfg = job.configuration(overrides)
     began = time.process_time()
     pl.seed_everything(job.seed, verbose=False)
@@ -166,9 +166,3 @@ def as_columns(points: Sequence[PointAudit], bounds: Sequence[str]) -> Row:
 
 def _short(value: float, rounding: str) -> float:
     return float(rounded(value, rounding, digits=7))
-
-
-def _quiet() -> None:
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="pytorch_lightning")
-    torch.set_num_threads(1)  # the processes share the cores

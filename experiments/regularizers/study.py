@@ -12,8 +12,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from experiments.programs import progress_bar
 from experiments.regularizers.jobs import TWIN, Job, Row, run
 from experiments.regularizers.results import ResultFile
 from lipreg.errors import InvalidInput
@@ -58,10 +58,8 @@ def run_study(cfg: DictConfig, console: Console) -> list[Job]:
     jobs = jobs_of(cfg)
     open_jobs = [job for job in jobs if not file.done(job)]
     failed: list[Job] = []
-    columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("runs"), TimeElapsedColumn())
-    left = (TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[state]}"))
     with (
-        Progress(*columns, *left, console=console, disable=not console.is_terminal) as bar,
+        progress_bar(console, "runs") as bar,
         _Pool(min(cfg.processes, len(open_jobs))) as pool,
     ):
         task = bar.add_task("", total=len(jobs), completed=len(jobs) - len(open_jobs), state="")

@@ -5,22 +5,18 @@ The main thread listens, so that a stop is heard during an audit and the end of 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pickle
 import queue
-import sys
 import threading
 from multiprocessing.connection import Connection
 from typing import Any
-
-import torch
 
 from lipreg.auditing.background import BackgroundJob, lower_priority
 from lipreg.auditing.choice import choose_workers
 from lipreg.auditing.journal import Journal
 from lipreg.auditing.run import Progress, audit
-from lipreg.auditing.worker import LISTEN
+from lipreg.auditing.worker import messages, run
 from lipreg.auditing.workers import Workers
 from lipreg.errors import LipregError
 from lipreg.estimators.base import ESTIMATORS
@@ -31,14 +27,10 @@ PART = 1
 
 def serve(channel: Connection) -> None:
     """Takes jobs until the parent is gone."""
-    parent, stop = os.getppid(), threading.Event()
+    stop = threading.Event()
     jobs: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_work, args=(channel, jobs, stop), daemon=True).start()
-    while True:
-        while not channel.poll(LISTEN):
-            if os.getppid() != parent:
-                return
-        kind, content = channel.recv_bytes().decode(), channel.recv_bytes()
+    for kind, content in messages(channel):
         if kind == "stop":
             stop.set()
         else:
@@ -81,14 +73,6 @@ def _run(job: BackgroundJob, pool: Workers | None, stop: threading.Event) -> Any
     )
 
 
-def main() -> None:
-    """Ends without the interpreter's clean-up, as a worker does."""
-    lower_priority()
-    torch.set_num_threads(1)
-    with contextlib.suppress(EOFError, OSError):
-        serve(Connection(int(sys.argv[1])))
-    os._exit(0)
-
-
 if __name__ == "__main__":
-    main()
+    lower_priority()
+    run(serve)

@@ -156,8 +156,8 @@ class _Course:
         try:
             with first_interrupt_stops(self._stop):
                 handed_on = self._hand_on(on_point, on_progress)
-        except BaseException:
-            self._give_up()
+        except BaseException as error:
+            self._give_up(wait=not isinstance(error, KeyboardInterrupt))
             raise
         self._thread.join()
         return handed_on
@@ -196,9 +196,13 @@ class _Course:
         if self._asked_to_stop is not None and self._asked_to_stop.is_set():
             self._stop.set()
 
-    def _give_up(self) -> None:
-        """Leaves nothing running behind an error or a second Ctrl-C, as far as it lets itself be ended."""
+    def _give_up(self, wait: bool) -> None:
+        """Leaves nothing running behind an error or a second Ctrl-C, as far as it lets itself be ended.
+
+        After a Ctrl-C there is no waiting for a search in this process: it may be in compiled code for long.
+        """
         self._schedule.abandon()
         if isinstance(self._executor, Workers):
             self._executor.kill()
+        if wait or isinstance(self._executor, Workers):
             self._thread.join(OVERTIME)

@@ -14,7 +14,9 @@ import queue
 import signal
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
+from typing import NoReturn
 
 import torch
 
@@ -31,16 +33,12 @@ LISTEN = 2.0
 
 def serve(channel: Connection) -> None:
     """Takes assignments and tasks until the parent is gone."""
-    parent, stop = os.getppid(), threading.Event()
+    stop = threading.Event()
     tasks: queue.SimpleQueue[tuple[Assignment, Task]] = queue.SimpleQueue()
     threading.Thread(target=_work, args=(channel, tasks, stop), daemon=True).start()
     channel.send(("ready", None))
     assignment: Assignment | None = None
-    while True:
-        while not channel.poll(LISTEN):
-            if os.getppid() != parent:
-                return
-        kind, content = channel.recv_bytes().decode(), channel.recv_bytes()
+    for kind, content in messages(channel):
         match kind:
             case "assignment":
                 assignment = _read(channel, content)
@@ -52,6 +50,16 @@ def serve(channel: Connection) -> None:
                 task: Task = pickle.loads(content)
                 stop.set() if task.stopped else stop.clear()
                 tasks.put((assignment, task))
+
+
+def messages(channel: Connection) -> Iterator[tuple[str, bytes]]:
+    """What the parent sends, kind and content, until it is gone."""
+    parent = os.getppid()
+    while True:
+        while not channel.poll(LISTEN):
+            if os.getppid() != parent:
+                return
+        yield channel.recv_bytes().decode(), channel.recv_bytes()
 
 
 def read_assignment(content: bytes) -> Assignment:
@@ -84,8 +92,8 @@ def _work(channel: Connection, tasks: queue.SimpleQueue[tuple[Assignment, Task]]
         signal.alarm(0)
 
 
-def main() -> None:
-    """Ends without the interpreter's clean-up: a search may still be in compiled code."""
+def run(serve: Callable[[Connection], None]) -> NoReturn:
+    """A program that serves its parent; ends without the interpreter's clean-up: a search may still be in compiled code."""
     torch.set_num_threads(1)
     with contextlib.suppress(EOFError, OSError):
         serve(Connection(int(sys.argv[1])))
@@ -93,4 +101,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(serve)

@@ -20,7 +20,8 @@ from lipreg.estimators import Estimator
 from lipreg.results import Status
 from tests.auditing import cases
 from tests.auditing.cases import NET, PROBLEM, Registers, X, Y
-from tests.auditing.test_workers import alive, pids, wait_until_dead, without_seconds
+from tests.auditing.processes import alive, descendants, wait_until_dead
+from tests.auditing.test_workers import pids, without_seconds
 from tests.conftest import ROOT
 
 has_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed: lipreg[ray]")
@@ -92,7 +93,7 @@ def test_records_are_those_of_this_process(on_ray: RayWorkers) -> None:
 @has_ray
 def test_everything_listens_on_loopback(on_ray: RayWorkers) -> None:
     audit(NET, AuditPlan(PROBLEM, ("lp",)), X, Y, workers=on_ray)
-    listening = list(_listening(_descendants(os.getpid())))
+    listening = list(_listening(descendants(os.getpid())))
     assert len(listening) > 4
     assert {address for address, _ in listening} <= {"0100007F", "0000000000000000FFFF00000100007F"}, listening
 
@@ -199,19 +200,6 @@ def test_another_program_joins_by_address_and_its_death_frees_the_actors(on_ray:
         program.communicate()
     assert wait_until_dead([actor], 30.0)
     assert audit(NET, AuditPlan(PROBLEM, ("lp",)), X, Y, workers=on_ray), "the cluster is not the program's"
-
-
-def _descendants(pid: int) -> set[int]:
-    parents = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    found = {pid}
-    while new := {child for child, parent in parents.items() if parent in found} - found:
-        found |= new
-    return found
 
 
 def _listening(pids: set[int]) -> Iterator[tuple[str, int]]:

@@ -31,28 +31,13 @@ from lipreg.results import Certificate, CertifiedInterval, Status
 from tests import oracles
 from tests.auditing import cases
 from tests.auditing.cases import NET, PROBLEM, Registers, X, Y, truth
+from tests.auditing.processes import alive, wait_until_dead
 from tests.conftest import ROOT
 
 
 def without_seconds(points: list[PointAudit]) -> list[Any]:
     records = [r for p in points for r in p.records("run", 0)]
     return [replace(r, seconds=0.0) for r in records]
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; a dead child that nobody has waited for does not."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
-
-
-def wait_until_dead(pids: list[int], seconds: float = 15.0) -> bool:
-    end = time.monotonic() + seconds
-    while any(map(alive, pids)) and time.monotonic() < end:
-        time.sleep(0.1)
-    return not any(map(alive, pids))
 
 
 def pids(pool: Workers) -> list[int]:

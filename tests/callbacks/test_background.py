@@ -21,7 +21,7 @@ from lipreg.errors import InvalidInput
 from lipreg.estimators import ESTIMATORS, register
 from lipreg.records import AuditRecord
 from tests.auditing.cases import Waits
-from tests.auditing.test_workers import alive, wait_until_dead
+from tests.auditing.processes import alive, wait_until_dead
 from tests.callbacks.cases import Probe
 from tests.callbacks.test_audit import PROBLEM, Model, Notes, assert_equal, audit, epochs, records, train
 

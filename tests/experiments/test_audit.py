@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -22,7 +23,10 @@ from lipreg.auditing import EXACT
 from lipreg.data import DigitsDataModule
 from lipreg.errors import InvalidInput
 from lipreg.records import AuditRecord, read_records
+from tests.auditing.processes import descendants, wait_until_dead
 from tests.conftest import ROOT
+
+has_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed: lipreg[ray]")
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +84,12 @@ def test_it_takes_the_solver_of_the_configuration(checkpoint: Path, tmp_path: Pa
     assert written.asked["solver"] == "gurobi"
 
 
-def test_after_a_kill_it_goes_on(checkpoint: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("executor", ["processes", pytest.param("ray", marks=has_ray)])
+def test_after_a_kill_it_goes_on(checkpoint: Path, tmp_path: Path, executor: str) -> None:
     command = [
         *(sys.executable, "-m", "experiments.audit", f"ckpt={checkpoint}", f"folder={tmp_path}", "audit.workers=2"),
-        *("audit.points=10", "audit.budget=100", "problem.region.radius=0.06", "audit.estimators=[mip,lp,sampling]"),
+        f"audit={'ray' if executor == 'ray' else 'parallel'}",
+        *("audit.points=8", "audit.budget=100", "problem.region.radius=0.06", "audit.estimators=[mip,lp,sampling]"),
     ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     (tmp_path / "cwd").mkdir()
@@ -94,6 +100,8 @@ def test_after_a_kill_it_goes_on(checkpoint: Path, tmp_path: Path) -> None:
         if partial.exists() and partial.read_text().count('"estimator": "mip"') > 2:
             break
         time.sleep(0.05)
+    below = descendants(killed.pid) - {killed.pid}
+    assert len(below) >= 2, "the workers"
     killed.kill()
     killed.wait()
     assert partial.exists(), "killed in the middle"
@@ -103,8 +111,9 @@ def test_after_a_kill_it_goes_on(checkpoint: Path, tmp_path: Path) -> None:
     assert list((tmp_path / "cwd").iterdir()) == [], "nothing is left in the working directory"
     assert not partial.exists()
     last = {r.point: r for r in records(tmp_path) if r.estimator == "mip"}
-    assert sorted(last) == list(range(10))
+    assert sorted(last) == list(range(8))
     assert any(r.resumed for r in last.values()) and not all(r.resumed for r in last.values())
+    assert wait_until_dead(below, 90.0), "Ray's own agents look for their parent now and then, the workers often"
 
 
 @pytest.mark.parametrize(

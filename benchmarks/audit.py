@@ -3,7 +3,7 @@
 A 64-32-32-10 network trained on scikit-learn's digits for 40 epochs, all margins of the true class, regional scope, an l_inf
 ball of radius 0.05 cut to the pixels' range, around the first validation points. Left out of the clock: the start of
 processes, and a first audit in which every one of them has done its first task (imports, first calls). The ways are taken
-in turn, so that a change of the load meets all of them, and the fastest of the repeats counts. A Ray cluster is busy even
+in turn, so that a change of the load meets all of them, and the middle of the repeats counts. A Ray cluster is busy even
 when nothing is asked of it, so there is none while this process and several are compared; Ray is compared with processes
 that have an idle cluster beside them. The wall clock is what is asked for; CPU seconds, of this process and all below it,
 tell what other programs have added to it: on a quiet machine with a core for each worker, wall = CPU / workers, nearly. On a
@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import statistics
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -115,24 +116,26 @@ def stolen_seconds() -> float:
         return 0.0
 
 
-def best(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The fastest row of each way, and for how much faster it is than one process, in wall and in CPU seconds."""
-    kept: dict[tuple[Any, ...], dict[str, Any]] = {}
+def typical(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The middle row of each way, the span of all, and for how much faster it is than one process."""
+    ways: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
-        key = row["points"], row["executor"], row["workers"], row["beside"]
-        if key not in kept or row["seconds"] < kept[key]["seconds"]:
-            kept[key] = row
+        ways.setdefault((row["points"], row["executor"], row["beside"]), []).append(row)
     table = []
-    for (points, *_), row in kept.items():
-        same = [r for (other, *_), r in kept.items() if other == points]
-        alone = next(r for r in same if r["executor"] == "inline")
-        two = next(r for r in same if r["executor"] == "processes" and r["beside"] == row["beside"])
+    for (points, _, beside), repeats in ways.items():
+        ordered = sorted(repeats, key=lambda r: r["seconds"])
+        middle = ordered[len(ordered) // 2]
+        alone, two = (
+            statistics.median(r["seconds"] for r in ways[points, *way])
+            for way in (("inline", "nothing"), ("processes", beside))
+        )
         table.append(
             {
-                **{name: value for name, value in row.items() if name not in ("ends", "stolen")},
-                "stolen": f"{row['stolen']:.1%}",
-                "times inline": round(alone["seconds"] / row["seconds"], 2),
-                "against processes": f"{row['seconds'] / two['seconds'] - 1:+.0%}",
+                **{name: value for name, value in middle.items() if name not in ("ends", "stolen")},
+                "repeats": f"{len(ordered)}, {ordered[0]['seconds']} to {ordered[-1]['seconds']} s",
+                "stolen": f"{middle['stolen']:.1%}",
+                "times inline": round(alone / middle["seconds"], 2),
+                "against processes": f"{middle['seconds'] / two - 1:+.0%}",
             }
         )
     return table
@@ -172,7 +175,7 @@ def main() -> None:
                         same = next(r["ends"] for r in rows if r["points"] == points)
                         if rows[-1]["ends"] != same:
                             raise AssertionError(f"{way[0]} proves other numbers than {rows[0]['executor']}")
-    table = best(rows)
+    table = typical(rows)
     print(markdown(table))
     print(f"written to {write_result('audit', table)}")
 

@@ -20,9 +20,11 @@ from lipreg.callbacks.batches import find_network
 from lipreg.callbacks.metrics import against_twin, show, summary
 from lipreg.callbacks.neighbours import audits, check_others, with_penalised_bound
 from lipreg.callbacks.reference_points import Points, check_reference_points, draw_reference_points
+from lipreg.callbacks.snapshots import Snapshot
 from lipreg.errors import InvalidInput
 from lipreg.estimators import frozen_analysis
 from lipreg.graph import CapturedNetwork, capture
+from lipreg.options import check_count
 from lipreg.problem import LocalLipschitz
 from lipreg.records import AuditRecord, EpochRecord, read_records
 from lipreg.reporting.panels import AXIS, audit_table, define_metrics, points_table
@@ -120,9 +122,8 @@ class LipschitzAudit(pl.Callback):
         where = type(self).__name__
         if not isinstance(problem, LocalLipschitz):
             raise InvalidInput(f"problem={problem!r}", where=where, accepted="a LocalLipschitz")
-        for argument, number in (("points", points), ("every_n_epochs", every_n_epochs)):
-            if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-                raise InvalidInput(f"{argument}={number!r}", where=where, accepted="a whole number of at least 1")
+        check_count(points, "points", where)
+        check_count(every_n_epochs, "every_n_epochs", where)
         if not isinstance(name, str) or not name:
             raise InvalidInput(f"name={name!r}", where=where, accepted="a text that is not empty")
         names = estimators if isinstance(estimators, str) else tuple(estimators)  # a text is refused by the plan
@@ -141,6 +142,7 @@ class LipschitzAudit(pl.Callback):
         self._penalised: str | None = None
         self._metrics: dict[str, float] = {}
         self._epochs_done, self._audited, self._finished = 0, -1, -1
+        self._left: list[Snapshot] = []
         self.last: list[PointAudit] = []
         """Results of the last audit, one for each reference point."""
         self.listeners: list[Callable[[PointAudit, int], None]] = self._runs.listeners
@@ -166,7 +168,7 @@ class LipschitzAudit(pl.Callback):
         if stage != "fit":
             return
         check_others(self, trainer)
-        self._captured, self._audited, self._finished = None, -1, -1
+        self._captured, self._audited, self._finished, self._left = None, -1, -1, []
         self.plan, self._penalised = with_penalised_bound(self.plan, self.problem, trainer)
         self._runs.open(self.record_path(trainer), self.run, self.plan, self._penalised, trainer.global_rank)
 
@@ -180,6 +182,7 @@ class LipschitzAudit(pl.Callback):
         self._epochs_done = trainer.current_epoch
         self._check(pl_module)
         show(trainer, self._metrics)  # of the checkpoint that is resumed
+        self._take_up(trainer)
         if self.at_start and self._audited != self._epochs_done:
             self._audit(trainer, pl_module)
 
@@ -213,12 +216,14 @@ class LipschitzAudit(pl.Callback):
         self._runs.close()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"points": self._points, "audited": self._finished, "metrics": dict(self._metrics)}
+        pending = [vars(snapshot) for snapshot in self._runs.pending]
+        return {"points": self._points, "audited": self._finished, "metrics": dict(self._metrics), "pending": pending}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._points = state_dict["points"]
         self._audited, self._metrics = state_dict["audited"], state_dict["metrics"]
         self._finished = self._audited
+        self._left = [Snapshot(**snapshot) for snapshot in state_dict.get("pending", [])]
 
     def record_path(self, trainer: pl.Trainer) -> Path:
         return Path(self.folder or trainer.default_root_dir).absolute() / "records.jsonl"
@@ -228,6 +233,13 @@ class LipschitzAudit(pl.Callback):
         network, (x, y) = find_network(pl_module, self.module), self._reference()
         self._captured = capture(network, x, running_statistics=True)
         self._runs.check(frozen_analysis(self._captured, self.problem, x, y).graph, (x, y))
+
+    def _take_up(self, trainer: pl.Trainer) -> None:
+        """Goes on with what was under way in the background when the checkpoint that is resumed was saved."""
+        assert self._captured is not None
+        left, self._left = self._left if self.background else [], []
+        self._audited = max([self._audited, *(snapshot.epoch for snapshot in left)])
+        self._conclude(trainer, self._runs.take_up(self._captured, self._reference(), left))
 
     def _audit(self, trainer: pl.Trainer, pl_module: pl.LightningModule, last: bool = False) -> None:
         """One audit of the weights as they are now, here or in the background."""

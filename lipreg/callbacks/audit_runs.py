@@ -19,7 +19,8 @@ from lipreg.callbacks.background import BackgroundAudits, Done
 from lipreg.callbacks.progress import audit_bar
 from lipreg.callbacks.ranks import Ranks
 from lipreg.callbacks.reference_points import Points
-from lipreg.errors import CrossingBounds, LipregError
+from lipreg.callbacks.snapshots import Snapshot
+from lipreg.errors import CrossingBounds, InvalidInput, LipregError
 from lipreg.graph import CapturedNetwork, Graph, check_agreement
 from lipreg.records import AuditRecord
 from lipreg.results import Certificate
@@ -129,18 +130,27 @@ class AuditRuns:
         self, captured: CapturedNetwork, points: Points, epoch: int, step: int, last: bool
     ) -> Iterator[Finished]:
         """Asks for an audit of the weights as they are now; gives those that have ended meanwhile."""
-        assert self.beside is not None
-        if not self._journal().is_first:
-            return
-        try:
-            with untouched_random_state():
-                graph, parameter = captured.frozen(), next(captured.module.parameters(), points[0])
-                check_agreement(graph, captured.module, points[0].to(parameter.device, parameter.dtype))
-                job = self._job(graph, points, epoch)
-        except LipregError as error:
-            warnings.warn(f"no audit after epoch {epoch}: {error}", stacklevel=4)
-            return
-        yield from self._kept(self.beside.submit(job, step, self._proved_beside, must=last))
+        job = self._job_now(captured, points, epoch) if self._journal().is_first else None
+        if job is not None and self.beside is not None:
+            asked = job, Snapshot.of(captured.module, epoch, step), self._proved_beside
+            yield from self._kept(self.beside.submit(*asked, must=last))
+
+    @property
+    def pending(self) -> list[Snapshot]:
+        """What the audits in the background that are not over are about."""
+        return [] if self.beside is None else self.beside.pending
+
+    def take_up(self, captured: CapturedNetwork, points: Points, left: Iterable[Snapshot]) -> Iterator[Finished]:
+        """Asks for the audits that a training before this one has left; gives those that have ended meanwhile."""
+        for snapshot in left if self._journal().is_first else ():
+            try:
+                with snapshot.put_into(captured.module):
+                    job = self._job_now(captured, points, snapshot.epoch)
+            except InvalidInput as error:
+                warnings.warn(f"an audit is not taken up again: {error}", stacklevel=4)
+                continue
+            if job is not None and self.beside is not None:
+                yield from self._kept(self.beside.submit(job, snapshot, self._proved_beside, must=True))
 
     def collected(self) -> Iterator[Finished]:
         """Audits in the background that have ended since it was last asked."""
@@ -164,6 +174,17 @@ class AuditRuns:
             self.beside.close()
         if self.journal is not None and self.journal.is_first:
             self.journal.close()
+
+    def _job_now(self, captured: CapturedNetwork, points: Points, epoch: int) -> BackgroundJob | None:
+        """Of the weights as they are now; None, with a warning, if they cannot be audited."""
+        try:
+            with untouched_random_state():
+                graph, parameter = captured.frozen(), next(captured.module.parameters(), points[0])
+                check_agreement(graph, captured.module, points[0].to(parameter.device, parameter.dtype))
+                return self._job(graph, points, epoch)
+        except LipregError as error:
+            warnings.warn(f"no audit after epoch {epoch}: {error}", stacklevel=4)
+            return None
 
     def _job(self, graph: Graph, points: Points, epoch: int) -> BackgroundJob:
         return BackgroundJob(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from lipreg.auditing import PointAudit
 from lipreg.auditing.background import BackgroundDied, BackgroundJob, BackgroundProcess
+from lipreg.callbacks.snapshots import Snapshot
 from lipreg.errors import CrossingBounds, InvalidInput, LipregError
 from lipreg.records import AuditRecord
 
@@ -22,10 +23,10 @@ STOP_SECONDS = 20.0
 
 @dataclass
 class Waiting:
-    """An audit that is asked for: its job, and the training step of its weights."""
+    """An audit that is asked for."""
 
     job: BackgroundJob
-    step: int
+    snapshot: Snapshot
     began: float
     attempts: int = 0
 
@@ -65,14 +66,19 @@ class BackgroundAudits:
     def __reduce__(self) -> tuple[type[BackgroundAudits], tuple[int, str, str]]:
         return BackgroundAudits, (self.waiting, self.when_busy, "")
 
-    def submit(self, job: BackgroundJob, step: int, earlier: Earlier, must: bool = False) -> Iterator[Done]:
+    @property
+    def pending(self) -> list[Snapshot]:
+        """What is still to be audited."""
+        return [each.snapshot for each in self._queue]
+
+    def submit(self, job: BackgroundJob, snapshot: Snapshot, earlier: Earlier, must: bool = False) -> Iterator[Done]:
         """Puts an audit into the queue, or drops it; those that end while it waits for room.
 
         Args:
             job: the audit.
-            step: of training.
+            snapshot: what it is about.
             earlier: what the audit that runs has written so far.
-            must: the last one, neither dropped nor delayed: ``drain`` waits for it.
+            must: neither drop nor delay it.
         """
         yield from self.collect(earlier)
         if len(self._queue) > self.waiting and self.when_busy == "drop" and not must:
@@ -86,7 +92,7 @@ class BackgroundAudits:
         while len(self._queue) > self.waiting and not must:
             yield from self.collect(earlier, 0.2)
         self.dropped = [epoch for epoch in self.dropped if epoch != job.epoch]
-        self._queue.append(Waiting(job, step, time.monotonic()))
+        self._queue.append(Waiting(job, snapshot, time.monotonic()))
         self._start()
 
     def collect(self, earlier: Earlier, seconds: float = 0.0) -> Iterator[Done]:
@@ -114,7 +120,7 @@ class BackgroundAudits:
         except LipregError as error:  # weights that became NaN: training's trouble, not to be ended by its audit
             warnings.warn(f"no audit after epoch {first.job.epoch}: {error}", stacklevel=3)
         self._queue.popleft()
-        yield Done(first.job.epoch, first.step, time.monotonic() - first.began, points)
+        yield Done(first.job.epoch, first.snapshot.step, time.monotonic() - first.began, points)
         self._start()
 
     def drain(self, earlier: Earlier, limit: float) -> Iterator[Done]:
@@ -134,7 +140,7 @@ class BackgroundAudits:
                     self.process.close()
                     first = self._queue.popleft()
                     warnings.warn(f"the audit after epoch {first.job.epoch} did not answer a stop", stacklevel=3)
-                    yield Done(first.job.epoch, first.step, time.monotonic() - first.began, None)
+                    yield Done(first.job.epoch, first.snapshot.step, time.monotonic() - first.began, None)
                     self._start()
                 else:
                     yield from self.collect(earlier, 0.2)

@@ -17,6 +17,7 @@ import torch
 from pytorch_lightning.loggers import CSVLogger
 
 from lipreg.callbacks import LipschitzAudit
+from lipreg.callbacks.snapshots import Snapshot
 from lipreg.errors import InvalidInput
 from lipreg.estimators import ESTIMATORS, register
 from lipreg.records import AuditRecord
@@ -184,6 +185,47 @@ def test_a_killed_training_goes_on_with_its_audit(tmp_path: Path, monkeypatch: p
     start: list[AuditRecord] = [r for r in records(tmp_path / "killed") if r.epoch == 0 and r.estimator == "mip"]
     assert any(r.resumed for r in start) or len(start) == 4
     assert not list((tmp_path / "killed").glob("*.partial"))
+
+
+def test_a_checkpoint_holds_the_audits_that_are_under_way(tmp_path: Path, waits: str) -> None:
+    """The training that is resumed from it does them first, and ends with the weights that it would have without them."""
+    settings = {"estimators": SEARCH, "budget": 60.0, "end_limit": 60.0}
+    pl.seed_everything(3, verbose=False)
+    train(Model(), beside(**settings), folder=tmp_path / "whole", max_epochs=1)
+    checkpoint = tmp_path / "middle.ckpt"
+
+    class Killed(pl.Callback):
+        def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            if trainer.current_epoch == 1:
+                trainer.save_checkpoint(checkpoint)
+                raise RuntimeError("power cut")
+
+    pl.seed_everything(3, verbose=False)
+    with pytest.raises(RuntimeError, match="power cut"):
+        cut = beside(estimators=("fastlip", waits), budget=200.0, waiting=2)
+        train(Model(), cut, Killed(), folder=tmp_path / "cut", max_epochs=2)
+    (saved,) = [v for k, v in torch.load(checkpoint, weights_only=True)["callbacks"].items() if "LipschitzAudit" in k]
+    assert [snapshot["epoch"] for snapshot in saved["pending"]] == [0, 1]
+    ends = []
+    for callbacks in ([], [beside(**settings)]):
+        pl.seed_everything(5, verbose=False)
+        ends.append(Model())
+        train(ends[-1], *callbacks, folder=tmp_path / "cut", max_epochs=2, ckpt_path=checkpoint)
+    assert_equal(*(model.state_dict() for model in ends))
+    found = told(tmp_path / "cut")
+    assert sorted({epoch for epoch, _, _ in found}) == [0, 1, 2]
+    assert {k: v for k, v in found.items() if k[0] < 2 and k[2] in (*SEARCH, "exact")} == told(tmp_path / "whole")
+
+
+def test_a_snapshot_goes_into_a_network_and_out_of_it(tmp_path: Path) -> None:
+    model, other = Model(), Model()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    snapshot = Snapshot.of(other, 3, 7)
+    with snapshot.put_into(model):
+        assert all(torch.equal(t, other.state_dict()[n]) for n, t in model.state_dict().items())
+    assert all(torch.equal(t, before[n]) for n, t in model.state_dict().items())
+    with pytest.raises(InvalidInput, match="another network"), snapshot.put_into(torch.nn.Linear(2, 2)):
+        pass
 
 
 def test_threads_do_not_pile_up(tmp_path: Path) -> None:

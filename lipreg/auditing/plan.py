@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lipreg.errors import InvalidInput
-from lipreg.estimators import Effort, Estimator, get_estimator
+from lipreg.estimators import Effort, Estimator, get_estimator, usual_estimators
 from lipreg.problem import LocalLipschitz
 from lipreg.results import Certificate, CertifiedInterval
 
@@ -20,7 +20,8 @@ class AuditPlan:
 
     Args:
         problem: the question.
-        estimators: registered names; closed-form bounds and sampling run before searches, whatever their order here.
+        estimators: registered names; closed-form bounds and sampling run before searches, whatever their order here. None
+            takes the usual ones that cover the question: ``lipreg.estimators.usual_estimators``.
         budget: seconds of wall-clock time for the searches of one audit, shared out over the points; see
             ``lipreg.auditing.rounds``.
         seed: of every random choice.
@@ -37,7 +38,7 @@ class AuditPlan:
     """
 
     problem: LocalLipschitz
-    estimators: Sequence[str] = ("mip", "lp", "affine_relu", "sampling")
+    estimators: Sequence[str] = None  # type: ignore[assignment]  # never None once it is made
     budget: float = 60.0
     seed: int = 0
     solver: str = "highs"
@@ -46,8 +47,11 @@ class AuditPlan:
     nodes: int | None = None
 
     def __post_init__(self) -> None:
+        if self.estimators is None and isinstance(self.problem, LocalLipschitz):
+            object.__setattr__(self, "estimators", usual_estimators(self.problem))
         if isinstance(self.estimators, str) or not self.estimators:
             raise InvalidInput(f"estimators={self.estimators!r}", where="audit", accepted="a list of estimator names")
+        object.__setattr__(self, "estimators", tuple(self.estimators))
         if not isinstance(self.budget, int | float) or not 0 < self.budget < math.inf:  # it is shared out
             raise InvalidInput(f"budget={self.budget!r}", where="audit", accepted="seconds above 0, a finite number")
         Effort(solver=self.solver, gap=self.gap, nodes=self.nodes)  # refuses what is unknown, missing or out of range

@@ -53,7 +53,7 @@ class LipschitzAudit(pl.Callback):
     Args:
         problem: the question; give the regularizer the same object.
         points: how many reference points to draw from the validation data.
-        estimators: registered names; see ``lipreg.estimators.ESTIMATORS``.
+        estimators: registered names, of ``lipreg.estimators.ESTIMATORS``; None takes the usual ones that cover the question.
         budget: seconds for the searches of one audit.
         workers: how many search at the same time, or "auto", one for each core; processes start with the first audit, which
             takes some seconds, and stay until the end of ``fit``.
@@ -93,7 +93,7 @@ class LipschitzAudit(pl.Callback):
         self,
         problem: LocalLipschitz,
         points: int = 8,
-        estimators: Sequence[str] = ("mip", "lp", "affine_relu", "sampling"),
+        estimators: Sequence[str] | None = None,
         budget: float = 60.0,
         every_n_epochs: int = 1,
         at_start: bool = True,
@@ -126,10 +126,10 @@ class LipschitzAudit(pl.Callback):
         check_count(every_n_epochs, "every_n_epochs", where)
         if not isinstance(name, str) or not name:
             raise InvalidInput(f"name={name!r}", where=where, accepted="a text that is not empty")
-        names = estimators if isinstance(estimators, str) else tuple(estimators)  # a text is refused by the plan
         if not isinstance(end_limit, int | float) or not 0 <= end_limit < math.inf:
             raise InvalidInput(f"end_limit={end_limit!r}", where=where, accepted="seconds of at least 0")
-        self.plan = AuditPlan(problem, names, budget, seed, solver, gap=gap, nodes=nodes)
+        named: dict[str, Any] = {} if estimators is None else {"estimators": estimators}
+        self.plan = AuditPlan(problem, budget=budget, seed=seed, solver=solver, gap=gap, nodes=nodes, **named)
         self.problem, self.points, self.every_n_epochs = problem, points, every_n_epochs
         self.at_start, self.at_end, self.folder, self.run, self.module = at_start, at_end, folder, run, module
         self.batch_to_inputs = batch_to_inputs or usual_batch_to_inputs

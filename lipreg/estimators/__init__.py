@@ -27,6 +27,7 @@ from lipreg.estimators.evaluate import (
     frozen_analysis,
     general_position,
     live_analysis,
+    usual_estimators,
 )
 from lipreg.estimators.norm_equivalence import get_estimator
 
@@ -60,4 +61,5 @@ __all__ = [
     "sampling",
     "seqlip",
     "spectral",
+    "usual_estimators",
 ]

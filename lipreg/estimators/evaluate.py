@@ -20,6 +20,14 @@ from lipreg.results import CertifiedInterval
 
 Network = nn.Module | CapturedNetwork | Graph
 
+USUAL = ("branch_and_bound", "mip_pointed", "lp", "affine_relu", "sampling")
+"""Where nobody names methods: exact engines first, the relaxation, the papers' bound, witnesses."""
+
+
+def usual_estimators(problem: LocalLipschitz) -> tuple[str, ...]:
+    """Those of ``USUAL`` that cover the question; the first is exact wherever an exact engine covers it."""
+    return tuple(name for name in USUAL if get_estimator(name).uncovered(problem) is None)
+
 
 def estimate(
     network: Network,
@@ -58,17 +66,18 @@ def certify(
     x: Tensor,
     y: Tensor | None = None,
     *,
-    estimator: str = "mip",
+    estimator: str | None = None,
     effort: Effort | None = None,
 ) -> list[CertifiedInterval]:
     """Certified intervals at each reference point, in float64 on the CPU, from any registered estimator.
 
     Args:
         network, problem, x, y: as for ``estimate``.
-        estimator: any registered name; ``"name@l2"`` for the method in l2 and a question in other norms.
+        estimator: any registered name; ``"name@l2"`` for the method in l2 and a question in other norms. None takes the
+            first of ``usual_estimators(problem)``.
         effort: time limit and seed; default 60 seconds for the batch.
     """
-    method = get_estimator(estimator)
+    method = get_estimator(usual_estimators(problem)[0] if estimator is None else estimator)
     method.check(problem)
     return method.intervals(frozen_analysis(network, problem, x, y), effort or Effort())
 

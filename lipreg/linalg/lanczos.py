@@ -11,6 +11,8 @@ from torch import Tensor
 STARTS = 3
 """Independent random starts of a bound: all of them must fail together, so each may be the less careful."""
 MAX_STEPS = 1500
+LONG = 2**18
+"""Entries of the vectors beyond which every step is looked at."""
 TRAINING_STEPS = 16
 
 
@@ -58,7 +60,8 @@ def lanczos_bound(
             high = torch.minimum(high, bound.to(high))
             if bool((high <= low * (1.0 + width)).all()) or not bool(alive.any()):
                 return torch.minimum(low, high), high, step
-            check = max(check + 4, int(check * 1.15))
+            # a look costs some milliseconds: less than a step where vectors are long
+            check = check + 1 if vector.numel() > LONG else max(check + 4, int(check * 1.15))
     return torch.minimum(low, high), high, MAX_STEPS
 
 

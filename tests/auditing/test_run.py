@@ -19,10 +19,10 @@ import torch
 from lipreg.auditing import EXACT, AuditPlan, PointAudit, audit
 from lipreg.bounds import Analysis
 from lipreg.errors import CrossingBounds, InvalidInput, LipregError, UnsupportedRequest
-from lipreg.estimators import Effort, Estimator, certify, estimate, register
+from lipreg.estimators import Effort, Estimator, certify, estimate, register, usual_estimators
 from lipreg.estimators.base import ESTIMATORS, lower_interval, upper_interval
 from lipreg.estimators.witness import best_witness
-from lipreg.outputs import AllLogits, AllMargins, Logit
+from lipreg.outputs import AllLogits, AllMargins, Logit, Vector
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import L2Ball, LinfBall
 from lipreg.results import Certificate, CertifiedInterval, Status
@@ -97,8 +97,27 @@ def test_plans_that_cannot_be_right(settings: dict[str, Any], says: str) -> None
 
 def test_a_plan_that_is_not_covered_is_refused_when_it_is_made() -> None:
     with pytest.raises(UnsupportedRequest, match="mip"):
-        AuditPlan(LocalLipschitz(L2Ball(0.1)))
+        AuditPlan(LocalLipschitz(L2Ball(0.1)), ("mip",))
     assert AuditPlan(LocalLipschitz(L2Ball(0.1)), ("affine_relu",)).budget == 60.0
+
+
+@pytest.mark.parametrize(
+    "problem, names",
+    [
+        (PROBLEM, ("branch_and_bound", "lp", "affine_relu", "sampling")),
+        (LocalLipschitz(LinfBall(0.1), p=2), ("branch_and_bound", "affine_relu", "sampling")),
+        (LocalLipschitz(L2Ball(0.1)), ("affine_relu", "sampling")),
+        (replace(PROBLEM, scope="pointed"), ("mip_pointed", "affine_relu", "sampling")),
+        (LocalLipschitz(L2Ball(0.1), Vector(), p=2), ("affine_relu", "sampling")),
+    ],
+)
+def test_without_names_it_takes_the_usual_ones_that_cover_the_question(
+    problem: LocalLipschitz, names: tuple[str, ...]
+) -> None:
+    assert AuditPlan(problem).estimators == names == usual_estimators(problem)
+    first = certify(NET, problem, X[:1], Y[:1])[0]
+    assert first.lower <= first.upper < float("inf")
+    assert (first.certificate is Certificate.EXACT) == (names[0] != "affine_relu")
 
 
 def test_limits_of_the_plan_reach_the_searches_and_the_records(fake: Callable[..., str]) -> None:
@@ -129,7 +148,7 @@ def test_exact_is_the_intersection_and_holds_the_truth() -> None:
     assert [a.point for a in audits] == [0, 1, 2]
     for a in audits:
         others = [i for name, i in a.intervals.items() if name != EXACT]
-        assert set(a.intervals) == {EXACT, "mip", "lp", "affine_relu", "sampling"}
+        assert set(a.intervals) == {EXACT, "branch_and_bound", "lp", "affine_relu", "sampling"}
         assert a.exact.lower == max(i.lower for i in others)
         assert a.exact.upper == min(i.upper for i in others)
         assert a.exact.lower <= truth(a.point) * (1 + 1e-9)

@@ -25,7 +25,7 @@ NORMS = pytest.mark.parametrize("p", [1.0, math.inf], ids=["p1", "pinf"])
 
 def exact(net: nn.Module, x: torch.Tensor, output: Output, p: float, region: Region | None = None) -> CertifiedInterval:
     problem = LocalLipschitz(region or LinfBall(0.7), output, p=p)
-    (interval,) = certify(net, problem, x, torch.tensor([1]), effort=Effort(seconds=30))
+    (interval,) = certify(net, problem, x, torch.tensor([1]), estimator="mip", effort=Effort(seconds=30))
     return interval
 
 
@@ -65,7 +65,7 @@ def test_several_functionals_are_the_largest_of_single_ones(name: str, p: float)
 def test_a_batch_is_its_points(p: float) -> None:
     net = oracles.network("shallow")
     x = torch.tensor([[0.1, -0.2], [0.5, 0.4], [-0.6, 0.3]], dtype=torch.float64)
-    together = certify(net, LocalLipschitz(LinfBall(0.5), Logit(0), p=p), x, effort=Effort(seconds=60))
+    together = certify(net, LocalLipschitz(LinfBall(0.5), Logit(0), p=p), x, estimator="mip", effort=Effort(seconds=60))
     for i, interval in enumerate(together):
         alone = exact(net, x[i : i + 1], Logit(0), p, LinfBall(0.5))
         assert interval.lower == pytest.approx(alone.lower, rel=1e-9)
@@ -92,7 +92,7 @@ def test_a_tiny_budget_gives_a_valid_bracket(seconds: float, estimator: str) -> 
 def test_a_budget_is_kept_on_a_hard_network() -> None:
     net, x, problem = hard()
     began = time.monotonic()
-    (interval,) = certify(net, problem, x, effort=Effort(seconds=4.0))
+    (interval,) = certify(net, problem, x, estimator="mip", effort=Effort(seconds=4.0))
     assert time.monotonic() - began < 10
     assert interval.status is Status.TIME_LIMIT
     assert interval.certificate is Certificate.BRACKET
@@ -235,7 +235,7 @@ def test_a_stable_network_about_which_no_witness_is_known(p: float) -> None:
     net, x = oracles.network("deep"), torch.full((1, 2), 0.123, dtype=torch.float64)
     problem = LocalLipschitz(LinfBall(1e-6), AllLogits(), p=p)
     (upper,) = certify(net, problem, x, estimator="lp")
-    (interval,) = certify(net, problem, x, effort=Effort(known=(upper,)))
+    (interval,) = certify(net, problem, x, estimator="mip", effort=Effort(known=(upper,)))
     assert interval.status is Status.PROVED
     holds(interval, oracles.slope_norm(oracles.jacobian(net, x[0].numpy()), np.eye(3), p, None))
 

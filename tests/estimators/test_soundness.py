@@ -26,7 +26,7 @@ def test_a_program_that_leaves_cells_out_contradicts_the_witness(monkeypatch: py
     """With binaries fixed to one side the program misses the maximiser; the witness's cutoff must not paper over that."""
     net, x, single = question()
     problem = replace(single, output=AllLogits())  # a single functional has no cutoff
-    (right,) = certify(net, problem, x)
+    (right,) = certify(net, problem, x, estimator="mip")
     real = lipreg.milp.encode
 
     def sabotaged(*args: Any, **options: Any) -> Any:
@@ -39,9 +39,9 @@ def test_a_program_that_leaves_cells_out_contradicts_the_witness(monkeypatch: py
     (known,) = certify(net, problem, x, estimator="sampling")
     assert known.lower > 0.5 * right.upper
     with pytest.raises(CrossingBounds):
-        certify(net, problem, x, effort=Effort(known=(known,)))
+        certify(net, problem, x, estimator="mip", effort=Effort(known=(known,)))
     # without a cutoff the program has no point at all: the solver, or the program, is wrong
-    (failed,) = certify(net, single, x)
+    (failed,) = certify(net, single, x, estimator="mip")
     assert failed.status.value == "failed"
     assert failed.upper >= certify(net, single, x, estimator="sampling")[0].lower
 
@@ -67,10 +67,10 @@ def test_what_is_known_must_answer_the_same_question() -> None:
     pointed = replace(problem, scope="pointed")
     (other,) = certify(net, pointed, x, estimator="affine_relu")
     with pytest.raises(IncomparableResults):
-        certify(net, problem, x, effort=Effort(known=(other,)))
+        certify(net, problem, x, estimator="mip", effort=Effort(known=(other,)))
     (same,) = certify(net, problem, x, estimator="affine_relu")
     with pytest.raises(InvalidInput, match="2 known intervals for 1 points"):
-        certify(net, problem, x, effort=Effort(known=(same, same)))
+        certify(net, problem, x, estimator="mip", effort=Effort(known=(same, same)))
 
 
 def test_intervals_of_other_points_or_networks_do_not_meet() -> None:
@@ -89,9 +89,9 @@ def test_a_hook_that_changes_the_function_is_found() -> None:
     net, x, problem = question()
     handle = net[0].register_forward_hook(lambda module, args, output: 10 * output)  # type: ignore[index]
     with pytest.raises(InvalidInput, match="differs from the module"):
-        certify(net, problem, x)
+        certify(net, problem, x, estimator="mip")
     handle.remove()
-    assert certify(net, problem, x)
+    assert certify(net, problem, x, estimator="mip")
 
 
 @pytest.mark.parametrize("radius, dtype", [(1e-18, torch.float64), (1e-9, torch.float32)])
@@ -105,6 +105,6 @@ def test_inputs_that_are_no_floating_point_tensors_are_refused() -> None:
     net, x, problem = question()
     for bad in ([[0.1, 0.2, 0.3]], torch.tensor([[1, 2, 3]])):
         with pytest.raises(InvalidInput):
-            certify(net, problem, bad)  # type: ignore[arg-type]
+            certify(net, problem, bad, estimator="mip")  # type: ignore[arg-type]
     with pytest.raises(InvalidInput):
-        certify(net, problem, x, [0])  # type: ignore[arg-type]
+        certify(net, problem, x, [0], estimator="mip")  # type: ignore[arg-type]

@@ -33,7 +33,7 @@ from lipreg.estimators.witness import best_witness
 from lipreg.results import Certificate
 
 AVANT = Path(os.environ.get("LIPREG_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data") / "avant"
-WIDTHS = {"alexnet": 0.01, "vgg16": 0.04}
+WIDTHS = {"alexnet": 0.003, "vgg16": 0.04}
 RADII = (0.001, 0.01, 0.1, 1.0, 10.0)
 
 

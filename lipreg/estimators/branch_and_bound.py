@@ -73,7 +73,8 @@ class BranchAndBound(ExactEstimator):
         limits = Limits(search.seconds_left, nodes, effort.gap, effort.stop)
         uppers = torch.from_numpy(search.uppers).clamp(max=effort.known[0].upper)
         with torch.no_grad():
-            found = branch_and_bound(search.apart, uppers, search.lower, attain, limits, effort.progress)
+            told = {"progress": effort.progress, "start": search.witness_point}
+            found = branch_and_bound(search.apart, uppers, search.lower, attain, limits, **told)
         search.status, search.nodes = found.status, found.nodes
         search.uppers = np.minimum(search.uppers, found.upper)
         search.detail = f"{found.cells} cells settled by LP"

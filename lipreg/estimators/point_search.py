@@ -84,6 +84,14 @@ class PointSearch:
         return 0.0 if self.witness is None else self.witness.attained
 
     @property
+    def witness_point(self) -> Tensor | None:
+        """Where the witness is, ``(1, *shape)``."""
+        shape = self.network.placed.region.shape
+        return (
+            None if self.witness is None else torch.tensor(self.witness.point, dtype=torch.float64).reshape(1, *shape)
+        )
+
+    @property
     def seconds_left(self) -> float:
         return max(0.0, self.deadline - time.monotonic())
 

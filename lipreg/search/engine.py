@@ -8,10 +8,8 @@ which few are ever reached, go one by one to a linear program.
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -21,8 +19,10 @@ from lipreg.milp import Cell, settle_cell
 from lipreg.milp import tighten as tighten_region
 from lipreg.results import Status
 from lipreg.search.branching import descend
+from lipreg.search.climb import climb
 from lipreg.search.folded import fold
 from lipreg.search.gradients import fold_phases, interval, interval_entries
+from lipreg.search.limits import Limits, Outcome, Progress
 from lipreg.search.multipliers import tighten_together
 from lipreg.search.nodes import Frontier, Nodes
 from lipreg.search.reach import contradictory, shrink_boxes, tighten
@@ -31,71 +31,23 @@ from lipreg.search.semidefinite import norm_bound
 
 TOLERANCE = 1e-6
 """Relative gap at which a node is closed."""
-MEMORY = 2**28
-"""Bytes of open nodes from which the search turns depth-first."""
 ELEMENTS = 1_000_000
 """Numbers in the largest tensor of a round: decides how many nodes a round takes."""
 BATCH = (4, 96)
 """Fewest and most nodes a round."""
 SPREAD = 16
 """Open children below which a round branches once more, as far as its nodes go."""
+CLIMB_AFTER = 2**18
+"""Numbers in the forms of all nodes bounded, after which the search climbs from its witness to better ones: small searches
+end before. And again after four times as many, from another witness."""
+CLIMB_STEPS = 400
+CLIMB_SHARE = 0.25
+"""Most of the time that is left."""
 TIGHTEN_AFTER = 4000
 """Nodes after which the region's bounds are tightened by programs. A search that ends before has no use for their cost."""
 TIGHTEN_SECONDS = 30.0
 TIGHTEN_SHARE = 0.2
 """Most that tightening may take, in seconds and as a share of the time that is left."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a search stands: the interval proved so far, open nodes, nodes bounded, and wall-clock seconds."""
-
-    lower: float
-    upper: float
-    open: int
-    nodes: int
-    seconds: float
-
-    @property
-    def gap(self) -> float:
-        """(upper - lower) / upper; 0 for [0, 0]."""
-        return 0.0 if self.upper == 0 else 1.0 - self.lower / self.upper
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When a search ends before it is done.
-
-    Attributes:
-        seconds: wall-clock time.
-        nodes: bounded nodes.
-        gap: (upper - lower) / upper at which the ends are close enough.
-        stop: set from outside.
-        memory: bytes of open nodes from which it goes depth-first; never a reason to end.
-    """
-
-    seconds: float = math.inf
-    nodes: float = math.inf
-    gap: float = 0.0
-    stop: threading.Event = field(default_factory=threading.Event)
-    memory: int = MEMORY
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a search proved.
-
-    Attributes:
-        status: PROVED when no node is open, else why it ended.
-        upper: proved, whatever the status.
-        nodes: how many were bounded.
-        cells: how many activation cells were settled by a linear program.
-    """
-
-    status: Status
-    upper: float
-    nodes: int
-    cells: int
 
 
 class Search:
@@ -110,6 +62,7 @@ class Search:
         limits: Limits,
         progress: Callable[[Progress], None] | None,
         device: torch.device | str,
+        start: Tensor | None,
     ) -> None:
         self.local, self.attain, self.limits, self.progress = local, attain, limits, progress
         self.began = time.monotonic()
@@ -120,13 +73,20 @@ class Search:
         self.settled = 0
         self.frontier = Frontier(Nodes.roots(self.network, uppers.to(device)), limits.memory)
         self.tightened = False
+        self.best = None if start is None else self.network.displacements(start.to(device))[0]
+        self.climbed, self.climb_after = None, CLIMB_AFTER
 
     @property
     def batch(self) -> int:
         """How many nodes a round takes."""
-        n, m = self.network.count, self.network.inputs
         least, most = BATCH
-        return max(least, min(most, ELEMENTS // (2 * max(1, n) * (n + m))))
+        return max(least, min(most, ELEMENTS // (2 * self._size)))
+
+    @property
+    def _size(self) -> int:
+        """Numbers in the forms of a node's units."""
+        n, m = self.network.count, self.network.inputs
+        return max(1, n) * (n + m)
 
     @property
     def cutoff(self) -> float:
@@ -144,6 +104,8 @@ class Search:
                 self._tighten_region()
                 self._report()
                 continue
+            if self.nodes * self._size >= self.climb_after:
+                self._climb()
             nodes = self.frontier.take(self.batch)
             self.nodes += len(nodes)
             nodes = self._bound(*self._reach(nodes))
@@ -226,7 +188,22 @@ class Search:
         values = self.network.gradient_norms(self.network.phases(displacements)).amax(-1)
         best = int(values.argmax())
         if values[best] > self.lower:
-            self.lower = max(self.lower, self.attain(self.network.points(displacements[best : best + 1]).cpu()))
+            self._offer(displacements[best])
+
+    def _offer(self, displacement: Tensor) -> None:
+        """Takes a point as the best witness, if the network itself confirms it."""
+        attained = self.attain(self.network.points(displacement.unsqueeze(0)).cpu())
+        if attained > self.lower:
+            self.lower, self.best = attained, displacement
+
+    def _climb(self) -> None:
+        """From the best witness to better ones. Sampling meets few of the good patterns where inputs are many."""
+        self.climb_after *= 4
+        if self.best is not None and self.best is not self.climbed:
+            end = time.monotonic() + CLIMB_SHARE * (self.limits.seconds - (time.monotonic() - self.began))
+            ended = lambda: self._ended() is not None or time.monotonic() > end  # noqa: E731
+            self._offer(climb(self.network, self.best, CLIMB_STEPS, ended))
+            self.climbed = self.best
 
     def _settle_leaves(self, nodes: Nodes) -> Nodes:
         """Settles the nodes with no undecided unit, and returns the others."""
@@ -257,6 +234,7 @@ def search(
     limits: Limits | None = None,
     progress: Callable[[Progress], None] | None = None,
     device: torch.device | str = "cpu",
+    start: Tensor | None = None,
 ) -> Outcome:
     """Searches for the regional constant of one point, the largest over its functionals.
 
@@ -268,9 +246,10 @@ def search(
         limits: when to end early.
         progress: told after every round.
         device: where the nodes live and are bounded, in float64.
+        start: the witness that attains ``lower``, ``(1, *shape)``, to climb from.
 
     Returns:
         The proved upper end and how the search ended. The lower end is what ``attain`` has seen. Deterministic for a number
         of threads, up to where a time limit cuts it off.
     """
-    return Search(local, uppers, lower, attain, limits or Limits(), progress, device).run()
+    return Search(local, uppers, lower, attain, limits or Limits(), progress, device, start).run()

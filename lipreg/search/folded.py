@@ -96,6 +96,11 @@ class FoldedNetwork:
         x[:, region.moves[0].flatten()] += displacements.to(x)
         return region.project(x.reshape(1, -1, *region.shape))[0]
 
+    def displacements(self, points: Tensor) -> Tensor:
+        """The displacements ``(k, m)`` of points of the region, ``(k, *shape)``."""
+        region = self.region
+        return (points.flatten(1) - region.center[0].flatten())[:, region.moves[0].flatten()]
+
     def beyond_box(self, forms: Tensor) -> Tensor | None:
         """sup of linear forms ``(..., m)`` over the region, where it is smaller than its box (an l1 or l2 ball)."""
         if self.region.radius == math.inf:

@@ -84,7 +84,7 @@ def test_slopes_that_cancel_tighten_the_tolerance_and_then_widen_the_bound(size:
     allowed = allowance(analysis, encode(analysis, 0), truth)
     assert FINEST <= allowed.tolerance <= FEASIBILITY
     assert allowed.moderate == (allowed.leak <= 1e-6 * truth * (1 + 1e-9))
-    (result,) = certify(net, problem, x)
+    (result,) = certify(net, problem, x, estimator="mip")
     assert result.lower <= truth * (1 + 1e-9) <= result.upper * (1 + 2e-9)
     if size == 1.0:
         assert allowed.tolerance == FEASIBILITY and allowed.sentence() == "" and "big-M" not in result.detail

@@ -1,0 +1,101 @@
+"""Witnesses by local search over activation patterns: one unit is switched at a time, as long as the gradient grows.
+
+Where inputs are many a cell borders on nearly all of its neighbours, so the patterns that the region has are nearly free,
+and points drawn or moved by gradients meet few of the good ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from lipreg.search.folded import FoldedNetwork
+
+TRIED = 8
+"""Neighbours that are tried together."""
+ROUNDS = 80
+"""Steps of a projection onto a cell."""
+MARGIN = 1e-3
+"""How far inside a cell its point is wanted, as a part of each unit's range."""
+GAIN = 1e-9
+"""Least relative growth of the gradient that is a step."""
+
+
+def climb(network: FoldedNetwork, displacement: Tensor, steps: int, ended: Callable[[], bool]) -> Tensor:
+    """From a point to points whose gradients are larger, through the cells beside its own.
+
+    Of the patterns that differ from the present one in a single unit, those with the largest gradients are aimed at. A
+    point counts by the pattern that it turns out to have.
+
+    Args:
+        network: the folded network.
+        displacement: where to start, ``(m,)``.
+        steps: most that are made.
+        ended: asked before every look around; ends it early.
+
+    Returns:
+        The best displacement found, ``(m,)``.
+    """
+    phase = network.phases(displacement.unsqueeze(0))
+    value = float(network.gradient_norms(phase).amax())
+    for _ in range(steps):
+        beside = phase.repeat(network.count, 1)
+        beside.diagonal().neg_()
+        promised = network.gradient_norms(beside).amax(-1)
+        order = promised.argsort(descending=True)
+        order = order[promised[order] > value * (1.0 + GAIN)]
+        for chosen in order[: 2 * TRIED].split(TRIED):
+            if ended():
+                return displacement
+            found = into_cells(network, beside[chosen], displacement)
+            phases = network.phases(found)
+            values = network.gradient_norms(phases).amax(-1)
+            best = int(values.argmax())
+            if values[best] > value * (1.0 + GAIN):
+                phase, value, displacement = phases[best : best + 1], float(values[best]), found[best]
+                break
+        else:
+            return displacement
+    return displacement
+
+
+def into_cells(network: FoldedNetwork, phase: Tensor, start: Tensor) -> Tensor:
+    """Points ``(k, m)`` of the region that have, or nearly have, the patterns ``(k, n)``, as near to ``start`` as may be.
+
+    With all phases fixed the pre-activations are affine, so a cell is a polyhedron in a box. The projection onto it is
+    d(y) = clamp(start + A^T y) at the best multipliers y >= 0, found by accelerated ascents of the dual with restarts.
+    """
+    matrix, constant = fixed_forms(network, phase)
+    sign, tiny = phase.to(matrix), torch.finfo(matrix.dtype).tiny
+    size = matrix.norm(dim=-1).clamp(min=tiny)
+    rows = (sign / size).unsqueeze(-1) * matrix
+    wanted = (MARGIN * (network.z_upper - network.z_lower) - sign * constant) / size
+    rate = 1.0 / torch.linalg.matrix_norm(rows, ord=2).clamp(min=tiny).square().unsqueeze(-1)
+    ahead = before = torch.zeros_like(wanted)
+    momentum, point = 1.0, start.expand(len(phase), -1)
+    for _ in range(ROUNDS):
+        point = (start + (ahead.unsqueeze(1) @ rows).squeeze(1)).clamp(network.d_lower, network.d_upper)
+        short = wanted - (rows @ point.unsqueeze(-1)).squeeze(-1)
+        if bool((short <= 0).all()):
+            break
+        after = (ahead + rate * short).clamp(min=0.0)
+        following = (1.0 + math.sqrt(1.0 + 4.0 * momentum**2)) / 2.0
+        moved = after - before
+        uphill = (moved * short).sum(-1, keepdim=True) > 0
+        ahead = torch.where(uphill, after + (momentum - 1.0) / following * moved, after)
+        before, momentum = after, following
+    return network.displacements(network.points(point))
+
+
+def fixed_forms(network: FoldedNetwork, phase: Tensor) -> tuple[Tensor, Tensor]:
+    """Pre-activations as affine functions of the displacement where all phases are fixed: ``(k, n, m)`` and ``(k, n)``."""
+    slope = torch.where(phase > 0, 1.0, network.leak)
+    matrix = network.z_input.new_zeros(len(phase), network.count, network.inputs)
+    constant = network.z_offset.new_zeros(len(phase), network.count)
+    for level in network.levels:
+        matrix[:, level] = network.z_input[level] + network.z_unit[level] @ (slope.unsqueeze(-1) * matrix)
+        constant[:, level] = network.z_offset[level] + (slope * constant) @ network.z_unit[level].T
+    return matrix, constant

@@ -48,7 +48,7 @@ def climb(network: FoldedNetwork, displacement: Tensor, steps: int, ended: Calla
         order = promised.argsort(descending=True)
         order = order[promised[order] > value * (1.0 + GAIN)]
         for chosen in order[: 2 * TRIED].split(TRIED):
-            if ended():
+            if not len(chosen) or ended():
                 return displacement
             found = into_cells(network, beside[chosen], displacement)
             phases = network.phases(found)

@@ -23,7 +23,7 @@ from lipreg.auditing import EXACT
 from lipreg.data import DigitsDataModule
 from lipreg.errors import InvalidInput
 from lipreg.records import AuditRecord, read_records
-from tests.auditing.processes import descendants, wait_until_dead
+from tests.auditing.processes import command_line, descendants, wait_until_dead
 from tests.conftest import ROOT
 
 has_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed: lipreg[ray]")
@@ -89,7 +89,7 @@ def test_after_a_kill_it_goes_on(checkpoint: Path, tmp_path: Path, executor: str
     command = [
         *(sys.executable, "-m", "experiments.audit", f"ckpt={checkpoint}", f"folder={tmp_path}", "audit.workers=2"),
         f"audit={'ray' if executor == 'ray' else 'parallel'}",
-        *("audit.points=8", "audit.budget=100", "problem.region.radius=0.06", "audit.estimators=[mip,lp,sampling]"),
+        *("audit.points=6", "audit.budget=100", "problem.region.radius=0.06", "audit.estimators=[mip,lp,sampling]"),
     ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     (tmp_path / "cwd").mkdir()
@@ -100,7 +100,8 @@ def test_after_a_kill_it_goes_on(checkpoint: Path, tmp_path: Path, executor: str
         if partial.exists() and partial.read_text().count('"estimator": "mip"') > 2:
             break
         time.sleep(0.05)
-    below = descendants(killed.pid) - {killed.pid}
+    # Ray's own agents look for their parent now and then, and end within a minute
+    below = {pid for pid in descendants(killed.pid) - {killed.pid} if "Agent" not in command_line(pid)}
     assert len(below) >= 2, "the workers"
     killed.kill()
     killed.wait()
@@ -111,9 +112,9 @@ def test_after_a_kill_it_goes_on(checkpoint: Path, tmp_path: Path, executor: str
     assert list((tmp_path / "cwd").iterdir()) == [], "nothing is left in the working directory"
     assert not partial.exists()
     last = {r.point: r for r in records(tmp_path) if r.estimator == "mip"}
-    assert sorted(last) == list(range(8))
+    assert sorted(last) == list(range(6))
     assert any(r.resumed for r in last.values()) and not all(r.resumed for r in last.values())
-    assert wait_until_dead(below, 90.0), "Ray's own agents look for their parent now and then, the workers often"
+    assert wait_until_dead(below, 30.0)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,93 @@
+"""Climbing: points stay in the region, gradients only grow, cells that a linear program opens are reached."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import lipreg.search.engine as engine
+from lipreg.bounds import Analysis
+from lipreg.estimators import ESTIMATORS, Effort, certify, frozen_analysis
+from lipreg.milp import Cell, settle_cell
+from lipreg.outputs import Logit
+from lipreg.problem import LocalLipschitz
+from lipreg.regions import LinfBall
+from lipreg.results import Certificate
+from lipreg.search.climb import climb, fixed_forms, into_cells
+from lipreg.search.folded import fold
+from tests import oracles
+from tests.search.cases import REGIONS, analysis, sample
+
+NETS = ("shallow", "deep", "solid", "leaky", "residual")
+
+
+def many_inputs(seed: int, *hidden: int) -> tuple[nn.Module, Analysis]:
+    """A network with more inputs than undecided units, as image networks have, and its analysis at a point."""
+    torch.manual_seed(seed)
+    net = oracles.mlp(60, *hidden, 2).double()
+    x = torch.rand(1, 60, dtype=torch.float64)
+    return net, frozen_analysis(net, LocalLipschitz(LinfBall(0.1, low=0.0, high=1.0), Logit(0)), x, None)
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("region", REGIONS)
+def test_with_all_phases_fixed_the_forms_are_the_network(name: str, region: str) -> None:
+    net = oracles.network(name)
+    sampled = sample(net, analysis(net, math.inf, REGIONS[region]), 40)
+    phase = torch.where(sampled.z > 0, 1, -1).to(torch.int8)
+    matrix, constant = fixed_forms(sampled.folded, phase)
+    torch.testing.assert_close((matrix @ sampled.d.unsqueeze(-1)).squeeze(-1) + constant, sampled.z)
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("region", REGIONS)
+@pytest.mark.parametrize("p", [1.0, 2.0, math.inf])
+def test_gradients_grow_and_points_stay_in_the_region(name: str, region: str, p: float) -> None:
+    net = oracles.network(name)
+    local = analysis(net, p, REGIONS[region])
+    sampled = sample(net, local, 6)
+    start = sampled.folded.gradient_norms(sampled.folded.phases(sampled.d)).amax(-1)
+    for d, before in zip(sampled.d, start.tolist(), strict=True):
+        found = climb(sampled.folded, d, 50, lambda: False)
+        x = sampled.folded.points(found.unsqueeze(0))
+        assert local.placed.region.contains(x.unsqueeze(1)).all()
+        assert float(sampled.folded.gradient_norms(sampled.folded.phases(found.unsqueeze(0))).amax()) >= before
+    assert torch.equal(climb(sampled.folded, sampled.d[0], 50, lambda: True), sampled.d[0]), "ended before it began"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_cells_that_a_program_opens_are_reached(seed: int) -> None:
+    """Of the neighbours of a cell, those that hold a ball of some size; and none that is proved empty."""
+    _, local = many_inputs(seed, 14, 10)
+    folded = fold(local)
+    phase = folded.phases(torch.zeros(1, folded.inputs, dtype=torch.float64))
+    beside = phase.repeat(folded.count, 1)
+    beside.diagonal().neg_()
+    reached = (folded.phases(into_cells(folded, beside, torch.zeros_like(folded.d_lower))) == beside).all(-1)
+    verdicts = [settle_cell(local, folded.units, (pattern > 0).numpy().astype(float))[0] for pattern in beside]
+    opened = torch.tensor([verdict is Cell.OPEN for verdict in verdicts])
+    assert opened.sum() >= 4
+    assert not reached[~opened].any()
+    assert reached[opened].double().mean() > 0.8
+
+
+def test_a_search_that_climbs_proves_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And finds its witness in fewer nodes where inputs are many."""
+    found = {}
+    for after in (1, 10**12):
+        monkeypatch.setattr(engine, "CLIMB_AFTER", after)
+        steps: list[engine.Progress] = []
+        net, local = many_inputs(1, 9, 7)
+        (result,) = ESTIMATORS["branch_and_bound"].intervals(local, Effort(seconds=60.0, progress=steps.append))
+        assert result.certificate is Certificate.EXACT
+        first = next(step.nodes for step in steps if step.lower >= result.lower * (1 - 1e-6))
+        found[after] = result.upper, first
+    assert found[1][0] == pytest.approx(found[10**12][0], rel=1e-5)
+    assert found[1][1] <= found[10**12][1]
+    problem, x = local.placed.problem, local.placed.region.center
+    (other,) = certify(net, problem, x.reshape(1, -1), estimator="mip", effort=Effort(seconds=60.0))
+    assert other.certificate is Certificate.EXACT
+    assert other.lower * (1 - 1e-6) <= found[1][0] <= other.upper * (1 + 1e-6)

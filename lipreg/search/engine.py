@@ -37,7 +37,7 @@ BATCH = (4, 96)
 """Fewest and most nodes a round."""
 SPREAD = 16
 """Open children below which a round branches once more, as far as its nodes go."""
-CLIMB_AFTER = 2**18
+CLIMB_AFTER = 2**20
 """Numbers in the forms of all nodes bounded, after which the search climbs from its witness to better ones: small searches
 end before. And again after four times as many, from another witness."""
 CLIMB_STEPS = 400

@@ -31,18 +31,23 @@ def said(console: Console, interrupted: str = "Interrupted.") -> Iterator[None]:
     """
     try:
         yield
-    except InstantiationException as wrapper:  # Hydra wraps what a target raises
-        if not isinstance(wrapper.__cause__, LipregError | CannotStart):
+    except Exception as raised:
+        error = cause(raised)
+        if not isinstance(error, LipregError | CannotStart):
             raise
-        refuse(console, wrapper.__cause__)
-    except (LipregError, CannotStart) as error:
         refuse(console, error)
     except (KeyboardInterrupt, SystemExit):  # Lightning turns a Ctrl-C into an exit
         console.print(interrupted)
         raise SystemExit(INTERRUPTED) from None
 
 
-def refuse(console: Console, error: Exception) -> NoReturn:
+def cause(error: Exception) -> BaseException:
+    """What a target raised, where Hydra has wrapped it; else the error itself."""
+    wrapped = error.__cause__ if isinstance(error, InstantiationException) else None
+    return error if wrapped is None else wrapped
+
+
+def refuse(console: Console, error: BaseException) -> NoReturn:
     """Says what is wrong, and ends the program."""
     console.print(Text.assemble((type(error).__name__, "bold red"), f": {error}"))
     raise SystemExit(1) from None

@@ -19,7 +19,7 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -28,7 +28,7 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments.limits import LimitReached, limited
-from experiments.programs import INTERRUPTED, refuse
+from experiments.programs import INTERRUPTED, cause, refuse
 from lipreg.errors import LipregError
 
 JOB, MANIFEST, TRACE = "job.json", "manifest.json", "error.txt"
@@ -104,8 +104,7 @@ def carry_out(job: Callable[[], float], folder: Path, console: Console, limits: 
         with limited(limits.minutes, limits.memory_gib):
             result = job()
     except Exception as raised:
-        # Hydra wraps what a target raises
-        error = raised.__cause__ if isinstance(raised, InstantiationException) and raised.__cause__ else raised
+        error = cause(raised)
         ours = isinstance(error, LipregError | LimitReached)
         words = f"{type(error).__name__}: {' '.join(str(error).split())}"
         (folder / TRACE).write_text("".join(traceback.format_exception(raised)), encoding="utf-8")

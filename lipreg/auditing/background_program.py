@@ -27,10 +27,10 @@ PART = 1
 
 def serve(channel: Connection) -> None:
     """Takes jobs until the parent is gone."""
-    stop = threading.Event()
+    parent, stop = os.getppid(), threading.Event()
     jobs: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_work, args=(channel, jobs, stop), daemon=True).start()
-    for kind, content in messages(channel):
+    for kind, content in messages(channel, parent):
         if kind == "stop":
             stop.set()
         else:

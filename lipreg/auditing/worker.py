@@ -33,12 +33,12 @@ LISTEN = 2.0
 
 def serve(channel: Connection) -> None:
     """Takes assignments and tasks until the parent is gone."""
-    stop = threading.Event()
+    parent, stop = os.getppid(), threading.Event()
     tasks: queue.SimpleQueue[tuple[Assignment, Task]] = queue.SimpleQueue()
     threading.Thread(target=_work, args=(channel, tasks, stop), daemon=True).start()
     channel.send(("ready", None))
     assignment: Assignment | None = None
-    for kind, content in messages(channel):
+    for kind, content in messages(channel, parent):
         match kind:
             case "assignment":
                 assignment = _read(channel, content)
@@ -52,9 +52,8 @@ def serve(channel: Connection) -> None:
                 tasks.put((assignment, task))
 
 
-def messages(channel: Connection) -> Iterator[tuple[str, bytes]]:
-    """What the parent sends, kind and content, until it is gone."""
-    parent = os.getppid()
+def messages(channel: Connection, parent: int) -> Iterator[tuple[str, bytes]]:
+    """What the parent, a process of that number, sends, kind and content, until it is gone."""
     while True:
         while not channel.poll(LISTEN):
             if os.getppid() != parent:

@@ -19,9 +19,9 @@ from lipreg.milp import Cell, settle_cell
 from lipreg.milp import tighten as tighten_region
 from lipreg.results import Status
 from lipreg.search.branching import descend
-from lipreg.search.climb import climb
 from lipreg.search.folded import fold
 from lipreg.search.gradients import fold_phases, interval, interval_entries
+from lipreg.search.incumbent import Incumbent
 from lipreg.search.limits import Limits, Outcome, Progress
 from lipreg.search.multipliers import tighten_together
 from lipreg.search.nodes import Frontier, Nodes
@@ -40,7 +40,6 @@ SPREAD = 16
 CLIMB_AFTER = 2**20
 """Numbers in the forms of all nodes bounded, after which the search climbs from its witness to better ones: small searches
 end before. And again after four times as many, from another witness."""
-CLIMB_STEPS = 400
 CLIMB_SHARE = 0.25
 """Most of the time that is left."""
 TIGHTEN_AFTER = 4000
@@ -64,17 +63,17 @@ class Search:
         device: torch.device | str,
         start: Tensor | None,
     ) -> None:
-        self.local, self.attain, self.limits, self.progress = local, attain, limits, progress
+        self.local, self.limits, self.progress = local, limits, progress
         self.began = time.monotonic()
         self.network = fold(local).to(device)
-        self.lower, self.closed, self.upper = lower, 0.0, math.inf
+        self.incumbent = Incumbent(attain, lower, None if start is None else self.network.displacements(start)[0])
+        self.closed, self.upper = 0.0, math.inf
         self.nodes = 0
         self.cells: dict[bytes, Cell] = {}
         self.settled = 0
         self.frontier = Frontier(Nodes.roots(self.network, uppers.to(device)), limits.memory)
         self.tightened = False
-        self.best = None if start is None else self.network.displacements(start.to(device))[0]
-        self.climbed, self.climb_after = None, CLIMB_AFTER
+        self.climb_after = CLIMB_AFTER
 
     @property
     def batch(self) -> int:
@@ -92,7 +91,7 @@ class Search:
     def cutoff(self) -> float:
         """Nodes at or below it are closed: what they hold is proved to be at most this."""
         wanted = max(1.0 + TOLERANCE, 1.0 / (1.0 - self.limits.gap))
-        return self.lower * wanted + 2.0 * float(self.network.rounding.max())
+        return self.incumbent.value * wanted + 2.0 * float(self.network.rounding.max())
 
     def run(self) -> Outcome:
         self._report()
@@ -117,10 +116,14 @@ class Search:
             self._report()
         return Outcome(Status.PROVED, self.upper, self.nodes, self.settled)
 
+    @property
+    def _seconds_left(self) -> float:
+        return self.limits.seconds - (time.monotonic() - self.began)
+
     def _ended(self) -> Status | None:
         if self.limits.stop.is_set():
             return Status.INTERRUPTED
-        if time.monotonic() - self.began >= self.limits.seconds:
+        if self._seconds_left <= 0.0:
             return Status.TIME_LIMIT
         return Status.NODE_LIMIT if self.nodes >= self.limits.nodes else None
 
@@ -136,13 +139,13 @@ class Search:
         self.upper = min(self.upper, max(self.closed, self.frontier.upper))
         if self.progress is not None:
             seconds = time.monotonic() - self.began
-            self.progress(Progress(self.lower, self.upper, len(self.frontier), self.nodes, seconds))
+            self.progress(Progress(self.incumbent.value, self.upper, len(self.frontier), self.nodes, seconds))
 
     def _tighten_region(self) -> None:
         """Bounds over the whole region by LP and small MIPs; the open nodes over the units that these leave undecided."""
         self.tightened = True
-        left = self.limits.seconds - (time.monotonic() - self.began)
-        self.local = tighten_region(self.local, min(TIGHTEN_SECONDS, TIGHTEN_SHARE * left), self.limits.stop)
+        seconds = min(TIGHTEN_SECONDS, TIGHTEN_SHARE * self._seconds_left)
+        self.local = tighten_region(self.local, seconds, self.limits.stop)
         old, self.network = self.network, fold(self.local).to(self.network.j_unit.device)
         nodes = carry_over(self.frontier.all(), old, self.network, self.local)
         self.frontier, self.cells = Frontier(nodes, self.limits.memory), {}
@@ -162,7 +165,7 @@ class Search:
     def _bound(self, nodes: Nodes, points: Tensor) -> Nodes:
         """Gradient bounds, each only for the nodes that the one before it leaves open."""
         if len(nodes):
-            self._try_points(torch.cat([points, (nodes.d_lower + nodes.d_upper) / 2]))
+            self.incumbent.offer_best(self.network, torch.cat([points, (nodes.d_lower + nodes.d_upper) / 2]))
         network = self.network
         w = interval(network, nodes.phase, nodes.row)
         center, radius = interval_entries(network, nodes.row, w)
@@ -183,27 +186,10 @@ class Search:
         nodes.upper = torch.minimum(nodes.upper, bound + self.network.rounding[nodes.row])
         return self._open(nodes)
 
-    def _try_points(self, displacements: Tensor) -> None:
-        """Offers the best of some points as a witness, if the folded network promises more there than is known."""
-        values = self.network.gradient_norms(self.network.phases(displacements)).amax(-1)
-        best = int(values.argmax())
-        if values[best] > self.lower:
-            self._offer(displacements[best])
-
-    def _offer(self, displacement: Tensor) -> None:
-        """Takes a point as the best witness, if the network itself confirms it."""
-        attained = self.attain(self.network.points(displacement.unsqueeze(0)).cpu())
-        if attained > self.lower:
-            self.lower, self.best = attained, displacement
-
     def _climb(self) -> None:
-        """From the best witness to better ones. Sampling meets few of the good patterns where inputs are many."""
         self.climb_after *= 4
-        if self.best is not None and self.best is not self.climbed:
-            end = time.monotonic() + CLIMB_SHARE * (self.limits.seconds - (time.monotonic() - self.began))
-            ended = lambda: self._ended() is not None or time.monotonic() > end  # noqa: E731
-            self._offer(climb(self.network, self.best, CLIMB_STEPS, ended))
-            self.climbed = self.best
+        kept = (1.0 - CLIMB_SHARE) * self._seconds_left
+        self.incumbent.climb(self.network, lambda: self._ended() is not None or self._seconds_left < kept)
 
     def _settle_leaves(self, nodes: Nodes) -> Nodes:
         """Settles the nodes with no undecided unit, and returns the others."""
@@ -222,7 +208,7 @@ class Search:
             self.settled += 1
             self.cells[key], point = settle_cell(self.local, self.network.units, pattern.numpy().astype(float))
             if point is not None:
-                self.lower = max(self.lower, self.attain(point))
+                self.incumbent.offer(self.network, point)
         return self.cells[key]
 
 

@@ -99,7 +99,7 @@ class FoldedNetwork:
     def displacements(self, points: Tensor) -> Tensor:
         """The displacements ``(k, m)`` of points of the region, ``(k, *shape)``."""
         region = self.region
-        return (points.flatten(1) - region.center[0].flatten())[:, region.moves[0].flatten()]
+        return (points.to(region.center).flatten(1) - region.center[0].flatten())[:, region.moves[0].flatten()]
 
     def beyond_box(self, forms: Tensor) -> Tensor | None:
         """sup of linear forms ``(..., m)`` over the region, where it is smaller than its box (an l1 or l2 ball)."""

@@ -58,6 +58,8 @@ class LipschitzRegularizer(pl.Callback):
         schedule_options: its options by name, such as ``{"batches": 500}``; without it, all of training.
         points: "all"; how many inputs of each batch to bound, drawn anew for every batch; or a fixed set, x or (x, y).
         fixed_points: with a number of points, draw them from the training data once and keep them.
+        every: evaluate at the first of every so many batches, with so many times the weight: on average the same
+            gradient, at a fraction of the time. What is logged is of the evaluated batches.
         module: path of the submodule that is the network ("net"); None for the LightningModule's own ``forward``.
         preactivations: some of "ball", "interval", "crown"; None for all that cover the network.
         spectral_norms: for p = 2, "estimate" by warm-started power iteration, a little below the norms, or "exact".
@@ -85,6 +87,7 @@ class LipschitzRegularizer(pl.Callback):
         schedule_options: dict[str, Any] | None = None,
         points: Choice = "all",
         fixed_points: bool = False,
+        every: int = 1,
         module: str | None = None,
         preactivations: Sequence[str] | None = ("interval",),
         spectral_norms: Literal["estimate", "exact"] = "estimate",
@@ -109,6 +112,7 @@ class LipschitzRegularizer(pl.Callback):
             schedule=schedule,
             schedule_options=schedule_options,
             points=points,
+            every=every,
             preactivations=preactivations,
             spectral_norms=spectral_norms,
             seed=seed,
@@ -210,6 +214,7 @@ class LipschitzRegularizer(pl.Callback):
             "schedule": self.term.schedule.describe(),
             "points": self.points if isinstance(self.points, str | int) else "given",
             "fixed_points": self.fixed_points,
+            "every": self.term.every,
             "module": self.module,
             "preactivations": self.preactivations,
             "spectral_norms": self.term.power is not None,
@@ -235,7 +240,7 @@ class LipschitzRegularizer(pl.Callback):
         """weight * penalty at the batch; None when there is nothing to add."""
         if not pl_module.trainer.training:
             return None  # a validation_step may call training_step
-        if self.term.current_weight == 0 and not self.log_bound:
+        if not self.term.due or (self.term.current_weight == 0 and not self.log_bound):
             return None
         with self._placed(pl_module), self._clock.forward():
             self.term.network = find_network(pl_module, self.module)

@@ -18,6 +18,8 @@ from torch.nn.functional import linear as linear_map
 from lipreg.linalg import Convolution, Dense, LinearMap, Shape
 from lipreg.linalg.convolution import FORWARD
 
+_SMALL = 2**14
+"""Entries up to which a matrix is gone through sooner than its rows are picked."""
 _NARROW = 16
 """Input channels below which the transpose of a strided convolution is taken by phases: a vector register's floats."""
 
@@ -106,7 +108,9 @@ class DenseLayer(Layer):
             part = part if entries is None else part.mul_(entries)
             return torch.zeros_like(weight).index_add_(0, index, part)
         if entries is None:  # the same inputs for all points: shares add up row by row, and few rows are the largest
-            total = torch.zeros_like(weight[:, 0]).index_add_(0, index, share)
+            total = weight.new_zeros(weight.shape[0]).index_add_(0, index, share)
+            if weight.numel() <= _SMALL:
+                return weight.sign().mul_(total.unsqueeze(1))
             picked = total.nonzero().squeeze(1)
             part = weight.index_select(0, picked).sign_().mul_(total.index_select(0, picked).unsqueeze(1))
             return torch.zeros_like(weight).index_copy_(0, picked, part)

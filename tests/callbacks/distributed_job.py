@@ -17,10 +17,12 @@ CASES: dict[str, dict[str, Any]] = {
     "bf16-mixed": {"precision": "bf16-mixed"},
     "random points": {},
     "target": {},
+    "every other": {},
 }
 SETTINGS: dict[str, dict[str, Any]] = {
     "random points": {"points": 2},
     "target": {"schedule": "target", "schedule_options": {"target": 0.3, "rate": 0.5}},
+    "every other": {"every": 2},
 }
 
 

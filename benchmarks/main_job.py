@@ -1,10 +1,10 @@
-"""The table of a sweep of the main job: python -m benchmarks.main_job DIR
+"""The table of a sweep of the main job: python -m benchmarks.main_job DIR [NAME]
 
 DIR holds the runs of, for instance,
 
     python -m experiments.train -m seed=0,1,2 regularizer.weight=0.0001,0.001,0.01,0.1 hydra.sweep.dir=DIR
 
-One row a run, written to benchmarks/results/main_job.json and printed as a Markdown table.
+One row a run, written to benchmarks/results/NAME.json ("main_job") and printed as a Markdown table.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from typing import Any
+
+from omegaconf import OmegaConf
 
 from benchmarks.environment import markdown, write_result
 from lipreg.records import read_records
@@ -24,11 +26,13 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     found = []
     for path in folder.rglob("records.jsonl"):
         records = read_records(path)
+        config = OmegaConf.load(path.parent / ".hydra" / "config.yaml")
         run, figures = regularised_run(records, "regularised"), compare(records, "regularised")
         mine, twin = figures.regularised, figures.twin
         found.append(
             {
                 "weight": run.weight,
+                "every": OmegaConf.select(config, "regularizer.every", default=1),
                 "seed": run.seed,
                 "accuracy": percent(mine.accuracy),
                 "twin's accuracy": percent(twin.accuracy),
@@ -41,10 +45,10 @@ def rows(folder: Path) -> list[dict[str, Any]]:
                 "transfer": share_between(figures.movement.transfer),
             }
         )
-    return sorted(found, key=lambda row: (row["weight"], row["seed"]))
+    return sorted(found, key=lambda row: (row["weight"], row["every"], row["seed"]))
 
 
 if __name__ == "__main__":
     table = rows(Path(sys.argv[1]))
     print(markdown(table))
-    print(f"written to {write_result('main_job', table)}")
+    print(f"written to {write_result(*(sys.argv[2:] or ['main_job']), table)}")

@@ -121,10 +121,10 @@ class LipschitzPenalty:
         """What the last evaluation found; None when nothing was computed."""
         self._generator = torch.Generator().manual_seed(seed)
         self._batch, self._factor = -1, 1.0
+        self._agreed: float | None = None  # mean bound of the last batch over all processes
         self.power = PowerIteration(shared=self.fixed is None) if spectral_norms == "estimate" else None
         self._captured: CapturedNetwork | None = None
         self._chain: ReluChain | None = None
-        self._chosen: Tensor | None = None  # this batch's points; an optimizer may evaluate it several times
         self._draw, self._seed = torch.Generator(), 0
 
     def __call__(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -155,25 +155,30 @@ class LipschitzPenalty:
         """Whether this batch is one that ``every`` takes."""
         return self._batch % self.every == 0
 
-    def next_batch(
-        self, *, batches: int | None = None, rank: int = 0, mean: Callable[[float], float] | None = None
-    ) -> None:
+    def next_batch(self, *, batches: int | None = None, rank: int = 0) -> None:
         """Moves on to the next training batch: new points, and the schedule's next factor. ``__call__`` does it.
 
         Args:
             batches: how many batches training has in all, if that is known.
             rank: number of this process; each process draws points of its own.
-            mean: averages a number over the processes.
         """
-        bound = None
-        if self.schedule.follows_bound and self._batch >= 0:
-            own = float("nan") if self.last is None else float(self.last.bounds.mean())
-            bound = mean(own) if mean is not None else own
+        bound = self._mean_bound() if self.schedule.follows_bound and self._batch >= 0 else None
         self._batch += 1
         self._factor = self.schedule.factor(Moment(self._batch, batches, self._factor, bound))
+        self.last = self._agreed = None
         if isinstance(self._points, int) and self.due:
             # one draw, whatever the batch's size: the generators of all processes stay alike
-            self._chosen, self._seed = None, int(torch.randint(2**62, (), generator=self._generator)) + rank
+            self._seed = int(torch.randint(2**62, (), generator=self._generator)) + rank
+
+    def end_batch(self, mean: Callable[[float], float]) -> None:
+        """After a batch in several processes: they follow one bound, and checkpoints hold it; ``mean`` is over them."""
+        if self.schedule.follows_bound:
+            self._agreed = mean(float("nan") if (bound := self._mean_bound()) is None else bound)
+
+    def _mean_bound(self) -> float | None:
+        """Of the last batch, over all processes where they agreed on it; None where it is not known."""
+        own = None if self.last is None else float(self.last.bounds.mean())
+        return own if self._agreed is None else self._agreed
 
     def term(self, x: Tensor, y: Tensor | None = None, *, log_only: bool = False) -> Tensor | None:
         """The term at the batch of the last ``next_batch``; None where the weight is 0, and where nothing is ``due``.
@@ -193,12 +198,11 @@ class LipschitzPenalty:
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed training needs to go on as if it had not stopped; tensors and plain numbers."""
-        mean = None if self.last is None else float(self.last.bounds.mean())
         return {
             "generator": self._generator.get_state(),
             "batch": self._batch,
             "factor": self._factor,
-            "bound": mean,
+            "bound": self._mean_bound(),
             "points": self.fixed,
             "vectors": {} if self.power is None else dict(self.power.vectors),
         }
@@ -209,10 +213,8 @@ class LipschitzPenalty:
         self._batch, self._factor, self.fixed = state["batch"], state["factor"], state["points"]
         if self.power is not None:
             self.power.vectors = dict(state["vectors"])
-        self.last = None
-        if state["bound"] is not None:  # all that a schedule asks of the last batch
-            bounds = torch.tensor([state["bound"]], dtype=torch.float64)
-            self.last = Evaluation(bounds, bounds.new_zeros(()), self.current_weight)
+        # all that a schedule asks of the last batch
+        self.last, self._agreed = None, state["bound"]
 
     def held(self) -> list[Tensor]:
         """What it keeps in memory between steps, apart from fixed points."""
@@ -221,7 +223,7 @@ class LipschitzPenalty:
 
     def release(self) -> None:
         """Forgets the network and what was read of it."""
-        self.network = self._captured = self._chain = self._chosen = None
+        self.network = self._captured = self._chain = None
 
     def _evaluate(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
         """Upper bounds at the points, ``(points,)``, and their penalty."""
@@ -266,9 +268,8 @@ class LipschitzPenalty:
                 "in the functional",
             )
         if self.fixed is None and isinstance(self._points, int) and self._points < len(x):
-            if self._chosen is None:  # drawn on the CPU, so that every device bounds the same points
-                self._chosen = torch.randperm(len(x), generator=self._draw.manual_seed(self._seed))[: self._points]
-            chosen = self._chosen.to(x.device)
+            # by the batch's seed, on the CPU: all evaluations of a batch, on every device, bound the same points
+            chosen = torch.randperm(len(x), generator=self._draw.manual_seed(self._seed))[: self._points].to(x.device)
             x, y = x.index_select(0, chosen), None if y is None else y[chosen]
         return x, y
 

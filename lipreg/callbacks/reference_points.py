@@ -19,7 +19,8 @@ def draw_reference_points(
 ) -> Points:
     """Inputs and labels of ``count`` validation examples, chosen by ``seed`` alone, on the CPU.
 
-    From a dataset with a length they are a seeded choice of its indices; from a stream, its first examples. The first
+    From a dataset of examples with a length they are a seeded choice of its indices; from a stream, or batches made
+    beforehand (``batch_size=None``), the first examples. The first
     of the validation loaders (``Trainer.val_dataloaders``, or one) is used. Global random states are as before.
 
     Raises:
@@ -34,8 +35,7 @@ def draw_reference_points(
             todo="Or pass reference_points=(x, y)",
         )
     with untouched_random_state():
-        batches = _examples(loader, count, seed)
-        inputs = [batch_to_inputs(batch) for batch in batches]
+        inputs = _examples(loader, count, seed, batch_to_inputs)
     if not inputs:
         raise InvalidInput("the validation data is empty", where=where)
     x = torch.cat([part for part, _ in inputs])[:count]
@@ -66,25 +66,24 @@ def _first_loader(loaders: Any) -> Any:
     return loaders
 
 
-def _examples(loader: Any, count: int, seed: int) -> list[Any]:
+def _examples(loader: Any, count: int, seed: int, batch_to_inputs: Callable[[Any], Points]) -> list[Points]:
     dataset: Any = getattr(loader, "dataset", None)
     collate: Any = getattr(loader, "collate_fn", None)
-    if hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__") and collate is not None:
+    # without a batch sampler (batch_size=None) what the loader fetches are batches already, not examples
+    batched = getattr(loader, "batch_sampler", loader) is None
+    if hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__") and collate is not None and not batched:
         generator = torch.Generator().manual_seed(seed)
         chosen = torch.randperm(len(dataset), generator=generator)[:count].tolist()
-        return [collate([dataset[i]]) for i in chosen]
-    return _first_batches(loader, count)
+        return [batch_to_inputs(collate([dataset[i]])) for i in chosen]
+    return _first_inputs(loader, count, batch_to_inputs)
 
 
-def _first_batches(loader: Iterable[Any], count: int) -> list[Any]:
-    """Whole batches until they hold enough examples, counted by the first tensor in each."""
-    batches, seen = [], 0
+def _first_inputs(loader: Iterable[Any], count: int, batch_to_inputs: Callable[[Any], Points]) -> list[Points]:
+    """Of whole batches until they hold enough examples."""
+    inputs, seen = [], 0
     for batch in loader:
-        batches.append(batch)
-        leaf = batch
-        while not isinstance(leaf, Tensor):
-            leaf = next(iter(leaf.values() if isinstance(leaf, dict) else leaf))
-        seen += len(leaf)
+        inputs.append(batch_to_inputs(batch))
+        seen += len(inputs[-1][0])
         if seen >= count:
             break
-    return batches
+    return inputs

@@ -183,15 +183,15 @@ class LipschitzRegularizer(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         self._batch_idx = batch_idx
-        mean = partial(_mean_over_processes, trainer, pl_module)
         with self._placed(pl_module):
-            self.term.next_batch(batches=self._batches, rank=trainer.global_rank, mean=mean)
+            self.term.next_batch(batches=self._batches, rank=trainer.global_rank)
         self._clock.start()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._sums.add_batch(self.term.current_weight, *self._clock.stop())
+        self.term.end_batch(partial(_mean_over_processes, trainer, pl_module))
         if trainer.is_last_batch:  # not later: callbacks that monitor these read them before our own epoch end
             self._sums.log(trainer, pl_module, self.name)
 

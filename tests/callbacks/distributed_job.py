@@ -48,7 +48,9 @@ def main(folder: Path) -> None:
         settings = {"strategy": strategy, "devices": 2, "use_distributed_sampler": False, **arguments}
         run = fit(model, None, ours, notes, **settings)
         logged = {key: value.item() for key, value in run.callback_metrics.items()}
-        found[name] = {"gradients": notes.seen, "logged": logged, "state": ours.state_dict()}
+        assert ours.term.last is not None
+        own = float(ours.term.last.bounds.mean())
+        found[name] = {"gradients": notes.seen, "logged": logged, "state": ours.state_dict(), "own": own}
     torch.save(found, folder / f"{run.global_rank}.pt")
 
 

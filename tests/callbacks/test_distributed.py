@@ -72,3 +72,10 @@ def test_logs_are_over_all_points(found: Any) -> None:
 def test_each_process_draws_points_of_its_own(found: Any) -> None:
     assert found[0]["random points"]["logged"]["lipreg/bound_mean"] > 0
     assert torch.equal(found[0]["random points"]["state"]["generator"], found[1]["random points"]["state"]["generator"])
+
+
+def test_a_checkpoint_of_any_process_holds_the_bound_that_all_follow(found: Any) -> None:
+    one, other = (found[rank]["target"]["state"]["bound"] for rank in (0, 1))
+    assert one == other
+    assert one != pytest.approx(found[0]["target"]["own"], rel=1e-6), "the processes' own bounds must differ here"
+    assert one == pytest.approx((found[0]["target"]["own"] + found[1]["target"]["own"]) / 2, rel=1e-6)

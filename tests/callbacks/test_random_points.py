@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, SequentialSampler
 
+from lipreg import LipschitzPenalty
 from lipreg.callbacks import LipschitzRegularizer
+from lipreg.callbacks.batches import batch_to_inputs
+from lipreg.callbacks.reference_points import draw_reference_points
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
 from tests.callbacks.cases import RADIUS, Classifier, Stochastic, WatchedBall, batches, bounds_by_hand, fit, regularizer
@@ -72,6 +76,53 @@ def test_an_optimizer_that_repeats_the_step_sees_one_choice_a_batch() -> None:
     fit(Newton(), batches(1, size=8), watched(points=2))
     assert len(WatchedBall.placed) > 1
     assert all(torch.equal(placed, WatchedBall.placed[0]) for placed in WatchedBall.placed)
+
+
+def test_batches_of_several_sizes_may_pass_as_one() -> None:
+    """As under a learning rate finder, which runs its steps without the callback's hooks."""
+    penalty = LipschitzPenalty(Classifier().net, LocalLipschitz(region=LinfBall(RADIUS)), points=1)
+    penalty.next_batch()
+    (large,), (small,) = batches(1, size=60), batches(1, size=2)
+    for x, y in (large, small, large):
+        assert penalty.term(x, y) is not None
+
+
+class Stream(IterableDataset):
+    """Batches whose first entry is no tensor."""
+
+    def __iter__(self) -> Any:
+        return iter([{"id": ["a", "b"], "x": x, "y": y} for x, y in batches(3, size=2)])
+
+
+class Indexed(Dataset):
+    """Fetches the batch of a list of indices."""
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, indices: Any) -> Any:
+        x, y = batches(1, size=8)[0]
+        return x[indices], y[indices]
+
+
+@pytest.mark.parametrize(
+    "loader",
+    [
+        lambda: DataLoader(batches(3, size=2), batch_size=None),  # type: ignore[arg-type]
+        lambda: DataLoader(Indexed(), sampler=BatchSampler(SequentialSampler(Indexed()), 2, False), batch_size=None),
+        lambda: DataLoader(Stream(), batch_size=None),
+    ],
+    ids=["batches", "batch sampler", "stream"],
+)
+def test_fixed_points_come_from_loaders_of_whole_batches_too(loader: Any) -> None:
+    x, y = draw_reference_points(loader(), 3, 0, batch_to_inputs, "test")
+    batch = next(iter(loader()))
+    first_x, first_y = batch_to_inputs(batch)
+    assert x.shape == (3, 4)
+    assert torch.equal(x[:2], first_x)
+    assert y is not None
+    assert first_y is not None
+    assert torch.equal(y[:2], first_y)
 
 
 def test_a_resumed_run_draws_the_points_it_would_have_drawn(tmp_path: Path) -> None:

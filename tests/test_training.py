@@ -90,6 +90,19 @@ def test_fixed_points_are_bounded_whatever_the_batch() -> None:
     assert bare.last.bounds.shape == (2,)
 
 
+def test_each_process_draws_points_of_its_own() -> None:
+    net, (batch,) = network(), batches(1, size=30)
+    drawn = []
+    for rank in (0, 1, 0):
+        penalty = LipschitzPenalty(net, PROBLEM, points=5)
+        penalty.next_batch(rank=rank)
+        penalty.term(*batch)
+        assert penalty.last is not None
+        drawn.append(penalty.last.bounds)
+    assert torch.equal(drawn[0], drawn[2])
+    assert not torch.equal(drawn[0], drawn[1])
+
+
 @pytest.mark.parametrize("bound", ["affine_relu", "spectral"])
 @pytest.mark.parametrize("p", [1.0, 2.0, torch.inf])
 def test_layer_sum_is_the_sum_of_the_factors(bound: str, p: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from torch import Tensor
 from lipreg.auditing import AuditPlan, PointAudit
 from lipreg.callbacks.audit_runs import AuditRuns, Finished
 from lipreg.callbacks.background import BackgroundAudits
+from lipreg.callbacks.batches import as_steps_see_it, find_network
 from lipreg.callbacks.batches import batch_to_inputs as usual_batch_to_inputs
-from lipreg.callbacks.batches import find_network
 from lipreg.callbacks.metrics import against_twin, show, summary
 from lipreg.callbacks.neighbours import audits, check_others, with_penalised_bound
 from lipreg.callbacks.reference_points import Points, check_reference_points, draw_reference_points
@@ -175,8 +176,8 @@ class LipschitzAudit(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._points is None:
             where = type(self).__name__
-            loaders = trainer.val_dataloaders
-            self._points = draw_reference_points(loaders, self.points, self.seed, self.batch_to_inputs, where)
+            loaders, read = trainer.val_dataloaders, partial(as_steps_see_it, trainer, self.batch_to_inputs)
+            self._points = draw_reference_points(loaders, self.points, self.seed, read, where)
         self._points = self._runs.join(trainer, self._points)
         # whatever can be wrong with network, points and question shows here, before the first step
         self._epochs_done = trainer.current_epoch

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import pytorch_lightning as pl
 from torch import Tensor, nn
 
 from lipreg.errors import InvalidInput
+
+Points = tuple[Tensor, Tensor | None]
 
 INPUT_KEYS = ("x", "image", "input", "inputs")
 LABEL_KEYS = ("y", "label", "target", "labels")
@@ -47,6 +50,11 @@ def batch_to_inputs(batch: Any) -> tuple[Tensor, Tensor | None]:
             f"got {got}", where="batch", accepted=_ACCEPTED, todo="Or pass batch_to_inputs=, a function batch -> (x, y)"
         )
     return x, y if isinstance(y, Tensor) else None
+
+
+def as_steps_see_it(trainer: pl.Trainer, read: Callable[[Any], Points], batch: Any) -> Points:
+    """Inputs and labels of a loader's batch after the hooks of its transfer to the device, which may change them."""
+    return read(trainer.strategy.batch_to_device(batch))
 
 
 def find_network(pl_module: nn.Module, name: str | None) -> nn.Module:

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from lipreg.auditing import untouched_random_state
+from lipreg.callbacks.batches import Points
 from lipreg.errors import InvalidInput
-
-Points = tuple[Tensor, Tensor | None]
 
 
 def draw_reference_points(

@@ -14,8 +14,8 @@ import torch
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor
 
+from lipreg.callbacks.batches import as_steps_see_it, find_network
 from lipreg.callbacks.batches import batch_to_inputs as usual_batch_to_inputs
-from lipreg.callbacks.batches import find_network
 from lipreg.callbacks.measures import EpochSums, StepClock
 from lipreg.callbacks.reference_points import draw_reference_points
 from lipreg.callbacks.training_step import add_to_loss, check_loss_is_used
@@ -172,9 +172,8 @@ class LipschitzRegularizer(pl.Callback):
         if self.fixed_points and self.term.fixed is None:
             assert isinstance(self.points, int)
             where = type(self).__name__
-            self.term.fixed = draw_reference_points(
-                trainer.train_dataloader, self.points, self.seed, self.batch_to_inputs, where
-            )
+            read = partial(as_steps_see_it, trainer, self.batch_to_inputs)
+            self.term.fixed = draw_reference_points(trainer.train_dataloader, self.points, self.seed, read, where)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._sums.clear()

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, SequentialSampler
 
 from lipreg import LipschitzPenalty
-from lipreg.callbacks import LipschitzRegularizer
+from lipreg.callbacks import LipschitzAudit, LipschitzRegularizer
 from lipreg.callbacks.batches import batch_to_inputs
 from lipreg.callbacks.reference_points import draw_reference_points
 from lipreg.problem import LocalLipschitz
@@ -123,6 +123,29 @@ def test_fixed_points_come_from_loaders_of_whole_batches_too(loader: Any) -> Non
     assert y is not None
     assert first_y is not None
     assert torch.equal(y[:2], first_y)
+
+
+def test_fixed_and_audited_points_are_what_steps_see(tmp_path: Path) -> None:
+    """A module that normalises on the device: points of the same data are the same, fixed or of the batch."""
+
+    class Normalising(Classifier):
+        def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+            return (batch[0] - 0.5) / 0.25, batch[1]
+
+        def validation_step(self, batch: Any, batch_idx: int) -> None: ...
+
+    model, data = Normalising(rate=0.0), batches(1)
+    audit = LipschitzAudit(LocalLipschitz(region=LinfBall(RADIUS)), points=6, folder=str(tmp_path))
+    runs = [regularizer(points=6, fixed_points=True), regularizer(name="all")]
+    run = fit(model, data, *runs, audit, validation=data)
+    metrics = run.callback_metrics
+    assert metrics["lipreg/bound_mean"].item() == pytest.approx(metrics["all/bound_mean"].item(), rel=1e-6)
+    logits = model.net((data[0][0] - 0.5) / 0.25)
+    right = logits.argmax(1) == data[0][1]
+    assert [point.correct for point in audit.last] == right.tolist()
+    others = logits.masked_fill(torch.nn.functional.one_hot(data[0][1], 3).bool(), -torch.inf).amax(1)
+    margins = logits.gather(1, data[0][1].unsqueeze(1)).squeeze(1) - others
+    assert [point.margin for point in audit.last] == pytest.approx(margins.tolist(), rel=1e-4)
 
 
 def test_a_resumed_run_draws_the_points_it_would_have_drawn(tmp_path: Path) -> None:

@@ -104,7 +104,9 @@ def _points(cfg: DictConfig) -> Points:
     data: pl.LightningDataModule = instantiate(cfg.data)
     data.prepare_data()
     data.setup("fit")
-    return draw_reference_points(data.val_dataloader(), cfg.audit.points, cfg.audit.seed, batch_to_inputs, "audit")
+    return draw_reference_points(
+        data.val_dataloader(), "validation", cfg.audit.points, cfg.audit.seed, batch_to_inputs, "audit"
+    )
 
 
 @hydra.main(config_path="../conf", config_name="audit_checkpoint", version_base="1.3")

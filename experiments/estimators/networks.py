@@ -77,7 +77,7 @@ def subjects(cfg: DictConfig, console: Console) -> list[Subject]:
 def reference_points(network: nn.Module, data: Any, kind: str, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Points of the validation data with their labels, or uniform points of the cube with the classes they are given."""
     if kind == DATA:
-        x, y = draw_reference_points(data.val_dataloader(), count, seed, batch_to_inputs, "estimators")
+        x, y = draw_reference_points(data.val_dataloader(), "validation", count, seed, batch_to_inputs, "estimators")
     else:
         x, y = torch.rand(count, *data.input_shape, generator=torch.Generator().manual_seed(seed)), None
     with torch.no_grad():

@@ -135,7 +135,9 @@ class Audits(pl.Callback):
             self._audit(pl_module, trainer.current_epoch + 1)
 
     def _audit(self, module: pl.LightningModule, epoch: int) -> None:
-        x, y = draw_reference_points(self.data.val_dataloader(), self.count, self.job.seed, batch_to_inputs, "study")
+        x, y = draw_reference_points(
+            self.data.val_dataloader(), "validation", self.count, self.job.seed, batch_to_inputs, "study"
+        )
         row = {**vars(self.job), "epoch": epoch, "accuracy": round(self._accuracy(module), 6)}
         if torch.isfinite(module(x)).all():  # training may diverge: such a row has no constants
             row |= as_columns(audit(module, self.regional, x, y), BOUNDS)

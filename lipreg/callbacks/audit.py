@@ -11,6 +11,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.trainer.states import RunningStage
 from torch import Tensor
 
 from lipreg.auditing import AuditPlan, PointAudit
@@ -176,8 +177,9 @@ class LipschitzAudit(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._points is None:
             where = type(self).__name__
-            loaders, read = trainer.val_dataloaders, partial(as_steps_see_it, trainer, self.batch_to_inputs)
-            self._points = draw_reference_points(loaders, self.points, self.seed, read, where)
+            read = partial(as_steps_see_it, trainer, RunningStage.VALIDATING, self.batch_to_inputs)
+            loaders = trainer.val_dataloaders
+            self._points = draw_reference_points(loaders, "validation", self.points, self.seed, read, where)
         self._points = self._runs.join(trainer, self._points)
         # whatever can be wrong with network, points and question shows here, before the first step
         self._epochs_done = trainer.current_epoch

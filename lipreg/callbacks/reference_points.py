@@ -14,29 +14,36 @@ from lipreg.errors import InvalidInput
 
 
 def draw_reference_points(
-    loaders: Any, count: int, seed: int, batch_to_inputs: Callable[[Any], Points], where: str
+    loaders: Any, kind: str, count: int, seed: int, batch_to_inputs: Callable[[Any], Points], where: str
 ) -> Points:
-    """Inputs and labels of ``count`` validation examples, chosen by ``seed`` alone, on the CPU.
+    """Inputs and labels of ``count`` examples of the first loader, chosen by ``seed`` alone, on the CPU.
 
     From a dataset of examples with a length they are a seeded choice of its indices; from a stream, or batches made
-    beforehand (``batch_size=None``), the first examples. The first
-    of the validation loaders (``Trainer.val_dataloaders``, or one) is used. Global random states are as before.
+    beforehand (``batch_size=None``), the first examples. Global random states are as before.
+
+    Args:
+        loaders: ``Trainer.val_dataloaders``, ``Trainer.train_dataloader``, or one.
+        kind: what their data is, in messages: "validation".
+        count: how many, at most.
+        seed: of the choice.
+        batch_to_inputs: a loader's batch -> inputs and labels.
+        where: what error messages call the place.
 
     Raises:
-        InvalidInput: there is no validation data, or it is empty.
+        InvalidInput: there is no data, or it is empty.
     """
     loader = _first_loader(loaders)
     if loader is None:
         raise InvalidInput(
-            "the Trainer has no validation data to take reference points from",
+            f"the Trainer has no {kind} data to take reference points from",
             where=where,
-            accepted="a val_dataloader in the module or the datamodule, not switched off by limit_val_batches=0",
+            accepted="a dataloader for it in the module or the datamodule, not switched off by limit_val_batches=0",
             todo="Or pass reference_points=(x, y)",
         )
     with untouched_random_state():
         inputs = _examples(loader, count, seed, batch_to_inputs)
     if not inputs:
-        raise InvalidInput("the validation data is empty", where=where)
+        raise InvalidInput(f"the {kind} data is empty", where=where)
     x = torch.cat([part for part, _ in inputs])[:count]
     labels = [part for _, part in inputs if part is not None]
     y = torch.cat(labels)[:count] if len(labels) == len(inputs) else None

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.trainer.states import RunningStage
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor
 
@@ -172,8 +173,9 @@ class LipschitzRegularizer(pl.Callback):
         if self.fixed_points and self.term.fixed is None:
             assert isinstance(self.points, int)
             where = type(self).__name__
-            read = partial(as_steps_see_it, trainer, self.batch_to_inputs)
-            self.term.fixed = draw_reference_points(trainer.train_dataloader, self.points, self.seed, read, where)
+            read = partial(as_steps_see_it, trainer, RunningStage.TRAINING, self.batch_to_inputs)
+            loaders = trainer.train_dataloader
+            self.term.fixed = draw_reference_points(loaders, "training", self.points, self.seed, read, where)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._sums.clear()

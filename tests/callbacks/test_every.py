@@ -74,6 +74,17 @@ def test_the_target_schedule_moves_by_what_was_seen() -> None:
     assert [penalty(x, y).item() / bound for _ in range(5)] == pytest.approx([2, 0, 4, 0, 8], rel=1e-5)
 
 
+def test_the_callback_follows_what_was_seen() -> None:
+    """A bound is followed once, not again at the batches after it."""
+    target = {"target": 1e-3, "rate": 0.5, "high": 1e9}
+    runs = [regularizer(every=every, schedule="target", schedule_options=target) for every in (1, 3)]
+    model = Classifier(rate=0.0)
+    for run in runs:
+        fit(model, batches(1) * 7, run)
+    one, three = (run.term._factor for run in runs)
+    assert three == pytest.approx(one ** (2 / 6), rel=1e-4), "after the batches 0 and 3, against 0 to 5"
+
+
 def test_a_resumed_run_keeps_in_step(tmp_path: Path) -> None:
     """Four batches an epoch and every third of them: the second epoch begins in the middle of a round."""
     start, data, settings = Classifier(), batches(4, size=8), {"every": 3, "points": 2}

@@ -115,7 +115,7 @@ class Indexed(Dataset):
     ids=["batches", "batch sampler", "stream"],
 )
 def test_fixed_points_come_from_loaders_of_whole_batches_too(loader: Any) -> None:
-    x, y = draw_reference_points(loader(), 3, 0, batch_to_inputs, "test")
+    x, y = draw_reference_points(loader(), "training", 3, 0, batch_to_inputs, "test")
     batch = next(iter(loader()))
     first_x, first_y = batch_to_inputs(batch)
     assert x.shape == (3, 4)
@@ -129,16 +129,23 @@ def test_fixed_and_audited_points_are_what_steps_see(tmp_path: Path) -> None:
     """A module that normalises on the device: points of the same data are the same, fixed or of the batch."""
 
     class Normalising(Classifier):
+        def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+            return batch[0] - 0.5, batch[1]
+
         def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-            return (batch[0] - 0.5) / 0.25, batch[1]
+            if self.trainer.training:
+                augmented.append(len(batch[0]))
+            return batch[0] / 0.25, batch[1]
 
         def validation_step(self, batch: Any, batch_idx: int) -> None: ...
 
+    augmented: list[int] = []
     model, data = Normalising(rate=0.0), batches(1)
     audit = LipschitzAudit(LocalLipschitz(region=LinfBall(RADIUS)), points=6, folder=str(tmp_path))
     runs = [regularizer(points=6, fixed_points=True), regularizer(name="all")]
     run = fit(model, data, *runs, audit, validation=data)
     metrics = run.callback_metrics
+    assert sum(augmented) == 12, "the fixed points and the batch, and no audited point"
     assert metrics["lipreg/bound_mean"].item() == pytest.approx(metrics["all/bound_mean"].item(), rel=1e-6)
     logits = model.net((data[0][0] - 0.5) / 0.25)
     right = logits.argmax(1) == data[0][1]

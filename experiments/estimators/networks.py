@@ -23,6 +23,7 @@ from experiments.models import Classifier
 from lipreg.callbacks.batches import batch_to_inputs
 from lipreg.callbacks.reference_points import draw_reference_points
 from lipreg.errors import InvalidInput
+from lipreg.options import check_count
 
 DATA, CUBE = "data", "cube"
 
@@ -56,6 +57,7 @@ def subjects(cfg: DictConfig, console: Console) -> list[Subject]:
     if cfg.reference not in (DATA, CUBE):
         accepted = f"{DATA!r}: validation points; {CUBE!r}: random points of the unit cube"
         raise InvalidInput(f"{cfg.reference!r}", where="reference", accepted=accepted)
+    check_count(cfg.points, "points", "estimators")
     data: Any = instantiate(cfg.data)
     data.prepare_data()
     data.setup("fit")
@@ -86,7 +88,12 @@ def reference_points(network: nn.Module, data: Any, kind: str, count: int, seed:
 
 def bundled(net: DictConfig, cfg: DictConfig, data: Any, console: Console) -> tuple[str, Classifier]:
     """One of the networks that the settings name, trained once and kept in ``cfg.folder``; 0 epochs leave random weights."""
-    widths = [int(width) for width in net.widths]
+    if not (
+        OmegaConf.is_dict(net) and OmegaConf.is_list(net.get("widths")) and _counts(net.get("epochs"), *net.widths)
+    ):
+        accepted = "{widths: [...], epochs: n}, in whole numbers of at least 0"  # -1 epochs would not end
+        raise InvalidInput(f"{net}", where="nets", accepted=accepted)
+    widths = list(net.widths)
     inputs, classes = torch.Size(data.input_shape).numel(), data.classes
     if len(widths) < 2 or (widths[0], widths[-1]) != (inputs, classes) or min(widths) < 1:
         accepted = f"[{inputs}, ..., {classes}], from the data's inputs to its classes"
@@ -98,6 +105,10 @@ def bundled(net: DictConfig, cfg: DictConfig, data: Any, console: Console) -> tu
         train(widths, net.epochs, data, path, cfg.seed)
         console.print(f"{name}: {net.epochs} epochs, {accuracy(load(path), data):.1%} of the validation data right")
     return name, load(path)
+
+
+def _counts(*values: Any) -> bool:
+    return all(isinstance(value, int) and not isinstance(value, bool) and value >= 0 for value in values)
 
 
 def train(widths: Sequence[int], epochs: int, data: Any, path: Path, seed: int) -> None:

@@ -8,7 +8,7 @@ from itertools import product
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from experiments.estimators.networks import Subject
 from lipreg.errors import InvalidInput
@@ -43,6 +43,9 @@ def questions(cfg: DictConfig, found: Sequence[Subject]) -> list[Question]:
         InvalidInput: unknown names, or points, labels or values that do not fit the question.
     """
     estimators = chosen(cfg.estimators)
+    for name in ("scopes", "norms", "radii"):
+        if not OmegaConf.is_list(cfg[name]):
+            raise InvalidInput(f"{cfg[name]!r}", where=name, accepted=f"a list: {name}=[{cfg[name]}]")
     problems = [
         instantiate_problem(cfg, radius, p, scope) for scope, p, radius in product(cfg.scopes, cfg.norms, cfg.radii)
     ]

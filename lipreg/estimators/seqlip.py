@@ -145,6 +145,7 @@ class GreedySeqLip(LayerPairs):
         return greedy_norm(left, right, piece.lower[0], piece.upper[0], course.ended)
 
     def conclude(self, local: Analysis, value: float, status: Status, detail: str) -> CertifiedInterval:
+        status = Status.ESTIMATED if status is Status.BOUNDED else status  # nothing is bounded here
         empty = upper_interval(
             local, 0, float("inf"), "", status, detail or "an estimate of SeqLip's bound, from below"
         )

@@ -38,6 +38,7 @@ def ask(reference: Reference, case: str, name: str, scope: str = "regional", who
 
 def estimated(found: CertifiedInterval) -> float:
     assert found.certificate is Certificate.ESTIMATE and found.estimate is not None and found.upper == math.inf
+    assert found.status is Status.ESTIMATED
     return found.estimate
 
 

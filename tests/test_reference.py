@@ -148,6 +148,12 @@ def test_every_method_without_a_search_is_on_its_side(reference: Reference, scop
     assert estimate is not None and found["random_points"].lower * 0.8 <= estimate < math.inf
     assert found["random_points"].lower <= found["sampling"].lower * (1 + ROUNDING)
     assert found["spectral"].upper <= (found["frobenius"].upper if norm == "2" else math.inf) * (1 + ROUNDING)
+    if "mixing" in found:
+        assert found["mixing"].upper <= found["deviation"].upper * (1 + ROUNDING)
+        if scope == "regional" and case.startswith("digits"):  # where it is the tightest of the cheap ones
+            cheap = min(found[name].upper for name in ("deviation", "jacobian_crown", "fastlip"))
+            assert found["mixing"].upper <= min(cheap, 1.2 * exact)
+    assert ("mixing" in found) == (norm != "1")
     if "lp" in found:
         assert found["lp"].upper <= found["lp_no_triangle"].upper * (1 + 1e-7)
         assert found["lp_no_triangle"].upper <= found["jacobian_crown"].upper * (1 + 1e-9)

@@ -6,10 +6,16 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
-from lipreg.bounds.deviation import deviations
+from lipreg.bounds.deviation import Deviations, deviations
+from lipreg.bounds.semidefinite import norm_bound
 from lipreg.estimators.base import ROUNDING, Effort, Estimator, register, upper_interval
 from lipreg.estimators.deviation import deviation_bound
 from lipreg.results import Certificate, CertifiedInterval
+
+ROOM = 2**22
+"""Numbers that the programs of one batch may take."""
+LARGEST = 2000
+"""Undecided units, or inputs where those are fewer, up to which eigenvalues are computed: it costs their third power."""
 
 
 @register("mixing")
@@ -17,9 +23,9 @@ class Mixing(Estimator):
     """L <= the semidefinite relaxation of max |c C + sum_u t_u b_u M_u| over |t_u| <= 1 (see ``bounds/deviation.py``).
 
     Where ``deviation`` adds up magnitudes, this keeps the signs that rows of different units have in common: a max-cut
-    problem, relaxed to unit vectors and certified for whatever the iteration returns (see ``search/semidefinite.py``). It is
-    the bound of a node of ``branch_and_bound``, at the root and in both scopes; never looser than ``deviation``. For p = 1
-    there are no signs to keep: entries are bounded one by one.
+    problem, relaxed to unit vectors and certified for whatever the iteration returns (see ``bounds/semidefinite.py``). It
+    is the bound of a node of ``branch_and_bound``, at the root and in both scopes; never looser than ``deviation``. For
+    p = 1 there are no signs to keep: entries are bounded one by one.
 
     Source: Wang, Chang & Kolter 2017 (mixing method); Raghunathan et al. 2018 (max-cut form of a gradient's norm).
     """
@@ -30,26 +36,29 @@ class Mixing(Estimator):
     source = "Wang, Chang & Kolter 2017 (mixing method); Raghunathan et al. 2018"
 
     def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
-        from lipreg.search.semidefinite import norm_bound
-
         self.check(analysis.placed.problem)
         p, results = analysis.placed.problem.p, []
         for i in range(analysis.placed.batch):
             local = analysis[i : i + 1]
             with torch.no_grad():
                 found = deviations(local)
-                centres = found.centre * _signs(found.centre)
-                by_row = [
-                    norm_bound(centre.unsqueeze(0), (bounds.unsqueeze(1) * found.rows).mT.unsqueeze(0), p)[0]
-                    for centre, bounds in zip(centres, found.bounds, strict=True)
-                ]
-                upper = float(torch.minimum(torch.stack(by_row).amax(), deviation_bound(local.placed, found)))
-            detail = f"{len(found.rows)} undecided units and members of pooling windows"
+                upper = float(deviation_bound(local.placed, found))
+                detail = f"{len(found.rows)} undecided units and members of pooling windows"
+                if min(found.rows.shape) <= LARGEST:
+                    upper = min(upper, _relaxed(found, p))
+                else:
+                    detail = f"{detail}, more than {LARGEST}: the bound of 'deviation'"
             results.append(upper_interval(local, 0, upper * (1.0 + ROUNDING), self.name, detail=detail))
         return results
 
 
-def _signs(centre: Tensor) -> Tensor:
-    """That of each row's largest entry: norms are even, and so are bounds that start from one of the two signs."""
-    largest = centre.gather(1, centre.abs().argmax(1, keepdim=True))
-    return torch.where(largest < 0, -1.0, 1.0).to(centre)
+def _relaxed(found: Deviations, p: float) -> float:
+    """The largest of the rows' relaxations."""
+    # norms are even, and so are bounds that start from one of the two signs
+    largest = found.centre.gather(1, found.centre.abs().argmax(1, keepdim=True))
+    centre: Tensor = torch.where(largest < 0, -found.centre, found.centre)
+    bounds = []
+    for some in torch.arange(len(centre), device=centre.device).split(max(1, ROOM // max(1, found.rows.numel()))):
+        spread = (found.bounds[some].unsqueeze(-1) * found.rows).mT
+        bounds.append(norm_bound(centre[some], spread, p))
+    return float(torch.cat(bounds).amax())

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
+from lipreg.bounds.semidefinite import norm_bound
 from lipreg.milp import Cell, settle_cell
 from lipreg.milp import tighten as tighten_region
 from lipreg.results import Status
@@ -27,7 +28,6 @@ from lipreg.search.multipliers import tighten_together
 from lipreg.search.nodes import Frontier, Nodes
 from lipreg.search.reach import contradictory, shrink_boxes, tighten
 from lipreg.search.refolding import carry_over
-from lipreg.search.semidefinite import norm_bound
 
 TOLERANCE = 1e-6
 """Relative gap at which a node is closed."""

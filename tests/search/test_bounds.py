@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from lipreg.bounds.semidefinite import norm_bound
 from lipreg.search.branching import branch
 from lipreg.search.gradients import fold_phases, interval, interval_bound, interval_entries
 from lipreg.search.multipliers import tighten_together
 from lipreg.search.nodes import Nodes
 from lipreg.search.reach import contradictory, shrink_boxes, tighten
-from lipreg.search.semidefinite import norm_bound
 from tests import oracles
 from tests.search.cases import REGIONS, Sampled, analysis, inside, nodes_around, sample
 
@@ -158,7 +158,7 @@ def test_gradient_bounds_hold_at_every_point_of_a_node(name: str, p: float) -> N
 def test_the_semidefinite_bound_is_certified_after_any_number_of_sweeps(
     p: float, sweeps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lipreg.search.semidefinite.SWEEPS", sweeps)
+    monkeypatch.setattr("lipreg.bounds.semidefinite.SWEEPS", sweeps)
     generator = torch.Generator().manual_seed(1)
     center = torch.randn(30, 6, generator=generator, dtype=torch.float64)
     spread = torch.randn(30, 6, 5, generator=generator, dtype=torch.float64)

@@ -1,7 +1,7 @@
 """Semidefinite bounds on a norm over a box, in max-cut form: certified for whatever the iteration returns.
 
-Within a node the gradient is M t, with t in [-1, 1]^q after its center is made a column of M (the norms are even). A convex
-function is largest at a vertex, so
+A gradient that is a center plus deviations is M t, with t in [-1, 1]^q after the center is made a column of M (the norms are
+even). A convex function is largest at a vertex, so
 
     max |M t|_1 = max s^T M t over signs s, t       max |M t|_2^2 = max t^T M^T M t over signs t.
 
@@ -11,7 +11,7 @@ products. What its last vectors give are weights for a dual bound that holds for
     |M t|_1 <= sqrt(lam . sum a . sum b),   lam = largest eigenvalue of diag(a)^-1/2 M^T diag(b)^-1 M diag(a)^-1/2,
 
 because |x| <= x^2 / (2 b) + b / 2 and t^T Q t <= lam . sum a whenever Q <= lam diag(a). So convergence decides only how
-tight the bound is.
+tight the bound is. The eigenvalue is the squared norm of diag(b)^-1/2 M diag(a)^-1/2, from its smaller Gram matrix.
 """
 
 from __future__ import annotations
@@ -55,22 +55,22 @@ def _l1(matrix: Tensor) -> Tensor:
     image = matrix @ vectors
     b = image.norm(dim=-1).clamp(min=FLOOR)
     a = (matrix.mT @ (image / b.unsqueeze(-1))).norm(dim=-1).clamp(min=FLOOR)
-    lam = _largest_eigenvalue(matrix.mT @ (matrix / b.unsqueeze(-1)), a)
-    return (lam * a.sum(-1) * b.sum(-1)).sqrt()
+    scaled = matrix / (b.sqrt().unsqueeze(-1) * a.sqrt().unsqueeze(-2))
+    return (_squared_norm(scaled) * a.sum(-1) * b.sum(-1)).sqrt()
 
 
 def _l2(matrix: Tensor) -> Tensor:
-    gram, vectors = matrix.mT @ matrix, _start(matrix)
+    vectors = _start(matrix)
     for _ in range(SWEEPS):
-        vectors = _unit(gram @ vectors)
-    a = (gram @ vectors).norm(dim=-1).clamp(min=FLOOR)
-    return (_largest_eigenvalue(gram, a) * a.sum(-1)).sqrt()
+        vectors = _unit(matrix.mT @ (matrix @ vectors))
+    a = (matrix.mT @ (matrix @ vectors)).norm(dim=-1).clamp(min=FLOOR)
+    return (_squared_norm(matrix / a.sqrt().unsqueeze(-2)) * a.sum(-1)).sqrt()
 
 
-def _largest_eigenvalue(matrix: Tensor, weight: Tensor) -> Tensor:
-    """Of diag(weight)^-1/2 matrix diag(weight)^-1/2, at least 0."""
-    root = weight.sqrt()
-    return torch.linalg.eigvalsh(matrix / (root.unsqueeze(-1) * root.unsqueeze(-2)))[:, -1].clamp(min=0.0)
+def _squared_norm(matrix: Tensor) -> Tensor:
+    """The largest eigenvalue of M^T M and of M M^T, at least 0."""
+    gram = matrix @ matrix.mT if matrix.shape[-2] < matrix.shape[-1] else matrix.mT @ matrix
+    return torch.linalg.eigvalsh(gram)[:, -1].clamp(min=0.0)
 
 
 def _start(matrix: Tensor) -> Tensor:

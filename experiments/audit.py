@@ -38,7 +38,7 @@ def audit_checkpoint(cfg: DictConfig, console: Console) -> list[PointAudit]:
     """
     problem: LocalLipschitz = instantiate(cfg.problem)
     asked = cfg.audit
-    limits = {"gap": asked.gap, "nodes": asked.nodes}
+    limits = {"gap": asked.gap, "nodes": asked.nodes, "sdp_solver": asked.sdp_solver}
     plan = AuditPlan(problem, tuple(asked.estimators), asked.budget, asked.seed, asked.solver, **limits)
     where = {"workers": asked.workers, "executor": asked.executor, "address": asked.address}
     network, epoch = load_checkpoint(cfg)

@@ -30,12 +30,14 @@ class Effort:
         budget: seconds of wall-clock time; a process that overruns it by more than a few seconds is ended.
         seed: of every random choice.
         solver: of the programs.
+        sdp_solver: of the semidefinite ones.
         again: estimators whose kept cells do not count.
     """
 
     budget: float
     seed: int
     solver: str
+    sdp_solver: str
     again: tuple[str, ...] = ()
 
 
@@ -69,7 +71,8 @@ def measure(
     if not question.able:
         file.append(RunRecord(subject.name, question=problem.describe(), sentence=problem.sentence(), settings=facts))
         return
-    plan = AuditPlan(problem, question.able, effort.budget, effort.seed, effort.solver)
+    solvers: dict[str, Any] = {"solver": effort.solver, "sdp_solver": effort.sdp_solver}
+    plan = AuditPlan(problem, question.able, effort.budget, effort.seed, **solvers)
     analysis = frozen_analysis(subject.network, problem, subject.x, subject.y)
     blank = begin(analysis, subject.y, plan)
     points = with_earlier(blank, analysis, kept(question, effort, earlier))

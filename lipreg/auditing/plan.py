@@ -30,6 +30,7 @@ class AuditPlan:
             penalty lowers is audited with the penalty's own.
         gap: (upper - lower) / upper at which a search may end; 0 to go on until the ends meet.
         nodes: limit on the branch and bound nodes of each search at each point; None for no limit.
+        sdp_solver: of semidefinite programs (``lipsdp``), by cvxpy's name for it: "SCS", "CLARABEL", ...
 
     Raises:
         InvalidInput: no or unknown estimators, no budget, an unknown solver, or a limit out of range.
@@ -45,6 +46,7 @@ class AuditPlan:
     preactivations: Mapping[str, Sequence[str]] = field(default_factory=dict)
     gap: float = 0.0
     nodes: int | None = None
+    sdp_solver: str = "SCS"
 
     def __post_init__(self) -> None:
         if self.estimators is None and isinstance(self.problem, LocalLipschitz):
@@ -54,7 +56,8 @@ class AuditPlan:
         object.__setattr__(self, "estimators", tuple(self.estimators))
         if not isinstance(self.budget, int | float) or not 0 < self.budget < math.inf:  # it is shared out
             raise InvalidInput(f"budget={self.budget!r}", where="audit", accepted="seconds above 0, a finite number")
-        Effort(solver=self.solver, gap=self.gap, nodes=self.nodes)  # refuses what is unknown, missing or out of range
+        # refuses what is unknown, missing or out of range
+        Effort(solver=self.solver, gap=self.gap, nodes=self.nodes, sdp_solver=self.sdp_solver)
         for name in self.estimators:
             get_estimator(name).check(self.problem)
 
@@ -65,8 +68,9 @@ class AuditPlan:
 
     def effort(self, seconds: float, stop: threading.Event, known: tuple[CertifiedInterval, ...] = ()) -> Effort:
         """What one estimator may spend on one task."""
-        limits = {"seconds": seconds, "gap": self.gap, "nodes": self.nodes}
-        return Effort(**limits, seed=self.seed, known=known, solver=self.solver, stop=stop)
+        limits: dict[str, Any] = {"seconds": seconds, "gap": self.gap, "nodes": self.nodes}
+        solvers: dict[str, Any] = {"solver": self.solver, "sdp_solver": self.sdp_solver}
+        return Effort(**limits, **solvers, seed=self.seed, known=known, stop=stop)
 
     def limits(self) -> dict[str, Any]:
         """When the searches end, for records: a later audit with wider limits goes on from there."""
@@ -76,4 +80,9 @@ class AuditPlan:
         """What decides the answer of an estimator besides the question and the limits: for records and for resuming."""
         methods = self.preactivations.get(estimator)
         settings = {"seed": self.seed, "preactivations": None if methods is None else list(methods)}
-        return settings | ({"solver": self.solver} if get_estimator(estimator).searches else {})
+        option = get_estimator(estimator).solver_option
+        return settings | ({option: self.solver_of(estimator)} if get_estimator(estimator).searches else {})
+
+    def solver_of(self, estimator: str) -> str:
+        """The engine that an estimator's programs go to."""
+        return getattr(self, get_estimator(estimator).solver_option)

@@ -114,7 +114,7 @@ class PointAudit:
                 witness=None if interval.witness is None else list(interval.witness.point),
                 versions=versions(),
                 subject=interval.subject,
-                engine="" if name == EXACT else get_estimator(name).engine(self.plan.solver),
+                engine="" if name == EXACT else get_estimator(name).engine(self.plan.solver_of(name)),
                 tolerances={"exact": EXACT_TOLERANCE} if name == EXACT else get_estimator(name).tolerances(),
                 asked=self._asked(name),
                 families=list(interval.families),

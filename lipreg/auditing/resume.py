@@ -68,9 +68,9 @@ def _mismatch(record: AuditRecord, point: PointAudit) -> str:
             return f"{name} is another one"
     if record.versions != versions():
         return f"another version proved it ({_difference(record.versions, versions())})"
-    settings = point.plan.settings(record.estimator)
-    engine = get_estimator(record.estimator).engine(point.plan.solver)
-    if record.asked.get("solver") == settings.get("solver") and record.engine != engine:
+    settings, estimator = point.plan.settings(record.estimator), get_estimator(record.estimator)
+    engine, option = estimator.engine(point.plan.solver_of(record.estimator)), estimator.solver_option
+    if record.asked.get(option) == settings.get(option) and record.engine != engine:
         return f"another version proved it ({record.engine or 'unknown'}, here {engine})"
     if {key: record.asked.get(key) for key in settings} != settings:
         return "the settings differ"

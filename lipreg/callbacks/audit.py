@@ -78,6 +78,7 @@ class LipschitzAudit(pl.Callback):
         batch_to_inputs: batch -> (x, y or None), for batches that are not ``(x, y)`` or a dict of the usual keys.
         seed: of the choice of points and of sampling.
         solver: of the searches' programs: "highs", or another of ``lipreg.milp.installed_solvers()``.
+        sdp_solver: of semidefinite programs (``lipsdp``), by cvxpy's name for it: "SCS", "CLARABEL", ...
         progress: show a bar over the points of an audit, in the trainer's own bar, where there is a terminal.
         name: first part of the logged names; must differ between two audits of one trainer.
 
@@ -119,6 +120,7 @@ class LipschitzAudit(pl.Callback):
         when_busy: str = "delay",
         end_limit: float = 300.0,
         twin: str | None = None,
+        sdp_solver: str = "SCS",
     ) -> None:
         super().__init__()
         where = type(self).__name__
@@ -131,7 +133,8 @@ class LipschitzAudit(pl.Callback):
         if not isinstance(end_limit, int | float) or not 0 <= end_limit < math.inf:
             raise InvalidInput(f"end_limit={end_limit!r}", where=where, accepted="seconds of at least 0")
         named: dict[str, Any] = {} if estimators is None else {"estimators": estimators}
-        self.plan = AuditPlan(problem, budget=budget, seed=seed, solver=solver, gap=gap, nodes=nodes, **named)
+        named |= {"solver": solver, "sdp_solver": sdp_solver}
+        self.plan = AuditPlan(problem, budget=budget, seed=seed, gap=gap, nodes=nodes, **named)
         self.problem, self.points, self.every_n_epochs = problem, points, every_n_epochs
         self.at_start, self.at_end, self.folder, self.run, self.module = at_start, at_end, folder, run, module
         self.batch_to_inputs = batch_to_inputs or usual_batch_to_inputs

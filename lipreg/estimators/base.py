@@ -95,6 +95,7 @@ class Estimator(ABC):
         output_norms: the norms q of ``Vector`` outputs that it covers.
         differentiable: whether ``bound`` can be a penalty.
         searches: whether it works point by point under a budget, rather than on the batch at once.
+        solver_option: for searches, which of ``Effort``'s fields names the engine of their programs.
         source: where the method comes from.
     """
 
@@ -106,6 +107,7 @@ class Estimator(ABC):
     output_norms: ClassVar[tuple[float, ...]] = (1.0, 2.0, float("inf"))
     differentiable: ClassVar[bool] = False
     searches: ClassVar[bool] = False
+    solver_option: ClassVar[str] = "solver"
     source: ClassVar[str] = ""
 
     def uncovered(self, problem: LocalLipschitz) -> tuple[str, str] | None:

@@ -68,13 +68,14 @@ class LipSDP(Estimator):
     norms = (2.0,)
     output_norms = (2.0, float("inf"))
     searches = True
+    solver_option = "sdp_solver"
     source = "Fazlyab et al. 2019 (LipSDP)"
 
     def __init__(self, iterations: int = ITERATIONS) -> None:
         self.iterations = iterations
 
     def engine(self, solver: str) -> str:
-        return f"cvxpy {version('cvxpy')}"
+        return f"cvxpy {version('cvxpy')}, {solver_version(solver)}"
 
     def slopes(self, local: Analysis) -> tuple[dict[int, Slopes], dict[int, Shares]]:
         """What the units of a single-point analysis are known to do."""
@@ -114,9 +115,13 @@ class LipSDP(Estimator):
             f"{run.programs} programs by {solver_version(effort.sdp_solver)}",
             *run.notes,
         ]
+        if run.norms == 0:  # of pieces that are all too large
+            return upper_interval(local, 0, trivial, "spectral", Status.FAILED, f"{', '.join(notes)}: product of norms")
         if upper <= trivial:
             # what a solver left unfinished is repaired like the rest; the detail says that it did
             status = Status.BOUNDED if run.status is Status.FAILED else run.status
+            if run.answers == 0:  # multipliers by descent, or no undecided unit: there was nothing to repair
+                return upper_interval(local, 0, upper, "LipSDP", status, ", ".join(notes))
             detail = f"{raw:.9g} before the repair; {', '.join(notes)}"
             return replace(upper_interval(local, 0, upper, "LipSDP, repaired", status, detail), estimate=raw)
         return upper_interval(local, 0, trivial, "spectral", run.status, f"{', '.join(notes)}: product of norms")

@@ -45,6 +45,8 @@ class Run:
         deadline: on ``time.monotonic``'s clock.
         status: BOUNDED until a limit, or the solver, leaves a program unsolved.
         programs: how many were handed to the solver.
+        answers: how many of those came back with multipliers.
+        norms: how many norms were sought from sectors, in place of products.
         notes: on what went another way than planned.
     """
 
@@ -53,6 +55,8 @@ class Run:
     stop: threading.Event
     status: Status = Status.BOUNDED
     programs: int = 0
+    answers: int = 0
+    norms: int = 0
     notes: list[str] = field(default_factory=list)
 
     def ended(self) -> bool:
@@ -73,6 +77,7 @@ class Run:
         self.programs += 1
         until = time.monotonic() + 0.99 * seconds
         found = self.solve(form, seconds)
+        self.answers += found.multipliers is not None
         if not found.solved:
             late = time.monotonic() >= until
             self.status = Status.TIME_LIMIT if late else Status.FAILED
@@ -96,6 +101,7 @@ def sector_norm(sectors: Sectors, joint: bool, run: Run) -> Norm:
     Returns:
         inf where neither the solver nor the multipliers of another row prove anything.
     """
+    run.norms += 1
     parts = [sectors] if joint else [sectors.of_row(row) for row in range(len(sectors.row_input))]
     forms = sorted(map(QuadraticForm.of, parts), key=lambda form: -form.size)
     norm = Norm(0.0, 0.0)

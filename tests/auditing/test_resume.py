@@ -68,6 +68,17 @@ def test_what_is_done_is_not_done_again(tmp_path: Path, searched: list[Any]) -> 
         assert two.seconds[EXACT] == pytest.approx(one.seconds[EXACT], abs=1e-2)
 
 
+def test_another_solver_starts_anew(tmp_path: Path) -> None:
+    plan = AuditPlan(LocalLipschitz(LinfBall(0.5), AllLogits(), p=2), ("lipsdp", "fastlip"))
+    records = saved(audit(NET, plan, X[:1]), tmp_path)
+    (same,) = audit(NET, plan, X[:1], earlier=records)
+    assert same.resumed == {"lipsdp", "fastlip", EXACT}
+    with pytest.warns(UserWarning, match="settings differ"):
+        (other,) = audit(NET, replace(plan, sdp_solver="CLARABEL"), X[:1], earlier=records)
+    assert "lipsdp" not in other.resumed and "fastlip" in other.resumed
+    assert "CLARABEL" in other.intervals["lipsdp"].detail
+
+
 def test_an_audit_that_was_cut_short_goes_on(tmp_path: Path, searched: list[Any]) -> None:
     seen: list[PointAudit] = []
 

@@ -22,7 +22,7 @@ from lipreg.errors import CrossingBounds, InvalidInput, LipregError, Unsupported
 from lipreg.estimators import Effort, Estimator, certify, estimate, register, usual_estimators
 from lipreg.estimators.base import ESTIMATORS, lower_interval, upper_interval
 from lipreg.estimators.witness import best_witness
-from lipreg.outputs import AllLogits, AllMargins, Logit, Vector
+from lipreg.outputs import AllLogits, AllMargins, Combination, Logit, Vector
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import L2Ball, LinfBall
 from lipreg.results import Certificate, CertifiedInterval, Status
@@ -88,6 +88,7 @@ def truth(point: int) -> float:
         ({"gap": "0.1"}, "gap='0.1'"),
         ({"nodes": 0}, "nodes=0"),
         ({"nodes": 2.5}, "nodes=2.5"),
+        ({"sdp_solver": "HIGHS"}, "sdp_solver='HIGHS'"),
     ],
 )
 def test_plans_that_cannot_be_right(settings: dict[str, Any], says: str) -> None:
@@ -131,6 +132,16 @@ def test_limits_of_the_plan_reach_the_searches_and_the_records(fake: Callable[..
     assert {(effort.gap, effort.nodes) for effort in seen} == {(0.25, 7)}
     for record in points[0].records("run", 0):
         assert (record.asked["gap"], record.asked["nodes"], record.asked["budget"]) == (0.25, 7, 60.0)
+
+
+def test_each_kind_of_program_goes_to_its_own_solver() -> None:
+    problem = LocalLipschitz(LinfBall(0.5), Combination((1.0, -1.0, 0.0)), p=2)
+    for name in ("SCS", "CLARABEL"):
+        plan = AuditPlan(problem, ("lipsdp", "branch_and_bound"), sdp_solver=name)
+        lipsdp, search = (r for r in audit(NET, plan, X[:1])[0].records("run", 0) if r.estimator in plan.estimators)
+        assert (lipsdp.asked["sdp_solver"], lipsdp.asked.get("solver")) == (name, None)
+        assert name in lipsdp.engine and name in lipsdp.detail
+        assert (search.asked["solver"], search.asked.get("sdp_solver")) == ("highs", None)
 
 
 def test_closed_forms_run_before_searches_and_upper_before_brackets() -> None:

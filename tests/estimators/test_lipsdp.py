@@ -317,6 +317,7 @@ def test_descent_comes_close_without_a_solver(reference: Reference, monkeypatch:
         assert both.upper <= solved.upper * (1 + 1e-4)
         assert solved.upper * (1 - 1e-4) <= alone.upper <= 1.02 * solved.upper
         assert alone.status is Status.BOUNDED and "it diverged" in alone.detail
+        assert (alone.proof, alone.estimate) == ("LipSDP", None), "no solver said anything that was repaired"
 
 
 def test_descent_ends_when_it_is_told_to() -> None:
@@ -344,6 +345,9 @@ def test_a_chain_is_cut_into_pieces(reference: Reference, monkeypatch: Any) -> N
         partly = ask(reference, case, "regional")
         assert "by the product of norms" in partly.detail
         assert cut.upper * (1 - 1e-4) <= partly.upper <= ask(reference, case, "regional", "spectral").upper * (1 + 1e-9)
+        monkeypatch.setattr(lipsdp, "LARGEST", 0)
+        products = ask(reference, case, "regional")
+        assert (products.proof, products.status, products.estimate) == ("spectral", Status.FAILED, None)
         monkeypatch.undo()
 
 

@@ -20,7 +20,8 @@ from lipreg.callbacks.batches import batch_to_inputs as usual_batch_to_inputs
 from lipreg.callbacks.measures import EpochSums, StepClock
 from lipreg.callbacks.reference_points import draw_reference_points
 from lipreg.callbacks.training_step import add_to_loss, check_loss_is_used
-from lipreg.errors import InvalidInput, LipregError
+from lipreg.callbacks.where import Placed
+from lipreg.errors import InvalidInput
 from lipreg.problem import LocalLipschitz
 from lipreg.training import Choice, LipschitzPenalty
 
@@ -170,12 +171,12 @@ class LipschitzRegularizer(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._batches = _batches_of(trainer)
-        if self.fixed_points and self.term.fixed is None:
+        if self.fixed_points and self.term.points.fixed is None:
             assert isinstance(self.points, int)
             where = type(self).__name__
             read = partial(as_steps_see_it, trainer, RunningStage.TRAINING, self.batch_to_inputs)
             loaders = trainer.train_dataloader
-            self.term.fixed = draw_reference_points(loaders, "training", self.points, self.seed, read, where)
+            self.term.points.fixed = draw_reference_points(loaders, "training", self.points, self.seed, read, where)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._sums.clear()
@@ -252,8 +253,8 @@ class LipschitzRegularizer(pl.Callback):
             self._sums.add(self.term.last)
         return added
 
-    def _placed(self, pl_module: pl.LightningModule) -> _Placed:
-        return _Placed(f"{type(self).__name__}, epoch {pl_module.current_epoch}, batch {self._batch_idx}")
+    def _placed(self, pl_module: pl.LightningModule) -> Placed:
+        return Placed(f"{type(self).__name__}, epoch {pl_module.current_epoch}, batch {self._batch_idx}")
 
     def _check_network(self, pl_module: pl.LightningModule) -> None:
         network = find_network(pl_module, self.module)
@@ -270,20 +271,6 @@ class LipschitzRegularizer(pl.Callback):
             self._take_off()
         self._take_off = None
         self.term.release()
-
-
-class _Placed:
-    """Puts epoch and batch before the place that an error of lipreg names."""
-
-    def __init__(self, where: str) -> None:
-        self.where = where
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, LipregError):
-            where = f"{self.where}: {error.where}" if error.where else self.where
-            raise type(error)(error.got, where=where, accepted=error.accepted, todo=error.todo) from error
 
 
 def _batches_of(trainer: pl.Trainer) -> int | None:

@@ -19,9 +19,7 @@ from lipreg.options import check_count, check_number
 from lipreg.penalties import get_penalty
 from lipreg.problem import LocalLipschitz
 from lipreg.schedules import Moment, get_schedule
-
-Choice = Literal["all"] | int | Tensor | tuple[Tensor, Tensor | None]
-"""Which points are bounded: the whole batch, so many of it, or a fixed set x or (x, y)."""
+from lipreg.training.points import Choice, ChosenPoints
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ class LipschitzPenalty:
             raise InvalidInput(f"problem={problem!r}", where=where, accepted="a LocalLipschitz")
         check_number(weight, "weight", where, low=0.0)
         check_count(every, "every", where)
-        self._points, self.fixed = _read_points(points, where)
+        self.points = ChosenPoints(points, seed, where)
         methods = METHODS if preactivations is None else preactivations
         if isinstance(methods, str) or not methods or set(methods) - set(METHODS):
             listed = f"None, or a list of some of {', '.join(METHODS)}"
@@ -119,13 +117,11 @@ class LipschitzPenalty:
         self.preactivations = None if preactivations is None else tuple(preactivations)
         self.last: Evaluation | None = None
         """What the last evaluation found; None when nothing was computed."""
-        self._generator = torch.Generator().manual_seed(seed)
         self._batch, self._factor = -1, 1.0
         self._agreed: float | None = None  # mean bound of the last batch over all processes
-        self.power = PowerIteration(shared=self.fixed is None) if spectral_norms == "estimate" else None
+        self.power = PowerIteration(shared=self.points.fixed is None) if spectral_norms == "estimate" else None
         self._captured: CapturedNetwork | None = None
         self._chain: ReluChain | None = None
-        self._draw, self._seed = torch.Generator(), 0
 
     def __call__(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The term for a new batch, to add to its loss.
@@ -166,9 +162,8 @@ class LipschitzPenalty:
         self._batch += 1
         self._factor = self.schedule.factor(Moment(self._batch, batches, self._factor, bound))
         self.last = self._agreed = None
-        if isinstance(self._points, int) and self.due:
-            # one draw, whatever the batch's size: the generators of all processes stay alike
-            self._seed = int(torch.randint(2**62, (), generator=self._generator)) + rank
+        if self.due:
+            self.points.next(rank)
 
     def end_batch(self, mean: Callable[[float], float]) -> None:
         """After a batch in several processes: they follow one bound, and checkpoints hold it; ``mean`` is over them."""
@@ -192,25 +187,25 @@ class LipschitzPenalty:
             self.last = None
             return None
         with torch.no_grad() if weight == 0 else nullcontext():
-            bounds, penalty = self._evaluate(*self._chosen_points(x, y))
+            bounds, penalty = self._evaluate(*self.points.of(x, y, self.problem.output))
         self.last = Evaluation(bounds.detach(), penalty.detach(), weight)
         return None if weight == 0 else weight * self.every * penalty
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed training needs to go on as if it had not stopped; tensors and plain numbers."""
         return {
-            "generator": self._generator.get_state(),
+            "generator": self.points.generator.get_state(),
             "batch": self._batch,
             "factor": self._factor,
             "bound": self._mean_bound(),
-            "points": self.fixed,
+            "points": self.points.fixed,
             "vectors": {} if self.power is None else dict(self.power.vectors),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over what ``state_dict`` gave."""
-        self._generator.set_state(state["generator"].cpu())
-        self._batch, self._factor, self.fixed = state["batch"], state["factor"], state["points"]
+        self.points.generator.set_state(state["generator"].cpu())
+        self._batch, self._factor, self.points.fixed = state["batch"], state["factor"], state["points"]
         if self.power is not None:
             self.power.vectors = dict(state["vectors"])
         # all that a schedule asks of the last batch
@@ -253,26 +248,6 @@ class LipschitzPenalty:
                 bounds = self.estimator.bound(analysis)
             return bounds, self.penalty(factors)
 
-    def _chosen_points(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        if self.fixed is not None:
-            own_x, own_y = self.fixed
-            x, y = own_x.to(x.device), None if own_y is None else own_y.to(x.device)
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            got = f"inputs of dtype {x.dtype}" if isinstance(x, Tensor) else f"inputs of type {type(x).__name__}"
-            raise InvalidInput(got, where="batch", accepted="what the network is given: floating point")
-        if self.problem.output.needs_labels and y is None:
-            raise InvalidInput(
-                f"no labels, which {type(self.problem.output).__name__} starts from",
-                where="batch",
-                todo="Pass them (callbacks: batch_to_inputs=, a function batch -> (x, y)), or name the output index "
-                "in the functional",
-            )
-        if self.fixed is None and isinstance(self._points, int) and self._points < len(x):
-            # by the batch's seed, on the CPU: all evaluations of a batch, on every device, bound the same points
-            chosen = torch.randperm(len(x), generator=self._draw.manual_seed(self._seed))[: self._points].to(x.device)
-            x, y = x.index_select(0, chosen), None if y is None else y[chosen]
-        return x, y
-
     def _capture(self, network: nn.Module, x: Tensor) -> CapturedNetwork:
         """The network's structure: read once, and again if another network or input shape takes its place."""
         own = network._modules.get("_orig_mod") or network  # what torch.compile wrapped
@@ -289,20 +264,3 @@ class LipschitzPenalty:
     def _lower(captured: CapturedNetwork, x: Tensor) -> Graph:
         parameter = next(captured.module.parameters(), x)
         return captured.live(torch.promote_types(parameter.dtype, torch.float32))
-
-
-def _read_points(points: Any, where: str) -> tuple[Literal["all"] | int, tuple[Tensor, Tensor | None] | None]:
-    x, y = points if isinstance(points, tuple | list) and len(points) == 2 else (points, None)
-    if (
-        isinstance(x, Tensor)
-        and x.dim() >= 2
-        and len(x)
-        and (y is None or (isinstance(y, Tensor) and len(y) == len(x)))
-    ):
-        return "all", (x.detach().clone(), None if y is None else y.detach().clone())
-    if isinstance(points, int) and not isinstance(points, bool) and points >= 1:
-        return points, None
-    if isinstance(points, str) and points == "all":
-        return "all", None
-    got = f"points={points!r}" if isinstance(points, str | int | float) else f"points of type {type(points).__name__}"
-    raise InvalidInput(got, where=where, accepted='"all", a number of at least 1, or a fixed set: x or (x, y), tensors')

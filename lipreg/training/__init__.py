@@ -1,0 +1,6 @@
+"""The penalty as a term of any training loss."""
+
+from lipreg.training.points import Choice
+from lipreg.training.term import Evaluation, LipschitzPenalty
+
+__all__ = ["Choice", "Evaluation", "LipschitzPenalty"]

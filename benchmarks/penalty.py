@@ -71,9 +71,9 @@ def lenet() -> nn.Module:
 
 
 CASES = {
-    "digits MLP 64-32-32-10": Case(lambda: mlp(64, 32, 32, 10), (1, 8, 8), 0.05, 300),
-    "MNIST MLP 784-256-256-10": Case(lambda: mlp(784, 256, 256, 10), (1, 28, 28), 0.02, 60),
-    "LeNet 8-16-84-10": Case(lenet, (1, 28, 28), 0.02, 20),
+    "digits MLP 64-32-32-10": Case(lambda: mlp(64, 32, 32, 10), (1, 8, 8), 0.05, 500),
+    "MNIST MLP 784-256-256-10": Case(lambda: mlp(784, 256, 256, 10), (1, 28, 28), 0.02, 100),
+    "LeNet 8-16-84-10": Case(lenet, (1, 28, 28), 0.02, 60),
 }
 KINDS: list[tuple[Literal["all"] | int, int]] = [("all", 1), (SHARE, 1), (SHARE, EVERY)]
 """How many points are bounded, and at every how many batches."""

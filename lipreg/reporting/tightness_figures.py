@@ -216,8 +216,11 @@ def _ticks(ax: Axes, values: list[float]) -> None:
 
 
 def _dress(ax: Axes, head: str, below: str) -> None:
-    ax.set_title(head, loc="left", color=INK, fontsize=FONT_SIZE + 1, fontweight="bold", pad=18)
-    note = ax.text(0, 1.03, _shortened(below), transform=ax.transAxes, fontsize=FONT_SIZE - 1.5, color=INK)
+    lines = textwrap.wrap(below, 80)
+    pad = 18 + 9 * max(0, len(lines) - 1)  # points
+    ax.set_title(head, loc="left", color=INK, fontsize=FONT_SIZE + 1, fontweight="bold", pad=pad)
+    words = {"fontsize": FONT_SIZE - 1.5, "color": INK, "va": "bottom"}
+    note = ax.text(0, 1.02, "\n".join(lines), transform=ax.transAxes, **words)
     note.set_gid("note")
     ax.tick_params(which="both", colors=INK, labelsize=FONT_SIZE - 1)
     ax.grid(True, which="major", color=GRID, linewidth=0.7)
@@ -229,7 +232,3 @@ def _dress(ax: Axes, head: str, below: str) -> None:
     ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 3e3 * low else (1.0,)))
     ax.yaxis.set_major_formatter(PLAIN)
     ax.yaxis.set_minor_formatter(NullFormatter())
-
-
-def _shortened(text: str, limit: int = 90) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}"

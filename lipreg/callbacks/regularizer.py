@@ -48,7 +48,9 @@ class LipschitzRegularizer(pl.Callback):
     little below; an audit certifies.
 
     Checkpoints hold the generator of the points, fixed points, the schedule and the warm starts of power iterations, so
-    a resumed run goes on as if it had not stopped. (With several processes the warm starts are those of rank 0.)
+    a resumed run goes on as if it had not stopped. (With several processes the warm starts are those of rank 0.) For the
+    same reason one callback in a second ``fit`` goes on with its schedule; make another to begin anew. The penalty comes
+    after the module's own step, and sees a batch as that has left it.
 
     Args:
         problem: the question: region, output functional, scope and norms.

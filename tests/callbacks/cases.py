@@ -171,21 +171,41 @@ def loss_by_hand(net: nn.Sequential, x: Tensor, y: Tensor) -> Tensor:
     return F.cross_entropy(net(x), y) + WEIGHT * bounds_by_hand(net, x, y).mean()
 
 
-def gradients_by_hand(net: nn.Sequential, groups: list[list[tuple[Tensor, Tensor]]], clip: float | None = None) -> Any:
-    """Gradient descent at rate 0.1 on the mean loss of each group of batches; the gradients of every step."""
+def gradients_by_hand(
+    net: nn.Sequential,
+    groups: list[list[tuple[Tensor, Tensor]]],
+    clip: float | None = None,
+    cut: float | None = None,
+    window: int | None = None,
+) -> Any:
+    """Gradient descent at rate 0.1 on the mean loss of each group of batches; the gradients of every step.
+
+    Args:
+        clip: the norm that gradients are clipped to.
+        cut: the magnitude that their entries are cut to.
+        window: divides the losses of a group in place of their number.
+    """
     net, seen = copy.deepcopy(net), []
     for group in groups:
-        loss = torch.stack([loss_by_hand(net, *batch) for batch in group]).mean()
+        loss = torch.stack([loss_by_hand(net, *batch) for batch in group]).sum() / (window or len(group))
         gradients = list(torch.autograd.grad(loss, list(net.parameters())))
         if clip is not None:
-            size = torch.cat([g.flatten() for g in gradients]).norm()
-            assert size > clip, "the case must clip"
-            gradients = [g * clip / size for g in gradients]
+            gradients = clipped(gradients, clip)
+        if cut is not None:
+            assert max(g.abs().max() for g in gradients) > cut, "the case must cut"
+            gradients = [g.clamp(-cut, cut) for g in gradients]
         seen.append(gradients)
         with torch.no_grad():
             for parameter, gradient in zip(net.parameters(), gradients, strict=True):
                 parameter -= 0.1 * gradient
     return seen
+
+
+def clipped(gradients: list[Tensor], clip: float) -> list[Tensor]:
+    """To that norm, as torch does it."""
+    size = torch.cat([g.flatten() for g in gradients]).norm()
+    assert size > clip, "the case must clip"
+    return [g * clip / (size + 1e-6) for g in gradients]
 
 
 def assert_gradients(got: list[list[Tensor]], expected: list[list[Tensor]], relative: float = 1e-6) -> None:

@@ -51,7 +51,23 @@ def test_gradients_are_those_of_loss_plus_penalty(
     model, data, notes = Classifier(), batches(4), Gradients()
     expected = gradients_by_hand(model.net, [data[i : i + group] for i in range(0, 4, group)], clip)
     fit(model, data, regularizer(module=module), notes, **arguments)
-    assert_gradients(notes.seen, expected, 1e-6 if clip is None else 3e-6)  # torch clips to clip / (norm + 1e-6)
+    assert_gradients(notes.seen, expected)
+
+
+def test_gradients_are_cut_entry_by_entry() -> None:
+    model, data, notes = Classifier(), batches(3), Gradients()
+    expected = gradients_by_hand(model.net, [[batch] for batch in data], cut=0.02)
+    fit(model, data, regularizer(), notes, gradient_clip_val=0.02, gradient_clip_algorithm="value")
+    assert_gradients(notes.seen, expected)
+
+
+def test_a_last_window_of_fewer_batches() -> None:
+    """Lightning divides every loss by the whole window's number of batches, and so the penalty."""
+    model, notes = Classifier(), Gradients()
+    data = [*batches(4), batches(1, size=3)[0]]
+    expected = gradients_by_hand(model.net, [data[:3], data[3:]], window=3)
+    fit(model, data, regularizer(), notes, accumulate_grad_batches=3)
+    assert_gradients(notes.seen, expected)
 
 
 def test_dict_batch_and_dict_loss() -> None:

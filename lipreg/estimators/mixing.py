@@ -14,8 +14,9 @@ from lipreg.results import Certificate, CertifiedInterval
 
 ROOM = 2**22
 """Numbers that the programs of one batch may take."""
-LARGEST = 2000
-"""Undecided units, or inputs where those are fewer, up to which eigenvalues are computed: it costs their third power."""
+LARGEST = 2000, 2**25
+"""Undecided units, or inputs where those are fewer, up to which eigenvalues are computed, which costs their third power;
+and numbers in one program."""
 
 
 @register("mixing")
@@ -44,10 +45,10 @@ class Mixing(Estimator):
                 found = deviations(local)
                 upper = float(deviation_bound(local.placed, found))
                 detail = f"{len(found.rows)} undecided units and members of pooling windows"
-                if min(found.rows.shape) <= LARGEST:
+                if min(found.rows.shape) <= LARGEST[0] and found.rows.numel() <= LARGEST[1]:
                     upper = min(upper, _relaxed(found, p))
                 else:
-                    detail = f"{detail}, more than {LARGEST}: the bound of 'deviation'"
+                    detail = f"{detail}, too many for one program: the bound of 'deviation'"
             results.append(upper_interval(local, 0, upper * (1.0 + ROUNDING), self.name, detail=detail))
         return results
 

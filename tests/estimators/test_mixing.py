@@ -1,0 +1,82 @@
+"""The max-cut relaxation against the semidefinite program itself, against all sign vectors, and where it steps aside."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+import pytest
+import torch
+
+from lipreg import AllMargins, LinfBall, LocalLipschitz, Margin, certify
+from lipreg.bounds.deviation import deviations
+from lipreg.estimators import frozen_analysis, mixing
+from lipreg.results import CertifiedInterval
+from tests import oracles
+
+X = torch.tensor([[0.2, -0.1, 0.3]], dtype=torch.float64)
+
+
+def net(seed: int) -> torch.nn.Module:
+    torch.manual_seed(seed)
+    return oracles.mlp(3, 6, 5, 3).double()
+
+
+def ask(
+    network: torch.nn.Module, output: Any, p: float, scope: Any = "regional", name: str = "mixing"
+) -> CertifiedInterval:
+    problem = LocalLipschitz(LinfBall(0.6), output, scope, p)
+    return certify(network, problem, X, torch.tensor([1]), estimator=name)[0]
+
+
+def program(matrix: np.ndarray, p: float) -> tuple[float, float]:
+    """The relaxation's optimum and the largest value over all signs, for columns that are the center and the deviations."""
+    rows, columns = matrix.shape
+    if p == math.inf:  # signs of the rows too: s^T M t
+        form = np.block([[np.zeros((rows, rows)), matrix / 2], [matrix.T / 2, np.zeros((columns, columns))]])
+    else:
+        form = matrix.T @ matrix
+    gram = cp.Variable(form.shape, PSD=True)
+    problem = cp.Problem(cp.Maximize(cp.trace(form @ gram)), [cp.diag(gram) == 1])
+    problem.solve(solver="CLARABEL")
+    signs = np.array(list(itertools.product((-1.0, 1.0), repeat=columns))).T
+    truth = np.linalg.norm(matrix @ signs, ord=1 if p == math.inf else 2, axis=0).max()
+    return float(problem.value if p == math.inf else math.sqrt(problem.value)), float(truth)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("scope", ["regional", "pointed"])
+@pytest.mark.parametrize("p", [2.0, math.inf])
+@pytest.mark.parametrize("seed", range(4))
+def test_it_is_the_program_that_a_solver_solves(seed: int, p: float, scope: Any) -> None:
+    network = net(seed)
+    problem = LocalLipschitz(LinfBall(0.6), Margin(1, 0), scope, p)
+    found = deviations(frozen_analysis(network, problem, X, None))
+    spread = (found.bounds[0].unsqueeze(1) * found.rows).T
+    optimum, truth = program(torch.cat([found.centre.T, spread], 1).numpy(), p)
+    upper = ask(network, Margin(1, 0), p, scope).upper
+    assert truth <= upper
+    assert optimum * (1 - 1e-5) <= upper <= 1.02 * optimum
+    assert upper <= ask(network, Margin(1, 0), p, scope, "deviation").upper * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("p", [2.0, math.inf])
+def test_several_functionals_are_the_largest_of_them_whatever_fits_into_a_batch(
+    p: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = net(5)
+    each = [ask(network, Margin(1, other), p).upper for other in (0, 2)]
+    assert ask(network, AllMargins(), p).upper == pytest.approx(max(each), rel=1e-9)
+    assert ask(network, Margin(0, 1), p).upper == pytest.approx(each[0], rel=1e-9), "norms are even"
+    monkeypatch.setattr(mixing, "ROOM", 1)
+    assert ask(network, AllMargins(), p).upper == pytest.approx(max(each), rel=1e-9)
+
+
+@pytest.mark.parametrize("largest", [(0, 2**25), (2000, 0)])
+def test_what_is_too_large_is_bounded_by_magnitudes(largest: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mixing, "LARGEST", largest)
+    found, other = ask(net(0), AllMargins(), 2.0), ask(net(0), AllMargins(), 2.0, name="deviation")
+    assert found.upper == pytest.approx(other.upper, rel=1e-12)
+    assert "too many for one program" in found.detail

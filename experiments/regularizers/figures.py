@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from experiments.regularizers.jobs import BOUNDS, TWIN, Row
 from experiments.regularizers.summary import (
@@ -58,6 +58,7 @@ def training(rows: Sequence[Row]) -> Figure:
 
     def draw(ax: Axes, dataset: str) -> None:
         seeds, found = whole_seeds(rows, dataset), strengths(rows, dataset)
+        drawn: dict[tuple[str, int], float] = {}
         start = [r for r in rows if (r["dataset"], r["regularizer"], r["epoch"]) == (dataset, TWIN, 0)]
         for name, line in _lines(found).items():
             accurate = [s for s in line if _known(s, "change").mean >= -EQUAL_ACCURACY]
@@ -76,7 +77,14 @@ def training(rows: Sequence[Row]) -> Figure:
                 for epoch, values in sorted(epochs.items())
             ]
             _draw_line(ax, name, [(Spread(epoch, epoch, epoch), spread) for epoch, spread in means], bars=False)
+            drawn.update({(name, epoch): spread.mean for epoch, spread in means})
         ax.set_yscale("log")
+        later = [value for (_, epoch), value in drawn.items() if epoch > 0]
+        if later and (TWIN, 0) in drawn:  # where all start is far below, and nothing is to be told apart there
+            ax.set_ylim(0.8 * min(later), 1.25 * max(later))
+            words = f"all start at {drawn[TWIN, 0]:.2g}"
+            ax.annotate(words, (0.02, 0.02), xycoords="axes fraction", fontsize=8, color=INK)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         _log_axis(ax, "y")
         ax.set_xlabel("completed training epochs")
         ax.set_ylabel("exact regional constant, mean over points")

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.trainer.states import RunningStage
+from pytorch_lightning.utilities import CombinedLoader
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor
 
@@ -177,7 +178,9 @@ class LipschitzRegularizer(pl.Callback):
             assert isinstance(self.points, int)
             where = type(self).__name__
             read = partial(as_steps_see_it, trainer, RunningStage.TRAINING, self.batch_to_inputs)
-            loaders = trainer.train_dataloader
+            loaders: Any = trainer.train_dataloader
+            if isinstance(loaders, dict | list | tuple):  # steps take a batch of each together
+                loaders = (batch for batch, *_ in CombinedLoader(loaders, "max_size_cycle"))
             self.term.points.fixed = draw_reference_points(loaders, "training", self.points, self.seed, read, where)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -16,7 +16,17 @@ from lipreg.callbacks.batches import batch_to_inputs
 from lipreg.callbacks.reference_points import draw_reference_points
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
-from tests.callbacks.cases import RADIUS, Classifier, Stochastic, WatchedBall, batches, bounds_by_hand, fit, regularizer
+from tests.callbacks.cases import (
+    RADIUS,
+    Classifier,
+    Stochastic,
+    WatchedBall,
+    batches,
+    bounds_by_hand,
+    feed,
+    fit,
+    regularizer,
+)
 
 
 def watched(**arguments: Any) -> LipschitzRegularizer:
@@ -123,6 +133,22 @@ def test_fixed_points_come_from_loaders_of_whole_batches_too(loader: Any) -> Non
     assert y is not None
     assert first_y is not None
     assert torch.equal(y[:2], first_y)
+
+
+def test_fixed_points_of_several_loaders_come_from_their_batches_together() -> None:
+    class Two(Classifier):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return super().training_step(batch["first"], batch_idx)
+
+        def train_dataloader(self) -> Any:
+            first, second = batches(2), batches(4, size=2)
+            return {"first": feed(first), "second": feed(second)}
+
+    ours = regularizer(points=5, fixed_points=True, batch_to_inputs=lambda batch: batch["first"])
+    run = fit(Two(), None, ours, limit_train_batches=2)
+    assert ours.term.points.fixed is not None
+    assert torch.equal(ours.term.points.fixed[0], batches(2)[0][0][:5])
+    assert run.callback_metrics["lipreg/bound_mean"] > 0
 
 
 def test_fixed_and_audited_points_are_what_steps_see(tmp_path: Path) -> None:

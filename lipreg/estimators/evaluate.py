@@ -20,8 +20,8 @@ from lipreg.results import CertifiedInterval
 
 Network = nn.Module | CapturedNetwork | Graph
 
-USUAL = ("branch_and_bound", "mip_pointed", "lp", "affine_relu", "sampling")
-"""Where nobody names methods: exact engines first, the relaxation, the papers' bound, witnesses."""
+USUAL = ("branch_and_bound", "mip_pointed", "mixing", "lp", "affine_relu", "sampling")
+"""Where nobody names methods: exact engines first, relaxations, the papers' bound, witnesses."""
 
 
 def usual_estimators(problem: LocalLipschitz) -> tuple[str, ...]:

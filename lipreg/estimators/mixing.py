@@ -6,17 +6,19 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
-from lipreg.bounds.deviation import Deviations, deviations
+from lipreg.bounds.deviation import Deviations, deviations, undecided_units
 from lipreg.bounds.semidefinite import norm_bound
+from lipreg.estimators.affine_relu import AffineRelu
 from lipreg.estimators.base import ROUNDING, Effort, Estimator, register, upper_interval
 from lipreg.estimators.deviation import deviation_bound
 from lipreg.results import Certificate, CertifiedInterval
 
 ROOM = 2**22
 """Numbers that the programs of one batch may take."""
-LARGEST = 2000, 2**25
-"""Undecided units, or inputs where those are fewer, up to which eigenvalues are computed, which costs their third power;
-and numbers in one program."""
+LARGEST = 2000
+"""Undecided units, or inputs where those are fewer, up to which eigenvalues are computed: it costs their third power."""
+UNITS, NUMBERS = 4096, 2**24
+"""Undecided units, and those times inputs, up to which deviations are written down."""
 
 
 @register("mixing")
@@ -26,7 +28,8 @@ class Mixing(Estimator):
     Where ``deviation`` adds up magnitudes, this keeps the signs that rows of different units have in common: a max-cut
     problem, relaxed to unit vectors and certified for whatever the iteration returns (see ``bounds/semidefinite.py``). It
     is the bound of a node of ``branch_and_bound``, at the root and in both scopes; never looser than ``deviation``. For
-    p = 1 there are no signs to keep: entries are bounded one by one.
+    p = 1 there are no signs to keep: entries are bounded one by one. Networks too large for it keep the bound of
+    ``affine_relu``, and the result says so.
 
     Source: Wang, Chang & Kolter 2017 (mixing method); Raghunathan et al. 2018 (max-cut form of a gradient's norm).
     """
@@ -41,14 +44,19 @@ class Mixing(Estimator):
         p, results = analysis.placed.problem.p, []
         for i in range(analysis.placed.batch):
             local = analysis[i : i + 1]
+            units = undecided_units(local)
+            detail = f"{units} undecided units and members of pooling windows"
             with torch.no_grad():
-                found = deviations(local)
-                upper = float(deviation_bound(local.placed, found))
-                detail = f"{len(found.rows)} undecided units and members of pooling windows"
-                if min(found.rows.shape) <= LARGEST[0] and found.rows.numel() <= LARGEST[1]:
-                    upper = min(upper, _relaxed(found, p))
+                if units > UNITS or units * local.placed.region.center.numel() > NUMBERS:
+                    detail = f"{detail}, too many to write down: the bound of 'affine_relu'"
+                    upper = float(AffineRelu().bound(local))
                 else:
-                    detail = f"{detail}, too many for one program: the bound of 'deviation'"
+                    found = deviations(local)
+                    upper = float(deviation_bound(local.placed, found))
+                    if min(found.rows.shape) <= LARGEST:
+                        upper = min(upper, _relaxed(found, p))
+                    else:
+                        detail = f"{detail}, too many for one program: the bound of 'deviation'"
             results.append(upper_interval(local, 0, upper * (1.0 + ROUNDING), self.name, detail=detail))
         return results
 

@@ -105,10 +105,10 @@ def test_a_plan_that_is_not_covered_is_refused_when_it_is_made() -> None:
 @pytest.mark.parametrize(
     "problem, names",
     [
-        (PROBLEM, ("branch_and_bound", "lp", "affine_relu", "sampling")),
-        (LocalLipschitz(LinfBall(0.1), p=2), ("branch_and_bound", "affine_relu", "sampling")),
-        (LocalLipschitz(L2Ball(0.1)), ("affine_relu", "sampling")),
-        (replace(PROBLEM, scope="pointed"), ("mip_pointed", "affine_relu", "sampling")),
+        (PROBLEM, ("branch_and_bound", "mixing", "lp", "affine_relu", "sampling")),
+        (LocalLipschitz(LinfBall(0.1), p=2), ("branch_and_bound", "mixing", "affine_relu", "sampling")),
+        (LocalLipschitz(L2Ball(0.1)), ("mixing", "affine_relu", "sampling")),
+        (replace(PROBLEM, scope="pointed"), ("mip_pointed", "mixing", "affine_relu", "sampling")),
         (LocalLipschitz(L2Ball(0.1), Vector(), p=2), ("affine_relu", "sampling")),
     ],
 )
@@ -118,7 +118,7 @@ def test_without_names_it_takes_the_usual_ones_that_cover_the_question(
     assert AuditPlan(problem).estimators == names == usual_estimators(problem)
     first = certify(NET, problem, X[:1], Y[:1])[0]
     assert first.lower <= first.upper < float("inf")
-    assert (first.certificate is Certificate.EXACT) == (names[0] != "affine_relu")
+    assert (first.certificate is Certificate.EXACT) == (names[0] in ("branch_and_bound", "mip_pointed"))
 
 
 def test_limits_of_the_plan_reach_the_searches_and_the_records(fake: Callable[..., str]) -> None:
@@ -159,7 +159,7 @@ def test_exact_is_the_intersection_and_holds_the_truth() -> None:
     assert [a.point for a in audits] == [0, 1, 2]
     for a in audits:
         others = [i for name, i in a.intervals.items() if name != EXACT]
-        assert set(a.intervals) == {EXACT, "branch_and_bound", "lp", "affine_relu", "sampling"}
+        assert set(a.intervals) == {EXACT, "branch_and_bound", "mixing", "lp", "affine_relu", "sampling"}
         assert a.exact.lower == max(i.lower for i in others)
         assert a.exact.upper == min(i.upper for i in others)
         assert a.exact.lower <= truth(a.point) * (1 + 1e-9)

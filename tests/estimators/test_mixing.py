@@ -74,9 +74,19 @@ def test_several_functionals_are_the_largest_of_them_whatever_fits_into_a_batch(
     assert ask(network, AllMargins(), p).upper == pytest.approx(max(each), rel=1e-9)
 
 
-@pytest.mark.parametrize("largest", [(0, 2**25), (2000, 0)])
-def test_what_is_too_large_is_bounded_by_magnitudes(largest: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mixing, "LARGEST", largest)
-    found, other = ask(net(0), AllMargins(), 2.0), ask(net(0), AllMargins(), 2.0, name="deviation")
-    assert found.upper == pytest.approx(other.upper, rel=1e-12)
-    assert "too many for one program" in found.detail
+@pytest.mark.parametrize(
+    "limit, other, says",
+    [
+        ("LARGEST", "deviation", "too many for one program"),
+        ("NUMBERS", "affine_relu", "too many to write down"),
+        ("UNITS", "affine_relu", "too many to write down"),
+    ],
+)
+@pytest.mark.parametrize("p", [2.0, math.inf])
+def test_what_is_too_large_has_another_bound(
+    p: float, limit: str, other: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mixing, limit, 0)
+    found, theirs = ask(net(0), AllMargins(), p), ask(net(0), AllMargins(), p, name=other)
+    assert found.upper == pytest.approx(theirs.upper, rel=1e-8)
+    assert says in found.detail

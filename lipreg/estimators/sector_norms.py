@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -18,6 +19,10 @@ from lipreg.results import Status
 
 DESCENT = 48
 """Units from which on descent goes first: the solver may then take longer than it is given."""
+SHARE = 0.25
+"""Of the time that is left, for one program of several: those that come later need some of it too."""
+KEPT = 8
+"""Multipliers of other functionals that are tried on one."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +74,15 @@ class Run:
             return True
         return False
 
+    @property
+    def seconds_left(self) -> float:
+        return self.deadline - time.monotonic()
+
     def solution(self, form: QuadraticForm, share: float) -> Solution | None:
         """The solver's answer within a share of the time that is left; None where there is none."""
         if self.ended():
             return None
-        seconds = share * (self.deadline - time.monotonic())
+        seconds = share * self.seconds_left
         self.programs += 1
         until = time.monotonic() + 0.99 * seconds
         found = self.solve(form, seconds)
@@ -105,27 +114,33 @@ def sector_norm(sectors: Sectors, joint: bool, run: Run) -> Norm:
     parts = [sectors] if joint else [sectors.of_row(row) for row in range(len(sectors.row_input))]
     forms = sorted(map(QuadraticForm.of, parts), key=lambda form: -form.size)
     norm = Norm(0.0, 0.0)
-    known: np.ndarray | None = None
-    for form in forms:
+    proved: deque[np.ndarray] = deque(maxlen=KEPT)
+    for at, form in enumerate(forms):
+        share = max(SHARE, 1.0 / (len(forms) - at))
         if form.units == 0 or form.size == 0.0:
             norm = Norm(*(max(end, form.size) for end in norm))
             continue
-        # multipliers of another functional prove a bound for this one too
-        upper = raw = math.inf if known is None else form.bound_by(known)
+        # multipliers of other functionals prove a bound for this one too
+        tried = [(form.bound_by(multipliers), i) for i, multipliers in enumerate(proved)]
+        upper, best = min(tried, default=(math.inf, -1))
+        raw, known = upper, proved[best] if proved else None
         if upper <= norm.upper:
             continue
         if form.units > DESCENT and not run.ended():
-            by_descent = descend(form, None if known is None else form.scaled(known), run.ended)
+            until = time.monotonic() + 0.5 * share * run.seconds_left
+            start = None if known is None else form.scaled(known)
+            by_descent = descend(form, start, lambda until=until: time.monotonic() >= until or run.ended())
             if by_descent is not None:
-                own, known = form.bound(form.smallest(by_descent) or 0.0, by_descent)
+                own, multipliers = form.bound(form.smallest(by_descent) or 0.0, by_descent)
+                proved.append(multipliers)
                 upper = raw = min(upper, own)
         if upper <= norm.upper:
             continue
-        found = run.solution(form, share=1.0 if form is forms[-1] else 0.5)
+        found = run.solution(form, share)
         if found is not None and found.multipliers is not None:
             raw = form.size * math.sqrt(max(0.0, found.rho))
             own, multipliers = form.bound(found.rho, found.multipliers)
-            if own <= upper:
-                upper, known = own, multipliers
+            proved.append(multipliers)
+            upper = min(upper, own)
         norm = Norm(max(norm.upper, upper), max(norm.raw, raw))
     return norm

@@ -35,7 +35,7 @@ def compare(cfg: DictConfig, console: Console) -> pd.DataFrame:
     check_outputs(cfg)
     chosen(cfg.estimators)
     again = tuple(e.name for e in chosen(list(cfg.again)))
-    effort = Effort(float(cfg.budget), cfg.seed, cfg.solver, cfg.sdp_solver, again)
+    effort = Effort(float(cfg.budget), cfg.seed, cfg.solver, again, cfg.sdp_solver)
     with Workers(cfg.workers) as workers:
         file = RecordFile(Path(cfg.folder) / "cells.jsonl")
         asked = questions(cfg, subjects(cfg, console))

@@ -30,15 +30,15 @@ class Effort:
         budget: seconds of wall-clock time; a process that overruns it by more than a few seconds is ended.
         seed: of every random choice.
         solver: of the programs.
-        sdp_solver: of the semidefinite ones.
         again: estimators whose kept cells do not count.
+        sdp_solver: of the semidefinite programs.
     """
 
     budget: float
     seed: int
     solver: str
-    sdp_solver: str
     again: tuple[str, ...] = ()
+    sdp_solver: str = "SCS"
 
 
 def measure(

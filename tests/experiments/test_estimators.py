@@ -219,6 +219,7 @@ def test_an_interrupted_run_says_that_it_goes_on(
         (("budget=0",), InvalidInput, "budget=0"),
         (("workers=0",), InvalidInput, "workers=0"),
         (("solver=nope",), InvalidInput, "nope"),
+        (("sdp_solver=nope",), InvalidInput, "nope"),
         (("tables=[xls]",), InvalidInput, "csv, parquet"),
         (("logger=csv",), InvalidInput, "wandb_offline"),
         (("again=[magic]",), InvalidInput, "magic"),

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lipreg.bounds import Analysis
 from lipreg.errors import InvalidInput, UnsupportedRequest
+from lipreg.estimators.sdp_solvers import check_sdp_solver
 from lipreg.linalg import norm_name
 from lipreg.options import Engines
 from lipreg.problem import LocalLipschitz
@@ -75,8 +76,6 @@ class Effort:
 
             get_solver(self.solver)
         if self.sdp_solver != "SCS":  # likewise
-            from lipreg.estimators.lipsdp import check_sdp_solver
-
             check_sdp_solver(self.sdp_solver)
 
     def starting_now(self) -> float:

@@ -8,17 +8,17 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import torch
 
 from lipreg.bounds import Analysis, Shares, Slopes, pool_shares
-from lipreg.errors import InvalidInput
 from lipreg.estimators.base import ROUNDING, Effort, Estimator, register, upper_interval
 from lipreg.estimators.multipliers import QuadraticForm
 from lipreg.estimators.pieces import Chain, chain
+from lipreg.estimators.sdp_solvers import check_sdp_solver, solver_version
 from lipreg.estimators.sector_norms import Norm, Run, Solution, sector_norm
 from lipreg.estimators.sectors import fits, open_units, sectors
 from lipreg.estimators.spectral import Spectral
@@ -146,34 +146,6 @@ class GlobalLipSDP(LipSDP):
                 one = torch.ones_like(local.reach[node.source].value)
                 shares[index] = pool_shares(node, -one, one, one > 0)
         return slopes, shares
-
-
-def check_sdp_solver(name: str) -> None:
-    """Raises InvalidInput unless cvxpy can hand semidefinite programs to that solver here."""
-    import cvxpy as cp
-    from cvxpy.constraints.psd import PSD, SvecPSD
-    from cvxpy.reductions.solvers.defines import SOLVER_MAP_CONIC
-
-    interfaces = {known: SOLVER_MAP_CONIC.get(known) for known in cp.installed_solvers()}
-    able = [
-        known
-        for known, interface in interfaces.items()
-        if interface is not None and {PSD, SvecPSD}.intersection(interface.SUPPORTED_CONSTRAINTS)
-    ]
-    if name not in able:
-        raise InvalidInput(
-            f"sdp_solver={name!r}",
-            where="Effort",
-            accepted=f"a solver of semidefinite programs that is installed: {', '.join(able)}",
-        )
-
-
-def solver_version(name: str) -> str:
-    """The solver with its version, where a package of its name is installed."""
-    try:
-        return f"{name} {version(name.lower())}"
-    except PackageNotFoundError:
-        return name
 
 
 def _product(pieces: list[Chain], joint: bool, run: Run, trivial: float) -> Norm:

@@ -1,0 +1,35 @@
+"""Solvers of semidefinite programs: which ones cvxpy can reach here."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from lipreg.errors import InvalidInput
+
+
+def check_sdp_solver(name: str) -> None:
+    """Raises InvalidInput unless cvxpy can hand semidefinite programs to that solver here."""
+    import cvxpy as cp
+    from cvxpy.constraints.psd import PSD, SvecPSD
+    from cvxpy.reductions.solvers.defines import SOLVER_MAP_CONIC
+
+    interfaces = {known: SOLVER_MAP_CONIC.get(known) for known in cp.installed_solvers()}
+    able = [
+        known
+        for known, interface in interfaces.items()
+        if interface is not None and {PSD, SvecPSD}.intersection(interface.SUPPORTED_CONSTRAINTS)
+    ]
+    if name not in able:
+        raise InvalidInput(
+            f"sdp_solver={name!r}",
+            where="Effort",
+            accepted=f"a solver of semidefinite programs that is installed: {', '.join(able)}",
+        )
+
+
+def solver_version(name: str) -> str:
+    """The solver with its version, where a package of its name is installed."""
+    try:
+        return f"{name} {version(name.lower())}"
+    except PackageNotFoundError:
+        return name

@@ -38,8 +38,9 @@ def audit_checkpoint(cfg: DictConfig, console: Console) -> list[PointAudit]:
     """
     problem: LocalLipschitz = instantiate(cfg.problem)
     asked = cfg.audit
-    limits = {"gap": asked.gap, "nodes": asked.nodes, "sdp_solver": asked.sdp_solver}
-    plan = AuditPlan(problem, tuple(asked.estimators), asked.budget, asked.seed, asked.solver, **limits)
+    engines = {"solver": asked.solver, "sdp_solver": asked.sdp_solver}
+    limits = {"gap": asked.gap, "nodes": asked.nodes}
+    plan = AuditPlan(problem, tuple(asked.estimators), asked.budget, asked.seed, **engines, **limits)
     where = {"workers": asked.workers, "executor": asked.executor, "address": asked.address}
     network, epoch = load_checkpoint(cfg)
     x, y = _points(cfg)

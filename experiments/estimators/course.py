@@ -71,8 +71,7 @@ def measure(
     if not question.able:
         file.append(RunRecord(subject.name, question=problem.describe(), sentence=problem.sentence(), settings=facts))
         return
-    solvers: dict[str, Any] = {"solver": effort.solver, "sdp_solver": effort.sdp_solver}
-    plan = AuditPlan(problem, question.able, effort.budget, effort.seed, **solvers)
+    plan = AuditPlan(problem, question.able, effort.budget, effort.seed, effort.solver, sdp_solver=effort.sdp_solver)
     analysis = frozen_analysis(subject.network, problem, subject.x, subject.y)
     blank = begin(analysis, subject.y, plan)
     points = with_earlier(blank, analysis, kept(question, effort, earlier))

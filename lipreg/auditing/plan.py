@@ -68,9 +68,9 @@ class AuditPlan:
 
     def effort(self, seconds: float, stop: threading.Event, known: tuple[CertifiedInterval, ...] = ()) -> Effort:
         """What one estimator may spend on one task."""
-        limits: dict[str, Any] = {"seconds": seconds, "gap": self.gap, "nodes": self.nodes}
-        solvers: dict[str, Any] = {"solver": self.solver, "sdp_solver": self.sdp_solver}
-        return Effort(**limits, **solvers, seed=self.seed, known=known, stop=stop)
+        return Effort(
+            seconds, self.gap, self.nodes, self.solver, self.sdp_solver, seed=self.seed, known=known, stop=stop
+        )
 
     def limits(self) -> dict[str, Any]:
         """When the searches end, for records: a later audit with wider limits goes on from there."""

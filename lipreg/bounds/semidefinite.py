@@ -21,6 +21,8 @@ import math
 import torch
 from torch import Tensor
 
+from lipreg.linalg import squared_norm
+
 RANK = 8
 """Length of the unit vectors. The optimum needs sqrt(2 q); a lower rank costs a little tightness."""
 SWEEPS = 8
@@ -56,7 +58,7 @@ def _l1(matrix: Tensor) -> Tensor:
     b = image.norm(dim=-1).clamp(min=FLOOR)
     a = (matrix.mT @ (image / b.unsqueeze(-1))).norm(dim=-1).clamp(min=FLOOR)
     scaled = matrix / (b.sqrt().unsqueeze(-1) * a.sqrt().unsqueeze(-2))
-    return (_squared_norm(scaled) * a.sum(-1) * b.sum(-1)).sqrt()
+    return (squared_norm(scaled) * a.sum(-1) * b.sum(-1)).sqrt()
 
 
 def _l2(matrix: Tensor) -> Tensor:
@@ -64,13 +66,7 @@ def _l2(matrix: Tensor) -> Tensor:
     for _ in range(SWEEPS):
         vectors = _unit(matrix.mT @ (matrix @ vectors))
     a = (matrix.mT @ (matrix @ vectors)).norm(dim=-1).clamp(min=FLOOR)
-    return (_squared_norm(matrix / a.sqrt().unsqueeze(-2)) * a.sum(-1)).sqrt()
-
-
-def _squared_norm(matrix: Tensor) -> Tensor:
-    """The largest eigenvalue of M^T M and of M M^T, at least 0."""
-    gram = matrix @ matrix.mT if matrix.shape[-2] < matrix.shape[-1] else matrix.mT @ matrix
-    return torch.linalg.eigvalsh(gram)[:, -1].clamp(min=0.0)
+    return (squared_norm(matrix / a.sqrt().unsqueeze(-2)) * a.sum(-1)).sqrt()
 
 
 def _start(matrix: Tensor) -> Tensor:

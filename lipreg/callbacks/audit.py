@@ -133,8 +133,9 @@ class LipschitzAudit(pl.Callback):
         if not isinstance(end_limit, int | float) or not 0 <= end_limit < math.inf:
             raise InvalidInput(f"end_limit={end_limit!r}", where=where, accepted="seconds of at least 0")
         named: dict[str, Any] = {} if estimators is None else {"estimators": estimators}
-        named |= {"solver": solver, "sdp_solver": sdp_solver}
-        self.plan = AuditPlan(problem, budget=budget, seed=seed, gap=gap, nodes=nodes, **named)
+        self.plan = AuditPlan(
+            problem, budget=budget, seed=seed, solver=solver, gap=gap, nodes=nodes, sdp_solver=sdp_solver, **named
+        )
         self.problem, self.points, self.every_n_epochs = problem, points, every_n_epochs
         self.at_start, self.at_end, self.folder, self.run, self.module = at_start, at_end, folder, run, module
         self.batch_to_inputs = batch_to_inputs or usual_batch_to_inputs

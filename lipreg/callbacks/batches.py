@@ -10,8 +10,7 @@ from pytorch_lightning.trainer.states import RunningStage
 from torch import Tensor, nn
 
 from lipreg.errors import InvalidInput
-
-Points = tuple[Tensor, Tensor | None]
+from lipreg.training import Points
 
 INPUT_KEYS = ("x", "image", "input", "inputs")
 LABEL_KEYS = ("y", "label", "target", "labels")

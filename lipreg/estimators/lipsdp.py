@@ -115,16 +115,15 @@ class LipSDP(Estimator):
             f"{run.programs} programs by {solver_version(effort.sdp_solver)}",
             *run.notes,
         ]
-        if run.norms == 0:  # of pieces that are all too large
-            return upper_interval(local, 0, trivial, "spectral", Status.FAILED, f"{', '.join(notes)}: product of norms")
-        if upper <= trivial:
+        if run.norms and upper <= trivial:
             # what a solver left unfinished is repaired like the rest; the detail says that it did
             status = Status.BOUNDED if run.status is Status.FAILED else run.status
             if run.answers == 0:  # multipliers by descent, or no undecided unit: there was nothing to repair
                 return upper_interval(local, 0, upper, "LipSDP", status, ", ".join(notes))
             detail = f"{raw:.9g} before the repair; {', '.join(notes)}"
             return replace(upper_interval(local, 0, upper, "LipSDP, repaired", status, detail), estimate=raw)
-        return upper_interval(local, 0, trivial, "spectral", run.status, f"{', '.join(notes)}: product of norms")
+        status = run.status if run.norms else Status.FAILED  # of pieces that are all too large
+        return upper_interval(local, 0, trivial, "spectral", status, f"{', '.join(notes)}: product of norms")
 
 
 @register("lipsdp_global")

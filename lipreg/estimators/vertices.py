@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lipreg.linalg import squared_norm
+
 NUMBERS = 2**22
 """Numbers of the matrices that are held at once."""
 ROUNDS = 100
@@ -84,8 +86,5 @@ def _best_change(left: Tensor, right: Tensor, lower: Tensor, upper: Tensor, s: T
 
 
 def _norms(matrices: Tensor) -> Tensor:
-    """|M|_2 over the last two dimensions, from the smaller Gram matrix; its largest eigenvalue is accurate to rounding."""
-    if min(matrices.shape[-2:]) == 1:
-        return matrices.flatten(-2).norm(dim=-1)
-    thin = matrices if matrices.shape[-2] <= matrices.shape[-1] else matrices.mT
-    return torch.linalg.eigvalsh(thin @ thin.mT)[..., -1].clamp(min=0.0).sqrt()
+    """|M|_2 over the last two dimensions."""
+    return squared_norm(matrices).sqrt()

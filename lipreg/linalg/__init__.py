@@ -3,7 +3,7 @@
 from lipreg.linalg.composition import Composed, Sum, add, compose
 from lipreg.linalg.convolution import Convolution
 from lipreg.linalg.maps import Dense, Diagonal, LinearMap, Shape, identity
-from lipreg.linalg.norms import dual_norm, norm_name, parse_norm, safe_sqrt, vector_norm
+from lipreg.linalg.norms import dual_norm, norm_name, parse_norm, safe_sqrt, squared_norm, vector_norm
 from lipreg.linalg.power import PowerIteration
 from lipreg.linalg.selection import Gather, Repeated, Transposed, gather
 from lipreg.linalg.spectral import SpectralNorm, spectral_norm
@@ -30,5 +30,6 @@ __all__ = [
     "parse_norm",
     "safe_sqrt",
     "spectral_norm",
+    "squared_norm",
     "vector_norm",
 ]

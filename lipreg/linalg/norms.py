@@ -51,3 +51,11 @@ def vector_norm(x: Tensor, p: float, dims: int = 1) -> Tensor:
     if p == 2.0:
         return safe_sqrt(flat.square().sum(-1))
     return flat.abs().amax(-1)
+
+
+def squared_norm(matrices: Tensor) -> Tensor:
+    """|M|_2^2 over the last two dimensions, from the smaller Gram matrix; its largest eigenvalue is accurate to rounding."""
+    if min(matrices.shape[-2:]) == 1:
+        return matrices.square().sum((-2, -1))
+    thin = matrices if matrices.shape[-2] <= matrices.shape[-1] else matrices.mT
+    return torch.linalg.eigvalsh(thin @ thin.mT)[..., -1].clamp(min=0.0)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lipreg.linalg import squared_norm
 from lipreg.search.folded import FoldedNetwork
 
 TRIED = 8
@@ -73,10 +74,7 @@ def into_cells(network: FoldedNetwork, phase: Tensor, start: Tensor) -> Tensor:
     size = matrix.norm(dim=-1).clamp(min=tiny)
     rows = (sign / size).unsqueeze(-1) * matrix
     wanted = (MARGIN * (network.z_upper - network.z_lower) - sign * constant) / size
-    gram = rows @ rows.mT if rows.shape[1] <= rows.shape[2] else rows.mT @ rows
-    rate = 1.0 / torch.linalg.eigvalsh(gram)[:, -1:].clamp(
-        min=tiny
-    )  # one over the squared norm, at a part of an SVD's cost
+    rate = 1.0 / squared_norm(rows).clamp(min=tiny).unsqueeze(-1)
     ahead = before = torch.zeros_like(wanted)
     momentum, point = 1.0, start.expand(len(phase), -1)
     for _ in range(ROUNDS):

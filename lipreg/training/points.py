@@ -11,6 +11,7 @@ from lipreg.errors import InvalidInput
 from lipreg.outputs import Output
 
 Points = tuple[Tensor, Tensor | None]
+"""Inputs ``(batch, *shape)`` and labels ``(batch,)``, where there are any."""
 Choice = Literal["all"] | int | Tensor | tuple[Tensor, Tensor | None]
 """The whole batch, so many of it, or a fixed set x or (x, y)."""
 

@@ -6,7 +6,7 @@ Lightning load when they are first used.
 """
 
 from lipreg.errors import LipregError
-from lipreg.estimators import Effort, certify, estimate, general_position
+from lipreg.estimators import Bound, Effort, certify, estimate, general_position
 from lipreg.graph import capture
 from lipreg.outputs import AllLogits, AllMargins, AllPairs, Combination, Logit, Margin, Vector
 from lipreg.problem import LocalLipschitz
@@ -20,6 +20,7 @@ __all__ = [
     "AllLogits",
     "AllMargins",
     "AllPairs",
+    "Bound",
     "Box",
     "Certificate",
     "CertifiedInterval",

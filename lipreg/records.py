@@ -12,7 +12,9 @@ from typing import Any, ClassVar
 
 from lipreg.errors import InvalidInput
 
-SCHEMA = 1
+SCHEMA = 2
+READABLE = (1, 2)
+"""Schemas that can be read. Records of schema 1 have no run ids and no recipes: those fields are empty."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,9 @@ class RunRecord:
         question: ``LocalLipschitz.describe()`` of penalty and audit.
         sentence: the question in words.
         settings: everything else worth keeping, plain data (the composed configuration).
+        id: of the fit that wrote it; a resumed fit has the id of the one it goes on from, any other has its own. Names are
+            labels.
+        recipe: ``Bound.describe()`` of what the penalty lowers; empty without a penalty.
     """
 
     kind: ClassVar[str] = "run"
@@ -38,16 +43,23 @@ class RunRecord:
     question: dict[str, Any] = field(default_factory=dict)
     sentence: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
+    id: str = ""
+    recipe: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What training itself reported after ``epoch`` completed epochs, such as the validation accuracy."""
+    """What training itself reported after ``epoch`` completed epochs, such as the validation accuracy.
+
+    Attributes:
+        run_id: ``RunRecord.id`` of its run.
+    """
 
     kind: ClassVar[str] = "epoch"
     run: str
     epoch: int
     metrics: dict[str, float] = field(default_factory=dict)
+    run_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,7 +71,8 @@ class AuditRecord:
         epoch: completed training epochs when the audit ran; 0 is the untrained network.
         point: index of the reference point in the audit's fixed list.
         label: its class, -1 without labels.
-        estimator: the method's registered name, or "exact": what all methods together prove at the point.
+        estimator: ``Bound.label`` of the recipe (the method's registered name, unless the recipe differs from its
+            defaults), or "exact": what all methods together prove at the point.
         certificate, status: values of ``Certificate`` and ``Status``.
         lower, upper: the interval; upper is inf when nothing was proved.
         functional: the functional at this point, in words.
@@ -76,6 +89,8 @@ class AuditRecord:
         asked: the budget in seconds, the estimators, and this one's seed and pre-activation methods.
         families: proved upper bounds of the families of functionals one by one, where a search has them.
         resumed: whether this estimator started from what an earlier audit had saved.
+        run_id: ``RunRecord.id`` of its run.
+        recipe: ``Bound.describe()`` of what was evaluated, with proved norms; empty for "exact".
     """
 
     kind: ClassVar[str] = "audit"
@@ -106,6 +121,8 @@ class AuditRecord:
     asked: dict[str, Any] = field(default_factory=dict)
     families: list[float] = field(default_factory=list)
     resumed: bool = False
+    run_id: str = ""
+    recipe: dict[str, Any] = field(default_factory=dict)
 
 
 Record = RunRecord | EpochRecord | AuditRecord
@@ -140,8 +157,8 @@ def from_line(line: str, where: str = "record") -> Record:
     try:
         data: dict[str, Any] = json.loads(line)
         schema, kind = data.pop("schema"), _KINDS[data.pop("kind")]
-        if schema != SCHEMA:
-            raise InvalidInput(f"schema {schema}", where=where, accepted=f"schema {SCHEMA}")
+        if schema not in READABLE:
+            raise InvalidInput(f"schema {schema}", where=where, accepted=f"schema {' or '.join(map(str, READABLE))}")
         if kind is AuditRecord and data["upper"] == "inf":
             data["upper"] = math.inf
         return kind(**data)

@@ -71,7 +71,7 @@ def test_a_record_is_one_line_of_strict_json(record: Record) -> None:
         raise AssertionError(f"{text} is not strict JSON")
 
     data = json.loads(line, parse_constant=refuse)
-    assert data["kind"] == record.kind and data["schema"] == 1
+    assert data["kind"] == record.kind and data["schema"] == 2
     assert set(data) == {"schema", "kind", *field_names(type(record))}
 
 
@@ -129,8 +129,8 @@ def test_other_lines_are_refused_with_their_place(line: str) -> None:
 
 
 def test_a_newer_schema_is_refused_by_number() -> None:
-    data = json.loads(to_line(AUDIT)) | {"schema": 2}
-    with pytest.raises(InvalidInput, match="schema 2"):
+    data = json.loads(to_line(AUDIT)) | {"schema": 3}
+    with pytest.raises(InvalidInput, match="schema 3"):
         from_line(json.dumps(data))
 
 
@@ -229,3 +229,9 @@ def test_a_folder_that_cannot_be_written_is_found_at_once(tmp_path: Path) -> Non
 def test_field_names_are_the_columns() -> None:
     assert field_names(AuditRecord) == [f.name for f in fields(AuditRecord)]
     assert "kind" not in field_names(RunRecord)
+
+
+def test_records_of_the_schema_before_are_read_without_run_ids_and_recipes() -> None:
+    data = json.loads(to_line(AUDIT))
+    old = {key: value for key, value in data.items() if key not in ("run_id", "recipe")} | {"schema": 1}
+    assert from_line(json.dumps(old)) == replace(AUDIT, run_id="", recipe={})

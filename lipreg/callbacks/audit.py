@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.trainer.states import RunningStage
 from torch import Tensor
 
@@ -19,7 +18,8 @@ from lipreg.callbacks.audit_runs import AuditRuns, Finished
 from lipreg.callbacks.background import BackgroundAudits
 from lipreg.callbacks.batches import as_steps_see_it, find_network
 from lipreg.callbacks.batches import batch_to_inputs as usual_batch_to_inputs
-from lipreg.callbacks.metrics import against_twin, show, summary
+from lipreg.callbacks.logs import log_audit
+from lipreg.callbacks.metrics import against_saved_twin, show, summary
 from lipreg.callbacks.neighbours import audits, check_others, with_penalised_bound
 from lipreg.callbacks.reference_points import Points, check_reference_points, draw_reference_points
 from lipreg.callbacks.snapshots import Snapshot
@@ -28,8 +28,7 @@ from lipreg.estimators import frozen_analysis
 from lipreg.graph import CapturedNetwork, capture
 from lipreg.options import check_count
 from lipreg.problem import LocalLipschitz
-from lipreg.records import AuditRecord, EpochRecord, read_records
-from lipreg.reporting.panels import AXIS, audit_table, define_metrics, points_table
+from lipreg.records import EpochRecord
 
 _logger = logging.getLogger(__name__)
 
@@ -264,33 +263,20 @@ class LipschitzAudit(pl.Callback):
         for finished in audits:
             self.last, self._finished = finished.points, finished.epoch
             self._audited = max(self._audited, finished.epoch)
-            self._metrics = summary(self.last, self._penalised, self.name) | self._against_twin(trainer, finished)
+            own = [r for point in self.last for r in point.records(self.run, finished.epoch, self._penalised)]
+            self._metrics = summary(self.last, self._penalised, self.name)
+            if self.twin is not None:
+                twins = (self.record_path(trainer), self.run, self.twin, own, self._penalised)
+                self._metrics |= against_saved_twin(*twins, finished.epoch, self.name)
             show(trainer, self._metrics)
             if trainer.is_global_zero:
                 _logger.info("%s: %s", self.run, finished.sentence())
-                self._log(trainer, {**self._metrics, f"{self.name}/seconds": finished.seconds}, finished)
+                log_audit(trainer, self.name, self._metrics, finished, self._reference()[0], self._penalised)
 
     def _agree(self, trainer: pl.Trainer) -> None:
         """Shows in every training process what the first one has from the background."""
         self._metrics, self._finished = self._runs.agree((self._metrics, self._finished))  # type: ignore[misc]
         show(trainer, self._metrics)
-
-    def _log(self, trainer: pl.Trainer, metrics: dict[str, float], finished: Finished) -> None:
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                define_metrics(logger.experiment, metrics)
-                points = points_table(finished.records, self._reference()[0], self._penalised)
-                tables = {f"{self.name}/records": audit_table(finished.records), f"{self.name}/points": points}
-                logger.experiment.log({**tables, AXIS: finished.epoch})
-            logger.log_metrics({**metrics, AXIS: finished.epoch}, step=finished.step)
-
-    def _against_twin(self, trainer: pl.Trainer, finished: Finished) -> dict[str, float]:
-        path = self.record_path(trainer)
-        if self.twin is None or not path.exists():
-            return {}
-        saved = [r for r in read_records(path) if isinstance(r, AuditRecord) and r.run == self.twin]
-        own = [r for point in finished.points for r in point.records(self.run, finished.epoch, self._penalised)]
-        return against_twin([*saved, *own], self.run, self.twin, self._penalised, finished.epoch, self.name)
 
     def _reference(self) -> Points:
         assert self._points is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
@@ -11,7 +12,7 @@ import torch
 from lipreg.auditing import EXACT, PointAudit
 from lipreg.errors import IncomparableResults, InvalidInput
 from lipreg.estimators import get_estimator
-from lipreg.records import AuditRecord, RunRecord
+from lipreg.records import AuditRecord, RunRecord, read_records
 from lipreg.results import Certificate
 from lipreg.transfer import compare
 
@@ -78,3 +79,19 @@ def against_twin(
     if movement.transfer is not None:
         found[f"{prefix}/transfer"] = movement.transfer.midpoint
     return {name: value for name, value in found.items() if math.isfinite(value)}
+
+
+def against_saved_twin(
+    path: Path,
+    run: str,
+    twin: str,
+    own: Iterable[AuditRecord],
+    penalised: str | None,
+    epoch: int,
+    prefix: str = "audit",
+) -> dict[str, float]:
+    """``against_twin`` with the twin's audits read from a record file; nothing where there is no such file."""
+    if not path.exists():
+        return {}
+    saved = [r for r in read_records(path) if isinstance(r, AuditRecord) and r.run == twin]
+    return against_twin([*saved, *own], run, twin, penalised, epoch, prefix)

@@ -31,15 +31,18 @@ from lipreg.estimators.evaluate import (
     usual_estimators,
 )
 from lipreg.estimators.norm_equivalence import get_estimator
+from lipreg.estimators.recipe import Bound, certified_description
 
 __all__ = [
     "ESTIMATORS",
+    "Bound",
     "BoundEstimator",
     "Effort",
     "Estimator",
     "abs_chain",
     "affine_relu",
     "branch_and_bound",
+    "certified_description",
     "certify",
     "clever",
     "closed_form",

@@ -94,6 +94,7 @@ class Estimator(ABC):
         output_norms: the norms q of ``Vector`` outputs that it covers.
         differentiable: whether ``bound`` can be a penalty.
         searches: whether it works point by point under a budget, rather than on the batch at once.
+        preactivations: pre-activation methods that a recipe of this estimator means where it names none, or "all".
         solver_option: for searches, which of ``Effort``'s fields names the engine of their programs.
         source: where the method comes from.
     """
@@ -106,6 +107,7 @@ class Estimator(ABC):
     output_norms: ClassVar[tuple[float, ...]] = (1.0, 2.0, float("inf"))
     differentiable: ClassVar[bool] = False
     searches: ClassVar[bool] = False
+    preactivations: ClassVar[tuple[str, ...] | str] = "all"
     solver_option: ClassVar[str] = "solver"
     source: ClassVar[str] = ""
 
@@ -163,6 +165,7 @@ class BoundEstimator(Estimator):
 
     certificate = Certificate.UPPER
     differentiable = True
+    preactivations = ("interval",)
     layered: ClassVar[bool] = False
     masked: ClassVar[bool] = False
 

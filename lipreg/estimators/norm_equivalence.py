@@ -53,6 +53,7 @@ def in_norm(method: Estimator, norm: float) -> Estimator:
         scopes = method.scopes
         vector = method.vector
         searches = method.searches
+        preactivations = method.preactivations
         source = f"{method.source}; equivalence of norms"
 
     return InNorm(method, norm)

@@ -1,0 +1,101 @@
+"""Bound: how a constant is bounded, in one value object; two numbers are one bound's only if their recipes are equal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lipreg.bounds import METHODS
+from lipreg.errors import InvalidInput
+from lipreg.estimators.norm_equivalence import get_estimator
+
+ALL = "all"
+"""As pre-activation methods: every method that fits the network's size, intersected."""
+
+SpectralNorms = Literal["estimate", "exact"]
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The recipe of a bound: the estimator, and everything that decides its value beside question and network.
+
+    ``Bound("affine_relu")`` and the name ``"affine_relu"`` are the same recipe wherever one can be given: to
+    ``LipschitzPenalty``, ``LipschitzRegularizer``, ``estimate``, ``certify``, ``LipschitzAudit`` and ``AuditPlan``.
+    Recipes travel with the numbers into records; figures of different recipes are not compared.
+
+    Args:
+        estimator: a registered name; ``"name@l2"`` for the method in l2 and a question in other norms.
+        preactivations: some of "ball", "interval", "crown", whose bounds are intersected; or "all", every method that
+            fits the network's size. None takes the estimator's own: ``("interval",)`` for bounds that can be a penalty,
+            which must be cheap at every step, "all" for the others.
+        spectral_norms: for p = 2, how layers are measured where a differentiable tensor is asked for, by a penalty or
+            ``estimate``: "estimate", by power iteration, which lies a little below the norm, or "exact", by
+            decompositions. Where a certificate is asked for, by ``certify`` or an audit, norms are always proved.
+
+    Raises:
+        InvalidInput: an unknown estimator, or an argument that is none of these.
+    """
+
+    estimator: str
+    preactivations: Sequence[str] | str = None  # type: ignore[assignment]  # None: the estimator's own, resolved below
+    spectral_norms: SpectralNorms = "estimate"
+
+    def __post_init__(self) -> None:
+        own = get_estimator(self.estimator).preactivations
+        methods = own if self.preactivations is None else self.preactivations
+        if methods != ALL:
+            listed = f'"{ALL}", or a list of some of {", ".join(METHODS)}'
+            if isinstance(methods, str) or not methods or set(methods) - set(METHODS):
+                raise InvalidInput(f"preactivations={methods!r}", where="Bound", accepted=listed)
+            methods = tuple(method for method in METHODS if method in methods)
+        object.__setattr__(self, "preactivations", methods)
+        if self.spectral_norms not in ("estimate", "exact"):
+            raise InvalidInput(
+                f"spectral_norms={self.spectral_norms!r}", where="Bound", accepted='"estimate" or "exact"'
+            )
+
+    @classmethod
+    def of(cls, bound: Bound | str | Mapping[str, Any], where: str = "bound") -> Bound:
+        """The recipe that a user means by a name, by a recipe, or by a mapping of its fields.
+
+        Raises:
+            InvalidInput: anything else, or an unknown name.
+        """
+        if isinstance(bound, cls):
+            return bound
+        if isinstance(bound, Mapping) and "estimator" in bound:
+            try:
+                return cls(**bound)
+            except TypeError as error:
+                raise InvalidInput(f"{dict(bound)!r}: {error}", where=where, accepted="the fields of Bound") from None
+        if not isinstance(bound, str):
+            raise InvalidInput(f"{bound!r}", where=where, accepted="an estimator's name or a Bound")
+        return cls(bound)
+
+    @property
+    def methods(self) -> tuple[str, ...] | None:
+        """Pre-activation methods as ``lipreg.bounds.analyse`` takes them; None for all that fit."""
+        return None if self.preactivations == ALL else tuple(self.preactivations)
+
+    @property
+    def certified(self) -> Bound:
+        """The recipe with proved norms: what an audit evaluates, whatever training measured with."""
+        return Bound(self.estimator, self.preactivations, "exact")
+
+    @property
+    def label(self) -> str:
+        """The estimator's name, with what differs from its defaults behind it; tells the recipes of an audit apart."""
+        if self.preactivations == get_estimator(self.estimator).preactivations:
+            return self.estimator
+        return f"{self.estimator}({'all' if self.preactivations == ALL else '+'.join(self.preactivations)})"
+
+    def describe(self) -> dict[str, Any]:
+        """The recipe as plain JSON data; equal descriptions mean comparable bounds."""
+        methods = ALL if self.preactivations == ALL else list(self.preactivations)
+        return {"estimator": self.estimator, "preactivations": methods, "spectral_norms": self.spectral_norms}
+
+
+def certified_description(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``Bound.certified.describe()`` is, of a recipe that was read from a record."""
+    return {**recipe, "spectral_norms": "exact"} if recipe else {}

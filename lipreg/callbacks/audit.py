@@ -18,8 +18,9 @@ from lipreg.callbacks.audit_runs import AuditRuns, Finished
 from lipreg.callbacks.background import BackgroundAudits
 from lipreg.callbacks.batches import as_steps_see_it, find_network
 from lipreg.callbacks.batches import batch_to_inputs as usual_batch_to_inputs
+from lipreg.callbacks.logged import read_metrics, show
 from lipreg.callbacks.logs import log_audit
-from lipreg.callbacks.metrics import against_saved_twin, show, summary
+from lipreg.callbacks.metrics import against_saved_twin, summary
 from lipreg.callbacks.neighbours import audits, check_others, with_penalised_bound
 from lipreg.callbacks.reference_points import Points, check_reference_points, draw_reference_points
 from lipreg.callbacks.snapshots import Snapshot
@@ -175,36 +176,30 @@ class LipschitzAudit(pl.Callback):
         check_others(self, trainer)
         self._captured, self._audited, self._finished, self._left = None, -1, -1, []
         self.plan, self._penalised = with_penalised_bound(self.plan, self.problem, trainer)
-        self._runs.open(self.record_path(trainer), self.run, self.plan, self._penalised, trainer.global_rank)
+        self._runs.open(self.record_path(trainer), self.run, self.plan, self._penalised, trainer)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._points is None:
-            where = type(self).__name__
-            read = partial(as_steps_see_it, trainer, RunningStage.VALIDATING, self.batch_to_inputs)
-            loaders = trainer.val_dataloaders
-            self._points = draw_reference_points(loaders, "validation", self.points, self.seed, read, where)
-        self._points = self._runs.join(trainer, self._points)
+        ranks = self._runs.ranks
+        drawn = ranks.together(lambda: self._points or self._drawn(trainer))
+        self._points = ranks.by_first(lambda: drawn)
         # whatever can be wrong with network, points and question shows here, before the first step
         self._epochs_done = trainer.current_epoch
-        self._check(pl_module)
-        show(trainer, self._metrics)  # of the checkpoint that is resumed
-        self._take_up(trainer)
+        ranks.together(lambda: self._check(pl_module))
+        ranks.together(lambda: self._take_up(trainer))
         if self.at_start and self._audited != self._epochs_done:
             self._audit(trainer, pl_module)
+        self._agree(trainer)  # on those of a checkpoint that is resumed, too
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._conclude(trainer, self._runs.collected())
+        self._runs.ranks.hold(lambda: self._conclude(trainer, self._runs.collected()))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._epochs_done = trainer.current_epoch + 1
-        if trainer.is_global_zero:
-            ours = tuple(f"{audit.name}/" for audit in audits(trainer, self))
-            reported = {k: float(v) for k, v in trainer.callback_metrics.items() if not k.startswith(ours)}
-            finite = {k: v for k, v in reported.items() if v == v and abs(v) != float("inf")}
-            assert self._runs.journal is not None
-            self._runs.journal.append(EpochRecord(self.run, self._epochs_done, finite))
+        ours = tuple(f"{audit.name}/" for audit in audits(trainer, self))
+        reported = {k: v for k, v in read_metrics(trainer).items() if not k.startswith(ours) and math.isfinite(v)}
+        self._runs.append(EpochRecord(self.run, self._epochs_done, reported))
         if self._epochs_done % self.every_n_epochs == 0:
             self._audit(trainer, pl_module)
         self._agree(trainer)
@@ -212,7 +207,7 @@ class LipschitzAudit(pl.Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.at_end and self._audited != self._epochs_done:
             self._audit(trainer, pl_module, last=True)
-        self._conclude(trainer, self._runs.drained())
+        self._runs.ranks.together(lambda: self._conclude(trainer, self._runs.drained()))
         self._agree(trainer)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -234,6 +229,11 @@ class LipschitzAudit(pl.Callback):
     def record_path(self, trainer: pl.Trainer) -> Path:
         return Path(self.folder or trainer.default_root_dir).absolute() / "records.jsonl"
 
+    def _drawn(self, trainer: pl.Trainer) -> Points:
+        read = partial(as_steps_see_it, trainer, RunningStage.VALIDATING, self.batch_to_inputs)
+        where, loaders = type(self).__name__, trainer.val_dataloaders
+        return draw_reference_points(loaders, "validation", self.points, self.seed, read, where)
+
     def _check(self, pl_module: pl.LightningModule) -> None:
         """Compares the captured graph with the network at the reference points and places the question there."""
         network, (x, y) = find_network(pl_module, self.module), self._reference()
@@ -253,13 +253,14 @@ class LipschitzAudit(pl.Callback):
         asked = self._captured, self._reference(), self._epochs_done, trainer.global_step
         if self.background:
             self._audited = self._epochs_done
-            self._conclude(trainer, self._runs.snapshot(*asked, last))
+            self._runs.ranks.together(lambda: self._conclude(trainer, self._runs.snapshot(*asked, last)))
             self._audited = -1 if self._epochs_done in self.dropped else self._audited
         else:
-            self._conclude(trainer, self._runs.here(trainer, *asked))
+            audited = list(self._runs.here(trainer, *asked))
+            self._runs.ranks.together(lambda: self._conclude(trainer, audited))
 
     def _conclude(self, trainer: pl.Trainer, audits: Iterable[Finished]) -> None:
-        """Shows and logs audits that are over."""
+        """Takes in and logs audits that are over; of those in the background the first process alone knows."""
         for finished in audits:
             self.last, self._finished = finished.points, finished.epoch
             self._audited = max(self._audited, finished.epoch)
@@ -268,14 +269,15 @@ class LipschitzAudit(pl.Callback):
             if self.twin is not None:
                 twins = (self.record_path(trainer), self.run, self.twin, own, self._penalised)
                 self._metrics |= against_saved_twin(*twins, finished.epoch, self.name)
-            show(trainer, self._metrics)
-            if trainer.is_global_zero:
+            if self._runs.ranks.count == 1:  # else when all have met: showing reads what Lightning reduces
+                show(trainer, self._metrics)
+            if self._runs.ranks.is_first:
                 _logger.info("%s: %s", self.run, finished.sentence())
                 log_audit(trainer, self.name, self._metrics, finished, self._reference()[0], self._penalised)
 
     def _agree(self, trainer: pl.Trainer) -> None:
-        """Shows in every training process what the first one has from the background."""
-        self._metrics, self._finished = self._runs.agree((self._metrics, self._finished))  # type: ignore[misc]
+        """Shows in every training process what the first one has: from the background, or from a twin's records."""
+        self._metrics, self._finished = self._runs.ranks.by_first(lambda: (self._metrics, self._finished))
         show(trainer, self._metrics)
 
     def _reference(self) -> Points:

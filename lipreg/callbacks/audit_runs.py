@@ -22,7 +22,7 @@ from lipreg.callbacks.reference_points import Points
 from lipreg.callbacks.snapshots import Snapshot
 from lipreg.errors import CrossingBounds, InvalidInput, LipregError
 from lipreg.graph import CapturedNetwork, Graph, check_agreement
-from lipreg.records import AuditRecord
+from lipreg.records import AuditRecord, Record
 from lipreg.results import Certificate
 
 
@@ -74,15 +74,21 @@ class AuditRuns:
         self.journal: Journal | None = None
         self._ranks: Ranks | None = None
 
-    def open(self, path: Path, run: str, plan: AuditPlan, penalised: str | None, rank: int) -> None:
-        """Before a training: where the records go, and what is asked."""
-        self.journal, self.run, self.plan, self.penalised = Journal(path, run, rank), run, plan, penalised
+    def open(self, path: Path, run: str, plan: AuditPlan, penalised: str | None, trainer: pl.Trainer) -> None:
+        """Before a training, when its processes have met: where the records go, and what is asked."""
+        self._ranks, self.run, self.plan, self.penalised = Ranks(trainer, plan.budget), run, plan, penalised
+        self.journal = self.ranks.together(lambda: Journal(path, run, self.ranks.rank))
         self._written_beside = Journal(path, run, PART) if self.beside is not None else None
 
-    def join(self, trainer: pl.Trainer, points: Points) -> Points:
-        """When all training processes are there; the reference points of the first."""
-        self._ranks = Ranks(trainer, self.plan.budget)
-        return self._ranks.from_first(points)
+    @property
+    def ranks(self) -> Ranks:
+        """The processes of the training that is under way."""
+        assert self._ranks is not None
+        return self._ranks
+
+    def append(self, record: Record) -> None:
+        """Writes a record, in the first process; all of them call it."""
+        self.ranks.by_first(lambda: self._journal().append(record))
 
     def check(self, graph: Graph, points: Points) -> None:
         """Refuses what could not be handed to another process."""
@@ -93,7 +99,7 @@ class AuditRuns:
         self, trainer: pl.Trainer, captured: CapturedNetwork, points: Points, epoch: int, step: int
     ) -> Iterator[Finished]:
         """One audit, its records written as they come; none if the network cannot be audited."""
-        (x, y), journal, ranks, began = points, self._journal(), self._of_all(), time.monotonic()
+        (x, y), journal, ranks, began = points, self._journal(), self.ranks, time.monotonic()
         only, written = ranks.share(len(x)), []
         bar = audit_bar(trainer, len(only), epoch, self.progress and journal.is_first)
 
@@ -102,18 +108,23 @@ class AuditRuns:
                 written.extend(journal.keep(point, epoch, self.penalised))
                 self._tell(point, len(x))
 
+        def finish(others: list[PointAudit]) -> None:
+            for point in others:
+                keep(point)
+            journal.finish()
+
         def advance(progress: Progress) -> None:
             journal.advance(progress.point, epoch, self.penalised)
             bar.advance(progress)
 
         def own() -> list[PointAudit]:
-            earlier = journal.earlier(epoch, captured.frozen().fingerprint()) if journal.is_first else []
             workers = 1 if self.workers is None else self.workers
-            settings = {"workers": workers, "earlier": ranks.from_first(earlier), "only": only}
+            settings = {"workers": workers, "earlier": earlier, "only": only}
             return audit(captured, self.plan, x, y, keep, **settings, on_progress=advance)
 
         try:
-            found = ranks.gathered(own)
+            earlier = ranks.by_first(lambda: journal.earlier(epoch, captured.frozen().fingerprint()))
+            found = [point for part in ranks.gathered(own) for point in part]
         except CrossingBounds:
             raise
         except LipregError as error:  # weights that became NaN: training's trouble, not to be ended by its audit
@@ -121,9 +132,7 @@ class AuditRuns:
             return
         finally:
             bar.close()
-        for point in found[len(only) :]:  # of the other processes
-            keep(point)
-        journal.finish()
+        ranks.together(lambda: finish(found[len(only) :]))  # those of the other processes
         yield Finished(epoch, step, time.monotonic() - began, found, written)
 
     def snapshot(
@@ -161,10 +170,6 @@ class AuditRuns:
         """All audits in the background, waited for as long as agreed."""
         if self.beside is not None:
             yield from self._kept(self.beside.drain(self._proved_beside, self.end_limit))
-
-    def agree(self, content: object) -> object:
-        """What the first process has; after an audit in the background it alone knows the results."""
-        return content if self.beside is None or self._ranks is None else self._ranks.from_first(content)
 
     def close(self) -> None:
         """Ends all processes. What they have written and nobody has read goes to the record file."""
@@ -224,7 +229,3 @@ class AuditRuns:
     def _journal(self) -> Journal:
         assert self.journal is not None
         return self.journal
-
-    def _of_all(self) -> Ranks:
-        assert self._ranks is not None
-        return self._ranks

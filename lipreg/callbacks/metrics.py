@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import pytorch_lightning as pl
 import torch
 
 from lipreg.auditing import EXACT, PointAudit
@@ -15,14 +14,6 @@ from lipreg.estimators import get_estimator
 from lipreg.records import AuditRecord, RunRecord, read_records
 from lipreg.results import Certificate
 from lipreg.transfer import compare
-
-
-def show(trainer: pl.Trainer, metrics: dict[str, float]) -> None:
-    """Puts metrics where early stopping, checkpoints and schedulers look, for good.
-
-    ``LightningModule.log`` would keep them for an epoch only, and cannot be called after the last one.
-    """
-    trainer.callback_metrics.update({name: torch.tensor(value) for name, value in metrics.items()})
 
 
 def summary(audits: Sequence[PointAudit], penalised: str | None = None, prefix: str = "audit") -> dict[str, float]:

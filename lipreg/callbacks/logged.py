@@ -1,0 +1,24 @@
+"""The metrics that a trainer keeps for early stopping, checkpoints and schedulers.
+
+``callback_metrics``, ``logged_metrics`` and ``progress_bar_metrics`` are no plain attributes: reading one reduces what was
+logged with ``sync_dist`` or as a torchmetrics metric over the training processes. So nothing here may be called in a part
+of them only, and nothing else in this package reads them.
+"""
+
+from __future__ import annotations
+
+import pytorch_lightning as pl
+import torch
+
+
+def read_metrics(trainer: pl.Trainer) -> dict[str, float]:
+    """What was logged so far, by name; all training processes call it."""
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def show(trainer: pl.Trainer, metrics: dict[str, float]) -> None:
+    """Puts metrics where early stopping, checkpoints and schedulers look, for good; all training processes call it.
+
+    ``LightningModule.log`` would keep them for an epoch only, and cannot be called after the last one.
+    """
+    trainer.callback_metrics.update({name: torch.tensor(value) for name, value in metrics.items()})

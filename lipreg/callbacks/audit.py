@@ -175,8 +175,9 @@ class LipschitzAudit(pl.Callback):
             return
         check_others(self, trainer)
         self._captured, self._audited, self._finished, self._left = None, -1, -1, []
-        self.plan, self._penalised = with_penalised_bound(self.plan, self.problem, trainer)
-        self._runs.open(self.record_path(trainer), self.run, self.plan, self._penalised, trainer)
+        # of this fit alone: the next one may have another regularizer, or none
+        plan, self._penalised = with_penalised_bound(self.plan, self.problem, trainer)
+        self._runs.open(self.record_path(trainer), self.run, plan, self._penalised, trainer)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         ranks = self._runs.ranks

@@ -1,10 +1,12 @@
 """lipreg: train ReLU networks on a bound of their local Lipschitz constant, and see how far the true constant moved.
 
-The question is a ``LocalLipschitz``; ``estimate`` bounds it differentiably, ``certify`` encloses it with certificates.
+The question is a ``LocalLipschitz``; ``estimate`` bounds it differentiably, ``certify`` encloses it with certificates,
+``compare`` says how far bound and constant moved between two networks.
 The Lightning callbacks are in ``lipreg.callbacks``. Importing this package loads torch and nothing heavier; solvers and
 Lightning load when they are first used.
 """
 
+from lipreg.auditing.compare import compare
 from lipreg.errors import LipregError
 from lipreg.estimators import Bound, Effort, certify, estimate, general_position
 from lipreg.graph import capture
@@ -40,6 +42,7 @@ __all__ = [
     "Vector",
     "capture",
     "certify",
+    "compare",
     "estimate",
     "general_position",
 ]

@@ -32,7 +32,7 @@ def gradients(loss: Tensor, net: nn.Module) -> Tensor:
 
 def test_two_lines_in_a_plain_loop() -> None:
     net, (batch, other) = network(), batches(2)
-    penalty = LipschitzPenalty(net, PROBLEM, weight=WEIGHT, preactivations=["interval"])
+    penalty = LipschitzPenalty(net, PROBLEM, weight=WEIGHT)
     for x, y in (batch, other):
         loss = F.cross_entropy(net(x), y) + penalty(x, y)
         expected = gradients(loss_by_hand(net, x, y), net)
@@ -49,8 +49,9 @@ def test_every_differentiable_estimator_can_be_the_bound(bound: str, p: float) -
         pytest.skip(f"{bound} does not cover p = {p:g}")
     net, ((x, y),) = network().double(), batches(1)
     x = x.double()
-    term = LipschitzPenalty(net, problem, bound=bound, weight=2.0, preactivations=None, spectral_norms="exact")(x, y)
-    expected = 2.0 * lipreg.estimate(net, problem, x, y, bound=bound).mean()
+    recipe = lipreg.Bound(bound, "all", "exact")
+    term = LipschitzPenalty(net, problem, bound=recipe, weight=2.0)(x, y)
+    expected = 2.0 * lipreg.estimate(net, problem, x, y, bound=recipe).mean()
     assert term.item() == pytest.approx(expected.item(), rel=1e-12)
     ours, theirs = gradients(term, net), gradients(expected, net)
     assert (ours - theirs).norm() <= 1e-12 * theirs.norm()
@@ -80,7 +81,7 @@ def test_the_target_schedule_follows_the_bound() -> None:
 
 def test_fixed_points_are_bounded_whatever_the_batch() -> None:
     net, (fixed, batch) = network(), batches(2)
-    penalty = LipschitzPenalty(net, PROBLEM, points=fixed, preactivations=["interval"])
+    penalty = LipschitzPenalty(net, PROBLEM, points=fixed)
     penalty(*batch)
     assert penalty.last is not None
     assert torch.allclose(penalty.last.bounds, bounds_by_hand(net, *fixed), rtol=1e-6)
@@ -117,8 +118,8 @@ def test_layer_sum_is_the_sum_of_the_factors(bound: str, p: float) -> None:
     factors = estimator.factors(analysis)
     assert factors.shape == (len(x), 2)
     assert torch.allclose(factors.prod(1), estimator.bound(analysis), rtol=1e-12)
-    settings = {"preactivations": None, "spectral_norms": "exact"}
-    penalty = LipschitzPenalty(net, problem, bound=bound, weight=1.0, penalty="layer_sum", **settings)  # type: ignore[arg-type]
+    recipe = lipreg.Bound(bound, "all", "exact")
+    penalty = LipschitzPenalty(net, problem, bound=recipe, weight=1.0, penalty="layer_sum")
     assert penalty(x, y).item() == pytest.approx(factors.sum(1).mean().item(), rel=1e-12)
     first, last = net[0].weight, net[2].weight
     if bound == "spectral":
@@ -157,7 +158,7 @@ def test_a_copy_is_of_the_copied_network() -> None:
 def test_new_parameter_objects_are_read() -> None:
     """Loading, replacing or adding parameters after the first batch: the bound is of the network as it is."""
     net, ((x, y),) = network(), batches(1)
-    penalty = LipschitzPenalty(net, PROBLEM, weight=1.0, preactivations=["interval"])
+    penalty = LipschitzPenalty(net, PROBLEM, weight=1.0)
     penalty(x, y)
     changes: list[Any] = [
         lambda: net.load_state_dict({k: 2 * v for k, v in net.state_dict().items()}),
@@ -211,7 +212,7 @@ def test_gradients_are_those_of_finite_differences(bound: str, scope: Any, regio
         problem = LocalLipschitz(region, scope=scope)
 
         def total(net: nn.Module = net, problem: LocalLipschitz = problem) -> Tensor:
-            return lipreg.estimate(net, problem, x, y, bound=bound, preactivations=["ball", "interval"]).sum()
+            return lipreg.estimate(net, problem, x, y, bound=lipreg.Bound(bound, ["ball", "interval"], "exact")).sum()
 
         ours = torch.autograd.grad(total(), list(net.parameters()), allow_unused=True, materialize_grads=True)
         for parameter, gradient in zip(net.parameters(), ours, strict=True):

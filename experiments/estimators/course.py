@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from experiments.estimators.questions import Question
@@ -14,7 +14,7 @@ from lipreg.auditing.points import begin
 from lipreg.auditing.resume import with_earlier
 from lipreg.auditing.tasks import Assignment, Contradicted, Event, Found, Lost, Task
 from lipreg.errors import CrossingBounds
-from lipreg.estimators import frozen_analysis, get_estimator
+from lipreg.estimators import Bound, frozen_analysis
 from lipreg.records import AuditRecord, RecordFile, RunRecord
 from lipreg.results import CertifiedInterval, Status
 
@@ -51,6 +51,9 @@ def measure(
 ) -> None:
     """Has every estimator answer at every point, and appends each answer to ``file`` when it comes.
 
+    Every estimator works from all pre-activation methods that fit the network, so that methods are compared and not what
+    they start from; the tables name them without saying it each time.
+
     An estimator that raises, crashes or does not end is an answer too: the ends it would have without any work, and a
     status and a line that say why.
 
@@ -71,40 +74,45 @@ def measure(
     if not question.able:
         file.append(RunRecord(subject.name, question=problem.describe(), sentence=problem.sentence(), settings=facts))
         return
-    plan = AuditPlan(problem, question.able, effort.budget, effort.seed, effort.solver, sdp_solver=effort.sdp_solver)
+    label = {name: Bound(name, "all").label for name in question.able}
+    recipes = [Bound(name, "all") for name in question.able]
+    plan = AuditPlan(problem, recipes, effort.budget, effort.seed, effort.solver, sdp_solver=effort.sdp_solver)
     analysis = frozen_analysis(subject.network, problem, subject.x, subject.y)
     blank = begin(analysis, subject.y, plan)
-    points = with_earlier(blank, analysis, kept(question, effort, earlier))
+    saved = [replace(record, estimator=label[record.estimator]) for record in kept(question, effort, earlier)]
+    points = with_earlier(blank, analysis, saved)
     facts["undecided"] = float(analysis.unstable_units().double().mean())
     file.append(RunRecord(subject.name, question=problem.describe(), sentence=problem.sentence(), settings=facts))
     for point in points:
         for record in point.records(subject.name, 0):
-            if record.estimator in point.resumed and record.estimator in question.able:
-                on_cell(record)
+            if record.estimator in point.resumed and record.estimator != EXACT:
+                on_cell(replace(record, estimator=record.recipe["estimator"]))
 
     def enter(index: int, name: str, interval: CertifiedInterval, seconds: float) -> None:
-        alone = blank[index].joined(name, interval, seconds)
-        (record,) = (r for r in alone.records(subject.name, 0) if r.estimator == name)
+        alone = blank[index].joined(label[name], interval, seconds)
+        (record,) = (r for r in alone.records(subject.name, 0) if r.estimator == label[name])
+        record = replace(record, estimator=name)
         file.append(record)
         on_cell(record)
-        points[index] = together(points[index], name, interval, subject.name)
+        points[index] = together(points[index], label[name], interval, subject.name)
 
     tasks = [
-        Task(i, i + 1, (name,), effort.budget)
+        Task(i, i + 1, (label[name],), effort.budget)
         for name in question.able
         for i, point in enumerate(points)
-        if name not in point.resumed
+        if label[name] not in point.resumed
     ]
     if tasks:
-        assignment = Assignment(plan, analysis, {name: get_estimator(name) for name in question.able})
+        assignment = Assignment(plan, analysis, plan.methods())
+        names = {own: name for name, own in label.items()}
         for event, seconds in done(assignment, tasks, workers):
             match event:
-                case Found(task, name, (interval,), _, cpu_seconds):
-                    enter(task.first, name, interval, cpu_seconds)
+                case Found(task, own, (interval,), _, cpu_seconds):
+                    enter(task.first, names[own], interval, cpu_seconds)
                 case Lost(task, status, reason):
-                    (name,) = task.estimators
-                    nothing = blank[task.first].without_answer(name, status, reason).intervals[name]
-                    enter(task.first, name, nothing, seconds)
+                    (own,) = task.estimators
+                    nothing = blank[task.first].without_answer(own, status, reason).intervals[own]
+                    enter(task.first, names[own], nothing, seconds)
                 case Contradicted(_, error):
                     raise error
 

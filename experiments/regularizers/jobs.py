@@ -116,8 +116,7 @@ class Audits(pl.Callback):
     ) -> None:
         super().__init__()
         self.job, self.data, self.epochs, self.rows = job, data, tuple(epochs), []
-        own = {name: ("interval",) for name in BOUNDS}
-        shared: dict[str, Any] = {"budget": settings.budget, "seed": job.seed, "preactivations": own}
+        shared: dict[str, Any] = {"budget": settings.budget, "seed": job.seed}
         estimators = {"regional": (*BOUNDS, "branch_and_bound"), "pointed": (POINTED_BOUND, "sampling", "mip_pointed")}
         self.regional, self.pointed = (
             AuditPlan(replace(problem, scope=scope), estimators[scope], **shared) for scope in ("regional", "pointed")

@@ -57,7 +57,8 @@ def _work(channel: Connection, jobs: queue.SimpleQueue[bytes], stop: threading.E
 
 
 def _run(job: BackgroundJob, pool: Workers | None, stop: threading.Event) -> Any:
-    for name, estimator in job.estimators.items():
+    for label, estimator in job.estimators.items():
+        name = job.plan.recipes[label].estimator
         type(estimator).name = name
         ESTIMATORS.setdefault(name, estimator)
     if job.stopped:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lipreg.errors import InvalidInput
-from lipreg.estimators import Effort, Estimator, get_estimator, usual_estimators
+from lipreg.estimators import Bound, Effort, Estimator, get_estimator, usual_estimators
 from lipreg.problem import LocalLipschitz
 from lipreg.results import Certificate, CertifiedInterval
 
@@ -20,14 +20,13 @@ class AuditPlan:
 
     Args:
         problem: the question.
-        estimators: registered names; closed-form bounds and sampling run before searches, whatever their order here. None
-            takes the usual ones that cover the question: ``lipreg.estimators.usual_estimators``.
+        estimators: recipes, or registered names for the recipes with their defaults; they are kept as recipes with proved
+            norms, each once. Closed-form bounds and sampling run before searches, whatever their order here. None takes
+            the usual ones that cover the question: ``lipreg.estimators.usual_estimators``.
         budget: seconds of wall-clock time for the searches of one audit, shared out over the points; see
             ``lipreg.auditing.rounds``.
         seed: of every random choice.
         solver: of the searches' programs: "highs", or another of ``lipreg.milp.installed_solvers()``.
-        preactivations: pre-activation methods by estimator, where they should differ from all of them; the bound that a
-            penalty lowers is audited with the penalty's own.
         gap: (upper - lower) / upper at which a search may end; 0 to go on until the ends meet.
         nodes: limit on the branch and bound nodes of each search at each point; None for no limit.
         sdp_solver: of semidefinite programs (``lipsdp``), by cvxpy's name for it: "SCS", "CLARABEL", ...
@@ -39,11 +38,10 @@ class AuditPlan:
     """
 
     problem: LocalLipschitz
-    estimators: Sequence[str] = None  # type: ignore[assignment]  # never None once it is made
+    estimators: Sequence[str | Bound] = None  # type: ignore[assignment]  # never None once it is made
     budget: float = 60.0
     seed: int = 0
     solver: str = "highs"
-    preactivations: Mapping[str, Sequence[str]] = field(default_factory=dict)
     gap: float = 0.0
     nodes: int | None = None
     sdp_solver: str = "SCS"
@@ -51,20 +49,31 @@ class AuditPlan:
     def __post_init__(self) -> None:
         if self.estimators is None and isinstance(self.problem, LocalLipschitz):
             object.__setattr__(self, "estimators", usual_estimators(self.problem))
-        if isinstance(self.estimators, str) or not self.estimators:
-            raise InvalidInput(f"estimators={self.estimators!r}", where="audit", accepted="a list of estimator names")
-        object.__setattr__(self, "estimators", tuple(self.estimators))
+        if isinstance(self.estimators, str | Bound) or not self.estimators:
+            accepted = "a list of estimator names or of Bounds"
+            raise InvalidInput(f"estimators={self.estimators!r}", where="audit", accepted=accepted)
+        asked = dict.fromkeys(Bound.of(estimator, "estimators").certified for estimator in self.estimators)
+        object.__setattr__(self, "estimators", tuple(asked))
         if not isinstance(self.budget, int | float) or not 0 < self.budget < math.inf:  # it is shared out
             raise InvalidInput(f"budget={self.budget!r}", where="audit", accepted="seconds above 0, a finite number")
         # refuses what is unknown, missing or out of range
         Effort(solver=self.solver, gap=self.gap, nodes=self.nodes, sdp_solver=self.sdp_solver)
-        for name in self.estimators:
-            get_estimator(name).check(self.problem)
+        for label in self.recipes:
+            self.method(label).check(self.problem)
 
-    def ordered(self) -> list[Estimator]:
-        """Cheap methods first, in the given order; then searches, which profit from what is known."""
-        chosen = [get_estimator(name) for name in dict.fromkeys(self.estimators)]
-        return sorted(chosen, key=lambda e: (e.searches, e.certificate is Certificate.BRACKET))
+    @property
+    def recipes(self) -> dict[str, Bound]:
+        """What is asked, by label."""
+        return {recipe.label: recipe for recipe in self.estimators if isinstance(recipe, Bound)}
+
+    def method(self, label: str) -> Estimator:
+        """The estimator that a recipe names."""
+        return get_estimator(self.recipes[label].estimator)
+
+    def methods(self) -> dict[str, Estimator]:
+        """All of them by label: cheap methods first, in the given order; then searches, which profit from what is known."""
+        chosen = {label: self.method(label) for label in self.recipes}
+        return dict(sorted(chosen.items(), key=lambda e: (e[1].searches, e[1].certificate is Certificate.BRACKET)))
 
     def effort(self, seconds: float, stop: threading.Event, known: tuple[CertifiedInterval, ...] = ()) -> Effort:
         """What one estimator may spend on one task."""
@@ -78,11 +87,10 @@ class AuditPlan:
 
     def settings(self, estimator: str) -> dict[str, Any]:
         """What decides the answer of an estimator besides the question and the limits: for records and for resuming."""
-        methods = self.preactivations.get(estimator)
-        settings = {"seed": self.seed, "preactivations": None if methods is None else list(methods)}
-        option = get_estimator(estimator).solver_option
-        return settings | ({option: self.solver_of(estimator)} if get_estimator(estimator).searches else {})
+        settings = {"seed": self.seed, "preactivations": self.recipes[estimator].describe()["preactivations"]}
+        option = self.method(estimator).solver_option
+        return settings | ({option: self.solver_of(estimator)} if self.method(estimator).searches else {})
 
     def solver_of(self, estimator: str) -> str:
         """The engine that an estimator's programs go to."""
-        return getattr(self, get_estimator(estimator).solver_option)
+        return getattr(self, self.method(estimator).solver_option)

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from lipreg.auditing.plan import AuditPlan
 from lipreg.bounds import Analysis
-from lipreg.estimators import get_estimator
 from lipreg.records import AuditRecord
 from lipreg.results import EXACT_TOLERANCE, CertifiedInterval, Status
 
@@ -28,8 +27,8 @@ class PointAudit:
         point: its index in the batch.
         label: its class, -1 without labels.
         correct, margin: of the network's classification; None without labels.
-        intervals: by estimator name, and under ``EXACT`` their intersection.
-        seconds: by estimator name, over all rounds; batched methods count their share.
+        intervals: by the label of the estimator's recipe, and under ``EXACT`` their intersection.
+        seconds: by the same labels, over all rounds; batched methods count their share.
         fingerprint: of the audited graph.
         plan: what was asked.
         resumed: the estimators that started from saved records.
@@ -114,17 +113,18 @@ class PointAudit:
                 witness=None if interval.witness is None else list(interval.witness.point),
                 versions=versions(),
                 subject=interval.subject,
-                engine="" if name == EXACT else get_estimator(name).engine(self.plan.solver_of(name)),
-                tolerances={"exact": EXACT_TOLERANCE} if name == EXACT else get_estimator(name).tolerances(),
+                engine="" if name == EXACT else self.plan.method(name).engine(self.plan.solver_of(name)),
+                tolerances={"exact": EXACT_TOLERANCE} if name == EXACT else self.plan.method(name).tolerances(),
                 asked=self._asked(name),
                 families=list(interval.families),
                 resumed=name in self.resumed,
+                recipe={} if name == EXACT else self.plan.recipes[name].describe(),
             )
             for name, interval in self.intervals.items()
         ]
 
     def _asked(self, name: str) -> dict[str, Any]:
-        asked: dict[str, Any] = {**self.plan.limits(), "estimators": list(self.plan.estimators)}
+        asked: dict[str, Any] = {**self.plan.limits(), "estimators": list(self.plan.recipes)}
         return asked | (asked if name == EXACT else self.plan.settings(name))
 
 

@@ -14,7 +14,6 @@ from lipreg.auditing.plan import AuditPlan
 from lipreg.auditing.points import EXACT, PointAudit, versions
 from lipreg.bounds import Analysis
 from lipreg.errors import CrossingBounds, InvalidInput
-from lipreg.estimators import get_estimator
 from lipreg.estimators.witness import attained
 from lipreg.records import AuditRecord
 from lipreg.results import CertifiedInterval, Status, Witness
@@ -39,7 +38,7 @@ def with_earlier(points: list[PointAudit], analysis: Analysis, earlier: Iterable
     for (index, name), record in last.items():
         if not 0 <= index < len(points):
             refused["there is no such point"] += 1
-        elif name not in points[index].plan.estimators:
+        elif name not in points[index].plan.recipes:
             refused[f"the estimator {name} is not asked for"] += 1
         elif why := _mismatch(record, points[index]):
             refused[why] += 1
@@ -68,7 +67,7 @@ def _mismatch(record: AuditRecord, point: PointAudit) -> str:
             return f"{name} is another one"
     if record.versions != versions():
         return f"another version proved it ({_difference(record.versions, versions())})"
-    settings, estimator = point.plan.settings(record.estimator), get_estimator(record.estimator)
+    settings, estimator = point.plan.settings(record.estimator), point.plan.method(record.estimator)
     engine, option = estimator.engine(point.plan.solver_of(record.estimator)), estimator.solver_option
     if record.asked.get(option) == settings.get(option) and record.engine != engine:
         return f"another version proved it ({record.engine or 'unknown'}, here {engine})"

@@ -103,7 +103,7 @@ def audit(
             raise InvalidInput(
                 "the network's outputs hold NaN or infinity", where="audit", todo="Training may have diverged"
             )
-        estimators = {e.name: e for e in plan.ordered()}
+        estimators = plan.methods()
         points = with_earlier(begin(analysis, y, plan), analysis, earlier)
         try:
             assignment, wanted = Assignment(plan, analysis, estimators), range(len(points)) if only is None else only

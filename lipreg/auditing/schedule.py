@@ -55,7 +55,7 @@ class Schedule:
         self._assignment, self._executor, self._stop = assignment, executor, stop
         self._publish, self._warn = publish, warn
         self._points, self._only = list(points), only
-        ordered = [e.name for e in assignment.plan.ordered()]
+        ordered = list(assignment.estimators)
         self._searches = [n for n in ordered if assignment.estimators[n].searches]
         self._closed_forms = [n for n in ordered if n not in self._searches]
         self._open: dict[int, list[str]] = {}  # searches that are not finished, by point

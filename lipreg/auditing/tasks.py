@@ -23,7 +23,8 @@ class Assignment:
     Attributes:
         plan: what was asked.
         analysis: of all points.
-        estimators: the methods themselves, because a worker process knows only the registry of lipreg.
+        estimators: the methods themselves by the labels of their recipes, in the order in which they are to run; because a
+            worker process knows only the registry of lipreg.
     """
 
     plan: AuditPlan
@@ -110,7 +111,7 @@ def perform(assignment: Assignment, task: Task, stop: threading.Event) -> Iterat
         seconds = max(0.0, deadline - began) / (len(task.estimators) - position)
         effort = plan.effort(seconds, stop, () if known is None or known.witness is None else (known,))
         try:
-            methods = plan.preactivations.get(name)
+            methods = plan.recipes[name].methods
             with torch.no_grad():
                 own = local if methods is None else analyse(local.graph, local.placed, methods)
             intervals = tuple(assignment.estimators[name].intervals(own, effort))

@@ -25,7 +25,7 @@ from lipreg.callbacks.neighbours import audits, check_others, with_penalised_bou
 from lipreg.callbacks.reference_points import Points, check_reference_points, draw_reference_points
 from lipreg.callbacks.snapshots import Snapshot
 from lipreg.errors import InvalidInput
-from lipreg.estimators import frozen_analysis
+from lipreg.estimators import Bound, frozen_analysis
 from lipreg.graph import CapturedNetwork, capture
 from lipreg.options import check_count
 from lipreg.problem import LocalLipschitz
@@ -49,13 +49,14 @@ class LipschitzAudit(pl.Callback):
     results are logged when they come, at the epoch whose weights they are about; until then ``callback_metrics`` holds the
     ones before, and at first none (``EarlyStopping(strict=False)``). Under several processes the first one audits.
 
-    When a ``LipschitzRegularizer`` with the same problem is among the trainer's callbacks, its bound is audited too, with
-    its own pre-activation methods, and marked as the penalised one.
+    When a ``LipschitzRegularizer`` with the same problem is among the trainer's callbacks, its bound is audited too, by
+    its own recipe, and marked as the penalised one.
 
     Args:
         problem: the question; give the regularizer the same object.
         points: how many reference points to draw from the validation data.
-        estimators: registered names, of ``lipreg.estimators.ESTIMATORS``; None takes the usual ones that cover the question.
+        estimators: registered names, of ``lipreg.estimators.ESTIMATORS``, or recipes (``Bound``); None takes the usual ones
+            that cover the question.
         budget: seconds for the searches of one audit.
         workers: how many search at the same time, or "auto", one for each core; processes start with the first audit, which
             takes some seconds, and stay until the end of ``fit``.
@@ -96,7 +97,7 @@ class LipschitzAudit(pl.Callback):
         self,
         problem: LocalLipschitz,
         points: int = 8,
-        estimators: Sequence[str] | None = None,
+        estimators: Sequence[str | Bound] | None = None,
         budget: float = 60.0,
         every_n_epochs: int = 1,
         at_start: bool = True,

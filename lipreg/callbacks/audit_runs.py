@@ -197,7 +197,7 @@ class AuditRuns:
             self.plan,
             *points,
             *self._executor,
-            estimators={e.name: e for e in self.plan.ordered()},
+            estimators=self.plan.methods(),
             records=self._journal().path,
             run=self.run,
             epoch=epoch,

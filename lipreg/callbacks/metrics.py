@@ -10,7 +10,6 @@ import torch
 
 from lipreg.auditing import EXACT, PointAudit
 from lipreg.errors import IncomparableResults, InvalidInput
-from lipreg.estimators import get_estimator
 from lipreg.records import AuditRecord, RunRecord, read_records
 from lipreg.results import Certificate
 from lipreg.transfer import compare
@@ -29,7 +28,7 @@ def summary(audits: Sequence[PointAudit], penalised: str | None = None, prefix: 
         intervals = [a.intervals[name] for a in audits]
         lower = float(torch.tensor([i.lower for i in intervals], dtype=torch.float64).mean())
         upper = float(torch.tensor([i.upper for i in intervals], dtype=torch.float64).mean())
-        if name == EXACT or get_estimator(name).certificate is Certificate.BRACKET:
+        if name == EXACT or audits[0].plan.method(name).certificate is Certificate.BRACKET:
             means |= {f"{prefix}/{name}_lower": lower, f"{prefix}/{name}_upper": upper}
         else:
             one_sided = lower if intervals[0].certificate is Certificate.LOWER else upper

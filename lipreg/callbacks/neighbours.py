@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 from lipreg.auditing import AuditPlan
 from lipreg.callbacks.regularizer import LipschitzRegularizer
 from lipreg.errors import InvalidInput
+from lipreg.estimators import Bound
 from lipreg.problem import LocalLipschitz
 
 
@@ -51,16 +52,19 @@ def audits(trainer: pl.Trainer, own: Audits) -> list[Audits]:
 
 
 def with_penalised_bound(plan: AuditPlan, problem: LocalLipschitz, trainer: pl.Trainer) -> tuple[AuditPlan, str | None]:
-    """The plan with the bound that a regularizer lowers, computed as the regularizer computes it."""
+    """The plan with the bounds that regularizers lower, by the regularizers' own recipes, and the label of the first."""
+    penalised: list[Bound] = []
     for other in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(other, LipschitzRegularizer) and other.problem.describe() == problem.describe():
-            estimators = tuple(dict.fromkeys((*plan.estimators, other.bound)))
-            own = {} if other.preactivations is None else {other.bound: other.preactivations}
-            return replace(plan, estimators=estimators, preactivations=own), other.bound
-        if isinstance(other, LipschitzRegularizer):
+        if not isinstance(other, LipschitzRegularizer):
+            continue
+        if other.problem.describe() == problem.describe():
+            penalised.append(other.bound.certified)
+        else:
             warnings.warn(
                 f"the penalty asks for the {other.problem.sentence()}; this audit for the {problem.sentence()}. "
                 "Its bound is not audited here. Give both the same problem to compare them",
                 stacklevel=3,
             )
-    return plan, None
+    if not penalised:
+        return plan, None
+    return replace(plan, estimators=(*plan.estimators, *penalised)), penalised[0].label

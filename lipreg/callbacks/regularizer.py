@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -23,6 +23,7 @@ from lipreg.callbacks.reference_points import draw_reference_points
 from lipreg.callbacks.training_step import add_to_loss, check_loss_is_used
 from lipreg.callbacks.where import Placed
 from lipreg.errors import InvalidInput
+from lipreg.estimators import Bound
 from lipreg.problem import LocalLipschitz
 from lipreg.training import Choice, LipschitzPenalty
 
@@ -55,7 +56,7 @@ class LipschitzRegularizer(pl.Callback):
 
     Args:
         problem: the question: region, output functional, scope and norms.
-        bound: name of a differentiable estimator.
+        bound: a differentiable estimator's recipe, or its name for the recipe with its defaults; see ``LipschitzPenalty``.
         weight: >= 0, in loss per unit of penalty. The attribute may be changed during training.
         penalty: name of a penalty: "mean", "worst_k", "hinge", "log", "layer_sum", or a registered one.
         penalty_options: its options by name, such as ``{"target": 5.0}``.
@@ -66,8 +67,6 @@ class LipschitzRegularizer(pl.Callback):
         every: evaluate at the first of every so many batches, with so many times the weight: on average the same
             gradient, at a fraction of the time. What is logged is of the evaluated batches.
         module: path of the submodule that is the network ("net"); None for the LightningModule's own ``forward``.
-        preactivations: some of "ball", "interval", "crown"; None for all that cover the network.
-        spectral_norms: for p = 2, "estimate" by warm-started power iteration, a little below the norms, or "exact".
         batch_to_inputs: batch -> (x, y or None), for batches that are not ``(x, y)`` or a dict of the usual keys.
         seed: of the choice of points; the callback owns the generator and checkpoints it.
         log_bound: with weight 0, compute and log the bounds all the same, without gradient; training stays as it is.
@@ -84,7 +83,7 @@ class LipschitzRegularizer(pl.Callback):
     def __init__(
         self,
         problem: LocalLipschitz,
-        bound: str = "affine_relu",
+        bound: str | Bound = "affine_relu",
         weight: float = 1e-2,
         penalty: str = "mean",
         penalty_options: dict[str, Any] | None = None,
@@ -94,8 +93,6 @@ class LipschitzRegularizer(pl.Callback):
         fixed_points: bool = False,
         every: int = 1,
         module: str | None = None,
-        preactivations: Sequence[str] | None = ("interval",),
-        spectral_norms: Literal["estimate", "exact"] = "estimate",
         batch_to_inputs: Callable[[Any], tuple[Tensor, Tensor | None]] | None = None,
         seed: int = 0,
         log_bound: bool = False,
@@ -118,12 +115,10 @@ class LipschitzRegularizer(pl.Callback):
             schedule_options=schedule_options,
             points=points,
             every=every,
-            preactivations=preactivations,
-            spectral_norms=spectral_norms,
             seed=seed,
             where=where,
         )
-        self.problem, self.bound, self.points, self.preactivations = problem, bound, points, self.term.preactivations
+        self.problem, self.bound, self.points = problem, self.term.bound, points
         self.fixed_points, self.module, self.name, self.log_bound, self.seed = (
             fixed_points,
             module,
@@ -216,15 +211,13 @@ class LipschitzRegularizer(pl.Callback):
         """Tells instances with different settings apart; the weight may change between a checkpoint and its use."""
         settings = {
             "problem": self.problem.describe(),
-            "bound": self.bound,
+            "bound": self.bound.describe(),
             "penalty": self.term.penalty.describe(),
             "schedule": self.term.schedule.describe(),
             "points": self.points if isinstance(self.points, str | int) else "given",
             "fixed_points": self.fixed_points,
             "every": self.term.every,
             "module": self.module,
-            "preactivations": self.preactivations,
-            "spectral_norms": self.term.power is not None,
             "seed": self.seed,
         }
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]

@@ -12,6 +12,7 @@ from lipreg.bounds import Analysis, GeneralPosition, analyse, find_degeneracies
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.estimators.base import ESTIMATORS, BoundEstimator, Effort
 from lipreg.estimators.norm_equivalence import get_estimator
+from lipreg.estimators.recipe import Bound
 from lipreg.graph import CapturedNetwork, Graph, capture, check_agreement
 from lipreg.linalg import PowerIteration
 from lipreg.problem import LocalLipschitz
@@ -20,6 +21,8 @@ from lipreg.results import CertifiedInterval
 
 Network = nn.Module | CapturedNetwork | Graph
 
+STEPS = 100
+"""Of power iteration where nothing is known of a layer and nothing will be kept."""
 USUAL = ("branch_and_bound", "mip_pointed", "mixing", "lp", "affine_relu", "sampling")
 """Where nobody names methods: exact engines first, relaxations, the papers' bound, witnesses."""
 
@@ -35,29 +38,32 @@ def estimate(
     x: Tensor,
     y: Tensor | None = None,
     *,
-    bound: str = "affine_relu",
-    preactivations: Sequence[str] | None = None,
+    bound: str | Bound = "affine_relu",
 ) -> Tensor:
     """An upper bound on the local Lipschitz constant at each reference point, to backpropagate through.
+
+    It is the bound that ``LipschitzPenalty`` penalises and that audits evaluate under the same ``bound``.
 
     Args:
         network: a module (captured at each call), a ``capture(module, x)`` (cheaper in a loop), or a Graph.
         problem: the question.
         x: reference points ``(batch, *shape)``.
         y: class labels ``(batch,)``, where the output functional needs them.
-        bound: name of a differentiable estimator.
-        preactivations: any of "ball", "interval", "crown", intersected; default all.
+        bound: a differentiable estimator's recipe, or its name for the recipe with its defaults.
 
     Returns:
         ``(batch,)`` in the network's dtype and on its device. With float32 parameters it carries float32 rounding;
-        ``certify`` works in float64.
+        ``certify`` works in float64. With p = 2 layer norms are estimates from below unless the recipe says
+        ``spectral_norms="exact"``.
 
     Raises:
         UnsupportedRequest: the estimator is not differentiable or does not cover the question.
     """
-    estimator = differentiable_bound(bound)
+    recipe = Bound.of(bound)
+    estimator = differentiable_bound(recipe.estimator)
     estimator.check(problem)
-    return estimator.bound(live_analysis(_live(network, x), problem, x, y, estimator, preactivations))
+    power = PowerIteration(shared=False, first=STEPS) if recipe.spectral_norms == "estimate" else None
+    return estimator.bound(live_analysis(_live(network, x), problem, x, y, estimator, recipe.methods, power))
 
 
 def certify(
@@ -66,20 +72,21 @@ def certify(
     x: Tensor,
     y: Tensor | None = None,
     *,
-    estimator: str | None = None,
+    estimator: str | Bound | None = None,
     effort: Effort | None = None,
 ) -> list[CertifiedInterval]:
     """Certified intervals at each reference point, in float64 on the CPU, from any registered estimator.
 
     Args:
         network, problem, x, y: as for ``estimate``.
-        estimator: any registered name; ``"name@l2"`` for the method in l2 and a question in other norms. None takes the
-            first of ``usual_estimators(problem)``.
+        estimator: any registered name, or a recipe; ``"name@l2"`` for the method in l2 and a question in other norms. None
+            takes the first of ``usual_estimators(problem)``.
         effort: time limit and seed; default 60 seconds for the batch.
     """
-    method = get_estimator(usual_estimators(problem)[0] if estimator is None else estimator)
+    recipe = Bound.of(usual_estimators(problem)[0] if estimator is None else estimator, "estimator")
+    method = get_estimator(recipe.estimator)
     method.check(problem)
-    return method.intervals(frozen_analysis(network, problem, x, y), effort or Effort())
+    return method.intervals(frozen_analysis(network, problem, x, y, recipe.methods), effort or Effort())
 
 
 def general_position(

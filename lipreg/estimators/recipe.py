@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lipreg.bounds import METHODS
@@ -33,6 +33,10 @@ class Bound:
             ``estimate``: "estimate", by power iteration, which lies a little below the norm, or "exact", by
             decompositions. Where a certificate is asked for, by ``certify`` or an audit, norms are always proved.
 
+    Attributes:
+        label: the estimator's name, with methods that are not its own behind it ("affine_relu-ball-interval"); tells the
+            recipes of an audit apart, and is what they are logged and recorded under.
+
     Raises:
         InvalidInput: an unknown estimator, or an argument that is none of these.
     """
@@ -40,6 +44,7 @@ class Bound:
     estimator: str
     preactivations: Sequence[str] | str = None  # type: ignore[assignment]  # None: the estimator's own, resolved below
     spectral_norms: SpectralNorms = "estimate"
+    label: str = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         own = get_estimator(self.estimator).preactivations
@@ -50,6 +55,8 @@ class Bound:
                 raise InvalidInput(f"preactivations={methods!r}", where="Bound", accepted=listed)
             methods = tuple(method for method in METHODS if method in methods)
         object.__setattr__(self, "preactivations", methods)
+        named = [] if methods == own else [methods] if isinstance(methods, str) else methods
+        object.__setattr__(self, "label", "-".join((self.estimator, *named)))
         if self.spectral_norms not in ("estimate", "exact"):
             raise InvalidInput(
                 f"spectral_norms={self.spectral_norms!r}", where="Bound", accepted='"estimate" or "exact"'
@@ -82,13 +89,6 @@ class Bound:
     def certified(self) -> Bound:
         """The recipe with proved norms: what an audit evaluates, whatever training measured with."""
         return Bound(self.estimator, self.preactivations, "exact")
-
-    @property
-    def label(self) -> str:
-        """The estimator's name, with what differs from its defaults behind it; tells the recipes of an audit apart."""
-        if self.preactivations == get_estimator(self.estimator).preactivations:
-            return self.estimator
-        return f"{self.estimator}({'all' if self.preactivations == ALL else '+'.join(self.preactivations)})"
 
     def describe(self) -> dict[str, Any]:
         """The recipe as plain JSON data; equal descriptions mean comparable bounds."""

@@ -24,7 +24,7 @@ PICTURED = 64
 
 _SIDE = 96  # pixels to which small images are enlarged, so that one can see them in a table's cell
 _LEFT_OUT = frozenset(
-    {"question", "witness", "versions", "tolerances", "asked", "families"}
+    {"question", "witness", "versions", "tolerances", "asked", "families", "recipe"}
 )  # nested or long; the record file has them
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lipreg.bounds import METHODS
 from lipreg.errors import InvalidInput, UnsupportedRequest
-from lipreg.estimators import closed_form, differentiable_bound, live_analysis
+from lipreg.estimators import Bound, closed_form, differentiable_bound, live_analysis
 from lipreg.graph import CapturedNetwork, Graph, ReluChain, capture, chain_of, fixed_chain
 from lipreg.linalg import PowerIteration
 from lipreg.options import check_count, check_number
@@ -53,7 +52,10 @@ class LipschitzPenalty:
     Args:
         network: what the bounds are about; the attribute may be replaced. None: set it before the first call.
         problem: the question: region, output functional, scope and norms.
-        bound: name of a differentiable estimator.
+        bound: what is penalised: a differentiable estimator's recipe, or its name for the recipe with its defaults. In
+            l_inf, "ball" pre-activations add nothing to "interval"; "crown" tightens a little and costs more than all the
+            rest. ``spectral_norms="estimate"``, the default, is a warm-started step of power iteration for p = 2: it lies
+            a little below the norm, so that the bound is none, only its estimate.
         weight: >= 0, in loss per unit of penalty. The attribute may be changed during training.
         penalty: name of a penalty: "mean", "worst_k", "hinge", "log", "layer_sum", or a registered one.
         penalty_options: its options by name, such as ``{"target": 5.0}``.
@@ -62,10 +64,6 @@ class LipschitzPenalty:
         points: "all"; how many points of each batch, drawn anew for every batch; or a fixed set, x or (x, y).
         every: evaluate at the first of every so many batches, with so many times the weight, and add nothing at the
             others: on average the same gradient, at a fraction of the time.
-        preactivations: some of "ball", "interval", "crown"; None for all that cover the network. In l_inf "ball" adds
-            nothing to "interval"; "crown" tightens a little and costs more than all the rest.
-        spectral_norms: how p = 2 measures layers: "estimate", a warm-started step of power iteration, which lies a little
-            below the norm, so that the bound is none, only its estimate; or "exact", by decompositions.
         seed: of the choice of points; the generator is this object's own.
         where: what error messages call it.
 
@@ -79,7 +77,7 @@ class LipschitzPenalty:
         network: nn.Module | None,
         problem: LocalLipschitz,
         *,
-        bound: str = "affine_relu",
+        bound: str | Bound = "affine_relu",
         weight: float = 1e-2,
         penalty: str = "mean",
         penalty_options: dict[str, Any] | None = None,
@@ -87,8 +85,6 @@ class LipschitzPenalty:
         schedule_options: dict[str, Any] | None = None,
         points: Choice = "all",
         every: int = 1,
-        preactivations: Sequence[str] | None = ("interval",),
-        spectral_norms: Literal["estimate", "exact"] = "estimate",
         seed: int = 0,
         where: str = "LipschitzPenalty",
     ) -> None:
@@ -97,29 +93,24 @@ class LipschitzPenalty:
         check_number(weight, "weight", where, low=0.0)
         check_count(every, "every", where)
         self.points = ChosenPoints(points, seed, where)
-        methods = METHODS if preactivations is None else preactivations
-        if isinstance(methods, str) or not methods or set(methods) - set(METHODS):
-            listed = f"None, or a list of some of {', '.join(METHODS)}"
-            raise InvalidInput(f"preactivations={preactivations!r}", where=where, accepted=listed)
-        if spectral_norms not in ("estimate", "exact"):
-            raise InvalidInput(f"spectral_norms={spectral_norms!r}", where=where, accepted='"estimate" or "exact"')
-        self.estimator = differentiable_bound(bound)
+        self.bound = Bound.of(bound, f"{where}.bound")
+        self.estimator = differentiable_bound(self.bound.estimator)
         self.estimator.check(problem)
         self.penalty = get_penalty(penalty, penalty_options)
         if self.penalty.layered and not self.estimator.layered:
             raise UnsupportedRequest(
-                f"penalty {penalty!r} of {bound!r}, which is no product over layers",
+                f"penalty {penalty!r} of {self.estimator.name!r}, which is no product over layers",
                 where=where,
                 accepted="affine_relu",
             )
         self.schedule = get_schedule(schedule, schedule_options)
         self.network, self.problem, self.weight, self.every = network, problem, weight, every
-        self.preactivations = None if preactivations is None else tuple(preactivations)
         self.last: Evaluation | None = None
         """What the last evaluation found; None when nothing was computed."""
         self._batch, self._factor = -1, 1.0
         self._agreed: float | None = None  # mean bound of the last batch over all processes
-        self.power = PowerIteration(shared=self.points.fixed is None) if spectral_norms == "estimate" else None
+        estimated = self.bound.spectral_norms == "estimate"
+        self.power = PowerIteration(shared=self.points.fixed is None) if estimated else None
         self._captured: CapturedNetwork | None = None
         self._chain: ReluChain | None = None
 
@@ -232,14 +223,12 @@ class LipschitzPenalty:
                 graph = self._lower(captured, x)
                 chain = chain_of(graph)
             if chain is not None and not self.penalty.layered:
-                settings = (self.problem, x, y, self.estimator.name, self.preactivations, self.power)
+                settings = (self.problem, x, y, self.estimator.name, self.bound.methods, self.power)
                 bounds = closed_form(chain, *settings)
                 if bounds is not None:
                     return bounds, self.penalty(bounds)
             graph = self._lower(captured, x) if graph is None else graph
-            analysis = live_analysis(
-                graph, self.problem, x.detach(), y, self.estimator, self.preactivations, self.power
-            )
+            analysis = live_analysis(graph, self.problem, x.detach(), y, self.estimator, self.bound.methods, self.power)
             if not self.penalty.layered:
                 bounds = self.estimator.bound(analysis)
                 return bounds, self.penalty(bounds)

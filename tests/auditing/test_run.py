@@ -19,7 +19,7 @@ import torch
 from lipreg.auditing import EXACT, AuditPlan, PointAudit, audit
 from lipreg.bounds import Analysis
 from lipreg.errors import CrossingBounds, InvalidInput, LipregError, UnsupportedRequest
-from lipreg.estimators import Effort, Estimator, certify, estimate, register, usual_estimators
+from lipreg.estimators import Bound, Effort, Estimator, certify, estimate, register, usual_estimators
 from lipreg.estimators.base import ESTIMATORS, lower_interval, upper_interval
 from lipreg.estimators.witness import best_witness
 from lipreg.outputs import AllLogits, AllMargins, Combination, Logit, Vector
@@ -115,7 +115,7 @@ def test_a_plan_that_is_not_covered_is_refused_when_it_is_made() -> None:
 def test_without_names_it_takes_the_usual_ones_that_cover_the_question(
     problem: LocalLipschitz, names: tuple[str, ...]
 ) -> None:
-    assert AuditPlan(problem).estimators == names == usual_estimators(problem)
+    assert tuple(AuditPlan(problem).recipes) == names == usual_estimators(problem)
     first = certify(NET, problem, X[:1], Y[:1])[0]
     assert first.lower <= first.upper < float("inf")
     assert (first.certificate is Certificate.EXACT) == (names[0] in ("branch_and_bound", "mip_pointed"))
@@ -138,14 +138,14 @@ def test_each_kind_of_program_goes_to_its_own_solver() -> None:
     problem = LocalLipschitz(LinfBall(0.5), Combination((1.0, -1.0, 0.0)), p=2)
     for name in ("SCS", "CLARABEL"):
         plan = AuditPlan(problem, ("lipsdp", "branch_and_bound"), sdp_solver=name)
-        lipsdp, search = (r for r in audit(NET, plan, X[:1])[0].records("run", 0) if r.estimator in plan.estimators)
+        lipsdp, search = (r for r in audit(NET, plan, X[:1])[0].records("run", 0) if r.estimator in plan.recipes)
         assert (lipsdp.asked["sdp_solver"], lipsdp.asked.get("solver")) == (name, None)
         assert name in lipsdp.engine and name in lipsdp.detail
         assert (search.asked["solver"], search.asked.get("sdp_solver")) == ("highs", None)
 
 
 def test_closed_forms_run_before_searches_and_upper_before_brackets() -> None:
-    names = [e.name for e in AuditPlan(PROBLEM, ("mip", "lp", "sampling", "affine_relu", "mip")).ordered()]
+    names = list(AuditPlan(PROBLEM, ("mip", "lp", "sampling", "affine_relu", "mip")).methods())
     assert names == ["sampling", "affine_relu", "lp", "mip"]
 
 
@@ -200,12 +200,12 @@ def test_records_say_what_the_audit_says() -> None:
 
 def test_own_preactivations_of_an_estimator() -> None:
     for methods in (["interval"], ["ball"], ["crown", "interval"]):
-        plan = AuditPlan(PROBLEM, ("affine_relu", "abs_chain"), preactivations={"affine_relu": methods})
+        plan = AuditPlan(PROBLEM, (Bound("affine_relu", methods), "abs_chain"))
         found = audit(NET, plan, X, Y)
-        own = estimate(NET, PROBLEM, X, Y, preactivations=methods)
+        own = estimate(NET, PROBLEM, X, Y, bound=Bound("affine_relu", methods, "exact"))
         rest = estimate(NET, PROBLEM, X, Y, bound="abs_chain")
         for a, ours, theirs in zip(found, own.tolist(), rest.tolist(), strict=True):
-            assert a.intervals["affine_relu"].upper == pytest.approx(ours, rel=1e-8)
+            assert a.intervals[Bound("affine_relu", methods).label].upper == pytest.approx(ours, rel=1e-8)
             assert a.intervals["abs_chain"].upper == pytest.approx(theirs, rel=1e-8)
 
 

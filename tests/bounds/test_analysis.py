@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lipreg.bounds import METHODS, Analysis, analyse, crown, linear_upper_bound, pool_factor, relax
 from lipreg.errors import InvalidInput
-from lipreg.estimators import estimate
+from lipreg.estimators import Bound, estimate
 from lipreg.graph import Affine, MaxPool, Relu, capture
 from lipreg.outputs import Logit, Margin
 from lipreg.problem import LocalLipschitz
@@ -213,7 +213,7 @@ def test_ball_bounds_alone_reproduce_the_papers(radius: float, p: float) -> None
         x0 = torch.randn(1, 6, dtype=torch.float64)
         region = {1.0: L1Ball, 2.0: L2Ball, math.inf: LinfBall}[p](radius)
         problem = LocalLipschitz(region, Margin(0, 2), "pointed")
-        bound = estimate(net, problem, x0, bound="affine_relu", preactivations=("ball",))
+        bound = estimate(net, problem, x0, bound=Bound("affine_relu", ("ball",), "exact"))
         own = papers_bound(net, x0[0].numpy(), radius, p, np.array([1.0, 0.0, -1.0]))
         assert bound.item() == pytest.approx(own, rel=1e-10)
 

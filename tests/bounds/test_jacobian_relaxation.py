@@ -11,7 +11,7 @@ from torch import nn
 
 from lipreg.bounds import Analysis, interval_jacobian, jacobian_relaxation, linear_jacobian
 from lipreg.bounds.jacobian_relaxation import bound_forms, relax_product
-from lipreg.estimators import estimate, frozen_analysis
+from lipreg.estimators import Bound, estimate, frozen_analysis
 from lipreg.estimators.witness import attained
 from lipreg.outputs import AllLogits, Logit
 from lipreg.problem import LocalLipschitz
@@ -145,7 +145,7 @@ def test_paths_that_cancel_are_seen() -> None:
             layer.bias.copy_(torch.tensor(bias, dtype=torch.float64))
     problem, x = LocalLipschitz(LinfBall(1.0), Logit(0)), torch.zeros(1, 1, dtype=torch.float64)
     found = {
-        name: estimate(net, problem, x, bound=name, preactivations=["interval"])
+        name: estimate(net, problem, x, bound=Bound(name, ["interval"], "exact"))
         for name in ("fastlip", "jacobian_crown")
     }
     assert {name: bound.item() for name, bound in found.items()} == {"fastlip": 1.0, "jacobian_crown": 0.0}

@@ -150,7 +150,7 @@ def batches(count: int = 3, size: int = 6) -> list[tuple[Tensor, Tensor]]:
 
 
 def regularizer(**arguments: Any) -> LipschitzRegularizer:
-    settings: dict[str, Any] = {"problem": PROBLEM, "weight": WEIGHT, "preactivations": ["interval"]}
+    settings: dict[str, Any] = {"problem": PROBLEM, "weight": WEIGHT}
     return LipschitzRegularizer(**{**settings, **arguments})
 
 

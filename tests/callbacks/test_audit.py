@@ -228,7 +228,7 @@ def test_given_points_and_no_labels(tmp_path: Path) -> None:
 
 def test_the_record_file(tmp_path: Path) -> None:
     ours = audit(run="mine", folder=str(tmp_path / "deep" / "er"))
-    regularizer = LipschitzRegularizer(PROBLEM, bound="abs_chain", weight=1e-3, preactivations=["interval"])
+    regularizer = LipschitzRegularizer(PROBLEM, bound="abs_chain", weight=1e-3)
     trainer = train(Model(), regularizer, ours, folder=tmp_path, max_epochs=2)
     path = tmp_path / "deep" / "er" / "records.jsonl"
     assert ours.record_file == path
@@ -246,7 +246,7 @@ def test_the_record_file(tmp_path: Path) -> None:
     # the penalised bound is computed as the penalty computes it
     x, y = ours.state_dict()["points"]
     network = copy.deepcopy(trainer.model.net).double().eval()  # type: ignore[union-attr]
-    own = estimate(network, PROBLEM, x.double(), y, bound="abs_chain", preactivations=["interval"])
+    own = estimate(network, PROBLEM, x.double(), y, bound="abs_chain")
     last = [r.upper for r in read if isinstance(r, AuditRecord) and r.estimator == "abs_chain" and r.epoch == 2]
     assert last == pytest.approx(own.tolist(), rel=1e-8)
 

@@ -42,9 +42,9 @@ from tests.callbacks.cases import (
         ({"points": 0}, InvalidInput, "points=0"),
         ({"points": "some"}, InvalidInput, "points='some'"),
         ({"points": 2.5}, InvalidInput, "points=2.5"),
-        ({"preactivations": ["box"]}, InvalidInput, "ball, interval, crown"),
-        ({"preactivations": "ball"}, InvalidInput, "list"),
-        ({"preactivations": []}, InvalidInput, "ball, interval, crown"),
+        ({"bound": {"estimator": "affine_relu", "preactivations": ["box"]}}, InvalidInput, "ball, interval, crown"),
+        ({"bound": {"estimator": "affine_relu", "preactivations": "ball"}}, InvalidInput, "list"),
+        ({"bound": {"estimator": "affine_relu", "preactivations": []}}, InvalidInput, "ball, interval, crown"),
         ({"name": ""}, InvalidInput, "name=''"),
     ],
 )

@@ -101,7 +101,7 @@ class TwoOptimizers(Classifier):
     def __init__(self, manual: bool) -> None:
         super().__init__()
         self.automatic_optimization = not manual
-        self.penalty = LipschitzPenalty(self.net, PROBLEM, weight=WEIGHT, preactivations=["interval"])
+        self.penalty = LipschitzPenalty(self.net, PROBLEM, weight=WEIGHT)
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         loss = F.cross_entropy(self.net(batch[0]), batch[1])

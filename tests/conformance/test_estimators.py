@@ -24,7 +24,16 @@ from torch import Tensor, nn
 
 from lipreg.bounds import METHODS, Analysis
 from lipreg.errors import InvalidInput, UnsupportedRequest
-from lipreg.estimators import ESTIMATORS, BoundEstimator, Effort, certify, estimate, frozen_analysis, get_estimator
+from lipreg.estimators import (
+    ESTIMATORS,
+    Bound,
+    BoundEstimator,
+    Effort,
+    certify,
+    estimate,
+    frozen_analysis,
+    get_estimator,
+)
 from lipreg.estimators.evaluate import Network
 from lipreg.graph import capture
 from lipreg.outputs import AllLogits, AllMargins, Logit, Margin, Vector
@@ -376,7 +385,7 @@ def test_affine_relu_is_at_most_the_spectral_product(net: str, scope: str, p: fl
 
 def bounds_of(name: str, net: Network, problem: LocalLipschitz, x: Tensor, methods: tuple[str, ...] | None) -> Tensor:
     with torch.no_grad():
-        return estimate(net, problem, x, bound=name, preactivations=methods)
+        return estimate(net, problem, x, bound=Bound(name, methods or "all", "exact"))
 
 
 NESTED = [

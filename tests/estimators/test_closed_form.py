@@ -17,6 +17,7 @@ from lipreg import (
     AllLogits,
     AllMargins,
     AllPairs,
+    Bound,
     Box,
     Combination,
     L1Ball,
@@ -34,6 +35,7 @@ from lipreg.graph import capture, fixed_chain
 from lipreg.linalg import PowerIteration
 
 INF = float("inf")
+EXACT_NORMS = Bound("affine_relu", spectral_norms="exact")
 
 
 def mlp(*widths: int, bias: bool = True) -> nn.Sequential:
@@ -110,7 +112,7 @@ def both(net: nn.Module, problem: LocalLipschitz, x: Tensor, y: Tensor, bound: s
     found = []
     for bounds in (
         closed_form(chain, problem, x, y, bound, methods),
-        estimate(captured, problem, x, y, bound=bound, preactivations=methods),
+        estimate(captured, problem, x, y, bound=Bound(bound, methods, "exact")),
     ):
         assert bounds is not None
         weights = torch.linspace(-1.0, 2.0, len(x), dtype=x.dtype)
@@ -186,7 +188,7 @@ def test_random_chains_in_float32(seed: int, hidden: list[int], radius: float) -
         assert chain is not None
         ours = closed_form(chain, problem, x, y, bound, ["interval"])
         assert ours is not None
-        theirs = estimate(captured, problem, x, y, bound=bound, preactivations=["interval"])
+        theirs = estimate(captured, problem, x, y, bound=Bound(bound, spectral_norms="exact"))
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
@@ -200,7 +202,7 @@ def test_power_iteration_converges_to_the_registered_bound(region: Any) -> None:
     problem, captured = LocalLipschitz(region, p=2.0), capture(net, x)
     chain, power = fixed_chain(captured), PowerIteration(shared=False)
     assert chain is not None
-    expected = estimate(captured, problem, x, y, preactivations=["interval"])
+    expected = estimate(captured, problem, x, y, bound=EXACT_NORMS)
     theirs = torch.autograd.grad(expected.square().sum(), chain.weights)
     previous = torch.zeros_like(expected)
     for _ in range(1500):
@@ -226,7 +228,7 @@ def test_estimates_stay_below_the_norm() -> None:
             chain = fixed_chain(captured)
             assert chain is not None
             ours = closed_form(chain, problem, x, y, "affine_relu", ["interval"], power)
-            exact = estimate(captured, problem, x, y, preactivations=["interval"])
+            exact = estimate(captured, problem, x, y, bound=EXACT_NORMS)
             assert ours is not None
             assert (ours <= exact * (1 + 1e-12)).all()
             assert (ours >= 0.5 * exact).all()
@@ -387,5 +389,5 @@ def test_estimates_on_a_residual_network_converge(scope: Any, methods: list[str]
     assert isinstance(estimator, BoundEstimator)
     for _ in range(300):
         estimate_now = estimator.bound(live_analysis(captured.live(), problem, x, y, estimator, methods, power))
-    expected = estimate(captured, problem, x, y, preactivations=methods)
+    expected = estimate(captured, problem, x, y, bound=Bound("affine_relu", methods, "exact"))
     torch.testing.assert_close(estimate_now, expected, rtol=1e-4, atol=0.0)

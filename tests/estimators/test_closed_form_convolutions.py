@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lipreg import AllLogits, AllMargins, AllPairs, Box, LinfBall, LipschitzPenalty, LocalLipschitz
+from lipreg import AllLogits, AllMargins, AllPairs, Bound, Box, LinfBall, LipschitzPenalty, LocalLipschitz
 from lipreg.estimators import BoundEstimator, closed_form, estimate, get_estimator, live_analysis
 from lipreg.graph import ReluChain, capture, chain_of, fixed_chain
 from lipreg.linalg import PowerIteration
@@ -124,7 +124,7 @@ def test_it_is_the_registered_bound(network: str, region: Any, bound: str) -> No
         x, y = points(count, region)
         captured, problem = capture(net, x), LocalLipschitz(region)
         ours = closed_form(chain_in(captured), problem, x, y, bound, methods)
-        compare(ours, estimate(captured, problem, x, y, bound=bound, preactivations=methods), net)
+        compare(ours, estimate(captured, problem, x, y, bound=Bound(bound, methods, "exact")), net)
 
 
 @pytest.mark.parametrize("region", [CUT, HELD], ids=["cut", "held"])
@@ -149,7 +149,7 @@ def test_one_dimension() -> None:
     captured = capture(net, x)
     for bound in ("affine_relu", "abs_chain"):
         ours = closed_form(chain_in(captured), LocalLipschitz(CUT), x, y, bound, ["interval"])
-        compare(ours, estimate(captured, LocalLipschitz(CUT), x, y, bound=bound, preactivations=["interval"]), net)
+        compare(ours, estimate(captured, LocalLipschitz(CUT), x, y, bound=Bound(bound, spectral_norms="exact")), net)
 
 
 @given(
@@ -180,7 +180,7 @@ def test_other_functionals(output: Any) -> None:
     x, y = points(20)
     captured = capture(net, x)
     ours = closed_form(chain_in(captured), problem, x, y, "affine_relu", ["interval"])
-    compare(ours, estimate(captured, problem, x, y, preactivations=["interval"]), net)
+    compare(ours, estimate(captured, problem, x, y, bound=Bound("affine_relu", spectral_norms="exact")), net)
 
 
 @given(
@@ -203,7 +203,7 @@ def test_random_geometries(seed: int, channels: int, kernel: int, stride: int, p
     captured, problem = capture(net, x), LocalLipschitz(CUT)
     for bound in ("affine_relu", "abs_chain"):
         ours = closed_form(chain_in(captured), problem, x, y, bound, ["interval"])
-        compare(ours, estimate(captured, problem, x, y, bound=bound, preactivations=["interval"]), net)
+        compare(ours, estimate(captured, problem, x, y, bound=Bound(bound, spectral_norms="exact")), net)
 
 
 def test_which_chains_stand_on_their_parameters() -> None:

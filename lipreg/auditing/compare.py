@@ -1,0 +1,88 @@
+"""Two networks of any origin under one question: both audited, and the first compared with the second."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from lipreg.auditing.plan import AuditPlan
+from lipreg.auditing.run import audit
+from lipreg.errors import InvalidInput
+from lipreg.estimators import Bound, get_estimator, usual_estimators
+from lipreg.estimators.evaluate import Network
+from lipreg.problem import LocalLipschitz
+from lipreg.records import Record, RunRecord
+from lipreg.results import Certificate
+from lipreg.transfer import Comparison
+from lipreg.transfer import compare as compare_records
+
+
+def compare(
+    network: Network,
+    twin: Network,
+    problem: LocalLipschitz,
+    x: Tensor,
+    y: Tensor | None = None,
+    *,
+    bound: str | Bound = "affine_relu",
+    estimators: Sequence[str | Bound] | None = None,
+    budget: float = 60.0,
+    seed: int = 0,
+    workers: int = 1,
+    names: tuple[str, str] = ("network", "twin"),
+) -> Comparison:
+    """How far the bound and the true constant moved from one network to another: movement, bound movement, transfer.
+
+        comparison = lipreg.compare(regularised, plain, problem, x, y)
+        comparison.movement.exact      # E_network / E_twin, an interval
+        comparison.movement.bound      # B_network / B_twin
+        comparison.movement.transfer   # log of the one over log of the other, an interval
+
+    Both networks are audited at the same points by the same recipes, in float64 on the CPU. They need not have been trained
+    by lipreg, nor have the same architecture; only with the same seed, initial weights and batches is the second a twin, and
+    the difference due to what else differed.
+
+    Args:
+        network: the one that moved: a module, a ``capture(module, x)``, or its ``frozen()`` graph.
+        twin: the one that it is held against.
+        problem: the question, the same for both.
+        x: reference points ``(batch, *shape)``.
+        y: class labels ``(batch,)``, where the output functional needs them.
+        bound: whose movement is compared with the constant's.
+        estimators: names or recipes; None takes the usual ones that cover the question.
+        budget: seconds for the searches of each of the two audits.
+        seed: of sampling.
+        workers: processes that search at the same time.
+        names: what the two are called in the result.
+
+    Returns:
+        The comparison; ``regularised`` is the first network, ``twin`` the second.
+
+    Raises:
+        InvalidInput: points that do not fit, a bound that is no upper one, or two equal names.
+        UnsupportedRequest: the bound, or an estimator, does not cover the question.
+        IncomparableResults: the functional at a point is another one in the second network, as a runner-up may be.
+        CrossingBounds: two proofs contradict each other.
+    """
+    if len(names) != 2 or names[0] == names[1]:
+        raise InvalidInput(f"names={names!r}", where="compare", accepted="two different names")
+    recipe = Bound.of(bound).certified
+    if get_estimator(recipe.estimator).certificate is not Certificate.UPPER:
+        raise InvalidInput(
+            f"bound={recipe.estimator!r}", where="compare", accepted="an estimator that proves upper ends"
+        )
+    asked = usual_estimators(problem) if estimators is None else estimators
+    plan = AuditPlan(problem, (*asked, recipe), budget=budget, seed=seed)
+    about: dict[str, Any] = {"question": problem.describe(), "sentence": problem.sentence()}
+    penalised = {"bound": recipe.label, "recipe": recipe.describe()}
+    records: list[Record] = [
+        RunRecord(names[0], twin=names[1], id=names[0], **penalised, **about),
+        RunRecord(names[1], id=names[1], **about),
+    ]
+    for name, subject in zip(names, (network, twin), strict=True):
+        for point in audit(subject, plan, x, y, workers=workers):
+            records += [replace(record, run_id=name) for record in point.records(name, 0, recipe.label)]
+    return compare_records(records, names[0])

@@ -22,7 +22,7 @@ class RunRecord:
     """One training run.
 
     Attributes:
-        run: its name, unique in a folder.
+        run: its name; a label, which another run may have too.
         twin: name of the run it is compared with (same seed, weights and batches, penalty weight 0); None for a twin.
         bound: the estimator that the penalty lowers; None without a penalty.
         weight: the penalty's weight.
@@ -32,6 +32,12 @@ class RunRecord:
         id: of the fit that wrote it; a resumed fit has the id of the one it goes on from, any other has its own. Names are
             labels.
         recipe: ``Bound.describe()`` of what the penalty lowers; empty without a penalty.
+        twin_id: ``id`` of the twin, where it was known when the run began.
+        start_epoch: completed epochs when this part of the run began: 0, or those of the checkpoint that it goes on from.
+            What the run had recorded of later epochs is of weights that it has left behind.
+        started: when this part began, UTC, ISO 8601.
+        process: the process that wrote it, as "pid 123 on host".
+        versions: of the software that trained.
     """
 
     kind: ClassVar[str] = "run"
@@ -45,6 +51,11 @@ class RunRecord:
     settings: dict[str, Any] = field(default_factory=dict)
     id: str = ""
     recipe: dict[str, Any] = field(default_factory=dict)
+    twin_id: str = ""
+    start_epoch: int = 0
+    started: str = ""
+    process: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,8 @@ class EpochRecord:
 
     Attributes:
         run_id: ``RunRecord.id`` of its run.
+        step: training steps taken by then, as Lightning's loggers count them; their row of the same moment has epoch - 1
+            and step - 1.
     """
 
     kind: ClassVar[str] = "epoch"
@@ -60,6 +73,7 @@ class EpochRecord:
     epoch: int
     metrics: dict[str, float] = field(default_factory=dict)
     run_id: str = ""
+    step: int | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +105,7 @@ class AuditRecord:
         resumed: whether this estimator started from what an earlier audit had saved.
         run_id: ``RunRecord.id`` of its run.
         recipe: ``Bound.describe()`` of what was evaluated, with proved norms; empty for "exact".
+        step: training steps taken by the audited weights, as in ``EpochRecord``.
     """
 
     kind: ClassVar[str] = "audit"
@@ -123,6 +138,7 @@ class AuditRecord:
     resumed: bool = False
     run_id: str = ""
     recipe: dict[str, Any] = field(default_factory=dict)
+    step: int | None = None
 
 
 Record = RunRecord | EpochRecord | AuditRecord
@@ -133,8 +149,10 @@ def to_line(record: Record) -> str:
     """A record as one line of strict JSON. An infinite upper end is written as the text "inf".
 
     Raises:
-        InvalidInput: a field holds NaN, another infinity, or something that is not plain data.
+        InvalidInput: a field holds NaN, another infinity, or something that is not plain data; or the lower end of an
+            interval lies above its upper end.
     """
+    _check_ends(record, "records")
     data = {"schema": SCHEMA, "kind": record.kind, **asdict(record)}
     if isinstance(record, AuditRecord) and record.upper == math.inf:
         data["upper"] = "inf"
@@ -152,22 +170,39 @@ def from_line(line: str, where: str = "record") -> Record:
     """Reads what ``to_line`` wrote.
 
     Raises:
-        InvalidInput: not JSON, of a newer schema, or with missing or unknown fields.
+        InvalidInput: not strict JSON, of a newer schema, with missing or unknown fields, or an interval whose ends cross.
     """
     try:
-        data: dict[str, Any] = json.loads(line)
+        data: dict[str, Any] = json.loads(line, parse_constant=_no_number)
         schema, kind = data.pop("schema"), _KINDS[data.pop("kind")]
         if schema not in READABLE:
             raise InvalidInput(f"schema {schema}", where=where, accepted=f"schema {' or '.join(map(str, READABLE))}")
         if kind is AuditRecord and data["upper"] == "inf":
             data["upper"] = math.inf
-        return kind(**data)
+        record = kind(**data)
+        _check_ends(record, where)
+        return record
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, InvalidInput):
             raise
         raise InvalidInput(
             f"not a record: {error}", where=where, todo="Read it with the lipreg version that wrote it"
         ) from None
+
+
+def _check_ends(record: Record, where: str) -> None:
+    """No proof ends in such a record: it was damaged, or what wrote it was wrong."""
+    if isinstance(record, AuditRecord) and not record.lower <= record.upper:
+        raise InvalidInput(
+            f"lower end {record.lower!r} and upper end {record.upper!r} of {record.estimator!r}, "
+            f"run {record.run!r}, epoch {record.epoch}, point {record.point}",
+            where=where,
+            accepted="an interval: lower <= upper",
+        )
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number")
 
 
 class RecordFile:

@@ -88,8 +88,18 @@ def test_names_that_look_like_numbers_stay_names(name: str) -> None:
 
 @given(lower=st.floats(0, 1e300), upper=st.one_of(st.floats(0, 1e300), st.just(math.inf)), seconds=st.floats(0, 1e6))
 def test_every_number_survives(lower: float, upper: float, seconds: float) -> None:
-    record = replace(AUDIT, lower=lower, upper=upper, seconds=seconds)
+    record = replace(AUDIT, lower=min(lower, upper), upper=max(lower, upper), seconds=seconds)
     assert from_line(to_line(record)) == record
+
+
+@pytest.mark.parametrize(("lower", "upper"), [(2.0, 1.0), (math.nan, 1.0), (1.0, math.nan), (math.inf, 1.0)])
+def test_ends_that_cross_or_are_no_numbers_are_refused_at_writing_and_reading(lower: float, upper: float) -> None:
+    with pytest.raises(InvalidInput, match="of 'mip', run 'run 1', epoch 3, point 7"):
+        to_line(replace(AUDIT, lower=lower, upper=upper))
+    written = json.dumps(json.loads(to_line(AUDIT)) | {"lower": lower, "upper": upper})
+    with pytest.raises(InvalidInput, match="line 4"):
+        from_line(written, "line 4")
+    assert from_line(to_line(replace(AUDIT, lower=1.5, upper=1.5))).upper == 1.5  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -323,6 +324,52 @@ class TestRefusals:
     def test_two_networks_under_one_name(self) -> None:
         with pytest.raises(InvalidInput, match="different weights"):
             compare([*two_points(), audit("reg", 0, "lp", 0.0, 3.0, fingerprint="other")], "reg")
+
+
+INTERVAL = {"estimator": "affine_relu", "preactivations": ["interval"], "spectral_norms": "exact"}
+ALL = INTERVAL | {"preactivations": "all"}
+
+
+def by_recipes(mine: dict[str, Any], twins: dict[str, Any], penalty: dict[str, Any]) -> list[Record]:
+    """The two points, the bound of each run by its own recipe."""
+    found: list[Record] = []
+    for r in two_points():
+        if isinstance(r, AuditRecord) and r.estimator == "affine_relu":
+            r = replace(r, recipe=mine if r.run == "reg" else twins)
+        if isinstance(r, RunRecord) and r.run == "reg":
+            r = replace(r, recipe=penalty)
+        found.append(r)
+    return found
+
+
+class TestRecipes:
+    def test_the_recipe_of_the_penalty_is_compared_whatever_it_measured_norms_with(self) -> None:
+        records = by_recipes(INTERVAL, INTERVAL, INTERVAL | {"spectral_norms": "estimate"})
+        assert compare(records, "reg").movement == compare(two_points(), "reg").movement
+
+    def test_it_is_found_under_another_label(self) -> None:
+        records = by_recipes(INTERVAL, ALL, INTERVAL)
+        looser = [
+            replace(r, estimator="affine_relu-interval", upper=20.0, recipe=INTERVAL)
+            for r in records
+            if isinstance(r, AuditRecord) and (r.run, r.estimator) == ("twin", "affine_relu")
+        ]
+        assert [p.bound for p in compare([*records, *looser], "reg").twin.points] == [20.0, 20.0]
+
+    @pytest.mark.parametrize("penalty", [INTERVAL, {}], ids=["recipe of the penalty", "not recorded"])
+    def test_bounds_of_two_recipes_are_not_compared(self, penalty: dict[str, Any]) -> None:
+        """One estimator with other pre-activation bounds is another bound, and its movement is no movement."""
+        with pytest.raises(IncomparableResults, match="preactivations 'all' against") as refused:
+            compare(by_recipes(INTERVAL, ALL, penalty), "reg")
+        assert "Bound('affine_relu', preactivations=['interval'])" in refused.value.todo
+
+    def test_what_the_twin_lacks_is_said_with_what_adds_it(self) -> None:
+        records = without(
+            without(by_recipes(INTERVAL, {}, INTERVAL), "twin", 0, "affine_relu"), "twin", 1, "affine_relu"
+        )
+        with pytest.raises(InvalidInput, match="no point has both") as refused:
+            compare(records, "reg")
+        assert "estimators=[..., Bound('affine_relu', preactivations=['interval'])]" in refused.value.todo
 
 
 class TestTrajectory:

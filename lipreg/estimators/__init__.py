@@ -31,7 +31,7 @@ from lipreg.estimators.evaluate import (
     usual_estimators,
 )
 from lipreg.estimators.norm_equivalence import get_estimator
-from lipreg.estimators.recipe import Bound, certified_description
+from lipreg.estimators.recipe import Bound
 
 __all__ = [
     "ESTIMATORS",
@@ -42,7 +42,6 @@ __all__ = [
     "abs_chain",
     "affine_relu",
     "branch_and_bound",
-    "certified_description",
     "certify",
     "clever",
     "closed_form",

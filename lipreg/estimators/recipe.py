@@ -94,8 +94,3 @@ class Bound:
         """The recipe as plain JSON data; equal descriptions mean comparable bounds."""
         methods = ALL if self.preactivations == ALL else list(self.preactivations)
         return {"estimator": self.estimator, "preactivations": methods, "spectral_norms": self.spectral_norms}
-
-
-def certified_description(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``Bound.certified.describe()`` is, of a recipe that was read from a record."""
-    return {**recipe, "spectral_norms": "exact"} if recipe else {}

@@ -20,7 +20,9 @@ from lipreg.reporting.sections import definitions, entry_section, settings_table
 from lipreg.reporting.sources import Source, Sources
 from lipreg.reporting.wording import percent, share_between
 from lipreg.results import Status
+from lipreg.runs import run_key
 from lipreg.transfer import Interval, compare
+from lipreg.transfer.points import regularised_pair
 
 _SCRIPTS = ("plot.js", "charts.js", "table.js", "report.js")
 
@@ -41,9 +43,10 @@ def write_report(records: Sequence[Record], path: str | Path, run: str) -> Path:
         IncomparableResults: the records answer different questions, or a point has another functional in the twin.
         CrossingBounds: a bound lies below a witness, or the ends of a record cross.
     """
-    comparison = compare(records, run)
-    both = {comparison.regularised.run, comparison.twin.run}
-    return write_runs_report(Sources((Source("records.jsonl", tuple(r for r in records if r.run in both)),)), path)
+    compare(records, run)  # refuses what has nothing to show
+    both = {side.key for side in regularised_pair(records, run) if side is not None}
+    own = tuple(r for r in records if run_key(r) in both)
+    return write_runs_report(Sources((Source("records.jsonl", own),)), path)
 
 
 def write_runs_report(sources: Sources, path: str | Path) -> Path:

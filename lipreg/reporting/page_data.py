@@ -36,7 +36,7 @@ def page_data(entries: Sequence[Entry]) -> dict[str, Any]:
         indices = []
         for side in (entry.mine, entry.twin):
             if side is not None:
-                key = (side.run.source, side.run.name, entry.bound_name)
+                key = (side.run.source, side.run.recorded.key, entry.bound_name)
                 if key not in places:
                     places[key] = len(sides)
                     sides.append(side)

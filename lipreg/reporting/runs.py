@@ -12,7 +12,8 @@ from lipreg.errors import IncomparableResults, InvalidInput
 from lipreg.records import AuditRecord, EpochRecord, Record, RunRecord
 from lipreg.reporting.sources import Source
 from lipreg.results import Certificate
-from lipreg.transfer import Comparison, PointFigures, TwinAudits, compare
+from lipreg.runs import RecordedRun, record_id, recorded_runs
+from lipreg.transfer import Comparison, PointFigures, TwinAudits, compare_audits
 from lipreg.transfer.points import EXACT
 
 _TRAINED_ALIKE = ("data", "model", "trainer")  # settings that a run and its twin share
@@ -24,15 +25,25 @@ class Run:
     """A training run, as its records tell it.
 
     Attributes:
-        source: name of the record file.
-        record: the run's own record; made from its audits where the file has none.
-        audits, epochs: its other records.
+        source: name of the first record file that tells of it.
+        recorded: the run.
     """
 
     source: str
-    record: RunRecord
-    audits: tuple[AuditRecord, ...]
-    epochs: tuple[EpochRecord, ...]
+    recorded: RecordedRun
+
+    @property
+    def record(self) -> RunRecord:
+        """The run's own record; made from its audits where the file has none."""
+        return self.recorded.record
+
+    @property
+    def audits(self) -> tuple[AuditRecord, ...]:
+        return self.recorded.audits
+
+    @property
+    def epochs(self) -> tuple[EpochRecord, ...]:
+        return self.recorded.epochs
 
     @property
     def name(self) -> str:
@@ -115,7 +126,7 @@ def find_entries(sources: Iterable[Source]) -> tuple[list[Entry], list[tuple[str
     Raises:
         CrossingBounds: a bound lies below a witness, or the ends of a record cross.
     """
-    runs = [run for source in sources for run in _runs(source)]
+    runs = _runs(list(sources))
     joined = [(run, *_twin(run, runs)) for run in runs if run.record.twin is not None or run.record.weight > 0]
     taken = {id(run) for pair in joined for run in pair[:2]}
     alone = [(run, None, "") for run in runs if id(run) not in taken and run.audits]
@@ -130,23 +141,33 @@ def find_entries(sources: Iterable[Source]) -> tuple[list[Entry], list[tuple[str
     return entries, left_out
 
 
-def _runs(source: Source) -> list[Run]:
-    names = dict.fromkeys(record.run for record in source.records)
-    found = []
-    for name in names:
-        own = [r for r in source.records if r.run == name]
-        audits = tuple(r for r in own if isinstance(r, AuditRecord))
-        told = [r for r in own if isinstance(r, RunRecord)]
-        record = told[-1] if told else RunRecord(name, question=audits[0].question if audits else {})
-        found.append(Run(source.name, record, audits, tuple(r for r in own if isinstance(r, EpochRecord))))
+def _runs(sources: Sequence[Source]) -> list[Run]:
+    """A run with an id is one wherever its records lie, as those of a resume do; names count in their own file only."""
+    found: list[Run] = []
+    with_id: dict[str, list[Record]] = {}
+    for record in (record for source in sources for record in source.records if record_id(record)):
+        with_id.setdefault(record_id(record), []).append(record)
+    joined = {id: recorded_runs(records)[0] for id, records in with_id.items()}
+    for source in sources:
+        for run in recorded_runs(source.records):
+            if run.record.id == "":
+                found.append(Run(source.name, run))
+            elif run.record.id in joined:
+                found.append(Run(source.name, joined.pop(run.record.id)))
     return found
 
 
 def _twin(run: Run, runs: Sequence[Run]) -> tuple[Run | None, str]:
     """The twin, or None and why there is none."""
-    for other in runs:
-        if other.source == run.source and other.name == run.record.twin:
-            return other, ""
+    if run.record.twin_id:
+        named = [other for other in runs if other.record.id == run.record.twin_id]
+        why = f"no twin: {run.record.twin} (id {run.record.twin_id}) is in none of these files"
+        return (named[0], "") if named else (None, why)
+    named = [other for other in runs if other.source == run.source and other.name == run.record.twin]
+    if len(named) > 1:  # trained again in the same folder
+        named = [other for other in named if _could_be_twin(other, run)]
+    if len({other.identity for other in named}) == 1:
+        return named[0], ""
     fitting = [other for other in runs if other is not run and _could_be_twin(other, run)]
     fitting = [other for other in fitting if other.name == run.record.twin] or fitting
     if not fitting:
@@ -169,20 +190,17 @@ def _could_be_twin(other: Run, run: Run) -> bool:
 
 
 def _entry(run: Run, twin: Run | None, why: str, names: tuple[str, str]) -> Entry:
-    # names are unique within a file only: "regularised" and "twin" are what every job of a sweep calls its runs
-    other = _NO_TWIN if twin is None else twin.name if twin.name != run.name else f"{twin.name} ({twin.source})"
     bound = run.penalised()
-    records: list[Record] = [replace(run.record, twin=other, bound=bound), *run.audits, *run.epochs]
-    if twin is not None:
-        records += [replace(r, run=other) for r in (twin.record, *twin.audits, *twin.epochs)]
+    told = replace(run.record, twin=_NO_TWIN if twin is None else twin.name, bound=bound)
+    other = None if twin is None else twin.recorded
     try:
-        audits = TwinAudits(records, run.name)
-        mine = _side(run, run.name, audits)
+        audits = TwinAudits.of(replace(run.recorded, record=told), other)
+        mine = _side(run, audits.runs[0], audits)
         if twin is None:
             return Entry(*names, bound, mine, trouble=why)
-        theirs = _side(twin, other, audits)
+        theirs = _side(twin, audits.runs[1], audits)
         shared = sorted(e for e, points in mine.points.items() if points.keys() & theirs.points.get(e, {}).keys())
-        comparisons = {epoch: compare(records, run.name, epoch) for epoch in shared}
+        comparisons = {epoch: compare_audits(audits, epoch) for epoch in shared}
         trouble = "" if shared else "no point was audited in both runs at the same epoch"
         return Entry(*names, bound, mine, theirs, comparisons, trouble)
     except (IncomparableResults, InvalidInput) as error:
@@ -199,7 +217,7 @@ def _side(run: Run, name: str, audits: TwinAudits) -> Side:
 def _labels(runs: Sequence[Run]) -> list[tuple[str, str]]:
     """(label, group): weight and seed, and the settings in which the runs differ; a group's runs differ in the seed alone.
 
-    The file is named where that does not tell two runs apart.
+    The file is named where that does not tell two runs apart, and the id where they lie in one file.
     """
     flat = [dict(flatten(run.record.settings)) for run in runs]
     keys = dict.fromkeys(key for settings in flat for key in settings)
@@ -217,7 +235,12 @@ def _labels(runs: Sequence[Run]) -> list[tuple[str, str]]:
         labels.append(", ".join([head, *seed, *rest]))
         groups.append(", ".join([head, *rest]))
     again = {label for label in labels if labels.count(label) > 1}
-    full = [f"{label} ({run.source})" if label in again else label for label, run in zip(labels, runs, strict=True)]
+    places = [(label, run.source) for label, run in zip(labels, runs, strict=True)]
+    marks = [
+        f"{run.source}, id {run.record.id[:8]}" if places.count(place) > 1 and run.record.id else run.source
+        for place, run in zip(places, runs, strict=True)
+    ]
+    full = [f"{label} ({mark})" if label in again else label for label, mark in zip(labels, marks, strict=True)]
     return list(zip(full, groups, strict=True))
 
 

@@ -12,7 +12,7 @@ Ratios and transfer are aggregated over reference points by the geometric mean. 
 inverts the result. Sizes in a table (bound, LP, exact) are arithmetic means.
 """
 
-from lipreg.transfer.comparison import Comparison, Movement, RunFigures, compare
+from lipreg.transfer.comparison import Comparison, Movement, RunFigures, compare, compare_audits
 from lipreg.transfer.course import TrajectoryPoint, trajectory
 from lipreg.transfer.points import PointFigures, TwinAudits, regularised_run
 from lipreg.transfer.radius import certified_radius, radius_factor
@@ -28,6 +28,7 @@ __all__ = [
     "TwinAudits",
     "certified_radius",
     "compare",
+    "compare_audits",
     "geometric_mean",
     "radius_factor",
     "rank_correlation",

@@ -10,7 +10,13 @@ from typing import Any
 from lipreg.errors import InvalidInput
 from lipreg.records import Record
 from lipreg.results import Certificate
-from lipreg.transfer.points import PointFigures, TwinAudits, check_same_functional
+from lipreg.transfer.points import (
+    PointFigures,
+    TwinAudits,
+    check_same_functional,
+    check_same_recipe,
+    how_to_audit,
+)
 from lipreg.transfer.ratios import Interval, geometric_mean, rank_correlation, ratio, transfer
 
 _NO_RATIO = "a bound is not finite, or the twin's bound or constant is 0"
@@ -100,16 +106,25 @@ def compare(records: Sequence[Record], run: str, epoch: int | None = None) -> Co
 
     Args:
         records: of both runs; others are ignored.
-        run: the regularised run; its ``RunRecord`` names the twin and the bound.
+        run: id or label of the regularised run; its ``RunRecord`` names the twin and the bound.
         epoch: None takes the last one with a point audited in both runs.
 
     Raises:
-        InvalidInput: no such run, no twin, or no point audited in both runs.
-        IncomparableResults: the records answer different questions, a point has another functional in the twin, or the
-            twin is none.
+        InvalidInput: no such run, no twin, several that could be meant, or no point audited in both runs.
+        IncomparableResults: the records answer different questions, a point has another functional in the twin, the bounds
+            are by different recipes, or the twin is none.
         CrossingBounds: a bound lies below a witness, or the ends of a record cross.
     """
-    audits = TwinAudits(records, run)
+    return compare_audits(TwinAudits(records, run), epoch)
+
+
+def compare_audits(audits: TwinAudits, epoch: int | None = None) -> Comparison:
+    """``compare`` of two runs that are put together already.
+
+    Raises:
+        InvalidInput, IncomparableResults, CrossingBounds: as ``compare``.
+    """
+    run = audits.runs[0]
     shared = {e: _shared(audits, e) for e in audits.epochs(run)} if epoch is None else {epoch: _shared(audits, epoch)}
     complete = [e for e, points in shared.items() if points]
     if not complete:
@@ -118,6 +133,7 @@ def compare(records: Sequence[Record], run: str, epoch: int | None = None) -> Co
             + ("" if epoch is None else f" at epoch {epoch}"),
             where="compare",
             accepted="audits of both runs at the same epoch and points",
+            todo=_what_adds_it(audits, epoch),
         )
     at = complete[-1]
     pairs = shared[at]
@@ -161,11 +177,24 @@ def movement(pairs: Sequence[tuple[PointFigures, PointFigures]]) -> Movement:
     return Movement(len(steps), exact, bound, share, reason)
 
 
+def _what_adds_it(audits: TwinAudits, epoch: int | None) -> str:
+    """What is missing where nothing can be compared: the twin's audits altogether, or the penalised bound in them."""
+    twin = audits.runs[1]
+    epochs = audits.epochs(twin)
+    if not epochs:
+        return f"Audit {twin!r} at the same reference points, or read its records too"
+    if epoch is not None and epoch not in epochs:
+        return f"{twin!r} was audited after epochs {', '.join(map(str, epochs))}"
+    recipe = audits.regularised.recipe or {"estimator": audits.bound_name}
+    return f"Where {twin!r} lacks the bound: {how_to_audit(recipe)}"
+
+
 def _shared(audits: TwinAudits, epoch: int) -> list[tuple[PointFigures, PointFigures]]:
     mine, other = (audits.points(name, epoch) for name in audits.runs)
     pairs = [(mine[i], other[i]) for i in sorted(mine.keys() & other.keys())]
     for one, two in pairs:
         check_same_functional(one.record, two.record)
+        check_same_recipe(two.recipe, one.recipe, f"twin {two.record.run!r}, point {two.point}")
     return pairs
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from lipreg.errors import CrossingBounds, IncomparableResults, InvalidInput
-from lipreg.records import AuditRecord, EpochRecord, Record, RunRecord
+from lipreg.records import AuditRecord, Record, RunRecord
+from lipreg.runs import RecordedRun, certified_description, choose_run, recorded_runs, same_recipe
 from lipreg.transfer.radius import certified_radius
 from lipreg.transfer.ratios import Interval, ratio
 
@@ -35,6 +36,7 @@ class PointFigures:
         tightness: bound / exact; None when the bound is infinite or the constant is certainly 0.
         radius: ``certified_radius`` of the exact record.
         record: the exact record itself, with its certificate, status and functional.
+        recipe: of the bound; empty where the records do not tell it.
     """
 
     point: int
@@ -45,37 +47,62 @@ class PointFigures:
     tightness: Interval | None
     radius: float | None
     record: AuditRecord
+    recipe: Mapping[str, Any] = field(default_factory=dict)
 
 
 def regularised_run(records: Iterable[Record], run: str) -> RunRecord:
     """The record of a run that has a penalised bound and a twin.
 
+    Args:
+        records: of both runs; others are ignored.
+        run: id or label of the regularised run.
+
     Raises:
-        InvalidInput: there is no such run, or it has no twin or no penalised bound.
+        InvalidInput: there is no such run, or several; it has no twin or no penalised bound, or several runs could be its
+            twin.
         IncomparableResults: the twin was trained from another seed, or with a penalty.
     """
-    # a resumed run repeats its record: the last one counts
-    runs = {r.run: r for r in records if isinstance(r, RunRecord)}
-    pairs = ", ".join(sorted(repr(r.run) for r in runs.values() if r.twin is not None and r.bound is not None))
-    if run not in runs:
+    return regularised_pair(records, run)[0].record
+
+
+def regularised_pair(records: Iterable[Record], run: str) -> tuple[RecordedRun, RecordedRun | None]:
+    """A run that has a penalised bound and a twin, and the twin, where the records have it.
+
+    Raises:
+        InvalidInput, IncomparableResults: as ``regularised_run``.
+    """
+    runs = recorded_runs(records)
+    pairs = ", ".join(sorted(repr(r.label) for r in runs if r.record.twin is not None and r.record.bound is not None))
+    mine = choose_run(runs, run, "records")
+    if mine is None:
         raise InvalidInput(
             f"no run {run!r}", where="records", accepted=pairs or "a regularised run that names its twin"
         )
-    found = runs[run]
+    found = mine.record
     if found.twin is None or found.bound is None:
         raise InvalidInput(
             f"run {run!r} has no {'twin' if found.twin is None else 'penalised bound'}, so there is nothing to compare",
             where="records",
             accepted=pairs or "a regularised run that names its twin",
         )
-    twin = runs.get(found.twin)
-    if twin and (twin.weight != 0 or (None not in (twin.seed, found.seed) and twin.seed != found.seed)):
+    others = [r for r in runs if r is not mine]
+    if found.twin_id:
+        twin = next((r for r in others if r.record.id == found.twin_id), None)
+    else:
+        twin = choose_run(others, found.twin, f"twin of {run!r}")
+    check_twin(found, twin)
+    return mine, twin
+
+
+def check_twin(run: RunRecord, twin: RecordedRun | None) -> None:
+    """Raises IncomparableResults if the twin had a penalty or another seed."""
+    told = twin and twin.record
+    if told and (told.weight != 0 or (None not in (told.seed, run.seed) and told.seed != run.seed)):
         raise IncomparableResults(
-            f"{twin.run!r} (seed {twin.seed}, weight {twin.weight:g}) is no twin of {run!r} (seed {found.seed})",
+            f"{told.run!r} (seed {told.seed}, weight {told.weight:g}) is no twin of {run.run!r} (seed {run.seed})",
             where="records",
             accepted="a twin with the same seed and weight 0",
         )
-    return found
 
 
 class TwinAudits:
@@ -83,23 +110,46 @@ class TwinAudits:
 
     Args:
         records: of both runs; others are ignored.
-        run: the regularised run.
+        run: id or label of the regularised run.
+
+    Attributes:
+        runs: what the two are called here: their labels, the twin's with its id where both have the same.
 
     Raises:
-        InvalidInput: as ``regularised_run``; one run name on audits of two different networks at the same epoch.
+        InvalidInput: as ``regularised_run``; one run on audits of two different networks at the same epoch.
         IncomparableResults: as ``regularised_run``; records of different questions.
     """
 
     def __init__(self, records: Sequence[Record], run: str) -> None:
-        self.regularised = regularised_run(records, run)
-        self.bound_name = str(self.regularised.bound)
-        self.runs = (run, str(self.regularised.twin))
-        audits = [r for r in records if isinstance(r, AuditRecord) and r.run in self.runs]
-        asked = [r.question for r in records if isinstance(r, RunRecord) and r.run in self.runs and r.question]
-        self.question = _one_question([*asked, *(r.question for r in audits)])
+        self._join(*regularised_pair(records, run))
+
+    @classmethod
+    def of(cls, mine: RecordedRun, twin: RecordedRun | None) -> TwinAudits:
+        """Of two runs that were put together by other means than the twin's name; the first names its bound.
+
+        Raises:
+            InvalidInput, IncomparableResults: as the class.
+        """
+        audits = cls.__new__(cls)
+        audits._join(mine, twin)
+        return audits
+
+    def _join(self, mine: RecordedRun, twin: RecordedRun | None) -> None:
+        check_twin(mine.record, twin)
+        self.regularised = mine.record
+        self.bound_name = str(mine.record.bound)
+        self._recipe = certified_description(mine.record.recipe)
+        other = str(mine.record.twin) if twin is None else twin.label
+        if other == mine.label:
+            other = f"{other} ({twin.record.id[:8] if twin is not None else 'twin'})"
+        self.runs = (mine.label, other)
+        sides = [(name, side) for name, side in zip(self.runs, (mine, twin), strict=True) if side is not None]
+        asked = [side.record.question for _, side in sides if side.record.question]
+        self.question = _one_question([*asked, *(r.question for _, side in sides for r in side.audits)])
         self._audits: dict[tuple[str, int], dict[int, dict[str, AuditRecord]]] = {}
-        for r in audits:
-            self._audits.setdefault((r.run, r.epoch), {}).setdefault(r.point, {})[r.estimator] = r
+        for name, side in sides:
+            for r in side.audits:
+                self._audits.setdefault((name, r.epoch), {}).setdefault(r.point, {})[r.estimator] = r
         for (name, epoch), points in self._audits.items():
             if len({r.fingerprint for methods in points.values() for r in methods.values()}) > 1:
                 raise InvalidInput(
@@ -109,9 +159,7 @@ class TwinAudits:
                     todo="Give repeated runs their own names, or read only one of the folders",
                 )
         self.accuracy: dict[tuple[str, int], float] = {
-            (r.run, r.epoch): r.metrics[ACCURACY]
-            for r in records
-            if isinstance(r, EpochRecord) and r.run in self.runs and ACCURACY in r.metrics
+            (name, r.epoch): r.metrics[ACCURACY] for name, side in sides for r in side.epochs if ACCURACY in r.metrics
         }
 
     def epochs(self, run: str) -> list[int]:
@@ -127,18 +175,28 @@ class TwinAudits:
 
         Raises:
             CrossingBounds: an upper end lies below a witness, by more than rounding.
-            IncomparableResults: estimators answered for different functionals at one point.
+            IncomparableResults: estimators answered for different functionals at one point, or the bound of that name is
+                by another recipe than the penalty's.
         """
         found = self._audits.get((run, epoch), {})
-        return {i: self._figures(found[i]) for i in sorted(found) if {self.bound_name, EXACT} <= found[i].keys()}
+        bounds = {i: self._bound(methods) for i, methods in sorted(found.items()) if EXACT in methods}
+        return {i: self._figures(found[i], bound) for i, bound in bounds.items() if bound is not None}
 
     def bound_and_truth(self, run: str) -> list[tuple[float, float]]:
         """(bound, midpoint of the exact interval) over all points and epochs where both are finite."""
         points = [p for epoch in self.epochs(run) for p in self.points(run, epoch).values()]
         return [(p.bound, p.exact.midpoint) for p in points if math.inf not in (p.bound, p.exact.upper)]
 
-    def _figures(self, methods: dict[str, AuditRecord]) -> PointFigures:
-        truth, bound = methods[EXACT], methods[self.bound_name]
+    def _bound(self, methods: dict[str, AuditRecord]) -> AuditRecord | None:
+        """The record of the penalised bound at a point: by its recipe, where records tell it, else by its name."""
+        named, told = methods.get(self.bound_name), [r for r in methods.values() if self._recipe and r.recipe]
+        found = next((r for r in told if same_recipe(r.recipe, self._recipe)), named)
+        if found is not None and not same_recipe(found.recipe, self._recipe):
+            check_same_recipe(found.recipe, self._recipe, f"run {found.run!r}, point {found.point}")
+        return found
+
+    def _figures(self, methods: dict[str, AuditRecord], bound: AuditRecord) -> PointFigures:
+        truth = methods[EXACT]
         exact = Interval(truth.lower, truth.upper)
         for method in methods.values():
             check_same_functional(truth, method)
@@ -157,7 +215,27 @@ class TwinAudits:
             tightness=None if bound.upper == math.inf else ratio(Interval(bound.upper, bound.upper), exact),
             radius=certified_radius(truth),
             record=truth,
+            recipe=bound.recipe,
         )
+
+
+def check_same_recipe(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:
+    """Raises IncomparableResults unless both recipes make the same bound."""
+    if not same_recipe(found, wanted):
+        differing = sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key))
+        raise IncomparableResults(
+            "; ".join(f"{key} {found.get(key)!r} against {wanted.get(key)!r}" for key in differing),
+            where=where,
+            accepted="bounds of one recipe",
+            todo=f"Audit the penalised bound there too: {how_to_audit(wanted)}",
+        )
+
+
+def how_to_audit(recipe: Mapping[str, Any]) -> str:
+    """The argument of an audit that adds a bound's recipe."""
+    methods = recipe.get("preactivations")
+    told = "" if methods is None else f", preactivations={methods if isinstance(methods, str) else list(methods)!r}"
+    return f"LipschitzAudit(estimators=[..., Bound({recipe.get('estimator')!r}{told})])"
 
 
 def check_same_functional(first: AuditRecord, second: AuditRecord) -> None:

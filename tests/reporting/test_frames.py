@@ -25,6 +25,12 @@ def test_a_repeated_audit_counts_once_with_its_last_record() -> None:
     assert dict(zip(frame.estimator, frame.upper, strict=True)) == {"lp": math.inf, "mip": 5.0}
 
 
+def test_two_runs_of_one_name_are_two_in_the_table() -> None:
+    one, two = replace(RECORD, run_id="a"), replace(RECORD, run_id="b", upper=5.0)
+    frame = audit_frame([one, two])
+    assert dict(zip(frame.run_id, frame.upper, strict=True)) == {"a": math.inf, "b": 5.0}
+
+
 def test_no_audits_make_an_empty_table_with_the_columns() -> None:
     frame = audit_frame([RunRecord("run")])
     assert len(frame) == 0

@@ -1,0 +1,128 @@
+"""Which run a record belongs to: ids tell runs apart, names are labels. Records of schema 1 have names alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lipreg.errors import InvalidInput
+from lipreg.records import AuditRecord, EpochRecord, Record, RunRecord
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """A run as its records tell it, wherever they lie.
+
+    Attributes:
+        record: the run's own record, the last one; made from its audits where there is none.
+        audits, epochs: its other records, in the order they were written. Those of epochs that a resume has done again, or
+            left behind, are not among them.
+    """
+
+    record: RunRecord
+    audits: tuple[AuditRecord, ...] = ()
+    epochs: tuple[EpochRecord, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The name that it was given."""
+        return self.record.run
+
+    @property
+    def key(self) -> str:
+        """What tells it from other runs: its id, or its name where it has none."""
+        return run_key(self.record)
+
+    @property
+    def start(self) -> str | None:
+        """Hash of the untrained network, if that was audited."""
+        return next((r.fingerprint for r in self.audits if r.epoch == 0), None)
+
+    @property
+    def last_epoch(self) -> int:
+        """Completed epochs, as far as anything was recorded of them."""
+        return max((r.epoch for r in (*self.audits, *self.epochs)), default=self.record.start_epoch)
+
+    def said(self) -> str:
+        """Label, id, when, seed and epochs, for a list of candidates."""
+        record = self.record
+        parts = [f"id {record.id}" if record.id else "no id", record.started and f"started {record.started}"]
+        parts += [f"seed {record.seed}" if record.seed is not None else "no seed", f"{self.last_epoch} epochs"]
+        return f"{self.label!r} ({', '.join(part for part in parts if part)})"
+
+
+def record_id(record: Record) -> str:
+    """The id of the run that wrote a record; empty in records of schema 1."""
+    return record.id if isinstance(record, RunRecord) else record.run_id
+
+
+def run_key(record: Record) -> str:
+    """The id of the run that wrote a record, or the run's name where it has none."""
+    return record_id(record) or record.run
+
+
+def recorded_runs(records: Iterable[Record]) -> list[RecordedRun]:
+    """The runs that records are about, in the order in which they first appear."""
+    by_run: dict[tuple[str, bool], list[Record]] = {}
+    for record in records:
+        by_run.setdefault((run_key(record), bool(record_id(record))), []).append(record)
+    return [_run(own) for own in by_run.values()]
+
+
+def choose_run(runs: Sequence[RecordedRun], name: str, where: str) -> RecordedRun | None:
+    """The run with that id or label; None if there is none.
+
+    Raises:
+        InvalidInput: several runs have that label.
+    """
+    found = [run for run in runs if run.record.id == name] if name else []
+    found = found or [run for run in runs if run.label == name]
+    if len(found) > 1:
+        raise ambiguous(name, found, where)
+    return next(iter(found), None)
+
+
+def ambiguous(name: str, found: Sequence[RecordedRun], where: str) -> InvalidInput:
+    """The refusal of a name that several runs have."""
+    return InvalidInput(
+        f"{len(found)} runs are called {name!r}",
+        where=where,
+        accepted="one of " + "; ".join(run.said() for run in found),
+        todo="Pass the id of the one that is meant",
+    )
+
+
+def certified_description(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``Bound.certified.describe()`` is, of a recipe that was read from a record."""
+    return {**recipe, "spectral_norms": "exact"} if recipe else {}
+
+
+def same_recipe(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two recipes of records make comparable bounds. Records of schema 1 do not say, and are taken at their name."""
+    # as JSON: a record read back from a file has lists where a fresh one may have tuples
+    return not one or not other or json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
+def _run(records: Sequence[Record]) -> RecordedRun:
+    """One run of its records, a part for each time that it was begun or resumed."""
+    parts: list[list[Record]] = [[]]
+    for record in records:
+        if isinstance(record, RunRecord) and any(isinstance(r, RunRecord) for r in parts[-1]):
+            parts.append([])
+        parts[-1].append(record)
+    told = [[r for r in part if isinstance(r, RunRecord)] for part in parts]
+    # of several files, which may come in any order
+    order = sorted(range(len(parts)), key=lambda i: told[i][0].started if told[i] else "")
+    kept: list[Record] = []
+    for i in order:
+        own = told[i][0] if told[i] else None
+        if own is not None and own.id:
+            kept = [r for r in kept if isinstance(r, RunRecord) or r.epoch <= own.start_epoch]
+        kept += parts[i]
+    audits = tuple(r for r in kept if isinstance(r, AuditRecord))
+    records_of_run = [r for r in kept if isinstance(r, RunRecord)]
+    made = RunRecord(kept[0].run, question=audits[0].question if audits else {}, id=record_id(kept[0]))
+    own = records_of_run[-1] if records_of_run else made
+    return RecordedRun(own, audits, tuple(r for r in kept if isinstance(r, EpochRecord)))

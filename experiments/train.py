@@ -28,6 +28,7 @@ from experiments.regularizers import Baseline
 from experiments.sweeps import carry_out
 from lipreg.callbacks import LipschitzAudit, LipschitzRegularizer
 from lipreg.errors import InvalidInput
+from lipreg.estimators import Bound
 from lipreg.problem import LocalLipschitz
 from lipreg.records import RecordFile, RunRecord, from_line, read_records, to_line
 from lipreg.reporting.figures import trajectory_figure
@@ -63,12 +64,14 @@ def _runs(cfg: DictConfig, problem: LocalLipschitz) -> list[RunRecord]:
     """What is recorded of the two runs before they begin."""
     settings: Any = OmegaConf.to_container(cfg, resolve=True)
     settings = {key: value for key, value in settings.items() if key not in ("sweep", "limits")}  # change no result
+    bound = Bound.of(cfg.regularizer.bound, "regularizer.bound")
     return [
         RunRecord(
             run=run,
             twin=twin,
             seed=cfg.seed,
-            bound=cfg.regularizer.bound,
+            bound=bound.label,
+            recipe=bound.describe() if twin else {},
             weight=cfg.regularizer.weight if twin else 0.0,
             question=problem.describe(),
             sentence=problem.sentence(),
@@ -119,7 +122,7 @@ def _train(cfg: DictConfig, problem: LocalLipschitz, run: str, weight: float, fo
     logger = _logger(cfg, run, folder)
     if logger is not None:
         settings: Any = OmegaConf.to_container(cfg, resolve=True)
-        logger.log_hyperparams({**settings, "run": run, "weight": weight, "bound": regularizer.bound})
+        logger.log_hyperparams({**settings, "run": run, "weight": weight, "bound": str(regularizer.bound)})
     trainer: pl.Trainer = _partial(cfg.trainer)(
         logger=logger or False,
         callbacks=[RunProgress(run, console), regularizer, audit],

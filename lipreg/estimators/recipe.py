@@ -62,6 +62,9 @@ class Bound:
                 f"spectral_norms={self.spectral_norms!r}", where="Bound", accepted='"estimate" or "exact"'
             )
 
+    def __str__(self) -> str:
+        return self.label
+
     @classmethod
     def of(cls, bound: Bound | str | Mapping[str, Any], where: str = "bound") -> Bound:
         """The recipe that a user means by a name, by a recipe, or by a mapping of its fields.

@@ -7,9 +7,10 @@ uses the intersection of all earlier ones.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ from lipreg.problem import PlacedProblem, Scope
 from lipreg.regions import PlacedRegion
 
 METHODS = ("ball", "interval", "crown")
+T = TypeVar("T")
 CROWN_UNITS = 2**17
 """Pre-activations up to which CROWN is part of the default; beyond, it has to be asked for."""
 CROWN_ROWS = 4096
@@ -78,6 +80,19 @@ class Analysis:
     slopes: dict[int, Slopes]
     shares: dict[int, Shares]
     norms: InducedNorms
+    _derived: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_derived": {}}  # whoever gets a copy derives it anew
+
+    def derived(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What was made of this analysis under the key, made once. It is part of the analysis and ends with it.
+
+        A table beside the analyses could not do this: an entry that refers to its own analysis would keep both for good.
+        """
+        if key not in self._derived:
+            self._derived[key] = make()
+        return self._derived[key]
 
     def __getitem__(self, index: slice) -> Analysis:
         """The analysis of some of the points; itself when that is all of them."""

@@ -8,7 +8,6 @@ tie at 0 on whole cells, and ties are kinks out of general position.
 from __future__ import annotations
 
 from dataclasses import replace
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -17,8 +16,6 @@ from lipreg.bounds.analysis import Analysis, analyse
 from lipreg.bounds.pooling import pool_shares
 from lipreg.graph import Affine, Context, Graph, Input, MaxPool, Relu, Symbol
 from lipreg.linalg import Diagonal, gather
-
-_WRITTEN_OUT: WeakKeyDictionary[Analysis, Analysis] = WeakKeyDictionary()
 
 
 def without_pools(local: Analysis) -> Analysis:
@@ -30,11 +27,13 @@ def without_pools(local: Analysis) -> Analysis:
     """
     if not local.shares:
         return local
-    if local not in _WRITTEN_OUT:
-        with torch.no_grad():
-            graph, known = _Writer(local).write()
-            _WRITTEN_OUT[local] = analyse(graph, local.placed, known=known)
-    return _WRITTEN_OUT[local]
+    return local.derived("without pools", lambda: _written_out(local))
+
+
+def _written_out(local: Analysis) -> Analysis:
+    with torch.no_grad():
+        graph, known = _Writer(local).write()
+        return analyse(graph, local.placed, known=known)
 
 
 class _Writer:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from typing import TYPE_CHECKING, ClassVar
-from weakref import WeakKeyDictionary
 
 from lipreg.bounds import Analysis, without_pools
 from lipreg.estimators.base import ROUNDING, Effort, Estimator, register, upper_interval
@@ -104,7 +103,6 @@ class LinearProgramWithoutTriangle(LinearProgram):
 
 
 Solved = tuple["Encoding", "Outcome"]
-_SOLVED: WeakKeyDictionary[Analysis, dict[tuple[Functionals, str, bool], Solved]] = WeakKeyDictionary()
 
 
 def relaxation(
@@ -116,7 +114,7 @@ def relaxation(
     """
     from lipreg.milp import encode, get_solver
 
-    known = _SOLVED.setdefault(local, {})
+    known: dict[tuple[Functionals, str, bool], Solved] = local.derived("relaxations", dict)
     key = family, effort.solver, triangle
     if key not in known:
         encoding = encode(local, family, triangle=triangle)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -46,16 +45,15 @@ class Folded:
     moves: np.ndarray
 
 
-_FOLDED: WeakKeyDictionary[Analysis, Folded] = WeakKeyDictionary()
-
-
 def folded(analysis: Analysis) -> Folded:
     """The folded network of a single-point analysis, remembered for as long as the analysis lives."""
-    if analysis not in _FOLDED:
-        units = unstable_units(analysis)
-        moves = analysis.placed.region.moves[0].flatten().numpy()
-        _FOLDED[analysis] = Folded(units, forward_forms(analysis, units), _gradients(analysis, units, moves), moves)
-    return _FOLDED[analysis]
+    return analysis.derived("folded", lambda: _fold(analysis))
+
+
+def _fold(analysis: Analysis) -> Folded:
+    units = unstable_units(analysis)
+    moves = analysis.placed.region.moves[0].flatten().numpy()
+    return Folded(units, forward_forms(analysis, units), _gradients(analysis, units, moves), moves)
 
 
 def _gradients(analysis: Analysis, units: Units, moves: np.ndarray) -> Gradients:

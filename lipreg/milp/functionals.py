@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -81,20 +80,20 @@ class Functionals:
             program.at_most({name: -1.0, "functional": least.T}, 0.0)
 
 
-_APART: WeakKeyDictionary[Analysis, Analysis] = WeakKeyDictionary()
-
-
 def families(local: Analysis) -> tuple[Analysis, list[Functionals]]:
     """The families whose largest constant is asked for at a single point, over the rows of the analysis returned.
 
     Each functional is a family of its own, an operator norm being the largest over its outputs or sign vectors
     (``PlacedProblem.apart``). Where sign vectors are too many for that, one family has them all.
     """
-    if local not in _APART:
-        placed = local.placed.apart()
-        _APART[local] = local if placed is local.placed else replace(local, placed=placed)
-    apart = _APART[local]
+    apart = local.derived("apart", lambda: _apart(local)) or local
     rows = range(apart.placed.rows.shape[1])
     if apart.placed.problem.output.joint:
         return apart, [Functionals(tuple(rows), signs=True)]
     return apart, [Functionals((row,)) for row in rows]
+
+
+def _apart(local: Analysis) -> Analysis | None:
+    """The analysis with each functional on its own; None where it is that already."""
+    placed = local.placed.apart()
+    return None if placed is local.placed else replace(local, placed=placed)

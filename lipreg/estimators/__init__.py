@@ -28,10 +28,10 @@ from lipreg.estimators.evaluate import (
     frozen_analysis,
     general_position,
     live_analysis,
-    usual_estimators,
 )
 from lipreg.estimators.norm_equivalence import get_estimator
 from lipreg.estimators.recipe import Bound
+from lipreg.estimators.usual import usual_estimators
 
 __all__ = [
     "ESTIMATORS",

@@ -6,11 +6,15 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
-from lipreg.bounds.deviation import Deviations, deviations
+from lipreg.bounds.deviation import Deviations, deviations, undecided_units
+from lipreg.estimators.affine_relu import AffineRelu
 from lipreg.estimators.base import ROUNDING, Effort, Estimator, register, upper_interval
 from lipreg.linalg import vector_norm
 from lipreg.problem import PlacedProblem
 from lipreg.results import Certificate, CertifiedInterval
+
+UNITS, NUMBERS = 4096, 2**24
+"""Undecided units, and those times inputs, up to which deviations are written down."""
 
 
 @register("deviation")
@@ -23,7 +27,8 @@ class Deviation(Estimator):
         |sum_u e_u b_u M_u|^2 = sum_uv e_u e_v b_u b_v M_u . M_v <= b |M M^T| b,
 
     which keeps what rows of different units have in common. Costs a backward pass with a row for each undecided unit, so it
-    is for the regions, or the networks, that leave some thousands of them undecided at most.
+    is for the regions, or the networks, that leave some thousands of them undecided at most; beyond ``UNITS`` it is the
+    bound of ``affine_relu``, and the result says so.
     """
 
     certificate = Certificate.UPPER
@@ -35,11 +40,19 @@ class Deviation(Estimator):
         for i in range(analysis.placed.batch):
             local = analysis[i : i + 1]
             with torch.no_grad():
-                found = deviations(local)
-                upper = float(deviation_bound(local.placed, found)) * (1.0 + ROUNDING)
-            detail = f"{len(found.rows)} undecided units and members of pooling windows"
-            results.append(upper_interval(local, 0, upper, self.name, detail=detail))
+                found, detail = written_down(local)
+                upper = float(AffineRelu().bound(local) if found is None else deviation_bound(local.placed, found))
+            results.append(upper_interval(local, 0, upper * (1.0 + ROUNDING), self.name, detail=detail))
         return results
+
+
+def written_down(local: Analysis) -> tuple[Deviations | None, str]:
+    """The deviations of a single-point analysis unless they are too many, and how many in words."""
+    units = undecided_units(local)
+    detail = f"{units} undecided units and members of pooling windows"
+    if units > UNITS or units * local.placed.region.center.numel() > NUMBERS:
+        return None, f"{detail}, too many to write down: the bound of 'affine_relu'"
+    return deviations(local), detail
 
 
 def deviation_bound(placed: PlacedProblem, found: Deviations) -> Tensor:

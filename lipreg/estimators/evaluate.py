@@ -13,6 +13,7 @@ from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.estimators.base import ESTIMATORS, BoundEstimator, Effort
 from lipreg.estimators.norm_equivalence import get_estimator
 from lipreg.estimators.recipe import Bound
+from lipreg.estimators.usual import usual_intervals
 from lipreg.graph import CapturedNetwork, Graph, capture, check_agreement
 from lipreg.linalg import PowerIteration
 from lipreg.problem import LocalLipschitz
@@ -23,13 +24,6 @@ Network = nn.Module | CapturedNetwork | Graph
 
 STEPS = 100
 """Of power iteration where nothing is known of a layer and nothing will be kept."""
-USUAL = ("branch_and_bound", "mip_pointed", "mixing", "lp", "affine_relu", "sampling")
-"""Where nobody names methods: exact engines first, relaxations, the papers' bound, witnesses."""
-
-
-def usual_estimators(problem: LocalLipschitz) -> tuple[str, ...]:
-    """Those of ``USUAL`` that cover the question; the first is exact wherever an exact engine covers it."""
-    return tuple(name for name in USUAL if get_estimator(name).uncovered(problem) is None)
 
 
 def estimate(
@@ -80,10 +74,13 @@ def certify(
     Args:
         network, problem, x, y: as for ``estimate``.
         estimator: any registered name, or a recipe; ``"name@l2"`` for the method in l2 and a question in other norms. None
-            takes the first of ``usual_estimators(problem)``.
+            takes what ``usual_estimators(problem)`` prove together: both ends, exact wherever an exact engine covers the
+            question.
         effort: time limit and seed; default 60 seconds for the batch.
     """
-    recipe = Bound.of(usual_estimators(problem)[0] if estimator is None else estimator, "estimator")
+    if estimator is None:
+        return usual_intervals(frozen_analysis(network, problem, x, y), effort or Effort())
+    recipe = Bound.of(estimator, "estimator")
     method = get_estimator(recipe.estimator)
     method.check(problem)
     return method.intervals(frozen_analysis(network, problem, x, y, recipe.methods), effort or Effort())

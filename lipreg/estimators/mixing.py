@@ -6,19 +6,17 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
-from lipreg.bounds.deviation import Deviations, deviations, undecided_units
+from lipreg.bounds.deviation import Deviations
 from lipreg.bounds.semidefinite import norm_bound
 from lipreg.estimators.affine_relu import AffineRelu
 from lipreg.estimators.base import ROUNDING, Effort, Estimator, register, upper_interval
-from lipreg.estimators.deviation import deviation_bound
+from lipreg.estimators.deviation import deviation_bound, written_down
 from lipreg.results import Certificate, CertifiedInterval
 
 ROOM = 2**22
 """Numbers that the programs of one batch may take."""
 LARGEST = 2000
 """Undecided units, or inputs where those are fewer, up to which eigenvalues are computed: it costs their third power."""
-UNITS, NUMBERS = 4096, 2**24
-"""Undecided units, and those times inputs, up to which deviations are written down."""
 
 
 @register("mixing")
@@ -44,15 +42,10 @@ class Mixing(Estimator):
         p, results = analysis.placed.problem.p, []
         for i in range(analysis.placed.batch):
             local = analysis[i : i + 1]
-            units = undecided_units(local)
-            detail = f"{units} undecided units and members of pooling windows"
             with torch.no_grad():
-                if units > UNITS or units * local.placed.region.center.numel() > NUMBERS:
-                    detail = f"{detail}, too many to write down: the bound of 'affine_relu'"
-                    upper = float(AffineRelu().bound(local))
-                else:
-                    found = deviations(local)
-                    upper = float(deviation_bound(local.placed, found))
+                found, detail = written_down(local)
+                upper = float(AffineRelu().bound(local) if found is None else deviation_bound(local.placed, found))
+                if found is not None:
                     if min(found.rows.shape) <= LARGEST:
                         upper = min(upper, _relaxed(found, p))
                     else:

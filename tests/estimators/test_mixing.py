@@ -13,7 +13,7 @@ import torch
 
 from lipreg import AllMargins, LinfBall, LocalLipschitz, Margin, certify
 from lipreg.bounds.deviation import deviations
-from lipreg.estimators import frozen_analysis, mixing
+from lipreg.estimators import deviation, frozen_analysis, mixing
 from lipreg.results import CertifiedInterval
 from tests import oracles
 
@@ -75,18 +75,18 @@ def test_several_functionals_are_the_largest_of_them_whatever_fits_into_a_batch(
 
 
 @pytest.mark.parametrize(
-    "limit, other, says",
+    "module, limit, other, says",
     [
-        ("LARGEST", "deviation", "too many for one program"),
-        ("NUMBERS", "affine_relu", "too many to write down"),
-        ("UNITS", "affine_relu", "too many to write down"),
+        (mixing, "LARGEST", "deviation", "too many for one program"),
+        (deviation, "NUMBERS", "affine_relu", "too many to write down"),
+        (deviation, "UNITS", "affine_relu", "too many to write down"),
     ],
 )
 @pytest.mark.parametrize("p", [2.0, math.inf])
 def test_what_is_too_large_has_another_bound(
-    p: float, limit: str, other: str, says: str, monkeypatch: pytest.MonkeyPatch
+    p: float, module: Any, limit: str, other: str, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mixing, limit, 0)
+    monkeypatch.setattr(module, limit, 0)
     found, theirs = ask(net(0), AllMargins(), p), ask(net(0), AllMargins(), p, name=other)
     assert found.upper == pytest.approx(theirs.upper, rel=1e-8)
     assert says in found.detail

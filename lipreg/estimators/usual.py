@@ -1,0 +1,88 @@
+"""The usual estimators: what answers a question where nobody names a method, and what they prove together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+from lipreg.bounds import Analysis
+from lipreg.errors import UnsupportedRequest
+from lipreg.estimators.base import Effort, lower_interval
+from lipreg.estimators.norm_equivalence import get_estimator
+from lipreg.problem import LocalLipschitz
+from lipreg.results import Certificate, CertifiedInterval, Status
+
+ENGINES = ("branch_and_bound", "mip_pointed")
+"""Exact where they cover the question; each starts from the bounds of ``jacobian_crown`` and finds its own witnesses."""
+USUAL = ("affine_relu", "jacobian_crown", "deviation", "mixing", "sampling", "lp", "lipsdp", *ENGINES)
+"""The cheapest first: the papers' bound, bounds on the Jacobian, witnesses, relaxations, exact engines."""
+BLOCK = 16
+"""Points that methods without a search are given at once: sampling holds some hundred points of the region for each."""
+ENGINES_SHARE = 7 / 8
+"""Of the time, for the engine; the rest is for a relaxation at the points that it leaves open."""
+
+LIMITED = (Status.TIME_LIMIT, Status.NODE_LIMIT, Status.GAP_LIMIT, Status.INTERRUPTED, Status.UNCONFIRMED)
+"""What a search says that did not end as it was meant to."""
+
+
+def usual_estimators(problem: LocalLipschitz) -> tuple[str, ...]:
+    """Those of ``USUAL`` that cover the question and are not implied by another one; they prove both ends.
+
+    ``deviation`` is implied by ``mixing``. ``jacobian_crown`` and ``lipsdp`` are left out where an engine covers the
+    question, but for q = 1, which an engine may find to have too many outputs.
+    """
+    names = [name for name in USUAL if get_estimator(name).uncovered(problem) is None]
+    implied = {"deviation"} if "mixing" in names else set()
+    if not set(names).isdisjoint(ENGINES):
+        implied |= {"deviation", "lipsdp"} | (set() if problem.q == 1.0 else {"jacobian_crown"})
+    return tuple(name for name in names if name not in implied)
+
+
+def usual_intervals(analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+    """What the usual estimators prove together, at each reference point; a point that is settled gets no further work.
+
+    The exact engine is the first where one covers the question: most points take it less than sampling would. At points
+    that it leaves open, and where there is none, the others follow, the cheapest first.
+    """
+    deadline, placed = effort.starting_now(), analysis.placed
+    names = usual_estimators(placed.problem)
+    found = list(effort.known) or [lower_interval(analysis, i, None) for i in range(placed.batch)]
+    limited: dict[int, Status] = {}  # by point, of the last search that ended early
+    for name in sorted(names, key=lambda name: name not in ENGINES):
+        method, share = get_estimator(name), ENGINES_SHARE if name in ENGINES else 1.0
+        until = time.monotonic() + share * max(0.0, deadline - time.monotonic())
+        open_ = [i for i, interval in enumerate(found) if not _settled(interval, effort.gap)]
+        size = 1 if method.searches else BLOCK
+        for done, first in enumerate(starts := list(_starts(open_, size))):
+            part = analysis[first : first + size]
+            seconds = max(0.0, until - time.monotonic()) / (len(starts) - done)
+            if method.searches and seconds == 0.0 and found[first].certificate is Certificate.BRACKET:
+                continue
+            known = found[first : first + size]
+            start = tuple(known) if method.searches and known[0].witness is not None else ()
+            try:
+                answers = method.intervals(part, replace(effort, seconds=seconds, known=start))
+            except UnsupportedRequest:  # too many outputs: the others still answer
+                continue
+            found[first : first + size] = [new.intersect(old) for new, old in zip(answers, known, strict=True)]
+            limited.update({first: answers[0].status} if answers[0].status in LIMITED else {})
+    return [_ended(interval, effort.gap, limited.get(i)) for i, interval in enumerate(found)]
+
+
+def _starts(points: list[int], size: int) -> Iterator[int]:
+    """The first points of the blocks that contain some of these points."""
+    yield from dict.fromkeys(point // size * size for point in points)
+
+
+def _settled(interval: CertifiedInterval, gap: float) -> bool:
+    return interval.certificate is Certificate.EXACT or interval.gap <= gap
+
+
+def _ended(interval: CertifiedInterval, gap: float, limited: Status | None) -> CertifiedInterval:
+    """With what ended the last search in place of the status of the method that gave the upper end."""
+    if interval.certificate is Certificate.EXACT:
+        return interval
+    # cheap methods that met the gap asked for before any search began do not know that it was asked for
+    status = Status.GAP_LIMIT if interval.gap <= gap else limited
+    return interval if status is None else replace(interval, status=status)

@@ -1,0 +1,143 @@
+"""What answers where nobody names a method: both ends for every question, exact wherever an engine covers it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import threading
+from typing import Any
+
+import pytest
+import torch
+
+from lipreg import AllMargins, L2Ball, LocalLipschitz, Vector
+from lipreg.auditing import AuditPlan, audit
+from lipreg.bounds import Analysis
+from lipreg.estimators import ESTIMATORS, Effort, certify, usual, usual_estimators
+from lipreg.results import Certificate, CertifiedInterval, Status
+from tests import oracles
+from tests.conformance.questions import NORMS, REGIONS, SCOPES, VECTORS, Question, outputs_for
+from tests.conformance.test_estimators import ABSOLUTE, TOLERANCE, check_witness
+
+ENGINES = {("regional", 1.0), ("regional", 2.0), ("regional", math.inf), ("pointed", 1.0), ("pointed", math.inf)}
+"""Scopes and norms of the exact engines: over regions with linear rows, for scalar functionals and q = 1 or inf."""
+
+
+def is_exact(question: Question) -> bool:
+    """Whether some engine says that it covers the question."""
+    return any(ESTIMATORS[name].uncovered(question.problem) is None for name in ("branch_and_bound", "mip_pointed"))
+
+
+def test_every_question_has_usual_methods_for_both_ends() -> None:
+    for region, scope, p in itertools.product(REGIONS, SCOPES, NORMS.values()):
+        for name in outputs_for(p):
+            question = Question("shallow", region, scope, p, name)
+            kinds = {ESTIMATORS[n].certificate for n in usual_estimators(question.problem)}
+            assert {Certificate.UPPER, Certificate.LOWER} <= kinds, question
+            linear = region not in ("l2", "l2_cut") and (scope, p) in ENGINES and name != "vector_q2"
+            assert is_exact(question) is linear, question
+
+
+@pytest.mark.parametrize("region", ["linf", "l2"])
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("p", NORMS.values(), ids=NORMS)
+def test_both_ends_are_proved(p: float, scope: str, region: str) -> None:
+    for name in ("all_margins", *VECTORS[p]):
+        question = Question("shallow", region, scope, p, name)
+        for point, found in enumerate(certify(question.module, question.problem, question.x)):
+            low, high = question.truth(point)
+            assert 0 < found.lower <= high * (1 + TOLERANCE) + ABSOLUTE, question
+            assert low * (1 - TOLERANCE) <= found.upper < math.inf, question
+            check_witness(question, point, found)
+            if is_exact(question):
+                assert found.certificate is Certificate.EXACT and found.status is Status.PROVED, question
+                continue
+            x = question.x[point : point + 1]
+            (product,) = certify(question.module, question.problem, x, estimator="affine_relu")
+            assert found.upper <= product.upper * (1 + TOLERANCE), question
+
+
+def test_in_l2_they_close_most_of_what_the_product_of_norms_leaves_open() -> None:
+    """The margins over an l2 ball and the whole output: the semidefinite bound and a witness, where one end was missing."""
+    torch.manual_seed(0)
+    net, x, y = oracles.mlp(4, 12, 8, 3).double(), torch.rand(2, 4, dtype=torch.float64), torch.tensor([1, 0])
+    for output in (AllMargins(), Vector()):
+        for scope in SCOPES:
+            problem = LocalLipschitz(L2Ball(0.3), output, p=2, scope=scope)  # type: ignore[arg-type]
+            product = certify(net, problem, x, y, estimator="affine_relu")
+            for found, loose in zip(certify(net, problem, x, y), product, strict=True):
+                assert found.proof.startswith("LipSDP") or found.certificate is Certificate.EXACT
+                assert found.upper - found.lower < 0.2 * (loose.upper - found.lower), (output, scope)
+
+
+def test_an_audit_without_names_runs_the_same_methods() -> None:
+    question = Question("shallow", "l2", "regional", 2.0, "vector_q2")
+    (first, _) = audit(question.module, AuditPlan(question.problem), question.x)
+    assert list(first.intervals) == ["exact", *usual_estimators(question.problem)]
+    found = certify(question.module, question.problem, question.x)[0]
+    assert (first.exact.lower, first.exact.upper) == pytest.approx((found.lower, found.upper), rel=1e-4)
+
+
+class Calls:
+    """Which estimators are asked, at how many points and for how long."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.made: list[tuple[str, int, float]] = []
+        monkeypatch.setattr(usual, "get_estimator", self._watched)
+
+    def _watched(self, name: str) -> Any:
+        method, made = ESTIMATORS[name], self.made
+
+        class Watched:
+            searches, certificate, uncovered = method.searches, method.certificate, method.uncovered
+
+            @staticmethod
+            def intervals(analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+                made.append((name, analysis.placed.batch, effort.seconds))
+                return method.intervals(analysis, effort)
+
+        return Watched
+
+
+def test_nothing_more_is_done_at_a_point_that_is_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    question = Question("shallow", "linf", "regional", math.inf, "all_margins")
+    calls = Calls(monkeypatch)
+    certify(question.module, question.problem, question.x)
+    assert [(name, points) for name, points, _ in calls.made] == [("branch_and_bound", 1)] * 2
+    calls.made.clear()
+    l2 = Question("affine", "l2", "regional", 2.0, "all_margins")  # closed forms are exact here
+    assert {found.status for found in certify(l2.module, l2.problem, l2.x)} == {Status.PROVED}
+    assert "lipsdp" not in {name for name, _, _ in calls.made}
+
+
+def test_limits_leave_both_ends_and_say_what_ended_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    question = Question("deep", "linf", "regional", math.inf, "all_margins")
+    stopped = threading.Event()
+    stopped.set()
+    efforts = {
+        Status.TIME_LIMIT: Effort(seconds=0.0),
+        Status.NODE_LIMIT: Effort(nodes=1),
+        Status.INTERRUPTED: Effort(stop=stopped),
+        Status.GAP_LIMIT: Effort(gap=0.9),
+    }
+    for status, effort in efforts.items():
+        for point, found in enumerate(certify(question.module, question.problem, question.x, effort=effort)):
+            low, high = question.truth(point)
+            assert 0 < found.lower <= high * (1 + TOLERANCE) and low * (1 - TOLERANCE) <= found.upper < math.inf
+            assert found.certificate is Certificate.EXACT or found.status is status, (found, status)
+    calls = Calls(monkeypatch)
+    l2 = Question("deep", "l2", "regional", 2.0, "vector_q2")
+    (cheap, _) = certify(l2.module, l2.problem, l2.x, effort=Effort(gap=0.99))
+    assert cheap.status is Status.GAP_LIMIT and "lipsdp" not in {name for name, _, _ in calls.made}
+    calls.made.clear()
+    certify(l2.module, l2.problem, l2.x, effort=Effort(seconds=0.0))
+    assert "lipsdp" not in {name for name, _, _ in calls.made}, "both ends are there and no time is left"
+
+
+def test_too_many_outputs_for_an_engine_are_left_to_the_others() -> None:
+    torch.manual_seed(0)
+    net, x = oracles.mlp(2, 3, 11).double(), torch.rand(1, 2, dtype=torch.float64)
+    for scope in SCOPES:
+        problem = LocalLipschitz(REGIONS["linf"](2), Vector(), p=math.inf, q=1.0, scope=scope)  # type: ignore[arg-type]
+        (found,) = certify(net, problem, x, effort=Effort(seconds=0.1))
+        assert 0 < found.lower <= found.upper < math.inf

@@ -67,10 +67,27 @@ trainer:
   default_root_dir: out
 """
 CLI_PROGRAM = """
-from pytorch_lightning.cli import LightningCLI
+from lipreg.data import DigitsDataModule  # before the package whose command line takes it
+import torch
+import PACKAGE as pl
+from PACKAGE.cli import LightningCLI
 
-from experiments.models import Classifier
-from lipreg.data import DigitsDataModule
+class Classifier(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.net = torch.nn.Sequential(torch.nn.Linear(64, 8), torch.nn.ReLU(), torch.nn.Linear(8, 10))
+
+    def forward(self, x):
+        return self.net(x)
+
+    def training_step(self, batch, batch_idx):
+        return torch.nn.functional.cross_entropy(self(batch[0]), batch[1])
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val_loss", torch.nn.functional.cross_entropy(self(batch[0]), batch[1]))
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
 
 LightningCLI(Classifier, DigitsDataModule, save_config_callback=None)
 """
@@ -142,11 +159,12 @@ def test_a_hydra_program_of_ones_own_takes_the_callbacks_by_search_path(
     assert {r.estimator for r in audits if r.penalised} == {"fastlip"}
 
 
-def test_lightning_cli_takes_the_callbacks_by_typed_arguments(tmp_path: Path) -> None:
+@pytest.mark.parametrize("package", ["pytorch_lightning", "lightning.pytorch"])
+def test_lightning_cli_takes_the_callbacks_by_typed_arguments(tmp_path: Path, package: str) -> None:
     pytest.importorskip(
         "jsonargparse", reason="LightningCLI needs jsonargparse: pip install 'jsonargparse[signatures]'"
     )
-    (tmp_path / "program.py").write_text(CLI_PROGRAM, encoding="utf-8")
+    (tmp_path / "program.py").write_text(CLI_PROGRAM.replace("PACKAGE", package), encoding="utf-8")
     (page,) = re.findall(r"```yaml\n(trainer:.*?)```", (ROOT / "docs" / "sweeps.md").read_text(), flags=re.DOTALL)
     (tmp_path / "config.yaml").write_text(page, encoding="utf-8")
     run(tmp_path, ROOT, "fit", "--config", "config.yaml", *(f"--trainer.{word}" for word in (*QUIET, "max_epochs=1")))

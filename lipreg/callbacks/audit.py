@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.trainer.states import RunningStage
 from torch import Tensor
 
 from lipreg.auditing import AuditPlan, PointAudit
@@ -27,6 +26,7 @@ from lipreg.callbacks.snapshots import Snapshot
 from lipreg.errors import InvalidInput
 from lipreg.estimators import Bound, frozen_analysis
 from lipreg.graph import CapturedNetwork, capture
+from lipreg.lightning import Callback
 from lipreg.options import check_count
 from lipreg.problem import LocalLipschitz
 from lipreg.records import EpochRecord
@@ -34,7 +34,7 @@ from lipreg.records import EpochRecord
 _logger = logging.getLogger(__name__)
 
 
-class LipschitzAudit(pl.Callback):
+class LipschitzAudit(Callback):
     """Audits the network at the start of ``fit``, every few epochs and at its end.
 
     Each audit works on a frozen float64 copy of the network in evaluation mode, at the same reference points. Training
@@ -232,7 +232,7 @@ class LipschitzAudit(pl.Callback):
         return Path(self.folder or trainer.default_root_dir).absolute() / "records.jsonl"
 
     def _drawn(self, trainer: pl.Trainer) -> Points:
-        read = partial(as_steps_see_it, trainer, RunningStage.VALIDATING, self.batch_to_inputs)
+        read = partial(as_steps_see_it, trainer, "validate", self.batch_to_inputs)
         where, loaders = type(self).__name__, trainer.val_dataloaders
         return draw_reference_points(loaders, "validation", self.points, self.seed, read, where)
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.trainer.states import RunningStage
 from torch import Tensor, nn
 
 from lipreg.errors import InvalidInput
@@ -52,16 +51,17 @@ def batch_to_inputs(batch: Any) -> tuple[Tensor, Tensor | None]:
     return x, y if isinstance(y, Tensor) else None
 
 
-def as_steps_see_it(trainer: pl.Trainer, stage: RunningStage, read: Callable[[Any], Points], batch: Any) -> Points:
+def as_steps_see_it(trainer: pl.Trainer, stage: str, read: Callable[[Any], Points], batch: Any) -> Points:
     """Inputs and labels of a loader's batch after the hooks of its transfer to the device, which may change them.
 
     Args:
         trainer: in a fit.
-        stage: in which steps take such batches; hooks that augment look at it.
+        stage: "train" or "validate", in which steps take such batches; hooks that augment look at it.
         read: batch -> inputs and labels.
         batch: as its loader made it.
     """
-    now, trainer.state.stage = trainer.state.stage, stage
+    now: Any = trainer.state.stage
+    trainer.state.stage = type(now)(stage)
     try:
         batch = trainer.lightning_module._on_before_batch_transfer(batch)
         return read(trainer.strategy.batch_to_device(batch))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytorch_lightning as pl
-from pytorch_lightning.loggers import WandbLogger
 from torch import Tensor
 
 from lipreg.callbacks.audit_runs import Finished
@@ -25,9 +26,18 @@ def log_audit(
     """
     metrics = {**metrics, f"{name}/seconds": finished.seconds}
     for logger in trainer.loggers:
-        if isinstance(logger, WandbLogger):
-            define_metrics(logger.experiment, metrics)
+        board: Any = getattr(logger, "experiment", None)
+        if _is_wandb_run(board):
+            define_metrics(board, metrics)
             points = points_table(finished.records, x, penalised)
             tables = {f"{name}/records": audit_table(finished.records), f"{name}/points": points}
-            logger.experiment.log({**tables, AXIS: finished.epoch})
+            board.log({**tables, AXIS: finished.epoch})
         logger.log_metrics({**metrics, AXIS: finished.epoch}, step=finished.step)
+
+
+def _is_wandb_run(experiment: Any) -> bool:
+    """By what it can do: loggers of both Lightning packages, and loggers around them, lead to such a run.
+
+    Asked of its class: Lightning's stand-in on processes that do not log answers to every name.
+    """
+    return all(callable(getattr(type(experiment), name, None)) for name in ("define_metric", "log", "log_artifact"))

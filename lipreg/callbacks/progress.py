@@ -6,10 +6,11 @@ import sys
 from typing import Any, Protocol
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import RichProgressBar, TQDMProgressBar
+from pytorch_lightning.callbacks import RichProgressBar
 from tqdm import tqdm
 
 from lipreg.auditing import Progress
+from lipreg.lightning import classes
 
 _TASK = "_lipreg_audit_task"  # of a Rich progress: its one line for audits, hidden between them
 
@@ -35,10 +36,11 @@ def audit_bar(trainer: pl.Trainer, points: int, epoch: int, shown: bool = True) 
         epoch: completed training epochs.
         shown: False shows nothing.
     """
-    title, bar = f"audit, epoch {epoch}", trainer.progress_bar_callback
-    if shown and isinstance(bar, RichProgressBar) and bar.is_enabled:
+    title = f"audit, epoch {epoch}"
+    bar: Any = trainer.progress_bar_callback
+    if shown and isinstance(bar, classes("callbacks.RichProgressBar")) and bar.is_enabled:
         return _RichBar(bar, title, points)
-    if isinstance(bar, TQDMProgressBar) and bar.is_enabled:
+    if isinstance(bar, classes("callbacks.TQDMProgressBar")) and bar.is_enabled:
         below = 2 * bar.process_position + 2  # its own are for training and, under it, validation
         return _TqdmBar(title, points, shown, file=sys.stdout, position=below)
     return _TqdmBar(title, points, shown, file=sys.stderr)

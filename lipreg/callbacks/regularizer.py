@@ -11,9 +11,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.trainer.states import RunningStage
 from pytorch_lightning.utilities import CombinedLoader
-from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor
 
 from lipreg.callbacks.batches import as_steps_see_it, find_network
@@ -24,11 +22,12 @@ from lipreg.callbacks.training_step import add_to_loss, check_loss_is_used
 from lipreg.callbacks.where import Placed
 from lipreg.errors import InvalidInput
 from lipreg.estimators import Bound
+from lipreg.lightning import Callback, is_overridden
 from lipreg.problem import LocalLipschitz
 from lipreg.training import Choice, LipschitzPenalty
 
 
-class LipschitzRegularizer(pl.Callback):
+class LipschitzRegularizer(Callback):
     r"""Trains on loss + weight * penalty(B_1, ..., B_batch), B_i an upper bound on the local constant at input i.
 
     While ``fit`` runs, the loss that ``training_step`` returns (a tensor, or the "loss" of a dict) has the penalty
@@ -172,7 +171,7 @@ class LipschitzRegularizer(pl.Callback):
         if self.fixed_points and self.term.points.fixed is None:
             assert isinstance(self.points, int)
             where = type(self).__name__
-            read = partial(as_steps_see_it, trainer, RunningStage.TRAINING, self.batch_to_inputs)
+            read = partial(as_steps_see_it, trainer, "train", self.batch_to_inputs)
             loaders: Any = trainer.train_dataloader
             if isinstance(loaders, dict | list | tuple):  # steps take a batch of each together
                 loaders = (batch for batch, *_ in CombinedLoader(loaders, "max_size_cycle"))

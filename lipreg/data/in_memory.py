@@ -5,14 +5,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from lipreg.errors import InvalidInput
+from lipreg.lightning import LightningDataModule
 
 
-class InMemoryDataModule(pl.LightningDataModule):
+class InMemoryDataModule(LightningDataModule):
     """``(x, y)`` batches of tensors in memory: x float32 in [0, 1], y ``(batch,)`` int64.
 
     The training order comes from a generator of the data module's own: runs with the same seed see the same batches in

@@ -23,8 +23,9 @@ from experiments.checkpoints import read_checkpoint
 from experiments.programs import progress_bar, said
 from lipreg.auditing import EXACT, AuditPlan, PointAudit, Progress, audit
 from lipreg.callbacks.batches import batch_to_inputs
-from lipreg.callbacks.reference_points import Points, draw_reference_points
+from lipreg.callbacks.reference_points import LabelsRead, Points, draw_reference_points
 from lipreg.errors import InvalidInput
+from lipreg.outputs import Output
 from lipreg.problem import LocalLipschitz
 from lipreg.records import AuditRecord, RecordFile, read_records
 from lipreg.results import Certificate
@@ -43,7 +44,7 @@ def audit_checkpoint(cfg: DictConfig, console: Console) -> list[PointAudit]:
     plan = AuditPlan(problem, tuple(asked.estimators), asked.budget, asked.seed, **engines, **limits)
     where = {"workers": asked.workers, "executor": asked.executor, "address": asked.address}
     network, epoch = load_checkpoint(cfg)
-    x, y = _points(cfg)
+    x, y = _points(cfg, problem.output)
     name, folder = Path(cfg.ckpt).stem, Path(cfg.folder or Path(cfg.ckpt).parent / "audits")
     records, partial = RecordFile(folder / f"{name}.jsonl"), RecordFile(folder / f"{name}.partial")
     earlier = [r for r in read_records([records.path, partial.path]) if isinstance(r, AuditRecord)]
@@ -101,13 +102,13 @@ def load_checkpoint(cfg: DictConfig) -> tuple[pl.LightningModule, int]:
         ) from None
 
 
-def _points(cfg: DictConfig) -> Points:
+def _points(cfg: DictConfig, output: Output) -> Points:
     data: pl.LightningDataModule = instantiate(cfg.data)
     data.prepare_data()
     data.setup("fit")
-    return draw_reference_points(
-        data.val_dataloader(), "validation", cfg.audit.points, cfg.audit.seed, batch_to_inputs, "audit"
-    )
+    asked, labels = cfg.audit, LabelsRead(output)
+    loader = data.val_dataloader()
+    return draw_reference_points(loader, "validation", asked.points, asked.seed, batch_to_inputs, "audit", labels)
 
 
 @hydra.main(config_path="../conf", config_name="audit_checkpoint", version_base="1.3")

@@ -22,7 +22,9 @@ from rich.table import Table
 
 from experiments.checkpoints import read_checkpoint
 from experiments.programs import said
+from lipreg.callbacks.batches import batch_to_inputs
 from lipreg.estimators.radius import CertifiedRadius, certified_radii
+from lipreg.labels import targets
 
 
 def radii(cfg: DictConfig) -> list[CertifiedRadius]:
@@ -32,8 +34,9 @@ def radii(cfg: DictConfig) -> list[CertifiedRadius]:
     model.load_state_dict(saved["state_dict"])
     data: pl.LightningDataModule = instantiate(cfg.data)
     data.setup("validate")
-    batches = list(islice(data.val_dataloader(), -(-cfg.points // cfg.data.batch_size)))
-    x, y = (torch.cat(parts)[: cfg.points] for parts in zip(*batches, strict=True))
+    batches = [batch_to_inputs(batch) for batch in islice(data.val_dataloader(), -(-cfg.points // cfg.data.batch_size))]
+    given = [(x, targets(y, len(x), "the radius")) for x, y in batches]
+    x, y = (torch.cat(parts)[: cfg.points] for parts in zip(*given, strict=True))
     return certified_radii(
         getattr(model, "net", model).eval(),
         x,

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lipreg.errors import InvalidInput
+from lipreg.labels import classes
 
 
 class Output(ABC):
@@ -61,7 +62,12 @@ def _index(value: int, count: int, where: str) -> int:
 
 def _at_least_two(outputs: Tensor, where: str) -> int:
     if outputs.shape[1] < 2:
-        raise InvalidInput("a network with one output has no margins", where=where, todo="Use Logit(0)")
+        raise InvalidInput(
+            "a network with one output has no margins",
+            where=where,
+            accepted="at least two outputs, one for each class",
+            todo="Ask for Logit(0), the one output (a logit under BCE, a value under regression), or Vector()",
+        )
     return outputs.shape[1]
 
 
@@ -70,21 +76,8 @@ def _targets(fixed: int | None, outputs: Tensor, labels: Tensor | None, where: s
     batch, count = outputs.shape
     if fixed is not None:
         return torch.full((batch,), _index(fixed, count, where), device=outputs.device)
-    if labels is None:
-        raise InvalidInput(
-            "no labels were given", where=where, todo="Pass y with the reference points, or name the output index"
-        )
-    labels = torch.as_tensor(labels, device=outputs.device)
-    if labels.shape != (batch,) or labels.is_floating_point():
-        raise InvalidInput(
-            f"labels of shape {tuple(labels.shape)} and dtype {labels.dtype} for {batch} reference points",
-            where=where,
-            accepted="integer class labels of shape (batch,)",
-        )
-    low, high = int(labels.min()), int(labels.max())
-    _index(low, count, where)
-    _index(high, count, where)
-    return labels.long()
+    given = labels if labels is None or isinstance(labels, Tensor) else torch.as_tensor(labels)
+    return classes(given, batch, count, where).to(outputs.device)
 
 
 @dataclass(frozen=True)

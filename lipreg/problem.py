@@ -128,6 +128,7 @@ class LocalLipschitz:
                 f"outputs of shape {tuple(outputs.shape)} for {x0.shape[0]} reference points",
                 where="LocalLipschitz.place",
                 accepted="(batch, outputs): one vector of outputs for each point",
+                todo="End a network that returns maps or images with nn.Flatten(); Vector() or AllLogits() take them",
             )
         if self.q == 1.0 and self.p != 1.0 and outputs.shape[1] > SIGNED_OUTPUTS:
             raise UnsupportedRequest(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lipreg.auditing.plan import AuditPlan
 from lipreg.bounds import Analysis
+from lipreg.labels import UNLABELLED, classes_if_any
 from lipreg.records import AuditRecord
 from lipreg.results import EXACT_TOLERANCE, CertifiedInterval, Status
 
@@ -25,8 +26,8 @@ class PointAudit:
 
     Attributes:
         point: its index in the batch.
-        label: its class, -1 without labels.
-        correct, margin: of the network's classification; None without labels.
+        label: its class, -1 without one (``lipreg.labels``).
+        correct, margin: of the network's classification; None without a class.
         intervals: by the label of the estimator's recipe, and under ``EXACT`` their intersection.
         seconds: by the same labels, over all rounds; batched methods count their share.
         fingerprint: of the audited graph.
@@ -132,17 +133,18 @@ def begin(analysis: Analysis, y: Tensor | None, plan: AuditPlan) -> list[PointAu
     """Points about which nothing but the classification is known."""
     placed, outputs = analysis.placed, analysis.reach[-1].value
     fingerprint = analysis.graph.fingerprint()
+    labels = classes_if_any(y, *outputs.shape)
     points = []
     for i in range(placed.batch):
         nothing = CertifiedInterval(placed.problem, placed.functionals[i], subject=analysis.subject(i))
-        label, correct, margin = -1, None, None
-        if y is not None:
-            label = int(y[i])
+        label, correct, margin = labels[i], None, None
+        if label is not None:
             others = outputs[i].clone()
             others[label] = -torch.inf
             margin = float(outputs[i, label] - others.max())
             correct = margin > 0
-        points.append(PointAudit(i, label, correct, margin, {EXACT: nothing}, {EXACT: 0.0}, fingerprint, plan))
+        known = UNLABELLED if label is None else label
+        points.append(PointAudit(i, known, correct, margin, {EXACT: nothing}, {EXACT: 0.0}, fingerprint, plan))
     return points
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,18 @@ from torch import Tensor
 from lipreg.auditing import AuditPlan, PointAudit
 from lipreg.callbacks.audit_runs import AuditRuns, Finished
 from lipreg.callbacks.background import BackgroundAudits
-from lipreg.callbacks.batches import as_steps_see_it, find_network
 from lipreg.callbacks.batches import batch_to_inputs as usual_batch_to_inputs
+from lipreg.callbacks.batches import find_network
 from lipreg.callbacks.logged import read_metrics, show
 from lipreg.callbacks.logs import log_audit
 from lipreg.callbacks.metrics import against_saved_twin, summary
 from lipreg.callbacks.neighbours import audits, check_others, with_penalised_bound
-from lipreg.callbacks.reference_points import Points, check_reference_points, draw_reference_points
+from lipreg.callbacks.reference_points import LabelsRead, Points, given_reference_points, validation_points
 from lipreg.callbacks.snapshots import Snapshot
 from lipreg.errors import InvalidInput
 from lipreg.estimators import Bound, frozen_analysis
 from lipreg.graph import CapturedNetwork, capture
+from lipreg.labels import IGNORE_INDEX
 from lipreg.lightning import Callback
 from lipreg.options import check_count
 from lipreg.problem import LocalLipschitz
@@ -82,6 +82,7 @@ class LipschitzAudit(Callback):
         sdp_solver: of semidefinite programs (``lipsdp``), by cvxpy's name for it: "SCS", "CLARABEL", ...
         progress: show a bar over the points of an audit, in the trainer's own bar, where there is a terminal.
         name: first part of the logged names; must differ between two audits of one trainer.
+        ignore_index: where the functional starts from labels, points with this one are not drawn, nor those with -1.
 
     Raises:
         InvalidInput: an argument out of range, an unknown name; at the start of ``fit``: a folder that cannot be
@@ -122,6 +123,7 @@ class LipschitzAudit(Callback):
         end_limit: float = 300.0,
         twin: str | None = None,
         sdp_solver: str = "SCS",
+        ignore_index: int = IGNORE_INDEX,
     ) -> None:
         super().__init__()
         where = type(self).__name__
@@ -141,7 +143,8 @@ class LipschitzAudit(Callback):
         self.at_start, self.at_end, self.folder, self.run, self.module = at_start, at_end, folder, run, module
         self.batch_to_inputs = batch_to_inputs or usual_batch_to_inputs
         self.seed, self.name, self.background, self.twin = seed, name, background, twin
-        given = None if reference_points is None else check_reference_points(reference_points, where)
+        self._labels = LabelsRead(problem.output, ignore_index, where)
+        given = None if reference_points is None else given_reference_points(reference_points, self._labels)
         beside = BackgroundAudits(waiting, when_busy, where)  # checked in any case
         self._runs = AuditRuns(workers, executor, address, beside if background else None, end_limit, progress, where)
         self._points: Points | None = given
@@ -232,9 +235,7 @@ class LipschitzAudit(Callback):
         return Path(self.folder or trainer.default_root_dir).absolute() / "records.jsonl"
 
     def _drawn(self, trainer: pl.Trainer) -> Points:
-        read = partial(as_steps_see_it, trainer, "validate", self.batch_to_inputs)
-        where, loaders = type(self).__name__, trainer.val_dataloaders
-        return draw_reference_points(loaders, "validation", self.points, self.seed, read, where)
+        return validation_points(trainer, self.points, self.seed, self.batch_to_inputs, self._labels)
 
     def _check(self, pl_module: pl.LightningModule) -> None:
         """Compares the captured graph with the network at the reference points and places the question there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import pytorch_lightning as pl
@@ -15,7 +16,7 @@ INPUT_KEYS = ("x", "image", "input", "inputs")
 LABEL_KEYS = ("y", "label", "target", "labels")
 
 _ACCEPTED = (
-    "a tensor, (x, y, ...), or a dict with inputs under "
+    "a tensor, (x, y, ...), or a dict, named tuple or dataclass with inputs under "
     f"{', '.join(map(repr, INPUT_KEYS))} and labels under {', '.join(map(repr, LABEL_KEYS))}"
 )
 
@@ -24,21 +25,24 @@ def batch_to_inputs(batch: Any) -> tuple[Tensor, Tensor | None]:
     """Reads reference points and labels from a batch of the usual forms.
 
     Args:
-        batch: ``x`` alone; a tuple or list ``(x, y, ...)``; or a mapping with one of ``INPUT_KEYS`` and, if there are
-            labels, one of ``LABEL_KEYS``. The first key that is present counts.
+        batch: ``x`` alone; a tuple or list ``(x, y, ...)``; or a mapping, a named tuple or a dataclass with one of
+            ``INPUT_KEYS`` and, if there are labels, one of ``LABEL_KEYS``. The first key that is present counts; a named
+            tuple without such an input is read by position.
 
     Returns:
-        x ``(batch, *shape)`` and y ``(batch,)``, or None where no label tensor is in its place.
+        x ``(batch, *shape)`` and y, targets of any form (``lipreg.labels``), or None where no tensor is in their place.
 
     Raises:
         InvalidInput: a batch of another form, or whose inputs are not a tensor.
     """
     if isinstance(batch, Tensor):
         return batch, None
-    if isinstance(batch, Mapping):
-        x = next((batch[key] for key in INPUT_KEYS if key in batch), None)
-        y = next((batch[key] for key in LABEL_KEYS if key in batch), None)
-        got = f"a dict with keys {', '.join(map(repr, batch)) or 'none'}"
+    named = _by_name(batch)
+    if named is not None and (isinstance(batch, Mapping) or not isinstance(batch, tuple) or {*INPUT_KEYS} & {*named}):
+        x = next((named[key] for key in INPUT_KEYS if key in named), None)
+        y = next((named[key] for key in LABEL_KEYS if key in named), None)
+        kind = "dict with keys" if isinstance(batch, Mapping) else f"{type(batch).__name__} with fields"
+        got = f"a {kind} {', '.join(map(repr, named)) or 'none'}"
     elif isinstance(batch, tuple | list):
         x, y = (*batch, None, None)[:2]
         got = f"a {type(batch).__name__} of {', '.join(type(part).__name__ for part in batch) or 'nothing'}"
@@ -49,6 +53,17 @@ def batch_to_inputs(batch: Any) -> tuple[Tensor, Tensor | None]:
             f"got {got}", where="batch", accepted=_ACCEPTED, todo="Or pass batch_to_inputs=, a function batch -> (x, y)"
         )
     return x, y if isinstance(y, Tensor) else None
+
+
+def _by_name(batch: Any) -> Mapping[Any, Any] | None:
+    """The parts of a batch whose parts have names."""
+    if isinstance(batch, Mapping):
+        return batch
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return batch._asdict()  # type: ignore[attr-defined]
+    if is_dataclass(batch) and not isinstance(batch, type):
+        return {field.name: getattr(batch, field.name) for field in fields(batch)}
+    return None
 
 
 def as_steps_see_it(trainer: pl.Trainer, stage: str, read: Callable[[Any], Points], batch: Any) -> Points:

@@ -2,24 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
 from lipreg.auditing import untouched_random_state
-from lipreg.callbacks.batches import Points
+from lipreg.callbacks.batches import Points, as_steps_see_it
 from lipreg.errors import InvalidInput
+from lipreg.labels import IGNORE_INDEX, are_classes, check_ignore_index, labelled, targets
+from lipreg.outputs import Output
+from lipreg.training.points import READ_BATCH
+
+
+@dataclass(frozen=True)
+class LabelsRead:
+    """How labels are read with reference points.
+
+    Args:
+        output: the functional; where it starts from labels they have to be classes, else they are kept only if they are.
+        ignore_index: a label that, like -1, leaves a point out where the functional starts from labels.
+        where: what error messages call the place.
+    """
+
+    output: Output | None = None
+    ignore_index: int = IGNORE_INDEX
+    where: str = "reference points"
+
+    def __post_init__(self) -> None:
+        check_ignore_index(self.ignore_index, self.where)
+
+    def of(self, x: Tensor, y: Tensor | None) -> Points:
+        """The points that may be reference points, with their classes where they have any."""
+        if self.output is None or not self.output.needs_labels:
+            return x, y if are_classes(y, len(x)) else None
+        kept = labelled(targets(y, len(x), type(self.output).__name__), self.ignore_index)
+        return x[kept], None if y is None else y[kept]
 
 
 def draw_reference_points(
-    loaders: Any, kind: str, count: int, seed: int, batch_to_inputs: Callable[[Any], Points], where: str
+    loaders: Any,
+    kind: str,
+    count: int,
+    seed: int,
+    batch_to_inputs: Callable[[Any], Points],
+    where: str,
+    labels: LabelsRead | None = None,
 ) -> Points:
     """Inputs and labels of ``count`` examples of the first loader, chosen by ``seed`` alone, on the CPU.
 
     From a dataset of examples with a length they are a seeded choice of its indices; from a stream, or batches made
-    beforehand (``batch_size=None``), the first examples. Global random states are as before.
+    beforehand (``batch_size=None``), the first examples. Examples that ``labels`` leaves out give place to the next ones.
+    Global random states are as before.
 
     Args:
         loaders: ``Trainer.val_dataloaders``, ``Trainer.train_dataloader``, or one.
@@ -28,9 +67,10 @@ def draw_reference_points(
         seed: of the choice.
         batch_to_inputs: a loader's batch -> inputs and labels.
         where: what error messages call the place.
+        labels: how they are read.
 
     Raises:
-        InvalidInput: there is no data, or it is empty.
+        InvalidInput: there is no data, it is empty, its inputs are none, or its labels no classes where they are needed.
     """
     loader = _first_loader(loaders)
     if loader is None:
@@ -38,32 +78,71 @@ def draw_reference_points(
             f"the Trainer has no {kind} data to take reference points from",
             where=where,
             accepted="a dataloader for it in the module or the datamodule, not switched off by limit_val_batches=0",
-            todo="Or pass reference_points=(x, y)",
+            todo="Or pass reference_points=(x, y), of the training data for example",
         )
+    labels, drawn = LabelsRead(where=where) if labels is None else labels, []
+    kept = skipped = 0
     with untouched_random_state():
-        inputs = _examples(loader, count, seed, batch_to_inputs)
-    if not inputs:
-        raise InvalidInput(f"the {kind} data is empty", where=where)
-    x = torch.cat([part for part, _ in inputs])[:count]
-    labels = [part for _, part in inputs if part is not None]
-    y = torch.cat(labels)[:count] if len(labels) == len(inputs) else None
-    return x.detach().cpu().clone(), None if y is None else y.detach().cpu().clone()
+        for x, y in _examples(loader, seed, batch_to_inputs):
+            if not x.is_floating_point() or x.dim() < 2:
+                got = f"inputs of shape {tuple(x.shape)} and dtype {str(x.dtype).removeprefix('torch.')}"
+                raise InvalidInput(got, where=where, accepted="floating point, (batch, *shape)", todo=READ_BATCH)
+            drawn.append(labels.of(x, y))
+            kept, skipped = kept + len(drawn[-1][0]), skipped + len(x) - len(drawn[-1][0])
+            if kept >= count:
+                break
+    if not kept:
+        without = f"has no point with a label but -1 and {labels.ignore_index}" if skipped else "is empty"
+        raise InvalidInput(f"the {kind} data {without}", where=where, todo="Pass reference_points=(x, y)")
+    if skipped:
+        text = f"{skipped} examples of the {kind} data have no class (-1 or {labels.ignore_index}) and are left out"
+        warnings.warn(f"{where}: {text} of the reference points; others are drawn in their place", stacklevel=3)
+    return _copies(*_joined(drawn), count)
 
 
-def check_reference_points(points: Any, where: str) -> Points:
-    """Reads points that a user gave: x ``(batch, *shape)``, or a pair (x, y).
+def given_reference_points(points: Any, labels: LabelsRead) -> Points:
+    """Reads points that a user gave: x ``(batch, *shape)``, or a pair (x, y). Those that ``labels`` leaves out are not in.
 
     Raises:
-        InvalidInput: of another form, or with more or fewer labels than inputs.
+        InvalidInput: of another form, with more or fewer labels than inputs, or without a class where one is needed.
     """
     x, y = points if isinstance(points, tuple | list) and len(points) == 2 else (points, None)
-    if not isinstance(x, Tensor) or x.dim() < 2 or (y is not None and len(torch.as_tensor(y)) != len(x)):
+    y = None if y is None else torch.as_tensor(y)
+    if not isinstance(x, Tensor) or x.dim() < 2 or (y is not None and y.shape[:1] != x.shape[:1]):
         raise InvalidInput(
             f"reference_points of type {type(points).__name__}",
-            where=where,
+            where=labels.where,
             accepted="a tensor (batch, *shape), or a pair (x, y) with one label for each input",
         )
-    return x.detach().cpu().clone(), None if y is None else torch.as_tensor(y).detach().cpu().clone()
+    return _copies(*labels.of(x, y), len(x))
+
+
+def validation_points(
+    trainer: pl.Trainer, count: int, seed: int, batch_to_inputs: Callable[[Any], Points], labels: LabelsRead
+) -> Points:
+    """Reference points from a trainer's validation data, as its steps see them; see ``draw_reference_points``."""
+    read = partial(as_steps_see_it, trainer, "validate", batch_to_inputs)
+    return draw_reference_points(_validation_loaders(trainer), "validation", count, seed, read, labels.where, labels)
+
+
+def _validation_loaders(trainer: pl.Trainer) -> Any:
+    """What the validation data is read from: the trainer's loaders, or those that nothing has asked for.
+
+    A module without ``validation_step`` has validation data all the same, but Lightning does not read it.
+    """
+    if trainer.val_dataloaders is not None or trainer.limit_val_batches == 0:
+        return trainer.val_dataloaders
+    source = trainer.fit_loop.epoch_loop.val_loop._data_source
+    return source.dataloader() if source.is_defined() else None
+
+
+def _joined(drawn: Sequence[Points]) -> Points:
+    parts = [y for _, y in drawn if y is not None]
+    return torch.cat([x for x, _ in drawn]), torch.cat(parts) if len(parts) == len(drawn) else None
+
+
+def _copies(x: Tensor, y: Tensor | None, count: int) -> Points:
+    return x[:count].detach().cpu().clone(), None if y is None else y[:count].detach().cpu().clone()
 
 
 def _first_loader(loaders: Any) -> Any:
@@ -72,24 +151,15 @@ def _first_loader(loaders: Any) -> Any:
     return loaders
 
 
-def _examples(loader: Any, count: int, seed: int, batch_to_inputs: Callable[[Any], Points]) -> list[Points]:
+def _examples(loader: Any, seed: int, batch_to_inputs: Callable[[Any], Points]) -> Iterator[Points]:
+    """All examples in the order in which they are drawn, one by one or in batches."""
     dataset: Any = getattr(loader, "dataset", None)
     collate: Any = getattr(loader, "collate_fn", None)
     # without a batch sampler (batch_size=None) what the loader fetches are batches already, not examples
     batched = getattr(loader, "batch_sampler", loader) is None
     if hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__") and collate is not None and not batched:
         generator = torch.Generator().manual_seed(seed)
-        chosen = torch.randperm(len(dataset), generator=generator)[:count].tolist()
-        return [batch_to_inputs(collate([dataset[i]])) for i in chosen]
-    return _first_inputs(loader, count, batch_to_inputs)
-
-
-def _first_inputs(loader: Iterable[Any], count: int, batch_to_inputs: Callable[[Any], Points]) -> list[Points]:
-    """Of whole batches until they hold enough examples."""
-    inputs, seen = [], 0
-    for batch in loader:
-        inputs.append(batch_to_inputs(batch))
-        seen += len(inputs[-1][0])
-        if seen >= count:
-            break
-    return inputs
+        for i in torch.randperm(len(dataset), generator=generator).tolist():
+            yield batch_to_inputs(collate([dataset[i]]))
+    else:
+        yield from map(batch_to_inputs, loader)

@@ -17,11 +17,12 @@ from torch import Tensor
 from lipreg.callbacks.batches import as_steps_see_it, find_network
 from lipreg.callbacks.batches import batch_to_inputs as usual_batch_to_inputs
 from lipreg.callbacks.measures import EpochSums, StepClock
-from lipreg.callbacks.reference_points import draw_reference_points
+from lipreg.callbacks.reference_points import LabelsRead, draw_reference_points
 from lipreg.callbacks.training_step import add_to_loss, check_loss_is_used
 from lipreg.callbacks.where import Placed
 from lipreg.errors import InvalidInput
 from lipreg.estimators import Bound
+from lipreg.labels import IGNORE_INDEX
 from lipreg.lightning import Callback, is_overridden
 from lipreg.problem import LocalLipschitz
 from lipreg.training import Choice, LipschitzPenalty
@@ -70,6 +71,7 @@ class LipschitzRegularizer(Callback):
         seed: of the choice of points; the callback owns the generator and checkpoints it.
         log_bound: with weight 0, compute and log the bounds all the same, without gradient; training stays as it is.
         name: first part of the logged names; must differ between two regularizers of one trainer.
+        ignore_index: a label that leaves a point out, like -1; see ``LipschitzPenalty``.
 
     Raises:
         InvalidInput: an argument out of range or an unknown name. At the start of ``fit``: no such submodule, or two
@@ -96,6 +98,7 @@ class LipschitzRegularizer(Callback):
         seed: int = 0,
         log_bound: bool = False,
         name: str = "lipreg",
+        ignore_index: int = IGNORE_INDEX,
     ) -> None:
         super().__init__()
         where = type(self).__name__
@@ -116,15 +119,11 @@ class LipschitzRegularizer(Callback):
             every=every,
             seed=seed,
             where=where,
+            ignore_index=ignore_index,
         )
         self.problem, self.bound, self.points = problem, self.term.bound, points
-        self.fixed_points, self.module, self.name, self.log_bound, self.seed = (
-            fixed_points,
-            module,
-            name,
-            log_bound,
-            seed,
-        )
+        self.fixed_points, self.module, self.name = fixed_points, module, name
+        self.log_bound, self.seed = log_bound, seed
         self.batch_to_inputs = batch_to_inputs or usual_batch_to_inputs
         self._take_off: Callable[[], None] | None = None
         self._sums, self._clock = EpochSums(), StepClock()
@@ -175,7 +174,9 @@ class LipschitzRegularizer(Callback):
             loaders: Any = trainer.train_dataloader
             if isinstance(loaders, dict | list | tuple):  # steps take a batch of each together
                 loaders = (batch for batch, *_ in CombinedLoader(loaders, "max_size_cycle"))
-            self.term.points.fixed = draw_reference_points(loaders, "training", self.points, self.seed, read, where)
+            labels = LabelsRead(self.problem.output, self.term.points.ignore_index)
+            asked = loaders, "training", self.points, self.seed, read, where, labels
+            self.term.points.fixed = draw_reference_points(*asked)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._sums.clear()

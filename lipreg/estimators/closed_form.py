@@ -21,6 +21,7 @@ from torch.nn.functional import linear as linear_map
 from lipreg.bounds.chain import ChainMasks, chain_masks, place_batch
 from lipreg.graph import ReluChain
 from lipreg.graph.layers import flat
+from lipreg.labels import are_classes
 from lipreg.linalg.power import PowerIteration
 from lipreg.outputs import AllLogits, AllMargins, AllPairs, Combination, Logit, Output
 from lipreg.problem import LocalLipschitz
@@ -126,8 +127,9 @@ def _rows(problem: LocalLipschitz, last: Tensor, x: Tensor, y: Tensor | None) ->
     if not problem.output.needs_labels:
         table, count = _table(problem.output, 1, outputs, last.dtype, last.device)
         return _Rows(table, count, torch.zeros(len(x), dtype=torch.int64, device=x.device))
-    if y is None or y.shape != x.shape[:1] or y.is_floating_point() or outputs > x.shape[0]:
+    if y is None or not are_classes(y, x.shape[0]) or outputs > x.shape[0]:
         return None
+    y = y.long()
     low, high = torch.aminmax(y)
     if int(low) < 0 or int(high) >= outputs:
         return None

@@ -14,6 +14,7 @@ from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.estimators.base import Effort, Estimator, get_estimator
 from lipreg.estimators.evaluate import Network, frozen_analysis
 from lipreg.graph import Graph
+from lipreg.labels import classes
 from lipreg.linalg import parse_norm
 from lipreg.outputs import AllMargins
 from lipreg.problem import LocalLipschitz
@@ -83,6 +84,7 @@ def certified_radii(
 
     Raises:
         UnsupportedRequest: an estimator that proves no upper bound in closed form.
+        InvalidInput: labels that are no classes of the network, or a network with one output, which has none.
 
     Source: Avant & Morgansen 2023 for the pointed constant; here each margin is folded into the last layer.
     """
@@ -96,7 +98,8 @@ def certified_radii(
     x = x.detach().to("cpu", torch.float64)
     with torch.no_grad():
         outputs = graph(x)
-        labels = outputs.argmax(1) if y is None else y.to("cpu")
+        own = outputs.argmax(1) if y is None else y.to("cpu")
+        labels = classes(own, len(x), outputs.shape[1], "certified_radii")
         return [
             _search(
                 graph, x[i : i + 1], labels[i : i + 1], outputs[i], norm, estimators, preactivations, low, high, largest

@@ -184,6 +184,7 @@ def check_agreement(graph: Graph, module: nn.Module, x: Tensor) -> None:
     """
     with evaluation_mode(module), torch.no_grad():
         own = module(x).detach().to("cpu", torch.float64)
+    own = own.reshape(len(x), 1) if own.numel() == len(x) else own  # one number a point, squeezed or not
     ours = graph(x.detach().to("cpu", torch.float64))
     if not torch.isfinite(ours).all():
         raise InvalidInput(

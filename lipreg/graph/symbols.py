@@ -125,7 +125,8 @@ class Context:
         return self._symbol(len(self.nodes) - 1, shape)
 
     def graph(self, output: Symbol, name: str) -> Graph:
-        self.affine(output)
+        # a network that squeezes its one output away returns one number a point: one output
+        self.affine(output.reshape((1,)) if output.shape == () else output)
         return Graph(tuple(self.nodes), name)
 
     def _symbol(self, index: int, shape: Shape) -> Symbol:

@@ -196,10 +196,10 @@ class Diagonal(LinearMap):
 
     def __call__(self, x: Tensor) -> Tensor:
         y = x if self.unit else x * self.scale
-        return y.reshape(*leading(y, self.in_shape), *self.out_shape)
+        return y.reshape((*leading(y, self.in_shape), *self.out_shape))
 
     def transpose(self, y: Tensor) -> Tensor:
-        x = y.reshape(*leading(y, self.out_shape), *self.in_shape)
+        x = y.reshape((*leading(y, self.out_shape), *self.in_shape))
         return x if self.unit else x * self.scale
 
     def abs(self) -> Diagonal:

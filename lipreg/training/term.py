@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.estimators import Bound, closed_form, differentiable_bound, live_analysis
 from lipreg.graph import CapturedNetwork, Graph, ReluChain, capture, chain_of, fixed_chain
+from lipreg.labels import IGNORE_INDEX
 from lipreg.linalg import PowerIteration
 from lipreg.options import check_count, check_number
 from lipreg.penalties import get_penalty
@@ -66,6 +67,8 @@ class LipschitzPenalty:
             others: on average the same gradient, at a fraction of the time.
         seed: of the choice of points; the generator is this object's own.
         where: what error messages call it.
+        ignore_index: where the functional starts from labels, points with this one are left out of the batch, and those
+            with -1; torch's losses ignore the same.
 
     Raises:
         InvalidInput: an argument out of range or an unknown name.
@@ -87,12 +90,13 @@ class LipschitzPenalty:
         every: int = 1,
         seed: int = 0,
         where: str = "LipschitzPenalty",
+        ignore_index: int = IGNORE_INDEX,
     ) -> None:
         if not isinstance(problem, LocalLipschitz):
             raise InvalidInput(f"problem={problem!r}", where=where, accepted="a LocalLipschitz")
         check_number(weight, "weight", where, low=0.0)
         check_count(every, "every", where)
-        self.points = ChosenPoints(points, seed, where)
+        self.points = ChosenPoints(points, seed, where, ignore_index)
         self.bound = Bound.of(bound, f"{where}.bound")
         self.estimator = differentiable_bound(self.bound.estimator)
         self.estimator.check(problem)
@@ -122,7 +126,8 @@ class LipschitzPenalty:
             y: class labels ``(batch,)``, where the output functional needs them.
 
         Returns:
-            A scalar; 0 without gradient where the weight is 0, and at the batches that ``every`` leaves out.
+            A scalar; 0 without gradient where the weight is 0, at the batches that ``every`` leaves out, and where no point
+            has a label that the functional needs.
 
         Raises:
             InvalidInput: inputs outside the region's data range or of integers, or labels missing.
@@ -167,7 +172,7 @@ class LipschitzPenalty:
         return own if self._agreed is None else self._agreed
 
     def term(self, x: Tensor, y: Tensor | None = None, *, log_only: bool = False) -> Tensor | None:
-        """The term at the batch of the last ``next_batch``; None where the weight is 0, and where nothing is ``due``.
+        """The term at the batch of the last ``next_batch``; None where ``__call__`` gives 0.
 
         Args:
             x, y: as for ``__call__``.
@@ -178,7 +183,11 @@ class LipschitzPenalty:
             self.last = None
             return None
         with torch.no_grad() if weight == 0 else nullcontext():
-            bounds, penalty = self._evaluate(*self.points.of(x, y, self.problem.output))
+            chosen = self.points.of(x, y, self.problem.output)
+            if chosen is None:  # no point of the batch has a label
+                self.last = None
+                return None
+            bounds, penalty = self._evaluate(*chosen)
         self.last = Evaluation(bounds.detach(), penalty.detach(), weight)
         return None if weight == 0 else weight * self.every * penalty
 

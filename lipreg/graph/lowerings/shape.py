@@ -71,7 +71,9 @@ def lower_reshape(context: Context, input: Symbol, *shape: Any, **kwargs: Any) -
 
 
 @lowers(torch.squeeze, "squeeze")
-def lower_squeeze(context: Context, input: Symbol, dim: int) -> Symbol:
+def lower_squeeze(context: Context, input: Symbol, dim: int | None = None) -> Symbol:
+    if dim is None:  # of a batch of one point the module would drop the batch axis too: it is kept
+        return input.reshape(tuple(size for size in input.shape if size != 1))
     at = dim % input.ndim - 1
     if at < 0:
         raise Refusal("settings", "squeeze of the batch axis")

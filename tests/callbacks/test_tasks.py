@@ -312,11 +312,11 @@ def test_given_points_without_a_class_are_left_out() -> None:
         LipschitzAudit(problem, ignore_index="none")  # type: ignore[arg-type]
 
 
-def test_only_points_without_a_class() -> None:
+def test_only_points_without_a_class(tmp_path: Path) -> None:
     data = TensorDataset(X, torch.full((8,), -1))
     ours = callbacks(AllMargins())[1]
     with pytest.raises(InvalidInput, match="no point with a label but -1 and -100"):
-        fit(Module(TASKS["counts"]), [(X, CLASSES)], ours, validation=[data[:]])
+        fit(Module(TASKS["counts"]), [(X, CLASSES)], ours, validation=[data[:]], default_root_dir=tmp_path)
 
 
 class Data(pl.LightningDataModule):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from experiments.regularizers.jobs import BOUNDS, POINTED_BOUND, TWIN, Row
-from lipreg.transfer import Interval, geometric_mean, ratio, transfer
+from lipreg.transfer import Interval, geometric_mean, mean_of, ratio, transfer
 
 POINTED = "affine_relu_pointed"
 NAMES = {
@@ -156,12 +156,13 @@ def against(row: Row, twin: Row) -> Against:
         mine, other, truth, its_movement = bounds
         ratios = [ratio(Interval(b, b), e) for b, e in zip(mine, truth, strict=True)]
         tightness = geometric_mean([r for r in ratios if r is not None]) if None not in ratios else None
-        bound_movement = math.exp(_mean([math.log(b / t) for b, t in zip(mine, other, strict=True)]))
-        share = transfer(its_movement, bound_movement)[0]
+        steps = [ratio(Interval(b, b), Interval(t, t)) for b, t in zip(mine, other, strict=True)]
+        moved = geometric_mean([step for step in steps if step is not None])
+        bound_movement, share = moved.midpoint, transfer(its_movement, moved)[0]
     return Against(
         accuracy=row["accuracy"],
         change=row["accuracy"] - twin["accuracy"],
-        exact=Interval(_mean([e.lower for e in exact]), _mean([e.upper for e in exact])),
+        exact=mean_of(exact),
         movement=movement,
         bound=None if bounds is None else _mean(bounds[0]),
         tightness=tightness,

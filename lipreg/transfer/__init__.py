@@ -16,7 +16,7 @@ from lipreg.transfer.comparison import Comparison, Movement, RunFigures, compare
 from lipreg.transfer.course import TrajectoryPoint, trajectory
 from lipreg.transfer.points import PointFigures, TwinAudits, regularised_run
 from lipreg.transfer.radius import certified_radius, radius_factor
-from lipreg.transfer.ratios import Interval, geometric_mean, rank_correlation, ratio, transfer
+from lipreg.transfer.ratios import Interval, geometric_mean, mean_of, rank_correlation, ratio, transfer
 
 __all__ = [
     "Comparison",
@@ -30,6 +30,7 @@ __all__ = [
     "compare",
     "compare_audits",
     "geometric_mean",
+    "mean_of",
     "radius_factor",
     "rank_correlation",
     "ratio",

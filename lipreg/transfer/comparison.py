@@ -17,7 +17,7 @@ from lipreg.transfer.points import (
     check_same_recipe,
     how_to_audit,
 )
-from lipreg.transfer.ratios import Interval, geometric_mean, rank_correlation, ratio, transfer
+from lipreg.transfer.ratios import Interval, geometric_mean, mean_of, rank_correlation, ratio, transfer
 
 _NO_RATIO = "a bound is not finite, or the twin's bound or constant is 0"
 
@@ -161,20 +161,22 @@ def compare_audits(audits: TwinAudits, epoch: int | None = None) -> Comparison:
 
 def movement(pairs: Sequence[tuple[PointFigures, PointFigures]]) -> Movement:
     """Movement, bound movement and transfer over pairs of (regularised, twin), as ratios of geometric means."""
-    steps: list[tuple[Interval, float]] = []
+    steps: list[tuple[Interval, Interval]] = []
     for mine, other in pairs:
         exact = ratio(mine.exact, other.exact)
         if exact is not None and math.inf not in (mine.bound, other.bound) and other.bound > 0:
-            steps.append((exact, mine.bound / other.bound))
+            quotient = ratio(Interval(mine.bound, mine.bound), Interval(other.bound, other.bound))
+            assert quotient is not None  # it is only where the twin's bound is 0
+            steps.append((exact, quotient))
     if not steps:
         return Movement(0, None, None, None, _NO_RATIO)
     exact = geometric_mean([e for e, _ in steps])
-    bound = geometric_mean([Interval(b, b) for _, b in steps]).midpoint
+    bound = geometric_mean([b for _, b in steps])
     share, reason = transfer(exact, bound)
     skipped = len(pairs) - len(steps)
     if skipped:
         reason += f"{'; ' if reason else ''}{skipped} of {len(pairs)} points do not count: {_NO_RATIO}"
-    return Movement(len(steps), exact, bound, share, reason)
+    return Movement(len(steps), exact, bound.midpoint, share, reason)
 
 
 def _what_adds_it(audits: TwinAudits, epoch: int | None) -> str:
@@ -235,4 +237,4 @@ def mean_if_all(values: Sequence[float | None]) -> float | None:
 
 def mean_interval(points: Sequence[PointFigures]) -> Interval:
     """The arithmetic mean of the exact intervals: it contains the mean of the constants."""
-    return Interval(mean([p.exact.lower for p in points]), mean([p.exact.upper for p in points]))
+    return mean_of([p.exact for p in points])

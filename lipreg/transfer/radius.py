@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 from lipreg.records import AuditRecord
+from lipreg.transfer.rounding import below
 
 
 def radius_factor(record: AuditRecord) -> float | None:
@@ -36,7 +38,9 @@ def certified_radius(record: AuditRecord) -> float | None:
     if float(region["norm"]) < float(record.question["p"]):
         return None
     limit = float(region["radius"])
-    return limit if record.upper == 0 else min(limit, record.margin / (factor * record.upper))
+    if record.upper in (0.0, math.inf):
+        return limit if record.upper == 0 else 0.0
+    return min(limit, below(Fraction(record.margin) / (Fraction(factor) * Fraction(record.upper))))  # never rounded up
 
 
 def radius_meaning(record: AuditRecord) -> str:

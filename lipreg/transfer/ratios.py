@@ -1,6 +1,7 @@
 """Intervals of ratios and logarithms of ratios, and the rank correlation: the arithmetic behind transfer.
 
-Everything is float64 without directed rounding: the ends carry the tolerances of their proofs, which are far wider.
+Ends of intervals are rounded outwards (``rounding.py``): whatever numbers the given intervals hold, the result of exact
+arithmetic on them lies inside of what is returned, and the ends are as close to it as floats can be, or one float further.
 """
 
 from __future__ import annotations
@@ -8,8 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from lipreg.errors import CrossingBounds, InvalidInput
+from lipreg.transfer.rounding import DOWN, UP, above, below, exp_of_mean, log_between, mean_between
 
 NO_BOUND_MOVEMENT = 1e-3
 """|log(B_reg / B_twin)| below which transfer is undefined: a bound that moved by under 0.1 % has nothing to pass on."""
@@ -47,13 +50,20 @@ def ratio(top: Interval, bottom: Interval) -> Interval | None:
     """All values of a / b with a in top and b > 0 in bottom, for intervals of sizes (ends >= 0, finite lower ends).
 
     Returns:
-        The narrowest interval; its upper end is inf when bottom may be 0. None when bottom is certainly 0.
+        The narrowest interval of floats; its upper end is inf when bottom may be 0. None when bottom is certainly 0.
     """
     if bottom.upper == 0:
         return None
     if top.upper == 0:
         return Interval(0.0, 0.0)
-    return Interval(top.lower / bottom.upper, math.inf if bottom.lower == 0 else top.upper / bottom.lower)
+    low = 0.0 if bottom.upper == math.inf else below(Fraction(top.lower) / Fraction(bottom.upper))
+    unbounded = bottom.lower == 0 or top.upper == math.inf
+    return Interval(low, math.inf if unbounded else above(Fraction(top.upper) / Fraction(bottom.lower)))
+
+
+def mean_of(intervals: Sequence[Interval]) -> Interval:
+    """The arithmetic mean of intervals (finite lower ends): it contains the mean of any choice from each."""
+    return Interval(*mean_between([i.lower for i in intervals], [i.upper for i in intervals]))
 
 
 def geometric_mean(ratios: Sequence[Interval]) -> Interval:
@@ -64,36 +74,37 @@ def geometric_mean(ratios: Sequence[Interval]) -> Interval:
     """
     if len(ratios) == 1:
         return ratios[0]  # as it is, without the rounding of a logarithm and back
-    uppers = [r.upper for r in ratios]
-    return Interval(
-        math.exp(math.fsum(log(r.lower) for r in ratios) / len(ratios)),
-        math.inf if math.inf in uppers else math.exp(math.fsum(map(log, uppers)) / len(uppers)),
-    )
+    low = exp_of_mean([log_between(r.lower)[0] for r in ratios], DOWN)
+    if any(r.upper == math.inf for r in ratios):
+        return Interval(low, math.inf)
+    return Interval(low, exp_of_mean([log_between(r.upper)[1] for r in ratios], UP))
 
 
-def log(size: float) -> float:
-    """The natural logarithm, with log 0 = -inf."""
-    return math.log(size) if size > 0 else -math.inf
-
-
-def transfer(movement: Interval, bound_movement: float) -> tuple[Interval | None, str]:
+def transfer(movement: Interval, bound_movement: Interval | float) -> tuple[Interval | None, str]:
     """log(movement) / log(bound_movement), with an end unbounded where the movement may be 0 or has no upper end.
 
     Args:
         movement: E_reg / E_twin.
-        bound_movement: B_reg / B_twin, finite.
+        bound_movement: B_reg / B_twin, as wide as its rounding; a number is taken for exact.
 
     Returns:
         The interval and "", or None and the reason why transfer is undefined.
     """
-    step = log(bound_movement)
-    if not math.isfinite(step):
+    if not isinstance(bound_movement, Interval):
+        bound_movement = Interval(bound_movement, bound_movement)
+    if bound_movement.upper == math.inf:
+        return None, "the relative movement of the bound is beyond the range of numbers"
+    if bound_movement.lower == 0:
         return None, "the regularised bound is 0, so its relative movement has no size"
-    if abs(step) < NO_BOUND_MOVEMENT:
+    steps = log_between(bound_movement.lower)[0], log_between(bound_movement.upper)[1]
+    if abs(sum(steps)) / 2 < NO_BOUND_MOVEMENT or steps[0] <= 0 <= steps[1]:
         return None, f"the bound moved by less than {NO_BOUND_MOVEMENT:.1%}, so there is nothing to pass on"
-    first, last = log(movement.lower) / step, log(movement.upper) / step
-    # the logarithm of a bound that fell is negative, which swaps the ends; + 0.0 turns -0.0 into 0.0
-    return Interval(min(first, last) + 0.0, max(first, last) + 0.0), ""
+    ends = log_between(movement.lower)[0], log_between(movement.upper)[1]
+    # the logarithm of a bound that fell is negative, which swaps the ends
+    first, last = ends if steps[0] > 0 else ends[::-1]
+    low = min(DOWN.divide(first, step) for step in steps)
+    high = max(UP.divide(last, step) for step in steps)
+    return Interval(below(low) + 0.0, above(high)), ""  # + 0.0 turns -0.0 into 0.0
 
 
 def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float | None:

@@ -1,0 +1,67 @@
+"""Rounding outwards: floats below and above exact rationals, and enclosures of logarithms and exponentials.
+
+Rationals are exact. ``ln`` and ``exp`` of the decimal module are correctly rounded at any precision (the standard library's
+word, IBM's General Decimal Arithmetic), so one step away on either side encloses the value; the last step, to a float, is
+exact again.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from decimal import MAX_EMAX, MIN_EMIN, ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from fractions import Fraction
+
+DIGITS = 40
+"""Of enclosures: far more than a float's 17, so that what is left open between their ends is lost in the last step."""
+
+_traps = {"prec": DIGITS, "Emax": MAX_EMAX, "Emin": MIN_EMIN, "traps": []}
+DOWN, UP = Context(rounding=ROUND_FLOOR, **_traps), Context(rounding=ROUND_CEILING, **_traps)
+
+
+def below(number: Fraction | Decimal) -> float:
+    """The largest float that is not above the number."""
+    if isinstance(number, Decimal):
+        if not number.is_finite():
+            return float(number)
+        number = Fraction(number)
+    try:
+        near = number.numerator / number.denominator  # correctly rounded
+    except OverflowError:
+        return sys.float_info.max if number > 0 else -math.inf
+    return near if Fraction(near) <= number else math.nextafter(near, -math.inf)
+
+
+def above(number: Fraction | Decimal) -> float:
+    """The smallest float that is not below the number."""
+    return -below(-number) + 0.0  # -0.0 is of no use to anybody
+
+
+def mean_between(lowers: Sequence[float], uppers: Sequence[float]) -> tuple[float, float]:
+    """Floats around the arithmetic means of finite lower ends and of upper ends, the latter perhaps infinite."""
+    low = below(sum(map(Fraction, lowers), Fraction()) / len(lowers))
+    return low, math.inf if math.inf in uppers else above(sum(map(Fraction, uppers), Fraction()) / len(uppers))
+
+
+def log_between(size: float) -> tuple[Decimal, Decimal]:
+    """Around the natural logarithm of a size; both -inf for 0, inf for inf, and 0 for 1."""
+    if size == 1:
+        return Decimal(0), Decimal(0)
+    exact = Decimal(size)
+    if size == 0 or size == math.inf:
+        return DOWN.ln(exact), UP.ln(exact)
+    return DOWN.next_minus(DOWN.ln(exact)), UP.next_plus(UP.ln(exact))
+
+
+def exp_of_mean(logarithms: Sequence[Decimal], rounded: Context) -> float:
+    """The exponential of a mean, rounded down with ``DOWN`` and up with ``UP``."""
+    total = Decimal(0)
+    for logarithm in logarithms:
+        total = rounded.add(total, logarithm)
+    mean = rounded.divide(total, Decimal(len(logarithms)))
+    if mean.is_infinite():
+        return math.inf if mean > 0 else 0.0
+    if rounded is DOWN:
+        return below(DOWN.next_minus(DOWN.exp(mean)))
+    return above(UP.next_plus(UP.exp(mean)))

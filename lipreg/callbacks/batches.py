@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 from torch import Tensor, nn
 
 from lipreg.errors import InvalidInput
+from lipreg.graph import unwrap
 from lipreg.training import Points
 
 INPUT_KEYS = ("x", "image", "input", "inputs")
@@ -89,7 +90,7 @@ def find_network(pl_module: nn.Module, name: str | None) -> nn.Module:
 
     Args:
         pl_module: the LightningModule.
-        name: path of a submodule, with dots ("net", "model.head"); None for the LightningModule itself.
+        name: path of a submodule, with dots ("net", "model.head"); None for the LightningModule itself. It may be wrapped.
 
     Returns:
         The module; for None ``pl_module``, whose own ``forward`` is then the network.
@@ -101,6 +102,8 @@ def find_network(pl_module: nn.Module, name: str | None) -> nn.Module:
         return pl_module
     found: Any = pl_module
     for part in name.split("."):
+        if not isinstance(getattr(found, part, None), nn.Module):
+            found = unwrap(found)  # the path may pass over wrappers, or name them
         children = [child for child, _ in found.named_children()]
         below = getattr(found, part, None)
         if not isinstance(below, nn.Module):

@@ -6,6 +6,7 @@ from lipreg.graph.layers import Layer
 from lipreg.graph.nodes import Affine, Graph, Input, MaxPool, Node, Relu
 from lipreg.graph.registry import Example, Refusal, lowers
 from lipreg.graph.symbols import Context, Symbol
+from lipreg.graph.unwrap import unwrap
 
 __all__ = [
     "Affine",
@@ -27,4 +28,5 @@ __all__ = [
     "evaluation_mode",
     "fixed_chain",
     "lowers",
+    "unwrap",
 ]

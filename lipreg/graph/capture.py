@@ -16,6 +16,7 @@ from lipreg.graph import lowerings  # noqa: F401  (fills the registry)
 from lipreg.graph.nodes import Graph
 from lipreg.graph.registry import CALLS, Refusal, module_lowering, refusal_for
 from lipreg.graph.symbols import BatchSize, Context, Symbol, Unknown
+from lipreg.graph.unwrap import unwrap
 from lipreg.linalg import Shape
 
 
@@ -26,8 +27,8 @@ class _Tracer(torch.fx.Tracer):
         return module_lowering(m) is not None or super().is_leaf_module(m, module_qualified_name)
 
     def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Reads a module that torch.compile wrapped, or compiled in place, as what it was before."""
-        own = getattr(m, "_orig_mod", m)
+        """Reads a module that is wrapped, or compiled in place, as what it was before."""
+        own = unwrap(m)
         if own is not m or m._compiled_call_impl is not None:
             m, forward = own, own.forward
         return super().call_module(m, forward, args, kwargs)
@@ -135,7 +136,8 @@ def capture(module: nn.Module, example: Tensor, *, running_statistics: bool = Fa
     """Reads a module's structure.
 
     Args:
-        module: an ``nn.Module`` whose forward takes one tensor ``(batch, *shape)`` and returns one ``(batch, outputs)``.
+        module: an ``nn.Module`` whose forward takes one tensor ``(batch, *shape)`` and returns one ``(batch, outputs)``;
+            out of any wrappers that training has put around it (``unwrap``).
         example: an input with a batch axis; only its shape is used.
         running_statistics: take batch norm in training mode with its running statistics, as evaluation mode does.
             Without it such a module is refused, here and whenever its weights are read: what it computes then depends
@@ -155,7 +157,7 @@ def capture(module: nn.Module, example: Tensor, *, running_statistics: bool = Fa
         raise InvalidInput(
             f"example of shape {tuple(example.shape)}", where="capture", accepted="(batch, *input shape)"
         )
-    module = getattr(module, "_orig_mod", module)  # what torch.compile wrapped
+    module = unwrap(module)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.estimators import Bound, closed_form, differentiable_bound, live_analysis
-from lipreg.graph import CapturedNetwork, Graph, ReluChain, capture, chain_of, fixed_chain
+from lipreg.graph import CapturedNetwork, Graph, ReluChain, capture, chain_of, fixed_chain, unwrap
 from lipreg.labels import IGNORE_INDEX
 from lipreg.linalg import PowerIteration
 from lipreg.options import check_count, check_number
@@ -51,7 +51,8 @@ class LipschitzPenalty:
     anew at every evaluation.
 
     Args:
-        network: what the bounds are about; the attribute may be replaced. None: set it before the first call.
+        network: what the bounds are about, wrapped (``DistributedDataParallel``, Fabric, ``torch.compile``,
+            ``AveragedModel``) or not; the attribute may be replaced. None: set it before the first call.
         problem: the question: region, output functional, scope and norms.
         bound: what is penalised: a differentiable estimator's recipe, or its name for the recipe with its defaults. In
             l_inf, "ball" pre-activations add nothing to "interval"; "crown" tightens a little and costs more than all the
@@ -248,7 +249,7 @@ class LipschitzPenalty:
 
     def _capture(self, network: nn.Module, x: Tensor) -> CapturedNetwork:
         """The network's structure: read once, and again if another network or input shape takes its place."""
-        own = network._modules.get("_orig_mod") or network  # what torch.compile wrapped
+        own = unwrap(network)
         known = self._captured
         if known is None or known.module is not own or known.input_shape != tuple(x.shape[1:]):
             # a step runs in training mode; the penalty is on the function that will be used

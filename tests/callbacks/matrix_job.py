@@ -9,6 +9,7 @@ longer than LIMIT seconds prints where it waits, and ends.
 
 from __future__ import annotations
 
+import copy
 import faulthandler
 import sys
 from collections.abc import Callable
@@ -30,6 +31,7 @@ from lipreg.errors import CrossingBounds
 from lipreg.problem import LocalLipschitz
 from lipreg.records import RecordFile
 from lipreg.regions import LinfBall
+from lipreg.training import LipschitzPenalty
 
 LIMIT = 60.0
 PROBLEM = LocalLipschitz(LinfBall(0.1))
@@ -100,6 +102,20 @@ def cell(folder: Path, name: str, order: str, logs: str = "no log", **settings: 
     torch.save(seen, folder / f"{name}.{torch.distributed.get_rank()}.pt")
 
 
+def plain_loop(folder: Path) -> None:
+    """Without Lightning: gradients of a step on the wrapped network, and those of this process alone on a copy of it."""
+    rank, draw = torch.distributed.get_rank(), torch.Generator().manual_seed(3)
+    x, y = torch.rand(2, 6, 4, generator=draw)[rank], torch.randint(3, (2, 6), generator=draw)[rank]
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
+    gradients = []
+    for network in (copy.deepcopy(net), nn.parallel.DistributedDataParallel(net)):
+        loss = F.cross_entropy(network(x), y) + LipschitzPenalty(network, PROBLEM, weight=0.5)(x, y)
+        loss.backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None]))
+    torch.save(dict(zip(("alone", "together"), gradients, strict=True)), folder / f"plain loop.{rank}.pt")
+
+
 # ---------------------------------------------------------------- errors in one process
 
 
@@ -154,6 +170,7 @@ def main(folder: Path) -> None:
     for order in ("both", "both reversed"):  # the second epoch ends after one of its two batches
         cell(folder, f"{order}, cut short", order, "on_epoch with sync_dist", max_epochs=-1, max_steps=3)
     cell(folder, "beside training", "both", "on_epoch with sync_dist", background=True)
+    plain_loop(folder)
     errors(folder)
     lipreg.callbacks.audit_runs.audit = raising(
         MemoryError("that nobody catches"), 1, lipreg.callbacks.audit_runs.audit

@@ -140,6 +140,13 @@ def test_a_notebook_s_processes(jobs: tuple[Job, Job]) -> None:
     assert reported(jobs[1].folder / "notebook") == [2.0, 2.0]
 
 
+def test_a_plain_loop_around_a_network_that_is_wrapped_for_two_processes(jobs: tuple[Job, Job]) -> None:
+    first, second = (jobs[0].saw("plain loop", rank) for rank in (0, 1))
+    assert torch.equal(first["together"], second["together"])
+    assert not torch.allclose(first["alone"], second["alone"], rtol=0.1)
+    torch.testing.assert_close(first["together"], (first["alone"] + second["alone"]) / 2)
+
+
 def test_one_file_reads_what_lightning_reduces() -> None:
     """Reading these in one process waits for the others; ``logged`` says so, and nothing else reads them."""
     reducing = {"callback_metrics", "logged_metrics", "progress_bar_metrics", "log_dir"}

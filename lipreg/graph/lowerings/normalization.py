@@ -22,6 +22,10 @@ def _images() -> nn.Module:
     return nn.Sequential(nn.Conv2d(1, 3, 2, bias=False), norm, nn.ReLU(), nn.BatchNorm2d(3), nn.Conv2d(3, 1, 2))
 
 
+def _synchronised() -> nn.Module:
+    return nn.SyncBatchNorm.convert_sync_batchnorm(_images())
+
+
 def _normalize(
     context: Context,
     x: Symbol,
@@ -56,6 +60,13 @@ def lower_batch_norm(context: Context, module: nn.BatchNorm1d, x: Symbol) -> Sym
 
 @lowers(nn.BatchNorm2d, example=Example(_images, (1, 4, 4)))
 def lower_batch_norm_images(context: Context, module: nn.BatchNorm2d, x: Symbol) -> Symbol:
+    m = module
+    return _normalize(context, x, m.running_mean, m.running_var, m.weight, m.bias, m.eps)
+
+
+@lowers(nn.SyncBatchNorm, example=Example(_synchronised, (1, 4, 4)))
+def lower_synchronised_batch_norm(context: Context, module: nn.SyncBatchNorm, x: Symbol) -> Symbol:
+    """Processes share the statistics of a batch, which evaluation does not use."""
     m = module
     return _normalize(context, x, m.running_mean, m.running_var, m.weight, m.bias, m.eps)
 

@@ -215,22 +215,23 @@ class Graph:
         for node in self.nodes:
             match node:
                 case Input(shape=shape):
-                    digest.update(f"input {shape}".encode())
+                    digest.update(f"input {shape};".encode())
                 case Affine(bias=bias):
-                    digest.update(f"affine {node.sources} {node.shape}".encode())
+                    digest.update(f"affine {node.sources} {node.shape};".encode())
                     for map in node.maps:
-                        digest.update(f"{type(map).__name__} {map.layout}".encode())
+                        digest.update(f"{map.description};".encode())
                         for entries in map.entries:
-                            digest.update(_bytes(entries))
-                    digest.update(_bytes(bias))
-                case Relu(source=source, slope=slope):
-                    digest.update(f"relu {source} {slope}".encode())
+                            _feed(digest, entries)
+                    _feed(digest, bias)
+                case Relu(source=source, shape=shape, slope=slope):
+                    digest.update(f"relu {source} {shape} {slope!r};".encode())
                 case MaxPool(source=source, windows=windows):
-                    digest.update(f"maxpool {source}".encode())
-                    digest.update(_bytes(windows))
+                    digest.update(f"maxpool {source} {node.in_shape} {node.shape};".encode())
+                    _feed(digest, windows)
         return digest.hexdigest()[:16]
 
 
-def _bytes(tensor: Tensor) -> memoryview:
-    """The memory of a tensor, without another copy of it: layers hold up to a gigabyte."""
-    return tensor.detach().cpu().contiguous().reshape(-1).numpy().data
+def _feed(digest: hashlib._Hash, tensor: Tensor) -> None:
+    """Feeds a tensor's shape, dtype and memory, without another copy of it: layers hold up to a gigabyte."""
+    digest.update(f"{tuple(tensor.shape)} {tensor.dtype};".encode())
+    digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)

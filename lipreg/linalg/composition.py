@@ -53,7 +53,7 @@ class Composed(LinearMap):
 
     @property
     def layout(self) -> str:
-        return " after ".join(f"{type(m).__name__} {m.layout}" for m in (self.outer, self.inner))
+        return f"{self.outer.description} after {self.inner.description}"
 
     @property
     def roundings(self) -> int:
@@ -113,7 +113,7 @@ class Sum(LinearMap):
 
     @property
     def layout(self) -> str:
-        return " plus ".join(f"{type(m).__name__} {m.layout}" for m in (self.first, self.second))
+        return f"{self.first.description} plus {self.second.description}"
 
     @property
     def roundings(self) -> int:

@@ -84,7 +84,7 @@ class Convolution(Weighted):
 
     @property
     def layout(self) -> str:
-        return f"{self.stride} {self.padding} {self.dilation} {self.groups} {self.in_shape}"
+        return f"{tuple(self.weight.shape)} {self.stride} {self.padding} {self.dilation} {self.groups} {self.in_shape}"
 
     @property
     def roundings(self) -> int:

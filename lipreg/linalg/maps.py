@@ -74,8 +74,13 @@ class LinearMap(ABC):
 
     @property
     def layout(self) -> str:
-        """What tells the map apart from another with the same entries, for fingerprints."""
+        """What tells the map apart from another of its class with the same shapes and entries, for fingerprints."""
         return ""
+
+    @property
+    def description(self) -> str:
+        """All that decides the map beside its entries, in one unambiguous text."""
+        return f"{type(self).__name__}({self.in_shape} {self.out_shape} {self.layout})"
 
     @property
     def in_size(self) -> int:
@@ -211,10 +216,6 @@ class Diagonal(LinearMap):
     @property
     def entries(self) -> tuple[Tensor, ...]:
         return (self.scale,)
-
-    @property
-    def layout(self) -> str:
-        return f"{self.in_shape} {self.out_shape}"
 
     @property
     def roundings(self) -> int:

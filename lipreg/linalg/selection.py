@@ -44,10 +44,6 @@ class Gather(LinearMap):
         return (self.one, self.index)
 
     @property
-    def layout(self) -> str:
-        return f"{self.in_shape} {self.out_shape}"
-
-    @property
     def roundings(self) -> int:
         return self._copies
 
@@ -89,10 +85,6 @@ class Repeated(Weighted):
     def transpose(self, y: Tensor) -> Tensor:
         x = y.reshape(*leading(y, self.out_shape), -1, self.weight.shape[0]) @ self.weight
         return x.reshape(*x.shape[:-2], *self.in_shape)
-
-    @property
-    def layout(self) -> str:
-        return f"{self.in_shape} {self.out_shape}"
 
     @property
     def roundings(self) -> int:
@@ -137,7 +129,7 @@ class Transposed(LinearMap):
 
     @property
     def layout(self) -> str:
-        return f"{type(self.map).__name__} {self.map.layout}"
+        return self.map.description
 
     @property
     def roundings(self) -> int:

@@ -3,7 +3,6 @@
 from lipreg.auditing.choice import EXECUTORS, choose_workers
 from lipreg.auditing.plan import AuditPlan
 from lipreg.auditing.points import EXACT, PointAudit
-from lipreg.auditing.random_state import untouched_random_state
 from lipreg.auditing.ray_workers import RayWorkers
 from lipreg.auditing.run import Progress, audit
 from lipreg.auditing.workers import Workers, count_workers
@@ -19,5 +18,4 @@ __all__ = [
     "audit",
     "choose_workers",
     "count_workers",
-    "untouched_random_state",
 ]

@@ -18,7 +18,6 @@ from lipreg.auditing.executors import Executor, Inline
 from lipreg.auditing.interrupts import first_interrupt_stops
 from lipreg.auditing.plan import AuditPlan
 from lipreg.auditing.points import PointAudit, begin
-from lipreg.auditing.random_state import untouched_random_state
 from lipreg.auditing.resume import with_earlier
 from lipreg.auditing.schedule import OVERTIME, Schedule
 from lipreg.auditing.tasks import Assignment
@@ -26,6 +25,7 @@ from lipreg.auditing.workers import Workers
 from lipreg.errors import InvalidInput
 from lipreg.estimators import frozen_analysis
 from lipreg.estimators.evaluate import Network
+from lipreg.graph import untouched_random_state
 from lipreg.records import AuditRecord
 
 

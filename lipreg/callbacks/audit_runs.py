@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
-from lipreg.auditing import AuditPlan, PointAudit, Progress, audit, choose_workers, untouched_random_state
+from lipreg.auditing import AuditPlan, PointAudit, Progress, audit, choose_workers
 from lipreg.auditing.background import BackgroundJob
 from lipreg.auditing.background_program import PART
 from lipreg.auditing.journal import Journal
@@ -21,7 +21,7 @@ from lipreg.callbacks.ranks import Ranks
 from lipreg.callbacks.reference_points import Points
 from lipreg.callbacks.snapshots import Snapshot
 from lipreg.errors import CrossingBounds, InvalidInput, LipregError
-from lipreg.graph import CapturedNetwork, Graph, check_agreement
+from lipreg.graph import CapturedNetwork, Graph, untouched_random_state
 from lipreg.records import AuditRecord, Record
 from lipreg.results import Certificate
 
@@ -184,9 +184,7 @@ class AuditRuns:
         """Of the weights as they are now; None, with a warning, if they cannot be audited."""
         try:
             with untouched_random_state():
-                graph, parameter = captured.frozen(), next(captured.module.parameters(), points[0])
-                check_agreement(graph, captured.module, points[0].to(parameter.device, parameter.dtype))
-                return self._job(graph, points, epoch)
+                return self._job(captured.frozen_at(points[0]), points, epoch)
         except LipregError as error:
             warnings.warn(f"no audit after epoch {epoch}: {error}", stacklevel=4)
             return None

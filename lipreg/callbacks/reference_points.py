@@ -12,9 +12,9 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from lipreg.auditing import untouched_random_state
 from lipreg.callbacks.batches import Points, as_steps_see_it
 from lipreg.errors import InvalidInput
+from lipreg.graph import untouched_random_state
 from lipreg.labels import IGNORE_INDEX, are_classes, check_ignore_index, labelled, targets
 from lipreg.outputs import Output
 from lipreg.training.points import READ_BATCH

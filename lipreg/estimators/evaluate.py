@@ -14,7 +14,7 @@ from lipreg.estimators.base import ESTIMATORS, BoundEstimator, Effort
 from lipreg.estimators.norm_equivalence import get_estimator
 from lipreg.estimators.recipe import Bound
 from lipreg.estimators.usual import usual_intervals
-from lipreg.graph import CapturedNetwork, Graph, capture, check_agreement
+from lipreg.graph import CapturedNetwork, Graph, capture
 from lipreg.linalg import PowerIteration
 from lipreg.problem import LocalLipschitz
 from lipreg.regions.placed import check_reference_points
@@ -146,10 +146,8 @@ def frozen_analysis(
             raise InvalidInput("a live graph", where="certify", accepted="capture(module, x), or its frozen() graph")
     else:
         captured = network if isinstance(network, CapturedNetwork) else capture(network, x)
-        graph = captured.frozen()
         # hooks, or weights that a parametrisation has not refreshed, would make it another function
-        parameter = next(captured.module.parameters(), x)
-        check_agreement(graph, captured.module, x.detach().to(parameter.device, parameter.dtype))
+        graph = captured.frozen_at(x)
     x = x.detach().to("cpu", torch.float64)
     y = None if y is None else y.detach().to("cpu")
     with torch.no_grad():
@@ -168,4 +166,6 @@ def differentiable_bound(name: str) -> BoundEstimator:
 def _live(network: Network, x: Tensor) -> Graph:
     if isinstance(network, Graph):
         return network
-    return (network if isinstance(network, CapturedNetwork) else capture(network, x)).live()
+    captured = network if isinstance(network, CapturedNetwork) else capture(network, x)
+    captured.check(x)
+    return captured.live()

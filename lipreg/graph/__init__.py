@@ -1,9 +1,11 @@
 """Networks as graphs of Input, Affine, Relu and MaxPool nodes, captured from torch modules."""
 
-from lipreg.graph.capture import CapturedNetwork, capture, check_agreement, evaluation_mode
+from lipreg.graph.agreement import check_agreement, evaluation_mode
+from lipreg.graph.capture import CapturedNetwork, capture
 from lipreg.graph.chain import ReluChain, chain_of, fixed_chain
 from lipreg.graph.layers import Layer
 from lipreg.graph.nodes import Affine, Graph, Input, MaxPool, Node, Relu
+from lipreg.graph.random_state import untouched_random_state
 from lipreg.graph.registry import Example, Refusal, lowers
 from lipreg.graph.symbols import Context, Symbol
 from lipreg.graph.unwrap import unwrap
@@ -28,5 +30,6 @@ __all__ = [
     "evaluation_mode",
     "fixed_chain",
     "lowers",
+    "untouched_random_state",
     "unwrap",
 ]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -13,11 +12,14 @@ from torch import Tensor, nn
 
 from lipreg.errors import InvalidInput, UnsupportedModel
 from lipreg.graph import lowerings  # noqa: F401  (fills the registry)
+from lipreg.graph.agreement import Watch, check_agreement, computed_weights, evaluation_mode
 from lipreg.graph.nodes import Graph
 from lipreg.graph.registry import CALLS, Refusal, module_lowering, refusal_for
 from lipreg.graph.symbols import BatchSize, Context, Symbol, Unknown
 from lipreg.graph.unwrap import unwrap
 from lipreg.linalg import Shape
+
+_CONSTANT = "no_grad"
 
 
 class _Tracer(torch.fx.Tracer):
@@ -27,11 +29,16 @@ class _Tracer(torch.fx.Tracer):
         return module_lowering(m) is not None or super().is_leaf_module(m, module_qualified_name)
 
     def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Reads a module that is wrapped, or compiled in place, as what it was before."""
-        own = unwrap(m)
-        if own is not m or m._compiled_call_impl is not None:
-            m, forward = own, own.forward
-        return super().call_module(m, forward, args, kwargs)
+        """Reads a module without its hooks, and one that is wrapped, or compiled in place, as what it was before."""
+        m = unwrap(m)
+        return super().call_module(m, m.forward, args, kwargs)
+
+    def create_node(self, *args: Any, **kwargs: Any) -> torch.fx.Node:
+        """Notes calls under ``torch.no_grad``: weights are constants there."""
+        node = super().create_node(*args, **kwargs)
+        if not torch.is_grad_enabled():
+            node.meta[_CONSTANT] = True
+        return node
 
 
 class CapturedNetwork:
@@ -40,7 +47,7 @@ class CapturedNetwork:
     Attributes:
         module: the module itself; the capture refers to it and never changes it.
         input_shape: shape of one input, without the batch axis.
-        trace: the calls that its forward makes.
+        trace: the calls that its forward makes; another object after its structure was read again.
         running_statistics: whether batch norm in training mode is taken with its running statistics, or refused.
     """
 
@@ -50,6 +57,8 @@ class CapturedNetwork:
         self.module, self.input_shape = module, input_shape
         self.trace, self.running_statistics = trace, running_statistics
         self._name = type(module).__name__
+        self._traced = self._agreed = Watch(module)
+        self._compared = False
 
     def live(self, dtype: torch.dtype | None = None) -> Graph:
         """The graph over the module's own parameters, differentiable, in their dtype and on their device.
@@ -65,12 +74,73 @@ class CapturedNetwork:
         with torch.no_grad():
             return self._lower(torch.zeros((), dtype=torch.float64), frozen=True)
 
+    def check(self, x: Tensor, anew: bool = False) -> None:
+        """Compares the graph with the module's own forward, unless nothing has changed since that was done last.
+
+        Where they differ the structure is read once more. See ``Watch`` for the changes that are noticed, and
+        ``check_agreement`` for what a comparison leaves alone.
+
+        Args:
+            x: points ``(batch, *shape)``; the first few are enough.
+            anew: compare in any case.
+
+        Raises:
+            InvalidInput: they differ all the same.
+        """
+        changed: frozenset[tuple[int, str]] = frozenset()
+        ignored = self._agreed.ignored
+        if not self._agreed.same_structure():
+            self.retrace()
+            ignored = frozenset()
+        elif self._compared:
+            changed = self._agreed.changed()
+            if not changed and not anew and self._agreed.same_hooks():
+                return
+        x = self._as_parameters(x[:4])
+        try:
+            self._compare(x)
+        except InvalidInput:
+            self.retrace()
+            self._compare(x)
+        else:
+            ignored |= changed  # counters and notes: they do not matter
+        self._agreed, self._compared = Watch(self.module, ignored), True
+
+    def frozen_at(self, x: Tensor) -> Graph:
+        """``frozen()``, compared with the module's own forward at x; where they differ its structure is read once more.
+
+        Raises:
+            InvalidInput: they differ all the same.
+        """
+        x, graph = self._as_parameters(x), self.frozen()
+        try:
+            check_agreement(graph, self.module, x)
+        except InvalidInput:
+            self.retrace()
+            graph = self.frozen()
+            check_agreement(graph, self.module, x)
+        return graph
+
+    def retrace(self) -> None:
+        """Reads the structure of the module again."""
+        self.trace, self._traced = _trace(self.module), Watch(self.module)
+
+    def _as_parameters(self, x: Tensor) -> Tensor:
+        parameter = next(self.module.parameters(), x)
+        return x.detach().to(parameter.device, parameter.dtype)
+
+    def _compare(self, x: Tensor) -> None:
+        with torch.no_grad():
+            check_agreement(self.live(torch.promote_types(x.dtype, torch.float32)), self.module, x)
+
     def _lower(self, like: Tensor, frozen: bool) -> Graph:
+        if not self._traced.same_structure():
+            self.retrace()
         in_training: set[str] = set()
         if not self.running_statistics:
             in_training = {path for path, module in self.module.named_modules() if module.training}
         # weights computed by a parametrisation (spectral norm) step its state when they are read in training mode
-        with evaluation_mode(self.module):
+        with evaluation_mode(self.module), computed_weights(self.module):
             return self._interpret(like, frozen, in_training)
 
     def _interpret(self, like: Tensor, frozen: bool, in_training: set[str]) -> Graph:
@@ -92,7 +162,9 @@ class CapturedNetwork:
                     output = args[0]
                 case _:
                     context.training = _owner(node) in in_training
-                    values[node] = self._call(context, node, args, kwargs, problems)
+                    context.constant_weights = _CONSTANT in node.meta
+                    with torch.no_grad() if context.constant_weights else nullcontext():
+                        values[node] = self._call(context, node, args, kwargs, problems)
         if problems:
             _raise_unsupported(self._name, problems)
         if not isinstance(output, Symbol):
@@ -158,11 +230,19 @@ def capture(module: nn.Module, example: Tensor, *, running_statistics: bool = Fa
             f"example of shape {tuple(example.shape)}", where="capture", accepted="(batch, *input shape)"
         )
     module = unwrap(module)
+    captured = CapturedNetwork(module, _trace(module), tuple(example.shape[1:]), running_statistics)
+    with torch.no_grad():
+        captured.live()
+    return captured
+
+
+def _trace(module: nn.Module) -> torch.fx.Graph:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with evaluation_mode(module):  # a branch on self.training is taken as at evaluation
-                trace = _Tracer().trace(module)
+            # a branch on self.training is taken as at evaluation
+            with evaluation_mode(module), torch.enable_grad():
+                return _Tracer().trace(module)
     except Exception as error:
         raise UnsupportedModel(
             f"torch.fx cannot trace its forward: {error}",
@@ -170,55 +250,6 @@ def capture(module: nn.Module, example: Tensor, *, running_statistics: bool = Fa
             accepted="a forward without control flow on tensor values",
             todo="Move the piecewise linear part into a submodule and pass that (module=... in the callbacks)",
         ) from error
-    captured = CapturedNetwork(module, trace, tuple(example.shape[1:]), running_statistics)
-    with torch.no_grad():
-        captured.live()
-    return captured
-
-
-def check_agreement(graph: Graph, module: nn.Module, x: Tensor) -> None:
-    """Compares a frozen graph with the module's own evaluation-mode forward at x.
-
-    Training mode of every submodule and gradients are left as they were.
-
-    Raises:
-        InvalidInput: they differ by more than rounding in the module's dtype, or the weights hold NaN.
-    """
-    with evaluation_mode(module), torch.no_grad():
-        own = module(x).detach().to("cpu", torch.float64)
-    own = own.reshape(len(x), 1) if own.numel() == len(x) else own  # one number a point, squeezed or not
-    ours = graph(x.detach().to("cpu", torch.float64))
-    if not torch.isfinite(ours).all():
-        raise InvalidInput(
-            "the network's outputs hold NaN or infinity", where=graph.name, todo="Training may have diverged"
-        )
-    if own.shape != ours.shape:
-        raise InvalidInput(f"the module returns {tuple(own.shape)}, its graph {tuple(ours.shape)}", where=graph.name)
-    # rounding in the module's own dtype, relative to the largest activation on the way
-    parameter = next(module.parameters(), x)
-    largest = max(float(v.abs().max()) for v in graph.values(x.detach().to("cpu", torch.float64)))
-    allowed = 1e4 * torch.finfo(parameter.dtype).eps * largest
-    worst = float((own - ours).abs().max())
-    if not worst <= allowed:
-        raise InvalidInput(
-            f"the captured graph differs from the module by {worst:.3g}",
-            where=graph.name,
-            accepted=f"rounding, {allowed:.3g}",
-            todo="Forward hooks or state that torch.fx does not see? Please report this",
-        )
-
-
-@contextmanager
-def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside the block; each submodule's own mode is restored after it."""
-    modes = {m: m.training for m in module.modules()}
-    for m in modes:
-        m.training = False
-    try:
-        yield
-    finally:
-        for m, mode in modes.items():
-            m.training = mode
 
 
 def _attribute(module: nn.Module, path: str) -> Any:

@@ -79,12 +79,15 @@ class Context:
         self.nodes: list[Node] = [Input(shape)]
         self.call = ""  # the call that is being lowered, which names its nodes
         self.training = False  # whether it runs in training mode, and that was not waived
+        self.constant_weights = False  # whether it runs under torch.no_grad
 
     def tensor(self, value: Tensor | float) -> Tensor:
         """A parameter, buffer or number in the arithmetic of the graph; live graphs keep its autograd history."""
         if isinstance(value, Tensor) and self.frozen:
             # a copy even of float64 parameters, which would train on otherwise
             return value.detach().to(self.like.device, self.like.dtype, copy=True)
+        if isinstance(value, Tensor) and self.constant_weights:
+            value = value.detach()
         return torch.as_tensor(value, dtype=self.like.dtype, device=self.like.device)
 
     def constant(self, value: Tensor | float, shape: Shape) -> Tensor:

@@ -21,6 +21,9 @@ from lipreg.problem import LocalLipschitz
 from lipreg.schedules import Moment, get_schedule
 from lipreg.training.points import Choice, ChosenPoints
 
+CHECK_EVERY = 256
+"""Evaluations between two comparisons of the graph with the network's own forward, where no change is noticed."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -118,6 +121,8 @@ class LipschitzPenalty:
         self.power = PowerIteration(shared=self.points.fixed is None) if estimated else None
         self._captured: CapturedNetwork | None = None
         self._chain: ReluChain | None = None
+        self._trace: Any = None  # what the chain was read from
+        self._checks = 0
 
     def __call__(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The term for a new batch, to add to its loss.
@@ -219,7 +224,7 @@ class LipschitzPenalty:
 
     def release(self) -> None:
         """Forgets the network and what was read of it."""
-        self.network = self._captured = self._chain = None
+        self.network = self._captured = self._chain = self._trace = None
 
     def _evaluate(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
         """Upper bounds at the points, ``(points,)``, and their penalty."""
@@ -248,15 +253,21 @@ class LipschitzPenalty:
             return bounds, self.penalty(factors)
 
     def _capture(self, network: nn.Module, x: Tensor) -> CapturedNetwork:
-        """The network's structure: read once, and again if another network or input shape takes its place."""
+        """The network's structure: read once, and again if another network or input shape takes its place.
+
+        It is compared with the network's own forward at the first batch and when something about it has changed; and now
+        and then, for what nobody can watch.
+        """
         own = unwrap(network)
         known = self._captured
         if known is None or known.module is not own or known.input_shape != tuple(x.shape[1:]):
             # a step runs in training mode; the penalty is on the function that will be used
             known = self._captured = capture(own, x, running_statistics=True)
-            self._chain = fixed_chain(known)
-        elif self._chain is not None and not self._chain.is_current():
-            self._chain = fixed_chain(known)
+        if len(x):
+            known.check(x, anew=self._checks % CHECK_EVERY == 0)
+            self._checks += 1
+        if known.trace is not self._trace or (self._chain is not None and not self._chain.is_current()):
+            self._chain, self._trace = fixed_chain(known), known.trace
         return known
 
     @staticmethod

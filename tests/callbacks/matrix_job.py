@@ -1,7 +1,7 @@
 """Two processes train again and again with the callbacks in every order, beside every kind of logging, and with errors.
 
     python -m tests.callbacks.matrix_job DIR            under strategy="ddp": all cells, then an error that nobody catches
-    python -m tests.callbacks.matrix_job DIR notebook   one training under strategy="ddp_notebook"
+    python -m tests.callbacks.matrix_job DIR notebook   one training under strategy="ddp_notebook", of lightning.pytorch
 
 Each process writes what it saw of a cell to DIR/CELL.RANK.pt as soon as that is over. One that waits for the other for
 longer than LIMIT seconds prints where it waits, and ends.
@@ -13,10 +13,10 @@ import copy
 import faulthandler
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from pytorch_lightning.loggers.logger import DummyLogger
@@ -33,6 +33,7 @@ from lipreg.records import RecordFile
 from lipreg.regions import LinfBall
 from lipreg.training import LipschitzPenalty
 
+pl: Any = import_module("lightning.pytorch" if __name__ == "__main__" and len(sys.argv) > 2 else "pytorch_lightning")
 LIMIT = 60.0
 PROBLEM = LocalLipschitz(LinfBall(0.1))
 ORDERS = ("audit", "regularizer", "both", "both reversed")
@@ -76,7 +77,7 @@ def callbacks(order: str, folder: Path, **settings: Any) -> list[Any]:
     return made.get(order) or [audit, regularizer]
 
 
-def train(strategy: Any, module: pl.LightningModule, added: list[Any], **settings: Any) -> pl.Trainer:
+def train(strategy: Any, module: Any, added: list[Any], **settings: Any) -> Any:
     draw = torch.Generator().manual_seed(2)
     data = TensorDataset(torch.rand(8, 4, generator=draw), torch.randint(3, (8,), generator=draw))
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
@@ -86,7 +87,7 @@ def train(strategy: Any, module: pl.LightningModule, added: list[Any], **setting
     return trainer
 
 
-def saw(trainer: pl.Trainer) -> dict[str, float]:
+def saw(trainer: Any) -> dict[str, float]:
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 

@@ -19,6 +19,7 @@ from lipreg.callbacks import LipschitzAudit, LipschitzRegularizer
 from lipreg.callbacks.progress import audit_bar
 from lipreg.data import DigitsDataModule
 from lipreg.errors import InvalidInput
+from lipreg.lightning import _packages
 from lipreg.records import AuditRecord, EpochRecord, read_records
 from tests.callbacks.cases import PROBLEM, assert_gradients, batches, feed, gradients_by_hand, regularizer
 
@@ -74,6 +75,11 @@ def test_our_classes_are_those_of_both(package: Any) -> None:
     assert issubclass(LipschitzAudit, package.Callback)
     assert issubclass(LipschitzRegularizer, package.Callback)
     assert issubclass(DigitsDataModule, package.LightningDataModule)
+
+
+def test_one_package_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lightning.pytorch", None)  # as where it is not installed, or broken
+    assert [found.__name__ for found in _packages()] == ["pytorch_lightning"]
 
 
 def test_the_penalty_is_trained_on(package: Any) -> None:

@@ -84,7 +84,7 @@ def _solve(
     with torch.no_grad():
         local = analyse(local.graph, local.placed, methods)
     outcome = Highs().solve(encoder(local, 0), seconds=seconds)
-    return math.inf if outcome.status is Status.FAILED else outcome.dual_bound
+    return math.inf if outcome.status is Status.FAILED else outcome.claimed
 
 
 def main() -> None:

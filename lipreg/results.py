@@ -81,7 +81,8 @@ class CertifiedInterval:
         lower: 0 when nothing was found.
         upper: inf when nothing was proved.
         status: how the work ended.
-        proof: what proves ``upper``: a method's theorem or a solver's dual bound. Required for a finite upper end.
+        proof: what proves ``upper``, evaluated by lipreg: a theorem, a search, multipliers. A solver's word proves nothing.
+            Required for a finite upper end.
         witness: what attains ``lower``. Required for a lower end above 0.
         estimate: a number for methods that prove neither end.
         detail: one line on how it came about: the engine, its limits, why it failed.

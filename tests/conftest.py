@@ -62,6 +62,27 @@ def reference() -> Reference:
     return Reference(folder, **parsed)
 
 
+@dataclass(frozen=True)
+class Unsound:
+    """A network, a question and a point on which an engine was wrong, as a script says them."""
+
+    network: Any
+    problem: Any
+    x: Any
+
+
+@pytest.fixture(scope="session")
+def unsound() -> Unsound:
+    """The case mip_presolve.py of the folder that LIPREG_UNSOUND names, else of ../shared/unsound beside the checkout."""
+    path = Path(os.environ.get("LIPREG_UNSOUND") or ROOT.parent / "shared" / "unsound") / "mip_presolve.py"
+    if not path.is_file():
+        pytest.skip(f"no case at {path}; set LIPREG_UNSOUND to the folder that holds mip_presolve.py")
+    said: dict[str, Any] = {}
+    # what comes before the loop that asks the engines
+    exec(compile(path.read_text(encoding="utf-8").partition("for e, s in")[0], str(path), "exec"), said)
+    return Unsound(said["net"], said["problem"], said["x"])
+
+
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     """Each test draws the same weights whichever tests ran before it."""

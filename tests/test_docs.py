@@ -148,7 +148,7 @@ def test_a_solver() -> None:
     ours, theirs = Highs().solve(program, seconds=20), solver.solve(program, seconds=20)
     assert theirs.status is ours.status is Status.PROVED
     assert theirs.incumbent == pytest.approx(ours.incumbent, rel=1e-6)
-    assert theirs.dual_bound == pytest.approx(ours.dual_bound, rel=1e-6)
+    assert theirs.claimed == pytest.approx(ours.claimed, rel=1e-6)
 
 
 def _restore(known: dict[Any, Any], before: dict[Any, Any]) -> None:

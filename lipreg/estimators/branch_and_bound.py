@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from lipreg.bounds import Analysis, find_degeneracies
 from lipreg.errors import UnsupportedRequest
 from lipreg.estimators.base import Effort, lower_interval, register
+from lipreg.estimators.confirmation import by_search
 from lipreg.estimators.point_search import ExactEstimator, PointSearch
 from lipreg.estimators.witness import attained
 from lipreg.problem import APART_OUTPUTS
@@ -55,13 +54,6 @@ class BranchAndBound(ExactEstimator):
         return found
 
     def search(self, search: PointSearch) -> CertifiedInterval:
-        from lipreg.search import Limits
-        from lipreg.search import search as branch_and_bound
-
-        def attain(points: Tensor) -> float:
-            search.offer(points)
-            return search.lower
-
         if search.families[0].signs:
             raise UnsupportedRequest(
                 f"an operator norm into l1 over {len(search.families[0])} outputs",
@@ -69,14 +61,7 @@ class BranchAndBound(ExactEstimator):
                 accepted=f"up to {APART_OUTPUTS} outputs, whose sign vectors are searched together",
                 todo="Choose 'mip', which covers more of them",
             )
-        effort, nodes = search.effort, math.inf if search.effort.nodes is None else search.effort.nodes
-        limits = Limits(search.seconds_left, nodes, effort.gap, effort.stop)
-        uppers = torch.from_numpy(search.uppers).clamp(max=effort.known[0].upper)
-        with torch.no_grad():
-            told = {"progress": effort.progress, "start": search.witness_point}
-            found = branch_and_bound(search.apart, uppers, search.lower, attain, limits, **told)
-        search.status, search.nodes = found.status, found.nodes
-        search.uppers = np.minimum(search.uppers, found.upper)
+        found = by_search(search, progress=search.effort.progress)
         search.detail = f"{found.cells} cells settled by LP"
         result = search.conclude("branch and bound", Status.UNCONFIRMED)
         if result.status is Status.UNCONFIRMED:

@@ -49,9 +49,8 @@ class LinearProgram(ProgramEstimator):
     """The largest over the functionals of the LP relaxation's dual bound.
 
     The same encoding as the MIP with its binaries relaxed to [0, 1]. The lower sides of every ReLU's triangle are rows of
-    it, and its rows with binaries imply the upper side; ``lp_no_triangle`` is without. The bound is evaluated from the
-    solver's row multipliers by weak duality, so it holds to float64 rounding whatever the solver's tolerances, and after a
-    time limit.
+    it, and its rows with binaries imply the upper side; ``lp_no_triangle`` is without. The bound is evaluated here from the
+    solver's row multipliers by weak duality, rounded outward, so it holds whatever the solver answers.
 
     Source: Jordan & Dimakis 2020, section 6 (LipLP).
     """
@@ -80,10 +79,11 @@ class LinearProgram(ProgramEstimator):
                     break
                 seconds = point_deadline - time.monotonic()
                 _, outcome = relaxation(asked, family, seconds, effort, self.triangle)
-                # the reference point is feasible: a solver that says otherwise has failed
-                bounds.append(cheap if outcome.infeasible else min(cheap, outcome.dual_bound * (1 + ROUNDING)))
+                bounds.append(min(cheap, outcome.dual_bound * (1 + ROUNDING)))
                 detail = outcome.detail
-                if outcome.infeasible:
+                if (
+                    outcome.claims_infeasible
+                ):  # the reference point is feasible: a solver that says otherwise has failed
                     status = Status.FAILED
                 elif outcome.status is not Status.PROVED:
                     status = outcome.status

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,17 +12,17 @@ import torch
 
 from lipreg.bounds import Analysis, find_degeneracies
 from lipreg.estimators.base import ROUNDING, register
+from lipreg.estimators.confirmation import CLOSED, PROOF_SHARE, confirm, on_claims
 from lipreg.estimators.lp import relaxation
 from lipreg.estimators.point_search import ExactEstimator, PointSearch
 from lipreg.results import CertifiedInterval, Status, Witness
 
 if TYPE_CHECKING:
-    from lipreg.milp import Allowance, Encoding
+    from lipreg.milp import Encoding
     from lipreg.milp.folding import Units
 
-TOLERANCE = 1e-6
-"""Relative widening of the solver's dual bound, for its closing gap (1e-7) and its tolerances of rows and integers (1e-8 or
-finer, on programs scaled to size 1); wider where big-M rows leak more than that (``milp.soundness``)."""
+MARGIN = 2e-6
+"""How far below a witness, relative to it, the others' cutoff lies: the functional that attains it stays feasible."""
 TIGHTEN_FROM = 12
 """Undecided units from which tighter pre-activation bounds pay for themselves; below, the MIP is as fast."""
 SEPARATE_UP_TO = 200
@@ -33,11 +35,11 @@ TIGHTEN_SHARE = 0.2
 class MixedInteger(ExactEstimator):
     """The exact constant, or the interval proved when the budget ends.
 
-    One program per functional. A functional whose cheap bound (the Jacobian's linear relaxation, then LP) is below the best
-    witness is never solved; the others must beat that witness or prove that they cannot. The upper end is the solver's dual
-    bound, widened by TOLERANCE; the incumbent never serves as a bound. Where big-M rows are so large that the solver's
-    tolerance could move the value by more than that, the tolerance is tightened first, and what is left widens the bound.
-    The lower end is a point inside the maximising activation cell, re-evaluated on the network.
+    One program per functional. A functional whose proved bound (the Jacobian's linear relaxation, then LP duals evaluated
+    here) is below the best witness is never solved; the others must beat that witness, or the solver says that they cannot.
+    The lower end is a point inside the maximising activation cell, re-evaluated on the network. The solver's own word is no
+    proof: that nothing exceeds the witness is proved by lipreg's branch and bound, which starts from it and has half of the
+    time (``confirmation``). What is not proved stays out of the interval; the detail says whose claim it was.
 
     Exact for networks whose kinks are in general position (Jordan & Dimakis 2020, Theorem 3), which holds with
     probability 1; otherwise the maximising pattern may have no interior, and the status is UNCONFIRMED.
@@ -48,40 +50,31 @@ class MixedInteger(ExactEstimator):
     source = "Jordan & Dimakis 2020 (LipMIP)"
 
     def tolerances(self) -> dict[str, float]:
-        return {**super().tolerances(), "dual_bound": TOLERANCE}
+        return {**super().tolerances(), "closed": CLOSED}
 
     def search(self, search: PointSearch) -> CertifiedInterval:
         from lipreg.milp import tighten
 
         encodings = _relax(search)
         if search.open_families() and int(search.local.unstable_units()) >= TIGHTEN_FROM and not search.ended():
-            seconds, effort = TIGHTEN_SHARE * search.seconds_left, search.effort
-            search.local = tighten(search.local, seconds, effort.stop, effort.solver)
+            search.local = tighten(search.local, TIGHTEN_SHARE * search.seconds_left, search.effort.stop)
             encodings = _relax(search)
-        allowances: list[Allowance] = []
+        until = search.deadline - PROOF_SHARE * search.seconds_left
         left = search.open_families()
         if len(left) > SEPARATE_UP_TO and not search.ended():
-            allowances.append(_solve(search, left, _joined(search, left)))
+            _solve(search, left, _joined(search, left), until)
         for family in left:
-            if search.closed(family):
+            if search.closed(family) or search.claims[family] <= search.lower:
                 continue  # a witness found meanwhile beats what this functional can reach
-            if search.ended():
+            if search.ended() or time.monotonic() >= until:
                 break
-            allowances.append(_solve(search, [family], encodings[family]))
-        return _concluded(search, allowances)
-
-
-def _concluded(search: PointSearch, allowances: list[Allowance]) -> CertifiedInterval:
-    """The interval proved, with what its detail says of tolerances and of degenerate units."""
-    if allowances:
-        worst = min(allowances, key=lambda a: (a.moderate, a.tolerance))
-        search.detail = f"{search.detail} {worst.sentence()}".strip()
-    # where all programs are closed, a gap is a pattern without interior, or the allowance for large big-M rows
-    unclosed = Status.UNCONFIRMED if all(a.moderate for a in allowances) else Status.BOUNDED
-    result = search.conclude("MIP dual bound" if search.programs else "LP dual bound", unclosed)
-    if result.status is Status.UNCONFIRMED:
-        return replace(result, detail=f"{result.detail} {find_degeneracies(search.local).sentence()}")
-    return result
+            _solve(search, [family], encodings[family], until)
+        proof = confirm(search, encodings.get(0))
+        search.detail = f"{search.detail} {on_claims(search)}".strip()
+        result = search.conclude(proof, Status.UNCONFIRMED)
+        if result.status is Status.UNCONFIRMED:
+            return replace(result, detail=f"{result.detail} {find_degeneracies(search.local).sentence()}")
+        return result
 
 
 def _relax(search: PointSearch) -> dict[int, Encoding]:
@@ -92,11 +85,10 @@ def _relax(search: PointSearch) -> dict[int, Encoding]:
             break
         asked = search.families[family]
         encodings[family], outcome = relaxation(search.apart, asked, search.seconds_left, search.effort)
-        if outcome.infeasible:  # the reference point is feasible, so the solver is wrong
-            search.status, search.detail = Status.FAILED, outcome.detail
-        else:
-            search.detail = outcome.detail
-            search.tighten(family, outcome.dual_bound * (1 + ROUNDING))
+        search.tighten(family, outcome.dual_bound * (1 + ROUNDING))
+        search.detail = outcome.detail
+        if outcome.claims_infeasible:  # the reference point is feasible, so the solver is wrong
+            search.status = Status.FAILED
     return encodings
 
 
@@ -108,36 +100,34 @@ def _joined(search: PointSearch, chosen: list[int]) -> Encoding:
     return encode(search.apart, Functionals(rows), known=search.uppers[chosen])
 
 
-def _solve(search: PointSearch, chosen: list[int], encoding: Encoding) -> Allowance:
-    """Solves one program for some families, or proves that none of them can beat the witness; updates the search."""
-    from lipreg.milp import allowance, get_solver, interior_point
+def _solve(search: PointSearch, chosen: list[int], encoding: Encoding, until: float) -> None:
+    """Solves one program for some families: its point is offered as a witness, its word on them is noted as a claim."""
+    from lipreg.milp import interior_point
 
     local, program, start, cutoff = search.local, encoding.program, None, None
-    value, finest = search.lower or float(search.uppers[chosen].max()), get_solver(search.effort.solver).finest
-    allowed = allowance(search.apart, encoding, value, finest)
     if search.witness is not None:
         start = encoding.start(_pattern(local, encoding.units, search.witness))
         if len(search.families) > len(chosen):
-            # It proves that a functional has nothing to offer; for a single one the start says as much, without a row
-            # that makes every LP degenerate. Below the witness's own value, so that the functional which attains it
-            # stays feasible: if its dual bound is lower all the same, the two contradict each other, and that is raised.
-            cutoff = search.lower * (1 - 2 * TOLERANCE) - 2 * allowed.widening
+            # A functional that has nothing to offer is dismissed soon; for a single one the start says as much, without a
+            # row that makes every LP degenerate.
+            cutoff = search.lower * (1 - MARGIN)
             program = program.at_least(cutoff)
-    outcome = search.solve(program, start=start, gap=search.effort.gap, feasibility=allowed.tolerance)
-    if outcome.infeasible and cutoff is None:
+    limits = {"seconds": min(search.seconds_left, max(0.0, until - time.monotonic()))}
+    if search.nodes_left is not None:
+        limits["nodes"] = math.ceil((1 - PROOF_SHARE) * search.nodes_left)
+    outcome = search.solve(program, start=start, gap=search.effort.gap, **limits)
+    if outcome.claims_infeasible and cutoff is None:
         search.status, search.detail = Status.FAILED, f"infeasible without a cutoff. {outcome.detail}"
-        return allowed
-    # infeasible: nothing reaches the cutoff
-    bound = cutoff if outcome.infeasible and cutoff is not None else outcome.dual_bound
-    for family in chosen:
-        search.tighten(family, bound * (1 + TOLERANCE) + allowed.widening)
+        return
+    # infeasible: nothing reaches the cutoff, the solver says
+    claimed = cutoff if outcome.claims_infeasible and cutoff is not None else outcome.claimed
+    search.claims[chosen] = np.minimum(search.claims[chosen], claimed)
     if outcome.point is not None:
         activations = program.columns.get("a", slice(0, 0))  # without unstable units the region is one cell
         x = interior_point(local, encoding.units, outcome.point[activations])
         if x is not None:
             point = torch.from_numpy(x).reshape(1, *local.placed.region.shape)
             search.offer(point)
-    return allowed
 
 
 def _pattern(local: Analysis, units: Units, witness: Witness) -> np.ndarray:

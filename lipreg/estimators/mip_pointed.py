@@ -12,19 +12,23 @@ import torch
 from lipreg.bounds import Analysis, analyse, interval_jacobian
 from lipreg.errors import UnsupportedRequest
 from lipreg.estimators.base import ROUNDING, register
+from lipreg.estimators.confirmation import PROOF_SHARE
 from lipreg.estimators.point_search import ExactEstimator, PointSearch
 from lipreg.problem import APART_OUTPUTS, PlacedProblem
 from lipreg.regions import PlacedRegion
 from lipreg.results import CertifiedInterval, Status
 
 if TYPE_CHECKING:
-    from lipreg.milp import Encoding
-    from lipreg.milp.folding import Units
+    from lipreg.milp import Encoding, Program
 
 TOLERANCE = 1e-6
-"""Relative widening of the final bound, for the solver's closing gap."""
+"""Relative gap to which the bound is proved."""
 FEASIBILITY = 1e-10
-"""Tolerance of the solver's rows and integers: what it lets through is divided by the inner radius."""
+"""Tolerance of the solver's rows and integers, fine because the quotient of a sloppy point is a bad one."""
+FORMS = 1e-13
+"""Rounding of the numbers that a program is made of, relative to the largest in a row."""
+QUOTIENT = 1e-9
+"""Relative growth of the best quotient that is worth another round."""
 RADII = 40
 """How many inner radii are tried, spaced geometrically from the whole reach down to 1e-8 of it."""
 
@@ -35,9 +39,10 @@ class PointedMixedInteger(ExactEstimator):
 
     With r(x) = s c . (f(x) - f(x0)), s = 1 or -1, let F(t) = max over X of r(x) - t |x - x0|_p, a MIP with forward rows
     only. If x attains F(t) > 0, its quotient is above t and becomes the next t (Dinkelbach 1967; superlinear). At the end
-    F(t) is 0 up to the solver's tolerances, and those divide by the distance: so the proof splits X at an inner radius,
+    a tree of linear programs, bounded by weak duality evaluated here, proves F(t) <= gain, with a gain near 0; no solver is
+    trusted. A gain divides by the distance, so the proof splits X at an inner radius:
 
-        quotient <= t + F(t) / radius       for |x - x0|_p >= radius,
+        quotient <= t + gain / radius       for |x - x0|_p >= radius,
         quotient <= near(radius)            for |x - x0|_p <= radius,
 
     near being the interval Jacobian over the inner box, over the directions that X leaves open. Where f - f(x0) is
@@ -51,7 +56,7 @@ class PointedMixedInteger(ExactEstimator):
     source = "Dinkelbach 1967 over the forward half of LipMIP"
 
     def tolerances(self) -> dict[str, float]:
-        return {**super().tolerances(), "dual_bound": TOLERANCE, "feasibility": FEASIBILITY}
+        return {**super().tolerances(), "closed": TOLERANCE, "feasibility": FEASIBILITY}
 
     def search(self, search: PointSearch) -> CertifiedInterval:
         from lipreg.milp import encode_rise
@@ -71,8 +76,8 @@ class PointedMixedInteger(ExactEstimator):
                 break
             rise = encode_rise(search.apart, row)
             search.tighten(row, max(_dinkelbach(search, row, sign, rise, inner) for sign in (0, 1)))
-        # where all programs are closed, what is left of a gap is the allowance for the solver's tolerances
-        return search.conclude("MIP dual bound (Dinkelbach)", Status.BOUNDED)
+        # where all programs are closed, what is left of a gap is rounding, divided by the inner radius
+        return search.conclude("tree of LP dual bounds (Dinkelbach)", Status.BOUNDED)
 
 
 @dataclass(frozen=True)
@@ -84,34 +89,69 @@ class _Inner:
 
 
 def _dinkelbach(search: PointSearch, row: int, sign: int, rise: Encoding, inner: _Inner) -> float:
-    """An upper bound on the quotients of one functional with one sign; raises the search's witness on the way."""
-    from lipreg.milp import get_solver
-
-    feasibility = max(FEASIBILITY, get_solver(search.effort.solver).finest)
-    local, program, factor = search.local, rise.program, 1.0 - 2.0 * sign
-    region = local.placed.region
-    unit_slack, distance_slack = _slack(search.apart, rise.units, row, feasibility)
+    """A proved upper bound on the quotients of one functional with one sign; raises the search's witness on the way."""
     best = math.inf
     while not search.ended():
         price = search.lower
-        cost = factor * program.cost
-        cost[program.columns["distance"]] = -price
-        priced = replace(program, cost=cost, offset=factor * program.offset)
-        outcome = search.solve(priced, feasibility=feasibility)
-        if outcome.infeasible:  # the reference point is feasible, so the solver is wrong
+        outcome = search.solve(_priced(rise.program, sign, price), feasibility=FEASIBILITY, **_half(search))
+        if outcome.claims_infeasible:  # the reference point is feasible, so the solver is wrong
             search.status = Status.FAILED
             break
-        gain = max(outcome.dual_bound, 0.0) + unit_slack + price * distance_slack
-        far = (price + gain / inner.radii) * (1 + TOLERANCE)
-        best = min(best, float(np.maximum(inner.bounds[sign][:, row], far).min()))
         if outcome.point is not None:
-            x = region.center + torch.from_numpy(outcome.point[program.columns["d"]]).reshape(region.center.shape)
-            search.offer(region.project(x.unsqueeze(1))[0])
-        if outcome.status is not Status.PROVED or best * (1 - search.effort.gap) <= search.lower:
-            break
-        if search.lower <= price * (1 + 1e-9):
-            break  # no better quotient than the price: the maximum was 0 within the tolerances
+            _offer(search, outcome.point[rise.program.columns["d"]])
+        if search.lower > price * (1 + QUOTIENT) and outcome.status is Status.PROVED:
+            continue
+        best = min(best, _proved(search, row, sign, rise, inner))
+        if search.status is not Status.PROVED or search.lower <= price * (1 + QUOTIENT):
+            break  # no better quotient than the price: the maximum is 0
     return best
+
+
+def _proved(search: PointSearch, row: int, sign: int, rise: Encoding, inner: _Inner) -> float:
+    """The upper end at the present price, from a tree that has what is left of the limits."""
+    from lipreg.milp import prove
+
+    price, columns = search.lower, rise.program.columns
+    radii, near = inner.radii, inner.bounds[sign][:, row]
+    aim = price * max(1 + TOLERANCE, 1 / (1 - search.effort.gap))
+    # the gain that the aim allows at the largest radius within which the intervals already prove it
+    within = radii[near <= aim]
+    target = (aim - price) * float(within.max() if len(within) else radii.min()) / 2
+
+    def better(point: np.ndarray) -> bool:
+        _offer(search, point[columns["d"]])
+        return search.lower > price * (1 + QUOTIENT)
+
+    program, effort = _priced(rise.program, sign, price), search.effort
+    proof = prove(program, target, search.seconds_left, search.nodes_left, effort.stop, better)
+    search.nodes += proof.nodes
+    if proof.status not in (Status.PROVED, Status.BOUNDED):
+        search.status = proof.status
+    of_rise, of_distance = _rounding(search.apart, rise, row)
+    gain = max(proof.bound, 0.0) + of_rise + price * of_distance
+    return float(np.maximum(near, price + gain / radii).min()) * (1 + ROUNDING)
+
+
+def _priced(program: Program, sign: int, price: float) -> Program:
+    """max s c . (f(x) - f(x0)) - price |x - x0|_p."""
+    factor = 1.0 - 2.0 * sign
+    cost = factor * program.cost
+    cost[program.columns["distance"]] = -price
+    return replace(program, cost=cost, offset=factor * program.offset)
+
+
+def _offer(search: PointSearch, displacement: np.ndarray) -> None:
+    region = search.local.placed.region
+    x = region.center + torch.from_numpy(displacement).reshape(region.center.shape)
+    search.offer(region.project(x.unsqueeze(1))[0])
+
+
+def _half(search: PointSearch) -> dict[str, float]:
+    """The solver's part of the limits; the rest is for the proof."""
+    limits: dict[str, float] = {"seconds": (1 - PROOF_SHARE) * search.seconds_left}
+    if search.nodes_left is not None:
+        limits["nodes"] = math.ceil((1 - PROOF_SHARE) * search.nodes_left)
+    return limits
 
 
 def _inner(local: Analysis) -> _Inner:
@@ -146,26 +186,33 @@ def _homogeneous(inside: Analysis, region: PlacedRegion, radii: np.ndarray) -> n
     return through_center.numpy() & (radii <= float(region.cone_radius(inside.placed.problem.p)[0]))
 
 
-def _slack(local: Analysis, units: Units, row: int, feasibility: float) -> tuple[float, float]:
-    """What rows that are broken by the solver's tolerance can add: to the rise, and to the distance per unit of price.
+def _rounding(local: Analysis, rise: Encoding, row: int) -> tuple[float, float]:
+    """What rounding in the program's own numbers can add: to the rise, and to the distance per unit of price.
 
-    The solver sees rows scaled to size 1, so a row may be off by the tolerance times its largest term. A unit's output then
-    is off by as much, and changes the rise by at most the gradient bound of that unit.
+    A row of a unit is off by FORMS times its largest term. The unit's output then is off by as much, and changes the rise by
+    at most the gradient bound of that unit.
     """
     from lipreg.milp.folding import forward_forms
 
+    units, offset = (
+        rise.units,
+        abs(rise.program.offset) + float(np.abs(local.reach[-1].value[0].flatten().numpy()).max()),
+    )
+    weights = float(local.placed.rows[0, row].double().abs().sum())
     region = local.placed.region
     room = torch.maximum(region.upper - region.center, region.center - region.lower)[0].flatten().numpy()
     reach = float(region.distance(local.placed.problem.p)[0])
     distance = reach if local.placed.problem.p == math.inf else reach + float(room.sum())
+    own = FORMS * weights * offset
     if not len(units):
-        return 0.0, feasibility * distance
+        return own, FORMS * distance
     sizes = np.maximum(-units.lower, units.upper)
-    terms = np.abs(forward_forms(local, units).matrix) * np.concatenate([room, sizes])
-    rows = np.maximum(terms.max(1), sizes)
+    forms = forward_forms(local, units)
+    terms = np.abs(forms.matrix) * np.concatenate([room, sizes])
+    rows = np.maximum(np.maximum(terms.max(1), np.abs(forms.constant)), sizes)
     gradients = np.zeros(len(units))
     for index, (low, high) in interval_jacobian(local).items():
         at = units.of(index)
         largest = torch.maximum(low.abs(), high.abs())[0, row].flatten().numpy()
         gradients[at] = largest[units.position[at]]
-    return feasibility * float(rows @ gradients), feasibility * distance
+    return own + FORMS * float(rows @ gradients), FORMS * distance

@@ -37,7 +37,8 @@ class PointSearch:
         local: what is searched: the same function over the region without max pools, its bounds tightened on the way.
         deadline: on ``time.monotonic``'s clock.
         families: whose largest constant is sought; their rows are those of ``apart``.
-        uppers: of the families, ``(families,)``; start as those of the Jacobian's linear relaxation.
+        uppers: of the families, ``(families,)``, all proved here; start as those of the Jacobian's linear relaxation.
+        claims: what a solver says of them, inf where it says nothing. Never an upper end.
         programs: how many programs were solved.
         nodes: branch and bound nodes in all of them.
         status: PROVED until something ends the search early.
@@ -51,6 +52,7 @@ class PointSearch:
     witness: Witness | None
     families: list[Functionals]
     uppers: np.ndarray
+    claims: np.ndarray
     status: Status = Status.PROVED
     detail: str = ""
     nodes: int = 0
@@ -70,7 +72,8 @@ class PointSearch:
         uppers, before = cheap * (1 + ROUNDING), effort.known[0].families
         if len(before) == len(uppers):
             uppers = np.minimum(uppers, before)
-        return cls(network, local, effort, effort.starting_now(), effort.known[0].witness, asked, uppers)
+        claims = np.full(len(uppers), np.inf)
+        return cls(network, local, effort, effort.starting_now(), effort.known[0].witness, asked, uppers, claims)
 
     @property
     def apart(self) -> Analysis:
@@ -112,13 +115,13 @@ class PointSearch:
         """Hands a program to the chosen solver, within what is left of the limits, and enters how it ended.
 
         Args:
-            options: more of ``Solver.solve``'s.
+            options: of ``Solver.solve``'s, others or more.
         """
         from lipreg.milp import get_solver
 
         effort = self.effort
         limits = {"seconds": self.seconds_left, "nodes": self.nodes_left, "threads": effort.threads}
-        outcome = get_solver(effort.solver).solve(program, **limits, stop=effort.stop, **options)
+        outcome = get_solver(effort.solver).solve(program, stop=effort.stop, **{**limits, **options})
         self.programs += 1
         self.nodes += outcome.nodes
         self.note(outcome)

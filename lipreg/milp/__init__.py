@@ -8,12 +8,11 @@ from lipreg.milp.highs import Highs
 from lipreg.milp.program import Outcome, Program
 from lipreg.milp.scip import Scip
 from lipreg.milp.solvers import SOLVERS, Found, Limits, Solver, get_solver, installed_solvers, register_solver
-from lipreg.milp.soundness import Allowance, allowance, leak_rate
 from lipreg.milp.tightening import tighten
+from lipreg.milp.tree import Proof, prove
 
 __all__ = [
     "SOLVERS",
-    "Allowance",
     "Cell",
     "Encoding",
     "Found",
@@ -23,16 +22,16 @@ __all__ = [
     "Limits",
     "Outcome",
     "Program",
+    "Proof",
     "Scip",
     "Solver",
-    "allowance",
     "encode",
     "encode_rise",
     "families",
     "get_solver",
     "installed_solvers",
     "interior_point",
-    "leak_rate",
+    "prove",
     "register_solver",
     "settle_cell",
     "tighten",

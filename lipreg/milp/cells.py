@@ -15,7 +15,7 @@ from lipreg.milp.folding import Units, cell_forms
 from lipreg.milp.highs import Highs
 
 EMPTY = -1e-9
-"""Depth below which a cell is empty; the LP's dual bound is good to rounding, which is far smaller."""
+"""Depth below which a cell is empty: the dual bound is rounded outward, but the forms of the cell are not."""
 
 
 class Cell(Enum):

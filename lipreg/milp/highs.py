@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import highspy
 import numpy as np
 
 from lipreg.milp.program import Program
-from lipreg.milp.solvers import FEASIBILITY, Found, Limits, Solver, register_solver
+from lipreg.milp.solvers import Found, Limits, Solver, register_solver
 from lipreg.results import Status
 
 _ENDED = {
@@ -41,31 +38,12 @@ class Highs(Solver):
         return f"HiGHS {highspy.Highs().version()}"
 
     def run(self, program: Program, limits: Limits) -> Found:
-        began = time.monotonic()
-        found = self._once(program, limits)
-        fine = limits.feasibility < FEASIBILITY and len(program.integer) > 0
-        left = limits.seconds - (time.monotonic() - began)
-        if not fine or found.status is not Status.PROVED or left <= 0:
-            return found
-        # at such tolerances its presolve (1.15.1) may cut off the optimum, so it is asked again without: the larger bound
-        # of the two is the answer, and a limit on the second run is one on both
-        again = self._once(program, replace(limits, seconds=left), presolve="off")
-        nodes = found.nodes + again.nodes
-        if again.infeasible or (again.status is Status.FAILED and not found.infeasible):
-            return replace(found, nodes=nodes)
-        if found.infeasible or found.bound is None:
-            return replace(again, nodes=nodes)
-        bound = None if again.bound is None else max(found.bound, again.bound)
-        return replace(again, bound=bound, point=found.point if again.point is None else again.point, nodes=nodes)
-
-    def _once(self, program: Program, limits: Limits, presolve: str = "choose") -> Found:
         mip = len(program.integer) > 0
-        solver = _loaded(program, limits)
-        solver.setOptionValue("presolve", presolve)
+        solver = loaded(program, limits)
         if mip and limits.start:
             indices = np.fromiter(limits.start, dtype=np.int32)
             solver.setSolution(len(indices), indices, np.fromiter(limits.start.values(), dtype=np.float64))
-        _watch(solver, limits.stopped)
+        watch(solver, limits.stopped)
         solver.run()
         ended = solver.getModelStatus()
         status = _ENDED.get(ended, Status.FAILED)
@@ -77,47 +55,12 @@ class Highs(Solver):
             infeasible=ended == highspy.HighsModelStatus.kInfeasible,
             point=np.asarray(solution.col_value) if feasible else None,
             bound=-info.mip_dual_bound if mip else None,  # maximised as the minimum of -cost
-            multipliers=None if mip else _multipliers(solution),
+            multipliers=None if mip else row_multipliers(solution),
             nodes=int(info.mip_node_count) if mip else 0,
         )
 
 
-def relaxed_bounds(
-    program: Program, costs: np.ndarray, offsets: np.ndarray, seconds: float, stop: threading.Event | None = None
-) -> np.ndarray:
-    """Certified upper bounds on the LP relaxation for many objectives over the same rows, each LP started from the last.
-
-    Always by HiGHS: the bounds are evaluated here from its multipliers, so no engine has to be trusted.
-
-    Args:
-        program: its own objective is not used.
-        costs: ``(objectives, columns)``.
-        offsets: ``(objectives,)``.
-        seconds: for all of them; those that are not reached keep the bound that the variables' boxes give.
-    """
-    deadline = time.monotonic() + seconds
-    scaled = program.relaxed().scaled()
-    solver = _loaded(scaled.program, Limits(max(seconds, 1e-3)))
-    if stop is not None:
-        _watch(solver, stop.is_set)
-    columns = np.arange(len(program.cost), dtype=np.int32)
-    bounds = []
-    for cost, offset in zip(costs * scaled.columns, offsets, strict=True):
-        size = float(np.abs(cost).sum()) or 1.0
-        objective = replace(scaled.program, cost=cost / size, offset=float(offset) / size)
-        bound = objective.trivial_bound()
-        if time.monotonic() < deadline and not (stop is not None and stop.is_set()):
-            solver.changeColsCost(len(columns), columns, -objective.cost)
-            solver.setOptionValue("time_limit", solver.getRunTime() + max(1e-3, deadline - time.monotonic()))
-            solver.run()
-            multipliers = _multipliers(solver.getSolution())
-            if multipliers is not None:
-                bound = min(bound, objective.dual_bound(multipliers))
-        bounds.append(bound * size)
-    return np.array(bounds)
-
-
-def _loaded(program: Program, limits: Limits) -> highspy.Highs:
+def loaded(program: Program, limits: Limits) -> highspy.Highs:
     """A solver that holds the program, with our tolerances."""
     solver = highspy.Highs()
     options: dict[str, Any] = {
@@ -143,7 +86,7 @@ def _loaded(program: Program, limits: Limits) -> highspy.Highs:
     return solver
 
 
-def _multipliers(solution: highspy.HighsSolution) -> np.ndarray | None:
+def row_multipliers(solution: highspy.HighsSolution) -> np.ndarray | None:
     """The row multipliers in the sense of a maximum; HiGHS's belong to the minimum of -cost."""
     return -np.asarray(solution.row_dual) if solution.dual_valid else None
 
@@ -170,7 +113,7 @@ def _model(program: Program) -> highspy.HighsLp:
     return lp
 
 
-def _watch(solver: highspy.Highs, stopped: Callable[[], bool]) -> None:
+def watch(solver: highspy.Highs, stopped: Callable[[], bool]) -> None:
     """Lets ``stopped`` end the run, through the solver's own polling."""
 
     def interrupt(event: Any) -> None:

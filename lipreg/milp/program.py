@@ -10,6 +10,11 @@ from scipy.sparse import csc_array, vstack
 
 from lipreg.results import Status
 
+ULP = 2.0**-52
+"""Twice the rounding of one float64 operation, so that the sums of roundings need no higher orders."""
+TINY = 2.0**-1000
+"""More than what products that underflow can lose together."""
+
 
 @dataclass(frozen=True)
 class Program:
@@ -71,7 +76,7 @@ class Program:
             lower=self.lower / columns,
             upper=self.upper / columns,
         )
-        return Scaled(program, columns, objective)
+        return Scaled(program, columns, rows, objective)
 
     def trivial_bound(self) -> float:
         """The objective's largest value over the variables' bounds alone."""
@@ -81,13 +86,26 @@ class Program:
         """An upper bound on the relaxation from ANY row multipliers y: y . b + sum_j max(r_j l_j, r_j u_j) + offset.
 
         r = cost - A^T y. Multipliers of inequality rows are cut to y >= 0 first. Weak duality with boxed variables
-        (Neumaier & Shcherbina 2004), so it holds for the answer of an unconverged or tolerant solver too; evaluated in
-        float64.
+        (Neumaier & Shcherbina 2004), so it holds for the answer of an unconverged, tolerant or wrong solver too. Rounded
+        outward: a bound on the rounding of every product and sum is added.
         """
         dual = np.where(np.isfinite(dual), dual, 0.0)
         dual[self.equalities :] = np.maximum(dual[self.equalities :], 0.0)
-        reduced = self.cost - self.matrix.T @ dual
-        return float(dual @ self.right + np.maximum(reduced * self.lower, reduced * self.upper).sum() + self.offset)
+        with np.errstate(over="ignore", invalid="ignore"):
+            reduced = self.cost - self.matrix.T @ dual
+            terms = np.concatenate([dual * self.right, np.maximum(reduced * self.lower, reduced * self.upper)])
+            # A^T y has one product and one sum an entry of the column, and is taken from the cost
+            entries = np.diff(self.matrix.indptr)
+            doubt = (entries + 1) * (abs(self.matrix).T @ np.abs(dual)) + np.abs(reduced)
+            ends = np.maximum(np.abs(self.lower), np.abs(self.upper))
+            slack = ULP * float(doubt @ ends + np.abs(terms).sum() + abs(self.offset)) + len(terms) * TINY
+        if not (math.isfinite(slack) and np.isfinite(terms).all()):
+            return math.inf
+        return math.fsum([*terms.tolist(), self.offset, slack])
+
+    def refuted_by(self, dual: np.ndarray) -> bool:
+        """Whether row multipliers prove that the relaxation has no point: with no objective its bound is below 0."""
+        return replace(self, cost=np.zeros(len(self.cost)), offset=0.0).dual_bound(dual) < 0
 
 
 @dataclass(frozen=True)
@@ -96,17 +114,26 @@ class Scaled:
 
     program: Program
     columns: np.ndarray
+    rows: np.ndarray
     objective: float
+
+    def multipliers(self, found: np.ndarray) -> np.ndarray:
+        """The original's row multipliers from the scaled program's; bounds are evaluated on the original."""
+        return found * self.objective / self.rows
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a solver brought back, incumbent and dual bound apart.
+    """What a solver brought back: its word, and beside it the one thing that is proved here.
 
     Attributes:
-        status: PROVED when the solver closed the gap it was given (or proved infeasibility), else why it stopped.
+        status: PROVED when the solver says that it closed the gap it was given (or that there is no point), else why it
+            stopped.
         incumbent: the best feasible value found, -inf without one. Never an upper bound.
-        dual_bound: a proved upper bound on the program, inf without one; -inf for an infeasible program.
+        claimed: the solver's word for an upper bound on the program: inf without one, -inf where it says that there is no
+            point. Solvers are wrong now and then, so no upper end of a result is made of it.
+        dual_bound: an upper bound on the program proved here, by weak duality (``Program.dual_bound``): from the row
+            multipliers of an LP; of a MIP no more than what the variables' boxes say.
         point: the incumbent's variables, or None.
         nodes: branch and bound nodes.
         seconds: wall-clock time.
@@ -115,6 +142,7 @@ class Outcome:
 
     status: Status
     incumbent: float = -math.inf
+    claimed: float = math.inf
     dual_bound: float = math.inf
     point: np.ndarray | None = None
     nodes: int = 0
@@ -122,5 +150,6 @@ class Outcome:
     detail: str = ""
 
     @property
-    def infeasible(self) -> bool:
-        return self.dual_bound == -math.inf
+    def claims_infeasible(self) -> bool:
+        """Whether the solver says that there is no point."""
+        return self.claimed == -math.inf

@@ -60,7 +60,7 @@ class Found:
     Attributes:
         status: its own word for the end, mapped.
         word: that word.
-        infeasible: it proved that there is no point.
+        infeasible: it says that there is no point.
         point: a feasible point's variables, None without one.
         bound: of a MIP: its dual bound, offset included; None without one.
         multipliers: of an LP: one for each row, at least 0 for what would relax a row of A v <= b; None without them.
@@ -134,18 +134,19 @@ class Solver(ABC):
         except Exception as error:  # a package that is there and cannot be loaded
             return Outcome(Status.FAILED, detail=f"{self.name}: {type(error).__name__}: {error}")
 
-        def ended(status: Status, word: str, **rest: float | np.ndarray | None) -> Outcome:
-            return Outcome(status, seconds=time.monotonic() - began, detail=f"{engine}: {word}", **rest)  # type: ignore[arg-type]
+        def ended(status: Status, word: str, bound: float = math.inf) -> Outcome:
+            seconds = time.monotonic() - began
+            return Outcome(status, claimed=bound, dual_bound=bound, seconds=seconds, detail=f"{engine}: {word}")
 
         wrong = _malformed(program)
         if wrong:
             return ended(Status.FAILED, wrong)
         trivial, scaled = program.trivial_bound(), program.scaled()
         if stop is not None and stop.is_set():
-            return ended(Status.INTERRUPTED, "stopped before the start", dual_bound=trivial)
+            return ended(Status.INTERRUPTED, "stopped before the start", bound=trivial)
         if seconds <= 0 or nodes == 0:
             out = Status.TIME_LIMIT if seconds <= 0 else Status.NODE_LIMIT
-            return ended(out, "nothing left of the limit", dual_bound=trivial)
+            return ended(out, "nothing left of the limit", bound=trivial)
         limits = Limits(
             min(max(seconds, 1e-3), LONGEST),
             max(gap, GAP),
@@ -159,19 +160,27 @@ class Solver(ABC):
         try:
             found = _in_own_thread(lambda: self.run(scaled.program, limits), ctrl_c)
         except Exception as error:  # an engine that fails is a result; Ctrl-C is no Exception
-            return ended(Status.FAILED, f"{type(error).__name__}: {error}", dual_bound=trivial)
+            return ended(Status.FAILED, f"{type(error).__name__}: {error}", bound=trivial)
         # recomputed here, so that no offset or sense convention of the engine's own enters
         point = None if found.point is None else found.point * scaled.columns
         incumbent = -math.inf if point is None else float(program.cost @ point + program.offset)
-        bound = trivial
+        proved = trivial
+        if found.multipliers is not None and len(found.multipliers) == len(program.right):
+            proved = min(trivial, program.dual_bound(scaled.multipliers(found.multipliers)))
+        claimed = proved
         if found.infeasible:
-            bound = -math.inf
-        elif found.multipliers is not None:
-            bound = min(trivial, scaled.program.dual_bound(found.multipliers) * scaled.objective)
+            claimed = -math.inf
         elif found.bound is not None and math.isfinite(found.bound) and found.status is not Status.FAILED:
-            bound = min(trivial, found.bound * scaled.objective)
-        return ended(
-            found.status, found.word, incumbent=incumbent, dual_bound=bound, point=point, nodes=max(0, found.nodes)
+            claimed = min(proved, found.bound * scaled.objective)
+        return Outcome(
+            found.status,
+            incumbent,
+            claimed,
+            proved,
+            point,
+            max(0, found.nodes),
+            time.monotonic() - began,
+            f"{engine}: {found.word}",
         )
 
 

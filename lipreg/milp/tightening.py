@@ -1,4 +1,4 @@
-"""Tighter pre-activation bounds at one point: by LP, then by small MIPs for units whose sign may yet be decided.
+"""Tighter pre-activation bounds at one point: by LP, then by small trees of LPs for units whose sign may yet be decided.
 
 Every unit that is decided takes its binary, its switched gradient and their big-M rows out of the exact program.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,26 +15,26 @@ import torch
 from lipreg.bounds import Analysis, analyse
 from lipreg.milp.encoding import encode_values
 from lipreg.milp.folding import Form, unstable_units
-from lipreg.milp.highs import relaxed_bounds
 from lipreg.milp.program import Program
-from lipreg.milp.solvers import get_solver
+from lipreg.milp.relaxations import relaxed_bounds
+from lipreg.milp.tree import prove
 
 SAMPLES = 256
 """Random points that show which signs a unit takes: what they have seen needs no program to disprove it."""
-TOLERANCE = 1e-6
-"""Widening of bounds by MIP, relative to the unit's interval, for the solver's tolerances."""
+TREE_SECONDS = 1.0
+"""Most that the proof of one unit's sign may take."""
 
 
-def tighten(local: Analysis, seconds: float, stop: threading.Event | None = None, solver: str = "highs") -> Analysis:
+def tighten(local: Analysis, seconds: float, stop: threading.Event | None = None) -> Analysis:
     """The analysis of a single point with tighter bounds: behind the first layer, and over polytopes in it.
 
     Node by node in order: each undecided unit gets the LP relaxation's bounds; if no sample has seen it on one side of its
-    kink, a MIP over the units before it shows that it never is there, or stops at the first point that is.
+    kink, a tree over the units before it proves that it never is there, or stops at the first point that is. Every bound is
+    proved here, from multipliers; no solver is trusted.
 
     Args:
         local: of a single point.
         seconds: for all of it; what is proved by then is used.
-        solver: of the MIPs, whose dual bounds have to be trusted; the LPs' bounds are certified here.
     """
     deadline = time.monotonic() + seconds
     graph, placed = local.graph, local.placed
@@ -59,11 +59,9 @@ def tighten(local: Analysis, seconds: float, stop: threading.Event | None = None
             undecided = (upper > 0) & (lower > 0) & (extreme <= 0)
             for i in np.flatnonzero(undecided):
                 objective = _aimed(program, own.rows(np.array([i])), sign)
-                left = deadline - time.monotonic()
-                margin = TOLERANCE * float(upper[i] + lower[i])  # of the width of the unit's own interval
-                outcome = get_solver(solver).solve(objective, seconds=min(left, 1.0), stop=stop, target=margin)
-                if not outcome.infeasible:  # the reference point is feasible, so such a solver is wrong
-                    ends[i] = min(ends[i], outcome.dual_bound + margin)
+                left = min(TREE_SECONDS, deadline - time.monotonic())
+                crossing = _Crossing(local, node.source, int(chosen[i]), sign, program.columns["d"])
+                ends[i] = min(ends[i], prove(objective, 0.0, left, stop=stop, refutes=crossing).bound)
         reach = local.reach[node.source]
         new_lower, new_upper = reach.lower[0].flatten().clone(), reach.upper[0].flatten().clone()
         new_upper[chosen] = torch.minimum(new_upper[chosen], torch.from_numpy(upper))
@@ -72,6 +70,23 @@ def tighten(local: Analysis, seconds: float, stop: threading.Event | None = None
         with torch.no_grad():
             local = analyse(graph, placed, known=known)
     return local
+
+
+@dataclass(frozen=True)
+class _Crossing:
+    """Whether, on the network itself, a program's point takes a unit to the side of its kink where none was seen."""
+
+    local: Analysis
+    node: int
+    position: int
+    sign: float
+    displacement: slice
+
+    def __call__(self, point: np.ndarray) -> bool:
+        region = self.local.placed.region
+        moved = region.center + torch.from_numpy(point[self.displacement]).reshape(region.center.shape)
+        values = self.local.graph.values(region.project(moved.unsqueeze(1)))
+        return self.sign * float(values[self.node].flatten()[self.position]) > 0
 
 
 def _by_lp(program: Program, form: Form, seconds: float, stop: threading.Event | None) -> tuple[np.ndarray, np.ndarray]:

@@ -43,7 +43,7 @@ TERMS = (
 CERTIFICATES = (
     ("exact", "Both ends are proved and meet, to a relative 1e-5: this is the constant."),
     ("bracket", "Both ends are proved, with a gap between them."),
-    ("upper", "The constant is at most this: a theorem or a solver's dual bound proves it."),
+    ("upper", "The constant is at most this: proved by lipreg's own arithmetic; a solver's word is no proof."),
     ("lower", "The constant is at least this: the witness, a point evaluated again on the network, attains it."),
     ("estimate", "A number near the constant that proves nothing."),
 )

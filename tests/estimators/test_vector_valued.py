@@ -126,7 +126,7 @@ def test_one_program_of_all_signs_is_one_program_each(p: float) -> None:
         assert len(each) == 4
         outcomes = [Highs().solve(encode(apart, family).program, seconds=30) for family in each]
         assert together.incumbent == pytest.approx(max(o.incumbent for o in outcomes), rel=1e-6)
-        assert together.dual_bound == pytest.approx(max(o.dual_bound for o in outcomes), rel=1e-6)
+        assert together.claimed == pytest.approx(max(o.claimed for o in outcomes), rel=1e-6)
 
 
 def test_more_outputs_than_sign_vectors_are_tried_for(monkeypatch: pytest.MonkeyPatch) -> None:

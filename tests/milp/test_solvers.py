@@ -16,7 +16,6 @@ from lipreg.auditing import AuditPlan
 from lipreg.errors import InvalidInput, MissingExtra
 from lipreg.estimators import Effort
 from lipreg.milp import SOLVERS, Found, Gurobi, Limits, Program, Solver, get_solver, installed_solvers, register_solver
-from lipreg.milp.highs import Highs
 from lipreg.outputs import Logit
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
@@ -84,7 +83,8 @@ def test_a_solver_of_ones_own_is_found_by_its_name() -> None:
 
     try:
         outcome = get_solver("stubborn").solve(programs.knapsack(), seconds=1, gap=0.5)
-        assert (outcome.status, outcome.dual_bound) == (Status.TIME_LIMIT, 34)  # never above what the boxes prove
+        assert outcome.status is Status.TIME_LIMIT
+        assert outcome.claimed == outcome.dual_bound == pytest.approx(34, rel=1e-14)  # never above what the boxes prove
         assert outcome.detail == "Stubborn 1: gap 0.5"
         assert Effort(solver="stubborn").solver == "stubborn"
     finally:
@@ -158,28 +158,6 @@ def test_a_program_beyond_the_licence_says_what_to_do() -> None:
         within, beyond = (Gurobi().solve(programs.wide(n, integers=integers), seconds=5) for n in (2000, 2001))
         assert within.incumbent == pytest.approx(7)
         assert beyond.status is Status.FAILED
-        assert (beyond.point, beyond.dual_bound) == (None, 2001)  # what the boxes prove
+        assert beyond.point is None and beyond.dual_bound == pytest.approx(2001, rel=1e-12)  # what the boxes prove
         for text in ("1 rows and 2001 columns", "2000", "solver='highs'"):
             assert text in beyond.detail
-
-
-@pytest.mark.parametrize(
-    "first, second, bound",
-    [
-        (Found(Status.PROVED, "", bound=3.0), Found(Status.PROVED, "", bound=5.0), 5.0),
-        (Found(Status.PROVED, "", bound=5.0), Found(Status.PROVED, "", bound=3.0), 5.0),
-        (Found(Status.PROVED, "", infeasible=True), Found(Status.PROVED, "", bound=5.0), 5.0),
-        (Found(Status.PROVED, "", bound=5.0), Found(Status.PROVED, "", infeasible=True), 5.0),
-        (Found(Status.PROVED, "", bound=5.0), Found(Status.FAILED, ""), 5.0),
-        (Found(Status.PROVED, "", infeasible=True), Found(Status.TIME_LIMIT, "", bound=7.0), 7.0),
-        (Found(Status.PROVED, "", bound=5.0), Found(Status.TIME_LIMIT, "", bound=7.0), 7.0),
-    ],
-)
-def test_highs_is_asked_twice_at_fine_tolerances(
-    monkeypatch: pytest.MonkeyPatch, first: Found, second: Found, bound: float
-) -> None:
-    answers = {"choose": first, "off": second}
-    monkeypatch.setattr(Highs, "_once", lambda self, program, limits, presolve="choose": answers[presolve])
-    assert Highs().run(programs.knapsack(), Limits(1.0, feasibility=1e-10)).bound == bound
-    assert Highs().run(programs.knapsack(), Limits(1.0)) is first
-    assert Highs().run(programs.knapsack().relaxed(), Limits(1.0, feasibility=1e-10)) is first

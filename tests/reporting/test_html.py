@@ -98,7 +98,7 @@ def test_every_term_certificate_and_status_is_explained(page: Page) -> None:
     assert Status.TIME_LIMIT.advice in page.text and Status.FAILED.advice not in page.text
     for term in ("pointed constant", "certified interval", "LP relaxation", "tightness", "movement", "transfer"):
         assert term in page.text
-    assert "a theorem or a solver's dual bound proves it" in page.text
+    assert "a solver's word is no proof" in page.text
 
 
 def test_misclassified_points_are_marked(records: Sequence[Record], tmp_path: Path) -> None:

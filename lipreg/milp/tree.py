@@ -1,0 +1,103 @@
+"""An upper bound on a mixed-integer program that rests on no solver's word: our own tree, a dual bound at each of its nodes.
+
+A node holds some integers between narrower ends. Its linear relaxation is solved by HiGHS and bounded by weak duality, or
+proved to have no point by a Farkas vector, both evaluated in ``Program.dual_bound``; what the solver says beyond that only
+decides where the tree branches. So whatever a solver answers, the bound is true; a wrong answer makes it wider.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from lipreg.milp.program import Program
+from lipreg.milp.relaxations import Relaxation
+from lipreg.results import Status
+
+FRACTIONAL = 1e-6
+"""An integer this near to a whole number is not branched on while others are further away."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a tree proved.
+
+    Attributes:
+        status: PROVED where no node above the target is open, BOUNDED where the target was refuted, else the limit.
+        bound: proved upper bound on the program, whatever the status; -inf where it has no point.
+        nodes: linear programs solved.
+    """
+
+    status: Status
+    bound: float
+    nodes: int
+
+
+def prove(
+    program: Program,
+    target: float,
+    seconds: float,
+    nodes: int | None = None,
+    stop: threading.Event | None = None,
+    refutes: Callable[[np.ndarray], bool] = lambda point: False,
+) -> Proof:
+    """Proves that the program's maximum is at most ``target``, or as little above it as the limits allow.
+
+    Args:
+        program: to maximise.
+        target: nodes whose bound is at most this are closed.
+        seconds: wall-clock limit.
+        nodes: limit on linear programs.
+        stop: setting it ends the proof.
+        refutes: told the point of each relaxation whose integers are whole; true ends the proof, because the target cannot
+            be proved.
+    """
+    relaxation = Relaxation(program, time.monotonic() + min(seconds, threading.TIMEOUT_MAX), stop)
+    integer, count = program.integer, itertools.count()
+    heap = [(-program.trivial_bound(), next(count), program.lower, program.upper)]
+    closed, solved = -math.inf, 0
+    while heap and -heap[0][0] > target:
+        status = _ended(relaxation, solved, nodes, stop)
+        if status is not Status.PROVED:
+            return Proof(status, max(closed, -heap[0][0]), solved)
+        above, _, lower, upper = heapq.heappop(heap)
+        bound, point = relaxation.within(lower, upper)
+        bound, solved = min(-above, bound), solved + 1
+        free = integer[lower[integer] < upper[integer]]
+        if bound <= target or not len(free):
+            closed = max(closed, bound)
+            continue
+        at, value = _branch(free, lower, upper, point)
+        if point is not None and np.abs(point[free] - np.round(point[free])).max() <= FRACTIONAL and refutes(point):
+            return Proof(Status.BOUNDED, max(closed, bound, -heap[0][0] if heap else -math.inf), solved)
+        for low, high in ((lower[at], value), (value + 1.0, upper[at])):
+            ends = lower.copy(), upper.copy()
+            ends[0][at], ends[1][at] = low, high
+            heapq.heappush(heap, (-bound, next(count), *ends))
+    return Proof(Status.PROVED, max(closed, -heap[0][0] if heap else -math.inf), solved)
+
+
+def _ended(relaxation: Relaxation, solved: int, nodes: int | None, stop: threading.Event | None) -> Status:
+    """Why the tree has to end here, PROVED where it does not."""
+    if stop is not None and stop.is_set():
+        return Status.INTERRUPTED
+    if relaxation.over:
+        return Status.TIME_LIMIT
+    return Status.NODE_LIMIT if nodes is not None and solved >= nodes else Status.PROVED
+
+
+def _branch(free: np.ndarray, lower: np.ndarray, upper: np.ndarray, point: np.ndarray | None) -> tuple[int, float]:
+    """The integer to branch on, the one furthest from a whole number, and the largest value of its lower child."""
+    at = int(free[0])
+    if point is not None:
+        values = point[free]
+        at = int(free[np.abs(values - np.round(values)).argmax()])
+    middle = (lower[at] + upper[at]) / 2 if point is None else point[at]
+    return at, float(np.clip(np.floor(middle), lower[at], upper[at] - 1.0))

@@ -16,9 +16,10 @@ from lipreg.callbacks.audit_runs import AuditRuns, Finished
 from lipreg.callbacks.background import BackgroundAudits
 from lipreg.callbacks.batches import batch_to_inputs as usual_batch_to_inputs
 from lipreg.callbacks.batches import find_network
-from lipreg.callbacks.logged import read_metrics, show
+from lipreg.callbacks.logged import read_metrics, show, withdraw
 from lipreg.callbacks.logs import log_audit
 from lipreg.callbacks.metrics import against_saved_twin, summary
+from lipreg.callbacks.monitors import check_monitors
 from lipreg.callbacks.neighbours import audits, check_others, with_penalised_bound
 from lipreg.callbacks.reference_points import LabelsRead, Points, given_reference_points, validation_points
 from lipreg.callbacks.snapshots import Snapshot
@@ -40,14 +41,15 @@ class LipschitzAudit(Callback):
     Each audit works on a frozen float64 copy of the network in evaluation mode, at the same reference points. Training
     is not changed: the weights, every random state and every module's mode are as before. Each point is written to the
     record file as soon as it is done; the means over points are logged, to every logger under ``audit/...`` and to
-    ``callback_metrics``, where the last value stays between audits, so that early stopping and checkpoints can follow it. A
-    training that was killed goes on with the audit where it was, if it comes to the same weights again.
+    ``callback_metrics``, where they stand at the end of the audited epoch alone: early stopping, checkpoints and schedulers
+    that monitor them act on audited epochs, and what they need for that is checked at the start. A training that was
+    killed goes on with the audit where it was, if it comes to the same weights again.
 
     Under several training processes the points are shared out among them; the first one writes and logs.
 
     With ``background`` the audits run in a process of their own, on snapshots of the weights, while training goes on. Their
-    results are logged when they come, at the epoch whose weights they are about; until then ``callback_metrics`` holds the
-    ones before, and at first none (``EarlyStopping(strict=False)``). Under several processes the first one audits.
+    results are logged when they come, at the epoch whose weights they are about, and are no metrics of the epoch in which
+    they come: ``callback_metrics`` has those of the trained network, at the end. Of several processes the first one audits.
 
     When a ``LipschitzRegularizer`` with the same problem is among the trainer's callbacks, its bound is audited too, by
     its own recipe, and marked as the penalised one.
@@ -190,10 +192,14 @@ class LipschitzAudit(Callback):
         # whatever can be wrong with network, points and question shows here, before the first step
         self._epochs_done = trainer.current_epoch
         ranks.together(lambda: self._check(pl_module))
+        check_monitors(trainer, type(self).__name__, self.name, self.every_n_epochs, self.background)
         ranks.together(lambda: self._take_up(trainer))
         if self.at_start and self._audited != self._epochs_done:
             self._audit(trainer, pl_module)
         self._agree(trainer)  # on those of a checkpoint that is resumed, too
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        withdraw(trainer, f"{self.name}/")  # after the next step the weights are others
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -272,16 +278,15 @@ class LipschitzAudit(Callback):
             if self.twin is not None:
                 twins = (self.record_path(trainer), self.run, self.twin, own, self._penalised)
                 self._metrics |= against_saved_twin(*twins, finished.epoch, self.name)
-            if self._runs.ranks.count == 1:  # else when all have met: showing reads what Lightning reduces
-                show(trainer, self._metrics)
             if self._runs.ranks.is_first:
                 _logger.info("%s: %s", self.run, finished.sentence())
                 log_audit(trainer, self.name, self._metrics, finished, self._reference()[0], self._penalised)
 
     def _agree(self, trainer: pl.Trainer) -> None:
-        """Shows in every training process what the first one has: from the background, or from a twin's records."""
+        """Shows in every training process what the first one has of the weights as they are now, if it has anything."""
         self._metrics, self._finished = self._runs.ranks.by_first(lambda: (self._metrics, self._finished))
-        show(trainer, self._metrics)
+        if self._finished == self._epochs_done:
+            show(trainer, self._metrics)
 
     def _reference(self) -> Points:
         assert self._points is not None

@@ -17,8 +17,15 @@ def read_metrics(trainer: pl.Trainer) -> dict[str, float]:
 
 
 def show(trainer: pl.Trainer, metrics: dict[str, float]) -> None:
-    """Puts metrics where early stopping, checkpoints and schedulers look, for good; all training processes call it.
+    """Puts metrics where early stopping, checkpoints and schedulers look; all training processes call it.
 
-    ``LightningModule.log`` would keep them for an epoch only, and cannot be called after the last one.
+    ``LightningModule.log`` cannot be called after the last epoch, nor at any time for weights other than the present ones.
     """
     trainer.callback_metrics.update({name: torch.tensor(value) for name, value in metrics.items()})
+
+
+def withdraw(trainer: pl.Trainer, prefix: str) -> None:
+    """Takes away what ``show`` put there: the weights are others now. All training processes call it."""
+    metrics = trainer.callback_metrics
+    for name in [name for name in metrics if name.startswith(prefix)]:
+        del metrics[name]

@@ -1,0 +1,95 @@
+"""Who acts on an audit's numbers: checkpoints, early stopping and schedulers, on audited epochs alone.
+
+A number stands in ``callback_metrics`` from its audit, at the end of an epoch, until the next epoch begins: what looks there
+later would take it for that of other weights. Lightning treats a metric that is not there as a mistake, unless it is told
+otherwise or does not look. So each one that monitors an audit is checked before the first step, and the error says in
+Lightning's own words what to set.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytorch_lightning as pl
+
+from lipreg.errors import InvalidInput
+
+
+def check_monitors(trainer: pl.Trainer, where: str, name: str, every: int, background: bool) -> None:
+    """Refuses what would act on the number of another epoch, or end the training at an epoch without an audit.
+
+    Args:
+        trainer: about to train; its callbacks and schedulers are set up.
+        where: named in errors.
+        name: first part of the audit's metrics.
+        every: epochs from one audit to the next.
+        background: whether results come at a later epoch than the weights that they are about.
+
+    Raises:
+        InvalidInput: a checkpoint, early stopping or ``ReduceLROnPlateau`` that monitors the audit cannot do so as it is.
+    """
+    for who, metric, missing in _followers(trainer, name, every):
+        got = f"{who} monitors {metric!r}"
+        if background:
+            raise InvalidInput(
+                f"{got}, of an audit in the background: its numbers come when the weights are others already",
+                where=where,
+                todo="Pass background=False, or monitor another metric",
+            )
+        if missing:
+            raise InvalidInput(
+                f"{got}, which is there at the end of an audited epoch alone (every_n_epochs={every})",
+                where=where,
+                todo=f"Pass {missing}",
+            )
+
+
+def _followers(trainer: pl.Trainer, name: str, every: int) -> Iterator[tuple[str, str, str]]:
+    """Who monitors the audit: its name, the metric, and what has to be passed to it ("" for nothing)."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        metric, kinds = getattr(callback, "monitor", None), {c.__name__ for c in type(callback).__mro__}
+        if not isinstance(metric, str) or not metric.startswith(f"{name}/"):
+            continue
+        if "EarlyStopping" in kinds:
+            yield "EarlyStopping", metric, _early_stopping(callback, every)
+        elif "ModelCheckpoint" in kinds:
+            yield "ModelCheckpoint", metric, _checkpoint(callback, trainer, every)
+        elif callback_name := type(callback).__name__:
+            warnings.warn(
+                f"{callback_name} monitors {metric!r}, which is there at the end of an audited epoch alone",
+                stacklevel=4,
+            )
+            yield callback_name, metric, ""
+    if not trainer.lightning_module.automatic_optimization:
+        return  # the module steps its schedulers itself
+    for config in trainer.lr_scheduler_configs:
+        metric = config.monitor
+        if config.reduce_on_plateau and isinstance(metric, str) and metric.startswith(f"{name}/"):
+            yield "ReduceLROnPlateau", metric, _scheduler(config, every)
+
+
+def _early_stopping(callback: Any, every: int) -> str:
+    wanted = [] if callback._check_on_train_epoch_end else ["check_on_train_epoch_end=True"]
+    wanted += ["strict=False"] if every > 1 and callback.strict else []
+    return f"EarlyStopping(..., {', '.join(wanted)})" if wanted else ""
+
+
+def _checkpoint(callback: Any, trainer: pl.Trainer, every: int) -> str:
+    if callback.save_top_k == 0:
+        return ""
+    wanted = [] if callback._should_save_on_train_epoch_end(trainer) else ["save_on_train_epoch_end=True"]
+    if callback._every_n_epochs < 1 or callback._every_n_epochs % every:
+        wanted.append(f"every_n_epochs={every}")
+    inside = callback._every_n_train_steps >= 1 or callback._train_time_interval is not None
+    instead = " in place of every_n_train_steps or train_time_interval" if inside else ""
+    return f"ModelCheckpoint(..., {', '.join(wanted)}){instead}" if wanted else ""
+
+
+def _scheduler(config: Any, every: int) -> str:
+    if config.interval != "epoch":
+        return 'the scheduler with "interval": "epoch"'
+    if config.strict and config.frequency % every:
+        return f'the scheduler with "strict": False, or with "frequency": {every}'
+    return ""

@@ -18,7 +18,7 @@ from lipreg.callbacks.batches import as_steps_see_it, find_network
 from lipreg.callbacks.batches import batch_to_inputs as usual_batch_to_inputs
 from lipreg.callbacks.measures import EpochSums, StepClock
 from lipreg.callbacks.reference_points import LabelsRead, draw_reference_points
-from lipreg.callbacks.training_step import add_to_loss, check_loss_is_used
+from lipreg.callbacks.training_step import add_to_loss, check_loss_is_used, warn_if_untrained
 from lipreg.callbacks.where import Placed
 from lipreg.errors import InvalidInput
 from lipreg.estimators import Bound
@@ -167,6 +167,8 @@ class LipschitzRegularizer(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._batches = _batches_of(trainer)
+        if self.weight > 0:
+            warn_if_untrained(trainer, find_network(pl_module, self.module))
         if self.fixed_points and self.term.points.fixed is None:
             assert isinstance(self.points, int)
             where = type(self).__name__

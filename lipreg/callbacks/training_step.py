@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from types import MethodType
 from typing import Any
 
 import pytorch_lightning as pl
-from torch import Tensor
+from torch import Tensor, nn
 
 from lipreg.errors import UnsupportedRequest
 
@@ -79,6 +80,20 @@ def check_loss_is_used(trainer: pl.Trainer, module: pl.LightningModule) -> None:
             f"{type(strategy).__name__}{' stage 3' if stage_3 else ''}: weights are whole inside of forward only",
             where="strategy",
             accepted='"auto", "ddp", or DeepSpeed stages 1 and 2',
+        )
+
+
+def warn_if_untrained(trainer: pl.Trainer, network: nn.Module) -> None:
+    """Warns of a penalty on weights that no optimizer moves: those of an average, or of another module's frozen copy."""
+    if "DeepSpeedStrategy" in {kind.__name__ for kind in type(trainer.strategy).__mro__}:
+        return  # its optimizers hold partitions, not the parameters
+    own = {id(parameter) for parameter in network.parameters()}
+    trained = {id(p) for optimizer in trainer.optimizers for group in optimizer.param_groups for p in group["params"]}
+    if own and own.isdisjoint(trained):
+        warnings.warn(
+            f"the penalty is on {type(network).__name__}, none of whose parameters any optimizer has: it trains nothing. "
+            "Name the network that is trained (module=...); an average of weights can be audited",
+            stacklevel=3,
         )
 
 

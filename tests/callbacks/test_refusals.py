@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from lipreg.errors import InvalidInput, UnsupportedModel, UnsupportedRequest
 from lipreg.outputs import Logit, Vector
@@ -159,3 +162,17 @@ def test_a_function_reads_other_batches() -> None:
     reads = regularizer(batch_to_inputs=lambda batch: (batch["pair"]["a"], batch["pair"]["b"]))
     fit(model, nested, reads, notes)
     assert_gradients(notes.seen, expected)
+
+
+def test_a_penalty_on_weights_that_nobody_trains_warns() -> None:
+    """Those of an average, whose copy has a gradient of its own and no optimizer."""
+    model = Classifier()
+    model.ema = AveragedModel(model.net)
+    trained = list(model.net.parameters())
+    model.configure_optimizers = lambda: torch.optim.SGD(trained, lr=0.1)  # type: ignore[method-assign]
+    with pytest.warns(UserWarning, match="on AveragedModel, none of whose parameters any optimizer has"):
+        fit(model, batches(1), regularizer(module="ema"))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*none of whose parameters")
+        fit(model, batches(1), regularizer(module="net"))
+        fit(model, batches(1), regularizer(module="ema", weight=0.0, log_bound=True))

@@ -17,8 +17,7 @@ from lipreg.errors import CrossingBounds
 from lipreg.results import Certificate, Status
 
 BLOCK = 16
-"""Points of a closed-form task: sampling holds a few hundred points of the region for each of them in memory. Fixed, because
-what sampling draws depends on it."""
+"""Points of a closed-form task: sampling holds a few hundred points of the region for each of them in memory."""
 OVERTIME = 5.0
 """Seconds after the budget, or after a stop, in which points that no search has reached are still given a look."""
 

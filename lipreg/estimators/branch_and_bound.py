@@ -42,7 +42,7 @@ class BranchAndBound(ExactEstimator):
 
     def start(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
         region = analysis.placed.region
-        drawn = region.sample(POINTS - 1, torch.Generator().manual_seed(effort.seed))
+        drawn = region.sample(POINTS - 1, region.generators(effort.seed))
         points = torch.cat([region.center.unsqueeze(1), drawn], dim=1)
         values = attained(analysis, points)
         best = values.argmax(1)

@@ -107,7 +107,7 @@ def batch_maxima(analysis: Analysis, effort: Effort) -> tuple[Tensor, bool]:
     Also whether it was stopped from outside, which leaves fewer batches, but at least one.
     """
     region, rows = analysis.placed.region, analysis.placed.rows.shape[1]
-    generator = torch.Generator().manual_seed(effort.seed)
+    generators = region.generators(effort.seed)
     largest = max(math.prod(node.shape) for node in analysis.graph.nodes)
     at_once = max(1, ROOM // (SAMPLES * region.batch * rows * largest))
     found: list[Tensor] = []
@@ -115,7 +115,9 @@ def batch_maxima(analysis: Analysis, effort: Effort) -> tuple[Tensor, bool]:
     while done < BATCHES and not (found and effort.stop.is_set()):
         batches = min(at_once, BATCHES - done)
         with torch.no_grad():
-            slopes = attained(analysis, region.sample(batches * SAMPLES, generator))
+            # batch after batch: what is drawn must not depend on how many fit into memory
+            points = torch.cat([region.sample(SAMPLES, generators) for _ in range(batches)], 1)
+            slopes = attained(analysis, points)
         found.append(slopes.unflatten(1, (batches, SAMPLES)).amax(-1))
         done += batches
     return torch.cat(found, 1), done < BATCHES

@@ -30,7 +30,8 @@ class Sampling(Estimator):
     Args:
         steps: of each ascent; a search that only wants a start is well served by few.
 
-    Deterministic for a seed. Cost: RANDOM_POINTS + RESTARTS * steps forward and backward passes a point, batched.
+    Deterministic for a seed and a point, whatever else is in the batch. Cost: RANDOM_POINTS + RESTARTS * steps forward and
+    backward passes a point, batched.
     """
 
     certificate = Certificate.LOWER
@@ -42,8 +43,8 @@ class Sampling(Estimator):
     def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
         self.check(analysis.placed.problem)
         region = analysis.placed.region
-        generator = torch.Generator().manual_seed(effort.seed)
-        points = torch.cat([region.center.unsqueeze(1), region.sample(RANDOM_POINTS - 1, generator)], dim=1)
+        drawn = region.sample(RANDOM_POINTS - 1, region.generators(effort.seed))
+        points = torch.cat([region.center.unsqueeze(1), drawn], dim=1)
         with torch.no_grad():
             values = attained(analysis, points)
             top = values.topk(min(RESTARTS, values.shape[1]), dim=1)

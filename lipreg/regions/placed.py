@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -150,8 +152,21 @@ class PlacedRegion:
         shrink = ((self.radius - hair) / size).clamp(min=0.0, max=1.0)
         return center + step * shrink.reshape(*size.shape, *(1,) * len(self.shape))
 
-    def sample(self, count: int, generator: torch.Generator) -> Tensor:
-        """``count`` random points of each X, ``(batch, count, *shape)``: half spread through X, half near its border."""
+    def generators(self, seed: int) -> list[torch.Generator]:
+        """A generator for each point, from the seed and the point alone: what it draws does not depend on the batch."""
+        centers = self.center.detach().to("cpu", torch.float64)
+        digests = [hashlib.sha256(f"{seed} ".encode() + c.contiguous().numpy().tobytes()).digest() for c in centers]
+        return [torch.Generator().manual_seed(int.from_bytes(digest[:7], "big")) for digest in digests]
+
+    def sample(self, count: int, generator: torch.Generator | Sequence[torch.Generator]) -> Tensor:
+        """``count`` random points of each X, ``(batch, count, *shape)``: half spread through X, half near its border.
+
+        Args:
+            count: for each point of the batch.
+            generator: of all points together, or one for each of them.
+        """
+        if not isinstance(generator, torch.Generator):
+            return torch.cat([self[i : i + 1].sample(count, own) for i, own in enumerate(generator)])
         lower, upper, center = (t.unsqueeze(1) for t in (self.lower, self.upper, self.center))
         size = (self.batch, count, *self.shape)
         if self.halfspaces is not None:

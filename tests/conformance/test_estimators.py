@@ -580,6 +580,22 @@ def test_a_unit_that_cancels_to_zero_does_not_loosen_soundness(name: str, scope:
         assert result.upper >= 1.0 - TOLERANCE and result.lower <= 1.0 + TOLERANCE, f"{result.lower}, {result.upper}"
 
 
+@pytest.mark.parametrize("name", [name for name in SEARCHES if ESTIMATORS[name].certificate is not Certificate.UPPER])
+@each_scope
+def test_a_points_draws_do_not_depend_on_the_other_points(name: str, scope: str) -> None:
+    """Alone, or last among others: the same random points, so the same end or estimate to rounding."""
+    if scope not in ESTIMATORS[name].scopes or name in ("mip", "lipmip", "mip_pointed"):
+        pytest.skip("another scope, or it draws nothing of its own")
+    p = 2.0 if 2.0 in ESTIMATORS[name].norms else math.inf
+    problem = LocalLipschitz(LinfBall(0.8), AllLogits(), scope, p)  # type: ignore[arg-type]
+    x = torch.tensor([[0.3, -0.2], [0.1, 0.5], [-0.4, 0.2]], dtype=torch.float64)
+    net, effort = oracles.network("deep"), Effort(nodes=1, seed=3)  # a search says what it started from
+    (alone,) = certify(net, problem, x[:1], estimator=name, effort=effort)
+    last = certify(net, problem, x.flip(0), estimator=name, effort=effort)[-1]
+    assert last.lower == pytest.approx(alone.lower, rel=1e-9)
+    assert last.estimate is None if alone.estimate is None else last.estimate == pytest.approx(alone.estimate, rel=1e-6)
+
+
 @pytest.mark.parametrize("name", REGIONAL)
 def test_a_kink_on_the_border_of_the_region_is_not_inside_it(name: str) -> None:
     """relu(x - b) on (-inf, b], where rounding puts random border points a hair above b: the constant is 0."""

@@ -25,7 +25,7 @@ def report(cfg: DictConfig, console: Console) -> Path:
     sources = read_sources(runs)
     first = Path(runs[0])
     path = Path(cfg.output) if cfg.output else (first if first.is_dir() else first.parent) / "report.html"
-    write_runs_report(sources, path)
+    write_runs_report(sources, path, cfg.metric)
     records = sum(len(source.records) for source in sources.files)
     size = path.stat().st_size / 2**20
     console.print(Text(f"{path}: {records} records of {len(sources.files)} files, {size:.2f} MiB"), soft_wrap=True)

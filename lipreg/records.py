@@ -38,6 +38,7 @@ class RunRecord:
         started: when this part began, UTC, ISO 8601.
         process: the process that wrote it, as "pid 123 on host".
         versions: of the software that trained.
+        metric: name of the logged metric that reports show beside the constants; empty takes what fits.
     """
 
     kind: ClassVar[str] = "run"
@@ -56,6 +57,7 @@ class RunRecord:
     started: str = ""
     process: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    metric: str = ""
 
 
 @dataclass(frozen=True)

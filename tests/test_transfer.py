@@ -208,7 +208,7 @@ class TestCompare:
         found = compare(two_points(), "reg")
         assert (found.epoch, found.bound_name, found.left_out, found.sentence) == (3, "affine_relu", (), "a question")
         mine, twin = found.regularised, found.twin
-        assert (mine.run, mine.accuracy, twin.run, twin.accuracy) == ("reg", 0.9, "twin", 0.95)
+        assert (mine.run, mine.metric, twin.run, twin.metric) == ("reg", 0.9, "twin", 0.95)
         assert (mine.bound, mine.lp, mine.exact) == (6, 4, Interval(1.5, 2))
         assert (twin.bound, twin.lp, twin.exact) == (12, 8.5, Interval(6, 6))
         assert (mine.share_exact, twin.share_exact) == (0.5, 1)
@@ -394,8 +394,8 @@ class TestTrajectory:
         assert [p.epoch for p in found["reg"]] == [3, 4, 5] and [p.epoch for p in found["twin"]] == [3, 5]
         third, fourth, fifth = found["reg"]
         assert (third.bound, third.lp, third.exact, third.sampling) == (6, 4, Interval(1.5, 2), None)
-        assert (third.points, third.accuracy) == (2, 0.9)
-        assert (fourth.points, fourth.bound, fourth.exact, fourth.accuracy) == (0, None, None, 0.8)
+        assert (third.points, third.metric) == (2, 0.9)
+        assert (fourth.points, fourth.bound, fourth.exact, fourth.metric) == (0, None, None, 0.8)
         assert fifth.sampling == 1.0
 
     def test_the_twin_is_measured_by_the_bound_of_the_penalty(self) -> None:

@@ -31,6 +31,7 @@ from lipreg.lightning import Callback
 from lipreg.options import check_count
 from lipreg.problem import LocalLipschitz
 from lipreg.records import EpochRecord
+from lipreg.transfer.metric import check_metric
 
 _logger = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ class LipschitzAudit(Callback):
         progress: show a bar over the points of an audit, in the trainer's own bar, where there is a terminal.
         name: first part of the logged names; must differ between two audits of one trainer.
         ignore_index: where the functional starts from labels, points with this one are not drawn, nor those with -1.
+        metric: name of the logged metric that reports show beside the constants; None takes "val_accuracy", or what fits.
 
     Raises:
         InvalidInput: an argument out of range, an unknown name; at the start of ``fit``: a folder that cannot be
@@ -126,6 +128,7 @@ class LipschitzAudit(Callback):
         twin: str | None = None,
         sdp_solver: str = "SCS",
         ignore_index: int = IGNORE_INDEX,
+        metric: str | None = None,
     ) -> None:
         super().__init__()
         where = type(self).__name__
@@ -145,6 +148,7 @@ class LipschitzAudit(Callback):
         self.at_start, self.at_end, self.folder, self.run, self.module = at_start, at_end, folder, run, module
         self.batch_to_inputs = batch_to_inputs or usual_batch_to_inputs
         self.seed, self.name, self.background, self.twin = seed, name, background, twin
+        self.metric = check_metric(metric, where)
         self._labels = LabelsRead(problem.output, ignore_index, where)
         given = None if reference_points is None else given_reference_points(reference_points, self._labels)
         beside = BackgroundAudits(waiting, when_busy, where)  # checked in any case

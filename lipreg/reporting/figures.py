@@ -20,8 +20,8 @@ from lipreg.errors import InvalidInput
 from lipreg.records import Record
 from lipreg.reporting.labels import FONT_SIZE, Label, name_lines
 from lipreg.reporting.svg import GRID, INK, RUN_COLOURS
-from lipreg.reporting.wording import at_most, between, percent, plain
-from lipreg.transfer import TrajectoryPoint, TwinAudits, trajectory
+from lipreg.reporting.wording import at_most, between, measured, plain
+from lipreg.transfer import Metric, TrajectoryPoint, TwinAudits, trajectory
 
 WIDE, NARROW = (9.2, 6.4), (3.8, 6.4)
 
@@ -29,20 +29,23 @@ _ROLES = ("regularised", "twin")
 _STYLES: dict[str, Literal["--", ":", "-"]] = {"bound": "--", "LP": ":", "exact": "-"}
 
 
-def trajectory_figure(records: Sequence[Record], run: str, size: tuple[float, float] = WIDE) -> Figure:
-    """Bound, LP and exact band over epochs on a log axis, with the accuracy below, for a regularised run and its twin.
+def trajectory_figure(
+    records: Sequence[Record], run: str, size: tuple[float, float] = WIDE, metric: str | None = None
+) -> Figure:
+    """Bound, LP and exact band over epochs on a log axis, the task's own metric below: a regularised run and its twin.
 
     Args:
         records: of both runs.
         run: the regularised run; its ``RunRecord`` names the twin and the bound.
         size: width and height in inches. Below 6 inches the lines are named in a legend instead of beside them.
+        metric: name of the logged metric to show; see ``lipreg.transfer.compare``.
 
     Raises:
         InvalidInput: no such run, no twin, or nothing audited.
         IncomparableResults: the records answer different questions.
     """
-    audits = TwinAudits(records, run)
-    courses = list(trajectory(records, run).values())
+    audits = TwinAudits(records, run, metric)
+    courses = list(trajectory(records, run, metric).values())
     if not any(point.points for course in courses for point in course):
         raise InvalidInput(
             f"no point of {run!r} or its twin has both {audits.bound_name!r} and 'exact' audits",
@@ -51,9 +54,9 @@ def trajectory_figure(records: Sequence[Record], run: str, size: tuple[float, fl
         )
     figure = Figure(figsize=size, facecolor="white")
     FigureCanvasAgg(figure)
-    wide, has_accuracy = size[0] >= 6, any(p.accuracy is not None for course in courses for p in course)
+    wide, has_metric = size[0] >= 6, any(p.metric is not None for course in courses for p in course)
     rows = figure.subplots(
-        2 if has_accuracy else 1, 1, sharex=True, squeeze=False, height_ratios=[3, 1][: 1 + has_accuracy]
+        2 if has_metric else 1, 1, sharex=True, squeeze=False, height_ratios=[3, 1][: 1 + has_metric]
     )
     axes: list[Axes] = list(rows[:, 0])
     top = 1 - (_titles(figure, audits, courses, wide) + 0.12) / size[1]
@@ -65,11 +68,10 @@ def trajectory_figure(records: Sequence[Record], run: str, size: tuple[float, fl
     axes[0].set_ylabel(f"Lipschitz constant\n(output per unit of input, l{unit} norm)", color=INK, fontsize=FONT_SIZE)
     for ax in axes:
         _dress(ax)
-    if has_accuracy:
-        accuracy_labels = _draw_accuracy(axes[1], courses)
-        axes[1].set_ylabel("validation\naccuracy (%)", color=INK, fontsize=FONT_SIZE)
+    if has_metric:
+        metric_labels = _draw_metric(axes[1], courses, audits.metric)
         if wide:
-            name_lines(axes[1], accuracy_labels)
+            name_lines(axes[1], metric_labels)
     axes[-1].set_xlabel("completed training epochs", color=INK, fontsize=FONT_SIZE)
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     if wide:
@@ -123,10 +125,11 @@ def _draw_constants(ax: Axes, courses: list[list[TrajectoryPoint]]) -> list[Labe
     return labels
 
 
-def _draw_accuracy(ax: Axes, courses: list[list[TrajectoryPoint]]) -> list[Label]:
+def _draw_metric(ax: Axes, courses: list[list[TrajectoryPoint]], metric: Metric | None) -> list[Label]:
+    kind = "accuracy" if metric is not None and metric.share else "metric"
     labels: list[Label] = []
     for role, colour, course in zip(_ROLES, RUN_COLOURS, courses, strict=True):
-        known = [(p.epoch, p.accuracy) for p in course if p.accuracy is not None]
+        known = [(p.epoch, p.metric) for p in course if p.metric is not None]
         if known:
             style = "-" if role == "regularised" else "--"
             ax.plot(
@@ -136,9 +139,14 @@ def _draw_accuracy(ax: Axes, courses: list[list[TrajectoryPoint]]) -> list[Label
                 marker="o",
                 markersize=3,
                 linewidth=1.6,
-                gid=f"accuracy-{role}",
+                gid=f"{kind}-{role}",
             )
-            labels.append(Label(*known[-1], f"{role}: {percent(known[-1][1])}", colour))
+            labels.append(Label(*known[-1], f"{role}: {measured(metric, known[-1][1])}", colour))
+    if metric is not None and metric.share:
+        ax.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
+    title = plain("" if metric is None else metric.title, 24)
+    title = f"{title.replace(' ', chr(10))} (%)" if kind == "accuracy" else title
+    ax.set_ylabel(title, color=INK, fontsize=FONT_SIZE)
     ax.margins(y=0.2)
     return labels
 
@@ -156,7 +164,6 @@ def _dress(ax: Axes) -> None:
         ax.yaxis.set_major_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(math.inf, math.inf)))
         ax.yaxis.set_minor_formatter(NullFormatter())
     else:
-        ax.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
         ax.yaxis.set_major_locator(MaxNLocator(4))
 
 

@@ -27,13 +27,14 @@ from lipreg.transfer.points import regularised_pair
 _SCRIPTS = ("plot.js", "charts.js", "table.js", "report.js")
 
 
-def write_report(records: Sequence[Record], path: str | Path, run: str) -> Path:
+def write_report(records: Sequence[Record], path: str | Path, run: str, metric: str | None = None) -> Path:
     """Writes the report of a regularised run and its twin.
 
     Args:
         records: of both runs; others are ignored.
         path: the HTML file; its folder is made.
         run: the regularised run; its ``RunRecord`` names the twin and the bound.
+        metric: name of the logged metric to show; see ``lipreg.transfer.compare``.
 
     Returns:
         The path of the file.
@@ -46,10 +47,10 @@ def write_report(records: Sequence[Record], path: str | Path, run: str) -> Path:
     compare(records, run)  # refuses what has nothing to show
     both = {side.key for side in regularised_pair(records, run) if side is not None}
     own = tuple(r for r in records if run_key(r) in both)
-    return write_runs_report(Sources((Source("records.jsonl", own),)), path)
+    return write_runs_report(Sources((Source("records.jsonl", own),)), path, metric)
 
 
-def write_runs_report(sources: Sources, path: str | Path) -> Path:
+def write_runs_report(sources: Sources, path: str | Path, metric: str | None = None) -> Path:
     """Writes the report of all runs in some record files, each beside its twin (``lipreg.reporting.runs``).
 
     The page loads nothing from elsewhere, runs no script but its own, and shows every text from the records as text.
@@ -58,6 +59,7 @@ def write_runs_report(sources: Sources, path: str | Path) -> Path:
     Args:
         sources: the record files.
         path: the HTML file; its folder is made.
+        metric: name of the logged metric to show; None takes that of each run's record, else what fits.
 
     Returns:
         The path of the file.
@@ -66,7 +68,7 @@ def write_runs_report(sources: Sources, path: str | Path) -> Path:
         InvalidInput: nothing was audited, or a path that cannot be written.
         CrossingBounds: a bound lies below a witness, or the ends of a record cross.
     """
-    entries, unusable = find_entries(sources.files)
+    entries, unusable = find_entries(sources.files, metric)
     if not entries:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in unusable)
         raise InvalidInput(

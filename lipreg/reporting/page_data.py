@@ -10,10 +10,10 @@ from typing import Any
 
 from lipreg.records import AuditRecord
 from lipreg.reporting.runs import Entry, Side
-from lipreg.reporting.seeds import COLUMNS, seed_groups
-from lipreg.reporting.wording import at_most, between, nearest, percent, plain, share_between
+from lipreg.reporting.seeds import columns, metric_heading, seed_groups
+from lipreg.reporting.wording import at_most, between, measured, nearest, percent, plain, share_between
 from lipreg.results import Status
-from lipreg.transfer import Comparison, Interval, PointFigures
+from lipreg.transfer import Comparison, Interval, Metric, PointFigures
 from lipreg.transfer.comparison import mean, mean_if_all, mean_interval
 from lipreg.transfer.points import EXACT
 
@@ -31,6 +31,7 @@ def page_data(entries: Sequence[Entry]) -> dict[str, Any]:
     sides: list[Side] = []
     places: dict[tuple[str, str, str], int] = {}
     told: list[dict[str, Any]] = []
+    mixed = len({entry.metric.title for entry in entries if entry.metric is not None}) > 1
     questions = list(dict.fromkeys(entry.mine.run.question for entry in entries))
     for entry in entries:
         indices = []
@@ -41,7 +42,7 @@ def page_data(entries: Sequence[Entry]) -> dict[str, Any]:
                     places[key] = len(sides)
                     sides.append(side)
                 indices.append(places[key])
-        told.append(_entry(entry, questions.index(entry.mine.run.question), indices))
+        told.append(_entry(entry, questions.index(entry.mine.run.question), indices, mixed))
     roles = {index: "alone" if len(e["sides"]) == 1 else role for e in told for role, index in _roles(e["sides"])}
     shown = [_side(side) | {"role": roles[i]} for i, side in enumerate(sides)]
     statuses = {status.value: status.advice for status in Status}
@@ -53,7 +54,8 @@ def page_data(entries: Sequence[Entry]) -> dict[str, Any]:
             group | {"question": questions.index(group["question"]), "name": plain(group["name"], 120)}
             for group in seed_groups(entries)
         ],
-        "groupColumns": [title for title, _ in COLUMNS],
+        "groupColumns": columns(entries),
+        "metric": plain(metric_heading(entries), 60),
         "sides": shown,
         "records": _records(sides),
         "statuses": statuses,
@@ -85,7 +87,7 @@ def _in_words(question: Mapping[str, Any]) -> str:
     return f"{head} over {region.get('kind', 'a region')}{size}{cut}; input distances in l{question.get('p', 'p')}"
 
 
-def _entry(entry: Entry, question: int, sides: Sequence[int]) -> dict[str, Any]:
+def _entry(entry: Entry, question: int, sides: Sequence[int], mixed: bool) -> dict[str, Any]:
     record = entry.mine.run.record
     moves = {str(epoch): _moves(comparison) for epoch, comparison in entry.comparisons.items()}
     return {
@@ -94,14 +96,20 @@ def _entry(entry: Entry, question: int, sides: Sequence[int]) -> dict[str, Any]:
         "seed": record.seed,
         "weight": record.weight,
         "bound": plain(entry.bound_name, 60),
+        "metric": _metric(entry.metric),
         "sides": list(sides),
         "transfer": [
             [epoch, *_ends(c.movement.transfer), share_between(c.movement.transfer)]
             for epoch, c in sorted(entry.comparisons.items())
         ],
         "moves": moves,
-        "row": _row(entry),
+        "row": _row(entry, mixed),
     }
+
+
+def _metric(metric: Metric | None) -> dict[str, Any] | None:
+    """What the charts call it, and whether they show it as per cent."""
+    return None if metric is None else {"title": plain(metric.title, 60), "share": metric.share}
 
 
 def _moves(comparison: Comparison) -> list[list[Any]]:
@@ -113,8 +121,8 @@ def _moves(comparison: Comparison) -> list[list[Any]]:
     ]
 
 
-def _row(entry: Entry) -> list[list[Any]]:
-    """The entry's row in the table of runs: (text, number to sort by) of each cell."""
+def _row(entry: Entry, mixed: bool) -> list[list[Any]]:
+    """The entry's row in the table of runs: (text, number to sort by) of each cell; mixed metrics with their names."""
     last = entry.last
     epoch = last.epoch if last else max((e for e, points in entry.mine.points.items() if points), default=None)
     if epoch is None:
@@ -125,12 +133,13 @@ def _row(entry: Entry) -> list[list[Any]]:
         points = list(entry.mine.points[epoch].values())
     exact, bound = mean_interval(points), mean([p.bound for p in points])
     certified = mean([p.record.certificate == "exact" for p in points])
-    accuracy = entry.mine.accuracy.get(epoch)
+    metric, own = entry.metric, entry.mine.metric.get(epoch)
+    name = f"{plain(metric.title, 60)} " if mixed and metric is not None else ""
     moved = last.movement if last else None
-    twin = last.twin.accuracy if last else None
+    twin = last.twin.metric if last else None
     return [
-        [percent(accuracy), accuracy],
-        [percent(twin), twin],
+        [name + measured(metric, own), own],
+        [name + measured(metric, twin), twin],
         [at_most(bound), _finite(bound)],
         [between(exact), _middle(exact)],
         [nearest(moved.bound if moved else None), moved.bound if moved else None],
@@ -141,7 +150,7 @@ def _row(entry: Entry) -> list[list[Any]]:
 
 
 def _side(side: Side) -> dict[str, Any]:
-    epochs = sorted({*side.points, *side.accuracy})
+    epochs = sorted({*side.points, *side.metric})
     return {
         "name": plain(side.run.name, 80),
         "file": plain(side.run.source, 300),
@@ -151,13 +160,13 @@ def _side(side: Side) -> dict[str, Any]:
 
 
 def _course(epoch: int, side: Side) -> list[Any]:
-    """(epoch, bound, LP, lower, upper, accuracy): means over the points."""
+    """(epoch, bound, LP, lower, upper, metric): means over the points."""
     points = list(side.points.get(epoch, {}).values())
-    accuracy = side.accuracy.get(epoch)
+    metric = side.metric.get(epoch)
     if not points:
-        return [epoch, None, None, None, None, accuracy]
+        return [epoch, None, None, None, None, metric]
     exact, lp = mean_interval(points), mean_if_all([p.lp for p in points])
-    return [epoch, *map(_finite, (mean([p.bound for p in points]), lp, exact.lower, exact.upper)), accuracy]
+    return [epoch, *map(_finite, (mean([p.bound for p in points]), lp, exact.lower, exact.upper)), metric]
 
 
 def _point(p: PointFigures) -> list[Any]:

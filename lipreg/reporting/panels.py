@@ -22,6 +22,8 @@ AXIS = "audit/epoch"
 PICTURED = 64
 """Reference points that are shown with their images; further ones are rows without."""
 
+_OF_CLASSES = ("class", "right", "margin", "radius")  # columns that are left out where no point has a class
+
 _SIDE = 96  # pixels to which small images are enlarged, so that one can see them in a table's cell
 _LEFT_OUT = frozenset(
     {"question", "witness", "versions", "tolerances", "asked", "families", "recipe"}
@@ -78,12 +80,21 @@ def points_table(records: Iterable[AuditRecord], x: Any, penalised: str | None =
         tightness = None if bound is None or not 0 < exact.upper < math.inf else bound / exact.upper
         rows.append(
             [
-                *(point, exact.label, *pictures, exact.lower, _cell(exact.upper), exact.certificate, exact.status),
+                *(
+                    point,
+                    exact.label if exact.label >= 0 else None,
+                    *pictures,
+                    exact.lower,
+                    _cell(exact.upper),
+                    exact.certificate,
+                    exact.status,
+                ),
                 *(_cell(bound), _cell(tightness), _cell(methods["lp"].upper) if "lp" in methods else None),
                 *(exact.correct, exact.margin, certified_radius(exact), exact.functional),
             ]
         )
-    return wandb.Table(columns=columns, data=rows)
+    kept = [i for i, name in enumerate(columns) if name not in _OF_CLASSES or any(row[i] is not None for row in rows)]
+    return wandb.Table(columns=[columns[i] for i in kept], data=[[row[i] for i in kept] for row in rows])
 
 
 def log_report(run: Any, page: str | Path) -> None:

@@ -13,7 +13,7 @@ from lipreg.records import AuditRecord, EpochRecord, Record, RunRecord
 from lipreg.reporting.sources import Source
 from lipreg.results import Certificate
 from lipreg.runs import RecordedRun, record_id, recorded_runs
-from lipreg.transfer import Comparison, PointFigures, TwinAudits, compare_audits
+from lipreg.transfer import Comparison, Metric, PointFigures, TwinAudits, compare_audits
 from lipreg.transfer.points import EXACT
 
 _TRAINED_ALIKE = ("data", "model", "trainer")  # settings that a run and its twin share
@@ -82,12 +82,12 @@ class Side:
     Attributes:
         run: the run.
         points: the figures at each audited epoch, by epoch and point.
-        accuracy: by epoch.
+        metric: the task's own metric by epoch.
     """
 
     run: Run
     points: Mapping[int, Mapping[int, PointFigures]]
-    accuracy: Mapping[int, float]
+    metric: Mapping[int, float]
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,7 @@ class Entry:
         mine, twin: ``twin`` is None for a run alone.
         comparisons: with the twin, by epoch.
         trouble: why there is no comparison, where one was to be expected.
+        metric: which of the logged metrics is shown; None where nothing fits.
     """
 
     label: str
@@ -110,6 +111,7 @@ class Entry:
     twin: Side | None = None
     comparisons: Mapping[int, Comparison] = field(default_factory=dict)
     trouble: str = ""
+    metric: Metric | None = None
 
     @property
     def last(self) -> Comparison | None:
@@ -117,8 +119,12 @@ class Entry:
         return self.comparisons[max(self.comparisons)] if self.comparisons else None
 
 
-def find_entries(sources: Iterable[Source]) -> tuple[list[Entry], list[tuple[str, str]]]:
+def find_entries(sources: Iterable[Source], metric: str | None = None) -> tuple[list[Entry], list[tuple[str, str]]]:
     """Every run that was trained with a penalty, beside its twin; then the audited runs that are nobody's twin.
+
+    Args:
+        sources: the record files.
+        metric: name of the logged metric to show; None takes that of each run's record, else what fits.
 
     Returns:
         The entries; and file and reason of runs that cannot be shown, because their records do not fit together.
@@ -135,7 +141,7 @@ def find_entries(sources: Iterable[Source]) -> tuple[list[Entry], list[tuple[str
     left_out = [(run.source, f"run {run.name}: nothing was audited") for run, _, _ in joined if not run.audits]
     for (run, twin, why), names in zip(chosen, _labels([run for run, _, _ in chosen]), strict=True):
         try:
-            entries.append(_entry(run, twin, why, names))
+            entries.append(_entry(run, twin, why, names, metric))
         except (IncomparableResults, InvalidInput) as error:
             left_out.append((run.source, f"run {run.name}: {error}"))
     return entries, left_out
@@ -189,29 +195,29 @@ def _could_be_twin(other: Run, run: Run) -> bool:
     return {0} & run.weights.keys() & other.weights.keys() == set() or run.weights[0] == other.weights[0]
 
 
-def _entry(run: Run, twin: Run | None, why: str, names: tuple[str, str]) -> Entry:
+def _entry(run: Run, twin: Run | None, why: str, names: tuple[str, str], metric: str | None) -> Entry:
     bound = run.penalised()
     told = replace(run.record, twin=_NO_TWIN if twin is None else twin.name, bound=bound)
     other = None if twin is None else twin.recorded
     try:
-        audits = TwinAudits.of(replace(run.recorded, record=told), other)
+        audits = TwinAudits.of(replace(run.recorded, record=told), other, metric)
         mine = _side(run, audits.runs[0], audits)
         if twin is None:
-            return Entry(*names, bound, mine, trouble=why)
+            return Entry(*names, bound, mine, trouble=why, metric=audits.metric)
         theirs = _side(twin, audits.runs[1], audits)
         shared = sorted(e for e, points in mine.points.items() if points.keys() & theirs.points.get(e, {}).keys())
         comparisons = {epoch: compare_audits(audits, epoch) for epoch in shared}
         trouble = "" if shared else "no point was audited in both runs at the same epoch"
-        return Entry(*names, bound, mine, theirs, comparisons, trouble)
+        return Entry(*names, bound, mine, theirs, comparisons, trouble, audits.metric)
     except (IncomparableResults, InvalidInput) as error:
         if twin is None:
             raise
-        return _entry(run, None, f"not compared with {twin.name}: {error}", names)
+        return _entry(run, None, f"not compared with {twin.name}: {error}", names, metric)
 
 
 def _side(run: Run, name: str, audits: TwinAudits) -> Side:
     points = {epoch: audits.points(name, epoch) for epoch in audits.epochs(name)}
-    return Side(run, points, {epoch: share for (of, epoch), share in audits.accuracy.items() if of == name})
+    return Side(run, points, {epoch: value for (of, epoch), value in audits.metrics.items() if of == name})
 
 
 def _labels(runs: Sequence[Run]) -> list[tuple[str, str]]:

@@ -11,15 +11,15 @@ from lipreg.reporting.wording import (
     at_most,
     between,
     comparison_rows,
+    measured,
     nearest,
     notes,
-    percent,
     plain,
     share_between,
     verdict,
 )
 from lipreg.results import Certificate
-from lipreg.transfer import Comparison, geometric_mean
+from lipreg.transfer import Comparison, Metric, geometric_mean
 from lipreg.transfer.comparison import mean, mean_interval
 
 
@@ -44,7 +44,7 @@ def _compared(entry: Entry, last: Comparison) -> str:
         return f'<div class="value">{text(value)} <span>{what}</span></div>'
 
     cards = (
-        ("Validation accuracy", two(percent(mine.accuracy), percent(twin.accuracy)), "Inputs classified rightly."),
+        *_metric_card(entry.metric, two(measured(entry.metric, mine.metric), measured(entry.metric, twin.metric))),
         (
             "Exact constant",
             two(between(mine.exact), between(twin.exact)),
@@ -89,13 +89,21 @@ def _alone(entry: Entry) -> str:
     known = [p.tightness for p in points if p.tightness is not None]
     tightness = between(geometric_mean(known)) if len(known) == len(points) else between(None)
     cards = (
-        ("Validation accuracy", _value(percent(side.accuracy.get(epoch))), "Inputs classified rightly."),
+        *_metric_card(entry.metric, _value(measured(entry.metric, side.metric.get(epoch)))),
         ("Exact constant", _value(between(exact)), f"Mean interval. {certificate([p.record for p in points])}"),
         (f"Bound ({entry.bound_name})", _value(at_most(bound)), "Mean. Never below the exact constant."),
         ("Tightness", _value(tightness), "Bound / exact constant, geometric mean over the points."),
     )
     head = f"{side.run.name}, audited at {len(points)} reference points after {epoch} epochs; no twin to compare with."
     return f'<p class="soft small">{text(head)}</p><div class="cards">{_cards(cards)}</div>'
+
+
+def _metric_card(metric: Metric | None, values: str) -> list[tuple[str, str, str]]:
+    """The card of the task's own metric, if there is one."""
+    if metric is None:
+        return []
+    said = "Inputs classified rightly." if metric.share else "As the training logged it."
+    return [(metric.title[:1].upper() + metric.title[1:] if metric.share else metric.title, values, said)]
 
 
 def certificate(records: Sequence[AuditRecord]) -> str:

@@ -6,7 +6,7 @@ import math
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 
 from lipreg.results import EXACT_TOLERANCE
-from lipreg.transfer import Comparison, Interval, Movement, RunFigures, ratio
+from lipreg.transfer import Comparison, Interval, Metric, Movement, ratio
 from lipreg.transfer.radius import radius_meaning
 
 MISSING = "n/a"
@@ -75,6 +75,11 @@ def percent(share: float | None) -> str:
     return MISSING if share is None else f"{share:.1%}"
 
 
+def measured(metric: Metric | None, value: float | None) -> str:
+    """A value of the task's own metric: an accuracy as per cent, anything else as the number that was logged."""
+    return percent(value) if metric is not None and metric.share else nearest(value)
+
+
 def plain(text: str, limit: int = 400) -> str:
     """Text from outside on one line: control and direction characters replaced, cut to ``limit`` characters."""
     clean = "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
@@ -82,10 +87,15 @@ def plain(text: str, limit: int = 400) -> str:
 
 
 def comparison_rows(comparison: Comparison) -> list[tuple[str, str, str, str]]:
-    """The rows (name, regularised, twin, ratio) of the final table; the ratio is that of the two columns."""
+    """The rows (name, regularised, twin, ratio) of the final table; the ratio is that of the two columns.
+
+    There is no row for a metric or a radius that neither run has. Of the metric it is the difference.
+    """
     mine, twin = comparison.regularised, comparison.twin
+    metric, radius = comparison.metric, (mine.radius, twin.radius)
+    own = [measured(metric, mine.metric), measured(metric, twin.metric), _apart(comparison)]
     rows = [
-        ("validation accuracy", percent(mine.accuracy), percent(twin.accuracy), _points_apart(mine, twin)),
+        *([] if metric is None else [(plain(metric.title, 60), *own)]),
         (
             f"bound ({plain(comparison.bound_name, 40)})",
             at_most(mine.bound),
@@ -96,7 +106,7 @@ def comparison_rows(comparison: Comparison) -> list[tuple[str, str, str, str]]:
         ("exact [lower, upper]", ends(mine.exact), ends(twin.exact), between(ratio(mine.exact, twin.exact))),
         ("certified exact", percent(mine.share_exact), percent(twin.share_exact), ""),
         ("tightness (bound / exact)", between(mine.tightness), between(twin.tightness), ""),
-        ("certified radius", at_least(mine.radius), at_least(twin.radius), _quotient(mine.radius, twin.radius)),
+        *([] if radius == (None, None) else [("certified radius", *map(at_least, radius), _quotient(*radius))]),
         ("rank correlation", nearest(mine.rank_correlation), nearest(twin.rank_correlation), ""),
     ]
     return rows
@@ -168,10 +178,12 @@ def _share_at_most(value: float) -> str:
     return f"{math.ceil(100 * value)}%"
 
 
-def _points_apart(mine: RunFigures, twin: RunFigures) -> str:
-    if mine.accuracy is None or twin.accuracy is None:
+def _apart(comparison: Comparison) -> str:
+    """How far the metric of the two runs is apart; which way is better is not said."""
+    mine, twin, metric = comparison.regularised.metric, comparison.twin.metric, comparison.metric
+    if metric is None or mine is None or twin is None:
         return MISSING
-    return f"{100 * (mine.accuracy - twin.accuracy):+.1f} points"
+    return f"{100 * (mine - twin):+.1f} points" if metric.share else f"{mine - twin:+.{DIGITS}g}"
 
 
 def _quotient(top: float | None, bottom: float | None) -> str:

@@ -14,6 +14,7 @@ inverts the result. Sizes in a table (bound, LP, exact) are arithmetic means.
 
 from lipreg.transfer.comparison import Comparison, Movement, RunFigures, compare, compare_audits
 from lipreg.transfer.course import TrajectoryPoint, trajectory
+from lipreg.transfer.metric import Metric, choose_metric
 from lipreg.transfer.points import PointFigures, TwinAudits, regularised_run
 from lipreg.transfer.radius import certified_radius, radius_factor
 from lipreg.transfer.ratios import Interval, geometric_mean, mean_of, rank_correlation, ratio, transfer
@@ -21,12 +22,14 @@ from lipreg.transfer.ratios import Interval, geometric_mean, mean_of, rank_corre
 __all__ = [
     "Comparison",
     "Interval",
+    "Metric",
     "Movement",
     "PointFigures",
     "RunFigures",
     "TrajectoryPoint",
     "TwinAudits",
     "certified_radius",
+    "choose_metric",
     "compare",
     "compare_audits",
     "geometric_mean",

@@ -10,6 +10,7 @@ from typing import Any
 from lipreg.errors import InvalidInput
 from lipreg.records import Record
 from lipreg.results import Certificate
+from lipreg.transfer.metric import Metric
 from lipreg.transfer.points import (
     PointFigures,
     TwinAudits,
@@ -28,7 +29,7 @@ class RunFigures:
 
     Attributes:
         run: its name.
-        accuracy: validation accuracy at the epoch, a share; None when training reported none.
+        metric: the task's own metric at the epoch (``Comparison.metric``); None when training reported none.
         points: the figures behind the means.
         bound, lp: means of upper ends; inf when one point has none, ``lp`` None unless it ran at every point.
         exact: mean lower and mean upper end.
@@ -39,7 +40,7 @@ class RunFigures:
     """
 
     run: str
-    accuracy: float | None
+    metric: float | None
     points: tuple[PointFigures, ...]
     bound: float
     lp: float | None
@@ -83,6 +84,7 @@ class Comparison:
         radius_points: how many points are behind the two mean radii.
         left_out: indices of points that lack the bound or the exact record in one of the runs.
         rank_correlation: of bound and truth, over all points and epochs of both runs.
+        metric: which of the logged metrics the two columns show; None where nothing fits.
     """
 
     question: dict[str, Any]
@@ -96,9 +98,10 @@ class Comparison:
     radius_points: int
     left_out: tuple[int, ...]
     rank_correlation: float | None
+    metric: Metric | None = None
 
 
-def compare(records: Sequence[Record], run: str, epoch: int | None = None) -> Comparison:
+def compare(records: Sequence[Record], run: str, epoch: int | None = None, metric: str | None = None) -> Comparison:
     """Compares a regularised run with its twin.
 
     Points are matched by their index. A point that lacks the bound or the exact record in one of the runs is left out
@@ -108,6 +111,8 @@ def compare(records: Sequence[Record], run: str, epoch: int | None = None) -> Co
         records: of both runs; others are ignored.
         run: id or label of the regularised run; its ``RunRecord`` names the twin and the bound.
         epoch: None takes the last one with a point audited in both runs.
+        metric: name of the logged metric to show; None takes that of the runs' records, else what fits
+            (``choose_metric``).
 
     Raises:
         InvalidInput: no such run, no twin, several that could be meant, or no point audited in both runs.
@@ -115,7 +120,7 @@ def compare(records: Sequence[Record], run: str, epoch: int | None = None) -> Co
             are by different recipes, or the twin is none.
         CrossingBounds: a bound lies below a witness, or the ends of a record cross.
     """
-    return compare_audits(TwinAudits(records, run), epoch)
+    return compare_audits(TwinAudits(records, run, metric), epoch)
 
 
 def compare_audits(audits: TwinAudits, epoch: int | None = None) -> Comparison:
@@ -156,6 +161,7 @@ def compare_audits(audits: TwinAudits, epoch: int | None = None) -> Comparison:
         radius_points=len(paired_radii),
         left_out=tuple(sorted(indices - {p.point for p, _ in pairs})),
         rank_correlation=rank_correlation(both[0] + both[1]),
+        metric=audits.metric,
     )
 
 
@@ -212,7 +218,7 @@ def _figures(
     radii = [p.radius for p in points if p.radius is not None and p.point in paired_radii]
     return RunFigures(
         run=run,
-        accuracy=audits.accuracy.get((run, epoch)),
+        metric=audits.metrics.get((run, epoch)),
         points=tuple(points),
         bound=mean([p.bound for p in points]),
         lp=mean_if_all([p.lp for p in points]),

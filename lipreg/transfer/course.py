@@ -22,7 +22,7 @@ class TrajectoryPoint:
         lp: upper end of the LP relaxation; None unless it ran at each of the points.
         exact: lower and upper end of what all methods together prove.
         sampling: lower end of random sampling; None unless it ran at each of the points.
-        accuracy: validation accuracy, a share.
+        metric: the task's own metric.
     """
 
     run: str
@@ -32,14 +32,14 @@ class TrajectoryPoint:
     lp: float | None = None
     exact: Interval | None = None
     sampling: float | None = None
-    accuracy: float | None = None
+    metric: float | None = None
 
 
-def trajectory(records: Sequence[Record], run: str) -> dict[str, list[TrajectoryPoint]]:
+def trajectory(records: Sequence[Record], run: str, metric: str | None = None) -> dict[str, list[TrajectoryPoint]]:
     """The course of a regularised run and of its twin.
 
-    The bound is the one that the regularised run's penalty lowers, for the twin too. Epochs that only reported an
-    accuracy are there with ``points`` 0.
+    The bound is the one that the regularised run's penalty lowers, for the twin too. Epochs that only reported a
+    metric are there with ``points`` 0. ``metric`` names the one that is wanted; see ``compare``.
 
     Returns:
         ``{run: [...], twin: [...]}``, each by epoch; empty lists without records.
@@ -49,19 +49,19 @@ def trajectory(records: Sequence[Record], run: str) -> dict[str, list[Trajectory
         IncomparableResults: the records answer different questions, or the twin is none.
         CrossingBounds: a bound lies below a witness, or the ends of a record cross.
     """
-    audits = TwinAudits(records, run)
+    audits = TwinAudits(records, run, metric)
     return {name: [_means(audits, name, epoch) for epoch in _epochs(audits, name)] for name in audits.runs}
 
 
 def _epochs(audits: TwinAudits, run: str) -> list[int]:
-    return sorted({*audits.epochs(run), *(epoch for name, epoch in audits.accuracy if name == run)})
+    return sorted({*audits.epochs(run), *(epoch for name, epoch in audits.metrics if name == run)})
 
 
 def _means(audits: TwinAudits, run: str, epoch: int) -> TrajectoryPoint:
-    accuracy = audits.accuracy.get((run, epoch))
+    metric = audits.metrics.get((run, epoch))
     points = list(audits.points(run, epoch).values())
     if not points:
-        return TrajectoryPoint(run, epoch, accuracy=accuracy)
+        return TrajectoryPoint(run, epoch, metric=metric)
     return TrajectoryPoint(
         run=run,
         epoch=epoch,
@@ -70,5 +70,5 @@ def _means(audits: TwinAudits, run: str, epoch: int) -> TrajectoryPoint:
         lp=mean_if_all([p.lp for p in points]),
         exact=mean_interval(points),
         sampling=mean_if_all([p.sampling for p in points]),
-        accuracy=accuracy,
+        metric=metric,
     )

@@ -11,11 +11,9 @@ from typing import Any
 from lipreg.errors import CrossingBounds, IncomparableResults, InvalidInput
 from lipreg.records import AuditRecord, Record, RunRecord
 from lipreg.runs import RecordedRun, certified_description, choose_run, recorded_runs, same_recipe
+from lipreg.transfer.metric import choose_metric, read_as
 from lipreg.transfer.radius import certified_radius
 from lipreg.transfer.ratios import Interval, ratio
-
-ACCURACY = "val_accuracy"
-"""The key of ``EpochRecord.metrics`` shown beside the constants; a share in [0, 1]."""
 
 EXACT = "exact"
 """The estimator name under which an audit saves what all its methods together prove."""
@@ -114,27 +112,28 @@ class TwinAudits:
 
     Attributes:
         runs: what the two are called here: their labels, the twin's with its id where both have the same.
+        metric: the task's own metric, None where nothing fits; ``metrics`` has its values, by run and epoch.
 
     Raises:
         InvalidInput: as ``regularised_run``; one run on audits of two different networks at the same epoch.
         IncomparableResults: as ``regularised_run``; records of different questions.
     """
 
-    def __init__(self, records: Sequence[Record], run: str) -> None:
-        self._join(*regularised_pair(records, run))
+    def __init__(self, records: Sequence[Record], run: str, metric: str | None = None) -> None:
+        self._join(*regularised_pair(records, run), metric)
 
     @classmethod
-    def of(cls, mine: RecordedRun, twin: RecordedRun | None) -> TwinAudits:
+    def of(cls, mine: RecordedRun, twin: RecordedRun | None, metric: str | None = None) -> TwinAudits:
         """Of two runs that were put together by other means than the twin's name; the first names its bound.
 
         Raises:
             InvalidInput, IncomparableResults: as the class.
         """
         audits = cls.__new__(cls)
-        audits._join(mine, twin)
+        audits._join(mine, twin, metric)
         return audits
 
-    def _join(self, mine: RecordedRun, twin: RecordedRun | None) -> None:
+    def _join(self, mine: RecordedRun, twin: RecordedRun | None, metric: str | None) -> None:
         check_twin(mine.record, twin)
         self.regularised = mine.record
         self.bound_name = str(mine.record.bound)
@@ -158,9 +157,14 @@ class TwinAudits:
                     accepted="one network a run and epoch",
                     todo="Give repeated runs their own names, or read only one of the folders",
                 )
-        self.accuracy: dict[tuple[str, int], float] = {
-            (name, r.epoch): r.metrics[ACCURACY] for name, side in sides for r in side.epochs if ACCURACY in r.metrics
+        told = [(name, r) for name, side in sides for r in side.epochs]
+        shown = choose_metric(
+            [metric or "", *(side.record.metric for _, side in sides)], {key for _, r in told for key in r.metrics}
+        )
+        self.metrics: dict[tuple[str, int], float] = {
+            (name, r.epoch): r.metrics[shown] for name, r in told if shown is not None and shown in r.metrics
         }
+        self.metric = None if shown is None or not self.metrics else read_as(shown, self.metrics.values())
 
     def epochs(self, run: str) -> list[int]:
         """The epochs at which anything was audited."""

@@ -15,7 +15,7 @@ from lipreg.errors import CrossingBounds, InvalidInput
 from lipreg.records import AuditRecord, EpochRecord, Record, RunRecord, to_line
 from lipreg.reporting.page_data import page_data
 from lipreg.reporting.runs import Entry, find_entries
-from lipreg.reporting.seeds import COLUMNS, seed_groups
+from lipreg.reporting.seeds import columns, seed_groups
 from lipreg.reporting.sources import Source, read_sources
 from lipreg.transfer import compare
 from tests.reporting.conftest import audit, build
@@ -123,7 +123,7 @@ def test_seeds_are_put_together() -> None:
     entries, _ = find_entries(files)
     groups = seed_groups(entries)
     assert [(g["name"], g["runs"]) for g in groups] == [("weight 0.01", 3), ("weight 0.1", 3)]
-    cells = dict(zip((title for title, _ in COLUMNS), groups[0]["cells"], strict=True))
+    cells = dict(zip(columns(entries), groups[0]["cells"], strict=True))
     assert cells["bound moved"] == ("0.25\n0.25 to 0.25", 0.25)
     assert cells["accuracy"][0] == "91.0%\n91.0% to 91.0%"
     assert cells["transfer"][1] == pytest.approx(0.5)

@@ -1,4 +1,4 @@
-// The report's charts. A course is [epoch, bound, LP, lower, upper, accuracy] by epoch; null is what is not known.
+// The report's charts. A course is [epoch, bound, LP, lower, upper, metric] by epoch; null is what is not known.
 
 const ROLE = { regularised: "run", twin: "twin", alone: "run" };
 const percentage = (share) => `${Number((100 * share).toFixed(1))}%`;
@@ -69,20 +69,23 @@ function drawTrajectory(host, sides) {
   });
 }
 
-/** Validation accuracy over epochs. */
-function drawAccuracy(host, sides) {
+/** A value of a metric {title, share}: an accuracy as per cent, anything else as a plain number. */
+const measured = (metric, value) => (metric.share ? percentage(value) : short(value));
+
+/** The task's own metric over epochs. */
+function drawMetric(host, sides, metric) {
   return plot(host, () => {
     const known = sides.map((side) => side.course.filter((row) => row[5] !== null));
     const values = known.flat().map((row) => row[5]);
     const [least, most] = [Math.min(...values), Math.max(...values)];
-    const room = Math.max(0.01, (most - least) * 0.1);
+    const room = Math.max(metric.share ? 0.01 : Math.abs(most) * 1e-3 || 1e-3, (most - least) * 0.1);
     const x = epochAxis(sides, "completed training epochs");
     x.ticks = x.whole(5);
     const marks = (group, across, up) =>
       sides.forEach((side, i) => group.append(shape("path", { class: `line exact ${ROLE[side.role]}`, d: path(known[i].map((row) => [across(row[0]), up(row[5])])) })));
     const epochs = [...new Set(known.flat().map((row) => row[0]))].sort((a, b) => a - b);
-    const tips = epochs.map((epoch) => ({ x: epoch, y: null, lines: [`after ${epoch} epochs`, ...known.flatMap((rows, i) => rows.filter((row) => row[0] === epoch).map((row) => `${sides[i].role}: ${percentage(row[5])}`))] }));
-    return { height: 215, x, y: { low: least - room, high: Math.min(1 + room / 2, most + room), format: percentage }, marks, tips, label: "Validation accuracy over training epochs" };
+    const tips = epochs.map((epoch) => ({ x: epoch, y: null, lines: [`after ${epoch} epochs`, ...known.flatMap((rows, i) => rows.filter((row) => row[0] === epoch).map((row) => `${sides[i].role}: ${measured(metric, row[5])}`))] }));
+    return { height: 215, x, y: { low: least - room, high: metric.share ? Math.min(1 + room / 2, most + room) : most + room, format: (v) => measured(metric, v) }, marks, tips, label: `${metric.title} over training epochs` };
   });
 }
 
@@ -158,34 +161,34 @@ function drawScatter(host, sides, epoch) {
 /** The marks that no other beats in both, from the smallest constant on. */
 function frontier(dots) {
   const front = [];
-  for (const dot of [...dots].sort((a, b) => a.constant - b.constant || b.accuracy - a.accuracy))
-    if (!front.length || dot.accuracy > front.at(-1).accuracy) front.push(dot);
+  for (const dot of [...dots].sort((a, b) => a.constant - b.constant || b.value - a.value))
+    if (!front.length || dot.value > front.at(-1).value) front.push(dot);
   return front;
 }
 
-/** Accuracy over exact constant for all runs; a mark chooses its run. */
-function drawPareto(host, entries, sides, chosen, choose) {
+/** The metric that all entries share over exact constant; a mark chooses its run. Which way is better is known of an accuracy alone. */
+function drawPareto(host, entries, sides, metric, chosen, choose) {
   return plot(host, (width) => {
-    const dots = entries.flatMap(([index, entry]) => entry.sides.map((s) => {
+    const dots = !metric ? [] : entries.flatMap(([index, entry]) => entry.sides.map((s) => {
       const row = sides[s].course.filter((r) => r[4] > 0 && r[5] !== null).at(-1);
-      return row && { index, label: entry.label, role: sides[s].role, lower: row[3], upper: row[4], constant: Math.sqrt(Math.max(row[3], row[4] / 1e3) * row[4]), accuracy: row[5] };
+      return row && { index, label: entry.label, role: sides[s].role, lower: row[3], upper: row[4], constant: Math.sqrt(Math.max(row[3], row[4] / 1e3) * row[4]), value: row[5] };
     })).filter(Boolean);
-    if (!dots.length) return { height: 60, x: { low: 0, high: 1, ticks: [] }, y: { low: 0, high: 1, ticks: [] }, label: "No run has both accuracy and constant", marks: (group) => group.append(shape("text", { class: "note", x: 60, y: 20 }, "No run has both an accuracy and a constant.")) };
+    if (!dots.length) return { height: 60, x: { low: 0, high: 1, ticks: [] }, y: { low: 0, high: 1, ticks: [] }, label: "No run has both a metric and a constant", marks: (group) => group.append(shape("text", { class: "note", x: 60, y: 20 }, "The runs have no metric in common beside a constant.")) };
     const [left, right] = logSpan(dots.flatMap((d) => [d.lower > 0 ? d.lower : d.upper, d.upper]), 1.25);
-    const least = Math.min(...dots.map((d) => d.accuracy));
-    const most = Math.max(...dots.map((d) => d.accuracy));
-    const room = Math.max(0.005, (most - least) * 0.12);
+    const least = Math.min(...dots.map((d) => d.value));
+    const most = Math.max(...dots.map((d) => d.value));
+    const room = Math.max(metric.share ? 0.005 : Math.abs(most) * 1e-3 || 1e-3, (most - least) * 0.12);
     const marks = (group, across, up, box) => {
-      const front = frontier(dots);
-      const steps = front.flatMap((d, i) => [...(i ? [[across(d.constant), up(front[i - 1].accuracy)]] : []), [across(d.constant), up(d.accuracy)]]);
+      const front = metric.share ? frontier(dots) : [];
+      const steps = front.flatMap((d, i) => [...(i ? [[across(d.constant), up(front[i - 1].value)]] : []), [across(d.constant), up(d.value)]]);
       group.append(shape("path", { class: "front", d: path(steps) }));
       for (const d of [...dots].reverse()) {
-        whisker(group, ROLE[d.role], d.lower > 0 ? across(d.lower) : box.left, across(d.upper), up(d.accuracy), up(d.accuracy));
-        group.append(shape("circle", { class: `dot pick ${ROLE[d.role]}${d.index === chosen() ? " chosen" : ""}`, cx: across(d.constant), cy: up(d.accuracy), r: d.index === chosen() ? 7 : 5 }));
+        whisker(group, ROLE[d.role], d.lower > 0 ? across(d.lower) : box.left, across(d.upper), up(d.value), up(d.value));
+        group.append(shape("circle", { class: `dot pick ${ROLE[d.role]}${d.index === chosen() ? " chosen" : ""}`, cx: across(d.constant), cy: up(d.value), r: d.index === chosen() ? 7 : 5 }));
       }
     };
-    const tips = dots.map((d) => ({ x: d.constant, y: d.accuracy, lines: [d.label + (d.role === "twin" ? ", twin" : ""), `exact ${span(d.lower, d.upper)}`, `accuracy ${percentage(d.accuracy)}`], act: () => choose(d.index) }));
-    return { height: Math.min(380, Math.max(300, width * 0.6)), top: 22, x: { low: left, high: right, log: true, title: "exact constant, mean over points" }, y: { low: least - room, high: Math.min(most + room, 1 + room / 2), format: percentage, title: "validation accuracy" }, marks, tips, label: "Validation accuracy against exact constant of all runs" };
+    const tips = dots.map((d) => ({ x: d.constant, y: d.value, lines: [d.label + (d.role === "twin" ? ", twin" : ""), `exact ${span(d.lower, d.upper)}`, `${metric.title} ${measured(metric, d.value)}`], act: () => choose(d.index) }));
+    return { height: Math.min(380, Math.max(300, width * 0.6)), top: 22, x: { low: left, high: right, log: true, title: "exact constant, mean over points" }, y: { low: least - room, high: metric.share ? Math.min(most + room, 1 + room / 2) : most + room, format: (v) => measured(metric, v), title: metric.title }, marks, tips, label: `${metric.title} against exact constant of all runs` };
   });
 }
 

@@ -19,6 +19,11 @@ function chooser(host, label, options, current, change) {
 
 function showOverview() {
   const rows = listed();
+  const measuredRuns = rows.filter(([, entry]) => entry.metric);
+  const names = new Set(measuredRuns.map(([, entry]) => entry.metric.title));
+  const metric = names.size === 1 ? { ...measuredRuns[0][1].metric, share: measuredRuns.every(([, entry]) => entry.metric.share) } : null;
+  place("pareto-title").textContent = `${!metric ? "Metric" : metric.share ? "Accuracy" : metric.title} against the true constant.`;
+  place("pareto-words").textContent = metric?.share ? "Up and to the left is better; the line, the Pareto front, joins the runs that no other beats in both." : "";
   const bounds = new Set(rows.map(([, entry]) => entry.bound));
   const cell = (name, c, help, number = true) => ({ name, help, number, words: (i) => rows[i][1].row[c]?.[0] ?? "n/a", value: (i) => rows[i][1].row[c]?.[1] ?? null });
   const columns = [
@@ -26,8 +31,7 @@ function showOverview() {
     ...(bounds.size > 1 ? [{ name: "bound", words: (i) => rows[i][1].bound, value: (i) => rows[i][1].bound, choose: true }] : []),
     { name: "seed", number: true, words: (i) => String(rows[i][1].seed ?? "n/a"), value: (i) => rows[i][1].seed, choose: true },
     { name: "weight", number: true, words: (i) => short(rows[i][1].weight), value: (i) => rows[i][1].weight, choose: true },
-    cell("accuracy", 0, "Validation accuracy of the run"),
-    cell("twin's", 1, "Validation accuracy of its twin"),
+    ...(measuredRuns.length ? [cell(data.metric, 0, "Of the run, as its training logged it"), cell("twin's", 1, "The same of its twin")] : []),
     cell("mean bound", 2, "Upper end of the penalised bound"),
     cell("exact", 3, "Mean certified interval of the exact constant"),
     cell("bound moved", 4, "Bound over the twin's bound"),
@@ -35,11 +39,11 @@ function showOverview() {
     cell("transfer", 6, "1: the truth moved with the bound; 0: the bound alone"),
     cell("certified", 7, "Share of the points whose interval is exact"),
   ];
-  drawPareto(place("pareto"), rows, data.sides, () => chosen, choose);
+  drawPareto(place("pareto"), rows, data.sides, metric, () => chosen, choose);
   drawTransfers(place("transfers"), rows, () => chosen, choose);
   const fill = makeTable(place("runs-table"), columns, { rows: rows.length, caption: "all runs", act: (i) => choose(rows[i][0], true), chosen: (i) => rows[i][0] === chosen });
   showSeeds();
-  redraw = [() => drawPareto(place("pareto"), rows, data.sides, () => chosen, choose), () => drawTransfers(place("transfers"), rows, () => chosen, choose), fill];
+  redraw = [() => drawPareto(place("pareto"), rows, data.sides, metric, () => chosen, choose), () => drawTransfers(place("transfers"), rows, () => chosen, choose), fill];
 }
 
 /** What runs of several seeds say together. */
@@ -77,9 +81,9 @@ function showEntry() {
   place("single-title").textContent = data.entries.length > 1 ? `One run: ${entry.label}` : "The run";
   place("trajectory-words").replaceChildren("Means over the reference points. ", key(sides));
   drawTrajectory(place("trajectory"), sides);
-  const accurate = sides.some((side) => side.course.some((row) => row[5] !== null));
-  place("accuracy-figure").hidden = !accurate;
-  if (accurate) drawAccuracy(place("accuracy"), sides);
+  place("accuracy-figure").hidden = !entry.metric;
+  place("accuracy-title").textContent = !entry.metric ? "" : entry.metric.share ? `${entry.metric.title[0].toUpperCase()}${entry.metric.title.slice(1)}.` : `${entry.metric.title}.`;
+  if (entry.metric) drawMetric(place("accuracy"), sides, entry.metric);
   place("transfer-figure").hidden = !entry.transfer.length;
   if (entry.transfer.length) drawTransfer(place("transfer"), entry);
   const epochs = [...new Set(sides.flatMap((side) => Object.keys(side.points).map(Number)))].sort((a, b) => a - b);
@@ -103,8 +107,8 @@ function showPoints(entry, sides, epochs, epoch) {
     number("lower", 4, false, "A witness attains it"),
     number("upper", 5, true, "A proof holds for it"),
     words("certificate", 9, "exact: the two ends meet"),
-    { name: "class right", value: (i) => String(rows[i][0][8]), words: (i) => ({ true: "yes", false: "no" })[rows[i][0][8]] ?? "n/a" },
-    number("radius", 6, false, "Certified radius: no smaller change alters the class"),
+    ...(rows.some(([p]) => p[8] !== null) ? [{ name: "class right", value: (i) => String(rows[i][0][8]), words: (i) => ({ true: "yes", false: "no" })[rows[i][0][8]] ?? "n/a" }] : []),
+    ...(rows.some(([p]) => p[6] !== null) ? [number("radius", 6, false, "Certified radius: no smaller change alters the class")] : []),
     ...(entry.moves[epoch] ? [{ name: "transfer", number: true, value: (i) => move(i, 2), words: (i) => move(i, 1) ?? "" }] : []),
     number("LP", 3, true, "Upper end of the LP relaxation"),
     words("status", 10, "How the work ended"),

@@ -108,6 +108,8 @@ class AuditRecord:
         run_id: ``RunRecord.id`` of its run.
         recipe: ``Bound.describe()`` of what was evaluated, with proved norms; empty for "exact".
         step: training steps taken by the audited weights, as in ``EpochRecord``.
+        weights: which weights these are: "training", those that the optimizer steps; "averaged", those that an averaging
+            callback left in the model at the end; "replaced", others that something else left there.
     """
 
     kind: ClassVar[str] = "audit"
@@ -141,6 +143,7 @@ class AuditRecord:
     run_id: str = ""
     recipe: dict[str, Any] = field(default_factory=dict)
     step: int | None = None
+    weights: str = "training"
 
 
 Record = RunRecord | EpochRecord | AuditRecord

@@ -30,6 +30,7 @@ class Journal:
 
     def __init__(self, path: Path, run: str, part: int = 0) -> None:
         self.path, self.run = path, run
+        self.weights = "training"  # which ones the next records are about
         self._stem = f"{path.stem}.{hashlib.sha256(run.encode()).hexdigest()[:8]}"
         self._partial: RecordFile | None = None
         self.is_first = part == 0
@@ -53,14 +54,17 @@ class Journal:
         """Keeps what is proved of a point by now."""
         if self._partial is None:
             self._partial = RecordFile(self.partial_path)
-        self._partial.append(*point.records(self.run, epoch, penalised))
+        self._partial.append(*self._of(point, epoch, penalised))
 
     def keep(self, point: PointAudit, epoch: int, penalised: str | None) -> list[AuditRecord]:
         """Writes a finished point to the record file, as far as it does not say the same already; all its records."""
         assert self._records is not None
-        records = point.records(self.run, epoch, penalised)
+        records = self._of(point, epoch, penalised)
         self._records.append(*(r for r in records if not _same(r, self._saved.get((r.epoch, r.point, r.estimator)))))
         return records
+
+    def _of(self, point: PointAudit, epoch: int, penalised: str | None) -> list[AuditRecord]:
+        return [replace(record, weights=self.weights) for record in point.records(self.run, epoch, penalised)]
 
     def proved(self) -> list[AuditRecord]:
         """The last word of this part on each point and estimator that are in work."""

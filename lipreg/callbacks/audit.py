@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lipreg.auditing import AuditPlan, PointAudit
 from lipreg.callbacks.audit_runs import AuditRuns, Finished
+from lipreg.callbacks.averaging import averages
 from lipreg.callbacks.background import BackgroundAudits
 from lipreg.callbacks.batches import batch_to_inputs as usual_batch_to_inputs
 from lipreg.callbacks.batches import find_network
@@ -220,10 +221,16 @@ class LipschitzAudit(Callback):
         self._agree(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.at_end and self._audited != self._epochs_done:
+        if self.at_end and self._audited != self._epochs_done and not averages(trainer):
             self._audit(trainer, pl_module, last=True)
         self._runs.ranks.together(lambda: self._conclude(trainer, self._runs.drained()))
         self._agree(trainer)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        audited = self.last if self._finished == self._epochs_done else []
+        if self.at_end and self._runs.left_to_audit(trainer, pl_module, self._captured, audited):
+            self._audit(trainer, pl_module, last=True)
+            self.on_train_end(trainer, pl_module)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self._runs.close()

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytorch_lightning as pl
+from torch import nn
 
 from lipreg.auditing import AuditPlan, PointAudit, Progress, audit, choose_workers
 from lipreg.auditing.background import BackgroundJob
 from lipreg.auditing.background_program import PART
 from lipreg.auditing.journal import Journal
 from lipreg.auditing.process import packed
+from lipreg.callbacks.averaging import not_audited
 from lipreg.callbacks.background import BackgroundAudits, Done
 from lipreg.callbacks.progress import audit_bar
 from lipreg.callbacks.ranks import Ranks
@@ -134,6 +136,23 @@ class AuditRuns:
             bar.close()
         ranks.together(lambda: finish(found[len(only) :]))  # those of the other processes
         yield Finished(epoch, step, time.monotonic() - began, found, written)
+
+    def left_to_audit(
+        self, trainer: pl.Trainer, module: nn.Module, captured: CapturedNetwork | None, audited: list[PointAudit]
+    ) -> bool:
+        """Whether the weights at the end of ``fit`` are others than were audited; what is recorded next is about them.
+
+        Asked when whatever replaces weights in ``on_train_end`` has done so; all training processes ask.
+
+        Args:
+            audited: the last audit, if it was of the last epoch.
+        """
+        if captured is None:  # there was no training
+            return False
+        fingerprint = audited[0].fingerprint if audited else ""
+        kind = self.ranks.by_first(lambda: not_audited(trainer, module, captured, fingerprint))
+        self._journal().weights = kind or self._journal().weights
+        return bool(kind)
 
     def snapshot(
         self, captured: CapturedNetwork, points: Points, epoch: int, step: int, last: bool

@@ -32,6 +32,12 @@ def check_monitors(trainer: pl.Trainer, where: str, name: str, every: int, backg
     """
     for who, metric, missing in _followers(trainer, name, every):
         got = f"{who} monitors {metric!r}"
+        if who == "ModelCheckpoint" and any(hasattr(c, "_swap_models") for c in trainer.callbacks):  # type: ignore[attr-defined]
+            raise InvalidInput(
+                f"{got}: while training, audits are about the weights in training, and checkpoints hold averaged ones",
+                where=where,
+                todo="Monitor another metric; the averaged weights are audited at the end of the training",
+            )
         if background:
             raise InvalidInput(
                 f"{got}, of an audit in the background: its numbers come when the weights are others already",

@@ -117,6 +117,9 @@ def notes(comparison: Comparison) -> list[str]:
     points = comparison.regularised.points
     means = f"Means over {len(points)} reference point{'s' * (len(points) != 1)} after {comparison.epoch} epochs"
     texts = [f"{means}; tightness, movement and transfer are geometric means of the ratios at each point."]
+    kinds = {p.record.weights for p in points} - {"training"}
+    if kinds:
+        texts.append(f"They are about the {' and '.join(sorted(kinds))} weights that the training left.")
     if comparison.left_out:
         texts.append(f"Left out, not audited in both runs: points {', '.join(map(str, comparison.left_out))}.")
     if comparison.radius_points:

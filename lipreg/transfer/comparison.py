@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lipreg.errors import InvalidInput
+from lipreg.errors import IncomparableResults, InvalidInput
 from lipreg.records import Record
 from lipreg.results import Certificate
 from lipreg.transfer.metric import Metric
@@ -202,6 +202,12 @@ def _shared(audits: TwinAudits, epoch: int) -> list[tuple[PointFigures, PointFig
     pairs = [(mine[i], other[i]) for i in sorted(mine.keys() & other.keys())]
     for one, two in pairs:
         check_same_functional(one.record, two.record)
+        if one.record.weights != two.record.weights:
+            raise IncomparableResults(
+                f"{one.record.weights} weights of {one.record.run!r}, {two.record.weights} ones of {two.record.run!r}",
+                where="compare",
+                accepted="two trainings that leave the same kind of weights",
+            )
         check_same_recipe(two.recipe, one.recipe, f"twin {two.record.run!r}, point {two.point}")
     return pairs
 

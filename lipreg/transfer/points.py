@@ -147,7 +147,9 @@ class TwinAudits:
         self.question = _one_question([*asked, *(r.question for _, side in sides for r in side.audits)])
         self._audits: dict[tuple[str, int], dict[int, dict[str, AuditRecord]]] = {}
         for name, side in sides:
-            for r in side.audits:
+            # what a training left in place of its last weights counts for its last epoch
+            left = {r.epoch for r in side.audits if r.weights != "training"}
+            for r in (r for r in side.audits if r.weights != "training" or r.epoch not in left):
                 self._audits.setdefault((name, r.epoch), {}).setdefault(r.point, {})[r.estimator] = r
         for (name, epoch), points in self._audits.items():
             if len({r.fingerprint for methods in points.values() for r in methods.values()}) > 1:

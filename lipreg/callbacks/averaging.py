@@ -1,0 +1,46 @@
+"""Which weights a training leaves: those of its last step, or averaged ones that a callback puts in their place.
+
+``StochasticWeightAveraging`` and ``WeightAveraging`` (``EMAWeightAveraging``) do that in ``on_train_end``, before or after
+an audit's, by the order of the callbacks. In ``on_fit_end`` all of them are done. Until then, at the end of an epoch too, the
+model holds the weights that the optimizer steps: averaged ones are in it for validation and in checkpoints alone.
+"""
+
+from __future__ import annotations
+
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from lipreg.graph import CapturedNetwork
+
+TRAINING, AVERAGED, REPLACED = "training", "averaged", "replaced"
+
+
+def averages(trainer: pl.Trainer) -> list[nn.Module]:
+    """The averaged models that the trainer's callbacks hold."""
+    held = [getattr(callback, "_average_model", None) for callback in trainer.callbacks]  # type: ignore[attr-defined]
+    return [getattr(model, "module", model) for model in held if isinstance(model, nn.Module)]
+
+
+def not_audited(trainer: pl.Trainer, module: nn.Module, captured: CapturedNetwork, audited: str) -> str:
+    """What the weights at the end of ``fit`` are (``AuditRecord.weights``), if they are still to be audited; else "".
+
+    Args:
+        trainer: at the end of ``fit``.
+        module: the LightningModule.
+        captured: its network.
+        audited: fingerprint of the last audit, if that was of the last epoch.
+    """
+    averaged = averages(trainer)
+    if not audited and not averaged:  # the audit of the end has failed, or was not to be waited for
+        return ""
+    if audited and captured.frozen().fingerprint() == audited:
+        return ""
+    if any(_equal(average, module) for average in averaged):
+        return AVERAGED
+    return REPLACED if audited else TRAINING
+
+
+def _equal(one: nn.Module, other: nn.Module) -> bool:
+    pairs = zip(one.parameters(), other.parameters(), strict=True)
+    return all(torch.equal(a.detach().cpu(), b.detach().cpu()) for a, b in pairs)

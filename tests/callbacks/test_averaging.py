@@ -1,0 +1,66 @@
+"""Averaged weights: the last audit is of the model that the training leaves, and the records say which weights are meant."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint, StochasticWeightAveraging
+from pytorch_lightning.loggers import CSVLogger
+
+from lipreg.errors import InvalidInput
+from lipreg.records import AuditRecord, read_records
+from tests.callbacks.cases import Classifier, batches, fit
+from tests.callbacks.test_monitors import METRIC, audit, bound_of
+
+
+class Restoring(pl.Callback):
+    """Puts other weights in at the end."""
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        pl_module.net[0].weight.data.mul_(2.0)
+
+
+AVERAGING = {
+    "ema": lambda: EMAWeightAveraging(decay=0.5),
+    "swa": lambda: StochasticWeightAveraging(swa_lrs=0.1, swa_epoch_start=1),
+    "other": Restoring,
+}
+
+
+@pytest.mark.parametrize("audit_first", [True, False])
+@pytest.mark.parametrize(
+    "name, every, background, expected",
+    [
+        ("ema", 1, False, [(0, "training"), (1, "training"), (2, "training"), (3, "training"), (3, "averaged")]),
+        ("ema", 9, False, [(0, "training"), (3, "averaged")]),
+        ("swa", 9, False, [(0, "training"), (3, "averaged")]),
+        ("swa", 3, True, [(0, "training"), (3, "training"), (3, "averaged")]),
+        ("other", 3, False, [(0, "training"), (3, "training"), (3, "replaced")]),
+    ],
+)
+def test_the_last_audit_is_of_the_model_that_is_left(
+    tmp_path: Path, name: str, every: int, background: bool, expected: list[tuple[int, str]], audit_first: bool
+) -> None:
+    ours, other, module = audit(every_n_epochs=every, background=background), AVERAGING[name](), Classifier(rate=1.0)
+    callbacks = [ours, other] if audit_first else [other, ours]
+    logger = CSVLogger(tmp_path)
+    trainer = fit(module, batches(3), *callbacks, default_root_dir=tmp_path, max_epochs=3, logger=logger)
+    found = [r for r in read_records(tmp_path / "records.jsonl") if isinstance(r, AuditRecord)]
+    assert [(r.epoch, r.weights) for r in found if r.estimator == "exact" and r.point == 0] == expected
+    truth = bound_of(module)
+    assert float(trainer.callback_metrics[METRIC]) == pytest.approx(truth, rel=1e-5)
+    assert sum(p.intervals["fastlip"].upper for p in ours.last) / 2 == pytest.approx(truth, rel=1e-5)
+    (table,) = tmp_path.rglob("metrics.csv")
+    logged = [float(row[METRIC]) for row in csv.DictReader(table.open()) if row.get(METRIC)]
+    assert logged[-1] == pytest.approx(truth, rel=1e-5)
+
+
+def test_a_checkpoint_of_averaged_weights_is_not_scored_by_others(tmp_path: Path) -> None:
+    keep = ModelCheckpoint(tmp_path, monitor=METRIC, save_on_train_epoch_end=True)
+    ours = audit(every_n_epochs=1)
+    with pytest.raises(InvalidInput, match="checkpoints hold averaged ones"):
+        fit(Classifier(), batches(1), EMAWeightAveraging(), ours, keep, enable_checkpointing=True)

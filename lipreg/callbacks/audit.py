@@ -139,8 +139,6 @@ class LipschitzAudit(Callback):
         check_count(every_n_epochs, "every_n_epochs", where)
         if not isinstance(name, str) or not name:
             raise InvalidInput(f"name={name!r}", where=where, accepted="a text that is not empty")
-        if not isinstance(end_limit, int | float) or not 0 <= end_limit < math.inf:
-            raise InvalidInput(f"end_limit={end_limit!r}", where=where, accepted="seconds of at least 0")
         named: dict[str, Any] = {} if estimators is None else {"estimators": estimators}
         self.plan = AuditPlan(
             problem, budget=budget, seed=seed, solver=solver, gap=gap, nodes=nodes, sdp_solver=sdp_solver, **named
@@ -192,7 +190,8 @@ class LipschitzAudit(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         ranks = self._runs.ranks
-        drawn = ranks.together(lambda: self._points or self._drawn(trainer))
+        wanted = self.points, self.seed, self.batch_to_inputs, self._labels
+        drawn = ranks.together(lambda: self._points or validation_points(trainer, *wanted))
         self._points = ranks.by_first(lambda: drawn)
         # whatever can be wrong with network, points and question shows here, before the first step
         self._epochs_done = trainer.current_epoch
@@ -250,9 +249,6 @@ class LipschitzAudit(Callback):
 
     def record_path(self, trainer: pl.Trainer) -> Path:
         return Path(self.folder or trainer.default_root_dir).absolute() / "records.jsonl"
-
-    def _drawn(self, trainer: pl.Trainer) -> Points:
-        return validation_points(trainer, self.points, self.seed, self.batch_to_inputs, self._labels)
 
     def _check(self, pl_module: pl.LightningModule) -> None:
         """Compares the captured graph with the network at the reference points and places the question there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -69,6 +70,8 @@ class AuditRuns:
         progress: bool,
         where: str,
     ) -> None:
+        if not isinstance(end_limit, int | float) or not 0 <= end_limit < math.inf:
+            raise InvalidInput(f"end_limit={end_limit!r}", where=where, accepted="seconds of at least 0")
         self._executor = workers, executor, address
         self.workers = choose_workers(workers, executor, address, where)
         self.beside, self.end_limit, self.progress = beside, end_limit, progress

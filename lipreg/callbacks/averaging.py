@@ -1,8 +1,8 @@
 """Which weights a training leaves: those of its last step, or averaged ones that a callback puts in their place.
 
 ``StochasticWeightAveraging`` and ``WeightAveraging`` (``EMAWeightAveraging``) do that in ``on_train_end``, before or after
-an audit's, by the order of the callbacks. In ``on_fit_end`` all of them are done. Until then, at the end of an epoch too, the
-model holds the weights that the optimizer steps: averaged ones are in it for validation and in checkpoints alone.
+an audit's, by the order of the callbacks. In ``on_fit_end`` all of them are done. Until then, at the end of an epoch too,
+the model holds the weights that the optimizer steps: averaged ones are in it for validation and in checkpoints alone.
 """
 
 from __future__ import annotations

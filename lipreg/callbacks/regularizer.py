@@ -26,6 +26,7 @@ from lipreg.labels import IGNORE_INDEX
 from lipreg.lightning import Callback, is_overridden
 from lipreg.problem import LocalLipschitz
 from lipreg.training import Choice, LipschitzPenalty
+from lipreg.training.sizes import warn_if_far_above
 
 
 class LipschitzRegularizer(Callback):
@@ -128,6 +129,7 @@ class LipschitzRegularizer(Callback):
         self._take_off: Callable[[], None] | None = None
         self._sums, self._clock = EpochSums(), StepClock()
         self._batch_idx, self._batches = 0, None
+        self._compared = False  # the first term with the loss
 
     @property
     def weight(self) -> float:
@@ -248,6 +250,9 @@ class LipschitzRegularizer(Callback):
             self.term.network = find_network(pl_module, self.module)
             added = self.term.term(*self.batch_to_inputs(batch), log_only=self.log_bound)
         if added is not None:
+            if not self._compared and pl_module.global_rank == 0:
+                warn_if_far_above(added / self.term.every, loss, type(self).__name__)
+            self._compared = True
             self._clock.watch_backward(added, loss)
         if self.term.last is not None:
             self._sums.add(self.term.last)

@@ -20,6 +20,7 @@ from lipreg.penalties import get_penalty
 from lipreg.problem import LocalLipschitz
 from lipreg.schedules import Moment, get_schedule
 from lipreg.training.points import Choice, ChosenPoints
+from lipreg.training.sizes import FiniteTerms
 
 CHECK_EVERY = 256
 """Evaluations between two comparisons of the graph with the network's own forward, where no change is noticed."""
@@ -123,6 +124,7 @@ class LipschitzPenalty:
         self._chain: ReluChain | None = None
         self._trace: Any = None  # what the chain was read from
         self._checks = 0
+        self._finite = FiniteTerms()
 
     def __call__(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The term for a new batch, to add to its loss.
@@ -195,7 +197,12 @@ class LipschitzPenalty:
                 return None
             bounds, penalty = self._evaluate(*chosen)
         self.last = Evaluation(bounds.detach(), penalty.detach(), weight)
-        return None if weight == 0 else weight * self.every * penalty
+        if weight == 0:
+            return None
+        term = weight * self.every * penalty
+        assert self.network is not None
+        self._finite.check(term, self.network, f"penalty {self.penalty.name!r} of {self.bound.label}")
+        return term
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed training needs to go on as if it had not stopped; tensors and plain numbers."""

@@ -1,0 +1,71 @@
+"""Terms that would destroy a training: not finite, or far above the loss."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from lipreg.errors import InvalidInput
+
+FAR_ABOVE = 10.0
+"""A first term of so many times the loss is warned of."""
+
+
+class FiniteTerms:
+    """Refuses terms that are not finite, and at the first one gradients that are not.
+
+    On a CPU every term is read at once. Elsewhere that would wait for the device, so all but the first are read when
+    the next one is there.
+    """
+
+    def __init__(self) -> None:
+        self._first, self._pending = True, None
+
+    def check(self, term: Tensor, network: nn.Module, where: str) -> None:
+        """Checks a term that is about to be added to a loss.
+
+        Raises:
+            InvalidInput: it, its gradient, or the term before it is not finite.
+        """
+        first, self._first = self._first, False
+        now = term.detach()
+        if first or now.device.type == "cpu":
+            pending, self._pending = now, None
+        else:
+            pending, self._pending = self._pending, now
+        if pending is not None and not math.isfinite(value := float(pending)):
+            _refuse(f"the penalty is {value}", network.parameters(), where)
+        trained = [p for p in network.parameters() if p.requires_grad] if first and term.requires_grad else []
+        if trained:
+            gradients = torch.autograd.grad(term, trained, retain_graph=True, allow_unused=True)
+            if not all(g is None or bool(torch.isfinite(g).all()) for g in gradients):
+                _refuse(f"the penalty is {float(now):.3g}, its gradient not finite", trained, where)
+
+
+def _refuse(what: str, parameters: Iterable[Tensor], where: str) -> None:
+    if not all(bool(torch.isfinite(p).all()) for p in parameters):
+        raise InvalidInput(
+            f"{what}, because parameters hold NaN or infinity", where=where, todo="Training may have diverged before"
+        )
+    raise InvalidInput(
+        what,
+        where=where,
+        accepted="finite terms",
+        todo='The bound overflows. Take a smaller region, tighter preactivations ("crown"), a tighter bound, or '
+        'module="..." for a part of the network; penalty="layer_sum" adds the factors of the layers up',
+    )
+
+
+def warn_if_far_above(term: Tensor, loss: Tensor, where: str) -> None:
+    """Warns of a term of more than ``FAR_ABOVE`` times the loss that it is added to."""
+    size, own = abs(float(term.detach())), abs(float(loss.detach()))
+    if size > FAR_ABOVE * own:
+        warnings.warn(
+            f"{where}: the first penalty is {size:.3g} after its weight, the loss {own:.3g}: training will follow the "
+            'penalty alone. Take a smaller weight, penalty="log", or schedule="linear" to warm up',
+            stacklevel=2,
+        )

@@ -3,8 +3,8 @@
     python -m tests.callbacks.matrix_job DIR            under strategy="ddp": all cells, then an error that nobody catches
     python -m tests.callbacks.matrix_job DIR notebook   one training under strategy="ddp_notebook", of lightning.pytorch
 
-Each process writes what it saw of a cell to DIR/CELL.RANK.pt as soon as that is over. One that waits for the other for
-longer than LIMIT seconds prints where it waits, and ends.
+Each process writes what it saw of a cell to DIR/CELL.RANK.pt as soon as that is over. One that is at a cell for longer than
+LIMIT seconds prints where it waits, and ends.
 """
 
 from __future__ import annotations
@@ -96,6 +96,7 @@ def cell(folder: Path, name: str, order: str, logs: str = "no log", **settings: 
     own = {key: settings.pop(key) for key in ("batch_to_inputs", "reference_points", "background") if key in settings}
     added = callbacks(order, folder / name, **own)
     torch.manual_seed(0)
+    faulthandler.dump_traceback_later(LIMIT, exit=True)  # anew for each
     try:
         seen: Any = saw(train(DDPStrategy(process_group_backend="gloo"), Module(logs), added, **settings))
     except Exception as error:

@@ -31,7 +31,7 @@ class Job:
 
     def wait(self) -> None:
         try:
-            self.printed = self.process.communicate(timeout=2 * LIMIT)[1]
+            self.printed = self.process.communicate(timeout=8 * LIMIT)[1]
         except subprocess.TimeoutExpired:
             self.printed = "the job did not end"
         finally:

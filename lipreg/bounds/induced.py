@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lipreg.graph import Affine, Graph
 from lipreg.linalg import PowerIteration, SpectralNorm, spectral_norm
-from lipreg.linalg.spectral import WIDTH
+from lipreg.linalg.spectral import WIDTH, fresh_entropy
 
 FAILURE = 1e-9
 """Probability, over the random starts of Lanczos, that any norm of one bound fails."""
@@ -26,12 +26,14 @@ class InducedNorms:
         width: relative width at which a certified spectral norm is narrow enough.
         power: in training, estimates the spectral norms in their place.
         spectral: the spectral norms computed so far.
+        entropy: from which the starts of Lanczos are drawn, for all maps of this analysis.
     """
 
     graph: Graph
     width: float = WIDTH
     power: PowerIteration | None = None
     spectral: list[SpectralNorm] = field(default_factory=list)
+    entropy: str = field(default_factory=fresh_entropy)
     _known: dict[tuple[int, int], list[tuple[Tensor, Tensor, Tensor, bool]]] = field(default_factory=dict)
 
     def __call__(self, index: int, term: int, p: float, rows: Tensor, columns: Tensor) -> Tensor:
@@ -49,7 +51,7 @@ class InducedNorms:
         for old_rows, old_columns, norm, had_gradient in known:
             if graded == had_gradient and _same(rows, old_rows) and _same(columns, old_columns):
                 return norm
-        found = spectral_norm(node.maps[term], rows, columns, self.width, self._failure)
+        found = spectral_norm(node.maps[term], rows, columns, self.width, self._failure, self.entropy)
         self.spectral.append(found)
         known.append((rows, columns, found.upper, graded))
         return found.upper
@@ -72,7 +74,8 @@ class InducedNorms:
         failure = sum(norm.failure for norm in searched)
         return (
             f"{len(searched)} spectral norms by Lanczos, {sum(norm.steps for norm in searched)} steps, "
-            f"together of relative width {math.expm1(total):.1e}, failure probability {failure:.0e}"
+            f"together of relative width {math.expm1(total):.1e}, failure probability {failure:.0e}, "
+            f"starts from {self.entropy}"
         )
 
 

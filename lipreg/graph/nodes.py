@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lipreg.errors import InvalidInput, UnsupportedRequest
-from lipreg.linalg import LinearMap, Shape
+from lipreg.linalg import LinearMap, Shape, feed
 
 
 @dataclass(frozen=True)
@@ -219,19 +219,11 @@ class Graph:
                 case Affine(bias=bias):
                     digest.update(f"affine {node.sources} {node.shape};".encode())
                     for map in node.maps:
-                        digest.update(f"{map.description};".encode())
-                        for entries in map.entries:
-                            _feed(digest, entries)
-                    _feed(digest, bias)
+                        map.feed(digest)
+                    feed(digest, bias)
                 case Relu(source=source, shape=shape, slope=slope):
                     digest.update(f"relu {source} {shape} {slope!r};".encode())
                 case MaxPool(source=source, windows=windows):
                     digest.update(f"maxpool {source} {node.in_shape} {node.shape};".encode())
-                    _feed(digest, windows)
+                    feed(digest, windows)
         return digest.hexdigest()[:16]
-
-
-def _feed(digest: hashlib._Hash, tensor: Tensor) -> None:
-    """Feeds a tensor's shape, dtype and memory, without another copy of it: layers hold up to a gigabyte."""
-    digest.update(f"{tuple(tensor.shape)} {tensor.dtype};".encode())
-    digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)

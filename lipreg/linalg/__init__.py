@@ -2,7 +2,7 @@
 
 from lipreg.linalg.composition import Composed, Sum, add, compose
 from lipreg.linalg.convolution import Convolution
-from lipreg.linalg.maps import Dense, Diagonal, LinearMap, Shape, identity
+from lipreg.linalg.maps import Dense, Diagonal, LinearMap, Shape, feed, identity
 from lipreg.linalg.norms import dual_norm, norm_name, parse_norm, safe_sqrt, squared_norm, vector_norm
 from lipreg.linalg.power import PowerIteration
 from lipreg.linalg.selection import Gather, Repeated, Transposed, gather
@@ -24,6 +24,7 @@ __all__ = [
     "add",
     "compose",
     "dual_norm",
+    "feed",
     "gather",
     "identity",
     "norm_name",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +18,13 @@ TRAINING_STEPS = 16
 
 
 def lanczos_bound(
-    apply: Callable[[Tensor], Tensor], support: Tensor, eta: Tensor, ceiling: Tensor, width: float, failure: float
+    apply: Callable[[Tensor], Tensor],
+    support: Tensor,
+    eta: Tensor,
+    ceiling: Tensor,
+    width: float,
+    failure: float,
+    seed: int,
 ) -> tuple[Tensor, Tensor, int]:
     """Lower and upper bounds on the largest eigenvalue of G, and the number of steps.
 
@@ -28,9 +35,11 @@ def lanczos_bound(
         ceiling: any upper bound on the eigenvalue, ``(batch,)``.
         width: relative width to stop at.
         failure: probability over the starts that an upper bound may fail with.
+        seed: of the starts, up to 256 bits. The probability is over seeds that G does not depend on: draw a fresh one.
     """
     dims = support.dim() - 1
-    vector = _starts(support, STARTS)
+    normal = np.random.default_rng(seed).standard_normal((len(support), STARTS, *support.shape[1:]))
+    vector = _starts(torch.from_numpy(normal), support)
     count = support.flatten(1).sum(-1).clamp(min=1).double().cpu()
     # P(|v . b| <= x) <= x sqrt(2 n / pi) for each start
     overlap = failure ** (1.0 / STARTS) * (math.pi / (2.0 * count)).sqrt()
@@ -71,7 +80,10 @@ def top_vector(apply: Callable[[Tensor], Tensor], weights: Tensor) -> Tensor:
     ``weights``, of that shape and in G's arithmetic, are positive where G reads and writes.
     """
     dims, steps = weights.dim() - 1, min(TRAINING_STEPS, math.prod(weights.shape[1:]))
-    vector = _starts(weights > 0, 1).to(weights.dtype)
+    # an estimate's starts are the same in every run, so that training is
+    generator = torch.Generator().manual_seed(20)
+    normal = torch.randn(len(weights), 1, *weights.shape[1:], generator=generator, dtype=torch.float64)
+    vector = _starts(normal, weights > 0).to(weights.dtype)
     basis, alphas, betas = [], [], []
     previous = torch.zeros_like(vector)
     for _ in range(steps):
@@ -94,13 +106,11 @@ def top_vector(apply: Callable[[Tensor], Tensor], weights: Tensor) -> Tensor:
     return ritz / torch.where(size > 0, size, 1.0).reshape(-1, *(1,) * dims)
 
 
-def _starts(support: Tensor, count: int) -> Tensor:
-    """Unit vectors, uniform on the sphere of the support: ``(batch, count, *shape)``, the same in every run."""
-    dims, generator = support.dim() - 1, torch.Generator().manual_seed(20)
-    normal = torch.randn(len(support), count, *support.shape[1:], generator=generator, dtype=torch.float64)
+def _starts(normal: Tensor, support: Tensor) -> Tensor:
+    """Unit vectors, uniform on the sphere of the support, from normal numbers ``(batch, count, *shape)``."""
     normal = normal.to(support.device) * support.unsqueeze(1)
     size = normal.flatten(2).norm(dim=-1)
-    return normal / _spread(torch.where(size > 0, size, 1.0), dims)
+    return normal / _spread(torch.where(size > 0, size, 1.0), support.dim() - 1)
 
 
 def _ends(alphas: Tensor, betas: Tensor, eta: Tensor, overlap: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -18,6 +18,18 @@ from lipreg.linalg.norms import safe_sqrt
 from lipreg.linalg.spectral import spectral_norm
 
 Shape = tuple[int, ...]
+
+
+class Digest(Protocol):
+    """What ``hashlib``'s functions return."""
+
+    def update(self, data: Any, /) -> None: ...
+
+
+def feed(digest: Digest, tensor: Tensor) -> None:
+    """Feeds a tensor's shape, dtype and memory, without another copy of it: layers hold up to a gigabyte."""
+    digest.update(f"{tuple(tensor.shape)} {tensor.dtype};".encode())
+    digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
 
 
 class LinearMap(ABC):
@@ -81,6 +93,12 @@ class LinearMap(ABC):
     def description(self) -> str:
         """All that decides the map beside its entries, in one unambiguous text."""
         return f"{type(self).__name__}({self.in_shape} {self.out_shape} {self.layout})"
+
+    def feed(self, digest: Digest) -> None:
+        """Feeds all that decides the map to a digest."""
+        digest.update(f"{self.description};".encode())
+        for entries in self.entries:
+            feed(digest, entries)
 
     @property
     def in_size(self) -> int:

@@ -14,7 +14,9 @@ largest eigenvalue of T its inverse R = (t - T)^{-1} is entrywise non-negative a
 
 If the right side is at most x, then lambda > t needs a start with |v . b| <= x. For b uniform on the unit sphere of R^n
 that has probability at most x sqrt(2 n / pi). Several independent starts must all fail. So sqrt(t) is an upper bound with
-a stated failure probability over the starts, at any step, rounding included.
+a stated failure probability over the starts, at any step, rounding included. Starts are drawn from a hash of the map and
+128 bits of the system's entropy, so that no network can have been made for them; bounds of two runs differ by up to
+``width``.
 
 Sources: van Dorsselaer, Hochstenbach & van der Vorst 2000 (probabilistic bounds by the Lanczos polynomial); Kuczynski &
 Wozniakowski 1992. The treatment of rounding is ours.
@@ -22,6 +24,8 @@ Wozniakowski 1992. The treatment of rounding is ours.
 
 from __future__ import annotations
 
+import hashlib
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,6 +60,7 @@ class SpectralNorm:
         certified: float64 and no gradient asked for.
         failure: probability over the random starts that ``upper`` is too small; 0 for the direct methods.
         steps: of Lanczos; 0 for the direct methods.
+        entropy: what its starts were drawn from beside the map; empty for the direct methods.
     """
 
     upper: Tensor
@@ -63,10 +68,16 @@ class SpectralNorm:
     certified: bool
     failure: float = 0.0
     steps: int = 0
+    entropy: str = ""
 
 
 def spectral_norm(
-    map: LinearMap, rows: Tensor, columns: Tensor, width: float = WIDTH, failure: float = FAILURE
+    map: LinearMap,
+    rows: Tensor,
+    columns: Tensor,
+    width: float = WIDTH,
+    failure: float = FAILURE,
+    entropy: str | None = None,
 ) -> SpectralNorm:
     """The largest singular value of diag(rows) A diag(columns).
 
@@ -80,6 +91,7 @@ def spectral_norm(
         columns: weights >= 0 of the inputs, ``(batch, *in_shape)``.
         width: relative width to stop at.
         failure: probability over the random starts that the bound may fail with.
+        entropy: to repeat a run; None draws it afresh, which the stated probability takes for granted.
     """
     batch = torch.broadcast_shapes(rows.shape[:1], columns.shape[:1])[0]
     rows, columns = rows.expand(batch, *map.out_shape), columns.expand(batch, *map.in_shape)
@@ -98,7 +110,12 @@ def spectral_norm(
     if min(map.in_size, map.out_size) <= GRAM_SIDE and map.in_size * map.out_size <= GRAM_ENTRIES:
         ends = [_gram(map, rows[i : i + 1], columns[i : i + 1]) for i in range(batch)]
         return SpectralNorm(torch.cat([high for _, high in ends]), torch.cat([low for low, _ in ends]), True)
-    return _lanczos(map, rows, columns, width, failure)
+    return _lanczos(map, rows, columns, width, failure, fresh_entropy() if entropy is None else entropy)
+
+
+def fresh_entropy() -> str:
+    """128 bits from the operating system; no generator of anybody's is touched."""
+    return os.urandom(16).hex()
 
 
 def _written_out(map: LinearMap, rows: Tensor, columns: Tensor) -> Tensor:
@@ -125,12 +142,15 @@ def _magnitude(map: LinearMap, rows: Tensor, columns: Tensor) -> Tensor:
     return most * (1.0 + 1e-9)
 
 
-def _lanczos(map: LinearMap, rows: Tensor, columns: Tensor, width: float, failure: float) -> SpectralNorm:
+def _lanczos(map: LinearMap, rows: Tensor, columns: Tensor, width: float, failure: float, entropy: str) -> SpectralNorm:
+    digest = hashlib.sha256(entropy.encode())
+    map.feed(digest)
+    seed = int.from_bytes(digest.digest(), "big")
     ceiling = _magnitude(map, rows, columns)
     eta = ceiling * (map.roundings + 16) * torch.finfo(torch.float64).eps
     weights, apply = _gram_operator(map, rows, columns)
-    low, high, steps = lanczos_bound(apply, weights > 0, eta, ceiling, 2.0 * width, failure)
-    return SpectralNorm(high.sqrt(), low.sqrt(), True, failure, steps)
+    low, high, steps = lanczos_bound(apply, weights > 0, eta, ceiling, 2.0 * width, failure, seed)
+    return SpectralNorm(high.sqrt(), low.sqrt(), True, failure, steps, entropy)
 
 
 def _gram_operator(map: LinearMap, rows: Tensor, columns: Tensor):

@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from experiments.checkpoints import read_checkpoint
 from experiments.programs import progress_bar, said
 from lipreg.auditing import EXACT, AuditPlan, PointAudit, Progress, audit
 from lipreg.callbacks.batches import batch_to_inputs
+from lipreg.callbacks.checkpoints import read_checkpoint
 from lipreg.callbacks.reference_points import LabelsRead, Points, draw_reference_points
 from lipreg.errors import InvalidInput
 from lipreg.outputs import Output

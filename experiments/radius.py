@@ -20,9 +20,9 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from experiments.checkpoints import read_checkpoint
 from experiments.programs import said
 from lipreg.callbacks.batches import batch_to_inputs
+from lipreg.callbacks.checkpoints import read_checkpoint
 from lipreg.estimators.radius import CertifiedRadius, certified_radii
 from lipreg.labels import targets
 

@@ -56,7 +56,7 @@ def train_pair(cfg: DictConfig, folder: Path, console: Console) -> Comparison:
         if run.run in done:
             console.print(f"{run.run}: finished before, {_short(path)}", highlight=False, soft_wrap=True)
         else:
-            _train(cfg, problem, run.run, run.weight, folder, console)
+            _train(cfg, problem, run, folder, console)
     return compare(read_records(path), REGULARISED)
 
 
@@ -89,15 +89,14 @@ def _take_up(path: Path, runs: list[RunRecord]) -> set[str]:
     """
     earlier = read_records(path) if path.exists() and path.stat().st_size > 0 else []
     begun = [record for record in earlier if isinstance(record, RunRecord)]
-    # as they are read back: tuples have become lists
-    if earlier and begun != [from_line(to_line(record)) for record in runs][: len(begun)]:
+    if earlier and [_compared(record) for record in begun] != [_compared(r) for r in reversed(runs)][: len(begun)]:
         raise InvalidInput(
             f"{_short(path.parent)} holds the records of another run",
             where="run folder",
             todo="Remove it, or choose another with hydra.run.dir=... (for a sweep, another name with sweep=...)",
         )
     done = {run.run for run in runs if begun and (path.parent / f"{run.run}.ckpt").exists()}
-    kept = [*runs, *(record for record in earlier if not isinstance(record, RunRecord) and record.run in done)]
+    kept = [record for record in earlier if record.run in done]
     if len(earlier) > len(kept):
         path.replace(path.with_suffix(".interrupted"))
     draft = path.with_suffix(".draft")
@@ -109,8 +108,15 @@ def _take_up(path: Path, runs: list[RunRecord]) -> set[str]:
     return done
 
 
-def _train(cfg: DictConfig, problem: LocalLipschitz, run: str, weight: float, folder: Path, console: Console) -> None:
+def _compared(record: RunRecord) -> dict[str, Any]:
+    """What two attempts at one run have in common, as it is read back: tuples have become lists."""
+    told = vars(from_line(to_line(record)))
+    return {key: told[key] for key in ("run", "twin", "seed", "bound", "weight", "question", "sentence", "settings")}
+
+
+def _train(cfg: DictConfig, problem: LocalLipschitz, about: RunRecord, folder: Path, console: Console) -> None:
     """One run; its twin differs in the weight alone."""
+    run, weight = about.run, about.weight
     pl.seed_everything(cfg.seed, verbose=False)
     data = instantiate(cfg.data)
     model = instantiate(cfg.model)
@@ -119,6 +125,7 @@ def _train(cfg: DictConfig, problem: LocalLipschitz, run: str, weight: float, fo
     audit: LipschitzAudit = _partial(cfg.audit)(
         problem=problem, folder=str(folder), run=run, twin=TWIN if run == REGULARISED else None
     )
+    audit.about = about
     logger = _logger(cfg, run, folder)
     if logger is not None:
         settings: Any = OmegaConf.to_container(cfg, resolve=True)

@@ -45,7 +45,8 @@ def test_the_callbacks_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert len(audit.last) == 4
     assert all(point.exact.certificate is Certificate.EXACT for point in audit.last)
     assert space["trainer"].callback_metrics["val_accuracy"] > 0.5
-    assert (tmp_path / "records.jsonl").is_file()
+    assert audit.record_file == tmp_path / "lightning_logs" / "version_0" / "records.jsonl"
+    assert audit.record_file.is_file(), "in the folder of the run, not the working directory"
 
 
 def test_the_plain_loop_example(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.checkpoints import read_checkpoint
+from lipreg.callbacks.checkpoints import read_checkpoint
 from lipreg.errors import InvalidInput
 from tests.conftest import ROOT
 

@@ -15,7 +15,7 @@ from lipreg.reporting.runs import find_entries
 from lipreg.reporting.sources import Source
 from lipreg.runs import choose_run, recorded_runs
 from lipreg.transfer import compare, trajectory
-from tests.test_transfer import two_points
+from tests.test_transfer import ALL, INTERVAL, by_recipes, two_points
 
 
 def trained(key: str, bound: float = 1.0, **changes: Any) -> list[Record]:
@@ -55,6 +55,12 @@ def test_the_report_shows_them_as_two_runs() -> None:
         "weight 0.1, seed 1 (records.jsonl, id b-reg)",
     ]
     assert [e.last.regularised.bound for e in entries if e.last] == [6.0, 9.0]
+
+
+def test_bounds_of_two_recipes_are_not_shown_as_one() -> None:
+    (entry, *_), left_out = find_entries([Source("records.jsonl", tuple(by_recipes(INTERVAL, ALL, INTERVAL)))])
+    assert left_out == [] and entry.twin is None and entry.comparisons == {}
+    assert entry.trouble.startswith("not compared with twin") and "preactivations" in entry.trouble
 
 
 def test_a_report_of_one_run_holds_no_other_of_its_name(tmp_path: Any) -> None:

@@ -33,7 +33,7 @@ class BackgroundJob:
         plan, x, y, workers, executor, address, earlier: as for ``audit``.
         estimators: the methods themselves, because the process knows only the registry of lipreg.
         records: the record file beside which what is proved is kept as it comes.
-        run, epoch, penalised: of the records.
+        run, epoch, penalised, run_id, step: of the records.
         stopped: it is only to say what costs nothing.
     """
 
@@ -49,6 +49,8 @@ class BackgroundJob:
     run: str
     epoch: int
     penalised: str | None
+    run_id: str = ""
+    step: int | None = None
     earlier: tuple[AuditRecord, ...] = ()
     stopped: bool = False
 

@@ -63,10 +63,10 @@ def _run(job: BackgroundJob, pool: Workers | None, stop: threading.Event) -> Any
         ESTIMATORS.setdefault(name, estimator)
     if job.stopped:
         stop.set()
-    journal = Journal(job.records, job.run, PART)
+    journal = Journal(job.records, job.run, PART, job.run_id)
 
     def advance(progress: Progress) -> None:
-        journal.advance(progress.point, job.epoch, job.penalised)
+        journal.advance(progress.point, job.epoch, job.penalised, job.step)
 
     workers: int | Workers = 1 if pool is None else pool
     return audit(

@@ -19,27 +19,41 @@ class Journal:
     is moved to the record file when the journal is opened again: a point that was not finished then stands there with
     the interval proved so far.
 
+    What was proved of a network counts whichever run of this name has proved it; but a run's records are its own: each has
+    its id, and what another run has written is written anew.
+
     Args:
         path: the record file.
         run: name of the run.
         part: which of several processes that audit together this is. Part 0 alone touches the record file.
+        run_id: id of the run, where it is known already; see ``begin``.
 
     Raises:
         InvalidInput: the folder cannot be written.
     """
 
-    def __init__(self, path: Path, run: str, part: int = 0) -> None:
-        self.path, self.run = path, run
+    def __init__(self, path: Path, run: str, part: int = 0, run_id: str = "") -> None:
+        self.path, self.run, self.run_id = path, run, run_id
         self.weights = "training"  # which ones the next records are about
         self._stem = f"{path.stem}.{hashlib.sha256(run.encode()).hexdigest()[:8]}"
         self._partial: RecordFile | None = None
         self.is_first = part == 0
         self.partial_path = path.with_name(f"{self._stem}.{part}.partial")
         self._records = RecordFile(path) if part == 0 else None
-        self._saved: dict[tuple[int, int, str], AuditRecord] = {}
+        self._saved: dict[_Key, AuditRecord] = {}
+        self._left_behind: set[_Key] = set()
         if part == 0:
             self._remember(read_records(path))
             self.close()
+
+    def begin(self, run_id: str, epoch: int) -> None:
+        """From now on records are of the run with that id, which goes on after so many completed epochs.
+
+        What it has recorded of later epochs is of weights that it has left behind: it still counts as proved, but not as
+        written.
+        """
+        self.run_id = run_id
+        self._left_behind = {key for key in self._saved if key[0] == run_id and key[1] > epoch}
 
     def append(self, record: Record) -> None:
         """Writes to the record file."""
@@ -50,21 +64,27 @@ class Journal:
         """What was saved of the network in an audit of the same epoch before this journal was opened."""
         return [r for r in self._saved.values() if r.epoch == epoch and r.fingerprint == fingerprint]
 
-    def advance(self, point: PointAudit, epoch: int, penalised: str | None) -> None:
+    def advance(self, point: PointAudit, epoch: int, penalised: str | None, step: int | None = None) -> None:
         """Keeps what is proved of a point by now."""
         if self._partial is None:
             self._partial = RecordFile(self.partial_path)
-        self._partial.append(*self._of(point, epoch, penalised))
+        self._partial.append(*self._of(point, epoch, penalised, step))
 
-    def keep(self, point: PointAudit, epoch: int, penalised: str | None) -> list[AuditRecord]:
+    def keep(self, point: PointAudit, epoch: int, penalised: str | None, step: int | None = None) -> list[AuditRecord]:
         """Writes a finished point to the record file, as far as it does not say the same already; all its records."""
         assert self._records is not None
-        records = self._of(point, epoch, penalised)
-        self._records.append(*(r for r in records if not _same(r, self._saved.get((r.epoch, r.point, r.estimator)))))
+        records = self._of(point, epoch, penalised, step)
+        self._records.append(*(r for r in records if not self._written(r)))
         return records
 
-    def _of(self, point: PointAudit, epoch: int, penalised: str | None) -> list[AuditRecord]:
-        return [replace(record, weights=self.weights) for record in point.records(self.run, epoch, penalised)]
+    def _of(self, point: PointAudit, epoch: int, penalised: str | None, step: int | None) -> list[AuditRecord]:
+        records = point.records(self.run, epoch, penalised, self.run_id, step)
+        return [replace(record, weights=self.weights) for record in records]
+
+    def _written(self, record: AuditRecord) -> bool:
+        """Whether the record file says it already."""
+        key = _key(record)
+        return key not in self._left_behind and _same(record, self._saved.get(key))
 
     def proved(self) -> list[AuditRecord]:
         """The last word of this part on each point and estimator that are in work."""
@@ -81,7 +101,7 @@ class Journal:
         """Moves what is left of audits that did not come to their end to the record file."""
         for left in sorted(self.path.parent.glob(f"{self._stem}.*.partial")):
             found = _last(read_records(left), self.run)
-            new = [r for key, r in found.items() if not _same(r, self._saved.get(key))]
+            new = [r for r in found.values() if not self._written(r)]
             if self._records is not None:
                 self._records.append(*new)
             self._remember(new)
@@ -92,9 +112,16 @@ class Journal:
         self._saved |= _last(records, self.run)
 
 
-def _last(records: Iterable[Record], run: str) -> dict[tuple[int, int, str], AuditRecord]:
-    """By epoch, point and estimator."""
-    return {(r.epoch, r.point, r.estimator): r for r in records if isinstance(r, AuditRecord) and r.run == run}
+_Key = tuple[str, int, int, str]
+
+
+def _key(record: AuditRecord) -> _Key:
+    """Id of the run, epoch, point and estimator."""
+    return record.run_id, record.epoch, record.point, record.estimator
+
+
+def _last(records: Iterable[Record], run: str) -> dict[_Key, AuditRecord]:
+    return {_key(r): r for r in records if isinstance(r, AuditRecord) and r.run == run}
 
 
 def _same(one: AuditRecord, other: AuditRecord | None) -> bool:

@@ -88,8 +88,16 @@ class PointAudit:
             return interval.gap > self.plan.gap + EXACT_TOLERANCE
         return name in self.reopened or interval.status in (Status.TIME_LIMIT, Status.INTERRUPTED, Status.FAILED)
 
-    def records(self, run: str, epoch: int, penalised: str | None = None) -> list[AuditRecord]:
-        """One record for each estimator."""
+    def records(
+        self, run: str, epoch: int, penalised: str | None = None, run_id: str = "", step: int | None = None
+    ) -> list[AuditRecord]:
+        """One record for each estimator.
+
+        Args:
+            run, run_id: the run's label and id.
+            epoch, step: completed epochs and steps of the audited weights.
+            penalised: label of the bound that the penalty lowers.
+        """
         return [
             AuditRecord(
                 run=run,
@@ -120,6 +128,8 @@ class PointAudit:
                 families=list(interval.families),
                 resumed=name in self.resumed,
                 recipe={} if name == EXACT else self.plan.recipes[name].describe(),
+                run_id=run_id,
+                step=step,
             )
             for name, interval in self.intervals.items()
         ]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,13 @@ from lipreg.callbacks.averaging import averages
 from lipreg.callbacks.background import BackgroundAudits
 from lipreg.callbacks.batches import batch_to_inputs as usual_batch_to_inputs
 from lipreg.callbacks.batches import find_network
-from lipreg.callbacks.logged import read_metrics, show, withdraw
+from lipreg.callbacks.folders import record_file
+from lipreg.callbacks.logged import show, withdraw
 from lipreg.callbacks.logs import log_audit
-from lipreg.callbacks.metrics import against_saved_twin, summary
 from lipreg.callbacks.monitors import check_monitors
 from lipreg.callbacks.neighbours import audits, check_others, with_penalised_bound
 from lipreg.callbacks.reference_points import LabelsRead, Points, given_reference_points, validation_points
+from lipreg.callbacks.run_identity import epoch_record, run_record, steps_taken
 from lipreg.callbacks.snapshots import Snapshot
 from lipreg.errors import InvalidInput
 from lipreg.estimators import Bound, frozen_analysis
@@ -31,7 +32,7 @@ from lipreg.labels import IGNORE_INDEX
 from lipreg.lightning import Callback
 from lipreg.options import check_count
 from lipreg.problem import LocalLipschitz
-from lipreg.records import EpochRecord
+from lipreg.records import RunRecord
 from lipreg.transfer.metric import check_metric
 
 _logger = logging.getLogger(__name__)
@@ -74,10 +75,11 @@ class LipschitzAudit(Callback):
         every_n_epochs: audit after every so many epochs.
         at_start: audit the network before the first step.
         at_end: audit the trained network, if its last epoch was not audited anyway.
-        folder: where ``records.jsonl`` is written; default: ``default_root_dir`` of the trainer.
-        run: name of this run in the records.
-        twin: name of the run without penalty whose audits are in the same record file already; movement and transfer
-            against it are logged too.
+        folder: where ``records.jsonl`` is written; default: the trainer's ``default_root_dir``, the folder of its logger, or
+            that of the Hydra program, whichever is set (``lipreg.callbacks.folders``).
+        run: label of this run in the records; ``run_id`` tells it from others.
+        twin: a run without penalty, against which movement and transfer are logged too: label or id of one in the same
+            record file, the path of another run's folder or record file, or a checkpoint, which is audited once.
         module: path of the submodule that is the network; None for the LightningModule's own ``forward``.
         reference_points: (x, y) or x, in place of validation data.
         batch_to_inputs: batch -> (x, y or None), for batches that are not ``(x, y)`` or a dict of the usual keys.
@@ -156,8 +158,10 @@ class LipschitzAudit(Callback):
         self._captured: CapturedNetwork | None = None
         self._penalised: str | None = None
         self._metrics: dict[str, float] = {}
-        self._epochs_done, self._audited, self._finished = 0, -1, -1
+        self._epochs_done, self._audited, self._finished, self.run_id = 0, -1, -1, ""
         self._left: list[Snapshot] = []
+        self.about: RunRecord | None = None
+        """What the run's record is to say beyond what can be seen, such as settings; set it before ``fit``."""
         self.last: list[PointAudit] = []
         """Results of the last audit, one for each reference point."""
         self.listeners: list[Callable[[PointAudit, int], None]] = self._runs.listeners
@@ -184,9 +188,10 @@ class LipschitzAudit(Callback):
             return
         check_others(self, trainer)
         self._captured, self._audited, self._finished, self._left = None, -1, -1, []
+        self.run_id, path = "", record_file(trainer, self.folder)
         # of this fit alone: the next one may have another regularizer, or none
         plan, self._penalised = with_penalised_bound(self.plan, self.problem, trainer)
-        self._runs.open(self.record_path(trainer), self.run, plan, self._penalised, trainer)
+        self._runs.open(path, self.run, plan, self._penalised, trainer)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         ranks = self._runs.ranks
@@ -197,6 +202,8 @@ class LipschitzAudit(Callback):
         self._epochs_done = trainer.current_epoch
         ranks.together(lambda: self._check(pl_module))
         check_monitors(trainer, type(self).__name__, self.name, self.every_n_epochs, self.background)
+        told = partial(run_record, trainer, self.run_id, self.run, self.problem, self.about, self.twin, self.metric)
+        self.run_id = self._runs.begin(told, self.twin, (pl_module, self._captured, self._reference()))
         ranks.together(lambda: self._take_up(trainer))
         if self.at_start and self._audited != self._epochs_done:
             self._audit(trainer, pl_module)
@@ -212,9 +219,8 @@ class LipschitzAudit(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._epochs_done = trainer.current_epoch + 1
-        ours = tuple(f"{audit.name}/" for audit in audits(trainer, self))
-        reported = {k: v for k, v in read_metrics(trainer).items() if not k.startswith(ours) and math.isfinite(v)}
-        self._runs.append(EpochRecord(self.run, self._epochs_done, reported))
+        names = [audit.name for audit in audits(trainer, self)]
+        self._runs.append(epoch_record(trainer, self.run, self.run_id, names))
         if self._epochs_done % self.every_n_epochs == 0:
             self._audit(trainer, pl_module)
         self._agree(trainer)
@@ -239,16 +245,14 @@ class LipschitzAudit(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         pending = [vars(snapshot) for snapshot in self._runs.pending]
-        return {"points": self._points, "audited": self._finished, "metrics": dict(self._metrics), "pending": pending}
+        done = {"audited": self._finished, "metrics": dict(self._metrics), "pending": pending}
+        return {"points": self._points, "run_id": self.run_id, **done}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._points = state_dict["points"]
+        self._points, self.run_id = state_dict["points"], state_dict.get("run_id", "")
         self._audited, self._metrics = state_dict["audited"], state_dict["metrics"]
         self._finished = self._audited
         self._left = [Snapshot(**snapshot) for snapshot in state_dict.get("pending", [])]
-
-    def record_path(self, trainer: pl.Trainer) -> Path:
-        return Path(self.folder or trainer.default_root_dir).absolute() / "records.jsonl"
 
     def _check(self, pl_module: pl.LightningModule) -> None:
         """Compares the captured graph with the network at the reference points and places the question there."""
@@ -266,7 +270,7 @@ class LipschitzAudit(Callback):
     def _audit(self, trainer: pl.Trainer, pl_module: pl.LightningModule, last: bool = False) -> None:
         """One audit of the weights as they are now, here or in the background."""
         assert self._captured is not None
-        asked = self._captured, self._reference(), self._epochs_done, trainer.global_step
+        asked = self._captured, self._reference(), self._epochs_done, steps_taken(trainer)
         if self.background:
             self._audited = self._epochs_done
             self._runs.ranks.together(lambda: self._conclude(trainer, self._runs.snapshot(*asked, last)))
@@ -280,11 +284,7 @@ class LipschitzAudit(Callback):
         for finished in audits:
             self.last, self._finished = finished.points, finished.epoch
             self._audited = max(self._audited, finished.epoch)
-            own = [r for point in self.last for r in point.records(self.run, finished.epoch, self._penalised)]
-            self._metrics = summary(self.last, self._penalised, self.name)
-            if self.twin is not None:
-                twins = (self.record_path(trainer), self.run, self.twin, own, self._penalised)
-                self._metrics |= against_saved_twin(*twins, finished.epoch, self.name)
+            self._metrics = self._runs.figures(finished, self.name)
             if self._runs.ranks.is_first:
                 _logger.info("%s: %s", self.run, finished.sentence())
                 log_audit(trainer, self.name, self._metrics, finished, self._reference()[0], self._penalised)

@@ -16,16 +16,19 @@ from lipreg.auditing import AuditPlan, PointAudit, Progress, audit, choose_worke
 from lipreg.auditing.background import BackgroundJob
 from lipreg.auditing.background_program import PART
 from lipreg.auditing.journal import Journal
+from lipreg.auditing.lock import RecordLock
 from lipreg.auditing.process import packed
 from lipreg.callbacks.averaging import not_audited
 from lipreg.callbacks.background import BackgroundAudits, Done
+from lipreg.callbacks.metrics import summary
 from lipreg.callbacks.progress import audit_bar
 from lipreg.callbacks.ranks import Ranks
 from lipreg.callbacks.reference_points import Points
 from lipreg.callbacks.snapshots import Snapshot
+from lipreg.callbacks.twins import Twin, Weights, with_twin
 from lipreg.errors import CrossingBounds, InvalidInput, LipregError
 from lipreg.graph import CapturedNetwork, Graph, untouched_random_state
-from lipreg.records import AuditRecord, Record
+from lipreg.records import AuditRecord, Record, RunRecord
 from lipreg.results import Certificate
 
 
@@ -78,12 +81,43 @@ class AuditRuns:
         self.listeners: list[Callable[[PointAudit, int], None]] = []
         self.journal: Journal | None = None
         self._ranks: Ranks | None = None
+        self._lock: RecordLock | None = None
+        self.record: RunRecord | None = None
+        self.twin: Twin | None = None
 
     def open(self, path: Path, run: str, plan: AuditPlan, penalised: str | None, trainer: pl.Trainer) -> None:
         """Before a training, when its processes have met: where the records go, and what is asked."""
         self._ranks, self.run, self.plan, self.penalised = Ranks(trainer, plan.budget), run, plan, penalised
+        self.ranks.by_first(lambda: self._take_lock(path))
         self.journal = self.ranks.together(lambda: Journal(path, run, self.ranks.rank))
         self._written_beside = Journal(path, run, PART) if self.beside is not None else None
+
+    def begin(self, told: Callable[[], RunRecord], twin: str | None, network: Weights) -> str:
+        """When the training begins, or goes on: writes which run it is, and finds the twin; all processes call it.
+
+        Args:
+            told: what the record is to say.
+            twin: as the user named it.
+            network: what a twin's checkpoint can be put into.
+
+        Returns:
+            The id of the run.
+        """
+        self.record, self.twin = record, _ = self.ranks.by_first(
+            lambda: with_twin(told(), twin, network, self.plan, self._journal().path)
+        )
+        for journal in (self._journal(), self._written_beside):
+            if journal is not None:
+                journal.begin(record.id, record.start_epoch)
+        self.append(record)
+        return record.id
+
+    def figures(self, finished: Finished, prefix: str) -> dict[str, float]:
+        """What is logged of an audit: means; where records are written, movement and transfer against the twin too."""
+        means = summary(finished.points, self.penalised, prefix)
+        if self.twin is None or self.record is None or not finished.records:
+            return means
+        return means | self.twin.compared(self.record, finished.records, finished.epoch, prefix)
 
     @property
     def ranks(self) -> Ranks:
@@ -98,7 +132,7 @@ class AuditRuns:
     def check(self, graph: Graph, points: Points) -> None:
         """Refuses what could not be handed to another process."""
         if self.beside is not None:
-            packed(self._job(graph, points, 0))
+            packed(self._job(graph, points, 0, 0))
 
     def here(
         self, trainer: pl.Trainer, captured: CapturedNetwork, points: Points, epoch: int, step: int
@@ -110,7 +144,7 @@ class AuditRuns:
 
         def keep(point: PointAudit) -> None:
             if journal.is_first:
-                written.extend(journal.keep(point, epoch, self.penalised))
+                written.extend(journal.keep(point, epoch, self.penalised, step))
                 self._tell(point, len(x))
 
         def finish(others: list[PointAudit]) -> None:
@@ -119,7 +153,7 @@ class AuditRuns:
             journal.finish()
 
         def advance(progress: Progress) -> None:
-            journal.advance(progress.point, epoch, self.penalised)
+            journal.advance(progress.point, epoch, self.penalised, step)
             bar.advance(progress)
 
         def own() -> list[PointAudit]:
@@ -161,7 +195,7 @@ class AuditRuns:
         self, captured: CapturedNetwork, points: Points, epoch: int, step: int, last: bool
     ) -> Iterator[Finished]:
         """Asks for an audit of the weights as they are now; gives those that have ended meanwhile."""
-        job = self._job_now(captured, points, epoch) if self._journal().is_first else None
+        job = self._job_now(captured, points, epoch, step) if self._journal().is_first else None
         if job is not None and self.beside is not None:
             asked = job, Snapshot.of(captured.module, epoch, step), self._proved_beside
             yield from self._kept(self.beside.submit(*asked, must=last))
@@ -176,7 +210,7 @@ class AuditRuns:
         for snapshot in left if self._journal().is_first else ():
             try:
                 with snapshot.put_into(captured.module):
-                    job = self._job_now(captured, points, snapshot.epoch)
+                    job = self._job_now(captured, points, snapshot.epoch, snapshot.step)
             except InvalidInput as error:
                 warnings.warn(f"an audit is not taken up again: {error}", stacklevel=4)
                 continue
@@ -201,17 +235,24 @@ class AuditRuns:
             self.beside.close()
         if self.journal is not None and self.journal.is_first:
             self.journal.close()
+        self._take_lock(None)
 
-    def _job_now(self, captured: CapturedNetwork, points: Points, epoch: int) -> BackgroundJob | None:
+    def _take_lock(self, path: Path | None) -> None:
+        """Gives back the right to write that this audit has; then takes that to ``path``."""
+        if self._lock is not None:
+            self._lock.release()
+        self._lock = None if path is None else RecordLock(path)
+
+    def _job_now(self, captured: CapturedNetwork, points: Points, epoch: int, step: int) -> BackgroundJob | None:
         """Of the weights as they are now; None, with a warning, if they cannot be audited."""
         try:
             with untouched_random_state():
-                return self._job(captured.frozen_at(points[0]), points, epoch)
+                return self._job(captured.frozen_at(points[0]), points, epoch, step)
         except LipregError as error:
             warnings.warn(f"no audit after epoch {epoch}: {error}", stacklevel=4)
             return None
 
-    def _job(self, graph: Graph, points: Points, epoch: int) -> BackgroundJob:
+    def _job(self, graph: Graph, points: Points, epoch: int, step: int) -> BackgroundJob:
         return BackgroundJob(
             graph,
             self.plan,
@@ -222,6 +263,8 @@ class AuditRuns:
             run=self.run,
             epoch=epoch,
             penalised=self.penalised,
+            run_id=self._journal().run_id,
+            step=step,
             earlier=tuple(self._journal().earlier(epoch, graph.fingerprint())),
         )
 
@@ -232,7 +275,7 @@ class AuditRuns:
             if done.points is None:
                 journal.close()  # what it has written is all there is
                 continue
-            records = [r for p in done.points for r in journal.keep(p, done.epoch, self.penalised)]
+            records = [r for p in done.points for r in journal.keep(p, done.epoch, self.penalised, done.step)]
             if self._written_beside is not None:
                 self._written_beside.finish()
             for point in done.points:

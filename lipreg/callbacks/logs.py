@@ -16,6 +16,9 @@ def log_audit(
 ) -> None:
     """Logs an audit's means at the epoch and step whose weights it is about; to W&B its tables too.
 
+    ``epoch`` and step are those of Lightning's own rows at the end of that epoch, which count from 0. Weights before the
+    first step have no epoch; their step is 0, as that of the first batch, whose loss is of the same weights.
+
     Args:
         trainer: with the loggers.
         name: first part of the logged names.
@@ -25,6 +28,7 @@ def log_audit(
         penalised: the estimator that the penalty lowers.
     """
     metrics = {**metrics, f"{name}/seconds": finished.seconds}
+    of_epoch: dict[str, float] = {"epoch": finished.epoch - 1} if finished.epoch > 0 else {}
     for logger in trainer.loggers:
         board: Any = getattr(logger, "experiment", None)
         if _is_wandb_run(board):
@@ -32,7 +36,7 @@ def log_audit(
             points = points_table(finished.records, x, penalised)
             tables = {f"{name}/records": audit_table(finished.records), f"{name}/points": points}
             board.log({**tables, AXIS: finished.epoch})
-        logger.log_metrics({**metrics, AXIS: finished.epoch}, step=finished.step)
+        logger.log_metrics({**metrics, **of_epoch, AXIS: finished.epoch}, step=max(finished.step - 1, 0))
 
 
 def _is_wandb_run(experiment: Any) -> bool:

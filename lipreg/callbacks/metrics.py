@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import torch
 
 from lipreg.auditing import EXACT, PointAudit
-from lipreg.errors import IncomparableResults, InvalidInput
-from lipreg.records import AuditRecord, RunRecord, read_records
 from lipreg.results import Certificate
-from lipreg.transfer import compare
 
 
 def summary(audits: Sequence[PointAudit], penalised: str | None = None, prefix: str = "audit") -> dict[str, float]:
@@ -40,48 +35,3 @@ def summary(audits: Sequence[PointAudit], penalised: str | None = None, prefix: 
         means[f"{prefix}/tightness"] = means[f"{prefix}/{penalised}"] / exact_upper
     means[f"{prefix}/share_exact"] = sum(a.exact.certificate is Certificate.EXACT for a in audits) / len(audits)
     return {name: value for name, value in means.items() if abs(value) != float("inf")}
-
-
-def against_twin(
-    records: Iterable[AuditRecord], run: str, twin: str, penalised: str | None, epoch: int, prefix: str = "audit"
-) -> dict[str, float]:
-    """Movement and transfer against the twin's audit at the same epoch (``lipreg.transfer``), under the logged names.
-
-    ``audit/movement_lower`` and ``_upper`` bracket E_reg / E_twin, ``audit/transfer_lower`` and ``_upper`` the transfer;
-    ``audit/transfer`` is the middle of these two, ``audit/bound_movement`` is B_reg / B_twin. What is undefined or without
-    a finite end is left out; without a penalised bound, or where the twin has no audit to compare with, all of it.
-
-    Raises:
-        CrossingBounds: a bound lies below a witness.
-    """
-    if penalised is None:
-        return {}
-    # records of another network at the same epoch, of an earlier fit, would be refused: only this epoch counts
-    audits = [r for r in records if r.epoch == epoch and r.run in (run, twin)]
-    try:
-        movement = compare([RunRecord(run, twin, bound=penalised), RunRecord(twin), *audits], run, epoch).movement
-    except (InvalidInput, IncomparableResults):
-        return {}
-    found: dict[str, float] = {} if movement.bound is None else {f"{prefix}/bound_movement": movement.bound}
-    for name, interval in (("movement", movement.exact), ("transfer", movement.transfer)):
-        if interval is not None:
-            found |= {f"{prefix}/{name}_lower": interval.lower, f"{prefix}/{name}_upper": interval.upper}
-    if movement.transfer is not None:
-        found[f"{prefix}/transfer"] = movement.transfer.midpoint
-    return {name: value for name, value in found.items() if math.isfinite(value)}
-
-
-def against_saved_twin(
-    path: Path,
-    run: str,
-    twin: str,
-    own: Iterable[AuditRecord],
-    penalised: str | None,
-    epoch: int,
-    prefix: str = "audit",
-) -> dict[str, float]:
-    """``against_twin`` with the twin's audits read from a record file; nothing where there is no such file."""
-    if not path.exists():
-        return {}
-    saved = [r for r in read_records(path) if isinstance(r, AuditRecord) and r.run == twin]
-    return against_twin([*saved, *own], run, twin, penalised, epoch, prefix)

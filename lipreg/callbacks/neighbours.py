@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
-from pathlib import Path
 from typing import Protocol
 
 import pytorch_lightning as pl
 
 from lipreg.auditing import AuditPlan
+from lipreg.callbacks.folders import record_file
 from lipreg.callbacks.regularizer import LipschitzRegularizer
 from lipreg.errors import InvalidInput
 from lipreg.estimators import Bound
@@ -22,7 +22,7 @@ class Audits(Protocol):
     name: str
     run: str
 
-    def record_path(self, trainer: pl.Trainer) -> Path: ...
+    folder: str | None
 
 
 def check_others(own: Audits, trainer: pl.Trainer) -> None:
@@ -37,8 +37,8 @@ def check_others(own: Audits, trainer: pl.Trainer) -> None:
                 where=where,
                 todo='Pass name="..." to one of them',
             )
-        path = own.record_path(trainer)
-        if other.run == own.run and other.record_path(trainer) == path:
+        path = record_file(trainer, own.folder)
+        if other.run == own.run and record_file(trainer, other.folder) == path:
             raise InvalidInput(
                 f"two audits write records of run {own.run!r} to {path}",
                 where=where,

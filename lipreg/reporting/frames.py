@@ -1,32 +1,35 @@
-"""Audit records as a pandas table, for one's own analysis."""
+"""Records as pandas tables, for one's own analysis."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lipreg.records import AuditRecord, Record
+from lipreg.records import AuditRecord, Record, read_records
 from lipreg.runs import recorded_runs
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def audit_frame(records: Iterable[Record]) -> pd.DataFrame:
+def audit_frame(records: str | Path | Iterable[Record]) -> pd.DataFrame:
     """The audit records as a DataFrame, one row each, in the order they were written.
 
     Columns are the fields of ``AuditRecord``, the question flattened to ``question.scope``, ``question.p`` and so on. Ends
     that were not proved are infinite. ``run`` is a label, ``run_id`` tells runs apart. When an audit was repeated, the last
     record of a (run_id, epoch, point, estimator) stays; what a resumed run has left behind is not in the table.
 
+    Args:
+        records: the records, or where they are: a run folder, a folder of such, or a record file.
+
     Example:
-        >>> from lipreg.records import read_records
-        >>> frame = audit_frame(read_records("runs"))  # doctest: +SKIP
+        >>> frame = audit_frame("runs")  # doctest: +SKIP
         >>> frame[frame.estimator == "exact"].groupby(["run", "epoch"]).upper.mean()  # doctest: +SKIP
     """
     import pandas as pd
 
-    records = list(records)
+    records = _read(records)
     standing = {id(record) for run in recorded_runs(records) for record in run.audits}
     audits = [record for record in records if isinstance(record, AuditRecord) and id(record) in standing]
     if not audits:
@@ -35,3 +38,28 @@ def audit_frame(records: Iterable[Record]) -> pd.DataFrame:
     question = pd.json_normalize(list(frame.pop("question"))).add_prefix("question.")
     key = ["run_id", "run", "epoch", "point", "estimator"]
     return pd.concat([frame, question], axis=1).drop_duplicates(key, keep="last").reset_index(drop=True)
+
+
+def epoch_frame(records: str | Path | Iterable[Record]) -> pd.DataFrame:
+    """What training itself reported, one row for each run and epoch: whose, when, and the metrics by name.
+
+    ``epoch`` and ``step`` count what is completed; the rows of Lightning's loggers of the same moment have one less.
+
+    Args:
+        records: as for ``audit_frame``.
+
+    Example:
+        >>> audits, epochs = audit_frame("runs"), epoch_frame("runs")  # doctest: +SKIP
+        >>> audits.merge(epochs, on=["run_id", "epoch"], suffixes=("", "_epoch"))  # doctest: +SKIP
+    """
+    import pandas as pd
+
+    told = [r for run in recorded_runs(_read(records)) for r in run.epochs]
+    rows = [{**r.metrics, "run_id": r.run_id, "run": r.run, "epoch": r.epoch, "step": r.step} for r in told]
+    first = ["run_id", "run", "epoch", "step"]
+    frame = pd.DataFrame(rows, columns=[*first, *dict.fromkeys(key for r in told for key in r.metrics)])
+    return frame.drop_duplicates(["run_id", "run", "epoch"], keep="last").reset_index(drop=True)
+
+
+def _read(records: str | Path | Iterable[Record]) -> list[Record]:
+    return read_records(records) if isinstance(records, str | Path) else list(records)

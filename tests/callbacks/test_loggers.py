@@ -146,8 +146,9 @@ def test_audits_have_their_own_axis(logged: Logged) -> None:
 
 
 def test_transfer_is_that_of_the_comparison(logged: Logged) -> None:
-    audits = [r for r in read_records(logged.folder / "records.jsonl") if isinstance(r, AuditRecord)]
-    both = [RunRecord("run", "twin", bound="affine_relu", weight=0.3), RunRecord("twin"), *audits]
+    both = read_records(logged.folder / "records.jsonl")
+    told = {r.run: (r.twin, r.bound, r.weight) for r in both if isinstance(r, RunRecord)}
+    assert told == {"run": ("twin", "affine_relu", 0.3), "twin": (None, "affine_relu", 0.0)}
     rows = logged.rows("audit/bound_movement")
     assert [row["audit/epoch"] for row in rows] == [0, 2, 4]
     assert "audit/transfer" not in rows[0]  # the same weights: nothing has moved

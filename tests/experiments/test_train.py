@@ -179,10 +179,12 @@ def test_checkpoints_hold_plain_data_and_different_weights(
 def test_records_of_both_runs(smoke: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     folder, _ = smoke
     records = read_records(folder / "records.jsonl")
-    first, twin = of_kind(records, RunRecord)
+    twin, first = of_kind(records, RunRecord)
     assert (first.run, first.twin, first.seed, first.bound) == ("regularised", "twin", 0, "affine_relu")
     assert (twin.run, twin.twin, twin.weight) == ("twin", None, 0.0)
-    assert first.weight > 0
+    assert first.weight > 0 and first.twin_id == twin.id and first.id not in ("", twin.id)
+    ids = {"regularised": first.id, "twin": twin.id}
+    assert all(r.run_id == ids[r.run] for r in (*of_kind(records, AuditRecord), *of_kind(records, EpochRecord)))
     assert first.settings["trainer"]["max_epochs"] == 2
     audits = of_kind(records, AuditRecord)
     assert {(r.run, r.epoch) for r in audits} == {(name, e) for name in ("regularised", "twin") for e in (0, 2)}
@@ -205,11 +207,12 @@ def test_records_of_both_runs(smoke: tuple[Path, subprocess.CompletedProcess[str
 
 
 def reduced(path: Path) -> list[dict[str, Any]]:
-    """Records without what may differ between equal runs: seconds, and settings with the run's folder."""
+    """Records without what may differ between equal runs: seconds, ids, when and where, and settings with the folder."""
     kept = []
     for line in path.read_text(encoding="utf-8").splitlines():
         data = json.loads(line)
-        data.pop("seconds", None)
+        for name in ("seconds", "id", "run_id", "twin_id", "started", "process"):
+            data.pop(name, None)
         kept.append(data)
     return kept
 

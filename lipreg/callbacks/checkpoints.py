@@ -30,3 +30,27 @@ def read_checkpoint(path: str | Path, *also: str) -> dict[str, Any]:
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
         reason = str(error)
     raise InvalidInput(f"cannot read {path}: {reason}", where="ckpt", accepted=_ACCEPTED) from None
+
+
+def completed_epochs(checkpoint: dict[str, Any], path: str | Path) -> int:
+    """How many epochs the weights of a checkpoint were trained for.
+
+    The checkpoint's own ``epoch`` does not say: saved at the end of an epoch, it is that epoch's index, and saved after
+    ``fit`` the number of epochs.
+
+    Raises:
+        InvalidInput: it was saved in the middle of an epoch, or does not say.
+    """
+    try:
+        loop = checkpoint["loops"]["fit_loop"]
+        progress, whole = loop["epoch_progress"]["current"], loop["epoch_loop.batch_progress"]["is_last_batch"]
+        begun, completed = int(progress["ready"]), int(progress["completed"])
+    except (KeyError, TypeError):
+        raise InvalidInput(f"{path} does not say its epoch", where="ckpt", accepted=_ACCEPTED) from None
+    if begun > completed and not whole:
+        raise InvalidInput(
+            f"{path} was saved in the middle of epoch {completed}",
+            where="ckpt",
+            accepted="one that was saved at the end of an epoch, whose weights an audit can be compared with",
+        )
+    return begun

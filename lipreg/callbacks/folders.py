@@ -1,0 +1,58 @@
+"""Where the records of a training lie: in the folder that is the training's own, not in the working directory."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+RECORDS = "records.jsonl"
+
+
+def record_file(trainer: pl.Trainer, folder: str | None) -> Path:
+    """The record file of an audit, the same in all training processes; all of them call it.
+
+    In ``folder`` if one is given; else in the first of these that there is:
+
+    1. ``default_root_dir`` of the trainer, if it is not the working directory, which nobody may have chosen;
+    2. the folder of a logger that has one for each run (``log_dir`` of CSVLogger and TensorBoardLogger);
+    3. the folder that another logger saves to (``save_dir``), if it is not the working directory;
+    4. the run folder of a Hydra program;
+    5. the working directory.
+    """
+    if folder is not None:
+        return Path(folder).absolute() / RECORDS
+    # a logger counts up its versions, in each process for itself: the first one decides
+    found = str(_folder(trainer)) if trainer.is_global_zero else ""
+    if trainer.world_size > 1:
+        found = trainer.strategy.broadcast(found)
+    return Path(found) / RECORDS
+
+
+def _folder(trainer: pl.Trainer) -> Path:
+    here, root = Path.cwd(), _local(trainer.default_root_dir)
+    if root is not None and root != here:
+        return root
+    logs = [_local(getattr(logger, "log_dir", None)) for logger in trainer.loggers]
+    saves = [_local(getattr(logger, "save_dir", None)) for logger in trainer.loggers]
+    found = [path for path in (*logs, *saves, _hydra_folder()) if path is not None and path != here]
+    return next(iter(found), here)
+
+
+def _local(path: Any) -> Path | None:
+    """As an absolute path; None for none, and for one of a remote file system."""
+    if not isinstance(path, str | os.PathLike) or "://" in str(path):
+        return None
+    return Path(path).absolute()
+
+
+def _hydra_folder() -> Path | None:
+    """Of the program that runs now, if Hydra has started it; nothing is imported to find out."""
+    module = sys.modules.get("hydra.core.hydra_config")
+    config = getattr(module, "HydraConfig", None)
+    if config is None or not config.initialized():
+        return None
+    return _local(config.get().runtime.output_dir)

@@ -1,0 +1,99 @@
+"""Which run a training is: its id, and the record that says what was trained."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+import os
+import socket
+import uuid
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytorch_lightning as pl
+
+from lipreg.callbacks.logged import read_metrics
+from lipreg.callbacks.regularizer import LipschitzRegularizer
+from lipreg.problem import LocalLipschitz
+from lipreg.records import EpochRecord, RunRecord
+
+_VERSIONS = ("lipreg", "torch", "pytorch-lightning", "lightning")
+
+
+def steps_taken(trainer: pl.Trainer) -> int:
+    """Training steps so far, as Lightning's loggers count them: with several optimizers ``global_step`` is larger."""
+    return int(getattr(trainer.fit_loop.epoch_loop, "_batches_that_stepped", trainer.global_step))
+
+
+def run_record(
+    trainer: pl.Trainer,
+    run_id: str,
+    run: str,
+    problem: LocalLipschitz,
+    about: RunRecord | None,
+    twin: str | None,
+    metric: str | None = None,
+) -> RunRecord:
+    """What a record says of a training when it begins, or goes on.
+
+    Args:
+        trainer: the trainer; a ``LipschitzRegularizer`` with the same problem among its callbacks tells bound and weight.
+        run_id, run: id, of the checkpoint that is resumed, and label; without an id it gets one that no other run has.
+        problem: the question.
+        about: what is known of the run beforehand, such as its settings; kept as far as nothing here is surer.
+        twin: the twin's label.
+        metric: the one that reports show beside the constants.
+    """
+    record = about or RunRecord(run, seed=_seed())
+    record = replace(
+        record,
+        run=run,
+        id=run_id or uuid.uuid4().hex,
+        twin=twin if about is None else about.twin,
+        question=problem.describe(),
+        sentence=problem.sentence(),
+        start_epoch=trainer.current_epoch,
+        metric=metric or record.metric,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        process=f"pid {os.getpid()} on {socket.gethostname()}",
+        versions=_versions(),
+    )
+    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    penalties = [c for c in callbacks if isinstance(c, LipschitzRegularizer)]
+    if about is None:  # a penalty on another question is one too: such a run is nobody's twin
+        described = {c.name: [c.term.penalty.describe(), c.term.schedule.describe()] for c in penalties}
+        record = replace(record, weight=max((c.weight for c in penalties), default=0.0), settings=described)
+    audited = next((c for c in penalties if c.problem.describe() == problem.describe()), None)
+    if audited is None:
+        return record
+    return replace(record, bound=audited.bound.label, recipe=audited.bound.describe(), weight=audited.weight)
+
+
+def epoch_record(trainer: pl.Trainer, run: str, run_id: str, leave_out: Iterable[str]) -> EpochRecord:
+    """What training reports at the end of an epoch; all training processes call it.
+
+    Args:
+        trainer: the trainer.
+        run, run_id: label and id.
+        leave_out: names of audits, whose figures are in records of their own.
+    """
+    audits = tuple(f"{name}/" for name in leave_out)
+    metrics = {k: v for k, v in read_metrics(trainer).items() if not k.startswith(audits) and math.isfinite(v)}
+    return EpochRecord(run, trainer.current_epoch + 1, metrics, run_id, steps_taken(trainer))
+
+
+def _seed() -> int | None:
+    """What ``seed_everything`` was last called with; None if it was not."""
+    seed = os.environ.get("PL_GLOBAL_SEED")
+    return int(seed) if seed is not None and seed.lstrip("-").isdigit() else None
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _VERSIONS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

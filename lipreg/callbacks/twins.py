@@ -1,0 +1,262 @@
+"""The twin of a training: found by label, by id, or where its records or its weights lie."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from lightning_utilities.core.rank_zero import rank_zero_info
+from torch import Tensor
+
+from lipreg.auditing import EXACT, AuditPlan, audit
+from lipreg.callbacks.checkpoints import completed_epochs, read_checkpoint
+from lipreg.callbacks.reference_points import Points
+from lipreg.callbacks.snapshots import Snapshot
+from lipreg.errors import IncomparableResults, InvalidInput
+from lipreg.estimators import frozen_analysis
+from lipreg.graph import CapturedNetwork, Graph, untouched_random_state
+from lipreg.records import AuditRecord, RecordFile, RunRecord, read_records
+from lipreg.runs import RecordedRun, ambiguous, certified_description, recorded_runs, same_recipe
+from lipreg.transfer import TwinAudits, compare_audits
+from lipreg.transfer.points import check_twin, how_to_audit
+
+_CHECKPOINTS = (".ckpt", ".pt", ".pth")
+
+
+Weights = tuple[pl.LightningModule, CapturedNetwork | None, Points]
+"""A module, its network, and the reference points."""
+
+
+@dataclass(frozen=True)
+class Twin:
+    """The run that a training is compared with.
+
+    Attributes:
+        label, id: its own; no id in records of schema 1.
+        file: where its records are.
+    """
+
+    label: str
+    id: str
+    file: Path
+
+    def recorded(self) -> RecordedRun | None:
+        """What is recorded of it by now."""
+        runs = recorded_runs(read_records(self.file)) if self.file.exists() else []
+        return next((run for run in runs if (run.record.id, run.label) == (self.id, self.label)), None)
+
+    def compared(self, own: RunRecord, audits: Sequence[AuditRecord], epoch: int, prefix: str) -> dict[str, float]:
+        """Movement and transfer against the twin's audit at the same epoch, under the logged names.
+
+        ``audit/movement_lower`` and ``_upper`` bracket E_reg / E_twin, ``audit/transfer_lower`` and ``_upper`` the
+        transfer; ``audit/transfer`` is the middle of these two, ``audit/bound_movement`` is B_reg / B_twin. What is
+        undefined or without a finite end is left out; without a penalised bound, or where the twin has no audit to compare
+        with, all of it.
+
+        Raises:
+            CrossingBounds: a bound lies below a witness.
+        """
+        recorded = self.recorded()
+        if own.bound is None or recorded is None:
+            return {}
+        mine = RecordedRun(replace(own, twin=self.label), tuple(audits))
+        theirs = replace(recorded, audits=tuple(r for r in recorded.audits if r.epoch == epoch))
+        try:
+            movement = compare_audits(TwinAudits.of(mine, theirs), epoch).movement
+        except (InvalidInput, IncomparableResults):
+            return {}
+        found: dict[str, float] = {} if movement.bound is None else {f"{prefix}/bound_movement": movement.bound}
+        for name, interval in (("movement", movement.exact), ("transfer", movement.transfer)):
+            if interval is not None:
+                found |= {f"{prefix}/{name}_lower": interval.lower, f"{prefix}/{name}_upper": interval.upper}
+        if movement.transfer is not None:
+            found[f"{prefix}/transfer"] = movement.transfer.midpoint
+        return {name: value for name, value in found.items() if math.isfinite(value)}
+
+
+def with_twin(
+    record: RunRecord, name: str | None, network: Weights, plan: AuditPlan, path: Path
+) -> tuple[RunRecord, Twin | None]:
+    """A run's record with its twin in it, and the twin; a log line says where the records are.
+
+    Args:
+        record: of the training that begins.
+        name: of the twin, as the user gave it.
+        network: what a twin's checkpoint can be put into.
+        plan: of the training's audit.
+        path: the record file.
+    """
+    rank_zero_info(f"{record.run}: the records of its audits are in {path}")
+    if name is None:
+        return record, None
+    module, captured, points = network
+    if Path(name).suffix in _CHECKPOINTS and captured is not None:
+        found = twin_of_checkpoint(name, module, captured.frozen_at, plan, points, path)
+    else:
+        found = find_twin(name, record, path, "LipschitzAudit")
+    if found is None:
+        return record, None
+    warn_of_missing_bound(found, record)
+    return replace(record, twin=found.label, twin_id=found.id), found
+
+
+def find_twin(name: str, own: RunRecord, path: Path, where: str) -> Twin | None:
+    """The run that is meant; None, with a warning, if there is none of that name yet.
+
+    Args:
+        name: id or label of a run in the record file ``path`` (or in those of the other versions, where a logger makes a
+            folder for each run), or a record file, or a folder of them.
+        own: the record of the training itself.
+        path: its record file.
+        where: named in errors.
+
+    Raises:
+        InvalidInput: several runs could be meant, or no run lies at the path.
+        IncomparableResults: what is there was trained from another seed, or with a penalty.
+    """
+    for file in (path, *_other_versions(path)):
+        named = [run for run in _runs(file, own) if name in (run.label, run.record.id)]
+        if named:
+            return _chosen(name, named, own, {run.key: file for run in named}, where)
+    if not Path(name).exists():
+        if os.sep in name or Path(name).suffix in (".jsonl", *_CHECKPOINTS):
+            raise InvalidInput(f"twin={name!r}: nothing is there", where=where, accepted=_accepted(path, own))
+        warnings.warn(
+            f"no run {name!r} in {path}: movement and transfer against it are not logged. There is {_accepted(path, own)}",
+            stacklevel=3,
+        )
+        return None
+    files = sorted(Path(name).rglob("*.jsonl")) if Path(name).is_dir() else [Path(name)]
+    found = {run.key: (run, file) for file in files for run in _runs(file, own)}
+    if not found:
+        raise InvalidInput(f"twin={name!r}: no records of a run are there", where=where, accepted=_accepted(path, own))
+    runs = [run for run, _ in found.values()]
+    return _chosen(name, runs, own, {key: file for key, (_, file) in found.items()}, where)
+
+
+def twin_of_checkpoint(
+    name: str, module: pl.LightningModule, graph: Callable[[Tensor], Graph], plan: AuditPlan, points: Points, path: Path
+) -> Twin:
+    """The run whose weights a checkpoint holds: audited once, by the same plan at the same points, and kept.
+
+    Args:
+        name: the checkpoint's path.
+        module: of the same class; it has its own weights again afterwards.
+        graph: the network of ``module`` as it is when this is called, with the points at which it is checked.
+        plan, points: of the training's audit.
+        path: the record file that the audit goes to.
+
+    Raises:
+        InvalidInput: no such checkpoint, of another network, or saved in the middle of an epoch.
+    """
+    checkpoint = read_checkpoint(name)
+    epoch, (x, y) = completed_epochs(checkpoint, name), points
+    weights = {key: value for key, value in checkpoint["state_dict"].items() if hasattr(value, "shape")}
+    with untouched_random_state(), Snapshot(epoch, checkpoint.get("global_step", 0), weights).put_into(module):
+        frozen = graph(x)
+        analysis = frozen_analysis(frozen, plan.problem, x, y)
+    subjects = [analysis.subject(point) for point in range(len(x))]
+    about = json.dumps([frozen.fingerprint(), plan.problem.describe(), subjects])
+    twin = Twin(Path(name).stem, hashlib.sha256(about.encode()).hexdigest()[:32], path)
+    before = [r for r in read_records(path) if isinstance(r, AuditRecord) and r.subject in subjects]
+    asked = {(point, estimator) for point in range(len(x)) for estimator in (*plan.recipes, EXACT)}
+    if asked <= {(r.point, r.estimator) for r in before if r.run_id == twin.id}:
+        return twin
+    record = RunRecord(
+        twin.label,
+        question=plan.problem.describe(),
+        sentence=plan.problem.sentence(),
+        settings={"checkpoint": str(Path(name).absolute())},
+        id=twin.id,
+        start_epoch=epoch,
+    )
+    found = audit(frozen, plan, x, y, earlier=[r for r in before if r.question == record.question])
+    step = checkpoint.get("global_step")
+    RecordFile(path).append(record, *(r for p in found for r in p.records(twin.label, epoch, None, twin.id, step)))
+    return twin
+
+
+def warn_of_missing_bound(twin: Twin, own: RunRecord) -> None:
+    """Says what a twin's records lack for the comparison, and what adds it."""
+    recorded = twin.recorded()
+    if recorded is None or not recorded.audits or own.bound is None:
+        return
+    wanted = certified_description(own.recipe)
+    has = [r for r in recorded.audits if (r.recipe and same_recipe(r.recipe, wanted)) or r.estimator == own.bound]
+    if not any(same_recipe(r.recipe, wanted) for r in has):
+        warnings.warn(
+            f"the twin {recorded.said()} was not audited with the penalised bound, so bound movement and transfer are "
+            f"unknown. Train it with {how_to_audit(wanted)}, or pass its checkpoint as twin",
+            stacklevel=3,
+        )
+
+
+def _chosen(name: str, runs: Sequence[RecordedRun], own: RunRecord, files: Mapping[str, Path], where: str) -> Twin:
+    """The one of them that can be the twin.
+
+    Where several can, and their audits are of the same networks, as those of a script that ran twice with one seed, they
+    are one twin; else the one that this process has trained is meant.
+    """
+    fitting = [run for run in runs if _refusal(own, run) is None]
+    if not fitting:
+        raise _refusal(own, runs[-1]) or ambiguous(name, runs, where)
+    if len({_networks(run) for run in fitting}) > 1:
+        here = [run for run in fitting if own.process and run.record.process == own.process]
+        if len(here) != 1:
+            raise ambiguous(name, fitting, where)
+        fitting = here
+    run = fitting[-1]
+    return Twin(run.label, run.record.id, files[run.key])
+
+
+def _refusal(own: RunRecord, run: RecordedRun) -> IncomparableResults | None:
+    """Why a run is no twin, as far as that is known when training begins."""
+    try:
+        check_twin(own, run)
+        if run.record.question and _as_json(run.record.question) != _as_json(own.question):
+            raise IncomparableResults(
+                f"{run.label!r} was audited under another question",
+                where="twin",
+                accepted="audits of the same question",
+                todo=f"It has: {run.record.sentence}" if run.record.sentence else "",
+            )
+    except IncomparableResults as error:
+        return error
+    return None
+
+
+def _networks(run: RecordedRun) -> frozenset[tuple[int, int, str]]:
+    return frozenset((r.epoch, r.point, r.subject or r.fingerprint) for r in run.audits)
+
+
+def _runs(file: Path, own: RunRecord) -> list[RecordedRun]:
+    runs = recorded_runs(read_records(file)) if file.exists() and file.stat().st_size else []
+    return [run for run in runs if run.record.id != own.id and run.audits]
+
+
+def _other_versions(path: Path) -> list[Path]:
+    """Of a logger that makes a folder ``version_N`` for each run: the record files in the others."""
+    if not path.parent.name.startswith("version_"):
+        return []
+    return sorted(set(path.parent.parent.glob(f"version_*/{path.name}")) - {path})
+
+
+def _accepted(path: Path, own: RunRecord) -> str:
+    """The runs that there are."""
+    runs = [run for file in (path, *_other_versions(path)) for run in _runs(file, own)]
+    return (
+        "; ".join(run.said() for run in runs)
+        or "no other run; also the path of a run folder, record file or checkpoint"
+    )
+
+
+def _as_json(content: Any) -> str:
+    return json.dumps(content, sort_keys=True)

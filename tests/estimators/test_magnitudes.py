@@ -1,0 +1,58 @@
+"""Weights at the ends of float64's range: refused by the layer's name, or bounded as any others."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from lipreg import AllLogits, LinfBall, LocalLipschitz
+from lipreg.auditing import AuditPlan, audit
+from lipreg.errors import InvalidInput
+from lipreg.estimators import ESTIMATORS, Effort, certify
+from tests import oracles
+
+X = torch.tensor([[0.3, -0.2]], dtype=torch.float64)
+
+
+def net(layer: int, factor: float) -> nn.Sequential:
+    found = oracles.mlp(2, 4, 3, 2).double()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in found.parameters():
+            parameter.copy_(torch.randn(parameter.shape, dtype=torch.float64))
+        found[layer].weight.mul_(factor)
+    return found
+
+
+@pytest.mark.parametrize("factor", [1e155, 1e300, 1e-155, 1e-310])
+@pytest.mark.parametrize("layer, says", [(0, "before '1'"), (2, "before '3'"), (4, "the last linear layer")])
+@pytest.mark.parametrize("p", [2.0, math.inf])
+def test_what_float64_cannot_square_is_refused_by_the_layers_name(
+    factor: float, layer: int, says: str, p: float
+) -> None:
+    """Some methods gave upper ends below a witness here, others ends of [inf, inf] and [0, nan]."""
+    problem = LocalLipschitz(LinfBall(0.5), AllLogits(), p=p)
+    with pytest.raises(InvalidInput, match=says):
+        certify(net(layer, factor), problem, X, estimator="seqlip" if p == 2 else "lp")
+    with pytest.raises(InvalidInput, match=says):
+        audit(net(layer, factor), AuditPlan(problem, ("affine_relu",)), X)
+
+
+@pytest.mark.parametrize("p", [2.0, math.inf])
+def test_large_layers_tiny_entries_and_layers_of_zeros_are_bounded(p: float) -> None:
+    problem, effort = LocalLipschitz(LinfBall(0.5), AllLogits(), p=p), Effort(seconds=5.0)
+    tiny = net(0, 1.0)
+    with torch.no_grad():
+        tiny[0].weight[0, 0] = tiny[2].weight[1, 1] = 5e-324
+    for network in (tiny, net(0, 1e100), net(2, 1e-100), net(4, 0.0)):
+        (witness,) = certify(network, problem, X, estimator="sampling")
+        for name, method in ESTIMATORS.items():
+            if method.uncovered(problem) is None and name not in ("sampling", "lipmip", "random_points", "clever"):
+                (found,) = certify(network, problem, X, estimator=name, effort=effort)
+                assert found.upper == math.inf or witness.lower <= found.upper * (1 + 1e-9), (name, found)
+                assert found.estimate is not None or found.upper < math.inf, (name, found)
+    (constant,) = certify(net(4, 0.0), problem, X)
+    assert (constant.lower, constant.upper, constant.certificate.value) == (0.0, 0.0, "exact")

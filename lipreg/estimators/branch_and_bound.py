@@ -61,7 +61,7 @@ class BranchAndBound(ExactEstimator):
                 accepted=f"up to {APART_OUTPUTS} outputs, whose sign vectors are searched together",
                 todo="Choose 'mip', which covers more of them",
             )
-        found = by_search(search, progress=search.effort.progress)
+        found = by_search(search, search.seconds_left, search.effort.progress)
         search.detail = f"{found.cells} cells settled by LP"
         result = search.conclude("branch and bound", Status.UNCONFIRMED)
         if result.status is Status.UNCONFIRMED:

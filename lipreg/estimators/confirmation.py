@@ -2,13 +2,14 @@
 
 Solvers are wrong now and then: with presolve or without, on programs of half a dozen variables. So a MIP gives a witness
 (its point, re-evaluated on the network) and a claim. That nothing exceeds the witness is proved by lipreg's own branch and
-bound, which starts from it, or, for the families that it does not take, by a tree of linear programs whose dual bounds are
-evaluated here. What they do not prove is no upper end, and the detail says whose word it was.
+bound, which starts from it, or, where that does not end or does not take the family, by a tree of linear programs whose dual
+bounds are evaluated here. What they do not prove is no upper end, and the detail says whose word it was.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,48 +20,46 @@ from lipreg.results import Status
 
 if TYPE_CHECKING:
     from lipreg.milp import Encoding
-    from lipreg.search import Outcome
+    from lipreg.search import Outcome, Progress
 
 PROOF_SHARE = 0.5
 """Share of a point's time and nodes that the solver leaves to the proof."""
+SEARCH_SHARE = 0.5
+"""Share of the proof's time for branch and bound, before the tree has the rest. Nearly always it ends long before; where
+rows differ by many orders of magnitude it may not, and the tree often does."""
 CLOSED = 1e-6
 """Relative gap at which the tree closes a node."""
 REFUTED = 1e-6
 """A claim this far below a witness, relative to it, is wrong beyond the tolerances that solvers are asked for."""
 
 
-def confirm(search: PointSearch, encoding: Encoding | None) -> str:
+def confirm(search: PointSearch, encodings: Mapping[int, Encoding]) -> str:
     """Proves what it can of the families that are open; enters how that ended.
 
     Args:
         search: with the solver's points offered and its claims noted.
-        encoding: of the family of all sign vectors, where that is what is asked for.
+        encodings: of families that are open; the tree leaves out those that have none.
 
     Returns:
         What proves the upper end.
     """
+    relaxed = "LP dual bound"
     if search.status is Status.FAILED or search.effort.stop.is_set():
-        return "LP dual bound"  # no other engine steps in for one that failed
+        return relaxed  # no other engine steps in for one that failed
     if not search.open_families():
         search.status = Status.PROVED
-        return "LP dual bound"
+        return relaxed
     if search.ended():
-        return "LP dual bound"
-    if search.families[0].signs:
-        if encoding is None:
-            return "LP dual bound"
-        by_tree(search, encoding)
-        return "tree of LP dual bounds"
-    by_search(search)
-    return "branch and bound, from the MIP's witness"
+        return relaxed
+    if not search.families[0].signs:
+        found = by_search(search, seconds=SEARCH_SHARE * search.seconds_left)
+        if found.status is not Status.TIME_LIMIT or search.seconds_left <= 0:
+            return "branch and bound, from the MIP's witness"
+    return by_trees(search, encodings)
 
 
-def by_search(search: PointSearch, **options: object) -> Outcome:
-    """Runs lipreg's own branch and bound from the search's witness; enters what it proved and how it ended.
-
-    Args:
-        options: more of ``lipreg.search.search``'s.
-    """
+def by_search(search: PointSearch, seconds: float, progress: Callable[[Progress], None] | None = None) -> Outcome:
+    """Runs lipreg's own branch and bound from the search's witness; enters what it proved and how it ended."""
     from lipreg.search import Limits
     from lipreg.search import search as branch_and_bound
 
@@ -70,7 +69,7 @@ def by_search(search: PointSearch, **options: object) -> Outcome:
 
     effort = search.effort
     nodes = math.inf if search.nodes_left is None else search.nodes_left
-    limits = Limits(search.seconds_left, nodes, effort.gap, effort.stop)
+    limits = Limits(seconds, nodes, effort.gap, effort.stop)
     uppers = torch.from_numpy(search.uppers).clamp(max=effort.known[0].upper)
     with torch.no_grad():
         found = branch_and_bound(
@@ -79,8 +78,8 @@ def by_search(search: PointSearch, **options: object) -> Outcome:
             search.lower,
             attain,
             limits,
+            progress,
             start=search.witness_point,
-            **options,  # type: ignore[arg-type]
         )
     search.status = found.status
     search.nodes += found.nodes
@@ -88,15 +87,43 @@ def by_search(search: PointSearch, **options: object) -> Outcome:
     return found
 
 
-def by_tree(search: PointSearch, encoding: Encoding) -> None:
-    """Bounds the one family of all sign vectors by a tree over the program's own integers."""
-    from lipreg.milp import prove
+def by_trees(search: PointSearch, encodings: Mapping[int, Encoding]) -> str:
+    """Bounds the open families one by one, each by a tree over the integers of its program; enters how that ended."""
+    search.status = Status.PROVED
+    for family in search.open_families():
+        if search.closed(family):
+            continue  # by a witness found meanwhile
+        if family not in encodings or search.ended():
+            search.status = Status.TIME_LIMIT if search.status is Status.PROVED else search.status
+            break
+        _by_tree(search, family, encodings[family])
+    return "tree of LP dual bounds"
 
-    target = search.lower * max(1 + CLOSED, 1 / (1 - search.effort.gap))
-    proof = prove(encoding.program, target, search.seconds_left, search.nodes_left, search.effort.stop)
-    search.nodes += proof.nodes
-    search.status = proof.status
-    search.tighten(0, max(proof.bound, 0.0))
+
+def _by_tree(search: PointSearch, family: int, encoding: Encoding) -> None:
+    from lipreg.milp import interior_point, prove
+
+    activations = encoding.program.columns.get("a", slice(0, 0))
+
+    def target() -> float:
+        return search.lower * max(1 + CLOSED, 1 / (1 - search.effort.gap))
+
+    while True:
+        aim = target()
+
+        def better(point: np.ndarray, aim: float = aim) -> bool:
+            x = interior_point(search.local, encoding.units, point[activations])
+            if x is not None:
+                search.offer(torch.from_numpy(x).reshape(1, *search.local.placed.region.shape))
+            return target() > aim
+
+        proof = prove(encoding.program, aim, search.seconds_left, search.nodes_left, search.effort.stop, better)
+        search.nodes += proof.nodes
+        search.tighten(family, max(proof.bound, 0.0))
+        if proof.status is not Status.BOUNDED:
+            break
+    if proof.status is not Status.PROVED:
+        search.status = proof.status
 
 
 def on_claims(search: PointSearch) -> str:

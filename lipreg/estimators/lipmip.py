@@ -55,7 +55,7 @@ class PlainMixedInteger(ExactEstimator):
             if x is not None:
                 point = torch.from_numpy(x).reshape(1, *local.placed.region.shape)
                 search.offer(point)
-        proof = confirm(search, None) if search.status is Status.PROVED else "linear bounds on the Jacobian"
+        proof = confirm(search, {}) if search.status is Status.PROVED else "linear bounds on the Jacobian"
         search.detail = f"{search.detail} {on_claims(search)}".strip()
         return search.conclude(proof, Status.UNCONFIRMED)
 

@@ -38,8 +38,9 @@ class MixedInteger(ExactEstimator):
     One program per functional. A functional whose proved bound (the Jacobian's linear relaxation, then LP duals evaluated
     here) is below the best witness is never solved; the others must beat that witness, or the solver says that they cannot.
     The lower end is a point inside the maximising activation cell, re-evaluated on the network. The solver's own word is no
-    proof: that nothing exceeds the witness is proved by lipreg's branch and bound, which starts from it and has half of the
-    time (``confirmation``). What is not proved stays out of the interval; the detail says whose claim it was.
+    proof: that nothing exceeds the witness is proved here, by lipreg's branch and bound, which starts from it, or by a tree
+    of LPs; both together have half of the time (``confirmation``). What is not proved stays out of the interval; the detail
+    says whose claim it was.
 
     Exact for networks whose kinks are in general position (Jordan & Dimakis 2020, Theorem 3), which holds with
     probability 1; otherwise the maximising pattern may have no interior, and the status is UNCONFIRMED.
@@ -69,7 +70,7 @@ class MixedInteger(ExactEstimator):
             if search.ended() or time.monotonic() >= until:
                 break
             _solve(search, [family], encodings[family], until)
-        proof = confirm(search, encodings.get(0))
+        proof = confirm(search, encodings)
         search.detail = f"{search.detail} {on_claims(search)}".strip()
         result = search.conclude(proof, Status.UNCONFIRMED)
         if result.status is Status.UNCONFIRMED:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,10 @@ import torch
 from torch import nn
 
 from lipreg import AllLogits, Effort, LinfBall, LocalLipschitz, Vector, certify
-from lipreg.results import Certificate, Status
+from lipreg.estimators import confirmation
+from lipreg.milp import Found, Highs, Program
+from lipreg.results import Certificate, Status, Witness
+from lipreg.search import Outcome
 from tests import oracles
 
 NORMS = pytest.mark.parametrize("p", [1.0, math.inf], ids=["p1", "pinf"])
@@ -55,6 +59,33 @@ def test_many_sign_vectors_are_proved_by_a_tree(p: float) -> None:
     assert (result.status, result.certificate) == (Status.PROVED, Certificate.EXACT)
     assert result.upper == pytest.approx(truth, rel=1e-5) and result.upper >= truth * (1 - 1e-9)
     assert result.proof == "tree of LP dual bounds"
+
+
+@NORMS
+def test_a_tree_goes_on_where_branch_and_bound_did_not_end(monkeypatch: pytest.MonkeyPatch, p: float) -> None:
+    """It raises a poor witness too: here that of the region's centre, from a solver that finds no point."""
+    torch.manual_seed(5)
+    net, x = oracles.mlp(2, 6, 5, 2).double(), torch.tensor([[0.1, -0.2]], dtype=torch.float64)
+    problem = LocalLipschitz(LinfBall(1.0), AllLogits(), p=p)
+    (exact,) = certify(net, problem, x, estimator="branch_and_bound")
+    assert exact.certificate is Certificate.EXACT
+    ended = Outcome(Status.TIME_LIMIT, math.inf, 1, 0)
+    monkeypatch.setattr(confirmation, "by_search", lambda search, seconds: ended)
+    run = Highs.run
+    monkeypatch.setattr(Highs, "run", lambda self, asked, limits: _without_points(run(self, asked, limits), asked))
+    at_center = abs(oracles.jacobian(net, x[0].numpy()))
+    attained = float(at_center.max() if p == 1.0 else at_center.sum(1).max())
+    (known,) = certify(net, problem, x, estimator="lp")
+    witness = Witness(tuple(x[0].tolist()), attained)
+    start = replace(known, lower=attained, witness=witness)
+    (found,) = certify(net, problem, x, estimator="mip", effort=Effort(known=(start,)))
+    assert attained < 0.999 * exact.lower, "the test wants a witness that can be raised"
+    assert found.upper >= exact.lower and found.upper == pytest.approx(exact.upper, rel=1e-5)
+    assert (found.proof, found.status) == ("tree of LP dual bounds", Status.PROVED)
+
+
+def _without_points(found: Found, asked: Program) -> Found:
+    return replace(found, point=None) if len(asked.integer) else found
 
 
 def test_half_of_the_nodes_are_left_to_the_proof() -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from lipreg.records import AuditRecord, RunRecord, read_records
+from lipreg.reporting.runs import find_entries
+from lipreg.reporting.sources import read_sources
 from tests.conftest import ROOT
 
 HYDRA_PROGRAM = """
@@ -94,10 +99,10 @@ LightningCLI(Classifier, DigitsDataModule, save_config_callback=None)
 QUIET = ["logger=false", "enable_progress_bar=false", "enable_model_summary=false", "enable_checkpointing=false"]
 
 
-def run(folder: Path, library: Path, *arguments: str) -> str:
+def run(folder: Path, library: Path, *arguments: str, program: Sequence[str] = ("program.py",)) -> str:
     """What a program of the folder prints, with the library at ``library``."""
     done = subprocess.run(
-        [sys.executable, "program.py", *arguments],
+        [sys.executable, *program, *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(library), "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -173,3 +178,36 @@ def test_lightning_cli_takes_the_callbacks_by_typed_arguments(tmp_path: Path, pa
     audits = [r for r in records if isinstance(r, AuditRecord)]
     assert {(r.epoch, r.point) for r in audits} == {(e, p) for e in (0, 1) for p in range(2)}
     assert all(r.penalised for r in audits if r.estimator == "affine_relu")
+
+
+def test_a_project_of_somebody_else_s_trains_with_it_and_reports(tmp_path: Path, wheel: Path) -> None:
+    """tests/template knows of lipreg in its configuration alone: a twin and a penalised run of two seeds, with an average
+    of the weights, a checkpoint and torchmetrics, by Hydra and in the ``lightning`` namespace."""
+    library, project = tmp_path / "site", tmp_path / "project"
+    zipfile.ZipFile(wheel).extractall(library)
+    shutil.copytree(ROOT / "tests" / "template", project, ignore=shutil.ignore_patterns("__pycache__"))
+    run(project, library, "lipschitz=plain,penalised", "seed=0,1", "-m", program=("-m", "moons.train"))
+    printed = run(project, library, "runs", program=("-m", "moons.report"))
+    assert str(library) in printed  # the wheel's, not the checkout's
+
+    entries, left_out = find_entries(read_sources(project / "runs").files)
+    assert not left_out
+    assert sorted(entry.mine.run.name for entry in entries) == ["penalised, seed 0", "penalised, seed 1"]
+    for entry in entries:
+        seed = entry.mine.run.record.seed
+        assert entry.twin is not None and entry.last is not None
+        assert (entry.twin.run.name, entry.twin.run.record.seed) == (f"plain, seed {seed}", seed)
+        assert entry.bound_name == "affine_relu"
+        assert entry.mine.run.record.weight == 0.02
+        start, last = entry.comparisons[0], entry.last
+        assert start.movement.bound == pytest.approx(1.0)  # both begin as the same network
+        assert last.epoch == 6
+        moved = last.movement
+        assert moved.exact is not None and moved.bound is not None and moved.transfer is not None
+        assert moved.bound < 0.9 and moved.exact.upper < 1.0
+        with (project / f"runs/penalised_{seed}/csv/version_0/metrics.csv").open() as file:
+            logged = [row for row in csv.DictReader(file) if row["val/acc"]]
+        assert last.regularised.metric == pytest.approx(float(logged[-1]["val/acc"]))
+    page = (project / "report.html").read_text(encoding="utf-8")
+    for text in ("plain, seed 0", "plain, seed 1", "alidation accuracy", "Transfer"):
+        assert text in page

@@ -110,6 +110,7 @@ class AuditRecord:
         step: training steps taken by the audited weights, as in ``EpochRecord``.
         weights: which weights these are: "training", those that the optimizer steps; "averaged", those that an averaging
             callback left in the model at the end; "replaced", others that something else left there.
+        reference: hash of the reference point itself; empty in records that do not tell it.
     """
 
     kind: ClassVar[str] = "audit"
@@ -144,6 +145,7 @@ class AuditRecord:
     recipe: dict[str, Any] = field(default_factory=dict)
     step: int | None = None
     weights: str = "training"
+    reference: str = ""
 
 
 Record = RunRecord | EpochRecord | AuditRecord

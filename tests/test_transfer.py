@@ -401,3 +401,11 @@ class TestTrajectory:
     def test_the_twin_is_measured_by_the_bound_of_the_penalty(self) -> None:
         found = trajectory([*two_points(), audit("twin", 0, "fastlip", 0.0, 5.0)], "reg")
         assert found["twin"][0].bound == 12
+
+
+def test_audits_at_other_reference_points_are_not_compared() -> None:
+    told = [replace(r, reference=f"at {r.point}") if isinstance(r, AuditRecord) else r for r in two_points()]
+    assert compare(told, "reg").movement == compare(two_points(), "reg").movement
+    moved = [replace(r, reference="elsewhere") if isinstance(r, AuditRecord) and r.run == "twin" else r for r in told]
+    with pytest.raises(IncomparableResults, match="another reference point"):
+        compare(moved, "reg")

@@ -34,6 +34,7 @@ class PointAudit:
         plan: what was asked.
         resumed: the estimators that started from saved records.
         reopened: those of them that had ended at a limit on nodes which the plan has raised.
+        reference: hash of the reference point itself.
     """
 
     point: int
@@ -46,6 +47,7 @@ class PointAudit:
     plan: AuditPlan
     resumed: frozenset[str] = frozenset()
     reopened: frozenset[str] = frozenset()
+    reference: str = ""
 
     @property
     def exact(self) -> CertifiedInterval:
@@ -130,6 +132,7 @@ class PointAudit:
                 recipe={} if name == EXACT else self.plan.recipes[name].describe(),
                 run_id=run_id,
                 step=step,
+                reference=self.reference,
             )
             for name, interval in self.intervals.items()
         ]
@@ -154,7 +157,8 @@ def begin(analysis: Analysis, y: Tensor | None, plan: AuditPlan) -> list[PointAu
             margin = float(outputs[i, label] - others.max())
             correct = margin > 0
         known = UNLABELLED if label is None else label
-        points.append(PointAudit(i, known, correct, margin, {EXACT: nothing}, {EXACT: 0.0}, fingerprint, plan))
+        blank = PointAudit(i, known, correct, margin, {EXACT: nothing}, {EXACT: 0.0}, fingerprint, plan)
+        points.append(replace(blank, reference=analysis.reference(i)))
     return points
 
 

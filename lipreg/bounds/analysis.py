@@ -105,8 +105,14 @@ class Analysis:
 
     def subject(self, index: int) -> str:
         """A hash of the network and reference point ``index``: what a result is about."""
-        point = self.placed.region.center[index].detach().cpu().contiguous().numpy().tobytes()
-        return hashlib.sha256(self._fingerprint.encode() + point).hexdigest()[:16]
+        return hashlib.sha256(self._fingerprint.encode() + self._point(index)).hexdigest()[:16]
+
+    def reference(self, index: int) -> str:
+        """A hash of reference point ``index`` alone: equal for audits of two networks at the same point."""
+        return hashlib.sha256(self._point(index)).hexdigest()[:16]
+
+    def _point(self, index: int) -> bytes:
+        return self.placed.region.center[index].detach().cpu().contiguous().numpy().tobytes()
 
     @cached_property
     def _fingerprint(self) -> str:

@@ -60,6 +60,19 @@ class CapturedNetwork:
         self._traced = self._agreed = Watch(module)
         self._compared = False
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what watches the module: that refers to all its attributes, a trainer and its callbacks among them."""
+        kept = {key: value for key, value in self.__dict__.items() if key not in ("_traced", "_agreed", "_compared")}
+        return {**kept, "stale": not self._traced.same_structure()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        stale = state.pop("stale")
+        self.__dict__.update(state)
+        if stale:
+            self.trace = _trace(self.module)
+        self._traced = self._agreed = Watch(self.module)
+        self._compared = False
+
     def live(self, dtype: torch.dtype | None = None) -> Graph:
         """The graph over the module's own parameters, differentiable, in their dtype and on their device.
 

@@ -245,7 +245,14 @@ def how_to_audit(recipe: Mapping[str, Any]) -> str:
 
 
 def check_same_functional(first: AuditRecord, second: AuditRecord) -> None:
-    """Raises IncomparableResults unless both records are about the same functional of the output."""
+    """Raises IncomparableResults unless both records are about the same reference point and functional of the output."""
+    if first.reference and second.reference and first.reference != second.reference:
+        raise IncomparableResults(
+            f"point {first.point} of {first.run!r} is another reference point than point {second.point} of {second.run!r}",
+            where="comparing audits",
+            accepted="audits at the same reference points",
+            todo="Give both audits the same reference_points=(x, y), or the same data, points and seed",
+        )
     if (first.functional, first.label) != (second.functional, second.label):
         one, two = (f"{r.functional!r} (label {r.label}) in {r.run!r}" for r in (first, second))
         raise IncomparableResults(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lipreg import Bound
 from lipreg.callbacks import LipschitzAudit, LipschitzRegularizer
 from lipreg.records import AuditRecord, read_records
 from tests.callbacks.cases import PROBLEM, Classifier, batches, fit
@@ -14,8 +15,8 @@ def test_a_second_fit_does_not_inherit_the_first_ones_regularizer(tmp_path: Path
         PROBLEM, estimators=("abs_chain", "sampling"), reference_points=batches(1, 2)[0], at_end=False, progress=False
     )
     asked = audit.plan
-    first = LipschitzRegularizer(PROBLEM, bound="fastlip", weight=1e-3, preactivations=["interval"])
-    second = LipschitzRegularizer(PROBLEM, bound="abs_chain", weight=1e-3, preactivations=["ball"])
+    first = LipschitzRegularizer(PROBLEM, bound="fastlip", weight=1e-3)
+    second = LipschitzRegularizer(PROBLEM, bound=Bound("abs_chain", ["ball"]), weight=1e-3)
     rows: dict[str, list[AuditRecord]] = {}
     for folder, others in (("first", [first]), ("second", [second]), ("third", [])):
         fit(Classifier(), batches(1), *others, audit, default_root_dir=tmp_path / folder, limit_train_batches=1)
@@ -24,11 +25,10 @@ def test_a_second_fit_does_not_inherit_the_first_ones_regularizer(tmp_path: Path
     assert audit.plan == asked
     estimators = {folder: {r.estimator for r in found} for folder, found in rows.items()}
     alone = {"abs_chain", "sampling", "exact"}
-    assert estimators == {"first": alone | {"fastlip"}, "second": alone, "third": alone}
+    assert estimators == {"first": alone | {"fastlip"}, "second": alone | {"abs_chain-ball"}, "third": alone}
     penalised = {folder: {r.estimator for r in found if r.penalised} for folder, found in rows.items()}
-    assert penalised == {"first": {"fastlip"}, "second": {"abs_chain"}, "third": set()}
+    assert penalised == {"first": {"fastlip"}, "second": {"abs_chain-ball"}, "third": set()}
     methods = {
-        folder: [r.asked["preactivations"] for r in found if r.estimator == "abs_chain"][-1]
-        for folder, found in rows.items()
+        tuple(r.recipe["preactivations"]) for found in rows.values() for r in found if r.estimator == "abs_chain"
     }
-    assert methods == {"first": None, "second": ["ball"], "third": None}
+    assert methods == {("interval",)}

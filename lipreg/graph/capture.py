@@ -66,9 +66,8 @@ class CapturedNetwork:
         return {**kept, "stale": not self._traced.same_structure()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        stale = state.pop("stale")
         self.__dict__.update(state)
-        if stale:
+        if self.__dict__.pop("stale"):
             self.trace = _trace(self.module)
         self._traced = self._agreed = Watch(self.module)
         self._compared = False

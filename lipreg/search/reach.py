@@ -107,6 +107,8 @@ def shrink_boxes(network: FoldedNetwork, nodes: Nodes, forms: Forms) -> None:
     if network.inputs > BOX_INPUTS:
         return
     a, b = forms.cuts(network, nodes.phase)
+    if not a.shape[1]:  # nothing is undecided, and the region is a box
+        return
     center, radius = (nodes.d_lower + nodes.d_upper) / 2, (nodes.d_upper - nodes.d_lower) / 2
     top = a * center.unsqueeze(1) + a.abs() * radius.unsqueeze(1)
     rest = (top.sum(-1) + b).unsqueeze(-1) - top

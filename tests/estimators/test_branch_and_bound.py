@@ -177,6 +177,22 @@ def test_a_stable_network_is_its_jacobian(p: float) -> None:
     assert found.upper == pytest.approx(truth, rel=1e-6)
 
 
+def test_deep_networks_with_nothing_undecided_are_one_leaf() -> None:
+    """Without a witness the root is open, and has neither units to split nor cuts."""
+    for seed in (0, 2):
+        torch.manual_seed(seed)
+        net, x = oracles.mlp(8, *25 * [8], 2).double(), torch.rand(1, 8, dtype=torch.float64)
+        for layer in net[:-1:2]:  # type: ignore[index]
+            torch.nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        problem = LocalLipschitz(LinfBall(1e-6), AllLogits())
+        (known,) = certify(net, problem, x, estimator="lp")
+        (found,) = certify(net, problem, x, estimator="branch_and_bound", effort=Effort(known=(known,)))
+        slope = float(np.abs(oracles.jacobian(net, x[0].numpy())).sum(1).max())
+        assert slope > 0
+        assert found.upper == pytest.approx(slope, rel=1e-6) and found.upper >= slope * (1 - 1e-12)
+        assert found.lower <= slope * (1 + 1e-12)
+
+
 @pytest.mark.parametrize("scale", [1e-3, 1e-2, 1e2, 1e3])
 @NORMS
 def test_tolerances_follow_the_size_of_the_network(scale: float, p: float) -> None:

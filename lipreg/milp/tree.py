@@ -61,25 +61,31 @@ def prove(
     """
     relaxation = Relaxation(program, time.monotonic() + min(seconds, threading.TIMEOUT_MAX), stop)
     integer, count = program.integer, itertools.count()
-    heap = [(-program.trivial_bound(), next(count), program.lower, program.upper)]
+    # a node is its bound and the ends of its integers
+    heap = [(-program.trivial_bound(), next(count), program.lower[integer], program.upper[integer])]
     closed, solved = -math.inf, 0
     while heap and -heap[0][0] > target:
         status = _ended(relaxation, solved, nodes, stop)
         if status is not Status.PROVED:
             return Proof(status, max(closed, -heap[0][0]), solved)
-        above, _, lower, upper = heapq.heappop(heap)
+        above, _, low, high = heapq.heappop(heap)
+        lower, upper = program.lower.copy(), program.upper.copy()
+        lower[integer], upper[integer] = low, high
         bound, point = relaxation.within(lower, upper)
         bound, solved = min(-above, bound), solved + 1
-        free = integer[lower[integer] < upper[integer]]
+        free = np.flatnonzero(low < high)
         if bound <= target or not len(free):
             closed = max(closed, bound)
             continue
-        at, value = _branch(free, lower, upper, point)
-        if point is not None and np.abs(point[free] - np.round(point[free])).max() <= FRACTIONAL and refutes(point):
+        values = (low + high) / 2 if point is None else point[integer]
+        fraction = np.abs(values - np.round(values))[free]
+        if point is not None and fraction.max() <= FRACTIONAL and refutes(point):
             return Proof(Status.BOUNDED, max(closed, bound, -heap[0][0] if heap else -math.inf), solved)
-        for low, high in ((lower[at], value), (value + 1.0, upper[at])):
-            ends = lower.copy(), upper.copy()
-            ends[0][at], ends[1][at] = low, high
+        at = free[fraction.argmax()]
+        below = np.clip(np.floor(values[at]), low[at], high[at] - 1.0)
+        for side, end in ((high, below), (low, below + 1.0)):
+            ends = low.copy(), high.copy()
+            ends[int(side is high)][at] = end
             heapq.heappush(heap, (-bound, next(count), *ends))
     return Proof(Status.PROVED, max(closed, -heap[0][0] if heap else -math.inf), solved)
 
@@ -91,13 +97,3 @@ def _ended(relaxation: Relaxation, solved: int, nodes: int | None, stop: threadi
     if relaxation.over:
         return Status.TIME_LIMIT
     return Status.NODE_LIMIT if nodes is not None and solved >= nodes else Status.PROVED
-
-
-def _branch(free: np.ndarray, lower: np.ndarray, upper: np.ndarray, point: np.ndarray | None) -> tuple[int, float]:
-    """The integer to branch on, the one furthest from a whole number, and the largest value of its lower child."""
-    at = int(free[0])
-    if point is not None:
-        values = point[free]
-        at = int(free[np.abs(values - np.round(values)).argmax()])
-    middle = (lower[at] + upper[at]) / 2 if point is None else point[at]
-    return at, float(np.clip(np.floor(middle), lower[at], upper[at] - 1.0))

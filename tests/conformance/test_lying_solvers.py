@@ -274,3 +274,23 @@ def test_a_badly_scaled_network_on_which_a_presolve_cut_off_the_optimum(unsound:
     (found,) = certify(unsound.network, unsound.problem, unsound.x, estimator="mip", effort=Effort(solver=solver))
     assert (found.certificate, found.status) == (Certificate.EXACT, Status.PROVED)
     assert found.lower == pytest.approx(131.5514391538, rel=1e-9)
+
+
+def test_a_badly_scaled_network_on_which_the_usual_settings_are_wrong_by_a_little() -> None:
+    """HiGHS 1.15 says at most 259748.2 of it, with its tolerances at 1e-8 and started from the best witness."""
+    rng, widths = np.random.default_rng(261), (2, 7, 7, 7, 1)
+    layers: list[nn.Module] = []
+    for a, b in itertools.pairwise(widths):
+        scale = 10.0 ** rng.uniform(-3, 3, size=b)
+        layer = nn.Linear(a, b).double()
+        layer.weight.data = torch.from_numpy(rng.normal(size=(b, a)) * scale[:, None])
+        layer.bias.data = torch.from_numpy(rng.normal(size=b) * 0.3 * scale)
+        layers += [layer, nn.ReLU()]
+    net, x = nn.Sequential(*layers[:-1]), torch.from_numpy(rng.normal(size=(1, 2)) * 0.5)
+    problem = LocalLipschitz(LinfBall(10.0 ** rng.uniform(-1, 0.7)), AllLogits(), p=1.0)
+    (found,) = certify(net, problem, x, estimator="mip")
+    assert (found.certificate, found.status) == (Certificate.EXACT, Status.PROVED)
+    assert found.witness is not None
+    slope = np.abs(oracles.jacobian(net, np.array(found.witness.point))).max()
+    assert slope == pytest.approx(259750.05558913, rel=1e-12)
+    assert found.upper >= slope

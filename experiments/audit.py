@@ -21,6 +21,7 @@ from rich.text import Text
 
 from experiments.programs import progress_bar, said
 from lipreg.auditing import EXACT, AuditPlan, PointAudit, Progress, audit
+from lipreg.auditing.lock import RecordLock
 from lipreg.callbacks.batches import batch_to_inputs
 from lipreg.callbacks.checkpoints import read_checkpoint
 from lipreg.callbacks.reference_points import LabelsRead, Points, draw_reference_points
@@ -46,22 +47,23 @@ def audit_checkpoint(cfg: DictConfig, console: Console) -> list[PointAudit]:
     network, epoch = load_checkpoint(cfg)
     x, y = _points(cfg, problem.output)
     name, folder = Path(cfg.ckpt).stem, Path(cfg.folder or Path(cfg.ckpt).parent / "audits")
-    records, partial = RecordFile(folder / f"{name}.jsonl"), RecordFile(folder / f"{name}.partial")
-    earlier = [r for r in read_records([records.path, partial.path]) if isinstance(r, AuditRecord)]
-    run = f"audit of {name}"
-    console.print(f"[bold]Question:[/] {problem.sentence()}", highlight=False)
-    with progress_bar(console, "points") as bar:
-        shown = bar.add_task("", total=len(x), state="")
+    with RecordLock(folder / f"{name}.jsonl"):
+        records, partial = RecordFile(folder / f"{name}.jsonl"), RecordFile(folder / f"{name}.partial")
+        earlier = [r for r in read_records([records.path, partial.path]) if isinstance(r, AuditRecord)]
+        run = f"audit of {name}"
+        console.print(f"[bold]Question:[/] {problem.sentence()}", highlight=False)
+        with progress_bar(console, "points") as bar:
+            shown = bar.add_task("", total=len(x), state="")
 
-        def advance(progress: Progress) -> None:
-            partial.append(*progress.point.records(run, epoch))
-            bar.update(shown, completed=progress.done, state=f"at most {progress.seconds_left:.0f} s")
+            def advance(progress: Progress) -> None:
+                partial.append(*progress.point.records(run, epoch))
+                bar.update(shown, completed=progress.done, state=f"at most {progress.seconds_left:.0f} s")
 
-        def keep(point: PointAudit) -> None:
-            records.append(*point.records(run, epoch))
+            def keep(point: PointAudit) -> None:
+                records.append(*point.records(run, epoch))
 
-        points = audit(network, plan, x, y, keep, **where, earlier=earlier, on_progress=advance)
-    partial.path.unlink()
+            points = audit(network, plan, x, y, keep, **where, earlier=earlier, on_progress=advance)
+        partial.path.unlink()
     console.print(summary(points), Text(f"records: {records.path}"), soft_wrap=True)
     return points
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -13,7 +14,7 @@ from lipreg.errors import InvalidInput
 
 
 class RecordLock:
-    """The right to write to a record file, held by one process; within it several audits share it.
+    """The right to write to a record file, held by one process; within it several audits share it. A context manager, too.
 
     The lock is a file beside the record file that names process and host. One whose process has ended, on this host, is
     taken over; of another host that cannot be seen.
@@ -40,7 +41,7 @@ class RecordLock:
     def _take(self, path: Path) -> None:
         while True:
             with self.path.open("a+", encoding="utf-8") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)  # for this moment alone: two could find a stale one at the same time
+                _alone(file)  # two could find a stale one at the same time
                 if not self._is(file):
                     continue  # it was given back, and the file removed, meanwhile
                 file.seek(0)
@@ -57,6 +58,12 @@ class RecordLock:
                 _write(file, {**_this_process(), "held": held + 1})
                 return
 
+    def __enter__(self) -> RecordLock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
     def release(self) -> None:
         """Gives it back, when the last audit of this process does."""
         try:
@@ -64,7 +71,7 @@ class RecordLock:
         except FileNotFoundError:
             return
         with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            _alone(file)
             holder = _read(file.read())
             if not self._is(file) or holder is None or _key(holder) != _key(_this_process()):
                 return
@@ -79,6 +86,15 @@ class RecordLock:
             return os.fstat(file.fileno()).st_ino == self.path.stat().st_ino
         except FileNotFoundError:
             return False
+
+
+def _alone(file: Any) -> None:
+    """Waits until no other process looks at the file, until it is closed; where a file system has no locks, goes on."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
 
 
 def _this_process() -> dict[str, Any]:

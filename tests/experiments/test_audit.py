@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -72,6 +74,14 @@ def test_records_a_summary_and_the_points_of_training(checkpoint: Path, tmp_path
     assert "resumed" not in said
     assert any("the question is another one" in str(w.message) for w in caught)
     assert other[0].exact.upper < points[0].exact.upper
+
+
+def test_two_processes_do_not_write_the_same_records(checkpoint: Path, tmp_path: Path) -> None:
+    held = json.dumps({"pid": os.getppid(), "host": socket.gethostname()})
+    (tmp_path / "small.jsonl.lock").write_text(held)
+    with pytest.raises(InvalidInput, match=f"process {os.getppid()} on"):
+        audited(checkpoint, tmp_path)
+    assert not (tmp_path / "small.jsonl").exists()
 
 
 def test_it_takes_the_solver_of_the_configuration(checkpoint: Path, tmp_path: Path) -> None:

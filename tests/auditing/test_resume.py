@@ -159,6 +159,7 @@ def test_searches_that_ended_at_a_limit_go_on_under_a_wider_one(
         ({"functional": "logit 3"}, "the functional is another one"),
         ({"versions": {"lipreg": "0.0.1"}}, "another version proved it (.*lipreg 0.0.1, here"),
         ({"engine": "HiGHS 0.1"}, "another version proved it (HiGHS 0.1, here"),
+        ({"tolerances": {"dual_bound": 1e-6}}, "its proof rests on other tolerances"),
         ({"asked": {"seed": 9, "preactivations": ["interval"]}}, "the settings differ"),
         ({"point": 17}, "there is no such point"),
         ({"estimator": "fastlip"}, "the estimator fastlip is not asked for"),

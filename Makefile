@@ -16,10 +16,10 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help env train test check lock clean intact
+.PHONY: help env train test test-all check lock clean intact
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PYTHON=python3.12      the interpreter that .venv is made with (3.11 to 3.13)"
 	@echo "  ARGS='...'             what make train hands to experiments.train: make train ARGS='seed=1 trainer.max_epochs=3'"
@@ -31,6 +31,9 @@ env: intact $(VENV)/.dev ## make .venv with everything for work on lipreg
 
 train: intact $(VENV)/.runtime ## train: make train ARGS='experiment=... seed=0'
 	$(RUN) -m experiments.train $(ARGS)
+
+test-all: export LIPREG_TESTS := all
+test-all: test ## make test with every combination of which make test takes a sample
 
 test: check ## make check, then the tests
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)

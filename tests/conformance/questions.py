@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from lipreg.regions import Box, L1Ball, L2Ball, LinfBall, Polytope, Region
 from tests import oracles
 from tests.oracles import Array, Domain
 
+EVERYTHING = os.environ.get("LIPREG_TESTS") == "all"
+"""Whether full products are run (``make test-all``), not only the samples of them that reach every value of every factor."""
 NORMS = {"p1": 1.0, "p2": 2.0, "pinf": math.inf}
 SCOPES = ("regional", "pointed")
 POINTS = 2

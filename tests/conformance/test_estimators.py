@@ -41,7 +41,17 @@ from lipreg.problem import LocalLipschitz
 from lipreg.regions import Box, L1Ball, L2Ball, LinfBall
 from lipreg.results import Certificate, CertifiedInterval
 from tests import oracles
-from tests.conformance.questions import NORMS, POINTS, REGIONS, SCOPES, Question, domain, output, outputs_for
+from tests.conformance.questions import (
+    EVERYTHING,
+    NORMS,
+    POINTS,
+    REGIONS,
+    SCOPES,
+    Question,
+    domain,
+    output,
+    outputs_for,
+)
 from tests.oracles import ZOO
 
 TOLERANCE = 1e-8
@@ -136,11 +146,17 @@ def check_witness(question: Question, point: int, result: CertifiedInterval) -> 
 
 @functools.cache
 def questions(net: str, scope: str, p: float) -> tuple[Question, ...]:
-    """Every region and output for one network, scope and norm; two sets of weights take turns."""
+    """Regions and outputs for one network, scope and norm; two sets of weights take turns.
+
+    A third of all pairs, another third for each network and norm: every region with two or three outputs, every output with
+    two or three regions. ``make test-all`` takes them all.
+    """
+    start = zlib.crc32(f"{net} {p}".encode())  # not of the scope: both scopes are compared question by question
     return tuple(
         Question(net, region, scope, p, kind, seed=turn % 2)
         for turn, region in enumerate(REGIONS)
-        for kind in outputs_for(p)
+        for place, kind in enumerate(outputs_for(p))
+        if EVERYTHING or (start + turn + place) % 3 == 0
     )
 
 

@@ -174,7 +174,8 @@ def test_lightning_cli_takes_the_callbacks_by_typed_arguments(tmp_path: Path, pa
     (tmp_path / "config.yaml").write_text(page, encoding="utf-8")
     run(tmp_path, ROOT, "fit", "--config", "config.yaml", *(f"--trainer.{word}" for word in (*QUIET, "max_epochs=1")))
     records = read_records(tmp_path)
-    assert not [r for r in records if isinstance(r, RunRecord)]
+    (trained,) = [r for r in records if isinstance(r, RunRecord)]
+    assert (trained.bound, trained.twin) == ("affine_relu", None)
     audits = [r for r in records if isinstance(r, AuditRecord)]
     assert {(r.epoch, r.point) for r in audits} == {(e, p) for e in (0, 1) for p in range(2)}
     assert all(r.penalised for r in audits if r.estimator == "affine_relu")

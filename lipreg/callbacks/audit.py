@@ -201,7 +201,7 @@ class LipschitzAudit(Callback):
         # whatever can be wrong with network, points and question shows here, before the first step
         self._epochs_done = trainer.current_epoch
         ranks.together(lambda: self._check(pl_module))
-        check_monitors(trainer, type(self).__name__, self.name, self.every_n_epochs, self.background)
+        check_monitors(trainer, self, self._runs.metric_names(self.twin is not None, self.name))
         told = partial(run_record, trainer, self.run_id, self.run, self.problem, self.about, self.twin, self.metric)
         self.run_id = self._runs.begin(told, self.twin, (pl_module, self._captured, self._reference()))
         ranks.together(lambda: self._take_up(trainer))

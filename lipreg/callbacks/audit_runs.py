@@ -20,7 +20,7 @@ from lipreg.auditing.lock import RecordLock
 from lipreg.auditing.process import packed
 from lipreg.callbacks.averaging import not_audited
 from lipreg.callbacks.background import BackgroundAudits, Done
-from lipreg.callbacks.metrics import summary
+from lipreg.callbacks.metrics import metric_names, summary
 from lipreg.callbacks.progress import audit_bar
 from lipreg.callbacks.ranks import Ranks
 from lipreg.callbacks.reference_points import Points
@@ -118,6 +118,10 @@ class AuditRuns:
         if self.twin is None or self.record is None or not finished.records:
             return means
         return means | self.twin.compared(self.record, finished.records, finished.epoch, prefix)
+
+    def metric_names(self, twin: bool, prefix: str) -> tuple[str, ...]:
+        """Every name under which the audits of this training may have a number."""
+        return metric_names(self.plan, self.penalised, twin, prefix)
 
     @property
     def ranks(self) -> Ranks:

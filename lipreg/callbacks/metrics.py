@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from lipreg.auditing import EXACT, PointAudit
+from lipreg.auditing import EXACT, AuditPlan, PointAudit
 from lipreg.results import Certificate
 
 
@@ -35,3 +35,24 @@ def summary(audits: Sequence[PointAudit], penalised: str | None = None, prefix: 
         means[f"{prefix}/tightness"] = means[f"{prefix}/{penalised}"] / exact_upper
     means[f"{prefix}/share_exact"] = sum(a.exact.certificate is Certificate.EXACT for a in audits) / len(audits)
     return {name: value for name, value in means.items() if abs(value) != float("inf")}
+
+
+def metric_names(plan: AuditPlan, penalised: str | None, twin: bool, prefix: str) -> tuple[str, ...]:
+    """Every name under which an audit may have a number: those of ``summary``, and with a twin those of ``Twin.compared``.
+
+    Args:
+        plan: what the audit asks.
+        penalised: label of the penalised bound, if there is one.
+        twin: whether movement and transfer against a twin are logged.
+        prefix: first part of the names.
+    """
+    names = [f"{EXACT}_lower", f"{EXACT}_upper", "share_exact"]
+    for label, method in plan.methods().items():
+        both = method.certificate is Certificate.BRACKET
+        names += [f"{label}_lower", f"{label}_upper"] if both else [label]
+    names += ["bound", "tightness"] if penalised is not None else []
+    if twin:
+        names += ["movement_lower", "movement_upper"]
+    if twin and penalised is not None:
+        names += ["bound_movement", "transfer", "transfer_lower", "transfer_upper"]
+    return tuple(f"{prefix}/{name}" for name in names)

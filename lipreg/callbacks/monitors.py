@@ -8,37 +8,54 @@ Lightning's own words what to set.
 
 from __future__ import annotations
 
+import difflib
 import warnings
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import pytorch_lightning as pl
 
 from lipreg.errors import InvalidInput
 
 
-def check_monitors(trainer: pl.Trainer, where: str, name: str, every: int, background: bool) -> None:
+class Followed(Protocol):
+    """What decides how an audit can be followed: the first part of its metrics' names, how often it is, and where."""
+
+    name: str
+    every_n_epochs: int
+    background: bool
+
+
+def check_monitors(trainer: pl.Trainer, audit: Followed, known: Sequence[str]) -> None:
     """Refuses what would act on the number of another epoch, or end the training at an epoch without an audit.
 
     Args:
         trainer: about to train; its callbacks and schedulers are set up.
-        where: named in errors.
-        name: first part of the audit's metrics.
-        every: epochs from one audit to the next.
-        background: whether results come at a later epoch than the weights that they are about.
+        audit: the one that may be followed.
+        known: the names of all its metrics.
 
     Raises:
-        InvalidInput: a checkpoint, early stopping or ``ReduceLROnPlateau`` that monitors the audit cannot do so as it is.
+        InvalidInput: one monitors a name that the audit does not have; or a checkpoint, early stopping or
+            ``ReduceLROnPlateau`` that monitors the audit cannot do so as it is.
     """
-    for who, metric, missing in _followers(trainer, name, every):
+    where, every = type(audit).__name__, audit.every_n_epochs
+    for who, metric, missing in _followers(trainer, audit.name, every):
         got = f"{who} monitors {metric!r}"
+        if metric not in known:
+            near = difflib.get_close_matches(metric, known, 1)
+            raise InvalidInput(
+                f"{got}, and this audit has no such number",
+                where=where,
+                accepted=", ".join(known),
+                todo=f"Did you mean {near[0]!r}?" if near else "Name the estimator in estimators=[...], too",
+            )
         if who == "ModelCheckpoint" and any(hasattr(c, "_swap_models") for c in trainer.callbacks):  # type: ignore[attr-defined]
             raise InvalidInput(
                 f"{got}: while training, audits are about the weights in training, and checkpoints hold averaged ones",
                 where=where,
                 todo="Monitor another metric; the averaged weights are audited at the end of the training",
             )
-        if background:
+        if audit.background:
             raise InvalidInput(
                 f"{got}, of an audit in the background: its numbers come when the weights are others already",
                 where=where,

@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 
-from lipreg.callbacks import LipschitzAudit
+from lipreg.callbacks import LipschitzAudit, LipschitzRegularizer
 from lipreg.errors import InvalidInput
 from lipreg.estimators import estimate
 from tests.callbacks.cases import PROBLEM, Classifier, batches, fit
@@ -125,6 +125,8 @@ def test_training_stops_by_audits(tmp_path: Path) -> None:
 REFUSED: list[tuple[Any, dict[str, Any], dict[str, Any], str]] = [
     (lambda: EarlyStopping(METRIC), {}, {}, r"Pass EarlyStopping\(..., strict=False\)"),
     (lambda: EarlyStopping(METRIC), {"background": True}, {}, "Pass background=False"),
+    (lambda: EarlyStopping("audit/exact_uper", strict=False), {}, {}, "Did you mean 'audit/exact_upper'"),
+    (lambda: ModelCheckpoint(monitor="audit/lp", every_n_epochs=3), {}, {}, "this audit has no such number"),
     (
         lambda: EarlyStopping(METRIC, check_on_train_epoch_end=False),
         {"every_n_epochs": 1},
@@ -159,6 +161,13 @@ def test_what_cannot_follow_is_told_what_to_set(
         module, callbacks = Classifier(), [follower()]
     with pytest.raises(InvalidInput, match=words):
         run(tmp_path, module, audit(**ours), *callbacks, **theirs)
+
+
+def test_all_names_that_may_be_monitored_are_those_that_are_logged(tmp_path: Path) -> None:
+    ours = audit(every_n_epochs=1, estimators=("fastlip", "sampling", "branch_and_bound"))
+    trainer = run(tmp_path, Classifier(), ours, LipschitzRegularizer(PROBLEM, weight=1e-3), max_epochs=1)
+    logged = {name for name in trainer.callback_metrics if name.startswith("audit/")}
+    assert logged == set(ours._runs.metric_names(False, "audit"))
 
 
 def test_lightning_does_what_the_checks_take_for_granted(tmp_path: Path) -> None:

@@ -47,11 +47,13 @@ def test_the_callbacks_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert space["trainer"].callback_metrics["val_accuracy"] > 0.5
     assert audit.record_file == tmp_path / "lightning_logs" / "version_0" / "records.jsonl"
     assert audit.record_file.is_file(), "in the folder of the run, not the working directory"
+    run(blocks("README.md")[1], "readme")
+    assert "Exact constant" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_plain_loop_example(capsys: pytest.CaptureFixture[str]) -> None:
     torch.manual_seed(0)
-    space = run(blocks("README.md")[1], "readme")
+    space = run(blocks("README.md")[2], "readme")
     assert space["net"][0].weight.grad.abs().sum() > 0
     found, x, y = space["penalty"].last, space["x"], space["y"]
     expected = estimate(space["net"], space["problem"], x, y).detach()

@@ -18,12 +18,12 @@ from lipreg.callbacks.background import BackgroundAudits
 from lipreg.callbacks.batches import batch_to_inputs as usual_batch_to_inputs
 from lipreg.callbacks.batches import find_network
 from lipreg.callbacks.folders import record_file
-from lipreg.callbacks.logged import show, withdraw
+from lipreg.callbacks.logged import show, steps_taken, withdraw
 from lipreg.callbacks.logs import log_audit
 from lipreg.callbacks.monitors import check_monitors
 from lipreg.callbacks.neighbours import audits, check_others, with_penalised_bound
 from lipreg.callbacks.reference_points import LabelsRead, Points, given_reference_points, validation_points
-from lipreg.callbacks.run_identity import epoch_record, run_record, steps_taken
+from lipreg.callbacks.run_identity import epoch_record, run_record
 from lipreg.callbacks.snapshots import Snapshot
 from lipreg.errors import InvalidInput
 from lipreg.estimators import Bound, frozen_analysis

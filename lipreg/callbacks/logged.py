@@ -16,6 +16,11 @@ def read_metrics(trainer: pl.Trainer) -> dict[str, float]:
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
+def steps_taken(trainer: pl.Trainer) -> int:
+    """Training steps so far, as Lightning's loggers count them: with several optimizers ``global_step`` is larger."""
+    return int(getattr(trainer.fit_loop.epoch_loop, "_batches_that_stepped", trainer.global_step))
+
+
 def show(trainer: pl.Trainer, metrics: dict[str, float]) -> None:
     """Puts metrics where early stopping, checkpoints and schedulers look; all training processes call it.
 

@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from lipreg.callbacks.logged import steps_taken
 from lipreg.training import Evaluation
 
 
@@ -40,8 +41,12 @@ class EpochSums:
         self._own_seconds += own_seconds
         self._step_seconds += step_seconds
 
-    def log(self, trainer: pl.Trainer, pl_module: pl.LightningModule, name: str) -> None:
-        """Logs the epoch's values under ``name/...``, the same on every process, and starts another epoch."""
+    def log(self, trainer: pl.Trainer, pl_module: pl.LightningModule, name: str, counted: bool = False) -> None:
+        """Logs the epoch's values under ``name/...``, the same on every process, and starts another epoch.
+
+        The time share goes to the row of the trainer's own values of this epoch, whose epoch and step count from 0:
+        Lightning counts the last step as taken when ``on_train_batch_end`` is over (``counted``).
+        """
         if not self._weights:
             return
         device = pl_module.device
@@ -63,8 +68,9 @@ class EpochSums:
             values |= {"penalty": penalty / points, "bound_mean": total / points, "bound_max": float(largest)}
             self.time_share = share = own_seconds / seconds
             # to the loggers alone: what the trainer keeps, and records, is the same for the same seed
+            told = {f"{name}/time_share": share, "epoch": float(trainer.current_epoch)}
             for logger in trainer.loggers:
-                logger.log_metrics({f"{name}/time_share": share}, step=trainer.global_step)
+                logger.log_metrics(told, step=steps_taken(trainer) - counted)
         for key, value in values.items():
             pl_module.log(f"{name}/{key}", value, on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
         self.clear()

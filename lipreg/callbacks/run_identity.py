@@ -13,17 +13,12 @@ from datetime import UTC, datetime
 
 import pytorch_lightning as pl
 
-from lipreg.callbacks.logged import read_metrics
+from lipreg.callbacks.logged import read_metrics, steps_taken
 from lipreg.callbacks.regularizer import LipschitzRegularizer
 from lipreg.problem import LocalLipschitz
 from lipreg.records import EpochRecord, RunRecord
 
 _VERSIONS = ("lipreg", "torch", "pytorch-lightning", "lightning")
-
-
-def steps_taken(trainer: pl.Trainer) -> int:
-    """Training steps so far, as Lightning's loggers count them: with several optimizers ``global_step`` is larger."""
-    return int(getattr(trainer.fit_loop.epoch_loop, "_batches_that_stepped", trainer.global_step))
 
 
 def run_record(

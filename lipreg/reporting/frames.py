@@ -13,12 +13,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_LOGGED = ("logged_epoch", "logged_step")
+
+
 def audit_frame(records: str | Path | Iterable[Record]) -> pd.DataFrame:
     """The audit records as a DataFrame, one row each, in the order they were written.
 
-    Columns are the fields of ``AuditRecord``, the question flattened to ``question.scope``, ``question.p`` and so on. Ends
-    that were not proved are infinite. ``run`` is a label, ``run_id`` tells runs apart. When an audit was repeated, the last
-    record of a (run_id, epoch, point, estimator) stays; what a resumed run has left behind is not in the table.
+    Columns are the fields of ``AuditRecord``, the question flattened to ``question.scope``, ``question.p`` and so on, and
+    ``logged_epoch`` and ``logged_step``, by which a row joins the row of Lightning's loggers of the same moment: ``epoch``
+    and ``step`` count what is completed, Lightning counts from 0. Ends that were not proved are infinite.
+    ``run`` is a label, ``run_id`` tells runs apart. When an audit was repeated, the last record of a (run_id, epoch, point,
+    estimator) stays; what a resumed run has left behind is not in the table.
 
     Args:
         records: the records, or where they are: a run folder, a folder of such, or a record file.
@@ -33,8 +38,8 @@ def audit_frame(records: str | Path | Iterable[Record]) -> pd.DataFrame:
     standing = {id(record) for run in recorded_runs(records) for record in run.audits}
     audits = [record for record in records if isinstance(record, AuditRecord) and id(record) in standing]
     if not audits:
-        return pd.DataFrame(columns=list(AuditRecord.__dataclass_fields__))
-    frame = pd.DataFrame([record.__dict__ for record in audits])
+        return pd.DataFrame(columns=[*AuditRecord.__dataclass_fields__, *_LOGGED])
+    frame = _as_logged(pd.DataFrame([record.__dict__ for record in audits]))
     question = pd.json_normalize(list(frame.pop("question"))).add_prefix("question.")
     key = ["run_id", "run", "epoch", "point", "estimator"]
     return pd.concat([frame, question], axis=1).drop_duplicates(key, keep="last").reset_index(drop=True)
@@ -43,7 +48,8 @@ def audit_frame(records: str | Path | Iterable[Record]) -> pd.DataFrame:
 def epoch_frame(records: str | Path | Iterable[Record]) -> pd.DataFrame:
     """What training itself reported, one row for each run and epoch: whose, when, and the metrics by name.
 
-    ``epoch`` and ``step`` count what is completed; the rows of Lightning's loggers of the same moment have one less.
+    ``epoch`` and ``step`` count what is completed; ``logged_epoch`` and ``logged_step`` are those of Lightning's row of
+    the same moment.
 
     Args:
         records: as for ``audit_frame``.
@@ -58,7 +64,13 @@ def epoch_frame(records: str | Path | Iterable[Record]) -> pd.DataFrame:
     rows = [{**r.metrics, "run_id": r.run_id, "run": r.run, "epoch": r.epoch, "step": r.step} for r in told]
     first = ["run_id", "run", "epoch", "step"]
     frame = pd.DataFrame(rows, columns=[*first, *dict.fromkeys(key for r in told for key in r.metrics)])
-    return frame.drop_duplicates(["run_id", "run", "epoch"], keep="last").reset_index(drop=True)
+    return _as_logged(frame.drop_duplicates(["run_id", "run", "epoch"], keep="last").reset_index(drop=True))
+
+
+def _as_logged(frame: pd.DataFrame) -> pd.DataFrame:
+    """With the epoch and step that Lightning's loggers have in their row of the moment; the untrained have no epoch."""
+    epoch, step = frame.epoch.astype("Int64"), frame.step.astype("Int64")
+    return frame.assign(logged_epoch=(epoch - 1).where(epoch > 0), logged_step=(step - 1).clip(lower=0))
 
 
 def _read(records: str | Path | Iterable[Record]) -> list[Record]:

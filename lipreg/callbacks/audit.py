@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lipreg.auditing import AuditPlan, PointAudit
 from lipreg.callbacks.audit_runs import AuditRuns, Finished
-from lipreg.callbacks.averaging import averages
+from lipreg.callbacks.averaging import averages, warn_if_replaced
 from lipreg.callbacks.background import BackgroundAudits
 from lipreg.callbacks.batches import batch_to_inputs as usual_batch_to_inputs
 from lipreg.callbacks.batches import find_network
@@ -49,10 +49,9 @@ class LipschitzAudit(Callback):
     killed goes on with the audit where it was, if it comes to the same weights again.
 
     Under several training processes the points are shared out among them; the first one writes and logs.
-
-    With ``background`` the audits run in a process of their own, on snapshots of the weights, while training goes on. Their
-    results are logged when they come, at the epoch whose weights they are about, and are no metrics of the epoch in which
-    they come: ``callback_metrics`` has those of the trained network, at the end. Of several processes the first one audits.
+    With ``background`` a process of its own audits snapshots of the weights while training goes on (of several, the first
+    one's). Results are logged when they come, at the epoch whose weights they are about; ``callback_metrics`` has those of
+    the trained network alone, at the end.
 
     When a ``LipschitzRegularizer`` with the same problem is among the trainer's callbacks, its bound is audited too, by
     its own recipe, and marked as the penalised one.
@@ -60,8 +59,7 @@ class LipschitzAudit(Callback):
     Args:
         problem: the question; give the regularizer the same object.
         points: how many reference points to draw from the validation data.
-        estimators: registered names, of ``lipreg.estimators.ESTIMATORS``, or recipes (``Bound``); None takes the usual ones
-            that cover the question.
+        estimators: registered names, or recipes (``Bound``); None takes the usual ones that cover the question.
         budget: seconds for the searches of one audit.
         workers: how many search at the same time, or "auto", one for each core; processes start with the first audit, which
             takes some seconds, and stay until the end of ``fit``.
@@ -73,8 +71,7 @@ class LipschitzAudit(Callback):
         when_busy: what becomes of one more: "delay" training until there is room, or "drop" it.
         end_limit: seconds that the end of ``fit`` waits for them; then they end with what they have proved.
         every_n_epochs: audit after every so many epochs.
-        at_start: audit the network before the first step.
-        at_end: audit the trained network, if its last epoch was not audited anyway.
+        at_start, at_end: audit the untrained network; the trained one, if that was not audited after its last epoch.
         folder: where ``records.jsonl`` is written; default: the trainer's ``default_root_dir``, the folder of its logger, or
             that of the Hydra program, whichever is set (``lipreg.callbacks.folders``).
         run: label of this run in the records; ``run_id`` tells it from others.
@@ -141,10 +138,8 @@ class LipschitzAudit(Callback):
         check_count(every_n_epochs, "every_n_epochs", where)
         if not isinstance(name, str) or not name:
             raise InvalidInput(f"name={name!r}", where=where, accepted="a text that is not empty")
-        named: dict[str, Any] = {} if estimators is None else {"estimators": estimators}
-        self.plan = AuditPlan(
-            problem, budget=budget, seed=seed, solver=solver, gap=gap, nodes=nodes, sdp_solver=sdp_solver, **named
-        )
+        asked: Any = estimators
+        self.plan = AuditPlan(problem, asked, budget, seed, solver, gap, nodes, sdp_solver)
         self.problem, self.points, self.every_n_epochs = problem, points, every_n_epochs
         self.at_start, self.at_end, self.folder, self.run, self.module = at_start, at_end, folder, run, module
         self.batch_to_inputs = batch_to_inputs or usual_batch_to_inputs
@@ -233,11 +228,16 @@ class LipschitzAudit(Callback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         audited = self.last if self._finished == self._epochs_done else []
-        if self.at_end and self._runs.left_to_audit(trainer, pl_module, self._captured, audited):
+        left = self._runs.left_to_audit(trainer, pl_module, self._captured, audited)
+        if left and self.at_end:
             self._audit(trainer, pl_module, last=True)
             self.on_train_end(trainer, pl_module)
+        elif left:
+            withdraw(trainer, f"{self.name}/")  # they are of weights that are not in the model any more
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        ended = stage == "fit" and self.at_end and self._finished == self._epochs_done
+        warn_if_replaced(self._captured if ended else None, self.last)
         self._runs.close()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:

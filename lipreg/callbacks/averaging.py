@@ -7,10 +7,15 @@ the model holds the weights that the optimizer steps: averaged ones are in it fo
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
+
 import pytorch_lightning as pl
 import torch
 from torch import nn
 
+from lipreg.auditing import PointAudit
+from lipreg.errors import LipregError
 from lipreg.graph import CapturedNetwork
 
 TRAINING, AVERAGED, REPLACED = "training", "averaged", "replaced"
@@ -39,6 +44,27 @@ def not_audited(trainer: pl.Trainer, module: nn.Module, captured: CapturedNetwor
     if any(_equal(average, module) for average in averaged):
         return AVERAGED
     return REPLACED if audited else TRAINING
+
+
+def warn_if_replaced(captured: CapturedNetwork | None, audited: Sequence[PointAudit]) -> None:
+    """Warns if the model is left with other weights than were audited last: replaced after the audit's own end.
+
+    Args:
+        captured: the network; None where nothing was trained, or its end was not audited.
+        audited: the audit of the end.
+    """
+    if captured is None or not audited:
+        return
+    try:
+        same = captured.frozen().fingerprint() == audited[0].fingerprint
+    except LipregError:  # it can no longer be read
+        same = False
+    if not same:
+        warnings.warn(
+            "the weights of the last audit were replaced in on_fit_end or later, after it: its numbers are of those before. "
+            "Replace them in on_train_end, or put the callback that does so before the audit",
+            stacklevel=3,
+        )
 
 
 def _equal(one: nn.Module, other: nn.Module) -> bool:

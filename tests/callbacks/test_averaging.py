@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,34 @@ def test_the_last_audit_is_of_the_model_that_is_left(
     (table,) = tmp_path.rglob("metrics.csv")
     logged = [float(row[METRIC]) for row in csv.DictReader(table.open()) if row.get(METRIC)]
     assert logged[-1] == pytest.approx(truth, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["ema", "other"])
+def test_without_an_audit_at_the_end_no_number_of_other_weights_is_left(tmp_path: Path, name: str) -> None:
+    ours, module = audit(every_n_epochs=1, at_end=False), Classifier(rate=1.0)
+    trainer = fit(module, batches(3), ours, AVERAGING[name](), default_root_dir=tmp_path, max_epochs=2)
+    assert ours.last[0].fingerprint
+    assert not [key for key in trainer.callback_metrics if key.startswith("audit/")]
+
+
+class Late(pl.Callback):
+    """Puts other weights in when the fit has ended."""
+
+    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
+        pl_module.net[0].weight.data.mul_(2.0)
+
+
+@pytest.mark.parametrize("audit_first", [True, False])
+def test_weights_that_are_replaced_after_the_last_audit_are_warned_of(tmp_path: Path, audit_first: bool) -> None:
+    ours, module = audit(every_n_epochs=1), Classifier(rate=1.0)
+    callbacks = [ours, Late()] if audit_first else [Late(), ours]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit(module, batches(3), *callbacks, default_root_dir=tmp_path, max_epochs=1)
+    told = [w for w in caught if "replaced in on_fit_end" in str(w.message)]
+    upper = sum(p.intervals["fastlip"].upper for p in ours.last) / 2
+    assert (len(told) == 1) == audit_first
+    assert (upper == pytest.approx(bound_of(module), rel=1e-5)) == (not audit_first)
 
 
 def test_a_checkpoint_of_averaged_weights_is_not_scored_by_others(tmp_path: Path) -> None:

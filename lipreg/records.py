@@ -23,7 +23,7 @@ class RunRecord:
 
     Attributes:
         run: its name; a label, which another run may have too.
-        twin: name of the run it is compared with (same seed, weights and batches, penalty weight 0); None for a twin.
+        twin: name of the run it is compared with, meant to be the same training with weight 0; None for a twin.
         bound: the estimator that the penalty lowers; None without a penalty.
         weight: the penalty's weight.
         question: ``LocalLipschitz.describe()`` of penalty and audit.

@@ -117,6 +117,8 @@ class AuditRuns:
         means = summary(finished.points, self.penalised, prefix)
         if self.twin is None or self.record is None or not finished.records:
             return means
+        if finished.epoch == 0:
+            self.twin.warn_of_another_start(self.record, finished.records)
         return means | self.twin.compared(self.record, finished.records, finished.epoch, prefix)
 
     def metric_names(self, twin: bool, prefix: str) -> tuple[str, ...]:

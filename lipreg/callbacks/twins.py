@@ -25,7 +25,7 @@ from lipreg.estimators import frozen_analysis
 from lipreg.graph import CapturedNetwork, Graph, untouched_random_state
 from lipreg.records import AuditRecord, RecordFile, RunRecord, read_records
 from lipreg.runs import RecordedRun, ambiguous, certified_description, recorded_runs, same_recipe
-from lipreg.transfer import TwinAudits, compare_audits
+from lipreg.transfer import TwinAudits, compare_audits, likeness
 from lipreg.transfer.points import check_twin, how_to_audit
 
 _CHECKPOINTS = (".ckpt", ".pt", ".pth")
@@ -80,6 +80,17 @@ class Twin:
         if movement.transfer is not None:
             found[f"{prefix}/transfer"] = movement.transfer.midpoint
         return {name: value for name, value in found.items() if math.isfinite(value)}
+
+    def warn_of_another_start(self, own: RunRecord, untrained: Sequence[AuditRecord]) -> None:
+        """Warns if the two did not begin from the same weights; asked when the untrained network has been audited."""
+        recorded = self.recorded()
+        if recorded is not None and likeness(RecordedRun(own, tuple(untrained)), recorded).same_start is False:
+            warnings.warn(
+                f"the twin {recorded.said()} began from other initial weights than {own.run!r}: it is another training, and "
+                "the movement against it is not the penalty's alone. Call seed_everything(n), with one n, in both "
+                "trainings before the module is built",
+                stacklevel=3,
+            )
 
 
 def with_twin(

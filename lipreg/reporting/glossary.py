@@ -22,7 +22,7 @@ TERMS = (
     ("tightness", "Bound / exact constant. 1 is a perfect bound; 5 says that the bound is five times too large."),
     (
         "movement",
-        "Regularised / twin. 0.5 says that the penalty halved it, against the same training without the penalty.",
+        "Regularised / twin. 0.5 says that it is half of what it is in the twin.",
     ),
     (
         "transfer",

@@ -132,8 +132,11 @@ def _totals(entries: Sequence[Entry], compared: Sequence[Entry]) -> str:
     middles = sorted(s.midpoint for s in shares)
     centre = statistics.median(middles) if middles else None
     span = Interval(min(s.lower for s in shares), max(s.upper for s in shares)) if shares else None
+    doubtful = sum(bool(e.last and e.last.likeness.doubts) for e in compared)
+    kind = f"; {doubtful} of the twins not known to be one in seed and initial weights" if doubtful else ""
+    kind = kind or (" of the same seed and initial weights" if compared else "")
     cards = (
-        ("Runs", str(len(entries)), f"{len(compared)} of them compared with a twin of the same seed."),
+        ("Runs", str(len(entries)), f"{len(compared)} of them compared with a twin{kind}."),
         ("Certified exact", percent(exact), f"Of {len(audits)} intervals, over all runs, epochs and points."),
         (
             "Transfer, median",

@@ -11,6 +11,7 @@ from lipreg.reporting.wording import (
     at_most,
     between,
     comparison_rows,
+    doubts,
     measured,
     nearest,
     notes,
@@ -67,13 +68,14 @@ def _compared(entry: Entry, last: Comparison) -> str:
     twin_name = entry.twin.run.name if entry.twin else twin.run
     pair = (
         f'<span class="run">{_named("Regularised", mine.run)}</span>: penalty on {text(last.bound_name)}. '
-        f'<span class="twin">{_named("Twin", twin_name)}</span>: the same seed, '
-        f"weights and batches without the penalty. After {last.epoch} epochs."
+        f'<span class="twin">{_named("Twin", twin_name)}</span>: '
+        f"{text(last.likeness.shared)}. After {last.epoch} epochs."
     )
+    doubted = "".join(f'<p class="notice">{text(doubt)}</p>' for doubt in doubts(last))
     rows = table(("", "regularised", "twin", "ratio"), comparison_rows(last), numbers=(1, 2, 3))
     return (
         f'<p class="soft small">{pair}</p><div class="cards">{_cards(cards)}</div>'
-        f'<p class="verdict"><strong>{text(verdict(moved))}</strong></p>'
+        f'<p class="verdict"><strong>{text(verdict(moved))}</strong></p>{doubted}'
         f'<details class="side-by-side"><summary>Side by side, in numbers</summary><div class="scroll">{rows}</div>'
         f"{small}</details>"
     )

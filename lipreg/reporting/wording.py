@@ -130,6 +130,11 @@ def notes(comparison: Comparison) -> list[str]:
     return texts
 
 
+def doubts(comparison: Comparison) -> list[str]:
+    """Why the movement may not be the penalty's alone, one sentence each; none for a twin in the full sense."""
+    return [f"{plain(doubt)}." for doubt in comparison.likeness.doubts]
+
+
 def movement_lines(movement: Movement) -> list[str]:
     """Movement, bound movement and transfer, one line each."""
     return [

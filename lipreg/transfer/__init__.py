@@ -1,6 +1,7 @@
 """Did the regulariser move the truth? Tightness, movement and transfer of a regularised run against its twin.
 
-The twin has the same seed, initial weights and batch order, and penalty weight 0. At one reference point and epoch let
+A twin should have the same seed, initial weights and batch order, and penalty weight 0; what of this is not known, or
+not so, goes with the comparison (``Likeness``). At one reference point and epoch let
 B be the penalised bound and E the exact constant, known as an interval:
 
 * tightness B / E;  movement E_reg / E_twin;  bound movement B_reg / B_twin;
@@ -14,6 +15,7 @@ inverts the result. Sizes in a table (bound, LP, exact) are arithmetic means.
 
 from lipreg.transfer.comparison import Comparison, Movement, RunFigures, compare, compare_audits
 from lipreg.transfer.course import TrajectoryPoint, trajectory
+from lipreg.transfer.likeness import Likeness, likeness
 from lipreg.transfer.metric import Metric, choose_metric
 from lipreg.transfer.points import PointFigures, TwinAudits, regularised_run
 from lipreg.transfer.radius import certified_radius, radius_factor
@@ -22,6 +24,7 @@ from lipreg.transfer.ratios import Interval, geometric_mean, mean_of, rank_corre
 __all__ = [
     "Comparison",
     "Interval",
+    "Likeness",
     "Metric",
     "Movement",
     "PointFigures",
@@ -33,6 +36,7 @@ __all__ = [
     "compare",
     "compare_audits",
     "geometric_mean",
+    "likeness",
     "mean_of",
     "radius_factor",
     "rank_correlation",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lipreg.errors import IncomparableResults, InvalidInput
 from lipreg.records import Record
 from lipreg.results import Certificate
+from lipreg.transfer.likeness import Likeness
 from lipreg.transfer.metric import Metric
 from lipreg.transfer.points import (
     PointFigures,
@@ -85,6 +86,7 @@ class Comparison:
         left_out: indices of points that lack the bound or the exact record in one of the runs.
         rank_correlation: of bound and truth, over all points and epochs of both runs.
         metric: which of the logged metrics the two columns show; None where nothing fits.
+        likeness: what the two runs are known to share, and what is not known.
     """
 
     question: dict[str, Any]
@@ -99,6 +101,7 @@ class Comparison:
     left_out: tuple[int, ...]
     rank_correlation: float | None
     metric: Metric | None = None
+    likeness: Likeness = field(default_factory=Likeness)
 
 
 def compare(records: Sequence[Record], run: str, epoch: int | None = None, metric: str | None = None) -> Comparison:
@@ -162,6 +165,7 @@ def compare_audits(audits: TwinAudits, epoch: int | None = None) -> Comparison:
         left_out=tuple(sorted(indices - {p.point for p, _ in pairs})),
         rank_correlation=rank_correlation(both[0] + both[1]),
         metric=audits.metric,
+        likeness=audits.likeness,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from lipreg.errors import CrossingBounds, IncomparableResults, InvalidInput
 from lipreg.records import AuditRecord, Record, RunRecord
 from lipreg.runs import RecordedRun, certified_description, choose_run, recorded_runs, same_recipe
+from lipreg.transfer.likeness import Likeness, likeness
 from lipreg.transfer.metric import choose_metric, read_as
 from lipreg.transfer.radius import certified_radius
 from lipreg.transfer.ratios import Interval, ratio
@@ -112,6 +113,7 @@ class TwinAudits:
 
     Attributes:
         runs: what the two are called here: their labels, the twin's with its id where both have the same.
+        likeness: what the two are known to share.
         metric: the task's own metric, None where nothing fits; ``metrics`` has its values, by run and epoch.
 
     Raises:
@@ -136,6 +138,7 @@ class TwinAudits:
     def _join(self, mine: RecordedRun, twin: RecordedRun | None, metric: str | None) -> None:
         check_twin(mine.record, twin)
         self.regularised = mine.record
+        self.likeness = Likeness() if twin is None else likeness(mine, twin)
         self.bound_name = str(mine.record.bound)
         self._recipe = certified_description(mine.record.recipe)
         other = str(mine.record.twin) if twin is None else twin.label

@@ -130,7 +130,9 @@ def test_a_training_with_no_callback_but_the_audit_is_a_twin(pair: SimpleNamespa
         assert entry.twin is not None and entry.twin.run.record.id == pair.ids[0] and entry.mine.run.record.id == key
         assert entry.last is not None and entry.last.epoch == 2 and entry.last.movement.transfer is not None
         assert entry.last.regularised.metric is not None and entry.last.twin.metric is not None
-    found = compare(pair.records, pair.ids[1], 2).movement
+    told = compare(pair.records, pair.ids[1], 2)
+    found = told.movement
+    assert told.likeness.same_start and told.likeness.doubts == ()
     assert found.transfer is not None and pair.shown["audit/transfer"] == pytest.approx(found.transfer.midpoint)
     page = write_runs_report(Sources((Source("r", tuple(pair.records)),)), pair.folder / "report.html").read_text()
     assert "weight 0.3" in page and "weight 0.9" in page
@@ -217,6 +219,18 @@ def test_a_twin_without_the_penalised_bound_is_told_what_adds_it(tmp_path: Path)
     with pytest.warns(UserWarning, match=r"estimators=\[..., Bound\('affine_relu', preactivations=\['interval'\]\)\]"):
         trainer = train(tmp_path, regularizer(), audit(run="penalty", twin="plain", points=2), max_epochs=1)
     assert "audit/transfer" not in trainer.callback_metrics
+
+
+def test_a_twin_that_began_from_other_weights_is_called_another_training(tmp_path: Path) -> None:
+    """Unseeded: nothing refuses it by its seed, but the untrained audits differ."""
+    train(tmp_path, audit(run="plain", points=2), seed=None, max_epochs=1)
+    os.environ.pop("PL_GLOBAL_SEED", None)
+    mine = audit(run="penalty", twin="plain", points=2)
+    with pytest.warns(UserWarning, match=r"began from other initial weights than 'penalty'.*seed_everything\(n\)"):
+        trainer = train(tmp_path, regularizer(), mine, seed=4, max_epochs=1)
+    assert "audit/transfer" in trainer.callback_metrics
+    found = compare(read_records(tmp_path), mine.run_id).likeness
+    assert found.same_start is False and "its initial weights differ" in found.doubts[0]
 
 
 # ---------------------------------------------------------------- folders

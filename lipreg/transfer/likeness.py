@@ -1,0 +1,60 @@
+"""What a run and its twin are known to share: whatever is not, or is not known, is said beside their comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lipreg.runs import RecordedRun
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """What a twin is to its run, as far as records tell.
+
+    Attributes:
+        shared: what it is, in words that go before a full stop.
+        doubts: what is not the same, or not known; sentences without a full stop. None are left for a twin of the same
+            seed and the same untrained network.
+        same_start: whether both began from the same weights; None where one of them was not audited untrained.
+    """
+
+    shared: str = "another training"
+    doubts: tuple[str, ...] = ()
+    same_start: bool | None = None
+
+
+def likeness(mine: RecordedRun, twin: RecordedRun) -> Likeness:
+    """What is known of a run and its twin. Two seeds that are known to differ have been refused before."""
+    if from_checkpoint(twin):
+        told = "No record tells with which seed, initial weights, batches and penalty the twin's checkpoint was trained"
+        return Likeness(f"the checkpoint {twin.label}", (told,))
+    start = None if None in (mine.start, twin.start) else mine.start == twin.start
+    unseeded = [run.label for run in (mine, twin) if run.record.seed is None]
+    doubts = []
+    if start is False:
+        doubts.append(
+            "The twin is another training: its initial weights differ, so the movement is not the penalty's alone"
+        )
+    if unseeded:
+        batches = "" if start is False else ", so the batches of the two may differ"
+        doubts.append(f"No seed is recorded of {_listed(unseeded)}{batches}")
+    if start is None:
+        untold = [run.label for run in (mine, twin) if run.start is None]
+        doubts.append(
+            "Whether both began from the same weights is not known, because there is no audit before the first step of "
+            + _listed(untold)
+        )
+    same = [] if unseeded else ["seed"]
+    same += ["initial weights"] if start else []
+    shared = f"the same {' and '.join(same)}" if same and start is not False else "another training"
+    return Likeness(f"{shared}, without the penalty", tuple(doubts), start)
+
+
+def from_checkpoint(run: RecordedRun) -> bool:
+    """Whether a run is nothing but the weights of a checkpoint, audited: no training told of itself."""
+    return "checkpoint" in run.record.settings and not run.record.started
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(repr(name) for name in dict.fromkeys(names))

@@ -1,0 +1,84 @@
+"""What is said of a twin is what is known of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lipreg.records import AuditRecord, Record, RunRecord
+from lipreg.reporting.html import write_report
+from lipreg.reporting.tables import comparison_text
+from lipreg.transfer import compare
+from tests.test_transfer import audit, two_points
+
+SAME = "the same seed and initial weights, without the penalty"
+OTHER = "The twin is another training: its initial weights differ, so the movement is not the penalty's alone"
+UNTOLD = "Whether both began from the same weights is not known, because there is no audit before the first step of "
+
+
+def pair(starts: tuple[str, str], seeds: tuple[int | None, int | None], **twin: Any) -> list[Record]:
+    """A run and its twin, audited after epoch 3, and untrained with the fingerprints ``starts`` that are not empty."""
+    found: list[Record] = []
+    for r in two_points():
+        if isinstance(r, RunRecord):
+            r = replace(r, seed=seeds[r.run == "twin"], **(twin if r.run == "twin" else {}))
+        found.append(r)
+    for run, start in zip(("reg", "twin"), starts, strict=True):
+        untrained = [audit(run, 0, name, 0.0, 1.0, 0) for name in ("affine_relu", "exact")] if start else []
+        found += [replace(r, fingerprint=start) for r in untrained if isinstance(r, AuditRecord)]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("records", "shared", "said"),
+    [
+        (pair(("a", "a"), (1, 1)), SAME, []),
+        (pair(("a", "b"), (1, 1)), "another training, without the penalty", [OTHER]),
+        (
+            pair(("a", "b"), (1, None)),
+            "another training, without the penalty",
+            [OTHER, "No seed is recorded of 'twin'"],
+        ),
+        (
+            pair(("a", "a"), (None, None)),
+            "the same initial weights, without the penalty",
+            ["No seed is recorded of 'reg' and 'twin', so the batches of the two may differ"],
+        ),
+        (pair(("a", ""), (1, 1)), "the same seed, without the penalty", [UNTOLD + "'twin'"]),
+        (
+            pair(("", ""), (None, 1)),
+            "another training, without the penalty",
+            ["No seed is recorded of 'reg', so the batches of the two may differ", UNTOLD + "'reg' and 'twin'"],
+        ),
+        (
+            pair(("a", ""), (1, None), settings={"checkpoint": "/weights.ckpt"}),
+            "the checkpoint twin",
+            ["No record tells with which seed, initial weights, batches and penalty the twin's checkpoint was trained"],
+        ),
+    ],
+    ids=[
+        "twin",
+        "another start",
+        "unseeded, another start",
+        "unseeded",
+        "start unknown",
+        "nothing known",
+        "checkpoint",
+    ],
+)
+def test_pages_and_tables_say_of_a_twin_what_is_known(
+    tmp_path: Path, records: list[Record], shared: str, said: list[str]
+) -> None:
+    found = compare(records, "reg")
+    assert (found.likeness.shared, list(found.likeness.doubts)) == (shared, said)
+    assert found.movement.transfer is not None, "the numbers stay"
+    table = comparison_text(found)
+    page = write_report(records, tmp_path / "report.html", "reg").read_text().replace("&#x27;", "'")
+    assert all(f"{doubt}." in table and f'<p class="notice">{doubt}.</p>' in page for doubt in said)
+    assert f"{shared}. After 3 epochs." in page and (SAME in page) == (not said)
+    counted = "of the same seed" if not said else "; 1 of the twins not known to be one in seed and initial weights"
+    assert "1 of them compared with a twin" in page and counted in page
+    assert ("of the same seed and initial weights." in page) == (not said)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from lipreg.errors import InvalidInput
+from lipreg.results import EXACT_TOLERANCE, Certificate, meet
 
 SCHEMA = 2
 READABLE = (1, 2)
@@ -192,20 +193,26 @@ def from_line(line: str, where: str = "record") -> Record:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, InvalidInput):
             raise
-        raise InvalidInput(
-            f"not a record: {error}", where=where, todo="Read it with the lipreg version that wrote it"
-        ) from None
+        todo = "Read it with the lipreg version that wrote it; if the line is damaged, remove it"
+        raise InvalidInput(f"not a record: {error}", where=where, todo=todo) from None
 
 
 def _check_ends(record: Record, where: str) -> None:
     """No proof ends in such a record: it was damaged, or what wrote it was wrong."""
-    if isinstance(record, AuditRecord) and not record.lower <= record.upper:
-        raise InvalidInput(
-            f"lower end {record.lower!r} and upper end {record.upper!r} of {record.estimator!r}, "
-            f"run {record.run!r}, epoch {record.epoch}, point {record.point}",
-            where=where,
-            accepted="an interval: lower <= upper",
-        )
+    if not isinstance(record, AuditRecord):
+        return
+    lower, upper, accepted = record.lower, record.upper, ""
+    if not all(type(end) in (int, float) for end in (lower, upper)):
+        accepted = "numbers"
+    elif not 0 <= lower <= upper:
+        accepted = "an interval of Lipschitz constants: 0 <= lower <= upper"
+    elif record.certificate == Certificate.EXACT.value and not meet(lower, upper):
+        accepted = f"ends that meet to {EXACT_TOLERANCE:g}, where the certificate says exact"
+    if accepted:
+        got = f"lower end {lower!r} and upper end {upper!r} of {record.estimator!r}, run {record.run!r}"
+        got += f", epoch {record.epoch}, point {record.point}"
+        todo = "The record was changed or damaged: remove its line, and audit again"
+        raise InvalidInput(got, where=where, accepted=accepted, todo=todo)
 
 
 def _no_number(name: str) -> float:

@@ -58,6 +58,18 @@ EXACT_ZERO = 1e-12
 """Width up to which an interval counts as exact whatever its place: for networks that regularisation has switched off."""
 
 
+def relative_gap(lower: float, upper: float) -> float:
+    """(upper - lower) / upper, in [0, 1]; 0 for [0, 0]."""
+    if upper == math.inf:
+        return 1.0
+    return 0.0 if upper == 0 else (upper - lower) / upper
+
+
+def meet(lower: float, upper: float) -> bool:
+    """Whether the ends of an interval count as one number."""
+    return relative_gap(lower, upper) <= EXACT_TOLERANCE or upper - lower <= EXACT_ZERO
+
+
 @dataclass(frozen=True)
 class Witness:
     """A point that attains a lower end, re-evaluated on the network in float64.
@@ -125,16 +137,14 @@ class CertifiedInterval:
     @property
     def gap(self) -> float:
         """(upper - lower) / upper, in [0, 1]; 0 for [0, 0]."""
-        if self.upper == math.inf:
-            return 1.0
-        return 0.0 if self.upper == 0 else (self.upper - self.lower) / self.upper
+        return relative_gap(self.lower, self.upper)
 
     @property
     def certificate(self) -> Certificate:
         if self.upper == math.inf:
             no_witness = self.witness is None
             return Certificate.ESTIMATE if no_witness and self.estimate is not None else Certificate.LOWER
-        if self.gap <= EXACT_TOLERANCE or self.upper - self.lower <= EXACT_ZERO:
+        if meet(self.lower, self.upper):
             return Certificate.EXACT
         return Certificate.BRACKET if self.lower > 0 else Certificate.UPPER
 

@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -100,6 +101,21 @@ def test_ends_that_cross_or_are_no_numbers_are_refused_at_writing_and_reading(lo
     with pytest.raises(InvalidInput, match="line 4"):
         from_line(written, "line 4")
     assert from_line(to_line(replace(AUDIT, lower=1.5, upper=1.5))).upper == 1.5  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"lower": -1.0, "upper": -1.0}, "0 <= lower"),
+        ({"certificate": "exact", "lower": 0.0, "upper": 5.0}, "ends that meet"),
+        ({"lower": "1"}, "numbers"),
+        ({"upper": True}, "numbers"),
+    ],
+)
+def test_records_that_nothing_can_have_written_are_refused(changed: dict[str, Any], words: str) -> None:
+    written = json.dumps(json.loads(to_line(AUDIT)) | changed)
+    with pytest.raises(InvalidInput, match=words):
+        from_line(written, "line 4")
 
 
 @pytest.mark.parametrize(

@@ -92,4 +92,12 @@ def test_a_checkpoint_of_averaged_weights_is_not_scored_by_others(tmp_path: Path
     keep = ModelCheckpoint(tmp_path, monitor=METRIC, save_on_train_epoch_end=True)
     ours = audit(every_n_epochs=1)
     with pytest.raises(InvalidInput, match="checkpoints hold averaged ones"):
-        fit(Classifier(), batches(1), EMAWeightAveraging(), ours, keep, enable_checkpointing=True)
+        fit(
+            Classifier(),
+            batches(1),
+            EMAWeightAveraging(),
+            ours,
+            keep,
+            enable_checkpointing=True,
+            default_root_dir=tmp_path,
+        )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -64,8 +65,8 @@ class Registry(dict[str, type[_Base]]):
         Raises:
             InvalidInput: no such kind, an unknown or missing option, or a value out of range.
         """
-        if name not in self:
-            raise InvalidInput(f"got {name!r}", where=self.what, accepted=", ".join(sorted(self)))
+        if not isinstance(name, str) or name not in self:
+            raise unknown(name, self.what, self)
         kind, given = self[name], dict(options or {})
         known = {f.name: f.default is MISSING for f in fields(kind)}  # type: ignore[arg-type]
         wrong = [f"unknown option {n!r}" for n in sorted(set(given) - set(known))]
@@ -112,8 +113,16 @@ class Engines(dict[str, _Engine]):
             InvalidInput: there is none; the message lists all.
         """
         if not isinstance(name, str) or name not in self:
-            raise InvalidInput(f"got {name!r}", where=self.what, accepted=", ".join(sorted(self)))
+            raise unknown(name, self.what, self)
         return self[name]
+
+
+def unknown(name: object, where: str, names: Iterable[str]) -> InvalidInput:
+    """The error about a name that is none of these; of one that is nearly one of them it says which."""
+    listed = sorted(names)
+    near = difflib.get_close_matches(name, listed, n=1) if isinstance(name, str) else []
+    meant = f" (did you mean {near[0]!r}?)" if near else ""
+    return InvalidInput(f"got {name!r}{meant}", where=where, accepted=", ".join(listed))
 
 
 def check_number(value: Any, option: str, where: str, *, low: float | None = None, above: float | None = None) -> None:

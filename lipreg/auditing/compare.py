@@ -11,7 +11,7 @@ from torch import Tensor
 from lipreg.auditing.plan import AuditPlan
 from lipreg.auditing.run import audit
 from lipreg.errors import InvalidInput
-from lipreg.estimators import Bound, get_estimator, usual_estimators
+from lipreg.estimators import ESTIMATORS, Bound, get_estimator, usual_estimators
 from lipreg.estimators.evaluate import Network
 from lipreg.problem import LocalLipschitz
 from lipreg.records import Record, RunRecord
@@ -69,7 +69,8 @@ def compare(
     """
     if len(names) != 2 or names[0] == names[1]:
         raise InvalidInput(f"names={names!r}", where="compare", accepted="two different names")
-    recipe = Bound.of(bound).certified
+    upper = [name for name, kind in ESTIMATORS.items() if kind.certificate is Certificate.UPPER]
+    recipe = Bound.of(bound, "compare.bound", upper).certified
     if get_estimator(recipe.estimator).certificate is not Certificate.UPPER:
         raise InvalidInput(
             f"bound={recipe.estimator!r}", where="compare", accepted="an estimator that proves upper ends"

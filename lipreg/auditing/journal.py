@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +43,7 @@ class Journal:
         self._records = RecordFile(path) if part == 0 else None
         self._saved: dict[_Key, AuditRecord] = {}
         self._left_behind: set[_Key] = set()
+        self._said: set[str] = set()
         if part == 0:
             self._remember(read_records(path))
             self.close()
@@ -63,6 +65,13 @@ class Journal:
     def earlier(self, epoch: int, fingerprint: str) -> list[AuditRecord]:
         """What was saved of the network in an audit of the same epoch before this journal was opened."""
         return [r for r in self._saved.values() if r.epoch == epoch and r.fingerprint == fingerprint]
+
+    def left_aside(self, why: str) -> None:
+        """Says once why an audit does not go on from what was saved of the same weights."""
+        if self.is_first and why not in self._said:
+            self._said.add(why)
+            advice = "They stay, and there is nothing to do; another folder= or run= keeps the two apart"
+            warnings.warn(f"{self.path}: {why}. {advice}", stacklevel=4)
 
     def advance(self, point: PointAudit, epoch: int, penalised: str | None, step: int | None = None) -> None:
         """Keeps what is proved of a point by now."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import torch
@@ -22,12 +22,18 @@ AGREEMENT = 1e-9
 """Relative difference up to which a saved witness attains what its record says: the rounding of another machine."""
 
 
-def with_earlier(points: list[PointAudit], analysis: Analysis, earlier: Iterable[AuditRecord]) -> list[PointAudit]:
+def with_earlier(
+    points: list[PointAudit],
+    analysis: Analysis,
+    earlier: Iterable[AuditRecord],
+    on_unused: Callable[[str], None] | None = None,
+) -> list[PointAudit]:
     """The points with what earlier records prove of them.
 
     A record is used if it has the same question, network, reference point (by hash), functional, settings of its
     estimator and software versions, and if its witness, evaluated anew, attains what the record says. The last record of a
-    point and estimator counts. A warning says how many others there were, and why they are not used.
+    point and estimator counts. A warning says how many others there were, and why they are not used; with ``on_unused``
+    that is told instead.
 
     Raises:
         CrossingBounds: two records contradict each other.
@@ -49,9 +55,20 @@ def with_earlier(points: list[PointAudit], analysis: Analysis, earlier: Iterable
             reopened = point.reopened | {name} if _may_go_on(record, point.plan) else point.reopened
             resumed[index] = replace(point, resumed=point.resumed | {name, EXACT}, reopened=reopened)
     if refused:
-        reasons = "; ".join(f"{count} because {why}" for why, count in refused.items())
-        warnings.warn(f"of {len(last)} earlier records {refused.total()} are not used: {reasons}", stacklevel=3)
+        told = _sentence(refused, len(last))
+        warnings.warn(told, stacklevel=3) if on_unused is None else on_unused(told)
     return resumed
+
+
+def _sentence(refused: Counter[str], records: int) -> str:
+    count = refused.total()
+    if count < records:
+        subject = f"{count} of {records} earlier records {'is' if count == 1 else 'are'} not used"
+    else:
+        subject = "the earlier record is not used" if records == 1 else f"none of {records} earlier records is used"
+    if len(refused) == 1:
+        return f"{subject}, because {next(iter(refused))}"
+    return f"{subject}: {'; '.join(f'{count} because {why}' for why, count in refused.items())}"
 
 
 def _mismatch(record: AuditRecord, point: PointAudit) -> str:

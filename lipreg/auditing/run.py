@@ -61,6 +61,7 @@ def audit(
     earlier: Iterable[AuditRecord] = (),
     only: range | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    on_unused: Callable[[str], None] | None = None,
 ) -> list[PointAudit]:
     """Runs a plan at every reference point.
 
@@ -87,6 +88,7 @@ def audit(
         only: the points that are wanted; the others are left to other processes, which get the same arguments. The results
             are those of an audit of all.
         on_progress: called, in no particular order of points, whenever a search has added to a point.
+        on_unused: called with why earlier records are not used, if some are not; None warns.
 
     Raises:
         CrossingBounds: two estimators contradict each other. Earlier points have been handed on.
@@ -98,13 +100,13 @@ def audit(
     pool = workers if isinstance(workers, Workers) else choose_workers(workers, executor, address, "audit")
     does: Executor = Inline() if pool is None else pool
     with untouched_random_state():
-        analysis = frozen_analysis(network, plan.problem, x, y)
+        analysis = frozen_analysis(network, plan.problem, x, y, where="audit")
         if not torch.isfinite(analysis.reach[-1].value).all():
             raise InvalidInput(
                 "the network's outputs hold NaN or infinity", where="audit", todo="Training may have diverged"
             )
         estimators = plan.methods()
-        points = with_earlier(begin(analysis, y, plan), analysis, earlier)
+        points = with_earlier(begin(analysis, y, plan), analysis, earlier, on_unused)
         try:
             assignment, wanted = Assignment(plan, analysis, estimators), range(len(points)) if only is None else only
             return _Course(assignment, points, wanted, does, stop).follow(on_point, on_progress)

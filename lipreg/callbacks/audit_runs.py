@@ -165,7 +165,7 @@ class AuditRuns:
         def own() -> list[PointAudit]:
             workers = 1 if self.workers is None else self.workers
             settings = {"workers": workers, "earlier": earlier, "only": only}
-            return audit(captured, self.plan, x, y, keep, **settings, on_progress=advance)
+            return audit(captured, self.plan, x, y, keep, **settings, on_progress=advance, on_unused=journal.left_aside)
 
         try:
             earlier = ranks.by_first(lambda: journal.earlier(epoch, captured.frozen().fingerprint()))

@@ -17,6 +17,7 @@ from lipreg.errors import InvalidInput
 from lipreg.graph import untouched_random_state
 from lipreg.labels import IGNORE_INDEX, are_classes, check_ignore_index, labelled, targets
 from lipreg.outputs import Output
+from lipreg.regions.placed import check_reference_points
 from lipreg.training.points import READ_BATCH
 
 
@@ -114,6 +115,7 @@ def given_reference_points(points: Any, labels: LabelsRead) -> Points:
             where=labels.where,
             accepted="a tensor (batch, *shape), or a pair (x, y) with one label for each input",
         )
+    check_reference_points(x, f"{labels.where}(reference_points=...)")
     return _copies(*labels.of(x, y), len(x))
 
 

@@ -24,6 +24,7 @@ from lipreg.estimators.closed_form import closed_form
 from lipreg.estimators.evaluate import (
     certify,
     differentiable_bound,
+    differentiable_names,
     estimate,
     frozen_analysis,
     general_position,
@@ -47,6 +48,7 @@ __all__ = [
     "closed_form",
     "deviation",
     "differentiable_bound",
+    "differentiable_names",
     "estimate",
     "fastlip",
     "frobenius",

@@ -53,7 +53,7 @@ def estimate(
     Raises:
         UnsupportedRequest: the estimator is not differentiable or does not cover the question.
     """
-    recipe = Bound.of(bound)
+    recipe = Bound.of(bound, "bound", differentiable_names())
     estimator = differentiable_bound(recipe.estimator)
     estimator.check(problem)
     power = PowerIteration(shared=False, first=STEPS) if recipe.spectral_norms == "estimate" else None
@@ -130,6 +130,7 @@ def frozen_analysis(
     x: Tensor,
     y: Tensor | None,
     preactivations: Sequence[str] | None = None,
+    where: str = "certify",
 ) -> Analysis:
     """The float64 analysis on the CPU that estimators with certificates work from.
 
@@ -137,18 +138,18 @@ def frozen_analysis(
     """
     if not isinstance(x, Tensor) or not (y is None or isinstance(y, Tensor)):
         raise InvalidInput(
-            f"x and y of type {type(x).__name__} and {type(y).__name__}", where="certify", accepted="tensors"
+            f"x and y of type {type(x).__name__} and {type(y).__name__}", where=where, accepted="tensors"
         )
-    check_reference_points(x, "certify")
+    check_reference_points(x, where)
     if isinstance(network, Graph):
         graph = network
         if graph.dtype != torch.float64 or graph.output.bias.requires_grad:
-            raise InvalidInput("a live graph", where="certify", accepted="capture(module, x), or its frozen() graph")
+            raise InvalidInput("a live graph", where=where, accepted="capture(module, x), or its frozen() graph")
     else:
         captured = network if isinstance(network, CapturedNetwork) else capture(network, x)
         # hooks, or weights that a parametrisation has not refreshed, would make it another function
         graph = captured.frozen_at(x)
-    check_magnitudes(graph, "certify")
+    check_magnitudes(graph, where)
     x = x.detach().to("cpu", torch.float64)
     y = None if y is None else y.detach().to("cpu")
     with torch.no_grad():
@@ -159,9 +160,14 @@ def differentiable_bound(name: str) -> BoundEstimator:
     """The estimator of that name, if its bound can be differentiated."""
     estimator = get_estimator(name)
     if not isinstance(estimator, BoundEstimator) or not estimator.differentiable:
-        able = sorted(n for n, e in ESTIMATORS.items() if isinstance(e, BoundEstimator) and e.differentiable)
-        raise UnsupportedRequest(f"{name!r} is not differentiable", where="bound", accepted=", ".join(able))
+        able = ", ".join(differentiable_names())
+        raise UnsupportedRequest(f"{name!r} is not differentiable", where="bound", accepted=able)
     return estimator
+
+
+def differentiable_names() -> list[str]:
+    """The estimators that can be penalised."""
+    return sorted(n for n, e in ESTIMATORS.items() if isinstance(e, BoundEstimator) and e.differentiable)
 
 
 def _live(network: Network, x: Tensor) -> Graph:

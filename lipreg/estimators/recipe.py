@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lipreg.bounds import METHODS
 from lipreg.errors import InvalidInput
-from lipreg.estimators.norm_equivalence import get_estimator
+from lipreg.estimators.base import ESTIMATORS
+from lipreg.estimators.norm_equivalence import IN_NORM, get_estimator
+from lipreg.options import unknown
 
 ALL = "all"
 """As pre-activation methods: every method that fits the network's size, intersected."""
@@ -66,14 +68,24 @@ class Bound:
         return self.label
 
     @classmethod
-    def of(cls, bound: Bound | str | Mapping[str, Any], where: str = "bound") -> Bound:
+    def of(
+        cls, bound: Bound | str | Mapping[str, Any], where: str = "bound", among: Iterable[str] | None = None
+    ) -> Bound:
         """The recipe that a user means by a name, by a recipe, or by a mapping of its fields.
+
+        Args:
+            bound: what the user gave.
+            where: what messages call the place.
+            among: the names that messages list there; None lists all estimators.
 
         Raises:
             InvalidInput: anything else, or an unknown name.
         """
         if isinstance(bound, cls):
             return bound
+        name = bound.get("estimator") if isinstance(bound, Mapping) else bound
+        if among is not None and isinstance(name, str) and name.partition(IN_NORM)[0] not in ESTIMATORS:
+            raise unknown(name, where, among)
         if isinstance(bound, Mapping) and "estimator" in bound:
             try:
                 return cls(**bound)

@@ -233,7 +233,7 @@ def capture(module: nn.Module, example: Tensor, *, running_statistics: bool = Fa
     Raises:
         UnsupportedModel: torch.fx cannot trace the forward, or calls in it are not piecewise linear or not covered yet.
             ALL of them are named, with their module paths.
-        InvalidInput: the example has no batch axis.
+        InvalidInput: the example has no batch axis, or not the width that the first layer takes.
     """
     if not isinstance(module, nn.Module):
         raise InvalidInput(f"got {type(module).__name__}", where="capture", accepted="a torch.nn.Module")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from lipreg.errors import InvalidInput
 from lipreg.graph.nodes import Affine, Graph, Input, MaxPool, Node, Relu
 from lipreg.graph.registry import Refusal
 from lipreg.linalg import Diagonal, LinearMap, Shape, add, compose, identity
@@ -31,6 +32,13 @@ class Symbol:
     def ndim(self) -> int:
         """Dimensions as the module sees them, with the batch axis."""
         return len(self.shape) + 1
+
+    @property
+    def is_input(self) -> bool:
+        """Whether it is the network's input itself, or that in another shape."""
+        return bool(self.terms) and all(
+            i == 0 and isinstance(map, Diagonal) and map.unit for i, map in self.terms.items()
+        )
 
     def then(self, map: LinearMap, bias: Tensor | None = None) -> Symbol:
         """map(self) + bias."""
@@ -89,6 +97,25 @@ class Context:
         if isinstance(value, Tensor) and self.constant_weights:
             value = value.detach()
         return torch.as_tensor(value, dtype=self.like.dtype, device=self.like.device)
+
+    def check_width(self, x: Symbol, got: int, takes: int, what: str, weight: Tensor) -> None:
+        """Refuses activations of another number of features, or channels, than a layer takes.
+
+        Raises:
+            InvalidInput: they are the points themselves, so the network may be right.
+            Refusal: they come from within the network.
+        """
+        if got == takes:
+            return
+        if x.is_input:
+            raise InvalidInput(
+                f"points of shape {self.nodes[0].shape} have {got} {what} where the network's first layer, {self.call!r}, "
+                f"takes {takes}",
+                where="network and points",
+                todo="Give points as the network takes them, (batch, *shape)",
+            )
+        shapes = f"activations of shape {x.shape} meet a weight of shape {tuple(weight.shape)}"
+        raise Refusal("settings", shapes)
 
     def constant(self, value: Tensor | float, shape: Shape) -> Tensor:
         """A constant operand beside a symbol of ``shape``, without its batch axis of size one."""

@@ -12,12 +12,14 @@ from lipreg.reporting.wording import (
     between,
     comparison_rows,
     doubts,
+    epochs,
     measured,
     nearest,
     notes,
     plain,
     share_between,
     verdict,
+    which_weights,
 )
 from lipreg.results import Certificate
 from lipreg.transfer import Comparison, Metric, geometric_mean
@@ -64,12 +66,14 @@ def _compared(entry: Entry, last: Comparison) -> str:
         ("Transfer", one(share_between(moved.transfer)), "1: all of the bound's movement is real. 0: none of it is."),
     )
     noted = [_sentence(moved.note)] if moved.note and moved.transfer is not None else []
-    small = "".join(f'<p class="soft small">{text(note)}</p>' for note in (*noted, *notes(last)))
+    weights = which_weights(mine.points, mine.metric is not None)
+    below = [note for note in (*noted, *notes(last)) if note not in weights]
+    small = "".join(f'<p class="soft small">{text(note)}</p>' for note in below)
     twin_name = entry.twin.run.name if entry.twin else twin.run
     pair = (
         f'<span class="run">{_named("Regularised", mine.run)}</span>: penalty on {text(last.bound_name)}. '
         f'<span class="twin">{_named("Twin", twin_name)}</span>: '
-        f"{text(last.likeness.shared)}. After {last.epoch} epochs."
+        f"{text(' '.join((f'{last.likeness.shared}.', f'After {epochs(last.epoch)}.', *weights)))}"
     )
     doubted = "".join(f'<p class="notice">{text(doubt)}</p>' for doubt in doubts(last))
     rows = table(("", "regularised", "twin", "ratio"), comparison_rows(last), numbers=(1, 2, 3))
@@ -96,7 +100,9 @@ def _alone(entry: Entry) -> str:
         (f"Bound ({entry.bound_name})", _value(at_most(bound)), "Mean. Never below the exact constant."),
         ("Tightness", _value(tightness), "Bound / exact constant, geometric mean over the points."),
     )
-    head = f"{side.run.name}, audited at {len(points)} reference points after {epoch} epochs; no twin to compare with."
+    at = f"{len(points)} reference point{'s' * (len(points) != 1)} after {epochs(epoch)}"
+    weights = which_weights(points, side.metric.get(epoch) is not None)
+    head = " ".join((f"{side.run.name}, audited at {at}; no twin to compare with.", *weights))
     return f'<p class="soft small">{text(head)}</p><div class="cards">{_cards(cards)}</div>'
 
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 
 from lipreg.results import EXACT_TOLERANCE
 from lipreg.transfer import Comparison, Interval, Metric, Movement, ratio
+from lipreg.transfer.points import PointFigures
 from lipreg.transfer.radius import radius_meaning
 
 MISSING = "n/a"
 DIGITS = 4
+
+TRAINING = "training"
+"""``AuditRecord.weights`` of ordinary audits."""
 
 _EQUAL = 0.05  # transfer within this of 0 or 1 is called "nothing" or "all of it"
 
@@ -115,11 +120,9 @@ def comparison_rows(comparison: Comparison) -> list[tuple[str, str, str, str]]:
 def notes(comparison: Comparison) -> list[str]:
     """What has to be known to read the table right, one sentence each."""
     points = comparison.regularised.points
-    means = f"Means over {len(points)} reference point{'s' * (len(points) != 1)} after {comparison.epoch} epochs"
+    means = f"Means over {len(points)} reference point{'s' * (len(points) != 1)} after {epochs(comparison.epoch)}"
     texts = [f"{means}; tightness, movement and transfer are geometric means of the ratios at each point."]
-    kinds = {p.record.weights for p in points} - {"training"}
-    if kinds:
-        texts.append(f"They are about the {' and '.join(sorted(kinds))} weights that the training left.")
+    texts += which_weights(points, comparison.regularised.metric is not None)
     if comparison.left_out:
         texts.append(f"Left out, not audited in both runs: points {', '.join(map(str, comparison.left_out))}.")
     if comparison.radius_points:
@@ -133,6 +136,27 @@ def notes(comparison: Comparison) -> list[str]:
 def doubts(comparison: Comparison) -> list[str]:
     """Why the movement may not be the penalty's alone, one sentence each; none for a twin in the full sense."""
     return [f"{plain(doubt)}." for doubt in comparison.likeness.doubts]
+
+
+def which_weights(points: Sequence[PointFigures], metric: bool) -> list[str]:
+    """A sentence where the constants are not of the weights that the optimizer left; none where they are.
+
+    Args:
+        points: of one epoch.
+        metric: whether a metric of that epoch stands beside them.
+    """
+    kinds = sorted({p.record.weights for p in points} - {TRAINING})
+    if not kinds:
+        return []
+    before = "with StochasticWeightAveraging of the weights before the average took their place"
+    before = f" ({before})" if kinds == ["averaged"] else ", before they were put there"
+    beside = f"; the metric beside them is what validation reported that epoch{before}"
+    return [f"The constants are of the {' and '.join(kinds)} weights that the training left{beside if metric else ''}."]
+
+
+def epochs(count: int) -> str:
+    """So many epochs in words."""
+    return f"{count} epoch{'s' * (count != 1)}"
 
 
 def movement_lines(movement: Movement) -> list[str]:

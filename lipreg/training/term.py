@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lipreg.errors import InvalidInput, UnsupportedRequest
-from lipreg.estimators import Bound, closed_form, differentiable_bound, live_analysis
+from lipreg.estimators import Bound, closed_form, differentiable_bound, differentiable_names, live_analysis
 from lipreg.graph import CapturedNetwork, Graph, ReluChain, capture, chain_of, fixed_chain, unwrap
 from lipreg.labels import IGNORE_INDEX
 from lipreg.linalg import PowerIteration
@@ -102,7 +102,7 @@ class LipschitzPenalty:
         check_number(weight, "weight", where, low=0.0)
         check_count(every, "every", where)
         self.points = ChosenPoints(points, seed, where, ignore_index)
-        self.bound = Bound.of(bound, f"{where}.bound")
+        self.bound = Bound.of(bound, f"{where}.bound", differentiable_names())
         self.estimator = differentiable_bound(self.bound.estimator)
         self.estimator.check(problem)
         self.penalty = get_penalty(penalty, penalty_options)

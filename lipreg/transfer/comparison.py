@@ -103,6 +103,13 @@ class Comparison:
     metric: Metric | None = None
     likeness: Likeness = field(default_factory=Likeness)
 
+    def __repr__(self) -> str:
+        """What moved, in one line; the figures behind it are attributes, or ``lipreg.reporting.tables``."""
+        moved, count = self.movement, len(self.regularised.points)
+        names = f"{self.regularised.run!r} against {self.twin.run!r}, {self.bound_name}"
+        figures = f"exact={moved.exact}, bound={moved.bound}, transfer={moved.transfer}"
+        return f"<Comparison of {names}, {count} point{'s' * (count != 1)}: movement {figures}>"
+
 
 def compare(records: Sequence[Record], run: str, epoch: int | None = None, metric: str | None = None) -> Comparison:
     """Compares a regularised run with its twin.

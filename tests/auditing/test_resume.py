@@ -175,7 +175,7 @@ def test_records_that_do_not_fit_are_named_and_not_used(
     records = saved(audit(NET, PLAN, X, Y), tmp_path)
     changed = [replace(r, **change) if (r.point, r.estimator) == (2, "mip") else r for r in records]
     searched.clear()
-    with pytest.warns(UserWarning, match=rf"of 20 earlier records 1 are not used: 1 because .*{why.split('(')[0]}"):
+    with pytest.warns(UserWarning, match=rf"^1 of 20 earlier records is not used, because .*{why.split('(')[0]}"):
         points = audit(NET, PLAN, X, Y, earlier=changed)
     assert [point for point, _ in searched] == [2]
     assert points[2].exact.certificate is Certificate.EXACT
@@ -185,7 +185,7 @@ def test_a_witness_is_evaluated_anew(tmp_path: Path) -> None:
     """A lower end that the network does not attain is not believed, however the record says it."""
     records = saved(audit(NET, PLAN, X, Y), tmp_path)
     lying = [replace(r, lower=1.01 * r.lower, upper=1.01 * r.upper) if r.estimator == "mip" else r for r in records]
-    with pytest.warns(UserWarning, match="5 because the witness does not attain"):
+    with pytest.warns(UserWarning, match="5 of 20 earlier records are not used, because the witness does not attain"):
         points = audit(NET, PLAN, X, Y, earlier=lying)
     for p in points:
         assert p.exact.lower <= truth(p.point) * (1 + 1e-9)
@@ -205,7 +205,7 @@ def test_other_weights_start_from_nothing(tmp_path: Path, searched: list[Any]) -
     with torch.no_grad():
         other[0].weight += 1e-12
     searched.clear()
-    with pytest.warns(UserWarning, match="20 because the network is another one"):
+    with pytest.warns(UserWarning, match="none of 20 earlier records is used, because the network is another one"):
         points = audit(other, PLAN, X, Y, earlier=records)
     assert len(searched) == 5
     assert not any(p.resumed for p in points)

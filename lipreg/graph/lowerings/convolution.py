@@ -51,8 +51,7 @@ def _convolve(
 ) -> Symbol:
     dims = weight.dim() - 2
     check_planes(x, dims, f"Conv{dims}d")
-    if x.shape[0] != weight.shape[1] * groups:
-        raise Refusal("settings", f"activations of shape {x.shape} meet a kernel of shape {tuple(weight.shape)}")
+    context.check_width(x, x.shape[0], weight.shape[1] * groups, "channels", weight)
     stride, dilation = spatial(stride, dims), spatial(dilation, dims)
     ends = _ends(padding, tuple(weight.shape[2:]), dilation, stride)
     if mode != "zeros":

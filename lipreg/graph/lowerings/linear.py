@@ -18,8 +18,7 @@ def _apply(context: Context, x: Symbol, weight: Tensor, bias: Tensor | None) -> 
     """x W^T + b over the last axis; earlier axes share the weight."""
     weight = context.tensor(weight)
     *leading, features = x.shape or (1,)
-    if features != weight.shape[1]:
-        raise Refusal("settings", f"activations of shape {x.shape} meet a weight of shape {tuple(weight.shape)}")
+    context.check_width(x, features, weight.shape[1], "features", weight)
     out_shape = (*leading, weight.shape[0])
     several = torch.Size(leading).numel() > 1
     offset = None if bias is None else context.tensor(bias).expand(out_shape)

@@ -382,6 +382,7 @@ class TestRecipes:
         with pytest.raises(InvalidInput, match="no point has both") as refused:
             compare(records, "reg")
         assert "estimators=[..., Bound('affine_relu', preactivations=['interval'])]" in refused.value.todo
+        assert "'twin' was not audited with the penalised bound, affine_relu" in refused.value.got
 
 
 class TestTrajectory:

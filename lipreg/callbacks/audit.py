@@ -238,7 +238,7 @@ class LipschitzAudit(Callback):
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         ended = stage == "fit" and self.at_end and self._finished == self._epochs_done
         warn_if_replaced(self._captured if ended else None, self.last)
-        self._runs.close()
+        self._runs.close(ended=stage == "fit")
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self._runs.close()

@@ -117,8 +117,6 @@ class AuditRuns:
         means = summary(finished.points, self.penalised, prefix)
         if self.twin is None or self.record is None or not finished.records:
             return means
-        if finished.epoch == 0:
-            self.twin.warn_of_another_start(self.record, finished.records)
         return means | self.twin.compared(self.record, finished.records, finished.epoch, prefix)
 
     def metric_names(self, twin: bool, prefix: str) -> tuple[str, ...]:
@@ -233,14 +231,16 @@ class AuditRuns:
         if self.beside is not None:
             yield from self._kept(self.beside.drain(self._proved_beside, self.end_limit))
 
-    def close(self) -> None:
-        """Ends all processes. What they have written and nobody has read goes to the record file."""
+    def close(self, ended: bool = False) -> None:
+        """Ends all processes, what nobody has read recorded. One that has ``ended`` says if it never met its twin."""
         if self.workers is not None:
             self.workers.close()
         if self.beside is not None:
             self.beside.close()
         if self.journal is not None and self.journal.is_first:
             self.journal.close()
+            if ended and self.twin is not None and self.record is not None:
+                self.twin.ended(self.record, self.journal.path)
         self._take_lock(None)
 
     def _take_lock(self, path: Path | None) -> None:

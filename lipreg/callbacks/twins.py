@@ -7,7 +7,8 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,17 @@ from lipreg.auditing import EXACT, AuditPlan, audit
 from lipreg.callbacks.checkpoints import completed_epochs, read_checkpoint
 from lipreg.callbacks.reference_points import Points
 from lipreg.callbacks.snapshots import Snapshot
+from lipreg.callbacks.twin_warnings import warn_of_another_start, warn_of_missing_bound, warn_of_no_common_epoch
 from lipreg.errors import IncomparableResults, InvalidInput
 from lipreg.estimators import frozen_analysis
 from lipreg.graph import CapturedNetwork, Graph, untouched_random_state
 from lipreg.records import AuditRecord, RecordFile, RunRecord, read_records
-from lipreg.runs import RecordedRun, ambiguous, certified_description, recorded_runs, same_recipe
-from lipreg.transfer import TwinAudits, compare_audits, likeness
-from lipreg.transfer.points import check_twin, how_to_audit
+from lipreg.runs import RecordedRun, ambiguous, recorded_runs
+from lipreg.transfer import Movement, TwinAudits, compare_audits, truth_movement
+from lipreg.transfer.points import check_twin
 
 _CHECKPOINTS = (".ckpt", ".pt", ".pth")
+_FORMS = "the path of a run folder, record file or checkpoint"
 
 
 Weights = tuple[pl.LightningModule, CapturedNetwork | None, Points]
@@ -53,24 +56,31 @@ class Twin:
         runs = recorded_runs(read_records(self.file)) if self.file.exists() else []
         return next((run for run in runs if (run.record.id, run.label) == (self.id, self.label)), None)
 
+    def ended(self, own: RunRecord, path: Path) -> None:
+        """At the end of a training, which is recorded in ``path``: warns if there was nothing to compare."""
+        runs = recorded_runs(read_records(path)) if path.exists() else []
+        warn_of_no_common_epoch(self.recorded(), next((run for run in runs if run.record.id == own.id), None))
+
     def compared(self, own: RunRecord, audits: Sequence[AuditRecord], epoch: int, prefix: str) -> dict[str, float]:
         """Movement and transfer against the twin's audit at the same epoch, under the logged names.
 
         ``audit/movement_lower`` and ``_upper`` bracket E_reg / E_twin, ``audit/transfer_lower`` and ``_upper`` the
         transfer; ``audit/transfer`` is the middle of these two, ``audit/bound_movement`` is B_reg / B_twin. What is
-        undefined or without a finite end is left out; without a penalised bound, or where the twin has no audit to compare
-        with, all of it.
+        undefined or without a finite end is left out; where the twin was not audited with the penalised bound, all but the
+        movement of the truth; without a penalised bound, or an audit of the twin to compare with, all of it.
 
         Raises:
             CrossingBounds: a bound lies below a witness.
         """
         recorded = self.recorded()
+        if epoch == 0:
+            warn_of_another_start(recorded, own, audits)
         if own.bound is None or recorded is None:
             return {}
         mine = RecordedRun(replace(own, twin=self.label), tuple(audits))
         theirs = replace(recorded, audits=tuple(r for r in recorded.audits if r.epoch == epoch))
         try:
-            movement = compare_audits(TwinAudits.of(mine, theirs), epoch).movement
+            movement = _movement(TwinAudits.of(mine, theirs), epoch)
         except (InvalidInput, IncomparableResults):
             return {}
         found: dict[str, float] = {} if movement.bound is None else {f"{prefix}/bound_movement": movement.bound}
@@ -80,17 +90,6 @@ class Twin:
         if movement.transfer is not None:
             found[f"{prefix}/transfer"] = movement.transfer.midpoint
         return {name: value for name, value in found.items() if math.isfinite(value)}
-
-    def warn_of_another_start(self, own: RunRecord, untrained: Sequence[AuditRecord]) -> None:
-        """Warns if the two did not begin from the same weights; asked when the untrained network has been audited."""
-        recorded = self.recorded()
-        if recorded is not None and likeness(RecordedRun(own, tuple(untrained)), recorded).same_start is False:
-            warnings.warn(
-                f"the twin {recorded.said()} began from other initial weights than {own.run!r}: it is another training, and "
-                "the movement against it is not the penalty's alone. Call seed_everything(n), with one n, in both "
-                "trainings before the module is built",
-                stacklevel=3,
-            )
 
 
 def with_twin(
@@ -115,8 +114,17 @@ def with_twin(
         found = find_twin(name, record, path, "LipschitzAudit")
     if found is None:
         return record, None
-    warn_of_missing_bound(found, record)
+    warn_of_missing_bound(found.recorded(), record)
     return replace(record, twin=found.label, twin_id=found.id), found
+
+
+def _movement(audits: TwinAudits, epoch: int) -> Movement:
+    """At one epoch; of the truth alone where the penalised bound is not known in both."""
+    try:
+        return compare_audits(audits, epoch).movement
+    except (InvalidInput, IncomparableResults):
+        exact, points = truth_movement(audits, epoch)
+        return Movement(points, exact, None, None)
 
 
 def find_twin(name: str, own: RunRecord, path: Path, where: str) -> Twin | None:
@@ -140,13 +148,17 @@ def find_twin(name: str, own: RunRecord, path: Path, where: str) -> Twin | None:
     if not Path(name).exists():
         if os.sep in name or Path(name).suffix in (".jsonl", *_CHECKPOINTS):
             raise InvalidInput(f"twin={name!r}: nothing is there", where=where, accepted=_accepted(path, own))
+        there = _candidates(path, own)
         warnings.warn(
-            f"no run {name!r} in {path}: movement and transfer against it are not logged. There is {_accepted(path, own)}",
+            f"no run {name!r} in {path}: movement and transfer against it are not logged. "
+            + (f"The runs that are there: {there}" if there else "No other run is there")
+            + f". twin= takes {_FORMS} too",
             stacklevel=3,
         )
         return None
-    files = sorted(Path(name).rglob("*.jsonl")) if Path(name).is_dir() else [Path(name)]
-    found = {run.key: (run, file) for file in files for run in _runs(file, own)}
+    with _reading(name, where):
+        files = sorted(Path(name).rglob("*.jsonl")) if Path(name).is_dir() else [Path(name)]
+        found = {run.key: (run, file) for file in files for run in _runs(file, own)}
     if not found:
         raise InvalidInput(f"twin={name!r}: no records of a run are there", where=where, accepted=_accepted(path, own))
     runs = [run for run, _ in found.values()]
@@ -168,10 +180,12 @@ def twin_of_checkpoint(
     Raises:
         InvalidInput: no such checkpoint, of another network, or saved in the middle of an epoch.
     """
-    checkpoint = read_checkpoint(name)
-    epoch, (x, y) = completed_epochs(checkpoint, name), points
+    with _reading(name, "LipschitzAudit"):
+        checkpoint = read_checkpoint(name)
+        epoch, (x, y) = completed_epochs(checkpoint, name), points
     weights = {key: value for key, value in checkpoint["state_dict"].items() if hasattr(value, "shape")}
-    with untouched_random_state(), Snapshot(epoch, checkpoint.get("global_step", 0), weights).put_into(module):
+    saved = Snapshot(epoch, checkpoint.get("global_step", 0), weights)
+    with _reading(name, "LipschitzAudit"), untouched_random_state(), saved.put_into(module):
         frozen = graph(x)
         analysis = frozen_analysis(frozen, plan.problem, x, y)
     subjects = [analysis.subject(point) for point in range(len(x))]
@@ -193,21 +207,6 @@ def twin_of_checkpoint(
     step = checkpoint.get("global_step")
     RecordFile(path).append(record, *(r for p in found for r in p.records(twin.label, epoch, None, twin.id, step)))
     return twin
-
-
-def warn_of_missing_bound(twin: Twin, own: RunRecord) -> None:
-    """Says what a twin's records lack for the comparison, and what adds it."""
-    recorded = twin.recorded()
-    if recorded is None or not recorded.audits or own.bound is None:
-        return
-    wanted = certified_description(own.recipe)
-    has = [r for r in recorded.audits if (r.recipe and same_recipe(r.recipe, wanted)) or r.estimator == own.bound]
-    if not any(same_recipe(r.recipe, wanted) for r in has):
-        warnings.warn(
-            f"the twin {recorded.said()} was not audited with the penalised bound, so bound movement and transfer are "
-            f"unknown. Train it with {how_to_audit(wanted)}, or pass its checkpoint as twin",
-            stacklevel=3,
-        )
 
 
 def _chosen(name: str, runs: Sequence[RecordedRun], own: RunRecord, files: Mapping[str, Path], where: str) -> Twin:
@@ -260,13 +259,25 @@ def _other_versions(path: Path) -> list[Path]:
     return sorted(set(path.parent.parent.glob(f"version_*/{path.name}")) - {path})
 
 
-def _accepted(path: Path, own: RunRecord) -> str:
+def _candidates(path: Path, own: RunRecord) -> str:
     """The runs that there are."""
-    runs = [run for file in (path, *_other_versions(path)) for run in _runs(file, own)]
-    return (
-        "; ".join(run.said() for run in runs)
-        or "no other run; also the path of a run folder, record file or checkpoint"
-    )
+    return "; ".join(run.said() for file in (path, *_other_versions(path)) for run in _runs(file, own))
+
+
+def _accepted(path: Path, own: RunRecord) -> str:
+    return "; ".join(part for part in (_candidates(path, own), _FORMS) if part)
+
+
+@contextmanager
+def _reading(name: str, where: str) -> Iterator[None]:
+    """Whatever is wrong with what the user gave as twin, the error names the argument."""
+    try:
+        yield
+    except InvalidInput as error:
+        told = f"twin={name!r}: {error.got}"
+        raise InvalidInput(told, where=where, accepted=error.accepted or _FORMS, todo=error.todo) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"twin={name!r} cannot be read: {error}", where=where, accepted=_FORMS) from None
 
 
 def _as_json(content: Any) -> str:

@@ -11,9 +11,18 @@ from typing import Any
 from lipreg.errors import IncomparableResults, InvalidInput
 from lipreg.records import AuditRecord, EpochRecord, Record, RunRecord
 from lipreg.reporting.sources import Source
+from lipreg.reporting.wording import between
 from lipreg.results import Certificate
 from lipreg.runs import RecordedRun, record_id, recorded_runs
-from lipreg.transfer import Comparison, Metric, PointFigures, TwinAudits, compare_audits
+from lipreg.transfer import (
+    Comparison,
+    Metric,
+    PointFigures,
+    TwinAudits,
+    compare_audits,
+    truth_movement,
+    why_not_compared,
+)
 from lipreg.transfer.points import EXACT
 
 _TRAINED_ALIKE = ("data", "model", "trainer")  # settings that a run and its twin share
@@ -207,12 +216,25 @@ def _entry(run: Run, twin: Run | None, why: str, names: tuple[str, str], metric:
         theirs = _side(twin, audits.runs[1], audits)
         shared = sorted(e for e, points in mine.points.items() if points.keys() & theirs.points.get(e, {}).keys())
         comparisons = {epoch: compare_audits(audits, epoch) for epoch in shared}
-        trouble = "" if shared else "no point was audited in both runs at the same epoch"
+        trouble = "" if shared else _not_compared(audits)
         return Entry(*names, bound, mine, theirs, comparisons, trouble, audits.metric)
     except (IncomparableResults, InvalidInput) as error:
         if twin is None:
             raise
         return _entry(run, None, f"not compared with {twin.name}: {error}", names, metric)
+
+
+def _not_compared(audits: TwinAudits) -> str:
+    """Why a run and its twin are not compared, and what adds it; the movement of the truth where that is known."""
+    why, what_adds_it = why_not_compared(audits)
+    trouble = f"not compared with {audits.runs[1]}: {why}. {what_adds_it}"
+    for epoch in sorted(set(audits.epochs(audits.runs[0])) & set(audits.epochs(audits.runs[1])), reverse=True):
+        moved, points = truth_movement(audits, epoch)
+        if moved is not None:
+            doubts = "".join(f". {doubt}" for doubt in audits.likeness.doubts)
+            told = f"E_reg / E_twin after {epoch} epochs, geometric mean over {points} points: {between(moved)}"
+            return f"{trouble}. The movement of the truth is known without the bound ({told}){doubts}"
+    return trouble
 
 
 def _side(run: Run, name: str, audits: TwinAudits) -> Side:

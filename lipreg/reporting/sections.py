@@ -102,7 +102,8 @@ def _alone(entry: Entry) -> str:
     )
     at = f"{len(points)} reference point{'s' * (len(points) != 1)} after {epochs(epoch)}"
     weights = which_weights(points, side.metric.get(epoch) is not None)
-    head = " ".join((f"{side.run.name}, audited at {at}; no twin to compare with.", *weights))
+    alone = "no twin to compare with" if entry.twin is None else f"not compared with its twin {entry.twin.run.name}"
+    head = " ".join((f"{side.run.name}, audited at {at}; {alone}.", *weights))
     return f'<p class="soft small">{text(head)}</p><div class="cards">{_cards(cards)}</div>'
 
 

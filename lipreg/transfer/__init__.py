@@ -15,6 +15,7 @@ inverts the result. Sizes in a table (bound, LP, exact) are arithmetic means.
 
 from lipreg.transfer.comparison import Comparison, Movement, RunFigures, compare, compare_audits
 from lipreg.transfer.course import TrajectoryPoint, trajectory
+from lipreg.transfer.incomplete import truth_movement, why_not_compared
 from lipreg.transfer.likeness import Likeness, likeness
 from lipreg.transfer.metric import Metric, choose_metric
 from lipreg.transfer.points import PointFigures, TwinAudits, regularised_run
@@ -44,4 +45,6 @@ __all__ = [
     "regularised_run",
     "trajectory",
     "transfer",
+    "truth_movement",
+    "why_not_compared",
 ]

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lipreg.errors import IncomparableResults, InvalidInput
+from lipreg.errors import InvalidInput
 from lipreg.records import Record
 from lipreg.results import Certificate
+from lipreg.transfer.incomplete import check_same_weights, why_not_compared
 from lipreg.transfer.likeness import Likeness
 from lipreg.transfer.metric import Metric
 from lipreg.transfer.points import (
@@ -17,7 +18,6 @@ from lipreg.transfer.points import (
     TwinAudits,
     check_same_functional,
     check_same_recipe,
-    how_to_audit,
 )
 from lipreg.transfer.ratios import Interval, geometric_mean, mean_of, rank_correlation, ratio, transfer
 
@@ -143,12 +143,14 @@ def compare_audits(audits: TwinAudits, epoch: int | None = None) -> Comparison:
     shared = {e: _shared(audits, e) for e in audits.epochs(run)} if epoch is None else {epoch: _shared(audits, epoch)}
     complete = [e for e, points in shared.items() if points]
     if not complete:
+        why, what_adds_it = why_not_compared(audits, epoch)
         raise InvalidInput(
             f"no point has both {audits.bound_name!r} and 'exact' audits in {run!r} and {audits.runs[1]!r}"
-            + ("" if epoch is None else f" at epoch {epoch}"),
+            + ("" if epoch is None else f" at epoch {epoch}")
+            + f": {why}",
             where="compare",
             accepted="audits of both runs at the same epoch and points",
-            todo=_what_adds_it(audits, epoch),
+            todo=what_adds_it,
         )
     at = complete[-1]
     pairs = shared[at]
@@ -196,29 +198,12 @@ def movement(pairs: Sequence[tuple[PointFigures, PointFigures]]) -> Movement:
     return Movement(len(steps), exact, bound.midpoint, share, reason)
 
 
-def _what_adds_it(audits: TwinAudits, epoch: int | None) -> str:
-    """What is missing where nothing can be compared: the twin's audits altogether, or the penalised bound in them."""
-    twin = audits.runs[1]
-    epochs = audits.epochs(twin)
-    if not epochs:
-        return f"Audit {twin!r} at the same reference points, or read its records too"
-    if epoch is not None and epoch not in epochs:
-        return f"{twin!r} was audited after epochs {', '.join(map(str, epochs))}"
-    recipe = audits.regularised.recipe or {"estimator": audits.bound_name}
-    return f"Where {twin!r} lacks the bound: {how_to_audit(recipe)}"
-
-
 def _shared(audits: TwinAudits, epoch: int) -> list[tuple[PointFigures, PointFigures]]:
     mine, other = (audits.points(name, epoch) for name in audits.runs)
     pairs = [(mine[i], other[i]) for i in sorted(mine.keys() & other.keys())]
     for one, two in pairs:
         check_same_functional(one.record, two.record)
-        if one.record.weights != two.record.weights:
-            raise IncomparableResults(
-                f"{one.record.weights} weights of {one.record.run!r}, {two.record.weights} ones of {two.record.run!r}",
-                where="compare",
-                accepted="two trainings that leave the same kind of weights",
-            )
+        check_same_weights(one.record, two.record)
         check_same_recipe(two.recipe, one.recipe, f"twin {two.record.run!r}, point {two.point}")
     return pairs
 

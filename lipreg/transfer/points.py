@@ -179,6 +179,11 @@ class TwinAudits:
         """The points at which anything was audited."""
         return set(self._audits.get((run, epoch), {}))
 
+    def exact(self, run: str, epoch: int) -> dict[int, AuditRecord]:
+        """The exact records, by point, whether or not the penalised bound is known there."""
+        found = self._audits.get((run, epoch), {})
+        return {i: methods[EXACT] for i, methods in sorted(found.items()) if EXACT in methods}
+
     def points(self, run: str, epoch: int) -> dict[int, PointFigures]:
         """The points with both a penalised bound and an exact record, by index.
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import pytorch_lightning as pl
@@ -24,6 +25,7 @@ from lipreg.auditing.lock import RecordLock
 from lipreg.callbacks import LipschitzAudit, LipschitzRegularizer
 from lipreg.callbacks.folders import record_file
 from lipreg.callbacks.run_identity import run_record
+from lipreg.callbacks.twins import find_twin, twin_of_checkpoint
 from lipreg.errors import IncomparableResults, InvalidInput
 from lipreg.records import AuditRecord, EpochRecord, RunRecord, read_records
 from lipreg.reporting.frames import audit_frame, epoch_frame
@@ -219,6 +221,57 @@ def test_a_twin_without_the_penalised_bound_is_told_what_adds_it(tmp_path: Path)
     with pytest.warns(UserWarning, match=r"estimators=\[..., Bound\('affine_relu', preactivations=\['interval'\]\)\]"):
         trainer = train(tmp_path, regularizer(), audit(run="penalty", twin="plain", points=2), max_epochs=1)
     assert "audit/transfer" not in trainer.callback_metrics
+    shown = {k: float(v) for k, v in trainer.callback_metrics.items()}
+    assert "audit/bound_movement" not in shown
+    exact = {  # the truth's movement needs no bound
+        (r.run, r.point): (r.lower, r.upper)
+        for r in read_records(tmp_path)
+        if isinstance(r, AuditRecord) and r.estimator == "exact" and r.epoch == 1
+    }
+    for side, (mine, theirs) in enumerate(((0, 1), (1, 0))):
+        ratios = [exact["penalty", point][mine] / exact["plain", point][theirs] for point in (0, 1)]
+        moved = shown[f"audit/movement_{('lower', 'upper')[side]}"]
+        assert moved == pytest.approx((ratios[0] * ratios[1]) ** 0.5, rel=1e-6)
+    (entry,), _ = find_entries(read_sources(tmp_path).files)
+    assert entry.last is None and entry.twin is not None
+    assert "'plain' was not audited with the penalised bound, affine_relu" in entry.trouble
+    assert "Bound('affine_relu', preactivations=['interval'])" in entry.trouble
+    assert "The movement of the truth is known without the bound (E_reg / E_twin after 1 epochs" in entry.trouble
+    page = write_runs_report(read_sources(tmp_path), tmp_path / "report.html").read_text()
+    assert "No point was audited" not in page and "not compared with its twin plain" in page
+
+
+def test_a_twin_that_was_audited_after_other_epochs_is_said_at_the_end(tmp_path: Path) -> None:
+    train(tmp_path, audit(run="plain", points=2, at_start=False), max_epochs=1)
+    mine = audit(run="penalty", twin="plain", points=2, at_start=False, every_n_epochs=2)
+    with pytest.warns(
+        UserWarning, match=r"no epoch was audited in both.*'penalty' after epochs 2; .*'plain'.* epochs 1\."
+    ):
+        train(tmp_path, regularizer(), mine, max_epochs=2)
+    (entry,), _ = find_entries(read_sources(tmp_path).files)
+    assert (
+        "no epoch was audited in both: 'penalty' was audited after epochs 2; 'plain' was audited after" in entry.trouble
+    )
+
+
+def test_what_is_wrong_with_a_twin_is_said_in_sentences_that_name_the_argument(tmp_path: Path) -> None:
+    own = run_record(pl.Trainer(logger=False, accelerator="cpu", **QUIET), "", "penalty", PROBLEM, None, None)
+    records = tmp_path / "records.jsonl"
+    with pytest.warns(
+        UserWarning, match=r"not logged\. No other run is there\. twin= takes the path of a run folder, "
+    ):
+        assert find_twin("nobody", own, records, "LipschitzAudit") is None
+    (tmp_path / "binary.jsonl").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "binary.ckpt").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "words.jsonl").write_text("no record\n")
+    for name in ("binary.jsonl", "words.jsonl", "nowhere.jsonl"):
+        with pytest.raises(InvalidInput, match=f"^LipschitzAudit: twin='{tmp_path / name}'"):
+            find_twin(str(tmp_path / name), own, records, "LipschitzAudit")
+    for name in ("binary.ckpt", "nowhere.ckpt"):
+        with pytest.raises(InvalidInput, match=f"^LipschitzAudit: twin='{tmp_path / name}'"):
+            twin_of_checkpoint(
+                str(tmp_path / name), Model(), Mock(), audit().plan, (torch.zeros(2, 2), torch.zeros(2)), records
+            )
 
 
 def test_a_twin_that_began_from_other_weights_is_called_another_training(tmp_path: Path) -> None:

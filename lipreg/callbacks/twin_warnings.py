@@ -1,0 +1,55 @@
+"""What a training is told of its twin as soon as it is known: what it lacks, or that it is none."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+
+from lipreg.records import AuditRecord, RunRecord
+from lipreg.runs import RecordedRun, certified_description, same_recipe
+from lipreg.transfer import likeness
+from lipreg.transfer.points import how_to_audit
+
+
+def warn_of_missing_bound(twin: RecordedRun | None, own: RunRecord) -> None:
+    """Says what a twin's records lack for the comparison, and what adds it."""
+    if twin is None or not twin.audits or own.bound is None:
+        return
+    wanted = certified_description(own.recipe)
+    has = [r for r in twin.audits if (r.recipe and same_recipe(r.recipe, wanted)) or r.estimator == own.bound]
+    if not any(same_recipe(r.recipe, wanted) for r in has):
+        warnings.warn(
+            f"the twin {twin.said()} was not audited with the penalised bound, so bound movement and transfer are "
+            f"unknown. Train it with {how_to_audit(wanted)}, or pass its checkpoint as twin",
+            stacklevel=3,
+        )
+
+
+def warn_of_another_start(twin: RecordedRun | None, own: RunRecord, untrained: Sequence[AuditRecord]) -> None:
+    """Warns if the two did not begin from the same weights; asked when the untrained network has been audited."""
+    if twin is not None and likeness(RecordedRun(own, tuple(untrained)), twin).same_start is False:
+        warnings.warn(
+            f"the twin {twin.said()} began from other initial weights than {own.run!r}: it is another training, and "
+            "the movement against it is not the penalty's alone. Call seed_everything(n), with one n, in both "
+            "trainings before the module is built",
+            stacklevel=3,
+        )
+
+
+def warn_of_no_common_epoch(twin: RecordedRun | None, own: RecordedRun | None) -> None:
+    """Says at the end of a training that no epoch was audited in both, where that is so."""
+    if twin is None or own is None or not own.audits:
+        return
+    mine, theirs = ({r.epoch for r in run.audits} for run in (own, twin))
+    if not mine & theirs:
+        warnings.warn(
+            f"no epoch was audited in both runs, so nothing is compared: {own.label!r} after epochs {listed(mine)}; its "
+            f"twin {twin.said()} after epochs {listed(theirs)}. Train both for as long, with the same every_n_epochs, "
+            "at_start and at_end",
+            stacklevel=3,
+        )
+
+
+def listed(epochs: Iterable[int]) -> str:
+    """Epochs in ascending order, for a message."""
+    return ", ".join(map(str, sorted(epochs))) or "none"

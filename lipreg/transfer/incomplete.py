@@ -1,0 +1,62 @@
+"""Where a run and its twin cannot be compared in full: why, and what is known of the truth's movement all the same."""
+
+from __future__ import annotations
+
+from lipreg.errors import IncomparableResults
+from lipreg.records import AuditRecord
+from lipreg.transfer.points import TwinAudits, check_same_functional, how_to_audit
+from lipreg.transfer.ratios import Interval, geometric_mean, ratio
+
+
+def truth_movement(audits: TwinAudits, epoch: int) -> tuple[Interval | None, int]:
+    """E_reg / E_twin at one epoch, which needs no bound: the geometric mean over the points of both, and their number.
+
+    Raises:
+        IncomparableResults: a point has another functional in the twin, or the weights are of another kind.
+    """
+    mine, other = (audits.exact(name, epoch) for name in audits.runs)
+    ratios: list[Interval] = []
+    for point in sorted(mine.keys() & other.keys()):
+        one, two = mine[point], other[point]
+        check_same_functional(one, two)
+        check_same_weights(one, two)
+        found = ratio(Interval(one.lower, one.upper), Interval(two.lower, two.upper))
+        ratios += [] if found is None else [found]
+    return (geometric_mean(ratios) if ratios else None), len(ratios)
+
+
+def check_same_weights(one: AuditRecord, two: AuditRecord) -> None:
+    """Raises IncomparableResults if one audit is of weights in training and the other of what a training left."""
+    if one.weights != two.weights:
+        raise IncomparableResults(
+            f"{one.weights} weights of {one.run!r}, {two.weights} ones of {two.run!r}",
+            where="compare",
+            accepted="two trainings that leave the same kind of weights",
+        )
+
+
+def why_not_compared(audits: TwinAudits, epoch: int | None = None) -> tuple[str, str]:
+    """What is missing where nothing can be compared, and what adds it."""
+    mine, twin = audits.runs
+    own, other = audits.epochs(mine), audits.epochs(twin)
+    if not other:
+        return (
+            f"nothing of {twin!r} was audited",
+            f"Audit {twin!r} at the same reference points, or read its records too",
+        )
+    both = sorted(set(own) & set(other) & ({epoch} if epoch is not None else set(own)))
+    if not both:
+        told = "; ".join(f"{name!r} was audited after epochs {_listed(audits.epochs(name))}" for name in audits.runs)
+        return f"no epoch was audited in both: {told}", "Audit both after the same epochs"
+    for name in audits.runs:
+        if not any(audits.exact(name, at) for at in both):
+            return f"{name!r} has no 'exact' record", "Let its audits end"
+        if not any(audits.points(name, at) for at in both):
+            recipe = audits.regularised.recipe or {"estimator": audits.bound_name}
+            lacks = f"{name!r} was not audited with the penalised bound, {audits.bound_name}"
+            return lacks, f"Audit it with {how_to_audit(recipe)}"
+    return "no point has the penalised bound and 'exact' in both", "Audit both at the same reference points"
+
+
+def _listed(epochs: list[int]) -> str:
+    return ", ".join(map(str, epochs)) or "none"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import pytest
@@ -225,3 +226,17 @@ def test_gradients_are_those_of_finite_differences(bound: str, scope: Any, regio
                 parameter.add_(step * direction)
             expected = ((above - below) / (2 * step)).item()
             assert (gradient * direction).sum().item() == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+def test_it_goes_to_spawned_processes_with_its_draws() -> None:
+    """Two generators' states, as tensors that are gone once they are written, would share one file descriptor there."""
+    net, ((x, y),) = network(), batches(1)
+    ours = LipschitzPenalty(None, PROBLEM, points=4, seed=3)
+    ours.next_batch()
+    sent = bytes(ForkingPickler.dumps(ours))
+    assert b"rebuild_storage" not in sent
+    theirs = pickle.loads(sent)
+    for penalty in (ours, theirs):
+        penalty.network = net
+    for _ in range(3):
+        assert ours(x, y).item() == theirs(x, y).item()

@@ -43,6 +43,15 @@ class ChosenPoints:
         self.generator = torch.Generator().manual_seed(seed)
         self._draw, self._seed = torch.Generator(), 0
 
+    def __getstate__(self) -> dict[str, Any]:
+        """With the generator's state as bytes: as a tensor that is gone again, it confuses torch's spawned processes."""
+        return {**self.__dict__, "generator": self.generator.get_state().numpy().tobytes(), "_draw": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        drawn = torch.frombuffer(bytearray(state.pop("generator")), dtype=torch.uint8)
+        self.__dict__.update(state)
+        self.generator, self._draw = torch.Generator().set_state(drawn), torch.Generator()
+
     def next(self, rank: int) -> None:
         """Another batch: other points, in each process its own."""
         if isinstance(self._count, int):

@@ -12,11 +12,12 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from lipreg.auditing import AuditPlan, PointAudit
-from lipreg.callbacks.audit_runs import AuditRuns, Finished
+from lipreg.callbacks.audit_runs import AuditRuns
 from lipreg.callbacks.averaging import averages, warn_if_replaced
 from lipreg.callbacks.background import BackgroundAudits
 from lipreg.callbacks.batches import batch_to_inputs as usual_batch_to_inputs
 from lipreg.callbacks.batches import find_network
+from lipreg.callbacks.finished import Finished
 from lipreg.callbacks.folders import record_file
 from lipreg.callbacks.logged import show, steps_taken, withdraw
 from lipreg.callbacks.logs import log_audit
@@ -146,10 +147,9 @@ class LipschitzAudit(Callback):
         self.seed, self.name, self.background, self.twin = seed, name, background, twin
         self.metric = check_metric(metric, where)
         self._labels = LabelsRead(problem.output, ignore_index, where)
-        given = None if reference_points is None else given_reference_points(reference_points, self._labels)
         beside = BackgroundAudits(waiting, when_busy, where)  # checked in any case
         self._runs = AuditRuns(workers, executor, address, beside if background else None, end_limit, progress, where)
-        self._points: Points | None = given
+        self._points: Points | None = given_reference_points(reference_points, self._labels)
         self._captured: CapturedNetwork | None = None
         self._penalised: str | None = None
         self._metrics: dict[str, float] = {}

@@ -6,7 +6,6 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -20,7 +19,9 @@ from lipreg.auditing.lock import RecordLock
 from lipreg.auditing.process import packed
 from lipreg.callbacks.averaging import not_audited
 from lipreg.callbacks.background import BackgroundAudits, Done
+from lipreg.callbacks.finished import Finished
 from lipreg.callbacks.metrics import metric_names, summary
+from lipreg.callbacks.named_metric import LoggedNames
 from lipreg.callbacks.progress import audit_bar
 from lipreg.callbacks.ranks import Ranks
 from lipreg.callbacks.reference_points import Points
@@ -29,27 +30,6 @@ from lipreg.callbacks.twins import Twin, Weights, with_twin
 from lipreg.errors import CrossingBounds, InvalidInput, LipregError
 from lipreg.graph import CapturedNetwork, Graph, untouched_random_state
 from lipreg.records import AuditRecord, Record, RunRecord
-from lipreg.results import Certificate
-
-
-@dataclass(frozen=True)
-class Finished:
-    """An audit that is over: the completed epochs and the step of its weights, and what came of it.
-
-    Attributes:
-        records: of all points, on the process that writes them.
-    """
-
-    epoch: int
-    step: int
-    seconds: float
-    points: list[PointAudit]
-    records: list[AuditRecord] = field(default_factory=list)
-
-    def sentence(self) -> str:
-        """What came of it, in a line for a log."""
-        exact = sum(point.exact.certificate is Certificate.EXACT for point in self.points)
-        return f"audit after epoch {self.epoch}: {exact} of {len(self.points)} points exact, {self.seconds:.1f} s"
 
 
 class AuditRuns:
@@ -88,6 +68,7 @@ class AuditRuns:
     def open(self, path: Path, run: str, plan: AuditPlan, penalised: str | None, trainer: pl.Trainer) -> None:
         """Before a training, when its processes have met: where the records go, and what is asked."""
         self._ranks, self.run, self.plan, self.penalised = Ranks(trainer, plan.budget), run, plan, penalised
+        self._logged = LoggedNames()
         self.ranks.by_first(lambda: self._take_lock(path))
         self.journal = self.ranks.together(lambda: Journal(path, run, self.ranks.rank))
         self._written_beside = Journal(path, run, PART) if self.beside is not None else None
@@ -131,6 +112,7 @@ class AuditRuns:
 
     def append(self, record: Record) -> None:
         """Writes a record, in the first process; all of them call it."""
+        self._logged.see(record)
         self.ranks.by_first(lambda: self._journal().append(record))
 
     def check(self, graph: Graph, points: Points) -> None:
@@ -227,7 +209,9 @@ class AuditRuns:
             yield from self._kept(self.beside.collect(self._proved_beside))
 
     def drained(self) -> Iterator[Finished]:
-        """All audits in the background, waited for as long as agreed."""
+        """When the training is over: all audits in the background, waited for as long as agreed."""
+        if self.record is not None and self._journal().is_first:
+            self._logged.warn_of(self.record.metric, f"run {self.run!r}")
         if self.beside is not None:
             yield from self._kept(self.beside.drain(self._proved_beside, self.end_limit))
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor
 
-from lipreg.callbacks.audit_runs import Finished
+from lipreg.callbacks.finished import Finished
 from lipreg.reporting.panels import AXIS, audit_table, define_metrics, points_table
 
 

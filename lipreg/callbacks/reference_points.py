@@ -98,15 +98,23 @@ def draw_reference_points(
     if skipped:
         text = f"{skipped} examples of the {kind} data have no class (-1 or {labels.ignore_index}) and are left out"
         warnings.warn(f"{where}: {text} of the reference points; others are drawn in their place", stacklevel=3)
+    if kept < count:
+        of = f"{kept} points" + (" with a class" if skipped else "")
+        text = f"points={count}, and the {kind} data has {of}: all of them are reference points"
+        warnings.warn(f"{where}: {text}", stacklevel=3)
     return _copies(*_joined(drawn), count)
 
 
-def given_reference_points(points: Any, labels: LabelsRead) -> Points:
+def given_reference_points(points: Any, labels: LabelsRead) -> Points | None:
     """Reads points that a user gave: x ``(batch, *shape)``, or a pair (x, y). Those that ``labels`` leaves out are not in.
+
+    None gives none.
 
     Raises:
         InvalidInput: of another form, with more or fewer labels than inputs, or without a class where one is needed.
     """
+    if points is None:
+        return None
     x, y = points if isinstance(points, tuple | list) and len(points) == 2 else (points, None)
     y = None if y is None else torch.as_tensor(y)
     if not isinstance(x, Tensor) or x.dim() < 2 or (y is not None and y.shape[:1] != x.shape[:1]):

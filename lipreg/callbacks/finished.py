@@ -1,0 +1,29 @@
+"""An audit that is over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from lipreg.auditing import PointAudit
+from lipreg.records import AuditRecord
+from lipreg.results import Certificate
+
+
+@dataclass(frozen=True)
+class Finished:
+    """An audit that is over: the completed epochs and the step of its weights, and what came of it.
+
+    Attributes:
+        records: of all points, on the process that writes them.
+    """
+
+    epoch: int
+    step: int
+    seconds: float
+    points: list[PointAudit]
+    records: list[AuditRecord] = field(default_factory=list)
+
+    def sentence(self) -> str:
+        """What came of it, in a line for a log."""
+        exact = sum(point.exact.certificate is Certificate.EXACT for point in self.points)
+        return f"audit after epoch {self.epoch}: {exact} of {len(self.points)} points exact, {self.seconds:.1f} s"

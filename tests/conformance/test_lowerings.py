@@ -321,7 +321,7 @@ class _BatchFlatten(nn.Module):
         (_BatchFlatten(), "batch axis"),
         (nn.Sequential(nn.BatchNorm1d(3, track_running_stats=False)), "running statistics"),
         (nn.Sequential(nn.Unflatten(1, (1, 3)), nn.MaxPool1d(2, return_indices=True)), "return_indices"),
-        (nn.Sequential(nn.Linear(5, 2)), "settings"),
+        (nn.Sequential(nn.Linear(3, 3), nn.Linear(5, 2)), "settings"),
         (nn.Sequential(nn.Softmax(1)), "never"),
         (nn.Sequential(nn.Linear(3, 3), nn.Conv1d(3, 3, 1)), "settings"),
         (nn.Sequential(nn.Linear(3, 3), nn.Conv3d(3, 3, 1)), "not yet"),

@@ -244,9 +244,9 @@ class LipschitzAudit(Callback):
         self._runs.close()
 
     def state_dict(self) -> dict[str, Any]:
-        pending = [vars(snapshot) for snapshot in self._runs.pending]
+        record, pending = self._runs.record, [vars(snapshot) for snapshot in self._runs.pending]
         done = {"audited": self._finished, "metrics": dict(self._metrics), "pending": pending}
-        return {"points": self._points, "run_id": self.run_id, **done}
+        return {"points": self._points, "run_id": self.run_id, "seed": record and record.seed, **done}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._points, self.run_id = state_dict["points"], state_dict.get("run_id", "")

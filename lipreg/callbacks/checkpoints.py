@@ -54,3 +54,13 @@ def completed_epochs(checkpoint: dict[str, Any], path: str | Path) -> int:
             accepted="one that was saved at the end of an epoch, whose weights an audit can be compared with",
         )
     return begun
+
+
+def trained_with(checkpoint: dict[str, Any]) -> tuple[int | None, float]:
+    """The seed, where an audit was there and knew it, and the largest weight of a ``LipschitzRegularizer`` that was."""
+    states = [state for state in checkpoint.get("callbacks", {}).values() if isinstance(state, dict)]
+    seeds = [
+        state["seed"] for state in states if {"run_id", "points"} <= state.keys() and state.get("seed") is not None
+    ]
+    weights = [state["weight"] for state in states if {"weight", "generator", "factor"} <= state.keys()]
+    return next(iter(seeds), None), max(weights, default=0.0)

@@ -18,7 +18,7 @@ from lightning_utilities.core.rank_zero import rank_zero_info
 from torch import Tensor
 
 from lipreg.auditing import EXACT, AuditPlan, audit
-from lipreg.callbacks.checkpoints import completed_epochs, read_checkpoint
+from lipreg.callbacks.checkpoints import completed_epochs, read_checkpoint, trained_with
 from lipreg.callbacks.reference_points import Points
 from lipreg.callbacks.snapshots import Snapshot
 from lipreg.callbacks.twin_warnings import warn_of_another_start, warn_of_missing_bound, warn_of_no_common_epoch
@@ -81,7 +81,10 @@ class Twin:
         theirs = replace(recorded, audits=tuple(r for r in recorded.audits if r.epoch == epoch))
         try:
             movement = _movement(TwinAudits.of(mine, theirs), epoch)
-        except (InvalidInput, IncomparableResults):
+        except IncomparableResults as error:
+            warnings.warn(f"no movement or transfer against the twin {self.label!r}: {error}", stacklevel=3)
+            return {}
+        except InvalidInput:  # it was not audited after this epoch
             return {}
         found: dict[str, float] = {} if movement.bound is None else {f"{prefix}/bound_movement": movement.bound}
         for name, interval in (("movement", movement.exact), ("transfer", movement.transfer)):
@@ -109,7 +112,7 @@ def with_twin(
         return record, None
     module, captured, points = network
     if Path(name).suffix in _CHECKPOINTS and captured is not None:
-        found = twin_of_checkpoint(name, module, captured.frozen_at, plan, points, path)
+        found = twin_of_checkpoint(name, record, module, captured.frozen_at, plan, points, path)
     else:
         found = find_twin(name, record, path, "LipschitzAudit")
     if found is None:
@@ -166,12 +169,19 @@ def find_twin(name: str, own: RunRecord, path: Path, where: str) -> Twin | None:
 
 
 def twin_of_checkpoint(
-    name: str, module: pl.LightningModule, graph: Callable[[Tensor], Graph], plan: AuditPlan, points: Points, path: Path
+    name: str,
+    own: RunRecord,
+    module: pl.LightningModule,
+    graph: Callable[[Tensor], Graph],
+    plan: AuditPlan,
+    points: Points,
+    path: Path,
 ) -> Twin:
     """The run whose weights a checkpoint holds: audited once, by the same plan at the same points, and kept.
 
     Args:
         name: the checkpoint's path.
+        own: the record of the training that it is compared with.
         module: of the same class; it has its own weights again afterwards.
         graph: the network of ``module`` as it is when this is called, with the points at which it is checked.
         plan, points: of the training's audit.
@@ -179,10 +189,14 @@ def twin_of_checkpoint(
 
     Raises:
         InvalidInput: no such checkpoint, of another network, or saved in the middle of an epoch.
+        IncomparableResults: it was trained with a penalty, or from another seed.
     """
     with _reading(name, "LipschitzAudit"):
         checkpoint = read_checkpoint(name)
         epoch, (x, y) = completed_epochs(checkpoint, name), points
+    seed, weight = trained_with(checkpoint)
+    told = RunRecord(Path(name).stem, seed=seed, weight=weight)
+    check_twin(own, RecordedRun(told))
     weights = {key: value for key, value in checkpoint["state_dict"].items() if hasattr(value, "shape")}
     saved = Snapshot(epoch, checkpoint.get("global_step", 0), weights)
     with _reading(name, "LipschitzAudit"), untouched_random_state(), saved.put_into(module):
@@ -197,6 +211,7 @@ def twin_of_checkpoint(
         return twin
     record = RunRecord(
         twin.label,
+        seed=seed,
         question=plan.problem.describe(),
         sentence=plan.problem.sentence(),
         settings={"checkpoint": str(Path(name).absolute())},

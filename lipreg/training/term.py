@@ -207,6 +207,7 @@ class LipschitzPenalty:
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed training needs to go on as if it had not stopped; tensors and plain numbers."""
         return {
+            "weight": float(self.weight),  # not taken over: it tells what a checkpoint was trained with
             "generator": self.points.generator.get_state(),
             "batch": self._batch,
             "factor": self._factor,

@@ -270,7 +270,7 @@ def test_what_is_wrong_with_a_twin_is_said_in_sentences_that_name_the_argument(t
     for name in ("binary.ckpt", "nowhere.ckpt"):
         with pytest.raises(InvalidInput, match=f"^LipschitzAudit: twin='{tmp_path / name}'"):
             twin_of_checkpoint(
-                str(tmp_path / name), Model(), Mock(), audit().plan, (torch.zeros(2, 2), torch.zeros(2)), records
+                str(tmp_path / name), own, Model(), Mock(), audit().plan, (torch.zeros(2, 2), torch.zeros(2)), records
             )
 
 
@@ -417,3 +417,14 @@ def test_the_seed_is_known_only_if_it_was_set(monkeypatch: pytest.MonkeyPatch) -
     one, two = (run_record(trainer, "", "run", PROBLEM, None, None) for _ in range(2))
     assert one.seed == 7 and one.id and one.id != two.id
     assert isinstance(LipschitzAudit(PROBLEM).run_id, str)
+
+
+def test_a_checkpoint_that_was_trained_with_a_penalty_or_another_seed_is_no_twin(
+    pair: SimpleNamespace, tmp_path: Path
+) -> None:
+    penalised = audit(run="penalty", twin=str(pair.folder / "penalty.ckpt"))
+    with pytest.raises(IncomparableResults, match="weight"):
+        train(tmp_path, regularizer(), penalised)
+    other = audit(run="penalty", twin=str(pair.folder / "plain.ckpt"))
+    with pytest.raises(IncomparableResults, match="seed 3"):
+        train(tmp_path, regularizer(), other, seed=4)

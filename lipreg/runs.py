@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from lipreg.errors import InvalidInput
@@ -19,11 +20,13 @@ class RecordedRun:
         record: the run's own record, the last one; made from its audits where there is none.
         audits, epochs: its other records, in the order they were written. Those of epochs that a resume has done again, or
             left behind, are not among them.
+        parts: its record as it was each time that it was begun or resumed, without those that were left behind.
     """
 
     record: RunRecord
     audits: tuple[AuditRecord, ...] = ()
     epochs: tuple[EpochRecord, ...] = ()
+    parts: tuple[RunRecord, ...] = ()
 
     @property
     def label(self) -> str:
@@ -44,6 +47,29 @@ class RecordedRun:
     def last_epoch(self) -> int:
         """Completed epochs, as far as anything was recorded of them."""
         return max((r.epoch for r in (*self.audits, *self.epochs)), default=self.record.start_epoch)
+
+    @property
+    def penalised(self) -> bool:
+        """Whether it was ever trained with a penalty."""
+        return any(part.weight != 0 for part in (*self.parts, self.record))
+
+    @property
+    def course(self) -> str:
+        """How a resume changed the penalty, such as "weight 0.01, from epoch 2 on 0.5"; empty if none did."""
+        phases = list(self.parts[:1])
+        for part in self.parts[1:]:
+            phases += [part] if penalty_of(part) != penalty_of(phases[-1]) else []
+        if len(phases) < 2:
+            return ""
+        alike = len({json.dumps([p.bound, p.recipe]) for p in phases}) == 1
+        if alike and all(a.weight != b.weight for a, b in pairwise(phases)):
+            words = [f"{part.weight:g}" for part in phases]
+            first = f"weight {words[0]}"
+        else:
+            words = [f"another penalty ({part.bound or 'no bound'}, weight {part.weight:g})" for part in phases]
+            first = f"{phases[0].bound or 'no bound'}, weight {phases[0].weight:g}"
+        later = [f"from epoch {part.start_epoch} on {word}" for part, word in zip(phases[1:], words[1:], strict=True)]
+        return ", ".join([first, *later])
 
     def said(self) -> str:
         """Label, id, when, seed and epochs, for a list of candidates."""
@@ -105,6 +131,12 @@ def same_recipe(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return not one or not other or json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
+def penalty_of(record: RunRecord) -> str:
+    """What was lowered and how, as text that is equal for equal penalties."""
+    described = [value for value in record.settings.values() if isinstance(value, list)]  # as callbacks write them
+    return json.dumps([record.bound, record.recipe, record.weight, record.settings.get("regularizer", described)])
+
+
 def _run(records: Sequence[Record]) -> RecordedRun:
     """One run of its records, a part for each time that it was begun or resumed."""
     parts: list[list[Record]] = [[]]
@@ -116,13 +148,16 @@ def _run(records: Sequence[Record]) -> RecordedRun:
     # of several files, which may come in any order
     order = sorted(range(len(parts)), key=lambda i: told[i][0].started if told[i] else "")
     kept: list[Record] = []
+    begun: list[RunRecord] = []
     for i in order:
         own = told[i][0] if told[i] else None
         if own is not None and own.id:
             kept = [r for r in kept if isinstance(r, RunRecord) or r.epoch <= own.start_epoch]
+            begun = [part for part in begun if part.start_epoch < own.start_epoch]
+        begun += told[i][:1]
         kept += parts[i]
     audits = tuple(r for r in kept if isinstance(r, AuditRecord))
     records_of_run = [r for r in kept if isinstance(r, RunRecord)]
     made = RunRecord(kept[0].run, question=audits[0].question if audits else {}, id=record_id(kept[0]))
     own = records_of_run[-1] if records_of_run else made
-    return RecordedRun(own, audits, tuple(r for r in kept if isinstance(r, EpochRecord)))
+    return RecordedRun(own, audits, tuple(r for r in kept if isinstance(r, EpochRecord)), tuple(begun))

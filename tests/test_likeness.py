@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from lipreg.errors import IncomparableResults
 from lipreg.records import AuditRecord, Record, RunRecord
 from lipreg.reporting.html import write_report
 from lipreg.reporting.tables import comparison_text
+from lipreg.runs import recorded_runs
 from lipreg.transfer import compare
 from tests.test_transfer import audit, two_points
 
@@ -82,3 +84,52 @@ def test_pages_and_tables_say_of_a_twin_what_is_known(
     counted = "of the same seed" if not said else "; 1 of the twins not known to be one in seed and initial weights"
     assert "1 of them compared with a twin" in page and counted in page
     assert ("of the same seed and initial weights." in page) == (not said)
+
+
+def resumed(run: str, *parts: tuple[int, float, str]) -> list[Record]:
+    """``pair`` with ids, where ``run`` was begun and resumed: (completed epochs, weight, bound) of each part."""
+    found: list[Record] = []
+    for r in pair(("a", "a"), (1, 1)):
+        if not isinstance(r, RunRecord):
+            found.append(replace(r, run_id=r.run))
+            continue
+        own = replace(r, id=r.run, twin_id="twin" if r.twin else "")
+        told = [
+            replace(own, start_epoch=e, weight=w, bound=b or None, started=f"2026-01-0{i}T00:00:00+00:00")
+            for i, (e, w, b) in enumerate(parts, 1)
+        ]
+        found = [*told, *found] if r.run == run else [own, *found]
+    parted = [r for r in found if isinstance(r, RunRecord)]
+    # the audits belong to the last part: they come after its record
+    return [*parted, *(r for r in found if not isinstance(r, RunRecord))]
+
+
+@pytest.mark.parametrize(
+    ("parts", "course"),
+    [
+        ([(0, 0.1, "affine_relu"), (2, 0.1, "affine_relu")], ""),
+        ([(0, 0.01, "affine_relu"), (2, 0.5, "affine_relu")], "weight 0.01, from epoch 2 on 0.5"),
+        ([(0, 0.01, "affine_relu"), (2, 0.5, "affine_relu"), (1, 0.01, "affine_relu")], ""),
+        (
+            [(0, 0.1, "interval"), (1, 0.1, "affine_relu"), (2, 0.1, "affine_relu")],
+            "interval, weight 0.1, from epoch 1 on another penalty (affine_relu, weight 0.1)",
+        ),
+    ],
+    ids=["as before", "another weight", "left behind", "another bound"],
+)
+def test_a_penalty_that_a_resume_changed_is_not_claimed_for_the_whole_run(
+    tmp_path: Path, parts: list[tuple[int, float, str]], course: str
+) -> None:
+    records = resumed("reg", *parts)
+    assert next(run for run in recorded_runs(records) if run.label == "reg").course == course
+    page = write_report(records, tmp_path / "report.html", "reg").read_text()
+    said = f"The penalty was changed on the way, and the movement is of all of it: {course}."
+    assert (said in page, said in comparison_text(compare(records, "reg"))) == (bool(course), bool(course))
+    label = course or f"weight {parts[-1][1]:g}"
+    assert f'"label":"{label}, seed 1"' in page
+    assert ('"weight":null' in page) == bool(course)
+
+
+def test_a_run_that_began_with_a_penalty_is_nobody_s_twin() -> None:
+    with pytest.raises(IncomparableResults, match=r"weight 0\.1, from epoch 2 on 0\) is no twin"):
+        compare(resumed("twin", (0, 0.1, ""), (2, 0.0, "")), "reg")

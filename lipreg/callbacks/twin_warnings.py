@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-from lipreg.records import AuditRecord, RunRecord
-from lipreg.runs import RecordedRun, certified_description, same_recipe
+from lipreg.errors import LipregError
+from lipreg.records import AuditRecord, Record, RunRecord, read_records
+from lipreg.runs import RecordedRun, certified_description, penalty_of, record_id, recorded_runs, same_recipe
 from lipreg.transfer import likeness
 from lipreg.transfer.points import how_to_audit
 
@@ -32,6 +35,26 @@ def warn_of_another_start(twin: RecordedRun | None, own: RunRecord, untrained: S
             f"the twin {twin.said()} began from other initial weights than {own.run!r}: it is another training, and "
             "the movement against it is not the penalty's alone. Call seed_everything(n), with one n, in both "
             "trainings before the module is built",
+            stacklevel=3,
+        )
+
+
+def warn_of_changed_penalty(files: Iterable[Path], own: RunRecord) -> None:
+    """Says at the start of a resume that the penalty is another than before.
+
+    Args:
+        files: where earlier parts of the run may be recorded.
+        own: the record of the part that begins.
+    """
+    earlier: list[Record] = []
+    for file in files if own.start_epoch else ():
+        with contextlib.suppress(LipregError, OSError, UnicodeDecodeError):  # a file of other runs is their trouble
+            earlier += read_records(file)
+    known = recorded_runs([*(r for r in earlier if record_id(r) == own.id), own])[0]
+    if len(known.parts) > 1 and penalty_of(known.parts[-2]) != penalty_of(own):
+        warnings.warn(
+            f"run {own.run!r} goes on from epoch {own.start_epoch} with another penalty than before: {known.course}. It "
+            "stays one run, and pages say so; for a run of its own, load the weights alone and fit without ckpt_path",
             stacklevel=3,
         )
 

@@ -21,7 +21,12 @@ from lipreg.auditing import EXACT, AuditPlan, audit
 from lipreg.callbacks.checkpoints import completed_epochs, read_checkpoint, trained_with
 from lipreg.callbacks.reference_points import Points
 from lipreg.callbacks.snapshots import Snapshot
-from lipreg.callbacks.twin_warnings import warn_of_another_start, warn_of_missing_bound, warn_of_no_common_epoch
+from lipreg.callbacks.twin_warnings import (
+    warn_of_another_start,
+    warn_of_changed_penalty,
+    warn_of_missing_bound,
+    warn_of_no_common_epoch,
+)
 from lipreg.errors import IncomparableResults, InvalidInput
 from lipreg.estimators import frozen_analysis
 from lipreg.graph import CapturedNetwork, Graph, untouched_random_state
@@ -108,6 +113,7 @@ def with_twin(
         path: the record file.
     """
     rank_zero_info(f"{record.run}: the records of its audits are in {path}")
+    warn_of_changed_penalty((path, *_other_versions(path)), record)
     if name is None:
         return record, None
     module, captured, points = network

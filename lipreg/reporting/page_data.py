@@ -94,7 +94,7 @@ def _entry(entry: Entry, question: int, sides: Sequence[int], mixed: bool) -> di
         "label": plain(entry.label, 120),
         "question": question,
         "seed": record.seed,
-        "weight": record.weight,
+        "weight": None if entry.mine.run.recorded.course else record.weight,
         "bound": plain(entry.bound_name, 60),
         "metric": _metric(entry.metric),
         "sides": list(sides),

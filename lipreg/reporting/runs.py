@@ -142,7 +142,7 @@ def find_entries(sources: Iterable[Source], metric: str | None = None) -> tuple[
         CrossingBounds: a bound lies below a witness, or the ends of a record cross.
     """
     runs = _runs(list(sources))
-    joined = [(run, *_twin(run, runs)) for run in runs if run.record.twin is not None or run.record.weight > 0]
+    joined = [(run, *_twin(run, runs)) for run in runs if run.record.twin is not None or run.recorded.penalised]
     taken = {id(run) for pair in joined for run in pair[:2]}
     alone = [(run, None, "") for run in runs if id(run) not in taken and run.audits]
     chosen = [(run, twin, why) for run, twin, why in (*joined, *alone) if run.audits]
@@ -195,7 +195,7 @@ def _twin(run: Run, runs: Sequence[Run]) -> tuple[Run | None, str]:
 def _could_be_twin(other: Run, run: Run) -> bool:
     """Same seed, question and training, no penalty, and the same weights wherever both were audited untrained."""
     mine, theirs = run.record, other.record
-    if theirs.twin is not None or theirs.weight != 0 or theirs.seed is None or theirs.seed != mine.seed:
+    if theirs.twin is not None or other.recorded.penalised or theirs.seed is None or theirs.seed != mine.seed:
         return False
     if other.question != run.question or not other.audits:
         return False
@@ -255,9 +255,13 @@ def _labels(runs: Sequence[Run]) -> list[tuple[str, str]]:
     bounds = {run.record.bound for run in runs if run.record.bound is not None}
     labels, groups = [], []
     for run, settings in zip(runs, flat, strict=True):
-        penalised = run.record.bound is not None or run.record.weight > 0
-        head = f"weight {run.record.weight:g}" if penalised else run.name
-        head = f"{run.record.bound}, {head}" if penalised and len(bounds) > 1 else head
+        penalised = run.record.bound is not None or run.recorded.penalised
+        head = (run.recorded.course or f"weight {run.record.weight:g}") if penalised else run.name
+        head = (
+            f"{run.record.bound}, {head}"
+            if penalised and len(bounds) > 1 and str(run.record.bound) not in head
+            else head
+        )
         rest = [f"{short[key]} {settings[key]}" for key in differing if key in settings]
         seed = [] if run.record.seed is None else [f"seed {run.record.seed}"]
         labels.append(", ".join([head, *seed, *rest]))

@@ -141,7 +141,8 @@ def settings_tables(entries: Sequence[Entry]) -> str:
 
 def _settings(run: Run) -> dict[str, str]:
     record = run.record
-    own = {"run": record.run, "seed": str(record.seed), "weight": f"{record.weight:g}", "bound": str(record.bound)}
+    weight = run.recorded.course or f"{record.weight:g}"
+    own = {"run": record.run, "seed": str(record.seed), "weight": weight, "bound": str(record.bound)}
     first = run.audits[-1] if run.audits else None
     rows = [*flatten(first.question if first else record.question, "question"), *flatten(record.settings, "settings")]
     if first is not None:

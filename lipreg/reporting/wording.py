@@ -135,7 +135,9 @@ def notes(comparison: Comparison) -> list[str]:
 
 def doubts(comparison: Comparison) -> list[str]:
     """Why the movement may not be the penalty's alone, one sentence each; none for a twin in the full sense."""
-    return [f"{plain(doubt)}." for doubt in comparison.likeness.doubts]
+    course = comparison.likeness.course
+    changed = [f"The penalty was changed on the way, and the movement is of all of it: {course}"] if course else []
+    return [f"{plain(doubt)}." for doubt in (*comparison.likeness.doubts, *changed)]
 
 
 def which_weights(points: Sequence[PointFigures], metric: bool) -> list[str]:

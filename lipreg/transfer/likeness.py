@@ -17,18 +17,20 @@ class Likeness:
         doubts: what is not the same, or not known; sentences without a full stop. None are left for a twin of the same
             seed and the same untrained network.
         same_start: whether both began from the same weights; None where one of them was not audited untrained.
+        course: how a resume changed the penalty of the regularised run; empty if none did.
     """
 
     shared: str = "another training"
     doubts: tuple[str, ...] = ()
     same_start: bool | None = None
+    course: str = ""
 
 
 def likeness(mine: RecordedRun, twin: RecordedRun) -> Likeness:
     """What is known of a run and its twin. Two seeds that are known to differ have been refused before."""
     if from_checkpoint(twin):
         told = "No record tells with which seed, initial weights, batches and penalty the twin's checkpoint was trained"
-        return Likeness(f"the checkpoint {twin.label}", (told,))
+        return Likeness(f"the checkpoint {twin.label}", (told,), course=mine.course)
     start = None if None in (mine.start, twin.start) else mine.start == twin.start
     unseeded = [run.label for run in (mine, twin) if run.record.seed is None]
     doubts = []
@@ -48,7 +50,7 @@ def likeness(mine: RecordedRun, twin: RecordedRun) -> Likeness:
     same = [] if unseeded else ["seed"]
     same += ["initial weights"] if start else []
     shared = f"the same {' and '.join(same)}" if same and start is not False else "another training"
-    return Likeness(f"{shared}, without the penalty", tuple(doubts), start)
+    return Likeness(f"{shared}, without the penalty", tuple(doubts), start, mine.course)
 
 
 def from_checkpoint(run: RecordedRun) -> bool:

@@ -96,9 +96,10 @@ def regularised_pair(records: Iterable[Record], run: str) -> tuple[RecordedRun, 
 def check_twin(run: RunRecord, twin: RecordedRun | None) -> None:
     """Raises IncomparableResults if the twin had a penalty or another seed."""
     told = twin and twin.record
-    if told and (told.weight != 0 or (None not in (told.seed, run.seed) and told.seed != run.seed)):
+    if twin and told and (twin.penalised or (None not in (told.seed, run.seed) and told.seed != run.seed)):
+        weight = twin.course or f"weight {told.weight:g}"
         raise IncomparableResults(
-            f"{told.run!r} (seed {told.seed}, weight {told.weight:g}) is no twin of {run.run!r} (seed {run.seed})",
+            f"{told.run!r} (seed {told.seed}, {weight}) is no twin of {run.run!r} (seed {run.seed})",
             where="records",
             accepted="a twin with the same seed and weight 0",
         )

@@ -100,6 +100,7 @@ def test_a_fit_has_an_id_that_a_resume_keeps(pair: SimpleNamespace) -> None:
     runs = {run.key: run for run in recorded_runs(pair.records)}
     assert list(runs) == [plain, first, again]
     assert sorted({r.epoch for r in runs[first].audits}) == [0, 1, 2, 3] and runs[first].record.start_epoch == 2
+    assert runs[first].course == "", "the resume had the same penalty"
     assert sorted({r.epoch for r in runs[again].audits}) == [0, 1, 2]
     assert [r.epoch for r in runs[first].epochs] == [1, 2, 3]
 
@@ -252,6 +253,18 @@ def test_a_twin_that_was_audited_after_other_epochs_is_said_at_the_end(tmp_path:
     assert (
         "no epoch was audited in both: 'penalty' was audited after epochs 2; 'plain' was audited after" in entry.trouble
     )
+
+
+def test_a_resume_with_another_weight_is_told_at_its_start(tmp_path: Path) -> None:
+    first = train(tmp_path, regularizer(), audit(run="penalty", points=2, at_start=False), max_epochs=1)
+    first.save_checkpoint(tmp_path / "one.ckpt")
+    again = audit(run="penalty", points=2, at_start=False)
+    with pytest.warns(
+        UserWarning, match=r"goes on from epoch 1 with another penalty .*weight 0\.3, from epoch 1 on 0\.9\."
+    ):
+        train(tmp_path, regularizer(weight=0.9), again, ckpt=tmp_path / "one.ckpt", max_epochs=2)
+    (entry,), _ = find_entries(read_sources(tmp_path).files)
+    assert entry.label == "weight 0.3, from epoch 1 on 0.9, seed 3"
 
 
 def test_what_is_wrong_with_a_twin_is_said_in_sentences_that_name_the_argument(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ function showOverview() {
     { name: "run", words: (i) => rows[i][1].label, value: (i) => rows[i][1].label },
     ...(bounds.size > 1 ? [{ name: "bound", words: (i) => rows[i][1].bound, value: (i) => rows[i][1].bound, choose: true }] : []),
     { name: "seed", number: true, words: (i) => String(rows[i][1].seed ?? "n/a"), value: (i) => rows[i][1].seed, choose: true },
-    { name: "weight", number: true, words: (i) => short(rows[i][1].weight), value: (i) => rows[i][1].weight, choose: true },
+    { name: "weight", number: true, words: (i) => rows[i][1].weight === null ? "changed" : short(rows[i][1].weight), value: (i) => rows[i][1].weight, choose: true },
     ...(measuredRuns.length ? [cell(data.metric, 0, "Of the run, as its training logged it"), cell("twin's", 1, "The same of its twin")] : []),
     cell("mean bound", 2, "Upper end of the penalised bound"),
     cell("exact", 3, "Mean certified interval of the exact constant"),

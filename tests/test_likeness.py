@@ -60,6 +60,11 @@ def pair(starts: tuple[str, str], seeds: tuple[int | None, int | None], **twin: 
             "the checkpoint twin",
             ["No record tells with which seed, initial weights, batches and penalty the twin's checkpoint was trained"],
         ),
+        (
+            pair(("a", ""), (1, 1), settings={"checkpoint": "/weights.ckpt"}),
+            "the checkpoint twin, of the same seed",
+            ["No record tells with which initial weights and batches the twin's checkpoint was trained"],
+        ),
     ],
     ids=[
         "twin",
@@ -69,6 +74,7 @@ def pair(starts: tuple[str, str], seeds: tuple[int | None, int | None], **twin: 
         "start unknown",
         "nothing known",
         "checkpoint",
+        "checkpoint that tells its seed",
     ],
 )
 def test_pages_and_tables_say_of_a_twin_what_is_known(

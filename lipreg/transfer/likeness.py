@@ -29,8 +29,11 @@ class Likeness:
 def likeness(mine: RecordedRun, twin: RecordedRun) -> Likeness:
     """What is known of a run and its twin. Two seeds that are known to differ have been refused before."""
     if from_checkpoint(twin):
-        told = "No record tells with which seed, initial weights, batches and penalty the twin's checkpoint was trained"
-        return Likeness(f"the checkpoint {twin.label}", (told,), course=mine.course)
+        seeded = None not in (mine.record.seed, twin.record.seed)
+        untold = "initial weights and batches" if seeded else "seed, initial weights, batches and penalty"
+        told = f"No record tells with which {untold} the twin's checkpoint was trained"
+        shared = f"the checkpoint {twin.label}{', of the same seed' if seeded else ''}"
+        return Likeness(shared, (told,), course=mine.course)
     start = None if None in (mine.start, twin.start) else mine.start == twin.start
     unseeded = [run.label for run in (mine, twin) if run.record.seed is None]
     doubts = []

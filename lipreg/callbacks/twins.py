@@ -7,8 +7,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from lipreg.auditing import EXACT, AuditPlan, audit
 from lipreg.callbacks.checkpoints import completed_epochs, read_checkpoint, trained_with
 from lipreg.callbacks.reference_points import Points
 from lipreg.callbacks.snapshots import Snapshot
+from lipreg.callbacks.twin_files import FORMS, accepted_twins, candidates, other_versions, reading, runs_in
 from lipreg.callbacks.twin_warnings import (
     warn_of_another_start,
     warn_of_changed_penalty,
@@ -36,7 +36,6 @@ from lipreg.transfer import Movement, TwinAudits, compare_audits, truth_movement
 from lipreg.transfer.points import check_twin
 
 _CHECKPOINTS = (".ckpt", ".pt", ".pth")
-_FORMS = "the path of a run folder, record file or checkpoint"
 
 
 Weights = tuple[pl.LightningModule, CapturedNetwork | None, Points]
@@ -113,7 +112,7 @@ def with_twin(
         path: the record file.
     """
     rank_zero_info(f"{record.run}: the records of its audits are in {path}")
-    warn_of_changed_penalty((path, *_other_versions(path)), record)
+    warn_of_changed_penalty((path, *other_versions(path)), record)
     if name is None:
         return record, None
     module, captured, points = network
@@ -150,26 +149,28 @@ def find_twin(name: str, own: RunRecord, path: Path, where: str) -> Twin | None:
         InvalidInput: several runs could be meant, or no run lies at the path.
         IncomparableResults: what is there was trained from another seed, or with a penalty.
     """
-    for file in (path, *_other_versions(path)):
-        named = [run for run in _runs(file, own) if name in (run.label, run.record.id)]
+    for file in (path, *other_versions(path)):
+        named = [run for run in runs_in(file, own) if name in (run.label, run.record.id)]
         if named:
             return _chosen(name, named, own, {run.key: file for run in named}, where)
     if not Path(name).exists():
         if os.sep in name or Path(name).suffix in (".jsonl", *_CHECKPOINTS):
-            raise InvalidInput(f"twin={name!r}: nothing is there", where=where, accepted=_accepted(path, own))
-        there = _candidates(path, own)
+            raise InvalidInput(f"twin={name!r}: nothing is there", where=where, accepted=accepted_twins(path, own))
+        there = candidates(path, own)
         warnings.warn(
             f"no run {name!r} in {path}: movement and transfer against it are not logged. "
             + (f"The runs that are there: {there}" if there else "No other run is there")
-            + f". twin= takes {_FORMS} too",
+            + f". twin= takes {FORMS} too",
             stacklevel=3,
         )
         return None
-    with _reading(name, where):
+    with reading(name, where):
         files = sorted(Path(name).rglob("*.jsonl")) if Path(name).is_dir() else [Path(name)]
-        found = {run.key: (run, file) for file in files for run in _runs(file, own)}
+        found = {run.key: (run, file) for file in files for run in runs_in(file, own)}
     if not found:
-        raise InvalidInput(f"twin={name!r}: no records of a run are there", where=where, accepted=_accepted(path, own))
+        raise InvalidInput(
+            f"twin={name!r}: no records of a run are there", where=where, accepted=accepted_twins(path, own)
+        )
     runs = [run for run, _ in found.values()]
     return _chosen(name, runs, own, {key: file for key, (_, file) in found.items()}, where)
 
@@ -197,7 +198,7 @@ def twin_of_checkpoint(
         InvalidInput: no such checkpoint, of another network, or saved in the middle of an epoch.
         IncomparableResults: it was trained with a penalty, or from another seed.
     """
-    with _reading(name, "LipschitzAudit"):
+    with reading(name, "LipschitzAudit"):
         checkpoint = read_checkpoint(name)
         epoch, (x, y) = completed_epochs(checkpoint, name), points
     seed, weight = trained_with(checkpoint)
@@ -205,7 +206,7 @@ def twin_of_checkpoint(
     check_twin(own, RecordedRun(told))
     weights = {key: value for key, value in checkpoint["state_dict"].items() if hasattr(value, "shape")}
     saved = Snapshot(epoch, checkpoint.get("global_step", 0), weights)
-    with _reading(name, "LipschitzAudit"), untouched_random_state(), saved.put_into(module):
+    with reading(name, "LipschitzAudit"), untouched_random_state(), saved.put_into(module):
         frozen = graph(x)
         analysis = frozen_analysis(frozen, plan.problem, x, y)
     subjects = [analysis.subject(point) for point in range(len(x))]
@@ -266,39 +267,6 @@ def _refusal(own: RunRecord, run: RecordedRun) -> IncomparableResults | None:
 
 def _networks(run: RecordedRun) -> frozenset[tuple[int, int, str]]:
     return frozenset((r.epoch, r.point, r.subject or r.fingerprint) for r in run.audits)
-
-
-def _runs(file: Path, own: RunRecord) -> list[RecordedRun]:
-    runs = recorded_runs(read_records(file)) if file.exists() and file.stat().st_size else []
-    return [run for run in runs if run.record.id != own.id and run.audits]
-
-
-def _other_versions(path: Path) -> list[Path]:
-    """Of a logger that makes a folder ``version_N`` for each run: the record files in the others."""
-    if not path.parent.name.startswith("version_"):
-        return []
-    return sorted(set(path.parent.parent.glob(f"version_*/{path.name}")) - {path})
-
-
-def _candidates(path: Path, own: RunRecord) -> str:
-    """The runs that there are."""
-    return "; ".join(run.said() for file in (path, *_other_versions(path)) for run in _runs(file, own))
-
-
-def _accepted(path: Path, own: RunRecord) -> str:
-    return "; ".join(part for part in (_candidates(path, own), _FORMS) if part)
-
-
-@contextmanager
-def _reading(name: str, where: str) -> Iterator[None]:
-    """Whatever is wrong with what the user gave as twin, the error names the argument."""
-    try:
-        yield
-    except InvalidInput as error:
-        told = f"twin={name!r}: {error.got}"
-        raise InvalidInput(told, where=where, accepted=error.accepted or _FORMS, todo=error.todo) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"twin={name!r} cannot be read: {error}", where=where, accepted=_FORMS) from None
 
 
 def _as_json(content: Any) -> str:

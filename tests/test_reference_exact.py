@@ -25,7 +25,9 @@ CASES = (
 )
 NORMS = ("1", "inf")
 SECONDS = {("digits_s_p0_e0.2", "inf"): 5.0}
-"""Limits of the cases that differ from 15 seconds: one has too many undecided units for the plain program."""
+"""Limits of the cases that differ from the usual one: this one has too many undecided units for the plain program."""
+USUAL = 90.0
+"""Far above the 1 to 7 seconds that the others take, so that a busy machine closes them too."""
 
 
 def network(arrays: dict[str, np.ndarray]) -> nn.Sequential:
@@ -67,7 +69,7 @@ def test_the_list_is_complete(reference: Reference) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_mip_is_the_reference(reference: Reference, case: str, norm: str) -> None:
     truth = reference.exact[case][norm]
-    interval = ask(reference, case, norm, None, "mip", SECONDS.get((case, norm), 15.0))
+    interval = ask(reference, case, norm, None, "mip", SECONDS.get((case, norm), USUAL))
     assert interval.lower <= truth * (1 + 1e-6)
     assert interval.upper >= truth * (1 - 1e-6)
     assert interval.status in (Status.PROVED, Status.TIME_LIMIT)

@@ -72,13 +72,24 @@ def _time(minutes: float | None) -> Iterator[None]:
             todo="Take the launcher's own time limit, or none",
         )
 
+    past: list[LimitReached] = []
+
     def over(number: int, frame: FrameType | None) -> Any:
-        raise LimitReached(f"the time limit of {minutes:g} minutes is over. Raise limits.minutes, and start it again.")
+        past.append(
+            LimitReached(f"the time limit of {minutes:g} minutes is over. Raise limits.minutes, and start it again.")
+        )
+        raise past[-1]
 
     before = signal.signal(signal.SIGALRM, over)
     signal.setitimer(signal.ITIMER_REAL, 60.0 * minutes, AGAIN)
     try:
         yield
+    except Exception as raised:
+        if past and not isinstance(
+            raised, LimitReached
+        ):  # inspect.getfullargspec, for one, makes a TypeError of any error
+            raise past[0] from raised
+        raise
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)

@@ -7,7 +7,6 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import time
 import warnings
 from pathlib import Path
@@ -27,6 +26,7 @@ from lipreg.errors import InvalidInput
 from lipreg.records import AuditRecord, read_records
 from tests.auditing.processes import command_line, descendants, wait_until_dead
 from tests.conftest import ROOT
+from tests.experiments.programs import command, environment, run_here, run_there
 
 has_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed: lipreg[ray]")
 
@@ -96,16 +96,16 @@ def test_it_takes_the_solver_of_the_configuration(checkpoint: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("executor", ["processes", pytest.param("ray", marks=has_ray)])
 def test_after_a_kill_it_goes_on(checkpoint: Path, tmp_path: Path, executor: str) -> None:
-    command = [
-        *(sys.executable, "-m", "experiments.audit", f"ckpt={checkpoint}", f"folder={tmp_path}", "audit.workers=2"),
+    given = [
+        *(f"ckpt={checkpoint}", f"folder={tmp_path}", "audit.workers=2"),
         f"audit={'ray' if executor == 'ray' else 'parallel'}",
         *("audit.points=6", "audit.budget=100", "problem.region.radius=0.06", "audit.estimators=[mip,lp,sampling]"),
     ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    (tmp_path / "cwd").mkdir()
-    settings: dict[str, Any] = {"cwd": tmp_path / "cwd", "env": environment, "text": True}
-    killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **settings)
-    partial, end = tmp_path / "small.partial", time.monotonic() + 120
+    cwd, silent = tmp_path / "cwd", subprocess.DEVNULL
+    cwd.mkdir()
+    call = command("experiments.audit", *given)
+    killed = subprocess.Popen(call, cwd=cwd, env=environment(), stdout=silent, stderr=silent)
+    partial, end = tmp_path / "small.partial", time.monotonic() + 300
     while killed.poll() is None and time.monotonic() < end:
         if partial.exists() and partial.read_text().count('"estimator": "mip"') > 2:
             break
@@ -116,10 +116,10 @@ def test_after_a_kill_it_goes_on(checkpoint: Path, tmp_path: Path, executor: str
     killed.kill()
     killed.wait()
     assert partial.exists(), "killed in the middle"
-    done = subprocess.run(command, capture_output=True, timeout=300, **settings)
+    done = (run_there if executor == "ray" else run_here)(cwd, "experiments.audit", *given)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "resumed" in done.stdout
-    assert list((tmp_path / "cwd").iterdir()) == [], "nothing is left in the working directory"
+    assert list(cwd.iterdir()) == [], "nothing is left in the working directory"
     assert not partial.exists()
     last = {r.point: r for r in records(tmp_path) if r.estimator == "mip"}
     assert sorted(last) == list(range(6))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ import torch
 from experiments.models import Classifier
 from experiments.radius import radii, table
 from tests.conftest import ROOT
+from tests.experiments.programs import run_here
 from tests.experiments.test_train import composed_as
 
 
@@ -24,15 +23,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 
 def test_the_command_writes_a_radius_for_each_point(checkpoint: Path, tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "experiments.radius",
-        f"ckpt={checkpoint}",
-        "points=3",
-        f"hydra.run.dir={tmp_path}",
-    ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = run_here(ROOT, "experiments.radius", f"ckpt={checkpoint}", "points=3", f"hydra.run.dir={tmp_path}")
     assert done.returncode == 0, done.stderr
     assert "certified radius" in done.stdout
     lines = [json.loads(line) for line in (tmp_path / "radius.jsonl").read_text().splitlines()]
@@ -46,6 +37,5 @@ def test_points_and_norm_are_options(checkpoint: Path) -> None:
 
 
 def test_a_missing_checkpoint_is_said() -> None:
-    command = [sys.executable, "-m", "experiments.radius", "ckpt=nowhere.ckpt"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = run_here(ROOT, "experiments.radius", "ckpt=nowhere.ckpt")
     assert done.returncode == 1 and "nowhere.ckpt" in done.stdout

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,7 @@ from lipreg.errors import InvalidInput
 from lipreg.reporting.svg import svg
 from tests.conftest import ROOT
 from tests.data.test_mnist import write as write_mnist
+from tests.experiments.programs import Done, run_here
 from tests.experiments.test_train import composed, composed_as, partial
 
 TINY = ["model.widths=[64,6,10]", "data.batch_size=400", "audit.points=2"]
@@ -45,9 +44,8 @@ def study(tmp_path: Path, *overrides: str) -> DictConfig:
     return cfg
 
 
-def command(module: str, *overrides: str) -> subprocess.CompletedProcess[str]:
-    call = [sys.executable, "-m", module, *overrides]
-    return subprocess.run(call, cwd=ROOT, capture_output=True, text=True, timeout=240)
+def command(module: str, *overrides: str) -> Done:
+    return run_here(ROOT, module, *overrides)
 
 
 # ---------------------------------------------------------------- choices of a sweep

@@ -1,26 +1,16 @@
-"""python -m experiments.report, as a user starts it."""
+"""python -m experiments.report."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 from lipreg.records import to_line
-from tests.conftest import ROOT
+from tests.experiments.programs import Done, run_here
 from tests.reporting.conftest import build
 
 
-def run(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "experiments.report", *overrides],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+def run(folder: Path, *overrides: str) -> Done:
+    return run_here(folder, "experiments.report", *overrides)
 
 
 def test_a_folder_becomes_a_page(tmp_path: Path) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ from lipreg.callbacks import LipschitzAudit, LipschitzRegularizer
 from lipreg.problem import LocalLipschitz
 from lipreg.records import AuditRecord, EpochRecord, Record, RunRecord, read_records
 from tests.conftest import ROOT
+from tests.experiments.programs import Done, run_here, run_there
 
 CONF = ROOT / "conf"
 GROUPS = sorted({path.parent.name for path in CONF.glob("*/*.yaml")})
@@ -117,34 +115,23 @@ def test_smoke_is_small() -> None:
 # ---------------------------------------------------------------- runs
 
 
-def run(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    """The program as a user starts it, from an empty folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    settings = {
-        "PYTHONPATH": str(ROOT), "WANDB_MODE": "offline", "WANDB_SILENT": "true", "OMP_NUM_THREADS": "1",
-        "COLUMNS": "120", "MPLBACKEND": "agg",
-    }  # fmt: skip
-    return subprocess.run(
-        [sys.executable, "-m", "experiments.train", *overrides],
-        cwd=folder,
-        env={**os.environ, **settings},
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
+def run(folder: Path, *overrides: str) -> Done:
+    return run_here(folder, "experiments.train", *overrides)
 
 
 @pytest.fixture(scope="module")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
+    """The program in a process of its own, as a user starts it; the other runs of this file are in this process."""
     folder = tmp_path_factory.mktemp("smoke")
-    return folder / "out", run(folder, "experiment=smoke", "logger=wandb_offline", f"hydra.run.dir={folder / 'out'}")
+    settings = ("experiment=smoke", "logger=wandb_offline", f"hydra.run.dir={folder / 'out'}")
+    return folder / "out", run_there(folder, "experiments.train", *settings)
 
 
 def of_kind(records: list[Record], kind: type) -> list[Any]:
     return [r for r in records if isinstance(r, kind)]
 
 
-def test_smoke_writes_everything(smoke: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_smoke_writes_everything(smoke: tuple[Path, Done]) -> None:
     folder, done = smoke
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
@@ -163,7 +150,7 @@ def test_smoke_writes_everything(smoke: tuple[Path, subprocess.CompletedProcess[
 
 
 def test_checkpoints_hold_plain_data_and_different_weights(
-    smoke: tuple[Path, subprocess.CompletedProcess[str]],
+    smoke: tuple[Path, Done],
 ) -> None:
     folder, _ = smoke
     loaded = [torch.load(folder / f"{name}.ckpt", weights_only=True) for name in ("regularised", "twin")]
@@ -176,7 +163,7 @@ def test_checkpoints_hold_plain_data_and_different_weights(
         assert audit["points"][0].shape == (2, 64)
 
 
-def test_records_of_both_runs(smoke: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_records_of_both_runs(smoke: tuple[Path, Done]) -> None:
     folder, _ = smoke
     records = read_records(folder / "records.jsonl")
     twin, first = of_kind(records, RunRecord)
@@ -217,9 +204,7 @@ def reduced(path: Path) -> list[dict[str, Any]]:
     return kept
 
 
-def test_the_same_seed_gives_the_same_records(
-    smoke: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
-) -> None:
+def test_the_same_seed_gives_the_same_records(smoke: tuple[Path, Done], tmp_path: Path) -> None:
     folder, _ = smoke
     done = run(tmp_path, "experiment=smoke", f"hydra.run.dir={tmp_path / 'again'}", "logger=none")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -265,13 +250,7 @@ def test_an_error_is_a_paragraph_and_exit_code_1(tmp_path: Path, override: str, 
 
 def test_a_folder_with_another_runs_records_is_refused(tmp_path: Path) -> None:
     (tmp_path / "records.jsonl").write_text('{"schema": 1, "kind": "run", "run": "regularised"}\n')
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.train", "experiment=smoke", "logger=none", f"hydra.run.dir={tmp_path}"],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = run(ROOT, "experiment=smoke", "logger=none", f"hydra.run.dir={tmp_path}")
     assert done.returncode == 1
     assert "holds the records of another run" in " ".join(done.stdout.split())
     assert len((tmp_path / "records.jsonl").read_text().splitlines()) == 1

@@ -36,7 +36,7 @@ test-all: export LIPREG_TESTS := all
 test-all: test ## make test with every combination of which make test takes a sample
 
 test: check ## make check, then the tests
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: env ## lint, format, types, layers
 	$(RUN) -m ruff check .

@@ -18,6 +18,30 @@ ROOT = Path(__file__).resolve().parent.parent
 # whichever test imports ray first, Hydra's launcher among them, it is to stay on the loopback interface
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 
+LONGEST = (
+    "tests/conformance/test_estimators.py",
+    "tests/experiments/test_sweeps.py",
+    "tests/auditing/test_workers.py",
+    "tests/auditing/test_ray.py",
+    "tests/test_packaging.py",
+    "tests/experiments/test_audit.py",
+    "tests/experiments/test_regularizers.py",
+    "tests/experiments/test_estimators.py",
+    "tests/experiments/test_train.py",
+    "tests/test_reference.py",
+    "tests/callbacks/test_audit.py",
+    "tests/callbacks/test_matrix.py",
+    "tests/callbacks/test_background.py",
+    "tests/callbacks/test_distributed_audit.py",
+    "tests/estimators/test_branch_and_bound.py",
+    "tests/test_reference_exact.py",
+    "tests/test_avant.py",
+    "tests/estimators/test_mip_pointed.py",
+    "tests/estimators/test_vector_valued.py",
+    "tests/conformance/test_solvers.py",
+)
+"""Files of more than ten seconds, the longest first."""
+
 settings.register_profile(
     "lipreg",
     derandomize=True,
@@ -34,6 +58,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """Shells start background jobs with SIGINT ignored, and Python leaves it so; tests of Ctrl-C need it heard."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files come first: ``make test`` hands out whole files, and short ones fill up the end."""
+    place = {ROOT / name: k for k, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 @dataclass(frozen=True, eq=False)

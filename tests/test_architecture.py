@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONGEST
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "lipreg"
 SOURCES = {path.relative_to(ROOT): path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
@@ -29,6 +31,11 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 def test_a_file_holds_one_idea() -> None:
     long = [f"{path} ({lines} lines)" for path, source in SOURCES.items() if (lines := source.count("\n")) > MAX_LINES]
     assert not long, f"above {MAX_LINES} lines a file holds two ideas; split {', '.join(long)}"
+
+
+def test_the_files_that_are_tested_first_are_there() -> None:
+    assert not [name for name in LONGEST if not (ROOT / name).is_file()]
+    assert len(set(LONGEST)) == len(LONGEST)
 
 
 def test_a_file_is_named_for_its_subject() -> None:

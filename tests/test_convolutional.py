@@ -144,7 +144,7 @@ def images(count: int) -> tuple[Tensor, Tensor]:
 
 
 def test_a_digit_network_is_audited() -> None:
-    """Around a test digit at l_inf radius 1/255: every end of the interval is certified, and they meet or nearly do."""
+    """Around a test digit at l_inf radius 1/255: every end of the interval is certified, and they nearly meet."""
     torch.manual_seed(0)
     x, y = images(1500)
     net = digit_convolutions(width=4)
@@ -156,9 +156,11 @@ def test_a_digit_network_is_audited() -> None:
     problem = LocalLipschitz(LinfBall(1 / 255, low=0.0, high=1.0), Margin())
     analysis = frozen_analysis(net, problem, x[1400:1401], y[1400:1401])
     known = [ESTIMATORS[name].intervals(analysis, Effort())[0] for name in ("sampling", "deviation")]
-    (found,) = ESTIMATORS["mip"].intervals(analysis, Effort(seconds=20.0, known=(known[0].intersect(known[1]),)))
+    (found,) = ESTIMATORS["mip"].intervals(
+        analysis, Effort(seconds=300.0, gap=0.03, known=(known[0].intersect(known[1]),))
+    )
     assert known[0].lower <= found.lower and found.upper <= known[1].upper
-    assert found.gap < 0.1
+    assert found.gap <= 0.03 and "1 programs" in found.detail, "the program closes more than what was known leaves"
 
 
 @pytest.mark.parametrize(("build", "parameters"), [(alexnet, 61_100_840), (vgg16, 138_357_544)])

@@ -107,7 +107,7 @@ def run(folder: Path, library: Path, *arguments: str, program: Sequence[str] = (
         env={**os.environ, "PYTHONPATH": str(library), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -120,7 +120,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     def build(kind: str, source: Path) -> None:
         command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(folder)]
-        subprocess.run(command, cwd=source, capture_output=True, check=True, timeout=180)
+        subprocess.run(command, cwd=source, capture_output=True, check=True, timeout=600)
 
     build("sdist", ROOT)
     (archive,) = folder.glob("*.tar.gz")

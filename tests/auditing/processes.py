@@ -24,7 +24,7 @@ def command_line(pid: int) -> str:
         return ""
 
 
-def wait_until_dead(pids: Collection[int], seconds: float = 15.0) -> bool:
+def wait_until_dead(pids: Collection[int], seconds: float = 90.0) -> bool:
     end = time.monotonic() + seconds
     while any(map(alive, pids)) and time.monotonic() < end:
         time.sleep(0.1)

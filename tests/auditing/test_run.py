@@ -392,7 +392,7 @@ def interrupting(at: int, calls: list[int]) -> Answer:
         calls.append(len(calls))
         if len(calls) - 1 == at:
             threading.Timer(0.2, _thread.interrupt_main).start()
-            assert effort.stop.wait(20), "the interrupt must reach the search"
+            assert effort.stop.wait(120), "the interrupt must reach the search"
         witness = best_witness(analysis, 0, analysis.placed.region.center)
         return [lower_interval(analysis, 0, witness)]
 
@@ -406,7 +406,7 @@ def test_an_interrupt_keeps_every_point_and_is_raised_again(fake: Callable[..., 
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         audit(NET, plan, X, Y, seen.append)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
     assert [a.point for a in seen] == [0, 1, 2]
     first, *rest = seen
     assert first.intervals["mip"].status is Status.PROVED
@@ -424,14 +424,14 @@ def test_a_second_interrupt_is_raised_at_once(fake: Callable[..., str]) -> None:
     def deaf(analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
         threading.Timer(0.2, _thread.interrupt_main).start()
         threading.Timer(0.9, _thread.interrupt_main).start()
-        release.wait(20)
+        release.wait(120)
         return infinite(analysis, effort)
 
     began = time.monotonic()
     try:
         with pytest.raises(KeyboardInterrupt):
             audit(NET, AuditPlan(PROBLEM, (fake("deaf", deaf),)), X, Y)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 60
     finally:
         release.set()
 

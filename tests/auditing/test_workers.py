@@ -27,12 +27,15 @@ from lipreg.estimators import Effort, Estimator
 from lipreg.outputs import AllLogits
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
-from lipreg.results import Certificate, CertifiedInterval, Status
+from lipreg.results import Certificate, Status
 from tests import oracles
 from tests.auditing import cases
 from tests.auditing.cases import NET, PROBLEM, Registers, X, Y, truth
 from tests.auditing.processes import alive, wait_until_dead
 from tests.conftest import ROOT
+
+AMPLE = 600.0
+"""Seconds, for audits whose processes have to be started anew: on a busy machine that takes many."""
 
 
 def without_seconds(points: list[PointAudit]) -> list[Any]:
@@ -111,7 +114,7 @@ def test_processes_are_kept_between_audits_and_end_with_the_pool() -> None:
         assert pids(pool) == before and len(before) == 1
         os.kill(before[0], signal.SIGKILL)  # while nothing is asked of it
         wait_until_dead(before)
-        assert pool._processes[0].channel.poll(10)  # its last thread may end, and close the connection, a moment later
+        assert pool._processes[0].channel.poll(60)  # its last thread may end, and close the connection, a moment later
         for p in audit(NET, plan, X, Y, workers=pool):
             assert p.intervals["lp"].status is Status.BOUNDED
         after = pids(pool)
@@ -127,7 +130,7 @@ def test_processes_are_kept_between_audits_and_end_with_the_pool() -> None:
 @pytest.mark.parametrize(
     "kind, says",
     [
-        (cases.Killed, "its process died: killed by SIGKILL"),
+        (cases.Killed, "its process died: killed by SIGKILL, the last of 2"),
         (cases.Segfault, "its process died: killed by SIGSEGV"),
         (cases.Exits, "SystemExit: enough"),
         (cases.Exhausted, "MemoryError: no more"),
@@ -137,17 +140,18 @@ def test_processes_are_kept_between_audits_and_end_with_the_pool() -> None:
 def test_a_fault_costs_one_search_at_one_point(
     shared_workers: Workers, known_as: Registers, kind: type[Estimator], says: str
 ) -> None:
-    plan = AuditPlan(PROBLEM, ("fastlip", "lp", known_as("faulty", kind), "sampling"))
+    plan = AuditPlan(PROBLEM, ("fastlip", "lp", known_as("faulty", kind), "lp_no_triangle", "sampling"), AMPLE)
     points = audit(NET, plan, X, Y, workers=shared_workers)
     assert [p.intervals["faulty"].status for p in points] == [
         Status.FAILED if p.point == 1 else Status.BOUNDED for p in points
     ]
     failed = points[1].intervals["faulty"]
-    assert says in failed.detail
+    assert says in failed.detail and EXACT not in failed.detail
     assert (failed.lower, failed.upper) == (0.0, math.inf)
-    for p in points:  # the searches before the fault are kept, and so is everything at other points
-        assert p.intervals["lp"].status is Status.BOUNDED
-        assert p.exact.upper == min(p.intervals["lp"].upper, p.intervals["fastlip"].upper) < math.inf
+    assert failed.subject and failed.functional
+    for p in points:  # the searches before and after the fault are kept, and so is everything at other points
+        assert p.intervals["lp"].status is p.intervals["lp_no_triangle"].status is Status.BOUNDED
+        assert p.exact.upper == min(p.intervals[name].upper for name in ("lp", "lp_no_triangle", "fastlip")) < math.inf
         assert p.exact.lower == p.intervals["sampling"].lower > 0
         p.records("run", 0)
 
@@ -157,7 +161,7 @@ def test_what_a_killed_process_was_at_is_done_by_another(
     known_as: Registers, kind: type[Estimator], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(cases.KilledOnce.MARK, str(tmp_path / "mark"))
-    plan = AuditPlan(PROBLEM, ("fastlip", known_as("killed_once", kind), "lp", "sampling"))
+    plan = AuditPlan(PROBLEM, ("fastlip", known_as("killed_once", kind), "lp", "sampling"), AMPLE)
     with Workers(1) as pool:
         killed = audit(NET, plan, X, Y, workers=pool)
         assert (tmp_path / "mark").exists()
@@ -165,15 +169,8 @@ def test_what_a_killed_process_was_at_is_done_by_another(
     assert {p.intervals["killed_once"].status for p in killed} == {Status.BOUNDED}
 
 
-def test_searches_after_the_one_that_fails_have_their_turn(shared_workers: Workers, known_as: Registers) -> None:
-    points = audit(NET, AuditPlan(PROBLEM, (known_as("faulty", cases.Killed), "lp")), X, Y, workers=shared_workers)
-    assert points[1].intervals["faulty"].status is Status.FAILED
-    assert points[1].intervals["faulty"].detail == "its process died: killed by SIGKILL, the last of 2"
-    assert {p.intervals["lp"].status for p in points} == {Status.BOUNDED}
-
-
 def test_a_crash_among_the_closed_forms_is_traced_to_its_point(shared_workers: Workers, known_as: Registers) -> None:
-    plan = AuditPlan(PROBLEM, ("fastlip", known_as("faulty", cases.KilledInBlock), "lp"))
+    plan = AuditPlan(PROBLEM, ("fastlip", known_as("faulty", cases.KilledInBlock), "lp"), AMPLE)
     points = audit(NET, plan, X, Y, workers=shared_workers)
     for p in points:
         assert p.intervals["faulty"].status is (Status.FAILED if p.point == 1 else Status.BOUNDED)
@@ -184,10 +181,10 @@ def test_a_hanging_search_is_ended(
     shared_workers: Workers, known_as: Registers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "GRACE", 1.0)
-    plan = AuditPlan(PROBLEM, ("fastlip", "lp", known_as("hangs", cases.Hangs)), budget=5.0)
+    plan = AuditPlan(PROBLEM, ("fastlip", "lp", known_as("hangs", cases.Hangs)), budget=40.0)  # 2 seconds a point
     began = time.monotonic()
     points = audit(NET, plan, X, Y, workers=shared_workers)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 300  # it hangs for 600
     for p in points:
         assert p.intervals["hangs"].status is (Status.TIME_LIMIT if p.point == 1 else Status.BOUNDED)
         assert p.intervals["lp"].status is Status.BOUNDED
@@ -203,7 +200,7 @@ def test_a_search_that_hangs_everywhere_does_not_hang_the_audit(
     began = time.monotonic()
     with Workers(1) as pool:
         points = audit(NET, plan, X, Y, workers=pool)
-    assert time.monotonic() - began < 40
+    assert time.monotonic() - began < 300
     assert {p.intervals["hangs"].status for p in points} == {Status.TIME_LIMIT}
     assert all(p.exact.upper == p.intervals["fastlip"].upper for p in points)
 
@@ -287,7 +284,7 @@ def test_a_stop_reaches_the_searches(shared_workers: Workers, known_as: Register
     timer.start()
     began = time.monotonic()
     points = audit(NET, plan, X, Y, stop=stop, workers=shared_workers)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 150  # of the budget's 300
     statuses = [p.intervals["waits"].status for p in points]
     assert Status.INTERRUPTED in statuses
     assert all(p.exact.upper == min(p.intervals["fastlip"].upper, 1e3) for p in points)
@@ -358,7 +355,7 @@ def test_a_script_without_a_guard_runs_once_and_leaves_nothing(
 ) -> None:
     program = run_script("print([p.exact.upper > 0 for p in points])\n", tmp_path)
     ended.append(program)
-    out, err = program.communicate(timeout=120)
+    out, err = program.communicate(timeout=300)
     assert program.returncode == 0, err
     assert out.count("script runs") == 1
     assert "[True, True, True]" in out
@@ -401,16 +398,9 @@ except KeyboardInterrupt:
     time.sleep(2.0)
     began = time.monotonic()
     os.killpg(program.pid, signal.SIGINT)  # as a terminal does
-    out, err = program.communicate(timeout=60)
-    assert time.monotonic() - began < 20
+    out, err = program.communicate(timeout=300)
+    assert time.monotonic() - began < 120  # of the budget's 600
     assert out.splitlines()[-1] == "interrupted", err
     assert [line.split()[1] for line in out.splitlines()[:-1]] == ["0", "1", "2"]
     assert "kept 0 interrupted" in out
     assert wait_until_dead(children)
-
-
-def test_intervals_of_lost_searches_carry_a_subject(shared_workers: Workers, known_as: Registers) -> None:
-    plan = AuditPlan(PROBLEM, (known_as("faulty", cases.Killed),))
-    lost: CertifiedInterval = audit(NET, plan, X, Y, workers=shared_workers)[1].intervals["faulty"]
-    assert lost.subject and lost.functional
-    assert EXACT not in lost.detail

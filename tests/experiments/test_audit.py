@@ -124,7 +124,7 @@ def test_after_a_kill_it_goes_on(checkpoint: Path, tmp_path: Path, executor: str
     last = {r.point: r for r in records(tmp_path) if r.estimator == "mip"}
     assert sorted(last) == list(range(6))
     assert any(r.resumed for r in last.values()) and not all(r.resumed for r in last.values())
-    assert wait_until_dead(below, 30.0)
+    assert wait_until_dead(below)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any
+from typing import NoReturn
 
 from lipreg.errors import InvalidInput
 
@@ -26,8 +26,9 @@ class LimitReached(TimeoutError):
 def limited(minutes: float | None = None, memory_gib: float | None = None) -> Iterator[None]:
     """Holds what is done inside to so many minutes, and this process and those that it starts to so much memory each.
 
-    Past the time, LimitReached is raised wherever the main thread is. Memory is what the kernel counts as data
-    (RLIMIT_DATA): past it an allocation fails, as a MemoryError or as torch's RuntimeError.
+    Past the time, LimitReached is raised wherever the main thread is, and again at the end of what is inside, whatever
+    was made of it there. Memory is what the kernel counts as data (RLIMIT_DATA): past it an allocation fails, as a
+    MemoryError or as torch's RuntimeError.
 
     Args:
         minutes: of wall-clock time; None for no limit.
@@ -72,24 +73,28 @@ def _time(minutes: float | None) -> Iterator[None]:
             todo="Take the launcher's own time limit, or none",
         )
 
-    past: list[LimitReached] = []
+    past, said = False, f"the time limit of {minutes:g} minutes is over. Raise limits.minutes, and start it again."
 
-    def over(number: int, frame: FrameType | None) -> Any:
-        past.append(
-            LimitReached(f"the time limit of {minutes:g} minutes is over. Raise limits.minutes, and start it again.")
-        )
-        raise past[-1]
+    def over(number: int, frame: FrameType | None) -> NoReturn:
+        nonlocal past
+        past = True
+        raise LimitReached(said)
 
     before = signal.signal(signal.SIGALRM, over)
-    signal.setitimer(signal.ITIMER_REAL, 60.0 * minutes, AGAIN)
     try:
-        yield
-    except Exception as raised:
-        if past and not isinstance(
-            raised, LimitReached
-        ):  # inspect.getfullargspec, for one, makes a TypeError of any error
-            raise past[0] from raised
+        signal.setitimer(signal.ITIMER_REAL, 60.0 * minutes, AGAIN)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+        if past:  # what was interrupted kept it to itself, and is not whole
+            raise LimitReached(said)
+    except LimitReached:
+        raise
+    except (Exception, SystemExit) as raised:
+        if past:  # what was interrupted may have made another error of it, as inspect.getfullargspec does of any
+            raise LimitReached(said) from raised
         raise
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.setitimer(signal.ITIMER_REAL, 0.0)  # the end may have come before the first time
         signal.signal(signal.SIGALRM, before)

@@ -26,7 +26,7 @@ from lipreg.errors import InvalidInput
 from lipreg.reporting.svg import svg
 from tests.conftest import ROOT
 from tests.data.test_mnist import write as write_mnist
-from tests.experiments.programs import Done, run_here
+from tests.experiments.programs import run_here, run_there
 from tests.experiments.test_train import composed, composed_as, partial
 
 TINY = ["model.widths=[64,6,10]", "data.batch_size=400", "audit.points=2"]
@@ -42,10 +42,6 @@ def study(tmp_path: Path, *overrides: str) -> DictConfig:
     OmegaConf.update(cfg, "epochs", {"digits": [0, 1]}, merge=False)
     OmegaConf.update(cfg, "pointed", {"digits": 1}, merge=False)
     return cfg
-
-
-def command(module: str, *overrides: str) -> Done:
-    return run_here(ROOT, module, *overrides)
 
 
 # ---------------------------------------------------------------- choices of a sweep
@@ -93,7 +89,9 @@ def test_every_choice_trains_on_both_data_sets(
 
 def test_a_sweep_over_choices(tmp_path: Path) -> None:
     tiny = [*TINY, "trainer.max_epochs=1", "audit=bounds", "logger=none", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
-    done = command("experiments.train", "-m", "experiment=study_digits", "regularizer=weight_decay,spectral", *tiny)
+    done = run_here(
+        ROOT, "experiments.train", "-m", "experiment=study_digits", "regularizer=weight_decay,spectral", *tiny
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(list((tmp_path / "sweep").rglob("records.jsonl"))) == 2
 
@@ -190,7 +188,7 @@ def test_the_command_runs_in_several_processes(tmp_path: Path) -> None:
     )
     settings = ["seeds=[0]", "datasets=[digits]", "processes=2", "pointed.digits=0", "epochs.digits=[0,1]"]
     folders = [f"results={tmp_path / 'r.jsonl'}", f"hydra.run.dir={tmp_path / 'run'}"]
-    done = command("experiments.regularizers", *settings, *folders, tiny, weights)
+    done = run_there(ROOT, "experiments.regularizers", *settings, *folders, tiny, weights)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 of 2 runs" in done.stdout
     rows = ResultFile(tmp_path / "r.jsonl").rows

@@ -1,16 +1,12 @@
-"""python -m experiments.report."""
+"""python -m experiments.report, as a user starts it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from lipreg.records import to_line
-from tests.experiments.programs import Done, run_here
+from tests.experiments.programs import run_here, run_there
 from tests.reporting.conftest import build
-
-
-def run(folder: Path, *overrides: str) -> Done:
-    return run_here(folder, "experiments.report", *overrides)
 
 
 def test_a_folder_becomes_a_page(tmp_path: Path) -> None:
@@ -18,12 +14,12 @@ def test_a_folder_becomes_a_page(tmp_path: Path) -> None:
         (tmp_path / "runs" / name).mkdir(parents=True)
         (tmp_path / "runs" / name / "records.jsonl").write_text("".join(to_line(r) + "\n" for r in build()))
     (tmp_path / "runs" / "other.jsonl").write_text("{}\n")
-    done = run(tmp_path, "runs=runs", "output=page.html")
+    done = run_there(tmp_path, "experiments.report", "runs=runs", "output=page.html")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "page.html: 160 records of 2 files" in done.stdout
     assert "left out: other.jsonl: holds no records of lipreg" in done.stdout
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert page.startswith("<!DOCTYPE html>") and "a/records.jsonl, 80 records" in page
     assert sorted(path.name for path in tmp_path.iterdir()) == ["page.html", "runs"], "nothing else is left behind"
-    wrong = run(tmp_path, "runs=nowhere")
+    wrong = run_here(tmp_path, "experiments.report", "runs=nowhere")
     assert wrong.returncode == 1 and "no folder or file nowhere" in wrong.stdout and "Traceback" not in wrong.stderr

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -198,20 +200,25 @@ def test_a_job_is_held_to_its_time() -> None:
     time.sleep(0.4)  # the alarm is off
 
 
-def test_what_others_make_of_the_end_is_the_end() -> None:
-    """``inspect.getfullargspec``, which Lightning calls at every step, turns whatever is raised inside it to a TypeError."""
+def wraps(error: Exception) -> None:
+    raise TypeError("unsupported callable") from error
 
-    def library() -> None:
+
+def exits(error: Exception) -> None:
+    sys.exit(3)
+
+
+@pytest.mark.parametrize("made_of_it", [wraps, exits, repr])
+def test_whatever_is_made_of_the_end_it_is_the_end(made_of_it: Callable[[Exception], object]) -> None:
+    """``inspect.getfullargspec``, which Lightning calls at every step, makes a TypeError of any error inside it."""
+    with pytest.raises(LimitReached, match=r"0\.005 minutes"), limited(minutes=0.005):
         try:
             while True:
                 time.sleep(0.01)
-        except Exception as error:
-            raise TypeError("unsupported callable") from error
-
-    with pytest.raises(LimitReached, match=r"0\.005 minutes"), limited(minutes=0.005):
-        library()
-    with pytest.raises(TypeError, match="its own"), limited(minutes=1):
-        raise TypeError("its own")
+        except LimitReached as error:
+            made_of_it(error)
+    with pytest.raises(TypeError, match="unsupported"), limited(minutes=1):
+        wraps(ValueError())
 
 
 def test_a_job_is_held_to_its_memory() -> None:

@@ -16,6 +16,7 @@ from rich.console import Console
 from experiments.workspace import COLUMNS, SORTED_BY, specification, workspace, write
 from lipreg.errors import InvalidInput, MissingExtra
 from tests.conftest import ROOT
+from tests.experiments.programs import run_there
 
 
 @pytest.fixture
@@ -34,8 +35,8 @@ def config(**changes: Any) -> Any:
 @pytest.mark.usefixtures("_offline")
 def test_the_specification_has_the_panels_and_the_sweep_views(tmp_path: Path) -> None:
     pytest.importorskip("wandb_workspaces")
-    console = Console(file=io.StringIO())
-    write(config(spec=str(tmp_path / "workspace.json"), entity="team"), console)
+    done = run_there(tmp_path, "experiments.workspace", "spec=workspace.json", "entity=team")
+    assert done.returncode == 0, done.stdout + done.stderr
     spec = json.loads((tmp_path / "workspace.json").read_text(encoding="utf-8"))
     assert (spec["entity"], spec["project"]) == ("team", "lipreg")
     section = spec["spec"]["section"]

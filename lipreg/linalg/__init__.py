@@ -2,6 +2,7 @@
 
 from lipreg.linalg.composition import Composed, Sum, add, compose
 from lipreg.linalg.convolution import Convolution
+from lipreg.linalg.limbs import Limbs, digit_bits
 from lipreg.linalg.maps import Dense, Diagonal, LinearMap, Shape, feed, identity
 from lipreg.linalg.norms import dual_norm, norm_name, parse_norm, safe_sqrt, squared_norm, vector_norm
 from lipreg.linalg.power import PowerIteration
@@ -14,6 +15,7 @@ __all__ = [
     "Dense",
     "Diagonal",
     "Gather",
+    "Limbs",
     "LinearMap",
     "PowerIteration",
     "Repeated",
@@ -23,6 +25,7 @@ __all__ = [
     "Transposed",
     "add",
     "compose",
+    "digit_bits",
     "dual_norm",
     "feed",
     "gather",

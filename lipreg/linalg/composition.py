@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from lipreg.linalg.convolution import Convolution, as_convolution, chained, channel_scaled, parallel
-from lipreg.linalg.maps import Dense, Diagonal, LinearMap, Shape
+from lipreg.linalg.maps import Dense, Diagonal, LinearMap, Shape, V
 from lipreg.linalg.selection import Gather
 
 WRITTEN_OUT = 2**22
@@ -41,11 +43,14 @@ class Composed(LinearMap):
     def transpose(self, y: Tensor) -> Tensor:
         return self.inner.transpose(self.outer.transpose(y))
 
-    def abs(self) -> Composed:
-        return Composed(self.outer.abs(), self.inner.abs())
+    def with_entries(self, change: Callable[[Tensor], Tensor]) -> Self:
+        return replace(self, outer=self.outer.with_entries(change), inner=self.inner.with_entries(change))
 
-    def square(self) -> Composed:
-        return Composed(self.outer.square(), self.inner.square())
+    def through(self, x: V, act: Callable[[LinearMap, V, bool], V]) -> V:
+        return self.outer.through(self.inner.through(x, act), act)
+
+    def back(self, y: V, act: Callable[[LinearMap, V, bool], V]) -> V:
+        return self.inner.back(self.outer.back(y, act), act)
 
     @property
     def entries(self) -> tuple[Tensor, ...]:
@@ -101,8 +106,14 @@ class Sum(LinearMap):
     def transpose(self, y: Tensor) -> Tensor:
         return self.first.transpose(y) + self.second.transpose(y)
 
-    def abs(self) -> Sum:
-        return Sum(self.first.abs(), self.second.abs())
+    def with_entries(self, change: Callable[[Tensor], Tensor]) -> Self:
+        return replace(self, first=self.first.with_entries(change), second=self.second.with_entries(change))
+
+    def through(self, x: V, act: Callable[[LinearMap, V, bool], V]) -> V:
+        return self.first.through(x, act) + self.second.through(x, act)
+
+    def back(self, y: V, act: Callable[[LinearMap, V, bool], V]) -> V:
+        return self.first.back(y, act) + self.second.back(y, act)
 
     def square(self) -> LinearMap:
         return Dense(self.dense().square(), self.in_shape, self.out_shape)

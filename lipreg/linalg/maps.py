@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -32,6 +33,15 @@ def feed(digest: Digest, tensor: Tensor) -> None:
     digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
 
 
+class Additive(Protocol):
+    """What values have in common, in whatever arithmetic."""
+
+    def __add__(self, other: Any, /) -> Any: ...
+
+
+V = TypeVar("V", bound=Additive)
+
+
 class LinearMap(ABC):
     """A linear map from tensors of ``in_shape`` to tensors of ``out_shape``."""
 
@@ -47,12 +57,33 @@ class LinearMap(ABC):
         """A^T y: ``(..., *out_shape)`` to ``(..., *in_shape)``."""
 
     @abstractmethod
-    def abs(self) -> LinearMap:
-        """|A|, entry by entry; of a large map that is not ``exact``, a map that is nowhere below it."""
+    def with_entries(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """The same map with other numbers in its places: ``change`` of each tensor of them, in the same shape.
 
-    @abstractmethod
+        Ones that only say where numbers go are no numbers of the map, and stay. Of a map that is neither put together from
+        others nor a mere rearrangement there is one such tensor, and the map is linear in it.
+        """
+
+    def abs(self) -> Self:
+        """|A|, entry by entry; of a large map that is not ``exact``, a map that is nowhere below it."""
+        return self.with_entries(torch.abs)
+
     def square(self) -> LinearMap:
         """A * A, entry by entry, of an ``exact`` map."""
+        return self.with_entries(torch.square)
+
+    def through(self, x: V, act: Callable[[LinearMap, V, bool], V]) -> V:
+        """A x in another arithmetic than torch's.
+
+        Args:
+            x: what ``act`` acts on; it has ``+``.
+            act: act(B, x, False) is B x and act(B, x, True) is B^T x, for maps B that are not put together from others.
+        """
+        return act(self, x, False)
+
+    def back(self, y: V, act: Callable[[LinearMap, V, bool], V]) -> V:
+        """A^T y in another arithmetic; see ``through``."""
+        return act(self, y, True)
 
     @property
     @abstractmethod
@@ -165,11 +196,8 @@ class Weighted(LinearMap):
 
     weight: Tensor
 
-    def abs(self) -> Self:
-        return replace(self, weight=self.weight.abs())  # type: ignore[type-var]  # subclasses are dataclasses
-
-    def square(self) -> Self:
-        return replace(self, weight=self.weight.square())  # type: ignore[type-var]
+    def with_entries(self, change: Callable[[Tensor], Tensor]) -> Self:
+        return replace(self, weight=change(self.weight))  # type: ignore[type-var]  # subclasses are dataclasses
 
     @property
     def entries(self) -> tuple[Tensor, ...]:
@@ -225,11 +253,8 @@ class Diagonal(LinearMap):
         x = y.reshape((*leading(y, self.out_shape), *self.in_shape))
         return x if self.unit else x * self.scale
 
-    def abs(self) -> Diagonal:
-        return self if self.unit else Diagonal(self.scale.abs(), self.in_shape, self.out_shape)
-
-    def square(self) -> Diagonal:
-        return self if self.unit else Diagonal(self.scale.square(), self.in_shape, self.out_shape)
+    def with_entries(self, change: Callable[[Tensor], Tensor]) -> Self:
+        return self if self.unit else replace(self, scale=change(self.scale))
 
     @property
     def entries(self) -> tuple[Tensor, ...]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Self
 
 from torch import Tensor
 
-from lipreg.linalg.maps import LinearMap, Shape, Weighted, leading
+from lipreg.linalg.maps import LinearMap, Shape, V, Weighted, leading
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,7 @@ class Gather(LinearMap):
         x = flat.new_zeros(*flat.shape[:-1], self.in_size).index_add(-1, self.index.clamp(min=0), flat)
         return x.reshape(*x.shape[:-1], *self.in_shape)
 
-    def abs(self) -> Gather:
-        return self
-
-    def square(self) -> Gather:
+    def with_entries(self, change: Callable[[Tensor], Tensor]) -> Self:
         return self
 
     @property
@@ -117,11 +116,14 @@ class Transposed(LinearMap):
     def transpose(self, y: Tensor) -> Tensor:
         return self.map(y)
 
-    def abs(self) -> Transposed:
-        return Transposed(self.map.abs())
+    def with_entries(self, change: Callable[[Tensor], Tensor]) -> Self:
+        return replace(self, map=self.map.with_entries(change))
 
-    def square(self) -> Transposed:
-        return Transposed(self.map.square())
+    def through(self, x: V, act: Callable[[LinearMap, V, bool], V]) -> V:
+        return self.map.back(x, act)
+
+    def back(self, y: V, act: Callable[[LinearMap, V, bool], V]) -> V:
+        return self.map.through(y, act)
 
     @property
     def entries(self) -> tuple[Tensor, ...]:

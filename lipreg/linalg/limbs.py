@@ -1,0 +1,238 @@
+"""Tensors in multiple precision on which linear maps act by plain float64 passes, without a rounding.
+
+A number is cut into digits of a few bits, and so are the entries of a map. Products of two digits, and sums of as many of
+them as a map's sums are long, are integers that float64 holds exactly, so a pass of the map whose entries are one digit,
+over tensors of one digit, is exact in whatever order a library adds up. What the passes give is added up in 64-bit integers
+and carried. Only digits beyond a stated number are dropped; a bound on what was dropped goes along.
+
+It takes direct or im2col sums: a fast convolution (Winograd, FFT) or product (Strassen) has other terms. In float64 on the
+CPU torch uses none.
+
+Source: Ozaki, Ogita, Oishi & Rump 2012, error-free splitting; here in fixed point with carries.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from lipreg.linalg.maps import LinearMap
+
+LIMBS = 10
+"""Digits that are kept, where nothing else is said: some 200 bits."""
+MOST_BITS = 25
+EPS = torch.finfo(torch.float64).eps
+TINY = 5e-324
+
+
+def digit_bits(terms: int) -> int:
+    """How many bits a digit may have where sums have so many terms: terms 2^(bits - 1) 2^(bits - 1) <= 2^53."""
+    return min(MOST_BITS, (55 - max(terms, 1).bit_length()) // 2)
+
+
+@dataclass(frozen=True)
+class Limbs:
+    """sum_i digits[i] 2^(bits (top - i)), within ``error`` of the number that is meant.
+
+    Attributes:
+        digits: ``(digits, *shape)`` int64, of magnitude at most 2^(bits - 1).
+        top: the place of the first digit.
+        error: a bound on what was dropped, ``(*shape)`` float64; 0 where nothing was.
+        bits: of a digit.
+        limbs: digits that are kept; the first one is the first that is not 0 in the whole tensor.
+    """
+
+    digits: Tensor
+    top: int
+    error: Tensor
+    bits: int
+    limbs: int
+
+    @classmethod
+    def of(cls, x: Tensor, bits: int, limbs: int = LIMBS) -> Limbs:
+        """A finite float64 tensor; exact where ``limbs`` digits from the largest entry on hold all the entries."""
+        digits, top, error = _cut(x, bits, limbs)
+        return cls(torch.stack(digits).long(), top, torch.zeros_like(x) if error is None else error, bits, limbs)
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.error.shape
+
+    def through(self, map: LinearMap) -> Limbs:
+        """A x."""
+        return map.through(self, _act)
+
+    def back(self, map: LinearMap) -> Limbs:
+        """A^T x."""
+        return map.back(self, _act)
+
+    def times(self, factor: Tensor) -> Limbs:
+        """The entrywise product with a finite float64 tensor that broadcasts."""
+        own = self._expanded(torch.broadcast_shapes(self.shape, factor.shape))
+        digits, top, lost = _cut(factor, self.bits, self.limbs)
+        error, unknown = own.error * factor.abs(), (own.error > 0) & (factor != 0)
+        if lost is not None:
+            error, unknown = error + own._magnitude() * lost, unknown | (lost > 0)
+        products = [own.digits.double() * digit for digit in digits]
+        return own._sum(products, top, _above(error, 2, unknown))
+
+    def moved(self, move: Callable[[Tensor], Tensor], copies: int = 1) -> Limbs:
+        """Entries elsewhere, or sums of at most ``copies`` of them: ``move`` acts on trailing dimensions, in any dtype."""
+        return self._normal(move(self.digits), self.top, _above(move(self.error), copies))
+
+    def __add__(self, other: Limbs) -> Limbs:
+        shape, top = torch.broadcast_shapes(self.shape, other.shape), max(self.top, other.top)
+        parts = [part._expanded(shape) for part in (self, other)]
+        end = max(len(part.digits) + top - part.top for part in parts)
+        total = self.digits.new_zeros(end, *shape)
+        for part in parts:
+            total[top - part.top : top - part.top + len(part.digits)] += part.digits
+        return self._normal(total, top, _above(parts[0].error + parts[1].error, 1))
+
+    def __neg__(self) -> Limbs:
+        return replace(self, digits=-self.digits)
+
+    def where(self, condition: Tensor, other: Limbs) -> Limbs:
+        """The entries of this where ``condition`` holds, else those of ``other``."""
+        return self.moved(lambda t: t.masked_fill(~condition, 0)) + other.moved(lambda t: t.masked_fill(condition, 0))
+
+    def rounded(self) -> tuple[Tensor, Tensor]:
+        """The number in float64, within a unit in its last place, and a bound on how far it is from the one meant."""
+        total = self._total()
+        value = _times_power(total, self.bits * self.top)
+        return value, _above(self.error + EPS * value.abs(), 4, (self.error > 0) | (total != 0))
+
+    def side(self) -> Tensor:
+        """The sign of the digits, 1, 0 or -1: that of the number, where it is further from 0 than the error."""
+        return self._total().sign()
+
+    def signs(self) -> Tensor:
+        """1 or -1 where that is proved, else 0."""
+        value, error = self.rounded()
+        return torch.where(value.abs() > error, value.sign(), torch.zeros_like(value))
+
+    def _total(self) -> Tensor:
+        """The digits' number in units of the first place: the sum from the small ones on."""
+        total = torch.zeros_like(self.error)
+        for digit in self.digits.double().flip(0):
+            total = total * 2.0**-self.bits + digit
+        return total
+
+    def _expanded(self, shape: torch.Size) -> Limbs:
+        digits = self.digits.reshape(-1, *(1,) * (len(shape) - self.error.dim()), *self.shape)
+        return replace(self, digits=digits.expand(-1, *shape), error=self.error.expand(shape))
+
+    def _magnitude(self) -> Tensor:
+        value, error = self.rounded()
+        return _above(value.abs() + error, 1)
+
+    def _sum(self, products: list[Tensor], top: int, error: Tensor) -> Limbs:
+        """The sum of products with the digits of a factor, the first of which has the place ``top``."""
+        count = len(self.digits)
+        total = self.digits.new_zeros(count + len(products) - 1, *products[0].shape[1:])
+        for i, product in enumerate(products):
+            total[i : i + count] += product.long()
+        return self._normal(total, self.top + top, error)
+
+    def _normal(self, raw: Tensor, top: int, error: Tensor) -> Limbs:
+        """Carries, and drops what is beyond the digits that are kept."""
+        bits, half = self.bits, 1 << (self.bits - 1)
+        digits, carry = [], torch.zeros_like(raw[0])
+        for digit in raw.flip(0):
+            total = digit + carry
+            carry = (total + half) >> bits
+            digits.append(total - (carry << bits))
+        while bool(carry.any()):
+            total, top = carry, top + 1
+            carry = (total + half) >> bits
+            digits.append(total - (carry << bits))
+        found = torch.stack(digits[::-1])
+        used = found.flatten(1).any(1).nonzero().flatten().tolist() or [0]
+        first, end = used[0], min(used[-1] + 1, used[0] + self.limbs)
+        dropped = found[end:]
+        if bool(dropped.any()):  # less than a unit in the last place that is kept
+            error = _above(torch.where(dropped.any(0), error + _power(bits * (top - end + 1)), error), 1)
+        return replace(self, digits=found[first:end], top=top - first, error=error)
+
+
+def _act(map: LinearMap, x: Limbs, back: bool) -> Limbs:
+    """A x or A^T x of a map with at most one tensor of entries."""
+
+    def run(map: LinearMap, x: Tensor) -> Tensor:
+        return map.transpose(x) if back else map(x)
+
+    assert digit_bits(map.roundings) >= x.bits, "digits too wide for the map's sums"
+    entries: list[Tensor] = []
+    map.with_entries(lambda own: entries.append(own) or own)
+    parts, top, lost = [map], 0, None
+    if entries:
+        digits, top, lost = _cut(entries[0], x.bits, x.limbs)
+        parts = [map.with_entries(lambda _, digit=digit: digit) for digit in digits]
+    value = x.digits.double()
+    products = [run(part, value) for part in parts]
+    error = torch.zeros_like(products[0][0])
+    unknown = error > 0
+    if bool(x.error.any()):
+        error = run(map.abs(), x.error)
+        unknown = run(map.with_entries(lambda own: (own != 0).double()), (x.error > 0).double()) > 0
+    if lost is not None:
+        error = error + run(map.with_entries(lambda _, lost=lost: lost), x._magnitude())
+        unknown = torch.ones_like(unknown)
+    return x._sum(products, top, _above(error, 2 * map.roundings, unknown))
+
+
+def _cut(x: Tensor, bits: int, limbs: int) -> tuple[list[Tensor], int, Tensor | None]:
+    """At most so many digits of a finite float64 tensor, as float64; the first one's place; a bound on what is left, or
+    None where nothing is."""
+    size = _size(x)
+    top = math.ceil((math.frexp(size)[1] - bits + 1) / bits)
+    rest = _times_power(x, -bits * top)
+    # entries so small beside the largest that they are rounded when all are scaled down
+    lost = _times_power(rest, bits * top) != x if top > 0 else None
+    digits: list[Tensor] = []
+    while True:
+        digits.append(rest.round())
+        rest = (rest - digits[-1]).mul_(2.0**bits)
+        if _size(rest) == 0 or len(digits) == limbs:
+            break
+    error = None
+    if _size(rest) > 0:
+        left = _times_power(rest.abs(), bits * (top - len(digits)))
+        error = torch.where(rest != 0, left * (1.0 + EPS) + TINY, left)
+    if lost is not None and bool(lost.any()):
+        error = torch.zeros_like(x) if error is None else error
+        error = torch.where(lost, error + _power(bits * top - 1000), error)
+    return digits, top, error
+
+
+def _size(x: Tensor) -> float:
+    """The largest magnitude."""
+    low, high = torch.aminmax(x) if x.numel() else (0.0, 0.0)
+    return max(-float(low), float(high))
+
+
+def _above(bound: Tensor, terms: int, unknown: Tensor | None = None) -> Tensor:
+    """A bound that so many terms >= 0 were summed up to in float64, rounded up.
+
+    ``unknown`` says where it is above 0, if products may have underflowed; elsewhere it is 0.
+    """
+    unknown = bound != 0 if unknown is None else unknown
+    above = (bound * (1.0 + (terms + 4) * EPS) + terms * TINY).nan_to_num(nan=math.inf, posinf=math.inf)
+    return torch.where(unknown, above, torch.zeros_like(above))
+
+
+def _power(exponent: int) -> float:
+    """2^exponent, rounded up."""
+    return math.inf if exponent > 1023 else max(TINY, 2.0**exponent)
+
+
+def _times_power(x: Tensor, exponent: int) -> Tensor:
+    """x 2^exponent, in steps that are in range."""
+    while exponent:
+        step = max(-1000, min(1000, exponent))
+        x, exponent = x * 2.0**step, exponent - step
+    return x

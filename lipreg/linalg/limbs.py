@@ -190,13 +190,13 @@ def _cut(x: Tensor, bits: int, limbs: int) -> tuple[list[Tensor], int, Tensor | 
     None where nothing is."""
     size = _size(x)
     top = math.ceil((math.frexp(size)[1] - bits + 1) / bits)
-    rest = _times_power(x, -bits * top)
+    rest = _times_power(x, -bits * top) if top else x.clone()
     # entries so small beside the largest that they are rounded when all are scaled down
     lost = _times_power(rest, bits * top) != x if top > 0 else None
     digits: list[Tensor] = []
     while True:
         digits.append(rest.round())
-        rest = (rest - digits[-1]).mul_(2.0**bits)
+        rest = rest.sub_(digits[-1]).mul_(2.0**bits)
         if _size(rest) == 0 or len(digits) == limbs:
             break
     error = None

@@ -16,6 +16,7 @@ from lipreg.outputs import AllLogits, AllPairs, Combination, Output, Vector
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import Box
 from lipreg.results import Certificate, CertifiedInterval, Status
+from tests.conformance.questions import EVERYTHING
 from tests.conftest import Reference
 
 CASES = (
@@ -24,6 +25,9 @@ CASES = (
     *("rand0", "rand1", "rand2"),
 )
 NORMS = ("1", "inf")
+HARD = {("digits_m_p0_e0.1", "inf"), ("digits_s_p0_e0.2", "inf"), ("rand1", "1"), ("rand2", "inf")}
+"""Cases of up to seven seconds, which ``make test-all`` asks."""
+ASKED = [(case, norm) for case in CASES for norm in NORMS if EVERYTHING or (case, norm) not in HARD]
 SECONDS = {("digits_s_p0_e0.2", "inf"): 5.0}
 """Limits of the cases that differ from the usual one: this one has too many undecided units for the plain program."""
 USUAL = 90.0
@@ -65,8 +69,7 @@ def test_the_list_is_complete(reference: Reference) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("case", "norm"), ASKED)
 def test_mip_is_the_reference(reference: Reference, case: str, norm: str) -> None:
     truth = reference.exact[case][norm]
     interval = ask(reference, case, norm, None, "mip", SECONDS.get((case, norm), USUAL))
@@ -80,12 +83,11 @@ def test_mip_is_the_reference(reference: Reference, case: str, norm: str) -> Non
     _closed()[case, norm] = interval.status is Status.PROVED
 
 
-def test_nearly_all_cases_close(reference: Reference) -> None:
+def test_all_cases_close_that_have_the_time(reference: Reference) -> None:
     closed = _closed()
-    if len(closed) < len(CASES) * len(NORMS):
+    if len(closed) < len(ASKED):
         pytest.skip("counts the results of all cases above, which were not all run")
-    left = [key for key, done in closed.items() if not done]
-    assert len(left) <= 3, left
+    assert {key for key, done in closed.items() if not done} <= set(SECONDS)
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -104,7 +106,7 @@ def test_lp_is_above_the_reference(reference: Reference, case: str, norm: str) -
     "kind, case, seconds",
     [
         ("largest_logit", "rand0", 15.0),
-        ("largest_logit", "rand1", 6.0),
+        *([("largest_logit", "rand1", 6.0)] if EVERYTHING else []),
         ("largest_pair_of_logits", "rand0", 15.0),
         ("largest_sign_vector", "rand0", 15.0),
     ],

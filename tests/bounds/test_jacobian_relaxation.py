@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,7 @@ from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
 from tests import oracles
 from tests.bounds.test_jacobian import _secants
-from tests.conformance.questions import NORMS, REGIONS, Question, domain
+from tests.conformance.questions import NORMS, REGIONS, Question, domain, sampled
 
 each_net = pytest.mark.parametrize("net", oracles.ZOO)
 each_norm = pytest.mark.parametrize("p", NORMS.values(), ids=NORMS)
@@ -47,7 +49,9 @@ def test_lines_hold_every_product_and_touch_it(low: float, width: float, least: 
 @each_net
 def test_every_piece_lies_within_its_entries_norms_and_forms(net: str) -> None:
     generator = torch.Generator().manual_seed(5)
-    for (region, _), p in ((pair, p) for pair in REGIONS.items() for p in NORMS.values()):
+    turn = list(oracles.ZOO).index(net)
+    asked = itertools.product(enumerate(REGIONS), enumerate(NORMS.values()))
+    for region, p in ((region, p) for (place, region), (k, p) in asked if sampled(3, turn, place, k)):
         question = Question(net, region, "regional", p, "all_logits")
         analysis = analysis_of(question)
         found, (low, high) = linear_jacobian(analysis), interval_jacobian(analysis)[0]

@@ -21,6 +21,17 @@ from tests.oracles import Array, Domain
 
 EVERYTHING = os.environ.get("LIPREG_TESTS") == "all"
 """Whether full products are run (``make test-all``), not only the samples of them that reach every value of every factor."""
+
+
+def sampled(one_in: int, *places: int) -> bool:
+    """Whether a combination is run, of values that stand at these places of their factors.
+
+    All of them with ``make test-all``; else one in so many, in diagonals through the product, which reach each value of each
+    factor, and every pair of values of two factors where a third has so many.
+    """
+    return EVERYTHING or sum(places) % one_in == 0
+
+
 NORMS = {"p1": 1.0, "p2": 2.0, "pinf": math.inf}
 SCOPES = ("regional", "pointed")
 POINTS = 2

@@ -15,6 +15,7 @@ from lipreg.estimators import Effort
 from lipreg.regions import Box, L1Ball, L2Ball, Region
 from lipreg.results import Certificate, Status
 from tests import oracles
+from tests.conformance.questions import sampled
 
 
 def single(weight: float, bias: float, out: float = 1.0) -> nn.Module:
@@ -66,9 +67,16 @@ REGIONS: dict[str, Region] = {
 }
 
 
-@pytest.mark.parametrize("p", [1.0, math.inf], ids=["p1", "pinf"])
-@pytest.mark.parametrize("region", REGIONS)
-@pytest.mark.parametrize("seed", range(4))
+ASKED = [
+    pytest.param(seed, region, p, id=f"{seed}-{region}-{p:g}")
+    for seed in range(4)
+    for turn, region in enumerate(REGIONS)
+    for k, p in enumerate((1.0, math.inf))
+    if sampled(2, seed, turn, k)
+]
+
+
+@pytest.mark.parametrize(("seed", "region", "p"), ASKED)
 def test_between_dense_sampling_and_every_upper_bound(seed: int, region: str, p: float) -> None:
     torch.manual_seed(seed)
     net = oracles.mlp(2, 6, 5, 3).double()

@@ -6,6 +6,7 @@ from lipreg.linalg.limbs import Limbs, digit_bits
 from lipreg.linalg.maps import Dense, Diagonal, LinearMap, Shape, feed, identity
 from lipreg.linalg.norms import dual_norm, norm_name, parse_norm, safe_sqrt, squared_norm, vector_norm
 from lipreg.linalg.power import PowerIteration
+from lipreg.linalg.running import Running
 from lipreg.linalg.selection import Gather, Repeated, Transposed, gather
 from lipreg.linalg.spectral import SpectralNorm, spectral_norm
 
@@ -19,6 +20,7 @@ __all__ = [
     "LinearMap",
     "PowerIteration",
     "Repeated",
+    "Running",
     "Shape",
     "SpectralNorm",
     "Sum",

@@ -58,6 +58,10 @@ class Limbs:
         digits, top, error = _cut(x, bits, limbs)
         return cls(torch.stack(digits).long(), top, torch.zeros_like(x) if error is None else error, bits, limbs)
 
+    def like(self, x: Tensor) -> Limbs:
+        """Another tensor in the same arithmetic."""
+        return Limbs.of(x, self.bits, self.limbs)
+
     @property
     def shape(self) -> torch.Size:
         return self.error.shape
@@ -78,11 +82,11 @@ class Limbs:
         if lost is not None:
             error, unknown = error + own._magnitude() * lost, unknown | (lost > 0)
         products = [own.digits.double() * digit for digit in digits]
-        return own._sum(products, top, _above(error, 2, unknown))
+        return own._sum(products, top, above(error, 2, unknown))
 
     def moved(self, move: Callable[[Tensor], Tensor], copies: int = 1) -> Limbs:
         """Entries elsewhere, or sums of at most ``copies`` of them: ``move`` acts on trailing dimensions, in any dtype."""
-        return self._normal(move(self.digits), self.top, _above(move(self.error), copies))
+        return self._normal(move(self.digits), self.top, above(move(self.error), copies))
 
     def __add__(self, other: Limbs) -> Limbs:
         shape, top = torch.broadcast_shapes(self.shape, other.shape), max(self.top, other.top)
@@ -91,29 +95,33 @@ class Limbs:
         total = self.digits.new_zeros(end, *shape)
         for part in parts:
             total[top - part.top : top - part.top + len(part.digits)] += part.digits
-        return self._normal(total, top, _above(parts[0].error + parts[1].error, 1))
+        return self._normal(total, top, above(parts[0].error + parts[1].error, 1))
 
     def __neg__(self) -> Limbs:
         return replace(self, digits=-self.digits)
 
-    def where(self, condition: Tensor, other: Limbs) -> Limbs:
-        """The entries of this where ``condition`` holds, else those of ``other``."""
-        return self.moved(lambda t: t.masked_fill(~condition, 0)) + other.moved(lambda t: t.masked_fill(condition, 0))
+    def relu(self, slope: float) -> Limbs:
+        """max(z, slope z), 0 <= slope < 1; it moves no further than z does."""
+        value, error = self.rounded()
+        found = self.times(torch.full_like(value, slope).masked_fill(self._total() > 0, 1.0))
+        sure = (value.abs() > error) | (error == 0)
+        return replace(found, error=torch.where(sure, found.error, torch.maximum(found.error, error)))
+
+    def largest(self) -> Limbs:
+        """The largest over the last dimension; it moves no further than what moves most."""
+        each = [self.moved(lambda t, i=i: t[..., i]) for i in range(self.shape[-1])]
+        best = each[0]
+        for other in each[1:]:
+            larger = (other + -best)._total() > 0
+            kept = best.moved(lambda t, larger=larger: t.masked_fill(larger, 0))
+            best = other.moved(lambda t, larger=larger: t.masked_fill(~larger, 0)) + kept
+        return replace(best, error=self.error.amax(-1))
 
     def rounded(self) -> tuple[Tensor, Tensor]:
         """The number in float64, within a unit in its last place, and a bound on how far it is from the one meant."""
         total = self._total()
         value = _times_power(total, self.bits * self.top)
-        return value, _above(self.error + EPS * value.abs(), 4, (self.error > 0) | (total != 0))
-
-    def side(self) -> Tensor:
-        """The sign of the digits, 1, 0 or -1: that of the number, where it is further from 0 than the error."""
-        return self._total().sign()
-
-    def signs(self) -> Tensor:
-        """1 or -1 where that is proved, else 0."""
-        value, error = self.rounded()
-        return torch.where(value.abs() > error, value.sign(), torch.zeros_like(value))
+        return value, above(self.error + EPS * value.abs(), 4, (self.error > 0) | (total != 0))
 
     def _total(self) -> Tensor:
         """The digits' number in units of the first place: the sum from the small ones on."""
@@ -128,7 +136,7 @@ class Limbs:
 
     def _magnitude(self) -> Tensor:
         value, error = self.rounded()
-        return _above(value.abs() + error, 1)
+        return above(value.abs() + error, 1)
 
     def _sum(self, products: list[Tensor], top: int, error: Tensor) -> Limbs:
         """The sum of products with the digits of a factor, the first of which has the place ``top``."""
@@ -155,7 +163,7 @@ class Limbs:
         first, end = used[0], min(used[-1] + 1, used[0] + self.limbs)
         dropped = found[end:]
         if bool(dropped.any()):  # less than a unit in the last place that is kept
-            error = _above(torch.where(dropped.any(0), error + _power(bits * (top - end + 1)), error), 1)
+            error = above(torch.where(dropped.any(0), error + _power(bits * (top - end + 1)), error), 1)
         return replace(self, digits=found[first:end], top=top - first, error=error)
 
 
@@ -182,7 +190,7 @@ def _act(map: LinearMap, x: Limbs, back: bool) -> Limbs:
     if lost is not None:
         error = error + run(map.with_entries(lambda _, lost=lost: lost), x._magnitude())
         unknown = torch.ones_like(unknown)
-    return x._sum(products, top, _above(error, 2 * map.roundings, unknown))
+    return x._sum(products, top, above(error, 2 * map.roundings, unknown))
 
 
 def _cut(x: Tensor, bits: int, limbs: int) -> tuple[list[Tensor], int, Tensor | None]:
@@ -215,7 +223,7 @@ def _size(x: Tensor) -> float:
     return max(-float(low), float(high))
 
 
-def _above(bound: Tensor, terms: int, unknown: Tensor | None = None) -> Tensor:
+def above(bound: Tensor, terms: int, unknown: Tensor | None = None) -> Tensor:
     """A bound that so many terms >= 0 were summed up to in float64, rounded up.
 
     ``unknown`` says where it is above 0, if products may have underflowed; elsewhere it is 0.

@@ -1,4 +1,4 @@
-"""Values and gradients in limbs against fractions."""
+"""Values and gradients, in float64 with running bounds and in limbs, against fractions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from lipreg.graph import Affine, Graph, MaxPool, Relu, capture
-from lipreg.graph.accurate import anchors, gradients, values
+from lipreg.graph.accurate import Numbers, anchors, backward, forward, precisions
 from tests.linalg.test_limbs import Fractions, chained, dot, exact, matrix
 
 ULP = Fraction(2) ** -52
@@ -123,26 +123,42 @@ def test_anchors_are_within_a_unit_in_the_last_place(name: str, seed: int, decad
             assert all(abs(t - v) <= ULP * abs(t) for t, v in zip(truth, exact(ours), strict=True))
 
 
+def within(found: Numbers, truth: Fractions) -> None:
+    value, error = found.rounded()
+    assert all(abs(t - v) <= e for t, v, e in zip(truth, exact(value), exact(error), strict=True))
+
+
+def finest(graph: Graph, x: Tensor) -> Numbers:
+    return list(precisions(graph, x))[-1]
+
+
 @cases
 @settings(max_examples=40)
 def test_values_and_gradients_are_within_their_errors(name: str, seed: int, decades: float, large: int) -> None:
     graph = network(name, seed, decades)
     x = torch.randn(2, *graph.input_shape, dtype=torch.float64) * 10.0**large
-    found = values(graph, x)
     truth = [exact_values(graph, point) for point in x]
-    for index, (value, error) in enumerate(found):
-        wanted = chained(at[index] for at in truth)
-        assert all(abs(t - v) <= e for t, v, e in zip(wanted, exact(value), exact(error), strict=True))
-        assert (error <= 1e-15 * value.abs()).all(), "and the errors are the last place's alone"
-    patterns = {i: s.unsqueeze(1) for i, s in graph.patterns([value for value, _ in found]).items()}
-    rows = torch.randn(2, 3, *found[-1][0].shape[1:], dtype=torch.float64)
-    ours, error = gradients(graph, patterns, rows)
-    assert ours.shape == error.shape == (2, 3, *graph.input_shape)
-    for point, at in enumerate(truth):
-        for k, row in enumerate(rows[point]):
-            wanted = exact_gradient(graph, at, exact(row))
-            pairs = zip(wanted, exact(ours[point, k]), exact(error[point, k]), strict=True)
-            assert all(abs(t - v) <= e for t, v, e in pairs)
+    values = [value.rounded()[0] for value in forward(graph, finest(graph, x))]
+    patterns = {i: s.unsqueeze(1) for i, s in graph.patterns(values).items()}
+    rows = torch.randn(2, 3, *values[-1].shape[1:], dtype=torch.float64)
+    gradients = [exact_gradient(graph, at, exact(row)) for at, own in zip(truth, rows, strict=True) for row in own]
+    for k, (start, end) in enumerate(zip(precisions(graph, x), precisions(graph, rows), strict=True)):
+        for index, found in enumerate(forward(graph, start)):
+            within(found, chained(at[index] for at in truth))
+            value, error = found.rounded()
+            assert k == 0 or (error <= 1e-15 * value.abs()).all(), "of limbs the last place alone"
+        found = backward(graph, patterns, end)
+        assert found.rounded()[0].shape == (2, 3, *graph.input_shape)
+        within(found, chained(gradients))
+
+
+def test_running_bounds_are_of_the_size_of_rounding() -> None:
+    for name in NETWORKS:
+        graph = network(name, seed=0, decades=0.0)
+        x = torch.randn(2, *graph.input_shape, dtype=torch.float64)
+        value, error = forward(graph, next(precisions(graph, x)))[-1].rounded()
+        assert (error < 1e-12).all() and (error > 0).all()
+        torch.testing.assert_close(value, graph(x), rtol=1e-13, atol=1e-13)
 
 
 def test_signs_behind_many_layers_and_after_cancellation() -> None:
@@ -154,10 +170,13 @@ def test_signs_behind_many_layers_and_after_cancellation() -> None:
         for parameter in net.parameters():
             parameter.mul_(2.4)
     graph = capture(net, torch.zeros(1, 2, dtype=torch.float64)).frozen()
-    x = torch.randn(3, 2, dtype=torch.float64)
-    for index, (value, error) in enumerate(values(graph, x)):
-        if isinstance(graph.nodes[index], Affine):
-            assert (value.abs() > error).all() and (error <= 1e-15 * value.abs()).all()
+    first, *others = precisions(graph, torch.randn(3, 2, dtype=torch.float64))
+    value, error = forward(graph, first)[-1].rounded()
+    assert (error > 0.5 * value.abs()).all()
+    for start in others:
+        for node, found in zip(graph.nodes, forward(graph, start), strict=True):
+            value, error = found.rounded()
+            assert not isinstance(node, Affine) or ((value.abs() > error) & (error <= 1e-15 * value.abs())).all()
 
     wide = nn.Sequential(nn.Linear(1, 3), nn.ReLU(), nn.Linear(3, 1)).double()
     with torch.no_grad():
@@ -166,15 +185,17 @@ def test_signs_behind_many_layers_and_after_cancellation() -> None:
         wide[2].weight.copy_(torch.tensor([[1e8, 1.0, -1e8]]))
         wide[2].bias.zero_()
     graph = capture(wide, torch.zeros(1, 1, dtype=torch.float64)).frozen()
-    x = torch.tensor([[0.3]], dtype=torch.float64)
-    found = values(graph, x)
-    assert found[-1][0].item() == 2.3
-    patterns = {i: s.unsqueeze(1) for i, s in graph.patterns([value for value, _ in found]).items()}
-    assert gradients(graph, patterns, torch.ones(1, 1, 1, dtype=torch.float64))[0].item() == 1.0
+    x, row = torch.tensor([[0.3]], dtype=torch.float64), torch.ones(1, 1, 1, dtype=torch.float64)
+    values = [value.rounded()[0] for value in forward(graph, finest(graph, x))]
+    assert values[-1].item() == 2.3
+    patterns = {i: s.unsqueeze(1) for i, s in graph.patterns(values).items()}
+    assert backward(graph, patterns, finest(graph, row)).rounded()[0].item() == 1.0
+    _, error = backward(graph, patterns, next(precisions(graph, row))).rounded()
+    assert error.item() > 1.0
 
 
-def test_ties_stay_undecided_and_are_covered() -> None:
-    """Two members of a window that are the same function, after layers whose digits are not all kept."""
+def test_ties_are_covered() -> None:
+    """Members of a window that are the same function, after layers whose digits are not all kept."""
     torch.manual_seed(1)
     layers = [layer for _ in range(20) for layer in (nn.Linear(4, 4), nn.LeakyReLU(0.3))]
     net = nn.Sequential(*layers, nn.Unflatten(1, (1, 4)), nn.MaxPool1d(4), nn.Flatten(), nn.Linear(1, 1)).double()
@@ -185,7 +206,8 @@ def test_ties_stay_undecided_and_are_covered() -> None:
         last.bias.fill_(float(last.bias[0]))
     graph = capture(net, torch.zeros(1, 4, dtype=torch.float64)).frozen()
     x = torch.randn(1, 4, dtype=torch.float64)
-    found, truth = values(graph, x), exact_values(graph, x[0])
-    for (value, error), wanted in zip(found, truth, strict=True):
-        assert all(abs(t - v) <= e for t, v, e in zip(wanted, exact(value), exact(error), strict=True))
-    assert math.isclose(found[-1][0].item(), float(truth[-1][0]), rel_tol=1e-15)
+    truth = exact_values(graph, x[0])
+    for start in precisions(graph, x):
+        for found, wanted in zip(forward(graph, start), truth, strict=True):
+            within(found, wanted)
+    assert math.isclose(forward(graph, finest(graph, x))[-1].rounded()[0].item(), float(truth[-1][0]), rel_tol=1e-15)

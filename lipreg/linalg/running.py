@@ -1,0 +1,86 @@
+"""Tensors of float64 numbers, each with a bound on how far rounding has taken it from the number that is meant.
+
+A computed sum of n products is off by at most n u (|A| |x|), u = 2^-53, plus n underflows (Higham 2002, section 3.1). So
+one pass of |A| carries bound and rounding on together: |A| (error + n 2u |x|). The interface is that of ``Limbs``, for
+which a network is evaluated anew where these bounds have grown too wide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lipreg.linalg.limbs import EPS, TINY, above
+from lipreg.linalg.maps import LinearMap
+
+
+@dataclass(frozen=True)
+class Running:
+    """``value`` within ``error`` of the number that is meant, ``(*shape)`` each; ``error`` 0 where they are equal."""
+
+    value: Tensor
+    error: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor) -> Running:
+        """The numbers that a float64 tensor holds."""
+        return cls(x, torch.zeros_like(x))
+
+    def like(self, x: Tensor) -> Running:
+        """Another tensor's numbers in the same arithmetic."""
+        return Running.of(x)
+
+    def through(self, map: LinearMap) -> Running:
+        """A x."""
+        return map.through(self, _act)
+
+    def back(self, map: LinearMap) -> Running:
+        """A^T x."""
+        return map.back(self, _act)
+
+    def times(self, factor: Tensor) -> Running:
+        """The entrywise product with a finite float64 tensor that broadcasts."""
+        value, size = self.value * factor, factor.abs()
+        error = above(self.error * size + EPS * value.abs(), 4) + 2 * TINY
+        return Running(value, torch.where((size == 0) | (size == 1), self.error * size, error))
+
+    def moved(self, move: Callable[[Tensor], Tensor], copies: int = 1) -> Running:
+        """Entries elsewhere, or sums of at most ``copies`` of them: ``move`` acts on trailing dimensions."""
+        error = self.error if copies == 1 else self.error + copies * EPS * self.value.abs()
+        return Running(move(self.value), above(move(error), copies))
+
+    def relu(self, slope: float) -> Running:
+        """max(z, slope z), 0 <= slope < 1; it moves no further than z does."""
+        factor = torch.full_like(self.value, slope).masked_fill(self.value > 0, 1.0)
+        found, sure = self.times(factor), self.value.abs() > self.error
+        return Running(found.value, torch.where(sure, found.error, torch.maximum(found.error, self.error)))
+
+    def largest(self) -> Running:
+        """The largest over the last dimension; it moves no further than what moves most."""
+        return Running(self.value.amax(-1), self.error.amax(-1))
+
+    def __add__(self, other: Running) -> Running:
+        value = self.value + other.value
+        return Running(value, above(self.error + other.error + EPS * value.abs(), 3))
+
+    def __neg__(self) -> Running:
+        return Running(-self.value, self.error)
+
+    def rounded(self) -> tuple[Tensor, Tensor]:
+        """The value and the bound on its error."""
+        return self.value, self.error
+
+
+def _act(map: LinearMap, x: Running, back: bool) -> Running:
+    """A x or A^T x of a map with at most one tensor of entries."""
+
+    def run(map: LinearMap, x: Tensor) -> Tensor:
+        return map.transpose(x) if back else map(x)
+
+    terms = map.roundings
+    value = run(map, x.value)
+    error = run(map.abs(), x.error + terms * EPS * x.value.abs() + TINY)
+    return Running(value, above(error, terms) + terms * TINY)

@@ -1,0 +1,124 @@
+"""Kinds at the ends of float64: large inputs with small regions, numbers that over- or underflow, kinks on the border."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tests.attacks.asking import Case
+from tests.attacks.kinds import Generator, about, case, dense, kind, sizes
+from tests.attacks.oracle import Where
+
+
+@kind
+def far(rng: Generator) -> Case:
+    """Inputs up to 1e10 in regions of 1e-10 and less beside them, with kinks inside."""
+    widths = sizes(rng)
+    center = rng.normal(size=widths[0]) * 10 ** rng.uniform(3, 10)
+    spacing = float(np.spacing(np.abs(center).max()))
+    radius = spacing * float(rng.choice([0.6, 1.0, 1.5, 2.0, 3.5, 10.0, 100.0, 1e4, 1e6]))
+    return _around(rng, widths, center, radius)
+
+
+@kind
+def pixels(rng: Generator) -> Case:
+    """Inputs of 0 to 255, whole numbers most of them, radius 1e-6 to 1, cut to that range."""
+    widths = sizes(rng)
+    center = rng.integers(0, 256, size=widths[0]).astype(float)
+    return _around(rng, widths, center, float(10 ** rng.uniform(-6, 0)), 0.0, 255.0)
+
+
+@kind
+def small(rng: Generator) -> Case:
+    """Regions of 1e-7 to 1e-13 around ordinary points."""
+    widths = sizes(rng)
+    return _around(rng, widths, about(rng, widths[0], 1)[0], float(10 ** rng.uniform(-13, -7)))
+
+
+def _around(
+    rng: Generator, widths: list[int], center: np.ndarray, radius: float, low: float = -math.inf, high: float = math.inf
+) -> Case:
+    layers = dense(rng, widths)
+    scale = rng.choice([1.0, 1.0, 1.0 / radius])
+    for at, (weight, bias) in enumerate(layers[:-1]):
+        if at == 0:  # kinks at a distance of the radius
+            weight *= scale
+            bias[:] = -weight @ center + rng.normal(size=len(bias)) * radius * np.abs(weight).sum(1)
+        else:
+            bias *= radius * scale
+    points = np.repeat(center[None], 2, 0)
+    points[1] = np.clip(points[1] + rng.uniform(-1, 1, widths[0]) * radius, low, high)
+    return case(layers, points, Where(str(rng.choice(["linf", "linf", "l1"])), radius, low, high))
+
+
+@kind
+def border(rng: Generator) -> Case:
+    """Kinks exactly on the border of the region, or a rounding away: x0 + r is no float most of the time."""
+    widths = sizes(rng)
+    layers = dense(rng, widths)
+    points = about(rng, widths[0], 2)
+    radius = float(10 ** rng.uniform(-3, 0))
+    weight, bias = layers[0]
+    for unit in range(len(bias)):
+        along, sign = int(rng.integers(widths[0])), float(rng.choice([1.0, -1.0]))
+        weight[unit] = 0.0
+        weight[unit, along] = sign
+        edge = points[0, along] + sign * radius
+        bias[unit] = -sign * float(edge + rng.integers(-2, 3) * np.spacing(edge))
+    return case(layers, points, Where(str(rng.choice(["linf", "l1"])), radius))
+
+
+@kind
+def huge(rng: Generator) -> Case:
+    """Weights of 1e30 to 1e160, one layer undoing the other or not."""
+    return _sized(rng, 30.0, float(rng.choice([118.0, 160.0], p=[0.9, 0.1])))
+
+
+@kind
+def tiny(rng: Generator) -> Case:
+    """Weights down to the smallest float there is."""
+    return _sized(rng, float(rng.choice([-118.0, -323.5], p=[0.9, 0.1])), -30.0)
+
+
+@kind
+def mixed(rng: Generator) -> Case:
+    """Huge, ordinary and subnormal entries beside each other."""
+    widths = sizes(rng)
+    layers = dense(rng, widths)
+    for weight, bias in layers:
+        for _ in range(2):
+            weight[tuple(rng.integers(weight.shape))] *= float(
+                rng.choice([0.0, 5e-324, 1e-310, 1e-160, 1e-100, 1e20, 1e100])
+            )
+        bias[rng.integers(len(bias))] *= float(rng.choice([0.0, 1e-310, 1.0, 1e20]))
+    points = about(rng, widths[0], 2)
+    return case(layers, points, Where("linf", 1.0), questions=3, searches=2)
+
+
+def _sized(rng: Generator, least: float, most: float) -> Case:
+    widths = sizes(rng)
+    layers: list[Any] = []
+    total = 0.0
+    for at, (weight, bias) in enumerate(dense(rng, widths)):
+        power = rng.uniform(least, most)
+        if at and rng.random() < 0.5:
+            power = float(np.clip(-total, -300, 300))
+        total += power
+        factor = math.prod([10.0 ** (power / 2)] * 2)
+        layers.append((weight * factor, bias * min(10.0 ** min(total, 300.0), 1e300)))
+    points = about(rng, widths[0], 2)
+    return case(layers, points, Where("linf", 1.0), questions=3, searches=2)
+
+
+@kind
+def spread(rng: Generator) -> Case:
+    """Inputs of very different sizes in one box."""
+    widths = sizes(rng, inputs=int(rng.integers(2, 4)))
+    size = 10.0 ** rng.uniform(-6, 6, size=widths[0])
+    layers = dense(rng, widths)
+    layers[0] = layers[0][0] / size, layers[0][1]
+    points = about(rng, widths[0], 3) * size
+    lower, upper = points.min(0) - size * rng.uniform(0.1, 1), points.max(0) + size * rng.uniform(0.1, 1)
+    return case(layers, points, Where("box", lower=tuple(lower.tolist()), upper=tuple(upper.tolist())))

@@ -1,0 +1,186 @@
+"""The truth about a question: the exact pieces of a network over a region, and every constant that follows from them.
+
+Nothing here uses lipreg.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+
+from tests.attacks.polytopes import Polytope, Row, box, cut, integral, l1_rows, squared_distance
+from tests.attacks.programs import Ends, Piece, Program, dyadic, identity, pieces, value
+from tests.attacks.truths import Constant, Matrix, combined, enter_jacobian, enter_quotients
+
+MOST_PIECES = 400
+"""Above, a network is left out: the attack is on many small ones."""
+
+
+class TooMany(Exception):
+    """The network has too many linear pieces over the region to be worth its time."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """A region in words: "linf", "l2" or "l1" ball of a radius cut to [low, high], or the "box" [lower, upper]."""
+
+    kind: str
+    radius: float = math.inf
+    low: float = -math.inf
+    high: float = math.inf
+    lower: tuple[float, ...] = ()
+    upper: tuple[float, ...] = ()
+
+    @property
+    def norm(self) -> float:
+        """Of the ball."""
+        return {"l1": 1.0, "l2": 2.0}.get(self.kind, math.inf)
+
+    def ends(self, point: Sequence[float]) -> list[tuple[Fraction, Fraction]]:
+        """The ends of every coordinate, exactly."""
+        if self.kind == "box":
+            return [(Fraction(a), Fraction(b)) for a, b in zip(self.lower, self.upper, strict=True)]
+        radius = Fraction(self.radius)
+        return [
+            (
+                max(Fraction(x) - radius, Fraction(self.low)) if self.low > -math.inf else Fraction(x) - radius,
+                min(Fraction(x) + radius, Fraction(self.high)) if self.high < math.inf else Fraction(x) + radius,
+            )
+            for x in point
+        ]
+
+    def holds(self, center: Sequence[float], point: Sequence[float]) -> bool:
+        """Whether a point lies in the region around a center, exactly."""
+        for x, (low, high) in zip(point, self.ends(center), strict=True):
+            if not low <= Fraction(x) <= high:
+                return False
+        apart = [abs(Fraction(x) - Fraction(y)) for x, y in zip(point, center, strict=True)]
+        if self.kind == "l1":
+            return sum(apart) <= Fraction(self.radius)
+        return self.kind != "l2" or sum(a * a for a in apart) <= Fraction(self.radius) ** 2
+
+
+@dataclass(frozen=True)
+class Functional:
+    """What is bounded: rows c over 2^scale, or with a q all outputs together (the rows are then the unit vectors)."""
+
+    rows: tuple[tuple[float, ...], ...]
+    q: float | None = None
+
+    @cached_property
+    def whole(self) -> tuple[int, list[list[int]]]:
+        scale, numbers = dyadic([a for row in self.rows for a in row])
+        width = len(self.rows[0])
+        return scale, [numbers[i : i + width] for i in range(0, len(numbers), width)]
+
+
+@dataclass(eq=False)
+class Oracle:
+    """A network at one reference point in one region.
+
+    Attributes:
+        ranges: the least and largest value of every unit, by the ReLU's position in the program.
+    """
+
+    program: Program
+    point: tuple[float, ...]
+    where: Where
+    ranges: dict[int, Ends] = field(default_factory=dict)
+
+    @property
+    def outputs(self) -> int:
+        """How many the network has."""
+        return len(self.pieces[0].rows)
+
+    @cached_property
+    def free(self) -> list[int]:
+        """The coordinates with room."""
+        return [i for i, (low, high) in enumerate(self.where.ends(self.point)) if low < high]
+
+    @cached_property
+    def center(self) -> Row:
+        """The reference point's free coordinates, homogeneous."""
+        return integral([*(Fraction(self.point[i]) for i in self.free), Fraction(1)])
+
+    @cached_property
+    def polytope(self) -> Polytope:
+        """The region over its free coordinates; for an l2 ball the box around it."""
+        ends = [self.where.ends(self.point)[i] for i in self.free]
+        found: Polytope | None = box([low for low, _ in ends], [high for _, high in ends])
+        if self.where.kind == "l1":
+            found = cut(found, l1_rows([Fraction(self.point[i]) for i in self.free], Fraction(self.where.radius)))
+        assert found is not None
+        return found
+
+    @cached_property
+    def pieces(self) -> list[Piece]:
+        """The linear pieces over the interior of the region."""
+        rows, scale = identity(self.point, self.free)
+        found = []
+        for piece in pieces(self.program, self.polytope, rows, scale, self.ranges):
+            found.append(piece)
+            if len(found) > MOST_PIECES:
+                raise TooMany
+        if self.where.kind == "l2":
+            centers = [Fraction(self.point[i]) for i in self.free]
+            square = Fraction(self.where.radius) ** 2
+            found = [piece for piece in found if squared_distance(piece.polytope, centers) < square]
+        return found
+
+    @cached_property
+    def start(self) -> list[int]:
+        """The outputs at the reference point over the pieces' 2^scale, times the center's w."""
+        scale = self.pieces[0].scale
+        exact = [y * self.center[-1] * 2**scale for y in value(self.program, [Fraction(x) for x in self.point])]
+        assert all(y.denominator == 1 for y in exact)
+        return [y.numerator for y in exact]
+
+    def jacobians(self, functional: Functional) -> list[tuple[Matrix, int]]:
+        """The rows' gradients on every piece, over powers of two."""
+        scale, weights = functional.whole
+        gradients = {(tuple(row[:-1] for row in piece.rows), piece.scale + scale) for piece in self.pieces}
+        return [(combined(rows, weights), power) for rows, power in gradients]
+
+    def regional(self, functional: Functional, p: float) -> Constant:
+        """The steepest slope between any two points of the region."""
+        constant = Constant()
+        for jacobian, scale in self.jacobians(functional):
+            enter_jacobian(constant, jacobian, scale, p, functional.q)
+        return constant
+
+    def pointed(self, functional: Functional, p: float) -> Constant:
+        """The steepest slope against the reference point; between two bounds where it is not one of finitely many."""
+        scale, weights = functional.whole
+        exact = self.where.kind != "l2" and (p != 2 or (functional.q is None and len(self.free) <= 3))
+        constant = Constant(attained=exact, ceiling=None if exact else self.regional(functional, p))
+        if self.where.kind == "l2":
+            return constant  # its pieces reach beyond the ball
+        for piece in self.pieces:
+            enter_quotients(constant, piece, self.center, self.start, weights, scale, p, functional.q)
+        return constant
+
+    def holds(self, point: Sequence[float]) -> bool:
+        """Whether a point lies in the region, exactly."""
+        return self.where.holds(self.point, point)
+
+
+def functional(name: str, outputs: int, label: int = 0) -> Functional:
+    """The rows of an output functional by its name, written out by hand."""
+    eye = np.eye(outputs)
+    others = [j for j in range(outputs) if j != label]
+    kind, _, norm = name.partition(" ")
+    rows = {
+        "logit": eye[:1],
+        "margin": eye[label : label + 1] - eye[others[:1]] if others else eye[:1],
+        "all_logits": eye,
+        "all_margins": eye[label] - eye[others] if others else eye[:1],
+        "all_pairs": np.array([eye[i] - eye[j] for i in range(outputs) for j in range(i)] or [eye[0]]),
+        "combination": np.array([[0.7, -1.3, 0.4, 1.1][:outputs]]),
+        "vector": eye,
+    }[kind]
+    return Functional(tuple(map(tuple, rows.tolist())), float(norm) if norm else None)

@@ -113,12 +113,7 @@ def place_batch(problem: LocalLipschitz, x: Tensor) -> tuple[PlacedRegion, bool]
         size = max(abs(smallest), abs(largest))
         resolved = region.radius > 8 * torch.finfo(x.dtype).eps * size  # not so for NaN and infinity
         if low <= smallest and largest <= high and resolved:
-            lower, upper = x - region.radius, x + region.radius
-            if smallest - region.radius < low:
-                lower = lower.clamp_(min=low)
-            if largest + region.radius > high:
-                upper = upper.clamp_(max=high)
-            return PlacedRegion(x, lower, upper, math.inf, math.inf), True
+            return PlacedRegion.around(x, -region.radius, region.radius, low, high), True
     placed = region.place(x)
     if placed.halfspaces is not None:
         return None

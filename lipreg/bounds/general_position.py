@@ -156,7 +156,8 @@ def _on_faces(local: Analysis, index: int, positions: np.ndarray) -> np.ndarray:
     for end in (lower, upper):
         found[single] |= np.abs(kink - end[free][at]) <= CLOSE * size[at]
     if region.halfspaces is not None:
-        matrix, levels = region.halfspaces.matrix.numpy(), region.halfspaces.levels[0].numpy()
+        half = region.halfspaces
+        matrix, levels = half.matrix.numpy(), (half.levels + half.origin @ half.matrix.T)[0].numpy()
         found |= (coincide(ours, over_free(matrix, -levels)) != 0).any(1)
     return found
 

@@ -161,13 +161,12 @@ def _inner(local: Analysis) -> _Inner:
     radii = reach * np.geomspace(1.0, 1e-8, RADII)
     width = torch.from_numpy(radii).reshape(-1, *(1,) * len(region.shape))
     center = region.center.expand(RADII, *region.shape)
-    lower, upper = torch.maximum(region.lower, center - width), torch.minimum(region.upper, center + width)
-    boxes = PlacedRegion(center, lower, upper, math.inf, math.inf)
+    down, up = torch.maximum(region.down, -width), torch.minimum(region.up, width)
+    boxes = PlacedRegion.around(center, down, up, region.lower, region.upper)
     rows = placed.rows.expand(RADII, *placed.rows.shape[1:])
     inside = analyse(local.graph, PlacedProblem(placed.problem, boxes, rows, placed.functionals * RADII))
     low, high = (end.flatten(2) for end in interval_jacobian(inside)[0])
-    up = (region.upper > region.center).flatten(1).unsqueeze(1)
-    down = (region.lower < region.center).flatten(1).unsqueeze(1)
+    down, up = (end.unsqueeze(1) for end in (region.room[0] < 0, region.room[1] > 0))
     rise = torch.maximum(high.clamp(min=0) * up, (-low).clamp(min=0) * down)
     fall = torch.maximum((-low).clamp(min=0) * up, high.clamp(min=0) * down)
     # along a direction each coordinate moves one way: its best slope, summed for p = inf, the largest for p = 1
@@ -200,7 +199,7 @@ def _rounding(local: Analysis, rise: Encoding, row: int) -> tuple[float, float]:
     )
     weights = float(local.placed.rows[0, row].double().abs().sum())
     region = local.placed.region
-    room = torch.maximum(region.upper - region.center, region.center - region.lower)[0].flatten().numpy()
+    room = torch.maximum(region.up, -region.down)[0].flatten().numpy()
     reach = float(region.distance(local.placed.problem.p)[0])
     distance = reach if local.placed.problem.p == math.inf else reach + float(room.sum())
     own = FORMS * weights * offset

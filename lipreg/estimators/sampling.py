@@ -73,7 +73,7 @@ class Sampling(Estimator):
             if not objective.requires_grad:  # an affine network: its Jacobian is the same everywhere
                 return x.detach()
             (gradient,) = torch.autograd.grad(objective.sum(), x)
-        size = (region.upper - region.lower).unsqueeze(1) * 0.25 * (0.04**progress)
+        size = (region.up - region.down).unsqueeze(1) * 0.25 * (0.04**progress)
         return region.project(x.detach() + size * gradient.sign())
 
     @staticmethod

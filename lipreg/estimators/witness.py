@@ -29,7 +29,7 @@ def attained(analysis: Analysis, x: Tensor) -> Tensor:
     graph, placed = analysis.graph, analysis.placed
     rows = placed.rows.to(graph.dtype).unsqueeze(1)  # (batch, 1, rows, outputs)
     values = graph.values(x)
-    inside = analysis.placed.region.contains(x, tolerance=1e-12)
+    inside = analysis.placed.region.contains(x)
     if placed.problem.scope == "pointed":
         center = placed.region.center.unsqueeze(1)
         change = ((values[-1] - graph(center)).unsqueeze(-2) * rows).sum(-1)  # (batch, k, rows)

@@ -18,7 +18,7 @@ from torch import Tensor
 from lipreg.bounds import Analysis, interval_jacobian
 from lipreg.graph import Affine, Input, Relu
 from lipreg.linalg import LinearMap
-from lipreg.milp.domain import halfspace_rows
+from lipreg.milp.domain import halfspace_rows, room
 from lipreg.milp.program import Program
 
 
@@ -29,8 +29,8 @@ def encode_plain(analysis: Analysis, row: int) -> Program:
     """
     region, graph = analysis.placed.region, analysis.graph
     graph.require(Affine, Relu, who="lipmip")
-    ends = [_flat(end - region.center) for end in (region.lower, region.upper)]
-    d = cp.Variable(len(ends[0]), bounds=ends)
+    ends = room(region)
+    d = cp.Variable(len(ends[0]), bounds=list(ends))
     rows: list[Any] = [] if region.radius == math.inf else [cp.norm1(d) <= region.radius]
     faces = halfspace_rows(region)
     if faces is not None:

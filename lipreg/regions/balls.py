@@ -13,8 +13,12 @@ import torch
 from torch import Tensor
 
 from lipreg.errors import InvalidInput
+from lipreg.linalg.floats import cast_above, cast_below, spacing
 from lipreg.linalg.norms import norm_name
 from lipreg.regions.placed import PlacedRegion, check_reference_points
+
+HELD = 4
+"""Numbers of float64 on either side of a coordinate that a radius has to hold."""
 
 
 class Region(ABC):
@@ -89,17 +93,11 @@ class _Ball(Region):
                 todo="Set low and high in the units of the network's input, or leave them out",
             )
         x0 = x0.clamp(low, high)
-        collapsed = ((x0 + self.radius == x0) & (x0 < high)) | ((x0 - self.radius == x0) & (x0 > low))
-        if collapsed.any():
-            i, j = collapsed.flatten(1).nonzero()[0].tolist()
-            raise InvalidInput(
-                f"radius {self.radius:g} is lost in rounding beside coordinate {j} of reference point {i}, "
-                f"{x0[i].flatten()[j]:g} in {x0.dtype}",
-                where=name,
-                todo="Scale the inputs, raise the radius, or work in float64",
-            )
-        lower, upper = (x0 - self.radius).clamp(min=low), (x0 + self.radius).clamp(max=high)
-        return PlacedRegion(x0, lower, upper, self.norm, math.inf if self.norm == math.inf else float(self.radius))
+        check_held(x0, self.radius, name)
+        reach, low, high = (torch.tensor(end, dtype=torch.float64) for end in (self.radius, low, high))
+        reach, (low, high) = cast_above(reach, x0), cast_outwards(low, high, x0)
+        radius = math.inf if self.norm == math.inf else float(self.radius)
+        return PlacedRegion.around(x0, -reach, reach, low, high, norm=self.norm, radius=radius)
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -185,13 +183,15 @@ class Box(Region):
 
     def place(self, x0: Tensor) -> PlacedRegion:
         check_reference_points(x0, "Box")
-        lower, upper = (end.to(x0) for end in self._ends())
+        lower, upper = self._ends()
         if lower.dim() and lower.shape != x0.shape[1:]:
             raise InvalidInput(
                 f"the box has shape {tuple(lower.shape)}, the reference points {tuple(x0.shape[1:])}",
                 where="Box",
                 accepted="equal shapes",
             )
+        lower, upper = torch.broadcast_tensors(lower, upper)
+        lower, upper = cast_outwards(lower, upper, x0)
         slack = rounding_slack(x0, float(lower.abs().max()), float(upper.abs().max()))
         outside = ((x0 < lower - slack) | (x0 > upper + slack)).flatten(1).any(-1)
         if outside.any():
@@ -200,7 +200,7 @@ class Box(Region):
                 f"reference point {i} lies outside the box", where="Box", accepted="reference points inside the box"
             )
         x0 = torch.minimum(torch.maximum(x0, lower), upper)
-        return PlacedRegion(x0, lower.expand_as(x0), upper.expand_as(x0), math.inf, math.inf)
+        return PlacedRegion.around(x0, -math.inf, math.inf, lower, upper)
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "Box", "norm": "inf", "lower": self.lower, "upper": self.upper}
@@ -222,6 +222,35 @@ class UnitCube(Box):
 def rounding_slack(x0: Tensor, *ends: float) -> float:
     """How far outside of a range rounding may put a point that was in it: data are float32, if not coarser, once."""
     return 4 * max(torch.finfo(x0.dtype).eps, torch.finfo(torch.float32).eps) * max(1.0, *ends)
+
+
+def cast_outwards(lower: Tensor, upper: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Ends in the dtype and on the device of ``like``, rounded outwards; where they coincide they still do."""
+    lower, upper = lower.to(like.device), upper.to(like.device)
+    fixed = lower == upper
+    lowest = torch.where(fixed, lower.to(like), cast_below(lower, like))
+    return lowest, torch.where(fixed, upper.to(like), cast_above(upper, like))
+
+
+def check_held(x0: Tensor, radius: float, where: str) -> None:
+    """Refuses a radius of fewer than ``HELD`` numbers of x0's dtype at some coordinate: hardly a point is left to look at.
+
+    In float64, where regions are certified, four; in coarser dtypes, where a bound asks for displacements alone, one.
+    """
+    apart = spacing(x0)
+    held = HELD if x0.dtype == torch.float64 else 1
+    lost = radius < held * apart
+    if lost.any():
+        i, j = lost.flatten(1).nonzero()[0].tolist()
+        kind, gap = str(x0.dtype).removeprefix("torch."), float(apart[i].flatten()[j])
+        finer = "" if x0.dtype == torch.float64 else ", or work in float64"
+        raise InvalidInput(
+            f"radius {radius:g} is lost in rounding: coordinate {j} of reference point {i} is "
+            f"{float(x0[i].flatten()[j]):.17g}, where {kind} numbers lie {gap:.3g} apart",
+            where=where,
+            accepted=f"a radius of at least {held * gap:.3g} there",
+            todo=f"Shift or scale the inputs, and the network's first layer with them, raise the radius{finer}",
+        )
 
 
 def read(name: str, value: Any, where: str) -> Tensor:

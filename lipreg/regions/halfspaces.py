@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 import torch
 from torch import Tensor
@@ -13,48 +15,80 @@ STEPS = 24
 
 @dataclass(frozen=True)
 class Halfspaces:
-    """{x : A x <= levels_i} for each i of a batch, over flattened inputs.
+    """{x : A (x - origin_i) <= levels_i} for each i of a batch, over flattened inputs.
 
     Attributes:
         matrix: A, ``(rows, n)``, the same for all points.
         levels: right-hand sides, ``(batch, rows)``.
         deep: a point strictly inside the polytope, ``(batch, n)``: where chains start and what others are drawn to.
+        origin: what a polytope is carried along with, ``(batch, n)``; 0 for one that stays where it is.
     """
 
     matrix: Tensor
     levels: Tensor
     deep: Tensor
+    origin: Tensor
 
     def __getitem__(self, index: slice) -> Halfspaces:
-        return Halfspaces(self.matrix, self.levels[index], self.deep[index])
+        return Halfspaces(self.matrix, self.levels[index], self.deep[index], self.origin[index])
 
     def to(self, dtype: torch.dtype, device: torch.device | str) -> Halfspaces:
         """The same half-spaces in another dtype and on another device."""
-        return Halfspaces(*(t.to(dtype=dtype, device=device) for t in (self.matrix, self.levels, self.deep)))
+        parts = (self.matrix, self.levels, self.deep, self.origin)
+        return Halfspaces(*(part.to(dtype=dtype, device=device) for part in parts))
 
     def room(self, x: Tensor) -> Tensor:
-        """levels - A x for x ``(batch, k, n)``; ``(batch, k, rows)``, negative where a row is violated."""
-        return self.levels.unsqueeze(1) - x @ self.matrix.T
+        """levels - A (x - origin) for x ``(batch, k, n)``; ``(batch, k, rows)``, negative where a row is violated."""
+        return self.levels.unsqueeze(1) - (x - self.origin.unsqueeze(1)) @ self.matrix.T
 
     def rounding(self, x: Tensor) -> Tensor:
         """A bound on the rounding error of ``room`` at x, ``(batch, k, rows)``."""
-        terms = x.abs() @ self.matrix.abs().T + self.levels.abs().unsqueeze(1)
-        return (self.matrix.shape[1] + 4) * torch.finfo(x.dtype).eps * terms
+        terms = (x - self.origin.unsqueeze(1)).abs() @ self.matrix.abs().T + self.levels.abs().unsqueeze(1)
+        return (self.matrix.shape[1] + 4) * torch.finfo(x.dtype).eps / 2 * terms
 
-    def contains(self, x: Tensor, tolerance: float = 0.0) -> Tensor:
-        """Whether x ``(batch, k, n)`` satisfies every row after a move of ``tolerance`` in each coordinate."""
-        return (self.room(x) >= -tolerance * self.matrix.abs().sum(-1)).all(-1)
+    def left(self, x: Tensor) -> Tensor:
+        """``room`` at one point x ``(batch, n)`` each, rounded down, ``(batch, rows)``; 0 exactly where x is on a row."""
+        x = x.unsqueeze(1)
+        room, error = self.room(x)[:, 0], self.rounding(x)[:, 0]
+        left = room - error
+        for i, row in (room.abs() <= 2 * error).nonzero().tolist():
+            exact = self._exact_room(x[i, 0], i, row)
+            left[i, row] = math.nextafter(float(exact), -math.inf) if exact else 0.0
+        return left
 
-    def draw_inside(self, x: Tensor) -> Tensor:
-        """Points ``(batch, k, n)`` outside are drawn towards the deep point until every row holds, by a hair of rounding."""
+    def contains(self, x: Tensor, asked: Tensor) -> Tensor:
+        """Whether x ``(batch, k, n)`` satisfies every row in exact arithmetic; False where it is not ``asked``."""
+        room, error = self.room(x), self.rounding(x)
+        inside = asked & (room >= -error).all(-1)
+        for i, k in (inside & (room < error).any(-1)).nonzero().tolist():  # too close to a row for floats to tell
+            close = (room[i, k] < error[i, k]).nonzero().flatten().tolist()
+            inside[i, k] = all(self._exact_room(x[i, k], i, row) >= 0 for row in close)
+        return inside
+
+    def _exact_room(self, x: Tensor, i: int, row: int) -> Fraction:
+        terms = zip(self.matrix[row].tolist(), x.tolist(), self.origin[i].tolist(), strict=True)
+        return Fraction(float(self.levels[i, row])) - sum(
+            (Fraction(a) * (Fraction(v) - Fraction(o)) for a, v, o in terms if a), start=Fraction()
+        )
+
+    def draw_inside(self, x: Tensor, lowest: Tensor, highest: Tensor) -> Tensor:
+        """Points ``(batch, k, n)`` of a box that the rows do not surely hold are drawn towards the deep point, which is in
+        the box and strictly inside, until every row holds by a hair of rounding."""
         deep = self.deep.unsqueeze(1)
         step = x - deep
         used = step @ self.matrix.T
-        room = (self.room(deep) - 2 * self.rounding(x)).clamp(min=0.0)
+        # coordinates are rounded too
+        hair = 2 * self.rounding(x) + 2 * torch.finfo(x.dtype).eps * (x.abs() @ self.matrix.abs().T)
+        room = (self.room(deep) - hair).clamp(min=0.0)
         share = torch.where(used > 0, room / used.clamp(min=torch.finfo(x.dtype).tiny), torch.ones_like(used))
         share = share.amin(-1, keepdim=True).clamp(max=1.0)
-        outside = ~self.contains(x).unsqueeze(-1)
-        return torch.where(outside, deep + share * step, x)
+        drawn = torch.minimum(torch.maximum(deep + share * step, lowest), highest)
+        x = torch.where(self.surely_holds(x).unsqueeze(-1), x, drawn)
+        return torch.where(self.surely_holds(x).unsqueeze(-1), x, deep)
+
+    def surely_holds(self, x: Tensor) -> Tensor:
+        """Whether x ``(batch, k, n)`` satisfies every row by more than rounding."""
+        return (self.room(x) >= self.rounding(x)).all(-1)
 
     def sample(self, count: int, lower: Tensor, upper: Tensor, generator: torch.Generator) -> Tensor:
         """``count`` points of the polytope cut by the box ``(batch, n)``, by hit and run (Smith 1984); the odd ones lie

@@ -1,4 +1,9 @@
-"""A region around each point of a batch: a box, cut by an l1 or l2 ball about its reference point or by half-spaces."""
+"""A region around each point of a batch: a box, cut by an l1 or l2 ball about its reference point or by half-spaces.
+
+A region is a set of real points. Its reference point is a float, its ends need not be: near 1.7e9 float64 numbers lie 2.4e-7
+apart. So it is carried as displacements d = x - center, which keep their own precision, and every number made of it is
+rounded to the side on which a bound stays a bound.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +11,31 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from lipreg.errors import InvalidInput
-from lipreg.linalg.norms import dual_norm, vector_norm
+from lipreg.linalg import dual_norm, vector_norm
+from lipreg.linalg.floats import add_above, add_below, cast_above, cast_below, inflation, norm_above, two_sum
 from lipreg.regions.halfspaces import Halfspaces
 
 
 @dataclass(frozen=True)
 class PlacedRegion:
-    """X_i = {x : lower_i <= x <= upper_i, |x - center_i|_norm <= radius, A x <= levels_i} for each i of a batch.
+    """X_i = {x : lower_i <= x <= upper_i, |x - center_i|_norm <= radius, A (x - origin_i) <= levels_i}, i in a batch.
 
     Every region of lipreg is of this form, so bounds need no cases: an l_inf ball and a box have ``norm`` inf and say
-    all in ``lower`` and ``upper``; l1 and l2 balls keep their ball, cut by the data range; polytopes keep their rows, which
+    all in their ends; l1 and l2 balls keep their ball, cut by the data range; polytopes keep their rows, which
     ``support`` and ``distance`` leave out (what holds over the box holds over X) and everything else heeds.
 
     Attributes:
-        center: reference points x0, ``(batch, *shape)``.
-        lower, upper: a box around X, ``(batch, *shape)``, with lower <= center <= upper; the smallest one, but for some
+        center: reference points x0, ``(batch, *shape)``, in X.
+        lower, upper: the real ends of a box around X, rounded outwards, ``(batch, *shape)``; the smallest box, but for some
             polytopes (carried along with their point and cut by a data range, or of many coordinates).
+        down, up: the ends of {x - center : x in X}, rounded outwards, down <= 0 <= up: -radius and radius themselves for a
+            ball that nothing cuts; both 0 where the real ends coincide.
         norm: the norm of the ball, 1, 2 or inf.
         radius: radius of the ball in that norm; inf where the box says all.
         halfspaces: the rows of a polytope; None for the others.
@@ -35,9 +44,40 @@ class PlacedRegion:
     center: Tensor
     lower: Tensor
     upper: Tensor
+    down: Tensor
+    up: Tensor
     norm: float
     radius: float
     halfspaces: Halfspaces | None = None
+
+    @classmethod
+    def around(
+        cls,
+        center: Tensor,
+        down: Tensor | float,
+        up: Tensor | float,
+        low: Tensor | float = -math.inf,
+        high: Tensor | float = math.inf,
+        *,
+        norm: float = math.inf,
+        radius: float = math.inf,
+        halfspaces: Halfspaces | None = None,
+    ) -> PlacedRegion:
+        """{center + d : down <= d <= up} cut to low <= x <= high, which holds the center, and by the ball and the rows.
+
+        Numbers are of the center's dtype, tensors broadcast with it.
+        """
+        down, up, low, high = (torch.as_tensor(end).to(center).expand_as(center) for end in (down, up, low, high))
+        return cls(
+            center,
+            torch.maximum(add_below(center, down), low),
+            torch.minimum(add_above(center, up), high),
+            torch.maximum(down, add_below(low, -center)),
+            torch.minimum(up, add_above(high, -center)),
+            norm,
+            radius,
+            halfspaces,
+        )
 
     @property
     def batch(self) -> int:
@@ -50,107 +90,132 @@ class PlacedRegion:
     @property
     def moves(self) -> Tensor:
         """Which coordinates have room at all, ``(batch, *shape)`` bool; the others are constants of the question."""
-        return self.upper > self.lower
+        return self.up > self.down
 
     @property
     def room(self) -> tuple[Tensor, Tensor]:
         """How far each coordinate can go down (at most 0) and up from its reference point, ``(batch, inputs)`` each."""
-        return (self.lower - self.center).flatten(1), (self.upper - self.center).flatten(1)
+        return self.down.flatten(1), self.up.flatten(1)
+
+    @cached_property
+    def ends(self) -> tuple[Tensor, Tensor]:
+        """The smallest and the largest float of each coordinate that lie in the real box, ``(batch, *shape)`` each."""
+        lowest = torch.maximum(self.lower, add_above(self.center, self.down))
+        return lowest, torch.minimum(self.upper, add_below(self.center, self.up))
 
     def __getitem__(self, index: slice) -> PlacedRegion:
         rows = None if self.halfspaces is None else self.halfspaces[index]
-        parts = {"center": self.center[index], "lower": self.lower[index], "upper": self.upper[index]}
+        parts = {name: getattr(self, name)[index] for name in ("center", "lower", "upper", "down", "up")}
         return replace(self, **parts, halfspaces=rows)
 
     def to(self, dtype: torch.dtype, device: torch.device | str) -> PlacedRegion:
-        """The same region with its tensors in another dtype and on another device."""
-        moved = {name: getattr(self, name).to(dtype=dtype, device=device) for name in ("center", "lower", "upper")}
-        return replace(self, **moved, halfspaces=None if self.halfspaces is None else self.halfspaces.to(dtype, device))
+        """The same region in another dtype and on another device: the center as it is rounded there, ends outwards."""
+        if self.center.dtype == dtype and self.center.device == torch.device(device):
+            return self
+        center = self.center.to(dtype=dtype, device=device)
+        fixed = ~self.moves.to(center.device)  # these stay constants
+        lower, down = (
+            torch.where(fixed, own, cast_below(end, center)) for end, own in ((self.lower, center), (self.down, 0))
+        )
+        upper, up = (
+            torch.where(fixed, own, cast_above(end, center)) for end, own in ((self.upper, center), (self.up, 0))
+        )
+        rows = None if self.halfspaces is None else self.halfspaces.to(dtype, device)
+        return PlacedRegion(center, lower, upper, down, up, self.norm, self.radius, rows)
 
     def support(self, rows: Tensor) -> Tensor:
-        """sup over x in X of rows . (x - center), for rows ``(batch, k, *shape)``; returns ``(batch, k)``.
+        """sup over x in X of rows . (x - center), for rows ``(batch, k, *shape)``; returns ``(batch, k)``, rounded up.
 
         Exact for boxes, for l1 balls cut by a box (a fractional knapsack) and for uncut l2 balls; for an l2 ball that
         the box cuts it is the smaller of the two separate suprema, an upper bound; for polytopes that of their box, an
         upper bound too. Differentiable in ``rows``.
         """
         flat = rows.flatten(2)
-        up = (self.upper - self.center).flatten(1).unsqueeze(1)
-        down = (self.lower - self.center).flatten(1).unsqueeze(1)
-        gain = torch.maximum(flat * up, flat * down)  # best move of each coordinate on its own, >= 0
-        box = gain.sum(-1)
+        down, up = (end.unsqueeze(1) for end in self.room)
+        above = inflation(flat.shape[-1], flat)
         if self.norm == 1.0:
             room = torch.where(flat >= 0, up, -down).expand_as(flat)
             size, order = flat.abs().sort(-1, descending=True)
             room = room.gather(-1, order)
-            spent_before = room.cumsum(-1) - room
-            step = torch.minimum(room, (self.radius - spent_before).clamp(min=0.0))
-            return (size * step).sum(-1)
+            # what the larger entries leave of the radius; a sum that is rounded down leaves no less than there is
+            spent = torch.nn.functional.pad(room.cumsum(-1)[..., :-1], (1, 0)) * (2.0 - above)
+            step = torch.minimum(room, (self.radius - spent).clamp(min=0.0))
+            return (size * step).sum(-1) * above
+        gain = torch.maximum(flat * up, flat * down)  # best move of each coordinate on its own, >= 0
+        box = gain.sum(-1) * above
         if self.norm == 2.0:
             # the ball cannot use coordinates without room, so its supremum runs over the others
-            return torch.minimum(box, self.radius * vector_norm(flat * self.moves.flatten(1).unsqueeze(1), 2.0))
+            return torch.minimum(box, self.radius * norm_above(flat * self.moves.flatten(1).unsqueeze(1), 2.0) * above)
         return box
 
     def distance(self, p: float) -> Tensor:
-        """An upper bound on sup over X of |x - center|_p, ``(batch,)``; exact where one constraint decides."""
-        reach = torch.maximum(self.upper - self.center, self.center - self.lower).flatten(1)
-        far = vector_norm(reach, p)
+        """An upper bound on sup over X of |x - center|_p, ``(batch,)``; up to rounding exact if one constraint decides."""
+        down, up = self.room
+        far = norm_above(torch.maximum(up, -down), p)
         if self.radius == math.inf:
             return far
         free = self.moves.flatten(1).sum(-1).to(far)
         # |x|_p <= n^(1/p - 1/r) |x|_r for p < r, and <= |x|_r for p >= r
         exponent = max(0.0, 1.0 / p - 1.0 / self.norm)
-        return torch.minimum(far, self.radius * free.pow(exponent))
+        ball = torch.full_like(far, self.radius)
+        return torch.minimum(far, ball * free.pow(exponent) * inflation(0, far) if exponent else ball)
 
     def cone_radius(self, p: float) -> Tensor:
         """How far from the center X is a cone, ``(batch,)``: every direction that X leaves open is open to this distance.
 
         In |x - center|_p <= r, X is {x : x - center in a cone}, for a lower bound r on the largest such radius.
         """
-        room = torch.cat([self.upper - self.center, self.center - self.lower], dim=1).flatten(1)
+        down, up = self.room
+        room = torch.cat([up, -down], dim=1)
         radius = torch.where(room > 0, room, torch.inf).amin(-1)
         if self.radius < math.inf:
             # |x|_r <= n^(1/r - 1/p) |x|_p
             exponent = max(0.0, 1.0 / self.norm - 1.0 / p)
             radius = torch.minimum(radius, self.radius / self.center[0].numel() ** exponent * torch.ones_like(radius))
         if self.halfspaces is not None:
-            left = self.halfspaces.room(self.center.flatten(1).unsqueeze(1))[:, 0]
-            far = left / vector_norm(self.halfspaces.matrix, dual_norm(p))
+            left = self.halfspaces.left(self.center.flatten(1))
+            far = left / norm_above(self.halfspaces.matrix, dual_norm(p))
             radius = torch.minimum(radius, torch.where(left > 0, far, torch.inf).amin(-1))
-        return radius
+        return radius * (2.0 - inflation(0, radius))
 
-    def contains(self, x: Tensor, tolerance: float = 0.0) -> Tensor:
-        """Whether x ``(batch, k, *shape)`` lies in X up to ``tolerance`` per coordinate and in the radius.
+    def contains(self, x: Tensor) -> Tensor:
+        """Whether the floats x ``(batch, k, *shape)`` lie in the real X, ``(batch, k)`` bool.
 
-        With tolerance 0 as the comparisons come out in x's own arithmetic.
+        Exactly so for boxes and polytopes; of l1 and l2 balls a point within rounding of the sphere may be left out. A point
+        outside never counts as one of X.
         """
-        lower, upper, center = (t.unsqueeze(1) for t in (self.lower, self.upper, self.center))
-        inside = ((x >= lower - tolerance) & (x <= upper + tolerance)).flatten(2).all(-1)
+        lowest, highest = (end.unsqueeze(1) for end in self.ends)
+        inside = ((x >= lowest) & (x <= highest)).flatten(2).all(-1)
         if self.halfspaces is not None:
-            inside &= self.halfspaces.contains(x.flatten(2), tolerance)
-        if self.radius == math.inf:
-            return inside
-        return inside & (vector_norm((x - center).flatten(2), self.norm) <= self.radius + tolerance)
+            inside = self.halfspaces.contains(x.flatten(2), inside)
+        return inside if self.radius == math.inf else inside & (self._size(x) <= self.radius)
+
+    def _size(self, x: Tensor) -> Tensor:
+        """What |x - center| in the ball's norm does not exceed, ``(batch, k)``."""
+        step = (x - self.center.unsqueeze(1)).flatten(2)
+        return norm_above(step, self.norm) * inflation(0, step)
 
     def project(self, x: Tensor) -> Tensor:
-        """Brings x ``(batch, k, *shape)`` into X: cut to the box, then drawn towards the center into the ball, or towards
-        the deep point of a polytope.
+        """Brings x ``(batch, k, *shape)`` into X, so that ``contains`` holds: cut to the box, then drawn towards the center
+        into the ball, or towards the deep point of a polytope.
 
         For boxes this is the Euclidean projection; otherwise a nearby point of X (the box is convex and holds the
-        center, so drawing towards the center stays inside it). Points of X stay where they are.
+        center, so drawing towards the center stays inside it). Points of X stay where they are, but for those within
+        rounding of a polytope's rows.
         """
         center = self.center.unsqueeze(1)
-        x = torch.minimum(torch.maximum(x, self.lower.unsqueeze(1)), self.upper.unsqueeze(1))
+        lowest, highest = (end.unsqueeze(1) for end in self.ends)
+        x = torch.minimum(torch.maximum(x, lowest), highest)
         if self.halfspaces is not None:
-            x = self.halfspaces.draw_inside(x.flatten(2)).reshape(x.shape)
+            flat = self.halfspaces.draw_inside(x.flatten(2), lowest.flatten(2), highest.flatten(2))
+            x = flat.reshape(x.shape)
         if self.radius == math.inf:
             return x
-        step = x - center
-        size = vector_norm(step.flatten(2), self.norm).clamp(min=torch.finfo(x.dtype).tiny)
-        # a hair inside, so that rounding of center + step, as large as the center's own, cannot put the point outside
-        hair = 4 * torch.finfo(x.dtype).eps * (self.radius + vector_norm(center.flatten(2), self.norm))
-        shrink = ((self.radius - hair) / size).clamp(min=0.0, max=1.0)
-        return center + step * shrink.reshape(*size.shape, *(1,) * len(self.shape))
+        size = self._size(x)
+        step, depth = x - center, len(self.shape)
+        shrink = self.radius * (2.0 - inflation(2 * math.prod(self.shape) + 16, step)) / size
+        drawn = _towards(center, step * shrink.clamp(max=1.0).reshape(*size.shape, *(1,) * depth))
+        return torch.where((size <= self.radius).reshape(*size.shape, *(1,) * depth), x, drawn)
 
     def generators(self, seed: int) -> list[torch.Generator]:
         """A generator for each point, from the seed and the point alone: what it draws does not depend on the batch."""
@@ -170,7 +235,8 @@ class PlacedRegion:
         lower, upper, center = (t.unsqueeze(1) for t in (self.lower, self.upper, self.center))
         size = (self.batch, count, *self.shape)
         if self.halfspaces is not None:
-            x = self.halfspaces.sample(count, self.lower.flatten(1), self.upper.flatten(1), generator)
+            lowest, highest = (end.flatten(1) for end in self.ends)
+            x = self.halfspaces.sample(count, lowest, highest, generator)
             return self.project(x.reshape(size))
         unit = torch.rand(size, generator=generator, dtype=torch.float64).to(center)
         border = torch.arange(count).reshape(1, count, *(1,) * len(self.shape)).to(center.device) % 2 == 1
@@ -186,6 +252,14 @@ class PlacedRegion:
         depth = torch.rand(self.batch, count, generator=generator, dtype=torch.float64).to(center).pow(1.0 / dims)
         depth = depth.reshape(self.batch, count, *(1,) * len(self.shape))
         return self.project(center + direction * self.radius * torch.where(border, torch.ones_like(depth), depth))
+
+
+def _towards(center: Tensor, step: Tensor) -> Tensor:
+    """center + step, each coordinate rounded towards the center where it would end up beyond the step."""
+    x = center + step
+    _, error = two_sum(center, step)
+    beyond = torch.where(step > 0, error < 0, error > 0) & (x != center)
+    return torch.where(beyond, torch.nextafter(x, center), x)
 
 
 def check_reference_points(x0: Tensor, where: str) -> None:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from lipreg.errors import InvalidInput
-from lipreg.regions.balls import Region, plain, read, rounding_slack
+from lipreg.linalg.floats import spacing
+from lipreg.regions.balls import HELD, Region, cast_outwards, plain, read, rounding_slack
 from lipreg.regions.halfspaces import Halfspaces
 from lipreg.regions.placed import PlacedRegion, check_reference_points
 from lipreg.regions.ranges import Unbounded, coordinate_ranges, deepest_point
@@ -104,7 +105,10 @@ class Polytope(Region):
                     where="Polytope",
                     accepted="b > 0 with relative=True",
                 )
-            low, high = low - high, high - low  # wherever in [low, high] the reference point is
+            # wherever in [low, high] the reference point is, rounded outwards
+            low, high = (
+                np.where(low < high, np.nextafter(w, s * np.inf), 0.0) for w, s in ((low - high, -1), (high - low, 1))
+            )
         found = deepest_point(matrix, right, low, high)
         rows = ", ".join(map(str, found.rows)) or "none"
         if found.depth < -FLAT * max(1.0, float(np.abs(found.point).max())):
@@ -143,39 +147,45 @@ class Polytope(Region):
                 where="Polytope",
                 accepted="one column a coordinate",
             )
-        matrix, right = matrix.to(x0), right.to(x0)
-        x = x0.flatten(1)
-        x, lower, upper = self._in_box(x)
+        matrix, right = matrix.to(x0), right.to(x0).expand(len(x0), -1)
+        x, placed = self._in_box(x0.flatten(1))
         if self.relative:
-            deep = _off_the_walls(x, (lower + upper) / 2, matrix, right)
-            half = Halfspaces(matrix, right + x @ matrix.T, deep)
+            deep = _off_the_walls(x, (placed.lower + placed.upper) / 2, matrix, right)
+            half = Halfspaces(matrix, right, deep, x)
         else:
-            half = Halfspaces(matrix, right.expand(len(x), -1), self._deep.to(x0).expand(len(x), -1))
+            half = Halfspaces(matrix, right, self._deep.to(x).expand_as(x), torch.zeros_like(x))
             room = half.room(x.unsqueeze(1))[:, 0]
             scale = float((x.abs() @ matrix.abs().T + right.abs()).max())
             wrong = room < -rounding_slack(x0, scale)
             if wrong.any():
                 i, row = wrong.nonzero()[0].tolist()
                 raise InvalidInput(
-                    f"reference point {i} violates row {row}: A[{row}] . x is {right[row] - room[i, row]:.6g}, "
-                    f"above b[{row}] = {right[row]:.6g}",
+                    f"reference point {i} violates row {row}: A[{row}] . x is {right[i, row] - room[i, row]:.6g}, "
+                    f"above b[{row}] = {right[i, row]:.6g}",
                     where="Polytope",
                     accepted="reference points inside the polytope",
                     todo="Or carry the polytope along with the point: relative=True",
                 )
-            x = half.draw_inside(x.unsqueeze(1))[:, 0]
-        lower, upper = torch.minimum(lower, x), torch.maximum(upper, x)  # the box is rounded to x0's dtype
-        center, lower, upper = (t.reshape(x0.shape) for t in (x, lower, upper))
-        return PlacedRegion(center, lower, upper, math.inf, math.inf, half)
+            points = x.unsqueeze(1)
+            held = half.contains(points, torch.ones_like(points[..., 0], dtype=torch.bool)).unsqueeze(-1)
+            lowest, highest = (end.unsqueeze(1) for end in placed.ends)
+            x = torch.where(held, points, half.draw_inside(points, lowest, highest))[:, 0]
+        self._check_held(half, placed)
+        open_end = torch.full_like(x, math.inf)
+        down, up = placed.room if self.relative else (-open_end, open_end)
+        ends = (end.reshape(x0.shape) for end in (down, up, placed.lower, placed.upper))
+        return PlacedRegion.around(x.reshape(x0.shape), *ends, halfspaces=half)
 
-    def _in_box(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _in_box(self, x: Tensor) -> tuple[Tensor, PlacedRegion]:
         """The points, cut by a rounding error, and their boxes; refuses points outside low and high."""
+        open_ends = ((self.low, -math.inf), (self.high, math.inf))
         low, high = (
-            torch.tensor(open_end if end is None else end, dtype=x.dtype, device=x.device).flatten()
-            for end, open_end in ((self.low, -math.inf), (self.high, math.inf))
+            torch.tensor(open_end if end is None else end, dtype=torch.float64).flatten().expand(x.shape[1])
+            for end, open_end in open_ends
         )
         size = float(torch.cat([low, high]).nan_to_num(posinf=0.0, neginf=0.0).abs().max())
         slack = rounding_slack(x, size)
+        low, high = cast_outwards(low, high, x)
         outside = (x < low - slack) | (x > high + slack)
         if outside.any():
             i, j = outside.nonzero()[0].tolist()
@@ -184,11 +194,27 @@ class Polytope(Region):
                 where="Polytope",
                 todo="Set low and high in the units of the network's input",
             )
-        x = torch.minimum(torch.maximum(x, low), high)
-        lower, upper = (end.to(x).expand_as(x) for end in self._box)
+        ends = cast_outwards(*self._box, x)
         if self.relative:
-            lower, upper = torch.maximum(x + lower, low), torch.minimum(x + upper, high)
-        return x, lower, upper
+            x = x.clamp(low, high)
+            return x, PlacedRegion.around(x, *ends, low, high)
+        x = x.clamp(*ends)
+        return x, PlacedRegion.around(x, -math.inf, math.inf, *ends)
+
+    @staticmethod
+    def _check_held(half: Halfspaces, box: PlacedRegion) -> None:
+        """Refuses a polytope of which float64 holds hardly a point."""
+        deep, apart = half.deep.unsqueeze(1), spacing(box.center)
+        lost = ~(half.surely_holds(deep) & box.contains(deep))[:, 0]
+        lost |= (box.moves & (box.up - box.down < 2 * HELD * apart)).any(-1)
+        if lost.any() and deep.dtype == torch.float64:
+            i = int(lost.nonzero()[0])
+            raise InvalidInput(
+                f"the polytope is lost in rounding at reference point {i}: where its coordinate {int(apart[i].argmax())} is "
+                f"{float(box.center[i, apart[i].argmax()]):.17g}, float64 numbers lie {float(apart[i].max()):.3g} apart",
+                where="Polytope",
+                todo="Shift or scale the inputs, and the network's first layer with them, or take a larger polytope",
+            )
 
     def describe(self) -> dict[str, Any]:
         return {

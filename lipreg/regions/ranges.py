@@ -127,8 +127,14 @@ def coordinate_ranges(
         sign, j = np.unravel_index(int(rho.argmax()), rho.shape)
         raise Unbounded(int(j), bool(sign == 0))
     reach = max(0.0, float(beta.max())) / (1.0 - float(rho.max()))
-    # float64 passes over n terms, each at most of the reach's size
-    terms = np.abs(multipliers) @ np.abs(right) + np.abs(multipliers) @ np.abs(matrix) @ np.full(size, reach) + reach
+    # float64 passes over n terms, each at most of the reach's or of its side's size
+    at_sides = np.abs(residual * np.where(closed, side, 0.0)).sum(-1)
+    terms = (
+        np.abs(multipliers) @ np.abs(right)
+        + np.abs(multipliers) @ np.abs(matrix) @ np.full(size, reach)
+        + at_sides
+        + reach
+    )
     hair = 4 * (size + len(right)) * np.finfo(np.float64).eps * terms
     found_ends = np.minimum(ends, beta + rho * reach + hair)
     return np.maximum(-found_ends[1], low), np.minimum(found_ends[0], high)

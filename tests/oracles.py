@@ -23,7 +23,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import nnls
 from torch import Tensor, nn
 
 Array = np.ndarray
@@ -273,6 +272,8 @@ def affine_forms(net: nn.Module, domain: Domain, slopes: list[Array]) -> list[tu
 
 def least_distance(a: Array, b: Array) -> float:
     """min |d|_2 over A d <= b, inf where there is none (Lawson & Hanson 1974, ch. 23: a non-negative least squares)."""
+    from scipy.optimize import nnls  # half a second, which worker processes that load these modules do without
+
     e = np.vstack([-a.T, -b])
     f = np.zeros(a.shape[1] + 1)
     f[-1] = 1.0

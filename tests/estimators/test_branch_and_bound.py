@@ -19,6 +19,7 @@ from lipreg.problem import LocalLipschitz
 from lipreg.regions import Box, L2Ball, LinfBall
 from lipreg.results import Certificate, CertifiedInterval, Status
 from tests import oracles
+from tests.conformance.questions import EVERYTHING
 from tests.conftest import Reference
 from tests.estimators.test_mip import degenerate, meeting_layers
 from tests.estimators.test_polytopes import case
@@ -58,7 +59,7 @@ def test_it_is_the_reference(reference: Reference, case: str, norm: str) -> None
 
 
 @pytest.mark.parametrize("norm", ["1", "inf"])
-@pytest.mark.parametrize("case", ["rand0", "rand1"])
+@pytest.mark.parametrize("case", ["rand0", "rand1"] if EVERYTHING else ["rand0"])
 def test_functionals_together(reference: Reference, case: str, norm: str) -> None:
     known = reference.vector_valued[case][norm]
     forms = {"largest_logit": AllLogits(), "largest_pair_of_logits": AllPairs(), "largest_sign_vector": Vector()}
@@ -221,7 +222,7 @@ def hard() -> tuple[nn.Module, torch.Tensor]:
 def test_a_budget_is_kept_on_a_hard_network(p: float) -> None:
     net, x = hard()
     began = time.monotonic()
-    found = solve(net, x, Logit(0), p, 3.0, seconds=1.0)
+    found = solve(net, x, Logit(0), p, 3.0, seconds=0.3)
     assert time.monotonic() - began < 30
     assert found.status is Status.TIME_LIMIT and found.certificate is Certificate.BRACKET
     assert found.witness is not None

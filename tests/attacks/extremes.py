@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.attacks.asking import Case
+from tests.attacks.cases import Case
 from tests.attacks.kinds import Generator, about, case, dense, kind, sizes
 from tests.attacks.oracle import Where
 

@@ -1,4 +1,4 @@
-"""Kinds of networks that were found to bring false figures about, or that might: each draws a case from a generator."""
+"""Kinds of networks that brought false figures about, or might: each draws a case from a generator."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from tests.attacks.asking import Case, attack
+from tests.attacks.asking import attack
+from tests.attacks.cases import Case
 from tests.attacks.modules import module
 from tests.attacks.oracle import TooMany, Where
+from tests.attacks.places import Generator, about, somewhere
 from tests.attacks.programs import Add, Affine, Keep, MaxPool, Program, Relu
 from tests.attacks.tally import Tally
 
-Generator = np.random.Generator
 KINDS: dict[str, Callable[[Generator, Tally], None]] = {}
 """By name, what draws one attack and enters what came of it."""
-POINTS = 5
 
 
 def attacks(run: Callable[[Generator, Tally], None]) -> Callable[[Generator, Tally], None]:
@@ -78,28 +78,6 @@ def dense(rng: Generator, widths: Sequence[int], bias: float = 0.4) -> list[tupl
     return [
         (rng.normal(size=(b, a)) * math.sqrt(2 / a), rng.normal(size=b) * bias) for a, b in itertools.pairwise(widths)
     ]
-
-
-def somewhere(rng: Generator, points: np.ndarray) -> Where:
-    """One of the regions, of a random size, cut to a range now and then."""
-    radius = float(10 ** rng.uniform(-1.5, 0.3))
-    if rng.random() < 0.2:
-        lower, upper = (
-            points.min(0) - rng.uniform(0, 1, points.shape[1]),
-            points.max(0) + rng.uniform(0, 1, points.shape[1]),
-        )
-        if points.shape[1] > 1 and rng.random() < 0.5:  # a coordinate without room
-            points[:, 0] = lower[0] = upper[0] = points[0, 0]
-        return Where("box", lower=tuple(lower.tolist()), upper=tuple(upper.tolist()))
-    kind = str(rng.choice(["linf", "linf", "l1", "l2"]))
-    if rng.random() < 0.3:
-        return Where(kind, radius, float(points.min()) - 0.01, float(points.max()) + 0.1)
-    return Where(kind, radius)
-
-
-def about(rng: Generator, inputs: int, count: int = POINTS) -> np.ndarray:
-    """Reference points near the origin."""
-    return rng.normal(size=(count, inputs)) * 0.5
 
 
 # ---------------------------------------------------------------- plain ones
@@ -187,7 +165,9 @@ def cancelled(rng: Generator) -> Case:
     bias = np.concatenate(
         [np.full(count, shift), rng.normal(size=2) if not whole else [0.0, 1.0], np.full(count, shift)]
     )
-    out = rng.normal(size=(2, count))
+    out = rng.normal(size=(2, count)) * float(10 ** rng.uniform(0, 9))
+    if whole:
+        out = np.round(out)
     back = -out * (1 if whole else 1 + rng.normal(size=(2, count)) * 1e-16)
     middle = rng.normal(size=(2, 2)) * float(10 ** rng.uniform(-2, 4))
     points = about(rng, inputs)

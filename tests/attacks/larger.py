@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from tests.attacks.asking import Case
 from tests.attacks.bounded import Enumerated, Planted
+from tests.attacks.cases import Case
 from tests.attacks.kinds import Generator, chain, dense, kind
 from tests.attacks.modules import module
 from tests.attacks.oracle import Where

@@ -27,7 +27,10 @@ class TooMany(Exception):
 
 @dataclass(frozen=True)
 class Where:
-    """A region in words: "linf", "l2" or "l1" ball of a radius cut to [low, high], or the "box" [lower, upper]."""
+    """A region: an "linf", "l2" or "l1" ball of a radius cut to [low, high], a "box" [lower, upper], or a "polytope".
+
+    The polytope is {x in [low, high]^n : a . x <= b for all rows (a, b)}.
+    """
 
     kind: str
     radius: float = math.inf
@@ -35,6 +38,7 @@ class Where:
     high: float = math.inf
     lower: tuple[float, ...] = ()
     upper: tuple[float, ...] = ()
+    rows: tuple[tuple[float, ...], ...] = ()
 
     @property
     def norm(self) -> float:
@@ -45,6 +49,8 @@ class Where:
         """The ends of every coordinate, exactly."""
         if self.kind == "box":
             return [(Fraction(a), Fraction(b)) for a, b in zip(self.lower, self.upper, strict=True)]
+        if self.kind == "polytope":
+            return [(Fraction(self.low), Fraction(self.high))] * len(point)
         radius = Fraction(self.radius)
         return [
             (
@@ -58,6 +64,9 @@ class Where:
         """Whether a point lies in the region around a center, exactly."""
         for x, (low, high) in zip(point, self.ends(center), strict=True):
             if not low <= Fraction(x) <= high:
+                return False
+        for *row, level in self.rows:
+            if sum(Fraction(a) * Fraction(x) for a, x in zip(row, point, strict=True)) > Fraction(level):
                 return False
         apart = [abs(Fraction(x) - Fraction(y)) for x, y in zip(point, center, strict=True)]
         if self.kind == "l1":
@@ -114,6 +123,7 @@ class Oracle:
         found: Polytope | None = box([low for low, _ in ends], [high for _, high in ends])
         if self.where.kind == "l1":
             found = cut(found, l1_rows([Fraction(self.point[i]) for i in self.free], Fraction(self.where.radius)))
+        found = cut(found, [integral([*(-Fraction(a) for a in row), Fraction(b)]) for *row, b in self.where.rows])
         assert found is not None
         return found
 

@@ -25,7 +25,7 @@ from tests.attacks.tally import Tally
 from tests.attacks.truths import Constant
 
 FOLDER = Path(__file__).parent
-ORACLES = ("polytopes", "programs", "truths", "oracle", "bounded")
+ORACLES = ("polytopes", "programs", "stationary", "truths", "oracle", "bounded")
 LOGIT = functional("logit", 1)
 
 

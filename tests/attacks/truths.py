@@ -7,7 +7,7 @@ whose largest eigenvalue is compared with a number by the signs of the character
 * pointed, p = 1 and inf: pieces cut along the planes where the norm of x - x0 bends. There the quotient is a convex function
   over a linear one, so it is largest at a vertex, and where x0 itself is one, at another.
 * pointed, p = 2, one functional: |g . d + e| / |d| is largest at a vertex, or where it is stationary on an edge, a facet or
-  (only if e = 0, and then on the border too) inside: rational points all of them, in up to 3 inputs.
+  (only if e = 0, and then on the border too) inside: rational points all of them, in up to 3 inputs (``stationary``).
 
 Nothing here uses lipreg.
 """
@@ -16,15 +16,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
 
-from tests.attacks.polytopes import Polytope, Row, dot, integral
+from tests.attacks.polytopes import Row, dot
 from tests.attacks.polytopes import pieces as cut_along
 from tests.attacks.programs import Piece
+from tests.attacks.stationary import stationary
 
 Matrix = Sequence[Sequence[int]]
 
@@ -183,9 +184,7 @@ def enter_quotients(
         if p == 2 and q is None:
             forms = combined(piece.rows, weights)
             origins = [sum(w * a for w, a in zip(ws, start, strict=True)) for ws in weights]
-            points = itertools.chain(
-                points, *(_stationary(polytope, f, center, o) for f, o in zip(forms, origins, strict=True))
-            )
+            points = itertools.chain(points, stationary(polytope, forms, origins, center))
         for point in points:
             apart = [a * center[-1] - b * point[-1] for a, b in zip(point[:-1], center[:-1], strict=True)]
             if not any(apart):
@@ -198,42 +197,6 @@ def enter_quotients(
             else:
                 over = (sum if q == 1 else max)(map(abs, rise)) ** 2
             constant.enter(over, run * unit)
-
-
-def _stationary(polytope: Polytope, form: Sequence[int], center: Row, start: int) -> Iterator[Row]:
-    """Points of the edges and facets where (g . d + e) / |d| may be largest, d = x - x0."""
-    at = [
-        [Fraction(a, v[-1]) - Fraction(c, center[-1]) for a, c in zip(v[:-1], center[:-1], strict=True)]
-        for v in polytope.vertices
-    ]
-    rises = [Fraction(dot(tuple(form), v), v[-1]) - Fraction(start, center[-1]) for v in polytope.vertices]
-    for (a, u), (b, v) in itertools.combinations(zip(at, rises, strict=True), 2):
-        step, slope = [y - x for x, y in zip(a, b, strict=True)], v - u
-        aa, ab, bb = (
-            sum((x * y for x, y in zip(*pair, strict=True)), Fraction(0)) for pair in ((a, a), (a, step), (step, step))
-        )
-        divisor = slope * ab - u * bb
-        share = (u * ab - slope * aa) / divisor if divisor else Fraction(-1)
-        if 0 < share < 1:
-            yield _placed([x + share * y for x, y in zip(a, step, strict=True)], center)
-    if polytope.size < 3:
-        return
-    gradient = [Fraction(a) for a in form[:-1]]
-    away = Fraction(dot(tuple(form), center) - start, center[-1])
-    for row in polytope.rows:
-        level = -Fraction(dot(row, center), center[-1])  # the facet is normal . d = level
-        if not level:
-            continue
-        aim = [g + away / level * n for g, n in zip(gradient, row[:-1], strict=True)]
-        pace = sum((g * n for g, n in zip(aim, row[:-1], strict=True)), Fraction(0))
-        if pace:
-            point = _placed([level / pace * g for g in aim], center)
-            if polytope.holds(point):
-                yield point
-
-
-def _placed(apart: Sequence[Fraction], center: Row) -> Row:
-    return integral([*(a + Fraction(c, center[-1]) for a, c in zip(apart, center[:-1], strict=True)), Fraction(1)])
 
 
 # ---------------------------------------------------------------- eigenvalues

@@ -25,6 +25,6 @@ def test_no_false_figure(kind: str) -> None:
 
 
 def test_attacks_follow_from_their_seed() -> None:
-    one, two = strike("plain", SEED, 0), strike("plain", SEED, 0)
+    one, two = strike("tied", SEED, 0), strike("tied", SEED, 0)
     assert one.counts == two.counts and one.counts["upper"] > 100 and one.counts["lower"] > 0
-    assert strike("plain", SEED + 1, 0).counts != one.counts
+    assert strike("tied", SEED + 1, 0).counts != one.counts

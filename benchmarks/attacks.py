@@ -30,7 +30,7 @@ WEIGHTS = {"planted": 20, "enumerated": 3, "max_cut": 3, "trees": 3, "norms": 3,
 """How often a kind is struck while each of the others is struck twice: a million comparisons hold 1,000 planted optima."""
 SAVED_EVERY = 20.0
 """Seconds."""
-COUNTS = ("upper", "lower", "exact", "witness", "inner", "refused", "left out", "failed")
+COUNTS = ("upper", "lower", "exact", "witness", "inner", "refused", "left out", "failed", "reached", "not closed")
 FAULTS = ("unsound", "inner unsound", "crossing", "crashed", "rounded", "inner rounded", "witness outside")
 
 

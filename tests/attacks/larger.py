@@ -3,19 +3,47 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
+import torch
 
+from lipreg import Certificate, certify
+from tests.attacks.asking import EFFORT, attack, enter, faults
 from tests.attacks.bounded import Enumerated, Planted
-from tests.attacks.cases import Case
-from tests.attacks.kinds import Generator, chain, dense, kind
+from tests.attacks.cases import Case, Question
+from tests.attacks.kinds import Generator, attacks, chain, dense, kind
 from tests.attacks.modules import module
 from tests.attacks.oracle import Where
 from tests.attacks.programs import OnKink, piece_at
+from tests.attacks.tally import Tally
+
+FEW = 5
+"""Inputs up to which searches are asked."""
 
 
-@kind
-def planted(rng: Generator) -> Case:
+@attacks
+def planted(rng: Generator, tally: Tally) -> None:
+    """A steep cell of tiny volume: no upper end may miss it, and in few inputs the exact engines find it."""
+    case = steep_cell(rng)
+    attack(case, rng, tally)
+    if case.points.shape[1] > FEW:
+        return
+    name, p = str(rng.choice(["branch_and_bound", "mip"])), float(rng.choice([1.0, math.inf]))
+    question = Question("regional", p, "all_logits", 0, case.oracles[0].outputs)
+    truth, what = question.truth(case.oracles[0]), {"estimator": name, "of": "a planted cell"}
+    with faults(tally, **what):
+        found = certify(
+            case.module, question.problem(case), torch.from_numpy(case.points), estimator=name, effort=EFFORT
+        )
+        enter(found, [truth], case.oracles, tally, what)
+        exact = found[0].certificate is Certificate.EXACT
+        tally.counts["reached" if exact else "not closed"] += 1
+        if exact and truth.above(Fraction(found[0].lower) * (1 + Fraction(2e-5))):
+            tally.fault("unsound", said=[found[0].lower, found[0].upper], truth=float(truth), **what)
+
+
+def steep_cell(rng: Generator) -> Case:
     """A cell of slope 1 to 1e4, 1e-3 to 1e-6 of the region wide, among random units, in 2 to 20 inputs."""
     inputs = int(rng.choice([2, 2, 3, 4, 5, 6, 8, 12, 20]))
     radius = float(10 ** rng.uniform(-1, 0.5))
@@ -30,10 +58,10 @@ def planted(rng: Generator) -> Case:
     try:
         piece_at(program, inside.tolist(), range(inputs))
     except OnKink:
-        return planted(rng)
+        return steep_cell(rng)
     where = Where("linf", radius)
     known = Planted(program, tuple(x0.tolist()), where, [tuple(inside.tolist())])
-    return Case(module(program), program, x0[None], where, searches=2 if inputs <= 5 else 0, oracles=(known,))
+    return Case(module(program), program, x0[None], where, searches=int(inputs <= FEW), oracles=(known,))
 
 
 @kind

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from tests.attacks.battery import KINDS, strike
+from tests.attacks.tally import Tally
 
 SEED = 1
 COUNT = 30 if os.environ.get("LIPREG_TESTS") == "all" else 1
@@ -28,3 +29,11 @@ def test_attacks_follow_from_their_seed() -> None:
     one, two = strike("tied", SEED, 0), strike("tied", SEED, 0)
     assert one.counts == two.counts and one.counts["upper"] > 100 and one.counts["lower"] > 0
     assert strike("tied", SEED + 1, 0).counts != one.counts
+
+
+def test_engines_reach_planted_optima() -> None:
+    """Random points see nothing of cells that are a millionth of the region wide."""
+    total = Tally()
+    for index in range(6):
+        total.add(strike("planted", SEED, index))
+    assert total.counts["reached"] >= 2 and not total.unsound

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import signal
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,6 +114,23 @@ def unsound() -> Unsound:
     # what comes before the loop that asks the engines
     exec(compile(path.read_text(encoding="utf-8").partition("for e, s in")[0], str(path), "exec"), said)
     return Unsound(said["net"], said["problem"], said["x"])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _working_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Tests run in an empty folder, as nothing may need the working directory to be the checkout."""
+    folder = tmp_path_factory.mktemp("working_directory")
+    with contextlib.chdir(folder):
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_in_the_working_directory(_working_directory: Path) -> Iterator[None]:
+    yield
+    left = sorted(_working_directory.iterdir())
+    for path in left:  # the next test is not to be blamed
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert not left, f"left in the working directory: {', '.join(path.name for path in left)}"
 
 
 @pytest.fixture(autouse=True)

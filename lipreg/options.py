@@ -117,11 +117,16 @@ class Engines(dict[str, _Engine]):
         return self[name]
 
 
+def nearest_name(name: str, names: Iterable[str]) -> str:
+    """The one of some names that is meant by another that is nearly it; empty if none is near."""
+    return next(iter(difflib.get_close_matches(name, list(names), n=1)), "")
+
+
 def unknown(name: object, where: str, names: Iterable[str]) -> InvalidInput:
     """The error about a name that is none of these; of one that is nearly one of them it says which."""
     listed = sorted(names)
-    near = difflib.get_close_matches(name, listed, n=1) if isinstance(name, str) else []
-    meant = f" (did you mean {near[0]!r}?)" if near else ""
+    near = nearest_name(name, listed) if isinstance(name, str) else ""
+    meant = f" (did you mean {near!r}?)" if near else ""
     return InvalidInput(f"got {name!r}{meant}", where=where, accepted=", ".join(listed))
 
 

@@ -120,15 +120,19 @@ def ambiguous(name: str, found: Sequence[RecordedRun], where: str) -> InvalidInp
     )
 
 
+def as_json(content: Any) -> str:
+    """Plain data as text, equal for equal content: a record read back from a file has lists where a fresh one has tuples."""
+    return json.dumps(content, sort_keys=True)
+
+
 def certified_description(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``Bound.certified.describe()`` is, of a recipe that was read from a record."""
+    """A recipe, as records describe it, with proved norms: what an audit evaluates, whatever training measured with."""
     return {**recipe, "spectral_norms": "exact"} if recipe else {}
 
 
 def same_recipe(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two recipes of records make comparable bounds. Records of schema 1 do not say, and are taken at their name."""
-    # as JSON: a record read back from a file has lists where a fresh one may have tuples
-    return not one or not other or json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    return not one or not other or as_json(one) == as_json(other)
 
 
 def penalty_of(record: RunRecord) -> str:

@@ -23,11 +23,10 @@ def summary(audits: Sequence[PointAudit], penalised: str | None = None, prefix: 
         intervals = [a.intervals[name] for a in audits]
         lower = float(torch.tensor([i.lower for i in intervals], dtype=torch.float64).mean())
         upper = float(torch.tensor([i.upper for i in intervals], dtype=torch.float64).mean())
-        if name == EXACT or audits[0].plan.method(name).certificate is Certificate.BRACKET:
-            means |= {f"{prefix}/{name}_lower": lower, f"{prefix}/{name}_upper": upper}
-        else:
-            one_sided = lower if intervals[0].certificate is Certificate.LOWER else upper
-            means[f"{prefix}/{name}"] = one_sided
+        one_sided = lower if intervals[0].certificate is Certificate.LOWER else upper
+        ends = _ends(audits[0].plan, name)
+        values = (lower, upper) if len(ends) == 2 else (one_sided,)
+        means |= {f"{prefix}/{end}": value for end, value in zip(ends, values, strict=True)}
     exact_upper = means[f"{prefix}/{EXACT}_upper"]
     if penalised is not None:
         means[f"{prefix}/bound"] = means[f"{prefix}/{penalised}"]
@@ -35,6 +34,12 @@ def summary(audits: Sequence[PointAudit], penalised: str | None = None, prefix: 
         means[f"{prefix}/tightness"] = means[f"{prefix}/{penalised}"] / exact_upper
     means[f"{prefix}/share_exact"] = sum(a.exact.certificate is Certificate.EXACT for a in audits) / len(audits)
     return {name: value for name, value in means.items() if abs(value) != float("inf")}
+
+
+def _ends(plan: AuditPlan, label: str) -> tuple[str, ...]:
+    """Under which names an interval is logged: both ends of the exact one and of a search, one of every other's."""
+    both = label == EXACT or plan.method(label).certificate is Certificate.BRACKET
+    return (f"{label}_lower", f"{label}_upper") if both else (label,)
 
 
 def metric_names(plan: AuditPlan, penalised: str | None, twin: bool, prefix: str) -> tuple[str, ...]:
@@ -46,10 +51,7 @@ def metric_names(plan: AuditPlan, penalised: str | None, twin: bool, prefix: str
         twin: whether movement and transfer against a twin are logged.
         prefix: first part of the names.
     """
-    names = [f"{EXACT}_lower", f"{EXACT}_upper", "share_exact"]
-    for label, method in plan.methods().items():
-        both = method.certificate is Certificate.BRACKET
-        names += [f"{label}_lower", f"{label}_upper"] if both else [label]
+    names = [*_ends(plan, EXACT), "share_exact", *(end for label in plan.methods() for end in _ends(plan, label))]
     names += ["bound", "tightness"] if penalised is not None else []
     if twin:
         names += ["movement_lower", "movement_upper"]

@@ -8,7 +8,6 @@ Lightning's own words what to set.
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -16,6 +15,7 @@ from typing import Any, Protocol
 import pytorch_lightning as pl
 
 from lipreg.errors import InvalidInput
+from lipreg.options import nearest_name
 
 
 class Followed(Protocol):
@@ -42,12 +42,12 @@ def check_monitors(trainer: pl.Trainer, audit: Followed, known: Sequence[str]) -
     for who, metric, missing in _followers(trainer, audit.name, every):
         got = f"{who} monitors {metric!r}"
         if metric not in known:
-            near = difflib.get_close_matches(metric, known, 1)
+            near = nearest_name(metric, known)
             raise InvalidInput(
                 f"{got}, and this audit has no such number",
                 where=where,
                 accepted=", ".join(known),
-                todo=f"Did you mean {near[0]!r}?" if near else "Name the estimator in estimators=[...], too",
+                todo=f"Did you mean {near!r}?" if near else "Name the estimator in estimators=[...], too",
             )
         if who == "ModelCheckpoint" and any(hasattr(c, "_swap_models") for c in trainer.callbacks):  # type: ignore[attr-defined]
             raise InvalidInput(
@@ -79,12 +79,12 @@ def _followers(trainer: pl.Trainer, name: str, every: int) -> Iterator[tuple[str
             yield "EarlyStopping", metric, _early_stopping(callback, every)
         elif "ModelCheckpoint" in kinds:
             yield "ModelCheckpoint", metric, _checkpoint(callback, trainer, every)
-        elif callback_name := type(callback).__name__:
+        else:
+            who = type(callback).__name__
             warnings.warn(
-                f"{callback_name} monitors {metric!r}, which is there at the end of an audited epoch alone",
-                stacklevel=4,
+                f"{who} monitors {metric!r}, which is there at the end of an audited epoch alone", stacklevel=4
             )
-            yield callback_name, metric, ""
+            yield who, metric, ""
     if not trainer.lightning_module.automatic_optimization:
         return  # the module steps its schedulers itself
     for config in trainer.lr_scheduler_configs:

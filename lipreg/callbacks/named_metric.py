@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import warnings
 
+from lipreg.options import nearest_name
 from lipreg.records import EpochRecord, Record
 
 
@@ -30,8 +30,8 @@ class LoggedNames:
         if not metric or not self._epochs or metric in self._names or self._said:
             return
         self._said = True
-        near = difflib.get_close_matches(metric, self._names, n=1)
-        meant = f" Did you mean {near[0]!r}?" if near else ""
+        near = nearest_name(metric, self._names)
+        meant = f" Did you mean {near!r}?" if near else ""
         listed = ", ".join(sorted(self._names)) or "nothing"
         warnings.warn(
             f"{where}: metric={metric!r} had a finite value in no epoch, so reports cannot show it beside the constants. "

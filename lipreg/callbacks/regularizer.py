@@ -202,9 +202,8 @@ class LipschitzRegularizer(Callback):
             self._sums.log(trainer, pl_module, self.name)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._sums.log(
-            trainer, pl_module, self.name, counted=True
-        )  # an epoch that was cut short; else it is logged already
+        # of an epoch that was cut short; of others it is logged already
+        self._sums.log(trainer, pl_module, self.name, counted=True)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self._release()

@@ -11,6 +11,7 @@ from lipreg.errors import LipregError
 from lipreg.records import AuditRecord, Record, RunRecord, read_records
 from lipreg.runs import RecordedRun, certified_description, penalty_of, record_id, recorded_runs, same_recipe
 from lipreg.transfer import likeness
+from lipreg.transfer.incomplete import listed_epochs
 from lipreg.transfer.points import how_to_audit
 
 
@@ -66,13 +67,8 @@ def warn_of_no_common_epoch(twin: RecordedRun | None, own: RecordedRun | None) -
     mine, theirs = ({r.epoch for r in run.audits} for run in (own, twin))
     if not mine & theirs:
         warnings.warn(
-            f"no epoch was audited in both runs, so nothing is compared: {own.label!r} after epochs {listed(mine)}; its "
-            f"twin {twin.said()} after epochs {listed(theirs)}. Train both for as long, with the same every_n_epochs, "
-            "at_start and at_end",
+            f"no epoch was audited in both runs, so nothing is compared: {own.label!r} after epochs {listed_epochs(mine)}; "
+            f"its twin {twin.said()} after epochs {listed_epochs(theirs)}. Train both for as long, with the same "
+            "every_n_epochs, at_start and at_end",
             stacklevel=3,
         )
-
-
-def listed(epochs: Iterable[int]) -> str:
-    """Epochs in ascending order, for a message."""
-    return ", ".join(map(str, sorted(epochs))) or "none"

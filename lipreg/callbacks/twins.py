@@ -9,8 +9,8 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 from lightning_utilities.core.rank_zero import rank_zero_info
@@ -31,7 +31,7 @@ from lipreg.errors import IncomparableResults, InvalidInput
 from lipreg.estimators import frozen_analysis
 from lipreg.graph import CapturedNetwork, Graph, untouched_random_state
 from lipreg.records import AuditRecord, RecordFile, RunRecord, read_records
-from lipreg.runs import RecordedRun, ambiguous, recorded_runs
+from lipreg.runs import RecordedRun, ambiguous, as_json, recorded_runs
 from lipreg.transfer import Movement, TwinAudits, compare_audits, truth_movement
 from lipreg.transfer.points import check_twin
 
@@ -57,13 +57,12 @@ class Twin:
 
     def recorded(self) -> RecordedRun | None:
         """What is recorded of it by now."""
-        runs = recorded_runs(read_records(self.file)) if self.file.exists() else []
-        return next((run for run in runs if (run.record.id, run.label) == (self.id, self.label)), None)
+        return next((run for run in _runs_of(self.file) if (run.record.id, run.label) == (self.id, self.label)), None)
 
     def ended(self, own: RunRecord, path: Path) -> None:
         """At the end of a training, which is recorded in ``path``: warns if there was nothing to compare."""
-        runs = recorded_runs(read_records(path)) if path.exists() else []
-        warn_of_no_common_epoch(self.recorded(), next((run for run in runs if run.record.id == own.id), None))
+        mine = next((run for run in _runs_of(path) if run.record.id == own.id), None)
+        warn_of_no_common_epoch(self.recorded(), mine)
 
     def compared(self, own: RunRecord, audits: Sequence[AuditRecord], epoch: int, prefix: str) -> dict[str, float]:
         """Movement and transfer against the twin's audit at the same epoch, under the logged names.
@@ -124,6 +123,19 @@ def with_twin(
         return record, None
     warn_of_missing_bound(found.recorded(), record)
     return replace(record, twin=found.label, twin_id=found.id), found
+
+
+def _runs_of(file: Path) -> list[RecordedRun]:
+    """What a file records by now, read again only if it has changed; nothing of one that is not there."""
+    if not file.exists():
+        return []
+    state = file.stat()
+    return _read(file, (state.st_ino, state.st_size, state.st_mtime_ns))
+
+
+@lru_cache(maxsize=2)
+def _read(file: Path, state: tuple[int, ...]) -> list[RecordedRun]:
+    return recorded_runs(read_records(file))
 
 
 def _movement(audits: TwinAudits, epoch: int) -> Movement:
@@ -253,7 +265,7 @@ def _refusal(own: RunRecord, run: RecordedRun) -> IncomparableResults | None:
     """Why a run is no twin, as far as that is known when training begins."""
     try:
         check_twin(own, run)
-        if run.record.question and _as_json(run.record.question) != _as_json(own.question):
+        if run.record.question and as_json(run.record.question) != as_json(own.question):
             raise IncomparableResults(
                 f"{run.label!r} was audited under another question",
                 where="twin",
@@ -267,7 +279,3 @@ def _refusal(own: RunRecord, run: RecordedRun) -> IncomparableResults | None:
 
 def _networks(run: RecordedRun) -> frozenset[tuple[int, int, str]]:
     return frozenset((r.epoch, r.point, r.subject or r.fingerprint) for r in run.audits)
-
-
-def _as_json(content: Any) -> str:
-    return json.dumps(content, sort_keys=True)

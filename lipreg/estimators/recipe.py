@@ -11,6 +11,7 @@ from lipreg.errors import InvalidInput
 from lipreg.estimators.base import ESTIMATORS
 from lipreg.estimators.norm_equivalence import IN_NORM, get_estimator
 from lipreg.options import unknown
+from lipreg.runs import certified_description
 
 ALL = "all"
 """As pre-activation methods: every method that fits the network's size, intersected."""
@@ -103,7 +104,7 @@ class Bound:
     @property
     def certified(self) -> Bound:
         """The recipe with proved norms: what an audit evaluates, whatever training measured with."""
-        return Bound(self.estimator, self.preactivations, "exact")
+        return Bound(**certified_description(self.describe()))
 
     def describe(self) -> dict[str, Any]:
         """The recipe as plain JSON data; equal descriptions mean comparable bounds."""

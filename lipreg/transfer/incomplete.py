@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from lipreg.errors import IncomparableResults
 from lipreg.records import AuditRecord
 from lipreg.transfer.points import TwinAudits, check_same_functional, how_to_audit
@@ -46,7 +48,9 @@ def why_not_compared(audits: TwinAudits, epoch: int | None = None) -> tuple[str,
         )
     both = sorted(set(own) & set(other) & ({epoch} if epoch is not None else set(own)))
     if not both:
-        told = "; ".join(f"{name!r} was audited after epochs {_listed(audits.epochs(name))}" for name in audits.runs)
+        told = "; ".join(
+            f"{name!r} was audited after epochs {listed_epochs(audits.epochs(name))}" for name in audits.runs
+        )
         return f"no epoch was audited in both: {told}", "Audit both after the same epochs"
     for name in audits.runs:
         if not any(audits.exact(name, at) for at in both):
@@ -58,5 +62,6 @@ def why_not_compared(audits: TwinAudits, epoch: int | None = None) -> tuple[str,
     return "no point has the penalised bound and 'exact' in both", "Audit both at the same reference points"
 
 
-def _listed(epochs: list[int]) -> str:
-    return ", ".join(map(str, epochs)) or "none"
+def listed_epochs(epochs: Iterable[int]) -> str:
+    """Epochs in ascending order, for a message."""
+    return ", ".join(map(str, sorted(epochs))) or "none"

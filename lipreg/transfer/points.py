@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from typing import Any
 
 from lipreg.errors import CrossingBounds, IncomparableResults, InvalidInput
 from lipreg.records import AuditRecord, Record, RunRecord
-from lipreg.runs import RecordedRun, certified_description, choose_run, recorded_runs, same_recipe
+from lipreg.runs import RecordedRun, as_json, certified_description, choose_run, recorded_runs, same_recipe
 from lipreg.transfer.likeness import Likeness, likeness
 from lipreg.transfer.metric import choose_metric, read_as
 from lipreg.transfer.radius import certified_radius
@@ -206,7 +205,7 @@ class TwinAudits:
         """The record of the penalised bound at a point: by its recipe, where records tell it, else by its name."""
         named, told = methods.get(self.bound_name), [r for r in methods.values() if self._recipe and r.recipe]
         found = next((r for r in told if same_recipe(r.recipe, self._recipe)), named)
-        if found is not None and not same_recipe(found.recipe, self._recipe):
+        if found is not None:
             check_same_recipe(found.recipe, self._recipe, f"run {found.run!r}, point {found.point}")
         return found
 
@@ -273,8 +272,7 @@ def check_same_functional(first: AuditRecord, second: AuditRecord) -> None:
 
 
 def _one_question(questions: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    # compared as JSON: a record read back from a file has lists where a fresh one has tuples
-    kinds = {json.dumps(q, sort_keys=True): q for q in questions}
+    kinds = {as_json(q): q for q in questions}
     if len(kinds) > 1:
         first, second = list(kinds.values())[:2]
         keys = sorted(k for k in first.keys() | second.keys() if first.get(k) != second.get(k))

@@ -22,12 +22,12 @@ from pytorch_lightning.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
 from lipreg.auditing.lock import RecordLock
-from lipreg.callbacks import LipschitzAudit, LipschitzRegularizer
+from lipreg.callbacks import LipschitzAudit, LipschitzRegularizer, twins
 from lipreg.callbacks.folders import record_file
 from lipreg.callbacks.run_identity import run_record
 from lipreg.callbacks.twins import find_twin, twin_of_checkpoint
 from lipreg.errors import IncomparableResults, InvalidInput
-from lipreg.records import AuditRecord, EpochRecord, RunRecord, read_records
+from lipreg.records import AuditRecord, EpochRecord, RecordFile, RunRecord, read_records
 from lipreg.reporting.frames import audit_frame, epoch_frame
 from lipreg.reporting.html import write_runs_report
 from lipreg.reporting.runs import find_entries
@@ -441,3 +441,17 @@ def test_a_checkpoint_that_was_trained_with_a_penalty_or_another_seed_is_no_twin
     other = audit(run="penalty", twin=str(pair.folder / "plain.ckpt"))
     with pytest.raises(IncomparableResults, match="seed 3"):
         train(tmp_path, regularizer(), other, seed=4)
+
+
+def test_a_twin_s_records_are_read_again_when_they_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, reads = RecordFile(tmp_path / "records.jsonl"), []
+    monkeypatch.setattr(twins, "read_records", lambda path: reads.append(path) or read_records(path))
+    twin = twins.Twin("plain", "a1", file.path)
+    assert twins.Twin("plain", "a1", tmp_path / "nowhere.jsonl").recorded() is None
+    file.append(RunRecord("plain", id="a1"))
+    for epoch in (1, 2):
+        file.append(EpochRecord("plain", epoch, {"loss": 0.5}, run_id="a1"))
+        for _ in range(3):
+            found = twin.recorded()
+            assert found is not None and [r.epoch for r in found.epochs] == list(range(1, epoch + 1))
+        assert len(reads) == epoch

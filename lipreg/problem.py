@@ -175,11 +175,11 @@ class PlacedProblem:
             ``(batch, ...)``: max_k |c_k^T J|_{p*} for scalar functionals, |J|_{p->q} for ``Vector``. Coordinates without
             room in the region do not count: no pair of points of X differs there.
         """
-        return self.combine_flat(self._with_room(gradients))
+        return self.combine_flat(self.with_room(gradients))
 
     def row_norms(self, gradients: Tensor) -> Tensor:
         """|c_k^T J|_{p*} for each row on its own: ``(batch, ..., rows, *shape)`` to ``(batch, ..., rows)``."""
-        return vector_norm(self._with_room(gradients), self.problem.dual)
+        return vector_norm(self.with_room(gradients), self.problem.dual)
 
     def combine_flat(self, matrix: Tensor) -> Tensor:
         """Same as ``combine`` for ``(..., rows, n)`` matrices whose columns all move."""
@@ -205,7 +205,8 @@ class PlacedProblem:
             rows = sign_vectors(rows.shape[1], rows) @ rows
         return replace(self, problem=replace(self.problem, output=AllLogits(), q=None), rows=rows)
 
-    def _with_room(self, gradients: Tensor) -> Tensor:
+    def with_room(self, gradients: Tensor) -> Tensor:
+        """Gradients ``(batch, ..., *shape)`` as ``(batch, ..., inputs)``, 0 for coordinates that have no room."""
         depth = len(self.region.shape)
         moves = self.region.moves.reshape(self.batch, *(1,) * (gradients.dim() - depth - 1), *self.region.shape)
         return (gradients * moves).flatten(-depth)

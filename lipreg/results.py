@@ -72,11 +72,11 @@ def meet(lower: float, upper: float) -> bool:
 
 @dataclass(frozen=True)
 class Witness:
-    """A point that attains a lower end, re-evaluated on the network in float64.
+    """A point that attains a lower end, proved for the network with its float64 weights, rounding included.
 
     Attributes:
         point: x, flattened. Regional: a differentiable point of X. Pointed: the point compared with x0.
-        attained: the Jacobian norm at x (regional) or the quotient against x0 (pointed).
+        attained: the Jacobian norm at x (regional) or the quotient against x0 (pointed), rounded down.
     """
 
     point: tuple[float, ...]

@@ -14,9 +14,9 @@ from lipreg.auditing.plan import AuditPlan
 from lipreg.auditing.points import EXACT, PointAudit, versions
 from lipreg.bounds import Analysis
 from lipreg.errors import CrossingBounds, InvalidInput
-from lipreg.estimators.witness import attained
+from lipreg.estimators.witness import best_witness
 from lipreg.records import AuditRecord
-from lipreg.results import CertifiedInterval, Status, Witness
+from lipreg.results import CertifiedInterval, Status
 
 AGREEMENT = 1e-9
 """Relative difference up to which a saved witness attains what its record says: the rounding of another machine."""
@@ -114,12 +114,11 @@ def _interval(record: AuditRecord, point: PointAudit, analysis: Analysis) -> Cer
         shape = analysis.placed.region.shape
         if len(record.witness) != math.prod(shape):
             return None
-        x = torch.tensor(record.witness, dtype=torch.float64).reshape(1, 1, *shape)
-        value = float(attained(analysis[record.point : record.point + 1], x)[0, 0])
-        if not abs(value - lower) <= AGREEMENT * lower:
+        x = torch.tensor(record.witness, dtype=torch.float64).reshape(1, *shape)
+        witness = best_witness(analysis, record.point, x)
+        if witness is None or not abs(witness.attained - lower) <= AGREEMENT * lower:
             return None
-        lower = min(lower, value)
-        witness = Witness(tuple(record.witness), value)
+        lower = min(lower, witness.attained)
     try:
         return CertifiedInterval(
             point.exact.problem,

@@ -12,9 +12,9 @@ from lipreg.errors import UnsupportedRequest
 from lipreg.estimators.base import Effort, lower_interval, register
 from lipreg.estimators.confirmation import by_search
 from lipreg.estimators.point_search import ExactEstimator, PointSearch
-from lipreg.estimators.witness import attained
+from lipreg.estimators.witness import witnesses
 from lipreg.problem import APART_OUTPUTS
-from lipreg.results import CertifiedInterval, Status, Witness
+from lipreg.results import CertifiedInterval, Status
 
 POINTS = 64
 """Random points that a search starts from where nothing is known. It finds its own as it goes, so few will do."""
@@ -44,14 +44,7 @@ class BranchAndBound(ExactEstimator):
         region = analysis.placed.region
         drawn = region.sample(POINTS - 1, region.generators(effort.seed))
         points = torch.cat([region.center.unsqueeze(1), drawn], dim=1)
-        values = attained(analysis, points)
-        best = values.argmax(1)
-        found = []
-        for i, at in enumerate(best.tolist()):
-            value = float(values[i, at])
-            witness = Witness(tuple(points[i, at].flatten().tolist()), value) if value > 0 else None
-            found.append(lower_interval(analysis, i, witness))
-        return found
+        return [lower_interval(analysis, i, found) for i, found in enumerate(witnesses(analysis, points))]
 
     def search(self, search: PointSearch) -> CertifiedInterval:
         if search.families[0].signs:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from lipreg.estimators.point_search import PointSearch
+from lipreg.estimators.witness import AGREEMENT
 from lipreg.results import Status
 
 if TYPE_CHECKING:
@@ -63,9 +64,12 @@ def by_search(search: PointSearch, seconds: float, progress: Callable[[Progress]
     from lipreg.search import Limits
     from lipreg.search import search as branch_and_bound
 
-    def attain(points: torch.Tensor) -> float:
-        search.offer(points)
-        return search.lower
+    def attain(points: torch.Tensor | None = None) -> float:
+        if points is not None:
+            search.offer(points)
+        return search.lower * (
+            1 + AGREEMENT
+        )  # or every look at the witness's own cell would promise more than is proved
 
     effort = search.effort
     nodes = math.inf if search.nodes_left is None else search.nodes_left
@@ -75,7 +79,7 @@ def by_search(search: PointSearch, seconds: float, progress: Callable[[Progress]
         found = branch_and_bound(
             search.apart,
             uppers,
-            search.lower,
+            attain(),
             attain,
             limits,
             progress,

@@ -139,9 +139,7 @@ class PointSearch:
 
     def offer(self, x: Tensor) -> None:
         """Takes the best of the points x ``(k, *shape)`` as its witness, if that attains more than is known."""
-        witness = best_witness(self.network, 0, x)
-        if witness is not None and witness.attained > self.lower:
-            self.witness = witness
+        self.witness = best_witness(self.network, 0, x, known=self.lower) or self.witness
 
     def ended(self) -> bool:
         """Whether the search must stop here; says why in the status."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lipreg.bounds import Analysis
 from lipreg.estimators.base import Effort, Estimator, lower_interval, register
-from lipreg.estimators.witness import attained, best_witness
+from lipreg.estimators.witness import ranked, witnesses
 from lipreg.graph import MaxPool
 from lipreg.linalg import vector_norm
 from lipreg.results import Certificate, CertifiedInterval
@@ -46,7 +46,7 @@ class Sampling(Estimator):
         drawn = region.sample(RANDOM_POINTS - 1, region.generators(effort.seed))
         points = torch.cat([region.center.unsqueeze(1), drawn], dim=1)
         with torch.no_grad():
-            values = attained(analysis, points)
+            values = ranked(analysis, points)
             top = values.topk(min(RESTARTS, values.shape[1]), dim=1)
             kept = _take(points, top.indices)
         trail = [_take(points, top.indices[:, :1])]
@@ -56,13 +56,13 @@ class Sampling(Estimator):
                 break
             x = self._ascend(analysis, x, step / self.steps)
             with torch.no_grad():
-                values = attained(analysis, x)
+                values = ranked(analysis, x)
                 trail.append(_take(x, values.argmax(1, keepdim=True)))
         best = torch.cat(trail, dim=1)
         detail = f"{RANDOM_POINTS} random points"
         if self.steps:
             detail += f", {RESTARTS} ascents of {len(trail) - 1} steps"
-        return [lower_interval(analysis, i, best_witness(analysis, i, best[i]), detail) for i in range(len(best))]
+        return [lower_interval(analysis, i, found, detail) for i, found in enumerate(witnesses(analysis, best))]
 
     def _ascend(self, analysis: Analysis, x: Tensor, progress: float) -> Tensor:
         """One projected step of sign ascent, its length shrinking from a quarter of the box to a hundredth."""

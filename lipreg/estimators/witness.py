@@ -1,23 +1,40 @@
-"""Witnesses: what a point of the region proves about the constant, evaluated on the network in float64."""
+"""Witnesses: points of the region, and what they prove about the constant of the network.
+
+Many points are looked at together in float64, and rank. What the best of them attains is then proved for it alone: with
+running bounds on all rounding, and where those are too wide, behind many layers or where large weights cancel, in as many
+digits as it takes. A lower end is such a number: a bound on the constant of the function that the float64 weights define
+in real arithmetic.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
-from lipreg.graph import Affine, Graph, MaxPool, Relu
-from lipreg.linalg import vector_norm
+from lipreg.estimators.proved_norm import LEAST, operator_norm, vector_ends
+from lipreg.graph import Affine, MaxPool, Relu
+from lipreg.graph.accurate import backward, forward, precisions
+from lipreg.linalg import Running, vector_norm
+from lipreg.linalg.floats import two_sum
 from lipreg.results import Witness
 
-KINK = 1e-9
-"""A pre-activation this close to 0, relative to the sum of the magnitudes that make it up, counts as on the kink."""
+AGREEMENT = 1e-9
+"""Relative difference up to which two numbers are the same for the choice of a witness."""
+SHARP = AGREEMENT / 2
+"""Relative width to which what a witness attains is computed: two machines that prove it agree."""
+TRIED = 4
+"""Candidates that are proved one after another, where the first one does not attain what it promised."""
+
+
+# ---------------------------------------------------------------- many points, in float64
 
 
 def attained(analysis: Analysis, x: Tensor) -> Tensor:
-    """What each point of X attains, ``(batch, k)``; -inf where it proves nothing.
+    """What each point of X attains as computed in float64, ``(batch, k)``; -inf where that shows nothing.
 
     Regional: the norm of the Jacobian at x, if x is differentiable: every unit that can move is off its kink, and the
     largest member of every pooling window is alone, or all that tie are constant near x.
@@ -26,56 +43,69 @@ def attained(analysis: Analysis, x: Tensor) -> Tensor:
     Args:
         x: points ``(batch, k, *shape)`` in the regions.
     """
+    shown, promised = _seen(analysis, x)
+    return torch.where(shown, promised, -torch.inf)
+
+
+def ranked(analysis: Analysis, x: Tensor) -> Tensor:
+    """What each point of X attains; where float64 shows that of no point about a reference point, what it would attain."""
+    shown, promised = _seen(analysis, x)
+    none = ~(shown & (promised > 0)).any(1, keepdim=True)
+    return torch.where(shown | none, promised, -torch.inf)
+
+
+def _seen(analysis: Analysis, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether the float64 values show what a point attains, and what they say, ``(batch, k)`` each; -inf outside of X."""
     graph, placed = analysis.graph, analysis.placed
     rows = placed.rows.to(graph.dtype).unsqueeze(1)  # (batch, 1, rows, outputs)
-    values = graph.values(x)
-    inside = analysis.placed.region.contains(x)
+    inside = placed.region.contains(x)
+    found = forward(graph, Running.of(x))
     if placed.problem.scope == "pointed":
         center = placed.region.center.unsqueeze(1)
-        change = ((values[-1] - graph(center)).unsqueeze(-2) * rows).sum(-1)  # (batch, k, rows)
-        # what rounding alone may have added to the difference proves nothing
-        error = rounding(graph, values)[-1] + rounding(graph, graph.values(center))[-1]
-        error = (error.unsqueeze(-2) * rows.abs()).sum(-1)
+        change, error = (found[-1] + -forward(graph, Running.of(center))[-1]).rounded()
         norm = placed.problem.q if placed.problem.q is not None else math.inf
-        rise = (vector_norm(change, norm) - vector_norm(error, norm)).clamp(min=0.0)
+        rise = vector_norm((change.unsqueeze(-2) * rows).sum(-1), norm)
+        # what rounding alone may have added to the difference shows nothing
+        sure = rise - vector_norm((error.unsqueeze(-2) * rows.abs()).sum(-1), norm)
         run = vector_norm((x - center).flatten(2), placed.problem.p)
         # quotients over tiny steps are rounding; those over half a millionth of the reach are not
-        enough = run > 5e-7 * placed.region.distance(placed.problem.p).unsqueeze(1)
-        quotient = rise / torch.where(enough, run, torch.ones_like(run))
-        return torch.where(enough & inside, quotient, -torch.inf)
-    smooth = torch.ones_like(inside)
-    errors = rounding(graph, values)
+        enough = inside & (run > 5e-7 * placed.region.distance(placed.problem.p).unsqueeze(1))
+        shown = sure > 0
+        promised = torch.where(shown, sure, rise) / torch.where(enough, run, torch.ones_like(run))
+        return shown, torch.where(enough, promised, -torch.inf)
+    values = [value.rounded() for value in found]
+    slopes = {i: s.unsqueeze(2) for i, s in graph.patterns([value for value, _ in values]).items()}
+    promised = placed.combine(graph.gradients(slopes, rows.expand(-1, x.shape[1], -1, -1)))
+    return _settled(analysis, values), torch.where(inside, promised, -torch.inf)
+
+
+def _settled(analysis: Analysis, values: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """Whether the network is differentiable where it has the values, each known within an error; ``(batch, k)``."""
+    graph, (first, _) = analysis.graph, values[0]
+    smooth = torch.ones(first.shape[:2], dtype=torch.bool)
     for _, node in graph.relus():
-        z, affine = values[node.source], graph.nodes[node.source]
-        assert isinstance(affine, Affine)
-        threshold = KINK * _magnitude(affine, values) + 8 * errors[node.source]
-        off = (z.abs() > threshold) | ~analysis.reach[node.source].moves.unsqueeze(1)
+        value, error = values[node.source]
+        off = (value.abs() > error) | ~analysis.reach[node.source].moves.unsqueeze(1)
         smooth &= off.flatten(2).all(-1)
-    smooth &= _windows_settled(analysis, values, errors)
-    slopes = {i: s.unsqueeze(2) for i, s in graph.patterns(values).items()}
-    gradients = graph.gradients(slopes, rows.expand(-1, x.shape[1], -1, -1))
-    return torch.where(smooth & inside, placed.combine(gradients), -torch.inf)
+    if any(isinstance(node, MaxPool) for node in graph.nodes):
+        smooth &= _windows_settled(analysis, values)
+    return smooth
 
 
-def _windows_settled(analysis: Analysis, values: list[Tensor], errors: list[Tensor]) -> Tensor | bool:
+def _windows_settled(analysis: Analysis, values: Sequence[tuple[Tensor, Tensor]]) -> Tensor | bool:
     """Whether no pooling window has a tie that matters, ``(batch, k)``."""
-    graph = analysis.graph
-    if not any(isinstance(node, MaxPool) for node in graph.nodes):
-        return True
     settled: Tensor | bool = True
     alive: list[Tensor] = []  # what changes near x at all; a unit that is off does not, whatever its input does
-    for index, (node, value) in enumerate(zip(graph.nodes, values, strict=True)):
+    for index, (node, (value, _)) in enumerate(zip(analysis.graph.nodes, values, strict=True)):
         match node:
             case Affine():
                 flow = sum((map.abs()(alive[i].to(value.dtype)) for i, map in node.terms()), torch.zeros_like(value))
                 alive.append(flow > 0)
             case Relu(source=source, slope=slope):
-                alive.append(alive[source] & ((values[source] > 0) | (slope > 0)))
+                alive.append(alive[source] & ((values[source][0] > 0) | (slope > 0)))
             case MaxPool(source=source):
-                affine = graph.nodes[source]
-                assert isinstance(affine, Affine)
-                margin = node.members(KINK * _magnitude(affine, values) + 8 * errors[source])
-                members, changes = node.members(values[source]), node.members(alive[source])
+                margin = node.members(values[source][1] * (1.0 + AGREEMENT))  # of this comparison's rounding too
+                members, changes = node.members(values[source][0]), node.members(alive[source])
                 best = members.argmax(-1, keepdim=True)
                 same = node.windows == node.windows.expand(members.shape).gather(-1, best)
                 apart = members.gather(-1, best) - members > margin + margin.gather(-1, best)
@@ -87,37 +117,82 @@ def _windows_settled(analysis: Analysis, values: list[Tensor], errors: list[Tens
     return settled
 
 
-def rounding(graph: Graph, values: list[Tensor]) -> list[Tensor]:
-    """A bound on the rounding error of every node's value, carried forward: E_out = |A| E_in + n eps (|A| |v| + |b|).
+# ---------------------------------------------------------------- one point, proved
 
-    n is the number of terms of a sum, with some to spare; a ReLU and a max pass errors on without adding to them.
+
+def best_witness(analysis: Analysis, index: int, x: Tensor, known: float = 0.0) -> Witness | None:
+    """The best of the points x ``(k, *shape)`` for reference point ``index``; None if none proves more than ``known``."""
+    return witnesses(analysis[index : index + 1], x.unsqueeze(0), known)[0]
+
+
+def witnesses(analysis: Analysis, x: Tensor, known: float = 0.0) -> list[Witness | None]:
+    """The best of the points x ``(batch, k, *shape)`` for each reference point; None where none proves above ``known``."""
+    with torch.no_grad():
+        promised = ranked(analysis, x)
+        return [_best(analysis[i : i + 1], x[i], promised[i], known) for i in range(len(x))]
+
+
+def _best(analysis: Analysis, x: Tensor, promised: Tensor, known: float) -> Witness | None:
+    best = None
+    for at in promised.argsort(descending=True)[:TRIED].tolist():
+        hope = float(promised[at])
+        if hope == -math.inf or (known > 0 and hope <= known * (1.0 + AGREEMENT)):
+            break
+        if best is not None and hope <= best.attained * (1.0 + AGREEMENT):
+            break
+        value = proved(analysis, x[at])
+        if value > max(known, 0.0 if best is None else best.attained):
+            best = Witness(tuple(x[at].flatten().tolist()), value)
+    return best
+
+
+def proved(analysis: Analysis, x: Tensor) -> float:
+    """A lower bound on the constant about a single reference point, proved by the point x ``(*shape)``; 0 if none is.
+
+    It is what x attains, up to a relative ``SHARP``.
     """
-    eps = torch.finfo(graph.dtype).eps
-    errors: list[Tensor] = []
-    for node, value in zip(graph.nodes, values, strict=True):
-        match node:
-            case Affine():
-                carried = sum((map.abs()(errors[i]) for i, map in node.terms()), start=torch.zeros_like(value))
-                terms = sum(torch.Size(map.in_shape).numel() + 4 for map in node.maps)
-                errors.append(carried + terms * eps * _magnitude(node, values))
-            case Relu(source=source):
-                errors.append(errors[source])
-            case MaxPool(source=source):
-                errors.append(node(errors[source]))
-            case _:
-                errors.append(torch.zeros_like(value))
-    return errors
+    if not bool(analysis.placed.region.contains(x.reshape(1, 1, *x.shape))):
+        return 0.0
+    return _quotient(analysis, x) if analysis.placed.problem.scope == "pointed" else _slope(analysis, x)
 
 
-def _magnitude(node: Affine, values: list[Tensor]) -> Tensor:
-    """|A| |v| + |b|: the sum of the magnitudes that make up an Affine node's value."""
-    return sum((map.abs()(values[i].abs()) for i, map in node.terms()), start=node.bias.abs())
+def _slope(analysis: Analysis, x: Tensor) -> float:
+    """The norm of the Jacobian at x, rounded down; 0 where x is not proved to be differentiable."""
+    graph, placed = analysis.graph, analysis.placed
+    for start in precisions(graph, x.reshape(1, 1, *x.shape)):
+        values = [value.rounded() for value in forward(graph, start)]
+        if bool(_settled(analysis, values)):
+            break
+    else:
+        return 0.0
+    slopes = {i: s.unsqueeze(2) for i, s in graph.patterns([value for value, _ in values]).items()}
+    best = 0.0
+    for start in precisions(graph, placed.rows.to(graph.dtype).unsqueeze(1)):
+        gradient, error = (placed.with_room(end)[0, 0] for end in backward(graph, slopes, start).rounded())
+        low, high = operator_norm(placed.problem, gradient, error)
+        best = max(best, low)
+        if low >= high * (1.0 - SHARP) or high < LEAST:
+            break
+    return best
 
 
-def best_witness(analysis: Analysis, index: int, x: Tensor) -> Witness | None:
-    """The best of the points x ``(k, *shape)`` for reference point ``index``, or None if none proves anything."""
-    values = attained(analysis[index : index + 1], x.unsqueeze(0))[0]
-    best = int(values.argmax())
-    if not values[best] > 0:
-        return None
-    return Witness(tuple(x[best].flatten().tolist()), float(values[best]))
+def _quotient(analysis: Analysis, x: Tensor) -> float:
+    """|c . (f(x) - f(x0))|_q / |x - x0|_p, rounded down."""
+    graph, placed = analysis.graph, analysis.placed
+    center = placed.region.center[0]
+    step, off = two_sum(x, -center)
+    _, run = vector_ends(step.flatten(), off.abs().flatten(), placed.problem.p)
+    if not 0 < run < math.inf:
+        return 0.0
+    rows, outputs = placed.rows[0].to(graph.dtype), placed.rows.shape[-1]
+    best = 0.0
+    for start in precisions(graph, torch.stack([x, center])):
+        output = forward(graph, start)[-1]
+        change = output.moved(lambda t: t[..., 0, :]) + -output.moved(lambda t: t[..., 1, :])
+        product = change.moved(lambda t: t.unsqueeze(-2)).times(rows)
+        ends = product.moved(lambda t: t.sum(-1), copies=outputs).rounded()
+        low, high = vector_ends(ends[0], ends[1], math.inf if placed.problem.q is None else placed.problem.q)
+        best = max(best, low / run * (1.0 - 4 * torch.finfo(torch.float64).eps))
+        if low >= high * (1.0 - SHARP) or high < LEAST:
+            break
+    return best

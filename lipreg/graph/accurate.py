@@ -7,18 +7,36 @@ again with more digits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
 
 from lipreg.graph.nodes import Affine, Graph, Input, MaxPool, Relu
-from lipreg.linalg import Limbs, Running, digit_bits
+from lipreg.linalg import Limbs, LinearMap, Running, digit_bits
 
-Numbers = Running | Limbs
 EPS = torch.finfo(torch.float64).eps
 PRECISIONS = (10, 20, 40)
 """Digits that are tried one after another."""
+
+
+class Numbers(Protocol):
+    """A tensor with a bound on its error: ``Running`` or ``Limbs``."""
+
+    def like(self, x: Tensor, /) -> Self: ...
+    def through(self, map: LinearMap, /) -> Self: ...
+    def back(self, map: LinearMap, /) -> Self: ...
+    def times(self, factor: Tensor, /) -> Self: ...
+    def moved(self, move: Callable[[Tensor], Tensor], /, copies: int = 1) -> Self: ...
+    def relu(self, slope: float, /) -> Self: ...
+    def largest(self) -> Self: ...
+    def rounded(self) -> tuple[Tensor, Tensor]: ...
+    def __add__(self, other: Self, /) -> Self: ...
+    def __neg__(self) -> Self: ...
+
+
+N = TypeVar("N", bound=Numbers)
 
 
 def precisions(graph: Graph, x: Tensor) -> Iterator[Numbers]:
@@ -33,9 +51,9 @@ def precisions(graph: Graph, x: Tensor) -> Iterator[Numbers]:
         yield Limbs.of(x, _bits(graph), limbs)
 
 
-def forward(graph: Graph, x: Numbers) -> list[Numbers]:
+def forward(graph: Graph, x: N) -> list[N]:
     """The value of every node at x ``(..., *input_shape)``; see ``Graph.values``."""
-    found: dict[int, Numbers] = {}
+    found: dict[int, N] = {}
     for index, node in enumerate(graph.nodes):
         match node:
             case Input():
@@ -50,17 +68,17 @@ def forward(graph: Graph, x: Numbers) -> list[Numbers]:
     return list(found.values())
 
 
-def backward(graph: Graph, slopes: Mapping[int, Tensor], rows: Numbers) -> Numbers:
+def backward(graph: Graph, slopes: Mapping[int, Tensor], rows: N) -> N:
     """rows . J for given slopes of every Relu and MaxPool; see ``Graph.gradients``.
 
     Args:
         graph, rows: as there.
         slopes: as there, taken as the exact numbers that they hold.
     """
-    flowing: dict[int, Numbers] = {len(graph.nodes) - 1: rows}
+    flowing: dict[int, N] = {len(graph.nodes) - 1: rows}
 
-    def flow(source: int, part: Numbers) -> None:
-        flowing[source] = flowing[source] + part if source in flowing else part  # type: ignore[operator]  # of one kind
+    def flow(source: int, part: N) -> None:
+        flowing[source] = flowing[source] + part if source in flowing else part
 
     for index in range(len(graph.nodes) - 1, 0, -1):
         node = graph.nodes[index]
@@ -104,12 +122,12 @@ def anchors(graph: Graph, x: Tensor) -> dict[int, Tensor]:
     return found
 
 
-def _affine(node: Affine, values: Mapping[int, Numbers]) -> Numbers:
+def _affine(node: Affine, values: Mapping[int, N]) -> N:
     """bias + the terms of those sources whose values are given."""
     total = next(iter(values.values())).like(node.bias)
     for source, map in node.terms():
         if source in values:
-            total = values[source].through(map) + total  # type: ignore[operator]  # of one kind
+            total = values[source].through(map) + total
     return total
 
 

@@ -1,0 +1,77 @@
+"""Norms of matrices and vectors that are known within errors, rounded down: what a witness may say that it attains."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from lipreg.linalg import dual_norm, vector_norm
+from lipreg.problem import LocalLipschitz, sign_vectors
+
+EPS = torch.finfo(torch.float64).eps
+LEAST = 1e-290
+"""Norms below it count as 0: rounding is no longer relative to them."""
+PART = 2**22
+"""Numbers in the largest tensor while sign vectors are tried."""
+
+
+def operator_norm(problem: LocalLipschitz, matrix: Tensor, error: Tensor) -> tuple[float, float]:
+    """A lower bound on the norm that the problem takes of a Jacobian, and what it could be at most.
+
+    For any w, |J|_{p -> q} >= |w . J|_{p*} / |w|_{q*}, so only the last step has to be rounded with care.
+
+    Args:
+        problem: whose p and q; scalar functionals have no q, and the largest of the rows counts.
+        matrix: J as computed, ``(rows, n)``.
+        error: a bound on what it is off by, of each entry.
+
+    Returns:
+        (low, high): the norm is at least ``low``; at w, a good one for the computed matrix, it is at most ``high``.
+    """
+    if not bool(torch.isfinite(matrix).all()):
+        return 0.0, math.inf
+    if not bool(matrix.any()):
+        return 0.0, float(error.sum())
+    w = _direction(problem, matrix)
+    rows = len(matrix)
+    combined = w @ matrix
+    off = (w.abs() @ error + (rows + 2) * EPS * (w.abs() @ matrix.abs())) * (1.0 + (rows + 4) * EPS)
+    low, high = vector_ends(combined, off, problem.dual)
+    if problem.q != 2.0:  # w has one entry, 1, or only entries of magnitude 1 at most
+        return low, high
+    _, size = vector_ends(w, torch.zeros_like(w), 2.0)
+    return low / size * (1.0 - 2 * EPS), high
+
+
+def vector_ends(vector: Tensor, error: Tensor, norm: float) -> tuple[float, float]:
+    """What the norm of a vector, known within an error of each entry, is at least and at most, rounding included."""
+    slack = (vector.numel() + 8) * EPS
+    low, high = (_norm(end, norm) for end in ((vector.abs() - error).clamp(min=0.0), vector.abs() + error))
+    return low * (1.0 - slack) if low > LEAST else 0.0, high * (1.0 + slack) if math.isfinite(high) else math.inf
+
+
+def _norm(vector: Tensor, norm: float) -> float:
+    """In units of the largest entry, so that no square leaves the range."""
+    unit = float(vector.max())
+    return unit * float(vector_norm(vector / unit, norm)) if 0 < unit < math.inf else unit
+
+
+def _direction(problem: LocalLipschitz, matrix: Tensor) -> Tensor:
+    """The w at which the norm is attained, ``(rows,)``."""
+    p, q, dual = problem.p, problem.q, problem.dual
+    if q is None or q == math.inf:
+        return torch.eye(len(matrix), dtype=matrix.dtype)[int(vector_norm(matrix, dual).argmax())]
+    if p == 1.0:
+        column = matrix[:, int(vector_norm(matrix.T, q).argmax())]
+        return column.sign() if q == 1.0 else column / vector_norm(column, 2.0).clamp(min=1e-300)
+    if q == 1.0:
+        signs, best = sign_vectors(len(matrix), matrix), (-1.0, matrix[:, 0])
+        for some in signs.split(max(1, PART // matrix.shape[1])):
+            norms = vector_norm(some @ matrix, dual)
+            at = int(norms.argmax())
+            best = max(best, (float(norms[at]), some[at]), key=lambda found: found[0])
+        return best[1]
+    assert (p, q) == (2.0, 2.0) and dual_norm(q) == 2.0
+    return torch.linalg.svd(matrix, full_matrices=False).U[:, 0]

@@ -229,7 +229,8 @@ def _spectral(chain: ReluChain, masks: ChainMasks, rows: _Rows, power: PowerIter
     sides, factors = [], []
     for k, (layer, s) in enumerate(zip(chain.layers[:-1], masks.active, strict=True)):
         moves = masks.moves[k]
-        sigma, u, v = power.iterate(str(k), s, s.new_ones(1) if moves is None else moves, layer.forward, layer.back)
+        moves = s.new_ones(()).expand(1, *layer.in_shape) if moves is None else moves
+        sigma, u, v = power.iterate(str(k), s, moves, layer.forward, layer.back)
         sides.append((u, v))
         factors.append(sigma)
     factors = [*factors, top]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from lipreg.linalg.maps import Diagonal, LinearMap
+from lipreg.linalg.subspace import Apply, followed, normalised, orthonormal, probes, top_pairs
 
 
 class PowerIteration:
@@ -15,19 +14,23 @@ class PowerIteration:
 
     One step is v = A^T u / |A^T u|, sigma = |A v|, u = A v / sigma, of the weighted map: two passes. From a vector that
     followed the weights through training a step is enough; the first estimate of a map takes ``first`` steps. sigma is
-    attained by v, so it never exceeds the norm: an ESTIMATE from below, no bound. It is differentiable through
+    attained by u and v, so it never exceeds the norm: an ESTIMATE from below, no bound. It is differentiable through
     sigma = u^T A v with u and v constant, which is the exact gradient where u and v are singular vectors.
 
     Args:
-        shared: keep one vector a map, the mean over the batch, for points that change from batch to batch; otherwise one
-            for each point of a fixed batch.
-        first: steps where no vector is known.
+        shared: keep a few directions a map, for points that change from batch to batch; each point starts from the
+            combination of them that is best for its weights (see ``subspace``). Otherwise one vector for each point of a
+            fixed batch.
+        first: steps where nothing is known.
     """
 
     def __init__(self, shared: bool, first: int = 8) -> None:
         self.shared, self.first = shared, first
         self.vectors: dict[str, Tensor] = {}
-        """Left vectors u by the map's name, ``(1 or batch, *out_shape)``; what a checkpoint keeps."""
+        """By the map's name, what a checkpoint keeps: orthonormal right vectors ``(directions, *in_shape)``, or left
+        vectors u ``(batch, *out_shape)``."""
+        self.probes: dict[str, Tensor] = {}
+        """By the map's name, what ``subspace.probes`` draws for it."""
 
     def norm(self, name: str, map: LinearMap, rows: Tensor, columns: Tensor) -> Tensor:
         """The estimate of |diag(rows) map diag(columns)|_2 at each point, ``(batch,)``, differentiable.
@@ -43,12 +46,7 @@ class PowerIteration:
         return (rows * u * map(columns * v)).flatten(1).sum(1)
 
     def iterate(
-        self,
-        name: str,
-        rows: Tensor,
-        columns: Tensor,
-        forward: Callable[[Tensor], Tensor],
-        back: Callable[[Tensor], Tensor],
+        self, name: str, rows: Tensor, columns: Tensor, forward: Apply, back: Apply
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Steps without gradient.
 
@@ -62,27 +60,41 @@ class PowerIteration:
             sigma = u . diag(rows) A diag(columns) v. For weights 0 and 1 that is u . A v.
         """
         with torch.no_grad():
-            u, steps = self.vectors.get(name), 1
-            if u is None or u.shape[1:] != rows.shape[1:] or not (self.shared or len(u) == len(rows)):
-                u, steps = _start(rows), self.first
-            before = u.to(rows)
-            v = sigma = u = before
-            for _ in range(steps):
-                v = _normalised(columns * back(rows * u))[0]
-                u, sigma = _normalised(rows * forward(columns * v))
-            kept = u.mean(0, keepdim=True) if self.shared else u
-            # entries that are off keep what they had: from 0 a map, or a block of one, would never come back
-            self.vectors[name] = torch.where(kept == 0, before, kept)
-            return sigma.flatten(), u, v
+            return (self._shared if self.shared else self._own)(name, rows, columns, forward, back)
+
+    def _shared(
+        self, name: str, rows: Tensor, columns: Tensor, forward: Apply, back: Apply
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        probe, basis, steps = self.probes.get(name), self.vectors.get(name), 1
+        like = (columns.shape[1:], rows.dtype, rows.device)
+        if probe is None or (probe.shape[1:], probe.dtype, probe.device) != like:
+            probe = self.probes[name] = probes(rows, columns)
+        if basis is None or basis.shape != probe.shape:
+            basis, steps = orthonormal(probe), self.first
+        basis = basis.to(rows)
+        for _ in range(steps - 1):
+            basis = followed(basis, top_pairs(basis, rows, columns, forward, back)[2], probe)
+        sigma, u, v = top_pairs(basis, rows, columns, forward, back)
+        self.vectors[name] = followed(basis, v, probe)
+        return sigma, u, v
+
+    def _own(
+        self, name: str, rows: Tensor, columns: Tensor, forward: Apply, back: Apply
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        u, steps = self.vectors.get(name), 1
+        if u is None or u.shape[1:] != rows.shape[1:] or len(u) != len(rows):
+            u, steps = _start(rows), self.first
+        before = u.to(rows)
+        v = sigma = u = before
+        for _ in range(steps):
+            v = normalised(columns * back(rows * u))[0]
+            u, sigma = normalised(rows * forward(columns * v))
+        # entries that are off keep what they had: from 0 a map, or a block of one, would never come back
+        self.vectors[name] = torch.where(u == 0, before, u)
+        return sigma.flatten(), u, v
 
 
 def _start(rows: Tensor) -> Tensor:
     """A vector that no singular vector is orthogonal to, but by chance; the same at every start."""
     draw = torch.Generator().manual_seed(0)
     return torch.randn(rows.shape[1:], generator=draw, dtype=torch.float64).to(rows).unsqueeze(0)
-
-
-def _normalised(x: Tensor) -> tuple[Tensor, Tensor]:
-    """x / |x| of each point, 0 for 0, and |x| ``(batch, 1, ...)``."""
-    size = torch.linalg.vector_norm(x.flatten(1), dim=1).reshape(-1, *(1,) * (x.dim() - 1))
-    return x / size.clamp(min=torch.finfo(x.dtype).tiny), size

@@ -227,7 +227,7 @@ class LipschitzPenalty:
 
     def held(self) -> list[Tensor]:
         """What it keeps in memory between steps, apart from fixed points."""
-        vectors = [] if self.power is None else list(self.power.vectors.values())
+        vectors = [] if self.power is None else [*self.power.vectors.values(), *self.power.probes.values()]
         return vectors if self._chain is None else [*vectors, *(layer.size for layer in self._chain.layers)]
 
     def release(self) -> None:

@@ -28,7 +28,7 @@ def test_estimates_come_from_below(shared: bool) -> None:
         map, rows, columns = case(4)
         sigma = power.norm("a", map, rows, columns)
         assert (sigma <= exact(map, rows, columns) * (1 + 1e-12)).all()
-        assert power.vectors["a"].shape == ((1, ROWS) if shared else (4, ROWS))
+        assert power.vectors["a"].shape == ((4, COLUMNS) if shared else (4, ROWS))
 
 
 def test_steps_converge_with_the_gradient_of_the_norm() -> None:

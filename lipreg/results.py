@@ -1,4 +1,8 @@
-"""Results: every number is one end of an interval with a certificate, a status and, for a lower end, a witness."""
+"""Results: every number is one end of an interval with a certificate, a status and, for a lower end, a witness.
+
+Certificates speak of the float64 copy of a network's weights, as a function in real arithmetic over the real points of the
+region. A program that evaluates the network in float32 rounds, and is another function.
+"""
 
 from __future__ import annotations
 

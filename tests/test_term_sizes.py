@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from lipreg import LipschitzPenalty
+from lipreg import LinfBall, LipschitzPenalty, LocalLipschitz
 from lipreg.errors import InvalidInput
 from tests.callbacks.cases import PROBLEM, Classifier, batches, fit, regularizer
 
@@ -46,3 +46,26 @@ def test_a_first_term_far_above_the_loss_warns_once() -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*first penalty")
         fit(Classifier(rate=0.0), batches(2), regularizer())
+
+
+def test_inputs_that_are_large_beside_their_region_warn_once() -> None:
+    """With the numbers: in float32 from about a ten-thousandth of the inputs on, in float64 of no training."""
+    net, x = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3)), 1e6 * torch.rand(8, 4)
+    x[3, 1] = 1e6
+    y = torch.randint(3, (8,))
+    term = LipschitzPenalty(net, LocalLipschitz(LinfBall(0.2)))
+    with pytest.warns(
+        UserWarning, match=r"as large as 1e\+06 .* reaches 0\.2: float32 .* by 0\.6 .*Scale the inputs"
+    ) as seen:
+        term(x, y)
+        term(x, y)
+    assert len([w for w in seen if "reaches" in str(w.message)]) == 1
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*reaches")
+        LipschitzPenalty(net, LocalLipschitz(LinfBall(0.05)))(x / 1e6, y)
+        LipschitzPenalty(net.double(), LocalLipschitz(LinfBall(0.2)))(x.double(), y)
+    model = Classifier(rate=0.0)
+    small = LocalLipschitz(LinfBall(1e-6))
+    with pytest.warns(UserWarning, match=r"LipschitzRegularizer: inputs are as large as .* reaches 1e-06") as seen:
+        fit(model, batches(2), regularizer(problem=small))
+    assert len([w for w in seen if "reaches" in str(w.message)]) == 1

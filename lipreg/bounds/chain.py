@@ -2,19 +2,26 @@
 
 The regional slopes are 0 and 1, so the pre-activation bounds behind them pass no gradient on. What is left of a bound is
 products of |W_k| with these masks, which closed forms differentiate by hand.
+
+A region is taken as its middle and its widths, and so is what comes out of every layer: formed as differences of ends, the
+widths of a small region would be lost to the rounding of large inputs. Widths have ``ALLOWANCE`` roundings of the middle
+added, in the same product |W| w: what rounding does to W x errs then towards larger bounds, at no further pass.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lipreg.graph import ReluChain
 from lipreg.problem import LocalLipschitz
-from lipreg.regions import LinfBall, PlacedRegion
+from lipreg.regions import LinfBall
+
+ALLOWANCE = 2.0
+"""Roundings of a layer's inputs that their widths are made larger by; sums of many terms average theirs out."""
 
 
 @dataclass(frozen=True)
@@ -34,24 +41,40 @@ class ChainMasks:
     row_sums: list[Tensor] | None
 
 
-def chain_masks(
-    chain: ReluChain, region: PlacedRegion, full: bool, methods: tuple[str, ...], row_sums: bool
-) -> ChainMasks:
+@dataclass(frozen=True)
+class ChainRegion:
+    """The box around the region of each point of a batch, for the inputs of a chain.
+
+    Attributes:
+        point: reference points, ``(batch, *shape)``.
+        down, up: how far each coordinate can go from there, down <= 0 <= up, ``(batch, *shape)``, in memory of their own.
+        moves: 0/1, which coordinates have room, ``(batch, *shape)``; None where all of them have.
+    """
+
+    point: Tensor
+    down: Tensor
+    up: Tensor
+    moves: Tensor | None
+
+
+def chain_masks(chain: ReluChain, region: ChainRegion, methods: tuple[str, ...], row_sums: bool) -> ChainMasks:
     """Interval bounds through a chain, intersected with ball bounds in l_inf, reduced to masks.
 
     The same numbers as ``analyse`` finds with these methods, up to rounding.
 
     Args:
         chain: with its layers measured.
-        region: placed around points in the shape of the first layer's inputs; its memory is used up.
-        full: whether every coordinate of every point has room.
+        region: around points in the shape of the first layer's inputs; the memory of its ends is used up.
         methods: "interval", "ball" or both; "ball" for regions in l_inf.
         row_sums: whether |W_k| moves_k is wanted.
     """
-    lower, upper, value = region.lower, region.upper, region.center
-    moves = None if full else region.moves.to(lower.dtype)
+    value, down, up, moves = region.point, region.down, region.up, region.moves
     interval, ball = "interval" in methods, "ball" in methods
-    distance = torch.maximum(upper - value, value - lower).flatten(1).amax(1) if ball else None
+    distance = torch.maximum(up, -down).flatten(1).amax(1) if ball else None
+    width = up - down
+    middle = torch.add(value, down.add_(up), alpha=0.5, out=down)
+    size = value.abs() if moves is None else value.abs().mul_(moves)  # what does not move must stay known as such
+    width.add_(size, alpha=ALLOWANCE * torch.finfo(value.dtype).eps)
     found = ChainMasks([moves], [], [] if row_sums or ball else None)
     hidden = chain.layers[:-1]
     for k, layer in enumerate(hidden):
@@ -61,22 +84,20 @@ def chain_masks(
             sums = layer.row_sums() if moves is None else layer.forward(moves, absolute=True)
             found.row_sums.append(sums)
         if interval:
-            twice_radius = upper.sub_(lower)
-            twice_center = torch.add(twice_radius, lower, alpha=2.0, out=lower)
-            center = layer.affine(twice_center, 0.5)
-            room = layer.forward(twice_radius, absolute=True)
-            low = None if last else torch.sub(center, room, alpha=0.5)
+            center = layer.affine(middle)
+            room = layer.forward(width, absolute=True)
+            low = torch.sub(center, room, alpha=0.5) if ball and not last else None
             high = center.add_(room, alpha=0.5)
         flow = room if sums is None else sums  # 0 where nothing that moves comes in
         assert flow is not None
         if distance is not None:
             assert sums is not None
             value = layer.affine(value)
-            width = distance.reshape(-1, *(1,) * (value.dim() - 1)) * sums
-            high = value + width if high is None else torch.maximum(torch.minimum(high, value + width), value)
+            far = distance.reshape(-1, *(1,) * (value.dim() - 1)) * sums
+            high = value + far if high is None else torch.maximum(torch.minimum(high, value + far), value)
             high = torch.where(flow > 0, high, value)
             if not last:
-                low = value - width if low is None else torch.minimum(torch.maximum(low, value - width), value)
+                low = value - far if low is None else torch.minimum(torch.maximum(low, value - far), value)
                 low = torch.where(flow > 0, low, value)
         assert high is not None
         upper = high.relu_()
@@ -85,21 +106,24 @@ def chain_masks(
         found.moves.append(moves)
         if last:
             break
-        assert low is not None
-        lower = low.relu_()
-        if distance is not None:
+        if distance is None:
+            assert room is not None
+            width = torch.minimum(room, upper, out=room)  # what relu leaves of [high - room, high]
+        else:
+            assert low is not None and sums is not None
+            width = upper - low.relu_()
             # the pointed slopes say how far a feature can be from its nominal value, in both scopes
-            assert sums is not None
             rise = (upper - value.clamp(max=0)).clamp_(min=torch.finfo(upper.dtype).tiny)
             distance = (upper / rise * (flow > 0) * sums).flatten(1).amax(1) * distance
             value = value.relu_()
+        middle = upper.sub_(width, alpha=0.5)
     return found
 
 
-def place_batch(problem: LocalLipschitz, x: Tensor) -> tuple[PlacedRegion, bool] | None:
-    """The region around points, in memory of its own, and whether every coordinate of every point has room.
+def place_batch(problem: LocalLipschitz, x: Tensor) -> ChainRegion | None:
+    """The region around points.
 
-    For l_inf balls well inside of what rounding resolves, ``place`` without its checks, which cost more than the bound
+    For l_inf balls well above what rounding resolves, ``place`` without its checks, which cost more than the bound
     of a small network; everything else, and everything wrong, goes through ``place``. None for regions with half-spaces.
 
     Args:
@@ -110,12 +134,15 @@ def place_batch(problem: LocalLipschitz, x: Tensor) -> tuple[PlacedRegion, bool]
         low = -math.inf if region.low is None else float(region.low)
         high = math.inf if region.high is None else float(region.high)
         smallest, largest = (float(end) for end in torch.aminmax(x))
-        size = max(abs(smallest), abs(largest))
-        resolved = region.radius > 8 * torch.finfo(x.dtype).eps * size  # not so for NaN and infinity
+        radius, size = float(region.radius), max(abs(smallest), abs(largest))
+        resolved = radius > 8 * torch.finfo(x.dtype).eps * size  # not so for NaN and infinity
         if low <= smallest and largest <= high and resolved:
-            return PlacedRegion.around(x, -region.radius, region.radius, low, high), True
+            down = (low - x).clamp_(min=-radius) if smallest - radius < low else torch.full_like(x, -radius)
+            up = (high - x).clamp_(max=radius) if largest + radius > high else torch.full_like(x, radius)
+            return ChainRegion(x, down, up, None)
     placed = region.place(x)
     if placed.halfspaces is not None:
         return None
-    ends = {name: getattr(placed, name).clone() for name in ("center", "lower", "upper")}
-    return replace(placed, **ends), bool(placed.moves.all())
+    moves = placed.moves
+    down, up = (end.clone() for end in (placed.down, placed.up))
+    return ChainRegion(placed.center, down, up, None if bool(moves.all()) else moves.to(x.dtype))

@@ -69,7 +69,7 @@ def closed_form(
             return None
         for layer in chain.layers[:-1]:
             layer.measure()
-        masks = chain_masks(chain, *placed, tuple(methods), row_sums=problem.p == math.inf)
+        masks = chain_masks(chain, placed, tuple(methods), row_sums=problem.p == math.inf)
         if problem.p == 2.0:
             assert power is not None
             bounds, pull = _spectral(chain, masks, rows, power)

@@ -71,6 +71,8 @@ def certify(
 ) -> list[CertifiedInterval]:
     """Certified intervals at each reference point, in float64 on the CPU, from any registered estimator.
 
+    They speak of the function that the float64 copy of the weights defines in real arithmetic, not of a float32 program.
+
     Args:
         network, problem, x, y: as for ``estimate``.
         estimator: any registered name, or a recipe; ``"name@l2"`` for the method in l2 and a question in other norms. None

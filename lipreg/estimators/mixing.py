@@ -24,10 +24,10 @@ class Mixing(Estimator):
     """L <= the semidefinite relaxation of max |c C + sum_u t_u b_u M_u| over |t_u| <= 1 (see ``bounds/deviation.py``).
 
     Where ``deviation`` adds up magnitudes, this keeps the signs that rows of different units have in common: a max-cut
-    problem, relaxed to unit vectors and certified for whatever the iteration returns (see ``bounds/semidefinite.py``). It
-    is the bound of a node of ``branch_and_bound``, at the root and in both scopes; never looser than ``deviation``. For
-    p = 1 there are no signs to keep: entries are bounded one by one. Networks too large for it keep the bound of
-    ``affine_relu``, and the result says so.
+    problem, relaxed to unit vectors and certified for whatever the iteration returns (see ``bounds/semidefinite.py``).
+    Nodes of ``branch_and_bound`` are bounded by the same relaxation, of what their own cuts leave open; this one is of the
+    whole region, in both scopes, and never looser than ``deviation``. For p = 1 there are no signs to keep: entries are
+    bounded one by one. Networks too large for it keep the bound of ``affine_relu``, and the result says so.
 
     Source: Wang, Chang & Kolter 2017 (mixing method); Raghunathan et al. 2018 (max-cut form of a gradient's norm).
     """

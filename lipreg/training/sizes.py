@@ -1,4 +1,4 @@
-"""Terms that would destroy a training: not finite, or far above the loss."""
+"""Terms that would destroy a training: not finite, or far above the loss; and bounds of which rounding leaves little."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from lipreg.errors import InvalidInput
+from lipreg.problem import LocalLipschitz
 
 FAR_ABOVE = 10.0
 """A first term of so many times the loss is warned of."""
+COARSE = 1e-3
+"""Rounding of so large a share of what the region moves a pre-activation by is warned of."""
 
 
 class FiniteTerms:
@@ -67,5 +70,27 @@ def warn_if_far_above(term: Tensor, loss: Tensor, where: str) -> None:
         warnings.warn(
             f"{where}: the first penalty is {size:.3g} after its weight, the loss {own:.3g}: training will follow the "
             'penalty alone. Take a smaller weight, penalty="log", or schedule="linear" to warm up',
+            stacklevel=2,
+        )
+
+
+def warn_if_coarse(problem: LocalLipschitz, x: Tensor, dtype: torch.dtype, where: str) -> None:
+    """Warns of inputs so large beside their region that rounding in the bound's arithmetic is felt: eps |x| / radius.
+
+    Args:
+        x: reference points ``(batch, *shape)``.
+        dtype: what the bounds are computed in.
+    """
+    x = x.detach().to(dtype)
+    region = problem.region.place(x)
+    reach = torch.maximum(region.up, -region.down).flatten(1).amax(1)
+    size = x.flatten(1).abs().amax(1)
+    share, at = (torch.finfo(dtype).eps * size / reach).max(0)
+    if float(share) > COARSE:
+        kind = str(dtype).removeprefix("torch.")
+        warnings.warn(
+            f"{where}: inputs are as large as {float(size[at]):.3g} in a region that reaches {float(reach[at]):.3g}: {kind} "
+            f"rounds pre-activations by {float(share):.2g} of what the region moves them by, so that bounds in training lie "
+            f"as far, or farther, from certified ones. Scale the inputs, train in float64, or take a larger region",
             stacklevel=2,
         )

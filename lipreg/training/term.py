@@ -20,7 +20,7 @@ from lipreg.penalties import get_penalty
 from lipreg.problem import LocalLipschitz
 from lipreg.schedules import Moment, get_schedule
 from lipreg.training.points import Choice, ChosenPoints
-from lipreg.training.sizes import FiniteTerms
+from lipreg.training.sizes import FiniteTerms, warn_if_coarse
 
 CHECK_EVERY = 256
 """Evaluations between two comparisons of the graph with the network's own forward, where no change is noticed."""
@@ -125,6 +125,7 @@ class LipschitzPenalty:
         self._trace: Any = None  # what the chain was read from
         self._checks = 0
         self._finite = FiniteTerms()
+        self._where: str | None = where  # until the sizes of the inputs have been looked at
 
     def __call__(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The term for a new batch, to add to its loss.
@@ -164,6 +165,7 @@ class LipschitzPenalty:
         """
         bound = self._mean_bound() if self.schedule.follows_bound and self._batch >= 0 else None
         self._batch += 1
+        self._where = self._where if rank == 0 else None
         self._factor = self.schedule.factor(Moment(self._batch, batches, self._factor, bound))
         self.last = self._agreed = None
         if self.due:
@@ -241,6 +243,9 @@ class LipschitzPenalty:
         autocast = torch.is_autocast_enabled(x.device.type)
         with torch.autocast(x.device.type, enabled=False) if autocast else nullcontext():
             captured = self._capture(self.network, x)
+            if self._where is not None and len(x):
+                warn_if_coarse(self.problem, x, self._dtype(captured, x), self._where)
+                self._where = None
             chain, graph = self._chain, None
             if chain is None:
                 graph = self._lower(captured, x)
@@ -278,7 +283,10 @@ class LipschitzPenalty:
             self._chain, self._trace = fixed_chain(known), known.trace
         return known
 
+    @classmethod
+    def _lower(cls, captured: CapturedNetwork, x: Tensor) -> Graph:
+        return captured.live(cls._dtype(captured, x))
+
     @staticmethod
-    def _lower(captured: CapturedNetwork, x: Tensor) -> Graph:
-        parameter = next(captured.module.parameters(), x)
-        return captured.live(torch.promote_types(parameter.dtype, torch.float32))
+    def _dtype(captured: CapturedNetwork, x: Tensor) -> torch.dtype:
+        return torch.promote_types(next(captured.module.parameters(), x).dtype, torch.float32)

@@ -1,0 +1,60 @@
+"""Bounds in float32, as training takes them, beside certified ones: large inputs, small regions."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import lipreg
+from lipreg import AllMargins, LinfBall, LipschitzPenalty, LocalLipschitz
+
+SCALES = {
+    "unit": (1.0, 0.05),
+    "pixels": (255.0, 1.0),
+    "pixels, small": (255.0, 0.05),
+    "large": (1e5, 0.2),
+    "larger": (1e6, 0.2),
+    "tiny": (1.0, 1e-6),
+}
+
+
+def question(
+    seed: int, size: int, scale: float, radius: float, cut: bool
+) -> tuple[nn.Module, LocalLipschitz, Tensor, Tensor]:
+    """A network most of whose first units are barely active somewhere in the region, where rounding decides."""
+    torch.manual_seed(seed)
+    net = nn.Sequential(nn.Linear(size, 6), nn.ReLU(), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 3))
+    region = LinfBall(radius, low=0.0, high=scale) if cut else LinfBall(radius)
+    x = scale * torch.rand(1, size)
+    if cut:  # every other coordinate on the border of the data range, or a whole number
+        x[:, ::2] = x[:, ::2].round()
+    placed = region.place(x.double())
+    with torch.no_grad():
+        weight, middle = net[0].weight.double(), placed.center + (placed.up + placed.down) / 2  # type: ignore[union-attr]
+        reach = weight.abs() @ ((placed.up - placed.down) / 2)[0]
+        net[0].bias.copy_(-weight @ middle[0] - (0.9 + 0.1 * torch.rand(6).double()) * reach)  # type: ignore[union-attr,operator]
+    return net, LocalLipschitz(region, AllMargins()), x.repeat(4, 1), torch.randint(3, (1,)).repeat(4)
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["open", "cut"])
+@pytest.mark.parametrize("size", [4, 100])
+@pytest.mark.parametrize("name", SCALES)
+def test_bounds_in_training_are_not_below_certified_ones(name: str, size: int, cut: bool) -> None:
+    """Beyond what the term warns of too: there they may be larger, because rounding is allowed for."""
+    scale, radius = SCALES[name]
+    ratios = []
+    for seed in range(12):
+        net, problem, x, y = question(seed, size, scale, radius, cut)
+        term = LipschitzPenalty(net, problem, weight=1.0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            term(x, y)
+        assert term.last is not None
+        certified = lipreg.certify(net, problem, x, y, estimator="affine_relu")[0].upper
+        ratios.append(float(term.last.bounds[0]) / certified if certified else 1.0)
+    assert min(ratios) >= 0.99
+    if scale <= 1e4 * radius:
+        assert max(ratios) <= 1.01

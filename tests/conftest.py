@@ -37,10 +37,6 @@ LONGEST = (
     "tests/callbacks/test_background.py",
     "tests/callbacks/test_distributed_audit.py",
     "tests/estimators/test_branch_and_bound.py",
-    "tests/test_reference_exact.py",
-    "tests/test_avant.py",
-    "tests/estimators/test_mip_pointed.py",
-    "tests/estimators/test_vector_valued.py",
     "tests/conformance/test_solvers.py",
 )
 """Files of more than ten seconds, the longest first."""

@@ -71,7 +71,7 @@ def attack(case: Case, rng: np.random.Generator, tally: Tally) -> None:
         for question in itertools.islice(asked, case.questions):
             truths = [question.truth(oracle) for oracle in oracles]
             tally.counts["questions"] += len(oracles)
-            _closed_forms(case, graph, question, x, truths, oracles, rng, tally)
+            _closed_forms(case, graph, question, x, truths, oracles, tally)
         for question in itertools.islice(asked, case.searches):
             truth = question.truth(oracles[0])
             tally.counts["questions"] += 1
@@ -106,12 +106,11 @@ def _closed_forms(
     x: torch.Tensor,
     truths: Sequence[Constant],
     oracles: Sequence[Knows],
-    rng: np.random.Generator,
     tally: Tally,
 ) -> None:
     problem, labels = question.problem(case), torch.full((len(x),), question.label)
-    for at in rng.permutation(len(METHODS))[:3]:
-        methods = METHODS[at]
+    proved: list[CertifiedInterval] = []
+    for methods in METHODS:
         with faults(tally, what=f"analysis by {methods}", question=problem.sentence()):
             analysis = frozen_analysis(graph, problem, x, labels, methods)
             for name in CLOSED:
@@ -119,7 +118,10 @@ def _closed_forms(
                 if method.uncovered(problem) is None:
                     what = {"estimator": name, "methods": methods, "question": problem.sentence()}
                     with faults(tally, **what):
-                        enter(method.intervals(analysis, EFFORT), truths, oracles, tally, what)
+                        found = method.intervals(analysis, EFFORT)
+                        enter(found, truths, oracles, tally, what)
+                        # what an audit does with them; it raises where two contradict each other
+                        proved = [a.intersect(b) for a, b in zip(proved or found, found, strict=True)]
 
 
 def _search(

@@ -77,8 +77,8 @@ class Case:
     program: Program
     points: np.ndarray
     where: Where
-    questions: int = 4
-    searches: int = 3
+    questions: int = 3
+    searches: int = 2
     scopes: tuple[str, ...] = SCOPES
     oracles: tuple[Knows, ...] = ()
 

@@ -144,7 +144,7 @@ def _scaled(rng: Generator, most: float) -> Case:
     factors = [10.0 ** rng.uniform(-most, most, size=b) for b in widths[1:]]
     layers = [(w * f[:, None], b * f) for (w, b), f in zip(dense(rng, widths), factors, strict=True)]
     points = about(rng, widths[0])
-    return case(layers, points, somewhere(rng, points), searches=6)
+    return case(layers, points, somewhere(rng, points), searches=4)
 
 
 # ---------------------------------------------------------------- cancellation
@@ -209,7 +209,7 @@ def deep(rng: Generator) -> Case:
         layers.append((weight, noise * rng.normal(size=width)))
     layers += dense(rng, [width, 2])
     points = about(rng, inputs, 2)
-    return case(layers, points, Where("linf", float(10 ** rng.uniform(-3, -0.5))), questions=3, searches=1)
+    return case(layers, points, Where("linf", float(10 ** rng.uniform(-3, -0.5))), questions=2, searches=1)
 
 
 @kind
@@ -219,7 +219,7 @@ def wild(rng: Generator) -> Case:
     gain = float(rng.choice([0.5, 1.0, 1.5, 3.0]))
     layers = [(w * gain, b) for w, b in dense(rng, [inputs, *[width] * depth, 2])]
     points = about(rng, inputs, 2)
-    return case(layers, points, Where("linf", float(10 ** rng.uniform(-6, -2))), questions=3, searches=1)
+    return case(layers, points, Where("linf", float(10 ** rng.uniform(-6, -2))), questions=2, searches=1)
 
 
 # ---------------------------------------------------------------- degenerate

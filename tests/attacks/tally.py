@@ -16,6 +16,8 @@ ROUNDING = 1e-12
 """An end on the wrong side by no more than this, relative to it, is counted as a matter of rounding alone."""
 TINY = 1e-300
 """What bounds behind may miss where numbers are about to underflow; ends may not."""
+FAULTS = ("unsound", "rounded", "inner unsound", "crossing", "crashed")
+"""What must not happen; bounds inside may be off by rounding, because what is made of them is widened."""
 MOST = 20
 """Faults that are kept in full; the others are counted."""
 
@@ -40,9 +42,9 @@ class Tally:
         return self.counts["upper"] + self.counts["lower"]
 
     @property
-    def unsound(self) -> int:
+    def faulty(self) -> int:
         """What must be 0."""
-        return sum(self.counts[name] for name in ("unsound", "inner unsound", "crossing", "crashed"))
+        return sum(self.counts[name] for name in FAULTS)
 
     def fault(self, name: str, **what: Any) -> None:
         """Counts a fault and keeps it if it is among the first of its name."""

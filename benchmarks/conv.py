@@ -4,7 +4,7 @@
     python -m benchmarks.conv audits         # exact audits of a small network trained on LIPREG_DATA/mnist
     python -m benchmarks.conv alexnet        # time and memory of a global and a local bound of one 224 x 224 image,
                                              # on the CPU, and on a GPU where there is one
-    python -m benchmarks.conv vgg16
+    python -m benchmarks.conv vgg16 cuda     # on one of the two alone
 
 Each writes benchmarks/results/conv_NAME.json and prints a table.
 """
@@ -106,17 +106,19 @@ def steepest(analysis: Analysis, steps: int = 60) -> float:
     return best
 
 
-def large(name: str, width: float | None = None, radius: float = 0.1) -> list[dict[str, Any]]:
+def large(name: str, only: str | None = None, width: float | None = None, radius: float = 0.1) -> list[dict[str, Any]]:
     """A global and a local bound of one image, beside one forward and backward pass of the network in float32.
 
     On the CPU in CPU seconds, and on a GPU, where there is one, by the clock; bounds in float64 on both.
 
     Args:
+        only: "cpu" or "cuda"; None for both.
         width: relative width at which each certified norm is narrow enough; the bounds hold whatever it is. Default: that
             of ``WIDTHS``.
     """
     rows = []
-    for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
+    devices = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+    for device in devices if only is None else (only,):
         clock = Clock(device)
         torch.manual_seed(0)
         net = {"alexnet": alexnet, "vgg16": vgg16}[name]().eval().to(device)
@@ -225,9 +227,9 @@ def main() -> None:
     torch.set_num_threads(1)
     name, *settings = sys.argv[1:] or ["tightness"]
     tables = {"tightness": tightness, "audits": audits}
-    rows = tables[name]() if name in tables else large(name, *map(float, settings))
+    rows = tables[name]() if name in tables else large(name, *settings)
     print(markdown(rows))
-    print(f"written to {write_result(f'conv_{name}', rows)}")
+    print(f"written to {write_result('_'.join(['conv', name, *settings]), rows)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Bounds in float32, as training takes them, beside certified ones: large inputs, small regions."""
+"""Large inputs, small regions: certified figures, and bounds in float32, as training takes them, beside those."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import lipreg
-from lipreg import AllMargins, LinfBall, LipschitzPenalty, LocalLipschitz
+from lipreg import AllMargins, L1Ball, L2Ball, LinfBall, LipschitzPenalty, LocalLipschitz, Logit
 
 SCALES = {
     "unit": (1.0, 0.05),
@@ -58,3 +58,25 @@ def test_bounds_in_training_are_not_below_certified_ones(name: str, size: int, c
     assert min(ratios) >= 0.99
     if scale <= 1e4 * radius:
         assert max(ratios) <= 1.01
+
+
+@pytest.mark.parametrize(
+    ("kind", "reach", "constant"), [(LinfBall, 2.0, 2.0), (L2Ball, 2**0.5, 2**0.5), (L1Ball, 1.0, 1.0)]
+)
+@pytest.mark.parametrize("share", [0.3, 0.98, 0.998, 1.02])
+def test_a_kink_that_only_displacements_can_place(kind: type, reach: float, constant: float, share: float) -> None:
+    """relu(x - y - k) about (1.7e9, 1.7e9): x - y can be as large as reach times the radius, which is 41.4 times as large as
+    the distance of neighbouring numbers of float64 there. The last of the way no float64 point goes, but real ones do."""
+    radius = 41.4 * 2.0**-22
+    kink = share * reach * radius
+    net = nn.Sequential(nn.Linear(2, 1), nn.ReLU(), nn.Linear(1, 1)).double()
+    with torch.no_grad():
+        for parameter, value in zip(net.parameters(), ([[1.0, -1.0]], [-kink], [[1.0]], [0.0]), strict=True):
+            parameter.copy_(torch.tensor(value))
+    x = torch.full((1, 2), 1.7e9, dtype=torch.float64)
+    truth = constant if share < 1 else 0.0
+    found = lipreg.certify(net, LocalLipschitz(kind(radius), Logit(0)), x)[0]
+    assert found.lower <= truth * (1 + 1e-15) and truth <= found.upper
+    assert (found.lower > 0) == (share < 0.99), "a witness is a float64 point of X"
+        "a witness is a float64 point of X"
+    )

@@ -78,5 +78,3 @@ def test_a_kink_that_only_displacements_can_place(kind: type, reach: float, cons
     found = lipreg.certify(net, LocalLipschitz(kind(radius), Logit(0)), x)[0]
     assert found.lower <= truth * (1 + 1e-15) and truth <= found.upper
     assert (found.lower > 0) == (share < 0.99), "a witness is a float64 point of X"
-        "a witness is a float64 point of X"
-    )

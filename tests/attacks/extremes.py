@@ -71,6 +71,17 @@ def border(rng: Generator) -> Case:
 
 
 @kind
+def single(rng: Generator) -> Case:
+    """Networks in float32: certificates are of the float64 copy of their weights."""
+    widths = sizes(rng)
+    layers = [tuple(part.astype(np.float32).astype(float) for part in layer) for layer in dense(rng, widths)]
+    points = about(rng, widths[0], 3).astype(np.float32)
+    drawn = case(layers, points, Where(str(rng.choice(["linf", "l1", "l2"])), float(10 ** rng.uniform(-2, 0))))
+    drawn.module.float()
+    return drawn
+
+
+@kind
 def huge(rng: Generator) -> Case:
     """Weights of 1e30 to 1e160, one layer undoing the other or not."""
     return _sized(rng, 30.0, float(rng.choice([118.0, 160.0], p=[0.9, 0.1])))

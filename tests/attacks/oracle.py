@@ -90,16 +90,12 @@ class Functional:
 
 @dataclass(eq=False)
 class Oracle:
-    """A network at one reference point in one region.
-
-    Attributes:
-        ranges: the least and largest value of every unit, by the ReLU's position in the program.
-    """
+    """A network at one reference point in one region."""
 
     program: Program
     point: tuple[float, ...]
     where: Where
-    ranges: dict[int, Ends] = field(default_factory=dict)
+    _ranges: dict[int, Ends] = field(default_factory=dict)
 
     @property
     def outputs(self) -> int:
@@ -132,7 +128,7 @@ class Oracle:
         """The linear pieces over the interior of the region."""
         rows, scale = identity(self.point, self.free)
         found = []
-        for piece in pieces(self.program, self.polytope, rows, scale, self.ranges):
+        for piece in pieces(self.program, self.polytope, rows, scale, self._ranges):
             found.append(piece)
             if len(found) > MOST_PIECES:
                 raise TooMany
@@ -141,6 +137,12 @@ class Oracle:
             square = Fraction(self.where.radius) ** 2
             found = [piece for piece in found if squared_distance(piece.polytope, centers) < square]
         return found
+
+    @property
+    def ranges(self) -> dict[int, Ends]:
+        """The least and largest value of every unit, by the ReLU's position in the program; over the box of an l2 ball."""
+        assert self.pieces
+        return self._ranges
 
     @cached_property
     def start(self) -> list[int]:

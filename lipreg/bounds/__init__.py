@@ -1,13 +1,15 @@
 """Bounds over a region: pre-activations, slopes and Jacobian entries; and where kinks are not in general position."""
 
-from lipreg.bounds.analysis import METHODS, Analysis, Reach, analyse
+from lipreg.bounds.analysis import METHODS, Analysis, analyse
 from lipreg.bounds.general_position import Degeneracy, Finding, GeneralPosition, find_degeneracies
 from lipreg.bounds.induced import InducedNorms
 from lipreg.bounds.jacobian import absolute_chain, interval_jacobian
 from lipreg.bounds.jacobian_relaxation import LinearJacobian, linear_jacobian
 from lipreg.bounds.kinks import SharedKink, shared_kinks
 from lipreg.bounds.pooling import PoolRelaxation, Shares, pool_factor, pool_shares, relax_pool
+from lipreg.bounds.reach import Reach
 from lipreg.bounds.relaxation import crown, linear_upper_bound, relax
+from lipreg.bounds.rounding import form_rounding, gradient_rounding, norm_rounding, output_gradients
 from lipreg.bounds.slopes import Slopes, slope_bounds
 from lipreg.bounds.unpooling import without_pools
 
@@ -28,9 +30,13 @@ __all__ = [
     "analyse",
     "crown",
     "find_degeneracies",
+    "form_rounding",
+    "gradient_rounding",
     "interval_jacobian",
     "linear_jacobian",
     "linear_upper_bound",
+    "norm_rounding",
+    "output_gradients",
     "pool_factor",
     "pool_shares",
     "relax",

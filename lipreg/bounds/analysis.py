@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from itertools import islice
 from typing import Any, TypeVar
 
 import torch
@@ -17,16 +18,19 @@ from torch import Tensor
 
 from lipreg.bounds.induced import InducedNorms
 from lipreg.bounds.pooling import PoolRelaxation, Shares, pool_factor, pool_shares, relax_pool
+from lipreg.bounds.reach import Anchored, Anchors, Reach, affine_reach
 from lipreg.bounds.relaxation import Relaxation, crown, relax
 from lipreg.bounds.slopes import Slopes, slope_bounds
+from lipreg.bounds.touching import settle_touching
 from lipreg.errors import InvalidInput
-from lipreg.graph import Affine, Graph, Input, MaxPool, Relu
-from lipreg.linalg import Diagonal, PowerIteration, dual_norm
+from lipreg.graph import Affine, Graph, Input, MaxPool, Relu, accurate
+from lipreg.linalg import Diagonal, PowerIteration
 from lipreg.linalg.spectral import WIDTH
-from lipreg.problem import PlacedProblem, Scope
-from lipreg.regions import PlacedRegion
+from lipreg.problem import PlacedProblem
 
 METHODS = ("ball", "interval", "crown")
+SURE = 1e-12
+"""Error of values at the reference points, relative to their layer's largest, from which no more digits are taken."""
 T = TypeVar("T")
 CROWN_UNITS = 2**17
 """Pre-activations up to which CROWN is part of the default; beyond, it has to be asked for."""
@@ -34,44 +38,12 @@ CROWN_ROWS = 4096
 """Undecided entries of a node up to which CROWN bounds them beside another method; where more are open it decides few."""
 
 
-@dataclass(frozen=True)
-class Reach:
-    """What is known of a node over X, entries ``(batch, *shape)``.
-
-    Attributes:
-        value: at the reference point.
-        lower, upper: bounds over X, with lower <= value <= upper.
-        moves: whether the entry can move at all; False is exact (zero tracking), not a matter of rounding.
-        distance: bound on the distance to ``value`` in the region's norm, ``(batch,)``; None without the ball method.
-    """
-
-    value: Tensor
-    lower: Tensor
-    upper: Tensor
-    moves: Tensor
-    distance: Tensor | None = None
-
-    def __getitem__(self, index: slice) -> Reach:
-        parts = (self.value[index], self.lower[index], self.upper[index], self.moves[index])
-        return Reach(*parts, None if self.distance is None else self.distance[index])
-
-    def within(self, lower: Tensor, upper: Tensor) -> Reach:
-        """Intersected with other bounds; the value at the reference point stays inside."""
-        lower = torch.minimum(torch.maximum(self.lower, lower), self.value)
-        upper = torch.maximum(torch.minimum(self.upper, upper), self.value)
-        return replace(self, lower=lower, upper=upper)
-
-    @property
-    def unstable(self) -> Tensor:
-        """Whether a ReLU of this entry can be on either side of its kink."""
-        return self.moves & (self.lower < 0) & (self.upper > 0)
-
-
 @dataclass(frozen=True, eq=False)  # compared by identity: what was solved for an analysis is remembered by it
 class Analysis:
     """A placed problem with the reach of every node and the slope bounds of every Relu in the problem's scope.
 
-    ``shares`` are the weights of the members of every MaxPool's windows, ``norms`` the norms of the maps.
+    ``shares`` are the weights of the members of every MaxPool's windows, ``norms`` the norms of the maps, ``anchors`` the
+    Affine nodes around the reference points.
     """
 
     graph: Graph
@@ -80,10 +52,16 @@ class Analysis:
     slopes: dict[int, Slopes]
     shares: dict[int, Shares]
     norms: InducedNorms
+    anchors: Anchors
     _derived: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_derived": {}}  # whoever gets a copy derives it anew
+
+    @property
+    def outward(self) -> bool:
+        """Whether its bounds hold for rounding."""
+        return self.reach[0].error is not None
 
     def derived(self, key: Hashable, make: Callable[[], T]) -> T:
         """What was made of this analysis under the key, made once. It is part of the analysis and ends with it.
@@ -101,7 +79,8 @@ class Analysis:
         reach = tuple(r[index] for r in self.reach)
         slopes = {i: Slopes(s.lower[index], s.upper[index]) for i, s in self.slopes.items()}
         shares = {i: Shares(s.lower[index], s.upper[index], s.able[index]) for i, s in self.shares.items()}
-        return Analysis(self.graph, self.placed[index], reach, slopes, shares, InducedNorms(self.graph))
+        anchors = {i: anchored[index] for i, anchored in self.anchors.items()}
+        return Analysis(self.graph, self.placed[index], reach, slopes, shares, InducedNorms(self.graph), anchors)
 
     def subject(self, index: int) -> str:
         """A hash of the network and reference point ``index``: what a result is about."""
@@ -131,8 +110,12 @@ def analyse(
     known: Mapping[int, tuple[Tensor, Tensor]] | None = None,
     width: float = WIDTH,
     power: PowerIteration | None = None,
+    outward: bool = True,
 ) -> Analysis:
     """Bounds every pre-activation of the graph over the regions of a batch.
+
+    Bounds are of the function that the graph's float64 weights define in real arithmetic: rounded outward, by what each
+    step may have lost (``bounds/reach.py``).
 
     Args:
         graph: live (differentiable) or frozen.
@@ -142,6 +125,7 @@ def analyse(
         known: lower and upper bounds of Affine nodes by index, proved elsewhere; intersected with the methods' own.
         width: relative width at which a certified spectral norm is narrow enough.
         power: estimates spectral norms in their place; what follows from them is then no bound.
+        outward: False leaves rounding out, for training, where bounds are not certified.
 
     Returns:
         The reach of every node and slope bounds in the problem's scope; differentiable in the graph's parameters.
@@ -155,8 +139,11 @@ def analyse(
     if not chosen or set(chosen) - set(METHODS):
         raise InvalidInput(f"methods {chosen}", where="pre-activation bounds", accepted=f"some of {', '.join(METHODS)}")
     region = placed.region.to(graph.dtype, graph.device)
-    values = graph.values(region.center)
+    outward = outward and graph.dtype == torch.float64
+    constants = _constants(graph, region.center, outward)
+    digits = cache(lambda: _in_digits(graph, region.center))
     reach: list[Reach] = []
+    anchored: dict[int, Anchored] = {}
     relaxations: dict[int, Relaxation | PoolRelaxation] = {}
     slopes: dict[int, Slopes] = {}
     shares: dict[int, Shares] = {}
@@ -166,23 +153,27 @@ def analyse(
         match node:
             case Input():
                 distance = region.distance(region.norm) if "ball" in chosen else None
-                reach.append(Reach(region.center, region.lower, region.upper, region.moves, distance))
+                error = torch.zeros_like(region.center) if outward else None
+                reach.append(Reach(region.center, region.lower, region.upper, region.moves, distance, error))
             case Affine():
                 last = index == len(graph.nodes) - 1
                 kept = ("interval",) if last else chosen  # nothing downstream uses the output's bounds
-                found = _affine(graph, index, node, values[index], reach, region, kept)
+                found, anchored[index] = affine_reach(graph, index, constants[index], reach, region, kept, digits)
+                rounding = anchored[index].rounding
+                if rounding is not None and "interval" in kept and not last:
+                    found = settle_touching(node, found, rounding, reach, region)
                 if "crown" in kept:
                     wanted = None if kept == ("crown",) else _undecided(pools.get(index), found)
-                    found = found.within(*crown(graph, index, relaxations, region, wanted))
+                    found = found.within(*crown(graph, index, anchored, relaxations, region, wanted))
                 reach.append(found.within(*known[index]) if known and index in known else found)
             case Relu(source=source, slope=leak):
                 z = reach[source]
-                pointed = slope_bounds(z.value, z.lower, z.upper, z.moves, leak, "pointed")
-                slopes[index] = _in_scope(pointed, z, leak, placed.problem.scope)
+                pointed = slope_bounds(z, leak, "pointed")
+                slopes[index] = pointed if placed.problem.scope == "pointed" else slope_bounds(z, leak, "regional")
                 relaxations[index] = relax(z.lower, z.upper, leak)
                 distance = _stretch(norms, source, pointed.upper, reach, region.norm) if "ball" in chosen else None
                 moves = z.moves & (z.upper > 0) if leak == 0 else z.moves
-                reach.append(Reach(values[index], node(z.lower), node(z.upper), moves, distance))
+                reach.append(Reach(node(z.value), node(z.lower), node(z.upper), moves, distance, z.error))
             case MaxPool(source=source):
                 z = reach[source]
                 distance = None
@@ -192,8 +183,29 @@ def analyse(
                 shares[index] = pool_shares(node, z.lower, z.upper, z.moves)
                 relaxations[index] = relax_pool(node, z.lower, z.upper)
                 moves = node(z.moves.to(z.value.dtype)) > 0
-                reach.append(Reach(values[index], node(z.lower), node(z.upper), moves, distance))
-    return Analysis(graph, placed, tuple(reach), slopes, shares, norms)
+                error = None if z.error is None else node(z.error)
+                reach.append(Reach(node(z.value), node(z.lower), node(z.upper), moves, distance, error))
+    return Analysis(graph, placed, tuple(reach), slopes, shares, norms, anchored)
+
+
+def _constants(graph: Graph, center: Tensor, outward: bool) -> dict[int, Tensor]:
+    """The bias of every Affine node and what its maps of the input make of the reference points, ``(batch, *shape)``."""
+    found = accurate.anchors(graph, center) if outward else {}
+    for index, node in enumerate(graph.nodes):
+        if isinstance(node, Affine) and index not in found:
+            own = (map(center) for i, map in node.terms() if i == 0)
+            found[index] = sum(own, start=node.bias.expand(len(center), *node.shape))
+    return found
+
+
+def _in_digits(graph: Graph, center: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """The value of every node at the reference points and its error, with more digits until they say enough."""
+    found: list[tuple[Tensor, Tensor]] = []
+    for numbers in islice(accurate.precisions(graph, center), 1, None):
+        found = [value.rounded() for value in accurate.forward(graph, numbers)]
+        if all(bool((error <= SURE * value.abs().amax()).all()) for value, error in found):
+            break
+    return found
 
 
 def _pools_reading(graph: Graph) -> dict[int, tuple[MaxPool, Relu | None]]:
@@ -227,46 +239,6 @@ def _undecided(pooled: tuple[MaxPool, Relu | None] | None, found: Reach) -> Tens
     return wanted & ~crowded.reshape(-1, *(1,) * (wanted.dim() - 1))
 
 
-def _in_scope(pointed: Slopes, z: Reach, leak: float, scope: Scope) -> Slopes:
-    return pointed if scope == "pointed" else slope_bounds(z.value, z.lower, z.upper, z.moves, leak, scope)
-
-
-def _affine(
-    graph: Graph,
-    index: int,
-    node: Affine,
-    value: Tensor,
-    reach: list[Reach],
-    region: PlacedRegion,
-    methods: tuple[str, ...],
-) -> Reach:
-    """The intersection of the ball and interval bounds on one Affine node; without either, no bounds yet."""
-    flow = sum(map.abs()(reach[i].moves.to(value.dtype)) for i, map in node.terms())
-    moves = torch.as_tensor(flow, device=value.device).expand_as(value) > 0
-    lowers, uppers = [], []
-    if "interval" in methods:
-        center, radius = node.bias, torch.zeros_like(value)
-        for i, map in node.terms():
-            center = center + map((reach[i].lower + reach[i].upper) / 2)
-            radius = radius + map.abs()((reach[i].upper - reach[i].lower) / 2)
-        lowers.append(center - radius)
-        uppers.append(center + radius)
-    if "ball" in methods:
-        width = torch.zeros_like(value)
-        for i, map in node.terms():
-            distance = _expand(reach[i].distance, value)
-            width = width + distance * map.row_norms(dual_norm(region.norm), reach[i].moves.to(value.dtype))
-        lowers.append(value - width)
-        uppers.append(value + width)
-    if not lowers:
-        lowers, uppers = [torch.full_like(value, -torch.inf)], [torch.full_like(value, torch.inf)]
-    lower = torch.stack(lowers).amax(0) if len(lowers) > 1 else lowers[0]
-    upper = torch.stack(uppers).amin(0) if len(uppers) > 1 else uppers[0]
-    # the value at the reference point is attained, so including it loses nothing and keeps rounding from crossing bounds
-    lower, upper = torch.minimum(lower, value), torch.maximum(upper, value)
-    return Reach(value, torch.where(moves, lower, value), torch.where(moves, upper, value), moves)
-
-
 def _stretch(norms: InducedNorms, index: int, slopes: Tensor, reach: list[Reach], norm: float) -> Tensor:
     """Distance of diag(slopes) (Affine node) to its nominal value: sum over sources of |diag(s) A D| times theirs."""
     node = norms.graph.nodes[index]
@@ -277,8 +249,3 @@ def _stretch(norms: InducedNorms, index: int, slopes: Tensor, reach: list[Reach]
         assert distance is not None
         total = total + norms(index, term, norm, slopes, reach[i].moves.to(slopes.dtype)) * distance
     return total
-
-
-def _expand(distance: Tensor | None, like: Tensor) -> Tensor:
-    assert distance is not None
-    return distance.reshape(-1, *(1,) * (like.dim() - 1))

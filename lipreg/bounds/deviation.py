@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
+from lipreg.bounds.rounding import norm_rounding
 from lipreg.graph import Affine, Graph, MaxPool, Relu
 
 ROOM = 2**22
@@ -39,11 +40,13 @@ class Deviations:
         centre: C for each row, ``(rows, inputs)``.
         rows: M, ``(units, inputs)``.
         bounds: b, ``(rows, units)``.
+        loss: what rounding may add to any norm of their sum, a number.
     """
 
     centre: Tensor
     rows: Tensor
     bounds: Tensor
+    loss: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,12 @@ def deviations(analysis: Analysis) -> Deviations:
     room = placed.region.moves[0].flatten().to(graph.dtype)
     stacked = torch.cat([bounds[i] for i in order], 1) if order else output.new_zeros(len(output), 0)
     whole = torch.cat(rows) if rows else output.new_zeros(0, len(room))
-    return Deviations(centre * room, whole * room, stacked)
+    return Deviations(centre * room, whole * room, stacked, _loss(analysis, len(order)))
+
+
+def _loss(analysis: Analysis, depth: int) -> float:
+    """Each path of the chain of magnitudes is in the centre, and in the deviation of every undecided unit that it meets."""
+    return 4.0 * (depth + 1) * float(norm_rounding(analysis)) if analysis.outward else 0.0
 
 
 def _centres(analysis: Analysis) -> dict[int, Tensor]:

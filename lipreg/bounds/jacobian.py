@@ -8,8 +8,12 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
+from lipreg.bounds.intervals import DigitIntervals, Float64Intervals
+from lipreg.bounds.rounding import gradient_rounding, output_gradients, pour
 from lipreg.graph import Affine, MaxPool, Relu
 
+LOST = 1e-6
+"""Share of a bound that may be rounding before digits are taken."""
 Tighten = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
 """Node index and bounds on its gradients, lower and upper -> tighter ones."""
 
@@ -19,20 +23,20 @@ def absolute_chain(analysis: Analysis) -> Tensor:
     graph, placed = analysis.graph, analysis.placed
     rows = placed.rows.to(graph.dtype)
     flowing: dict[int, Tensor] = {}
-    for source, map in graph.output.terms():
-        _pour(flowing, source, map.transpose(rows).abs())
+    for source, folded, loss in output_gradients(analysis):
+        pour(flowing, source, folded.abs() if loss is None else folded.abs() + loss)
     for index in range(len(graph.nodes) - 2, 0, -1):
         if index not in flowing:
             continue
         gradient, node = flowing.pop(index), graph.nodes[index]
         if isinstance(node, Relu):
-            _pour(flowing, node.source, gradient * analysis.slopes[index].upper.unsqueeze(1))
+            pour(flowing, node.source, gradient * analysis.slopes[index].upper.unsqueeze(1))
         elif isinstance(node, MaxPool):
             share = analysis.shares[index].upper.unsqueeze(1)
-            _pour(flowing, node.source, node.scatter(gradient.flatten(2).unsqueeze(-1) * share))
+            pour(flowing, node.source, node.scatter(gradient.flatten(2).unsqueeze(-1) * share))
         elif isinstance(node, Affine):
             for source, map in node.terms():
-                _pour(flowing, source, map.abs().transpose(gradient))
+                pour(flowing, source, map.abs().transpose(gradient))
     return _at_input(flowing, rows, graph.input_shape)
 
 
@@ -40,7 +44,8 @@ def interval_jacobian(analysis: Analysis, tighten: Tighten | None = None) -> dic
     """Interval backward pass: bounds on the gradient of every row with respect to every node but the Affine ones.
 
     Weng et al. 2018 (FastLip) with slope intervals in place of activation sets, so it serves both scopes; in pointed
-    scope the "gradient" is the product of secant slopes.
+    scope the "gradient" is the product of secant slopes. Where rounding would be a good part of the bounds they are found
+    again in multiple precision.
 
     Args:
         tighten: proves tighter bounds at a node, from which the pass goes on; None to go on as it is.
@@ -48,54 +53,47 @@ def interval_jacobian(analysis: Analysis, tighten: Tighten | None = None) -> dic
     Returns:
         For the Input, every Relu and every MaxPool: lower and upper, ``(batch, rows, *shape)``.
     """
-    graph, placed = analysis.graph, analysis.placed
-    rows = placed.rows.to(graph.dtype)
-    # center and radius of each interval; the output's own rows are known exactly
-    flowing: dict[int, tuple[Tensor, Tensor]] = {}
+    losses = gradient_rounding(analysis) if analysis.outward else None
+    bounds = _swept(analysis, Float64Intervals(analysis, losses), tighten)
+    if losses is None:
+        return bounds
+    lost, size = (analysis.placed.combine(part) for part in (losses[0], torch.maximum(*map(torch.abs, bounds[0]))))
+    if not bool((lost > LOST * size).any()):
+        return bounds
+    sharper = _swept(analysis, DigitIntervals(analysis), tighten)
+    return {
+        i: (torch.maximum(low, sharper[i][0]), torch.minimum(high, sharper[i][1])) for i, (low, high) in bounds.items()
+    }
+
+
+def _swept(
+    analysis: Analysis, intervals: Float64Intervals | DigitIntervals, tighten: Tighten | None
+) -> dict[int, tuple[Tensor, Tensor]]:
+    graph = analysis.graph
     bounds: dict[int, tuple[Tensor, Tensor]] = {}
-
-    def pour(index: int, center: Tensor, radius: Tensor) -> None:
-        if index in flowing:
-            center, radius = flowing[index][0] + center, flowing[index][1] + radius
-        flowing[index] = center, radius
-
-    for source, map in graph.output.terms():
-        part = map.transpose(rows)
-        pour(source, part, torch.zeros_like(part))
+    intervals.start()
     for index in range(len(graph.nodes) - 2, -1, -1):
-        if index not in flowing:
+        if index not in intervals.flowing:
             continue
-        center, radius = flowing.pop(index)
         node = graph.nodes[index]
         if isinstance(node, Affine):
-            for source, map in node.terms():
-                pour(source, map.transpose(center), map.abs().transpose(radius))
+            intervals.through(index, node)
             continue
-        low, high = center - radius, center + radius
+        low, high = intervals.ends(index)
         if tighten is not None:
             low, high = tighten(index, low, high)
         bounds[index] = low, high
-        if isinstance(node, MaxPool):
-            share = analysis.shares[index]
-            w_low, w_high = share.lower.unsqueeze(1), share.upper.unsqueeze(1)
-            low, high = low.flatten(2).unsqueeze(-1), high.flatten(2).unsqueeze(-1)
-            low, high = torch.minimum(low * w_low, low * w_high), torch.maximum(high * w_low, high * w_high)
-            pour(node.source, node.scatter((low + high) / 2), node.scatter((high - low) / 2))
-            continue
         if isinstance(node, Relu):
             slopes = analysis.slopes[index]
-            s_low, s_high = slopes.lower.unsqueeze(1), slopes.upper.unsqueeze(1)
-            low = torch.where(low < 0, low * s_high, low * s_low)
-            high = torch.where(high > 0, high * s_high, high * s_low)
-            pour(node.source, (low + high) / 2, (high - low) / 2)
+            intervals.scaled(index, node, low, high, slopes.lower.unsqueeze(1), slopes.upper.unsqueeze(1))
+        elif isinstance(node, MaxPool):
+            share = analysis.shares[index]
+            intervals.scaled(index, node, low, high, share.lower.unsqueeze(1), share.upper.unsqueeze(1))
     if 0 not in bounds:
+        rows = analysis.placed.rows.to(graph.dtype)
         zero = rows.new_zeros(*rows.shape[:2], *graph.input_shape)
         bounds[0] = zero, zero
     return bounds
-
-
-def _pour(flowing: dict[int, Tensor], index: int, part: Tensor) -> None:
-    flowing[index] = flowing[index] + part if index in flowing else part
 
 
 def _at_input(flowing: dict[int, Tensor], rows: Tensor, shape: tuple[int, ...]) -> Tensor:

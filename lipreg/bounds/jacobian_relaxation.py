@@ -23,6 +23,7 @@ from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
 from lipreg.bounds.jacobian import interval_jacobian
+from lipreg.bounds.rounding import gradient_rounding
 from lipreg.graph import Affine, Input, MaxPool, Relu
 
 ENTRIES = 2048
@@ -107,8 +108,12 @@ class LinearJacobian:
             sign = torch.where(low >= 0, torch.ones_like(low), -torch.ones_like(low))
             slope = torch.where(crossing, (high + low) / span, sign)
             offset = torch.where(crossing, -2.0 * high * low / span, torch.zeros_like(low))
-        carried = bound_forms(self.analysis, self.lines, 0, (slope * room).unsqueeze(2)).squeeze(2)
+        form = slope * room
+        carried = bound_forms(self.analysis, self.lines, 0, form.unsqueeze(2)).squeeze(2)
         total = carried + (offset * room).flatten(2).sum(-1)
+        if self.analysis.outward:
+            loss = gradient_rounding(self.analysis)[0]
+            total = total + 2.0 * (form.abs() * loss).flatten(2).sum(-1)
         if p == 2.0:
             # the square root has no gradient at 0, and what is not smaller is not used
             useful = (total > 0) & (total < apart.square())
@@ -205,6 +210,9 @@ def _within(
         forms = least.new_zeros(batch, rows, some.shape[2], flat.shape[2]).scatter_(3, some.unsqueeze(3), 1.0)
         forms = forms.reshape(batch, rows, -1, *shape)
         ends = bound_forms(analysis, lines, index, torch.cat([forms, -forms], 2))
+        if analysis.outward:
+            loss = gradient_rounding(analysis)[index].flatten(2).gather(2, some)
+            ends = ends + torch.cat([loss, loss], 2)
         upper, lower = ends[:, :, : some.shape[2]], -ends[:, :, some.shape[2] :]
         least = least.scatter(2, some, torch.maximum(least.gather(2, some), lower))
         most = most.scatter(2, some, torch.minimum(most.gather(2, some), upper))
@@ -222,8 +230,7 @@ def _add_lines(analysis: Analysis, lines: dict[int, ProductLines], index: int, l
     elif isinstance(node, MaxPool):
         share = analysis.shares[index]
         low, high = (end.flatten(2).unsqueeze(-1) for end in (low, high))
-        shape = torch.broadcast_shapes(low.shape, share.lower.unsqueeze(1).shape)
-        least, most = share.lower.unsqueeze(1).expand(shape), share.upper.unsqueeze(1).expand(shape)
-        lines[index] = relax_product(low.expand(shape), high.expand(shape), least, most)
+        ends = torch.broadcast_tensors(low, high, share.lower.unsqueeze(1), share.upper.unsqueeze(1))
+        lines[index] = relax_product(*ends)
     else:
         assert isinstance(node, Input)

@@ -10,6 +10,7 @@ import torch
 
 from lipreg.bounds.analysis import Analysis
 from lipreg.graph import Affine, Relu
+from lipreg.linalg import Composed, Sum
 
 CLOSE = 1e-12
 """Rows of unit length whose entries differ by no more than this are one hyperplane, up to the rounding of their weights."""
@@ -47,13 +48,14 @@ def shared_kinks(local: Analysis, index: int, positions: np.ndarray) -> list[Sha
         return []
     rows, reach = unit_rows(local, index, positions)
     signs = coincide(rows * reach, rows * reach)
+    plain = not any(isinstance(map, Composed | Sum) for map in _affine(local, index).maps)  # else rows are rounded
     groups, taken = [], np.zeros(len(positions), dtype=bool)
     for first in range(len(positions)):
         members = np.flatnonzero((signs[first] != 0) & ~taken)
         if taken[first] or len(members) < 2:
             continue
         taken[members] = True
-        exact = tuple(_proportional(rows[first], rows[i]) for i in members)
+        exact = tuple(plain and _proportional(rows[first], rows[i]) for i in members)
         groups.append(
             SharedKink(index, tuple(positions[members].tolist()), tuple(signs[first, members].tolist()), exact)
         )
@@ -76,10 +78,7 @@ def coincide(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 def unit_rows(local: Analysis, index: int, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weights and bias of some units, one row a unit, and the largest magnitude each column's input takes over X."""
-    graph, node = local.graph, local.graph.nodes[index]
-    assert isinstance(node, Relu)
-    affine = graph.nodes[node.source]
-    assert isinstance(affine, Affine)
+    graph, affine = local.graph, _affine(local, index)
     chosen = torch.zeros(len(positions), affine.bias.numel(), dtype=graph.dtype)
     chosen[torch.arange(len(positions)), torch.from_numpy(positions)] = 1.0
     chosen = chosen.reshape(-1, *affine.shape)
@@ -87,6 +86,14 @@ def unit_rows(local: Analysis, index: int, positions: np.ndarray) -> tuple[np.nd
     reach = [torch.maximum(local.reach[i].lower.abs(), local.reach[i].upper.abs()).flatten() for i in affine.sources]
     bias = affine.bias.flatten()[torch.from_numpy(positions)].unsqueeze(1)
     return torch.cat([*parts, bias], dim=1).numpy(), torch.cat([*reach, torch.ones(1, dtype=graph.dtype)]).numpy()
+
+
+def _affine(local: Analysis, index: int) -> Affine:
+    node = local.graph.nodes[index]
+    assert isinstance(node, Relu)
+    affine = local.graph.nodes[node.source]
+    assert isinstance(affine, Affine)
+    return affine
 
 
 def _proportional(first: np.ndarray, other: np.ndarray) -> bool:

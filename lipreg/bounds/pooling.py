@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lipreg.graph import MaxPool
+from lipreg.linalg.floats import EPS
 
 
 def pool_factor(node: MaxPool, p: float) -> float:
@@ -77,7 +78,9 @@ def relax_pool(node: MaxPool, lower: Tensor, upper: Tensor) -> PoolRelaxation:
     offset = (threshold - (chord * low).sum(-1, keepdim=True)).squeeze(-1)
     constant = (threshold + rise.sum(-1, keepdim=True) / 2).squeeze(-1) > high.amax(-1)
     weights = torch.where(constant.unsqueeze(-1), torch.zeros_like(chord), chord)
-    return PoolRelaxation(below, weights, torch.where(constant, high.amax(-1), offset))
+    offset = torch.where(constant, high.amax(-1), offset)
+    rounding = (low.shape[-1] + 8) * EPS * torch.maximum(-low, high).amax(-1)
+    return PoolRelaxation(below, weights, offset + rounding)
 
 
 def _first(windows: Tensor) -> Tensor:

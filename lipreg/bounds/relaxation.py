@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds.pooling import PoolRelaxation
+from lipreg.bounds.reach import Anchors
 from lipreg.graph import Affine, Graph, MaxPool, Relu
 from lipreg.regions import PlacedRegion
 
@@ -49,12 +50,15 @@ def relax(lower: Tensor, upper: Tensor, leak: float) -> Relaxation:
 
 
 def linear_upper_bound(
-    graph: Graph, index: int, rows: Tensor, relaxations: Relaxations, region: PlacedRegion
+    graph: Graph, index: int, rows: Tensor, anchors: Anchors, relaxations: Relaxations, region: PlacedRegion
 ) -> Tensor:
     """An upper bound on sup over X of rows . (node ``index``), for an Affine node.
 
+    What a step loses to rounding is charged to the true values of the node where it happens, so nothing grows on the way.
+
     Args:
         rows: ``(batch, k, *shape of the node)``.
+        anchors: of that node and every Affine before it.
         relaxations: of every Relu and MaxPool before the node.
 
     Returns:
@@ -68,7 +72,10 @@ def linear_upper_bound(
         row, node = flowing.pop(at), graph.nodes[at]
         match node:
             case Affine():
-                total = total + (row * node.bias).flatten(2).sum(-1)
+                anchored = anchors[at]
+                total = total + (row * anchored.constant.unsqueeze(1)).flatten(2).sum(-1)
+                if anchored.rounding is not None:
+                    total = total + (row.abs() * anchored.rounding.unsqueeze(1)).flatten(2).sum(-1)
                 parts = [(source, map.transpose(row)) for source, map in node.terms()]
             case Relu(source=source):
                 line = relaxations[at]
@@ -92,12 +99,17 @@ def linear_upper_bound(
             flowing[source] = flowing[source] + part if source in flowing else part
     if 0 in flowing:
         row = flowing[0]
-        total = total + (row * region.center.unsqueeze(1)).flatten(2).sum(-1) + region.support(row)
+        total = total + region.support(row)
     return total
 
 
 def crown(
-    graph: Graph, index: int, relaxations: Relaxations, region: PlacedRegion, wanted: Tensor | None = None
+    graph: Graph,
+    index: int,
+    anchors: Anchors,
+    relaxations: Relaxations,
+    region: PlacedRegion,
+    wanted: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Lower and upper bounds on the entries of an Affine node over X, ``(batch, *shape)`` each.
 
@@ -120,7 +132,7 @@ def crown(
     for some in units.split(at_once, dim=1):
         rows = torch.zeros(batch, some.shape[1], size, dtype=graph.dtype, device=graph.device)
         rows = rows.scatter_(2, some.unsqueeze(2), 1.0).reshape(batch, -1, *shape)
-        ends = linear_upper_bound(graph, index, torch.cat([rows, -rows], 1), relaxations, region)
+        ends = linear_upper_bound(graph, index, torch.cat([rows, -rows], 1), anchors, relaxations, region)
         uppers.append(ends[:, : some.shape[1]])
         lowers.append(-ends[:, some.shape[1] :])
     if units.shape[1] == size and units.stride(0) == 0:

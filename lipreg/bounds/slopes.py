@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lipreg.bounds.reach import Reach
+from lipreg.linalg.floats import EPS
 from lipreg.problem import Scope
 
 
@@ -23,29 +25,34 @@ class Slopes:
     upper: Tensor
 
 
-def slope_bounds(value: Tensor, lower: Tensor, upper: Tensor, moves: Tensor, leak: float, scope: Scope) -> Slopes:
+def slope_bounds(z: Reach, leak: float, scope: Scope) -> Slopes:
     """Intervals of the slopes that the units of a ReLU node can take over X.
 
     Args:
-        value: pre-activations y at the reference point, ``(batch, *shape)``.
-        lower, upper: bounds l <= z <= u over X, with l <= y <= u.
-        moves: whether the pre-activation can move at all; a flat unit passes nothing on and gets slope 0.
+        z: pre-activations: y at the reference point, bounds l <= z <= u over X with l <= y <= u, and whether they can move
+            at all; a flat unit passes nothing on and gets slope 0.
         leak: slope a of the negative side, 0 for the plain ReLU.
         scope: "regional": the derivative is a where u <= 0, 1 where l >= 0, else in [a, 1].
-            "pointed": the secant from y, which grows with z because the function is convex; so its extremes are the
-            secants at l and at u.
+            "pointed": the secant from y, which grows with y and with z because the function is convex; so its extremes are
+            the secants at l from the least y, and at u from the largest, that rounding leaves.
     """
-    one, zero, flat = torch.ones_like(value), torch.zeros_like(value), torch.full_like(value, leak)
+    lower, upper = z.lower, z.upper
+    one, zero, flat = torch.ones_like(upper), torch.zeros_like(upper), torch.full_like(upper, leak)
     if scope == "regional":
         high = torch.where(upper > 0, one, flat)
         low = torch.where((lower >= 0) & (upper > 0), one, flat)  # a unit held at its kink is flat, and on one side
     else:
-        rising = (value < 0) & (upper > 0)  # the secant at u crosses the kink
-        span = torch.where(rising, upper - value, one)
-        high = torch.where(rising, (upper - leak * value) / span, torch.where(value >= 0, one, flat))
-        falling = (lower < 0) & (value > 0)  # the secant at l crosses the kink
-        span = torch.where(falling, value - lower, one)
-        low = torch.where(falling, (value - leak * lower) / span, torch.where(lower >= 0, one, flat))
+        least, most = z.at
+        # a quotient of computed differences, rounded away from the secant
+        share = 0.0 if z.error is None else 4 * EPS
+        rising = (most < 0) & (upper > 0)  # the secant at u crosses the kink
+        span = torch.where(rising, upper - most, one)
+        high = (upper - leak * most) / span * (1.0 + share)
+        high = torch.where(rising, torch.minimum(high, one), torch.where(most >= 0, one, flat))
+        falling = (lower < 0) & (least > 0)  # the secant at l crosses the kink
+        span = torch.where(falling, least - lower, one)
+        low = (least - leak * lower) / span * (1.0 - share)
+        low = torch.where(falling, torch.maximum(low, flat), torch.where(lower >= 0, one, flat))
         # where nothing lies above y (or below), one side of the kink is out of reach
-        high = torch.where((value >= 0) & (upper <= 0), low, high)
-    return Slopes(torch.where(moves, low, zero), torch.where(moves, high, zero))
+        high = torch.where((most >= 0) & (upper <= 0), low, high)
+    return Slopes(torch.where(z.moves, low, zero), torch.where(z.moves, high, zero))

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from lipreg.bounds import Analysis, absolute_chain
+from lipreg.bounds import Analysis, absolute_chain, output_gradients
 from lipreg.estimators.base import BoundEstimator, register
 from lipreg.graph import Affine, Input, Relu
 
@@ -50,6 +50,7 @@ def _largest_row_sum(analysis: Analysis) -> Tensor:
             flowing[index] = analysis.slopes[index].upper * flowing[node.source]
     rows = analysis.placed.rows.to(graph.dtype)
     sums = torch.zeros_like(rows[..., 0])
-    for source, map in graph.output.terms():
-        sums = sums + (map.transpose(rows).abs() * flowing[source].unsqueeze(1)).flatten(2).sum(-1)
+    for source, folded, loss in output_gradients(analysis):
+        size = folded.abs() if loss is None else folded.abs() + loss
+        sums = sums + (size * flowing[source].unsqueeze(1)).flatten(2).sum(-1)
     return sums.amax(-1)

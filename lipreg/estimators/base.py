@@ -16,6 +16,7 @@ from lipreg.bounds import Analysis
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.estimators.sdp_solvers import check_sdp_solver
 from lipreg.linalg import norm_name
+from lipreg.linalg.floats import TINY
 from lipreg.options import Engines
 from lipreg.problem import LocalLipschitz
 from lipreg.results import Certificate, CertifiedInterval, Status, Witness
@@ -180,9 +181,16 @@ class BoundEstimator(Estimator):
     def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
         self.check(analysis.placed.problem)
         with torch.no_grad():
-            bounds = (self.bound(analysis).double() * (1.0 + ROUNDING)).tolist()
+            bounds = rounded_up(analysis, self.bound(analysis))
         detail = analysis.norms.certificate()
         return [upper_interval(analysis, i, value, self.name, detail=detail) for i, value in enumerate(bounds)]
+
+
+def rounded_up(analysis: Analysis, bounds: Tensor | float) -> list[float]:
+    """Bounds ``(batch,)`` of float64 passes widened by rounding and underflow; 0 where the output cannot move."""
+    constant = ~analysis.reach[-1].moves.flatten(1).any(-1)
+    widened = torch.as_tensor(bounds, dtype=torch.float64) * (1.0 + ROUNDING) + TINY
+    return torch.where(constant, 0.0, widened).tolist()
 
 
 def upper_interval(

@@ -14,7 +14,7 @@ from lipreg.estimators.confirmation import by_search
 from lipreg.estimators.point_search import ExactEstimator, PointSearch
 from lipreg.estimators.witness import witnesses
 from lipreg.problem import APART_OUTPUTS
-from lipreg.results import CertifiedInterval, Status
+from lipreg.results import EXACT_TOLERANCE, CertifiedInterval, Status
 
 POINTS = 64
 """Random points that a search starts from where nothing is known. It finds its own as it goes, so few will do."""
@@ -57,6 +57,9 @@ class BranchAndBound(ExactEstimator):
         found = by_search(search, search.seconds_left, search.effort.progress)
         search.detail = f"{found.cells} cells settled by LP"
         result = search.conclude("branch and bound", Status.UNCONFIRMED)
-        if result.status is Status.UNCONFIRMED:
-            return replace(result, detail=f"{result.detail}. {find_degeneracies(search.local).sentence()}")
-        return result
+        if result.status is not Status.UNCONFIRMED:
+            return result
+        reason = find_degeneracies(search.local).sentence()
+        if found.rounding > EXACT_TOLERANCE * result.upper:
+            reason = f"Rounding in float64 may be {found.rounding:.3g}: weights cancel, or differ by many orders"
+        return replace(result, detail=f"{result.detail}. {reason}")

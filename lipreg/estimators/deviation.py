@@ -8,7 +8,7 @@ from torch import Tensor
 from lipreg.bounds import Analysis
 from lipreg.bounds.deviation import Deviations, deviations, undecided_units
 from lipreg.estimators.affine_relu import AffineRelu
-from lipreg.estimators.base import ROUNDING, Effort, Estimator, register, upper_interval
+from lipreg.estimators.base import Effort, Estimator, register, rounded_up, upper_interval
 from lipreg.linalg import vector_norm
 from lipreg.problem import PlacedProblem
 from lipreg.results import Certificate, CertifiedInterval
@@ -42,7 +42,7 @@ class Deviation(Estimator):
             with torch.no_grad():
                 found, detail = written_down(local)
                 upper = float(AffineRelu().bound(local) if found is None else deviation_bound(local.placed, found))
-            results.append(upper_interval(local, 0, upper * (1.0 + ROUNDING), self.name, detail=detail))
+            results.append(upper_interval(local, 0, rounded_up(local, upper)[0], self.name, detail=detail))
         return results
 
 
@@ -57,6 +57,10 @@ def written_down(local: Analysis) -> tuple[Deviations | None, str]:
 
 def deviation_bound(placed: PlacedProblem, found: Deviations) -> Tensor:
     """The bound of a single-point problem from its deviations."""
+    return _norm(placed, found) + found.loss
+
+
+def _norm(placed: PlacedProblem, found: Deviations) -> Tensor:
     by_entry = placed.combine_flat(found.centre.abs() + found.bounds @ found.rows.abs())
     if placed.problem.p != 2.0:
         return by_entry

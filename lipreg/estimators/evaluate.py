@@ -123,7 +123,7 @@ def live_analysis(
         outputs = graph(x)
     constant = estimator.masked and problem.scope == "regional"
     with torch.no_grad() if constant else nullcontext():
-        return analyse(graph, problem.place(x, outputs, y), preactivations, power=power)
+        return analyse(graph, problem.place(x, outputs, y), preactivations, power=power, outward=False)
 
 
 def frozen_analysis(

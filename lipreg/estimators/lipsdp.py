@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from lipreg.bounds import Analysis, Shares, Slopes, pool_shares
-from lipreg.estimators.base import ROUNDING, Effort, Estimator, register, upper_interval
+from lipreg.bounds import Analysis, Shares, Slopes, norm_rounding, pool_shares
+from lipreg.estimators.base import Effort, Estimator, register, rounded_up, upper_interval
 from lipreg.estimators.multipliers import QuadraticForm
 from lipreg.estimators.pieces import Chain, chain
 from lipreg.estimators.sdp_solvers import check_sdp_solver, solver_version
@@ -109,7 +109,7 @@ class LipSDP(Estimator):
             norm = sector_norm(sectors(local.graph, slopes, shares, moves, rows), joint, run)
         else:
             norm = _product(whole.with_last(rows).cut(UNITS), joint, run, trivial)
-        upper, raw = norm.upper * (1.0 + ROUNDING), norm.raw
+        upper, raw = rounded_up(local, norm.upper + float(norm_rounding(local)))[0], norm.raw
         notes = [
             f"{units} undecided units",
             f"{run.programs} programs by {solver_version(effort.sdp_solver)}",

@@ -9,7 +9,7 @@ from lipreg.bounds import Analysis
 from lipreg.bounds.deviation import Deviations
 from lipreg.bounds.semidefinite import norm_bound
 from lipreg.estimators.affine_relu import AffineRelu
-from lipreg.estimators.base import ROUNDING, Effort, Estimator, register, upper_interval
+from lipreg.estimators.base import Effort, Estimator, register, rounded_up, upper_interval
 from lipreg.estimators.deviation import deviation_bound, written_down
 from lipreg.results import Certificate, CertifiedInterval
 
@@ -50,7 +50,7 @@ class Mixing(Estimator):
                         upper = min(upper, _relaxed(found, p))
                     else:
                         detail = f"{detail}, too many for one program: the bound of 'deviation'"
-            results.append(upper_interval(local, 0, upper * (1.0 + ROUNDING), self.name, detail=detail))
+            results.append(upper_interval(local, 0, rounded_up(local, upper)[0], self.name, detail=detail))
         return results
 
 
@@ -63,4 +63,4 @@ def _relaxed(found: Deviations, p: float) -> float:
     for some in torch.arange(len(centre), device=centre.device).split(max(1, ROOM // max(1, found.rows.numel()))):
         spread = (found.bounds[some].unsqueeze(-1) * found.rows).mT
         bounds.append(norm_bound(centre[some], spread, p))
-    return float(torch.cat(bounds).amax())
+    return float(torch.cat(bounds).amax()) + found.loss

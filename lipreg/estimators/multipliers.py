@@ -28,13 +28,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lipreg.estimators.sectors import Sectors
+from lipreg.linalg.floats import EPS
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_array
 
 SHARES = (0.0, 0.03, 0.3, 1.0)
 """Parts of the eigenvalue shift that are tried on the multipliers before rho is computed from them."""
-EPS = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)

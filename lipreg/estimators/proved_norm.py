@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from lipreg.linalg import dual_norm, vector_norm
+from lipreg.linalg.floats import EPS
 from lipreg.problem import LocalLipschitz, sign_vectors
 
-EPS = torch.finfo(torch.float64).eps
 LEAST = 1e-290
 """Norms below it count as 0: rounding is no longer relative to them."""
 PART = 2**22

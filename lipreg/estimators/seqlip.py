@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from lipreg.bounds import Analysis
-from lipreg.estimators.base import ROUNDING, Effort, Estimator, register, upper_interval
+from lipreg.bounds import Analysis, norm_rounding
+from lipreg.estimators.base import Effort, Estimator, register, rounded_up, upper_interval
 from lipreg.estimators.pieces import Chain, chain
 from lipreg.estimators.spectral import Spectral
 from lipreg.estimators.vertices import greedy_norm, largest_norm
@@ -126,7 +126,8 @@ class SeqLip(LayerPairs):
         return float(torch.minimum(scaled[0] * norms[1], norms[0] * scaled[1]))
 
     def conclude(self, local: Analysis, value: float, status: Status, detail: str) -> CertifiedInterval:
-        return upper_interval(local, 0, value * (1.0 + ROUNDING), self.name, status, detail)
+        upper = rounded_up(local, value + float(norm_rounding(local)))[0]
+        return upper_interval(local, 0, upper, self.name, status, detail)
 
 
 @register("seqlip_greedy")

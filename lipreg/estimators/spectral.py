@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lipreg.bounds import Analysis, pool_factor
+from lipreg.bounds import Analysis, output_gradients, pool_factor
 from lipreg.estimators.base import BoundEstimator, register
 from lipreg.graph import Affine, MaxPool, Relu
 from lipreg.linalg import LinearMap
@@ -78,9 +78,10 @@ def layer_product(
             products[index] = sum(paths[1:], start=paths[0]) if paths else torch.zeros_like(one)
             factors += norms
     total = placed.rows.new_zeros(()).to(graph.dtype)
-    for i, map in graph.output.terms():
-        folded = map.transpose(placed.rows.to(graph.dtype)) * columns[i].unsqueeze(1)
-        factors.append(placed.combine_flat(folded.flatten(2)))
+    for i, folded, loss in output_gradients(analysis):
+        weights = columns[i].unsqueeze(1)
+        found = placed.combine_flat((folded * weights).flatten(2))
+        factors.append(found if loss is None else found + placed.combine_flat((loss * weights).flatten(2)))
         total = total + factors[-1] * products[i]
     listed = torch.stack(torch.broadcast_tensors(*factors), -1) if factors else one.unsqueeze(-1)[:, :0]
     return total, listed

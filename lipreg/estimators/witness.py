@@ -19,7 +19,7 @@ from lipreg.estimators.proved_norm import LEAST, operator_norm, vector_ends
 from lipreg.graph import Affine, MaxPool, Relu
 from lipreg.graph.accurate import backward, forward, precisions
 from lipreg.linalg import Running, vector_norm
-from lipreg.linalg.floats import two_sum
+from lipreg.linalg.floats import EPS, two_sum
 from lipreg.results import Witness
 
 AGREEMENT = 1e-9
@@ -192,7 +192,7 @@ def _quotient(analysis: Analysis, x: Tensor) -> float:
         product = change.moved(lambda t: t.unsqueeze(-2)).times(rows)
         ends = product.moved(lambda t: t.sum(-1), copies=outputs).rounded()
         low, high = vector_ends(ends[0], ends[1], math.inf if placed.problem.q is None else placed.problem.q)
-        best = max(best, low / run * (1.0 - 4 * torch.finfo(torch.float64).eps))
+        best = max(best, low / run * (1.0 - 4 * EPS))
         if low >= high * (1.0 - SHARP) or high < LEAST:
             break
     return best

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol, Self, TypeVar
 
-import torch
 from torch import Tensor
 
 from lipreg.graph.nodes import Affine, Graph, Input, MaxPool, Relu
 from lipreg.linalg import Limbs, LinearMap, Running, digit_bits
+from lipreg.linalg.floats import EPS
 
-EPS = torch.finfo(torch.float64).eps
 PRECISIONS = (10, 20, 40)
 """Digits that are tried one after another."""
 

@@ -5,32 +5,44 @@ from __future__ import annotations
 import torch
 
 from lipreg.errors import InvalidInput
-from lipreg.graph.nodes import Affine, Graph, Relu
+from lipreg.graph.nodes import Affine, Graph, MaxPool, Relu
 
 LARGEST, LEAST = 1e120, 1e-120
 """Row sums of magnitudes between which squares, and sums and quotients of them, stay in the range of float64."""
 
 
 def check_magnitudes(graph: Graph, where: str) -> None:
-    """Raises InvalidInput where a layer's largest row sum of magnitudes is beyond the range, unless it is 0.
+    """Raises InvalidInput where weights are beyond the range, unless they are 0: of a layer, or of layers in a row.
 
-    Squares of such weights overflow or underflow, so that upper ends would be infinite, no numbers, or below the constant.
-    Single tiny entries beside ordinary ones are no matter: they are far below the rounding of the others.
+    Squares of them overflow or underflow, so that upper ends would be infinite, no numbers, or below the constant. Measured
+    are a layer's largest row sum of magnitudes, and the products of these over consecutive layers, which must not be below
+    the range. Single tiny entries beside ordinary ones are no matter: they are far below the rounding of the others.
     """
     followers = {node.source: node.name for node in graph.nodes if isinstance(node, Relu)}
+    least: dict[int, float] = {0: 1.0}  # the smallest product of consecutive layers that end at a node
     for index, node in enumerate(graph.nodes):
+        if isinstance(node, Relu | MaxPool):
+            least[index] = least[node.source]
         if not isinstance(node, Affine):
             continue
-        for _, map in node.terms():
+        last = index == len(graph.nodes) - 1
+        layer = "the last linear layer" if last else f"the linear layer before {followers.get(index, index)!r}"
+        least[index] = 0.0
+        for source, map in node.terms():
             ones = torch.ones(1, *map.in_shape, dtype=graph.dtype, device=graph.device)
             with torch.no_grad():
                 size = float(map.abs()(ones).amax())
             if size > LARGEST or 0 < size < LEAST:
-                last = index == len(graph.nodes) - 1
-                layer = "the last linear layer" if last else f"the linear layer before {followers.get(index, index)!r}"
-                raise InvalidInput(
-                    f"weights of which a row adds up to {size:.3g}, in {layer}",
-                    where=where,
-                    accepted=f"0, or row sums from {LEAST:g} to {LARGEST:g}",
-                    todo="Their squares leave the range of float64. Rescale the layers, or see whether training diverged",
-                )
+                _refuse(f"weights of which a row adds up to {size:.3g}, in {layer}", where)
+            least[index] = max(least[index], size * min(1.0, least[source]))
+        if 0 < least[index] < LEAST:
+            _refuse(f"layers whose row sums have the product {least[index]:.3g}, up to {layer}", where)
+
+
+def _refuse(got: str, where: str) -> None:
+    raise InvalidInput(
+        got,
+        where=where,
+        accepted=f"0, or row sums and their products from {LEAST:g}, row sums up to {LARGEST:g}",
+        todo="Their squares leave the range of float64. Rescale the layers, or see whether training diverged",
+    )

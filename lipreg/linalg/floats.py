@@ -9,8 +9,12 @@ from torch import Tensor
 
 from lipreg.linalg.norms import safe_sqrt
 
-SPARE = 6
-"""Roundings beside those of a sum's terms that ``inflation`` covers: products, quotients, roots and the factor itself."""
+EPS = 2.0**-52
+"""Twice the rounding of one float64 operation, so that sums of roundings need no higher orders."""
+TINY = 2.0**-1000
+"""More than what products that underflow can lose together."""
+SPARE = 16
+"""Roundings beside those of a sum's terms that are allowed for: products, quotients, roots and the allowance itself."""
 
 
 def two_sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,16 +17,23 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from lipreg.linalg.floats import EPS
 from lipreg.linalg.maps import LinearMap
 
 LIMBS = 10
 """Digits that are kept, where nothing else is said: some 200 bits."""
 MOST_BITS = 25
-EPS = torch.finfo(torch.float64).eps
-TINY = 5e-324
+LEAST = 5e-324
+"""The smallest float64 number above 0."""
+
+
+def broadcast(*shapes: torch.Size) -> torch.Size:
+    """The shape that all broadcast to; ``torch.broadcast_shapes`` loads sympy, which takes seconds."""
+    return torch.Size(np.broadcast_shapes(*shapes))
 
 
 def digit_bits(terms: int) -> int:
@@ -76,7 +83,7 @@ class Limbs:
 
     def times(self, factor: Tensor) -> Limbs:
         """The entrywise product with a finite float64 tensor that broadcasts."""
-        own = self._expanded(torch.broadcast_shapes(self.shape, factor.shape))
+        own = self._expanded(broadcast(self.shape, factor.shape))
         digits, top, lost = _cut(factor, self.bits, self.limbs)
         error, unknown = own.error * factor.abs(), (own.error > 0) & (factor != 0)
         if lost is not None:
@@ -89,7 +96,7 @@ class Limbs:
         return self._normal(move(self.digits), self.top, above(move(self.error), copies))
 
     def __add__(self, other: Limbs) -> Limbs:
-        shape, top = torch.broadcast_shapes(self.shape, other.shape), max(self.top, other.top)
+        shape, top = broadcast(self.shape, other.shape), max(self.top, other.top)
         parts = [part._expanded(shape) for part in (self, other)]
         end = max(len(part.digits) + top - part.top for part in parts)
         total = self.digits.new_zeros(end, *shape)
@@ -210,7 +217,7 @@ def _cut(x: Tensor, bits: int, limbs: int) -> tuple[list[Tensor], int, Tensor | 
     error = None
     if _size(rest) > 0:
         left = _times_power(rest.abs(), bits * (top - len(digits)))
-        error = torch.where(rest != 0, left * (1.0 + EPS) + TINY, left)
+        error = torch.where(rest != 0, left * (1.0 + EPS) + LEAST, left)
     if lost is not None and bool(lost.any()):
         error = torch.zeros_like(x) if error is None else error
         error = torch.where(lost, error + _power(bits * top - 1000), error)
@@ -229,13 +236,13 @@ def above(bound: Tensor, terms: int, unknown: Tensor | None = None) -> Tensor:
     ``unknown`` says where it is above 0, if products may have underflowed; elsewhere it is 0.
     """
     unknown = bound != 0 if unknown is None else unknown
-    above = (bound * (1.0 + (terms + 4) * EPS) + terms * TINY).nan_to_num(nan=math.inf, posinf=math.inf)
+    above = (bound * (1.0 + (terms + 4) * EPS) + terms * LEAST).nan_to_num(nan=math.inf, posinf=math.inf)
     return torch.where(unknown, above, torch.zeros_like(above))
 
 
 def _power(exponent: int) -> float:
     """2^exponent, rounded up."""
-    return math.inf if exponent > 1023 else max(TINY, 2.0**exponent)
+    return math.inf if exponent > 1023 else max(LEAST, 2.0**exponent)
 
 
 def _times_power(x: Tensor, exponent: int) -> Tensor:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lipreg.linalg.limbs import EPS, TINY, above
+from lipreg.linalg.floats import EPS
+from lipreg.linalg.limbs import LEAST, above
 from lipreg.linalg.maps import LinearMap
 
 
@@ -44,7 +45,7 @@ class Running:
     def times(self, factor: Tensor) -> Running:
         """The entrywise product with a finite float64 tensor that broadcasts."""
         value, size = self.value * factor, factor.abs()
-        error = above(self.error * size + EPS * value.abs(), 4) + 2 * TINY
+        error = above(self.error * size + EPS * value.abs(), 4) + 2 * LEAST
         return Running(value, torch.where((size == 0) | (size == 1), self.error * size, error))
 
     def moved(self, move: Callable[[Tensor], Tensor], copies: int = 1) -> Running:
@@ -82,5 +83,5 @@ def _act(map: LinearMap, x: Running, back: bool) -> Running:
 
     terms = map.roundings
     value = run(map, x.value)
-    error = run(map.abs(), x.error + terms * EPS * x.value.abs() + TINY)
-    return Running(value, above(error, terms) + terms * TINY)
+    error = run(map.abs(), x.error + terms * EPS * x.value.abs() + LEAST)
+    return Running(value, above(error, terms) + terms * LEAST)

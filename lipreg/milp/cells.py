@@ -14,9 +14,6 @@ from lipreg.milp.domain import displacement, room
 from lipreg.milp.folding import Units, cell_forms
 from lipreg.milp.highs import Highs
 
-EMPTY = -1e-9
-"""Depth below which a cell is empty: the dual bound is rounded outward, but the forms of the cell are not."""
-
 
 class Cell(Enum):
     """What is known of an activation cell in the region."""
@@ -54,10 +51,10 @@ def settle_cell(
     # the region without t: like the sides of the box its faces are no kinks, and the point may touch them
     displacement(program, region)
     program.variables("t", -np.ones(1), np.ones(1))
-    program.at_most({"d": -signs[:, None] * form.matrix, "t": size[:, None]}, signs * form.constant)
+    program.at_most({"d": -signs[:, None] * form.matrix, "t": size[:, None]}, signs * form.constant + form.loss)
     # always by HiGHS: the point is evaluated on the network, so no engine has to be trusted
     outcome = Highs().solve(program.program({"t": 1.0}, 0.0), seconds=seconds)
-    if outcome.dual_bound < EMPTY:
+    if outcome.dual_bound < 0:
         return Cell.EMPTY, None
     if outcome.point is None or outcome.point[program.columns["t"]].item() <= 0:
         return Cell.THIN, None

@@ -21,7 +21,7 @@ import numpy as np
 from lipreg.bounds import Analysis
 from lipreg.milp.assembly import Assembly
 from lipreg.milp.domain import displacement, magnitudes
-from lipreg.milp.folded import Gradients, folded
+from lipreg.milp.folded import Gradients, entries_loss, folded
 from lipreg.milp.folding import Form, Units, backward_forms, forward_forms, node_form, unstable_units
 from lipreg.milp.functionals import Functionals
 from lipreg.milp.program import Program
@@ -74,7 +74,11 @@ def encode(
     gradients = point.gradients.of(list(functionals.rows))
     _backward(program, g_unit, gradients, functionals, p)
     objective = _largest if p == 1.0 else _total
-    cost, offset = objective(program, g_input.rows(point.moves), gradients, functionals)
+    g_input = g_input.rows(point.moves)
+    cost, offset = objective(program, g_input, gradients, functionals)
+    low, high = functionals.ends(gradients.unit_lower, gradients.unit_upper, p)
+    entries = entries_loss(g_unit, g_input, np.maximum(-low, high))
+    offset += functionals.loss(point.loss, placed.problem.dual) + float(np.linalg.norm(entries, placed.problem.dual))
     if known is not None and not functionals.single and not functionals.signs:
         tied = {name: np.asarray(block)[None] for name, block in cost.items()}
         tied["functional"] = tied.get("functional", 0.0) - known[None]
@@ -102,9 +106,10 @@ def encode_rise(analysis: Analysis, row: int) -> Encoding:
         program.at_most({"e": np.ones((1, inputs)), "distance": -1.0}, 0.0)
     weights = placed.rows[0, row].double().numpy()
     output = node_form(analysis, units, len(analysis.graph.nodes) - 1)
-    at_center = float(weights @ analysis.reach[-1].value[0].flatten().numpy())
-    slopes = weights @ output.matrix
-    offset = float(weights @ output.constant) - at_center
+    at_center, slopes = analysis.reach[-1], weights @ output.matrix
+    offset = float(weights @ (output.constant - at_center.value[0].flatten().numpy()))
+    if at_center.error is not None:
+        offset += float(np.abs(weights) @ (output.loss + at_center.error[0].flatten().numpy()))
     return Encoding(program.program({"d": slopes[:inputs], "h": slopes[inputs:]}, offset), units)
 
 
@@ -127,30 +132,31 @@ def _forward(program: Assembly, analysis: Analysis, z: Form, units: Units, trian
     program.binaries("a", len(units))
     tie_binaries(program, analysis, units)
     on_d, on_h = z.matrix[:, :inputs], z.matrix[:, inputs:]
-    itself = np.eye(len(units))
+    itself, loss = np.eye(len(units)), z.loss  # every row has room for what rounding did to its form
     if triangle:
-        program.at_most({"d": on_d, "h": on_h - itself}, -z.constant)
+        program.at_most({"d": on_d, "h": on_h - itself}, loss - z.constant)
         if leak.any():  # else the variables' bounds say it
-            program.at_most({"d": leak[:, None] * on_d, "h": leak[:, None] * on_h - itself}, -leak * z.constant)
+            flat = {"d": leak[:, None] * on_d, "h": leak[:, None] * on_h - itself}
+            program.at_most(flat, leak * (loss - z.constant))
     else:
         _switch_from_below(program, z, units)
-    program.at_most(
-        {"h": itself - leak[:, None] * on_h, "d": -leak[:, None] * on_d, "a": -(1 - leak) * high}, leak * z.constant
-    )
+    flat = {"h": itself - leak[:, None] * on_h, "d": -leak[:, None] * on_d, "a": -(1 - leak) * high}
+    program.at_most(flat, leak * (loss + z.constant))
     off = (1 - leak) * low
-    program.at_most({"h": itself - on_h, "d": -on_d, "a": -off}, z.constant - off)
+    program.at_most({"h": itself - on_h, "d": -on_d, "a": -off}, loss + z.constant - off)
 
 
 def _switch_from_below(program: Assembly, z: Form, units: Units) -> None:
     """l (1 - a) <= z <= u a, and h >= z where a = 1, h >= leak z where a = 0: what the triangle's lower sides replace."""
     low, high, leak, inputs = units.lower, units.upper, units.leak, program.size("d")
     on_d, on_h, itself = z.matrix[:, :inputs], z.matrix[:, inputs:], np.eye(len(units))
-    program.at_most({"d": on_d, "h": on_h, "a": -high}, -z.constant)
-    program.at_most({"d": -on_d, "h": -on_h, "a": -low}, z.constant - low)
+    above, below = z.loss - z.constant, z.loss + z.constant
+    program.at_most({"d": on_d, "h": on_h, "a": -high}, above)
+    program.at_most({"d": -on_d, "h": -on_h, "a": -low}, below - low)
     on = (1 - leak) * high
-    program.at_most({"d": on_d, "h": on_h - itself, "a": on}, on - z.constant)
+    program.at_most({"d": on_d, "h": on_h - itself, "a": on}, on + above)
     flat = {"d": leak[:, None] * on_d, "h": leak[:, None] * on_h - itself, "a": (1 - leak) * low}
-    program.at_most(flat, -leak * z.constant)
+    program.at_most(flat, leak * above)
 
 
 def _backward(program: Assembly, g: Form, bounds: Gradients, functionals: Functionals, p: float) -> None:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lipreg.bounds import Analysis, linear_jacobian
+from lipreg.bounds import Analysis, gradient_rounding, linear_jacobian
+from lipreg.linalg.floats import EPS, SPARE
+from lipreg.milp.arithmetic import exactly
 from lipreg.milp.folding import Form, Units, forward_forms, unstable_units
 
 
@@ -37,12 +39,15 @@ class Folded:
         forward: their pre-activations over (displacement d, outputs h of the unstable units).
         gradients: of every row of the placed problem.
         moves: which inputs have room.
+        loss: what rounding may do to gradients with respect to those inputs while layers are multiplied out,
+            ``(rows, inputs)``.
     """
 
     units: Units
     forward: Form
     gradients: Gradients
     moves: np.ndarray
+    loss: np.ndarray
 
 
 def folded(analysis: Analysis) -> Folded:
@@ -53,7 +58,8 @@ def folded(analysis: Analysis) -> Folded:
 def _fold(analysis: Analysis) -> Folded:
     units = unstable_units(analysis)
     moves = analysis.placed.region.moves[0].flatten().numpy()
-    return Folded(units, forward_forms(analysis, units), _gradients(analysis, units, moves), moves)
+    loss = gradient_rounding(analysis)[0][0].flatten(1).numpy()[:, moves] * (not exactly(analysis))
+    return Folded(units, forward_forms(analysis, units), _gradients(analysis, units, moves), moves, loss)
 
 
 def _gradients(analysis: Analysis, units: Units, moves: np.ndarray) -> Gradients:
@@ -67,3 +73,23 @@ def _gradients(analysis: Analysis, units: Units, moves: np.ndarray) -> Gradients
         unit_lower[:, at] = low[0].flatten(1).numpy()[:, chosen]
         unit_upper[:, at] = high[0].flatten(1).numpy()[:, chosen]
     return Gradients(lower, upper, unit_lower, unit_upper)
+
+
+def entries_loss(g_unit: Form, g_input: Form, largest: np.ndarray) -> np.ndarray:
+    """What the rounding of a program's own entries may do to the gradient with respect to each input, ``(inputs,)``.
+
+    Args:
+        g_unit, g_input: gradients over (w, functional), their entries off by a few units in the last place.
+        largest: magnitudes that w can have, ``(units,)``.
+    """
+    count = len(largest)
+    ends = np.concatenate([largest, np.ones(g_input.matrix.shape[1] - count)])
+    on_w, at_input = np.abs(g_unit.matrix[:, :count]), np.abs(g_input.matrix)
+    own = SPARE * EPS * (np.abs(g_unit.matrix) @ ends + np.abs(g_unit.constant))
+    lost = own
+    for _ in range(count):  # what a unit loses reaches those before it: at most as often as there are levels
+        further = own + on_w @ lost
+        if (further <= lost).all():
+            break
+        lost = further
+    return SPARE * EPS * (at_input @ ends + np.abs(g_input.constant)) + at_input[:, :count] @ lost

@@ -12,21 +12,33 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from lipreg.bounds import Analysis
+from lipreg.bounds import Analysis, form_rounding
 from lipreg.graph import Affine, Input, Relu
-from lipreg.linalg import LinearMap
+from lipreg.milp.arithmetic import Columns, columns, exactly
 
 
 @dataclass(frozen=True)
 class Form:
-    """matrix @ v + constant, for variables v; one row an entry, ``(entries, variables)``."""
+    """matrix @ v + constant, for variables v; one row an entry, ``(entries, variables)``.
+
+    Attributes:
+        error: how far the true entry may be from the form anywhere in the region, ``(entries,)``; None where nothing is
+            said of it.
+    """
 
     matrix: np.ndarray
     constant: np.ndarray
+    error: np.ndarray | None = None
 
     def rows(self, chosen: np.ndarray) -> Form:
-        return Form(self.matrix[chosen], self.constant[chosen])
+        return Form(self.matrix[chosen], self.constant[chosen], None if self.error is None else self.error[chosen])
+
+    @property
+    def loss(self) -> np.ndarray:
+        """``error``, 0 where nothing is said of it."""
+        return np.zeros(len(self.constant)) if self.error is None else self.error
 
 
 @dataclass(frozen=True)
@@ -82,28 +94,29 @@ def unstable_units(analysis: Analysis) -> Units:
 
 def forward_forms(analysis: Analysis, units: Units) -> Form:
     """Pre-activations of the unstable units over v = (d, h), one row a unit."""
-    inputs = analysis.placed.region.center[0].numel()
-    width = inputs + len(units)
-    z = Form(np.zeros((len(units), width)), np.zeros(len(units)))
+    width = analysis.placed.region.center[0].numel() + len(units)
+    sweep = _Sweep(analysis, width, units)
+    found: list[Form] = []
 
-    def relu(index: int, node: Relu, own: Form) -> Form:
+    def relu(index: int, node: Relu, own: Columns) -> Columns:
         at = units.of(index)
-        chosen = units.position[at]
-        z.matrix[at], z.constant[at] = own.matrix[chosen], own.constant[chosen]
-        return _folded(analysis, units, inputs, index, node, own)
+        if len(at):
+            found.append(sweep.form(node.source, own).rows(units.position[at]))
+        return _folded(analysis, units, index, node, own, sweep)
 
-    _sweep(analysis, width, relu)
-    return z
+    sweep.run(relu)
+    return _stacked(found, width)
 
 
 def node_form(analysis: Analysis, units: Units, index: int) -> Form:
     """An Affine node over v = (d, h), one row an entry; ``units`` are the unstable ones before it."""
-    inputs = analysis.placed.region.center[0].numel()
+    width = analysis.placed.region.center[0].numel() + len(units)
+    sweep = _Sweep(analysis, width, units)
 
-    def relu(at: int, node: Relu, own: Form) -> Form:
-        return _folded(analysis, units, inputs, at, node, own)
+    def relu(at: int, node: Relu, own: Columns) -> Columns:
+        return _folded(analysis, units, at, node, own, sweep)
 
-    return _sweep(analysis, inputs + len(units), relu)[index]
+    return sweep.form(index, sweep.run(relu, index))
 
 
 def cell_forms(analysis: Analysis, units: Units, pattern: np.ndarray) -> tuple[Form, np.ndarray]:
@@ -112,52 +125,86 @@ def cell_forms(analysis: Analysis, units: Units, pattern: np.ndarray) -> tuple[F
     Returns:
         One row a unit, and the sign (1 active, -1 not) that the cell demands of it.
     """
+    inputs = analysis.placed.region.center[0].numel()
+    sweep = _Sweep(analysis, inputs)
     forms: list[Form] = []
     signs: list[np.ndarray] = []
 
-    def relu(index: int, node: Relu, own: Form) -> Form:
+    def relu(index: int, node: Relu, own: Columns) -> Columns:
         active = _active(analysis, node)
         at = units.of(index)
         active[units.position[at]] = pattern[at] > 0.5
         moves = analysis.reach[node.source].moves[0].flatten().numpy()
-        forms.append(own.rows(moves))
+        forms.append(sweep.form(node.source, own).rows(moves))
         signs.append(np.where(active[moves], 1.0, -1.0))
-        return _scaled(own, np.where(active, 1.0, node.slope))
+        return own.times(_shaped(np.where(active, 1.0, node.slope), node.shape))
 
-    inputs = analysis.placed.region.center[0].numel()
-    _sweep(analysis, inputs, relu)
-    if not forms:
-        return Form(np.zeros((0, inputs)), np.zeros(0)), np.zeros(0)
-    stacked = Form(np.concatenate([f.matrix for f in forms]), np.concatenate([f.constant for f in forms]))
-    return stacked, np.concatenate(signs)
+    sweep.run(relu)
+    return _stacked(forms, inputs), np.concatenate([np.zeros(0), *signs])
 
 
-def _folded(analysis: Analysis, units: Units, inputs: int, index: int, node: Relu, own: Form) -> Form:
+class _Sweep:
+    """Carries affine forms over ``width`` variables, the displacement first, through the graph as columns.
+
+    The last column is the constant. ``units`` are those whose outputs are the variables after the displacement.
+    """
+
+    def __init__(self, analysis: Analysis, width: int, units: Units | None = None) -> None:
+        self.analysis, self.width, self.make = analysis, width, columns(analysis)
+        down, up = analysis.placed.region.room
+        ends = [torch.maximum(-down, up)[0].numpy()]
+        if units is not None:
+            ends.append(np.maximum(-units.lower, units.upper))
+        self.ends = np.concatenate([*ends, np.ones(1)])
+
+    def run(self, relu: Callable[[int, Relu, Columns], Columns], until: int = -1) -> Columns:
+        """The columns of node ``until``, of the output by default."""
+        analysis, graph = self.analysis, self.analysis.graph
+        until %= len(graph.nodes)
+        found: dict[int, Columns] = {}
+        for index, node in enumerate(graph.nodes[: until + 1]):
+            match node:
+                case Input(shape=shape):
+                    size = torch.Size(shape).numel()
+                    found[index] = self.make(torch.eye(self.width + 1, size, dtype=torch.float64).reshape(-1, *shape))
+                case Affine():
+                    found[index] = self.make(self._constant(analysis.anchors[index].constant[0]))
+                    for source, map in node.terms():
+                        found[index] = found[source].through(map) + found[index]
+                case Relu(source=source):
+                    found[index] = relu(index, node, found[source])
+        return found[until]
+
+    def form(self, index: int, own: Columns) -> Form:
+        """The form of an Affine node, with what it may be off by."""
+        value, lost = (part.flatten(1).numpy() for part in own.rounded())
+        if exactly(self.analysis):
+            error = self.ends @ lost
+        else:
+            error = form_rounding(self.analysis)[index][0].flatten().numpy()
+        return Form(value[:-1].T, value[-1], error)
+
+    def _constant(self, value: Tensor) -> Tensor:
+        whole = torch.zeros(self.width + 1, *value.shape, dtype=torch.float64)
+        whole[-1] = value
+        return whole
+
+
+def _folded(analysis: Analysis, units: Units, index: int, node: Relu, own: Columns, sweep: _Sweep) -> Columns:
     """Outputs of a Relu node: stable units are affine in their pre-activations, unstable ones are variables."""
     at = units.of(index)
     chosen = units.position[at]
-    folded = _scaled(own, np.where(_active(analysis, node), 1.0, node.slope))
-    folded.matrix[chosen], folded.constant[chosen] = 0.0, 0.0
-    folded.matrix[chosen, inputs + at] = 1.0
-    return folded
+    factor = np.where(_active(analysis, node), 1.0, node.slope)
+    factor[chosen] = 0.0
+    variables = torch.zeros(sweep.width + 1, len(factor), dtype=torch.float64)
+    variables[sweep.width - len(units) + torch.from_numpy(at), torch.from_numpy(chosen)] = 1.0
+    return own.times(_shaped(factor, node.shape)) + sweep.make(variables.reshape(-1, *node.shape))
 
 
-def _sweep(analysis: Analysis, width: int, relu: Callable[[int, Relu, Form], Form]) -> dict[int, Form]:
-    """Carries affine forms over ``width`` variables, the displacement first, through the graph: one for each node."""
-    graph, center = analysis.graph, analysis.placed.region.center[0].flatten().numpy()
-    forms: dict[int, Form] = {}
-    for index, node in enumerate(graph.nodes):
-        match node:
-            case Input():
-                forms[index] = Form(np.eye(len(center), width), center)
-            case Affine():
-                parts = [_through(map, forms[i]) for i, map in node.terms()]
-                matrix = sum((p.matrix for p in parts), start=np.zeros((node.bias.numel(), width)))
-                constant = sum((p.constant for p in parts), start=node.bias.flatten().numpy())
-                forms[index] = Form(matrix, constant)
-            case Relu(source=source):
-                forms[index] = relu(index, node, forms[source])
-    return forms
+def _stacked(forms: list[Form], width: int) -> Form:
+    """The rows of several forms."""
+    parts = [(f.matrix, f.constant, f.loss) for f in forms] or [(np.zeros((0, width)), np.zeros(0), np.zeros(0))]
+    return Form(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
 def _active(analysis: Analysis, node: Relu) -> np.ndarray:
@@ -167,8 +214,8 @@ def _active(analysis: Analysis, node: Relu) -> np.ndarray:
     return side[0].flatten().numpy() > 0
 
 
-def _scaled(form: Form, factor: np.ndarray) -> Form:
-    return Form(form.matrix * factor[:, None], form.constant * factor)
+def _shaped(factor: np.ndarray, shape: tuple[int, ...]) -> Tensor:
+    return torch.from_numpy(np.asarray(factor, dtype=np.float64)).reshape(shape)
 
 
 def backward_forms(analysis: Analysis, units: Units, functional: Form) -> tuple[Form, Form]:
@@ -182,46 +229,44 @@ def backward_forms(analysis: Analysis, units: Units, functional: Form) -> tuple[
     Returns:
         The gradient g with respect to the output of each unstable unit, and with respect to each input.
     """
-    graph = analysis.graph
+    graph, make = analysis.graph, columns(analysis)
     outputs, chosen_by = functional.matrix.shape
     width = len(units) + chosen_by
-    flowing: dict[int, Form] = {}
-    g = Form(np.zeros((len(units), width)), np.zeros(len(units)))
+    flowing: dict[int, Columns] = {}
+    g: list[Form] = []
 
-    def pour(index: int, form: Form) -> None:
-        old = flowing.get(index)
-        flowing[index] = form if old is None else Form(old.matrix + form.matrix, old.constant + form.constant)
-
-    def back(affine: Affine, form: Form) -> None:
+    def back(affine: Affine, own: Columns) -> None:
         for source, map in affine.terms():
-            pour(source, _through(map, form, transpose=True))
+            part = own.back(map)
+            flowing[source] = flowing[source] + part if source in flowing else part
 
-    back(graph.output, Form(np.hstack([np.zeros((outputs, len(units))), functional.matrix]), functional.constant))
+    start = np.hstack([np.zeros((outputs, len(units))), functional.matrix, functional.constant[:, None]])
+    back(graph.output, make(torch.from_numpy(start.T.copy()).reshape(-1, *graph.output.shape)))
     for index in range(len(graph.nodes) - 2, 0, -1):
+        node = graph.nodes[index]
+        at = units.of(index)
         if index not in flowing:
+            g.append(Form(np.zeros((len(at), width)), np.zeros(len(at))))  # the output does not depend on it
             continue
-        node, form = graph.nodes[index], flowing.pop(index)
+        own = flowing.pop(index)
         if isinstance(node, Affine):
-            back(node, form)
+            back(node, own)
         elif isinstance(node, Relu):
-            at = units.of(index)
             chosen = units.position[at]
-            g.matrix[at], g.constant[at] = form.matrix[chosen], form.constant[chosen]
+            g.append(_gradient_form(own).rows(chosen))
             # flat units pass nothing on that reaches an input with room
             moves = analysis.reach[node.source].moves[0].flatten().numpy()
             scale = np.where(_active(analysis, node), 1.0, node.slope) * moves
             scale[chosen] = node.slope
-            passed = _scaled(form, scale)
-            passed.matrix[chosen, at] += 1.0 - node.slope
-            pour(node.source, passed)
+            switched = torch.zeros(width + 1, len(scale), dtype=torch.float64)
+            switched[torch.from_numpy(at), torch.from_numpy(chosen)] = 1.0 - node.slope
+            passed = own.times(_shaped(scale, node.shape)) + make(switched.reshape(-1, *node.shape))
+            flowing[node.source] = flowing[node.source] + passed if node.source in flowing else passed
     inputs = analysis.placed.region.center[0].numel()
-    return g, flowing.get(0, Form(np.zeros((inputs, width)), np.zeros(inputs)))
+    at_input = _gradient_form(flowing[0]) if 0 in flowing else Form(np.zeros((inputs, width)), np.zeros(inputs))
+    return _stacked(g[::-1], width), at_input
 
 
-def _through(map: LinearMap, form: Form, transpose: bool = False) -> Form:
-    """The form of map(entries), or of its transpose: the map applied to every column at once."""
-    shape = map.out_shape if transpose else map.in_shape
-    apply = map.transpose if transpose else map
-    columns = torch.from_numpy(np.vstack([form.matrix.T, form.constant])).reshape(-1, *shape)
-    out = apply(columns).flatten(1).numpy()
-    return Form(out[:-1].T, out[-1])
+def _gradient_form(own: Columns) -> Form:
+    value = own.rounded()[0].flatten(1).numpy()
+    return Form(value[:-1].T, value[-1])

@@ -64,6 +64,11 @@ class Functionals:
         size = np.maximum(-lower, upper)[fixed:].sum(0)
         return lower[:fixed].sum(0) - size, upper[:fixed].sum(0) + size
 
+    def loss(self, errors: np.ndarray, dual: float) -> float:
+        """What rounding may do to the norm of any functional of the family, from its rows' gradients ``(rows, inputs)``."""
+        own = errors[list(self.rows)]
+        return float(np.linalg.norm(own.sum(0) if self.signs else own, dual, axis=-1).max())
+
     def tie(self, program: Assembly, name: str, most: np.ndarray, least: np.ndarray | None = None) -> None:
         """Rows that hold variables to the bounds of the functional selected: name <= sum_k t_k most_k.
 

@@ -8,12 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.sparse import csc_array, vstack
 
+from lipreg.linalg.floats import EPS, TINY
 from lipreg.results import Status
-
-ULP = 2.0**-52
-"""Twice the rounding of one float64 operation, so that the sums of roundings need no higher orders."""
-TINY = 2.0**-1000
-"""More than what products that underflow can lose together."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +94,7 @@ class Program:
             entries = np.diff(self.matrix.indptr)
             doubt = (entries + 1) * (abs(self.matrix).T @ np.abs(dual)) + np.abs(reduced)
             ends = np.maximum(np.abs(self.lower), np.abs(self.upper))
-            slack = ULP * float(doubt @ ends + np.abs(terms).sum() + abs(self.offset)) + len(terms) * TINY
+            slack = EPS * float(doubt @ ends + np.abs(terms).sum() + abs(self.offset)) + len(terms) * TINY
         if not (math.isfinite(slack) and np.isfinite(terms).all()):
             return math.inf
         return math.fsum([*terms.tolist(), self.offset, slack])

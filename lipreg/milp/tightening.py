@@ -99,10 +99,10 @@ def _by_lp(program: Program, form: Form, seconds: float, stop: threading.Event |
 
 
 def _aimed(program: Program, form: Form, sign: float) -> Program:
-    """The program with sign * z as its objective, for a form of one row over (d, h)."""
+    """The program with sign * z as its objective, and room for its rounding, for a form of one row over (d, h)."""
     cost = np.zeros(len(program.cost))
     inputs = program.columns["d"].stop - program.columns["d"].start
     cost[program.columns["d"]] = sign * form.matrix[0, :inputs]
     if "h" in program.columns:
         cost[program.columns["h"]] = sign * form.matrix[0, inputs:]
-    return replace(program, cost=cost, offset=sign * float(form.constant[0]))
+    return replace(program, cost=cost, offset=sign * float(form.constant[0]) + float(form.loss[0]))

@@ -98,7 +98,7 @@ class Search:
         while len(self.frontier):
             ended = self._ended()
             if ended is not None:
-                return Outcome(ended, self.upper, self.nodes, self.settled)
+                return self._outcome(ended)
             if self.nodes >= TIGHTEN_AFTER and not self.tightened:
                 self._tighten_region()
                 self._report()
@@ -114,7 +114,10 @@ class Search:
                 self.closed = max(self.closed, closed)
                 self.frontier.add(children)
             self._report()
-        return Outcome(Status.PROVED, self.upper, self.nodes, self.settled)
+        return self._outcome(Status.PROVED)
+
+    def _outcome(self, status: Status) -> Outcome:
+        return Outcome(status, self.upper, self.nodes, self.settled, float(self.network.rounding.max()))
 
     @property
     def _seconds_left(self) -> float:

@@ -9,15 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipreg.bounds import Analysis
+from lipreg.bounds import Analysis, gradient_rounding
 from lipreg.linalg import dual_norm, vector_norm
+from lipreg.linalg.floats import EPS, SPARE
+from lipreg.milp.arithmetic import exactly
 from lipreg.milp.domain import halfspace_rows
 from lipreg.milp.folding import Form, Units, backward_forms, forward_forms, unstable_units
 from lipreg.milp.ties import tied_units
 from lipreg.regions import PlacedRegion
-
-ROUNDING = 1e-13
-"""Widening of gradient bounds, relative to the sum of the magnitudes that make up the gradient."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,7 @@ class FoldedNetwork:
         faces, room: half-spaces of a polytope: room - faces d >= 0, ``(f, m)`` and ``(f,)``; none for other regions.
         tied, sign: pairs of units on one hyperplane, ``(2, t)``, and whether they are active together (1) or in turn (-1).
         rounding: what a bound on the gradient's norm must be widened by for float64, ``(rows,)``.
+        z_rounding: what a bound on a pre-activation must be widened by, ``(n,)``.
         p: norm of input distances; gradients are measured in its dual.
     """
 
@@ -62,6 +62,7 @@ class FoldedNetwork:
     tied: Tensor
     sign: Tensor
     rounding: Tensor
+    z_rounding: Tensor
     p: float
 
     def to(self, device: torch.device | str) -> FoldedNetwork:
@@ -137,9 +138,12 @@ def fold(local: Analysis) -> FoldedNetwork:
     forward, inputs = forward_forms(local, units), len(moves)
     rows = placed.rows[0].double().numpy()
     n, outputs = len(units), rows.shape[1]
-    # gradients of every output at once; those of a functional are its combination of them
-    every = Form(np.eye(outputs), np.zeros(outputs))
-    unit_form, input_form = backward_forms(local, units, every)
+    # gradients of every output at once, of which those of a functional are combinations; of the functionals themselves
+    # where outputs may cancel
+    exact = exactly(local)
+    given = rows.T if exact else np.eye(outputs)
+    unit_form, input_form = backward_forms(local, units, Form(given, np.zeros(outputs)))
+    combine = np.eye(len(rows)) if exact else rows
 
     def tensor(array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float64))
@@ -156,9 +160,9 @@ def fold(local: Analysis) -> FoldedNetwork:
         z_unit=tensor(forward.matrix[:, inputs:]),
         z_offset=tensor(forward.constant),
         g_unit=tensor(unit_form.matrix[:, :n]),
-        g_offset=tensor(rows @ unit_form.matrix[:, n:].T),
+        g_offset=tensor(combine @ unit_form.matrix[:, n:].T),
         j_unit=tensor(input_form.matrix[moves][:, :n]),
-        j_offset=tensor(rows @ input_form.matrix[moves][:, n:].T),
+        j_offset=tensor(combine @ input_form.matrix[moves][:, n:].T),
         leak=tensor(units.leak),
         z_lower=tensor(units.lower),
         z_upper=tensor(units.upper),
@@ -168,15 +172,25 @@ def fold(local: Analysis) -> FoldedNetwork:
         room=tensor(room),
         tied=torch.from_numpy(tied),
         sign=torch.from_numpy(sign).to(torch.int8),
-        rounding=torch.zeros(len(rows), dtype=torch.float64),
+        rounding=placed.row_norms(gradient_rounding(local)[0])[0] * (not exact),
+        z_rounding=tensor(forward.loss),
         p=placed.problem.p,
     )
-    return replace(folded, rounding=ROUNDING * _magnitudes(folded))
+    gradients, forward_sizes = _magnitudes(folded)
+    length = EPS * max(1, len(folded.levels)) * (n + folded.inputs + SPARE)
+    return replace(
+        folded,
+        rounding=folded.rounding + length * gradients,
+        z_rounding=2.0 * (folded.z_rounding + length * forward_sizes),
+    )
 
 
-def _magnitudes(network: FoldedNetwork) -> Tensor:
-    """An upper bound on the sums of magnitudes that make up each functional's gradient, ``(rows,)``."""
+def _magnitudes(network: FoldedNetwork) -> tuple[Tensor, Tensor]:
+    """The sums of magnitudes that make up each functional's gradient, in norm ``(rows,)``, and each unit ``(n,)``."""
     w = torch.zeros_like(network.g_offset)
     for level in reversed(network.levels):
         w[:, level] = network.g_offset[:, level].abs() + w @ network.g_unit[level].abs().T
-    return network.norm(network.j_offset.abs() + w @ network.j_unit.abs().T)
+    z = network.z_offset.abs() + network.z_input.abs() @ torch.maximum(-network.d_lower, network.d_upper)
+    for level in network.levels:
+        z[level] = z[level] + network.z_unit[level].abs() @ z
+    return network.norm(network.j_offset.abs() + w @ network.j_unit.abs().T), z

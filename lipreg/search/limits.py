@@ -56,9 +56,11 @@ class Outcome:
         upper: proved, whatever the status.
         nodes: how many were bounded.
         cells: how many activation cells were settled by a linear program.
+        rounding: what ``upper`` holds for the rounding of float64.
     """
 
     status: Status
     upper: float
     nodes: int
     cells: int
+    rounding: float = 0.0

@@ -14,6 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lipreg.linalg.floats import EPS, SPARE
 from lipreg.search.folded import FoldedNetwork
 from lipreg.search.nodes import Nodes
 from lipreg.search.reach import SLACK, Forms, settle
@@ -21,7 +22,7 @@ from lipreg.search.reach import SLACK, Forms, settle
 ITERATIONS = 20
 """Steps of the iteration. On networks of two to three layers more steps prune fewer nodes than they cost."""
 LARGEST = 1e4
-"""Largest multiplier, for cuts and forms of size 1: keeps rounding of the bound far below SLACK."""
+"""Largest multiplier, for cuts and forms of size 1: keeps rounding of the bound, which is charged, far below SLACK."""
 
 
 def tighten_together(network: FoldedNetwork, nodes: Nodes, forms: Forms, iterations: int = ITERATIONS) -> Tensor:
@@ -43,7 +44,7 @@ def tighten_together(network: FoldedNetwork, nodes: Nodes, forms: Forms, iterati
     form = torch.cat([form, form.new_zeros(len(form), 1, form.shape[-1])], dim=1)
     best, point = _dual_bounds(form, cut, level, iterations)
     empty = best[:, -1] < -SLACK
-    ends = best[:, :-1] * size + start + SLACK * (network.z_upper - network.z_lower)[place]
+    ends = best[:, :-1] * size + start + (SLACK * (network.z_upper - network.z_lower) + network.z_rounding)[place]
     upper = torch.where(real & ~below, ends, torch.inf)
     lower = torch.where(real & below, -ends, -torch.inf)
     nodes.z_upper = nodes.z_upper.scatter_reduce(1, place, upper, "amin")
@@ -87,13 +88,16 @@ def _dual_bounds(form: Tensor, cut: Tensor, level: Tensor, iterations: int) -> t
     step = (0.9 / gram.square().sum((1, 2)).pow(0.25).clamp(min=1.0)).reshape(-1, 1, 1)
     d, y, slope = form.sign(), form.new_zeros(count, form.shape[1], k), form
     best = form.abs().sum(-1)
+    # what the sums below may lose, multiplier by multiplier
+    share = EPS * (k + m + SPARE)
+    raised = (level + share * (cut.abs().sum(-1) + level.abs())).unsqueeze(1)
     transposed, level = cut.mT, level.unsqueeze(1)
     for _ in range(iterations):
         ahead = (d + step * slope).clamp(-1.0, 1.0)
         y = (y - step * ((2 * ahead - d) @ transposed + level)).clamp(0.0, LARGEST)
         d, slope = ahead, form + y @ cut
-        best = torch.minimum(best, slope.abs().sum(-1) + (y * level).sum(-1))
-    return best, d
+        best = torch.minimum(best, slope.abs().sum(-1) + (y * raised).sum(-1))
+    return best + share * form.abs().sum(-1), d
 
 
 def _padded(chosen: Tensor) -> tuple[Tensor, Tensor]:

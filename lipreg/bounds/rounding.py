@@ -1,0 +1,106 @@
+"""What rounding may do to products of layers: one bound for every way of multiplying them out.
+
+However a product of matrices and slopes in [0, s] is bracketed, each entry of the float64 result is off by at most
+
+    N u (|c| |A_K| S |A_{K-1}| S ... )  (entry by entry),      N the lengths of all sums on the way,
+
+the same chain of magnitudes (Higham 2002, section 3.5). That holds for every choice of slopes, so a bound on the norm of
+computed Jacobians under all slopes, plus the norm of this chain, bounds the norm of the true ones. It is far below them
+unless weights cancel by many orders, or layers are very many.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lipreg.bounds.analysis import Analysis
+from lipreg.graph import Affine, Graph, MaxPool, Relu
+from lipreg.linalg.floats import EPS, SPARE, TINY
+
+
+def lengths(graph: Graph) -> int:
+    """N: the lengths of the sums of all layers, forward and backward."""
+    nodes = [node for node in graph.nodes if isinstance(node, Affine)]
+    return sum(SPARE + sum(map.roundings for map in node.maps) for node in nodes)
+
+
+def output_gradients(analysis: Analysis) -> list[tuple[int, Tensor, Tensor | None]]:
+    """c A_K for each term of the output: its source, the rows ``(batch, rows, *shape)``, and what rounding may have done.
+
+    Rows of the functional are differences, so large weights may cancel here. None where rounding is left out.
+    """
+    rows = analysis.placed.rows.to(analysis.graph.dtype)
+    found = []
+    for source, map in analysis.graph.output.terms():
+        share = (map.roundings + SPARE) * EPS
+        loss = share * map.abs().transpose(rows.abs()) if analysis.outward else None
+        found.append((source, map.transpose(rows), loss))
+    return found
+
+
+def gradient_rounding(analysis: Analysis) -> dict[int, Tensor]:
+    """What rounding may do to the gradients at the Input and every Relu and MaxPool, ``(batch, rows, *shape)``."""
+    return analysis.derived("gradient rounding", lambda: _gradient_rounding(analysis))
+
+
+def form_rounding(analysis: Analysis) -> dict[int, Tensor]:
+    """For every Affine node: what rounding may do to it as an affine form over d and the outputs of unstable units.
+
+    Of forms multiplied out through units of any phases, at any point of X, ``(batch, *shape)``.
+    """
+    return analysis.derived("form rounding", lambda: _form_rounding(analysis))
+
+
+def norm_rounding(analysis: Analysis) -> Tensor:
+    """What rounding may do to the norm of the Jacobian, ``(batch,)``."""
+    return analysis.placed.combine(gradient_rounding(analysis)[0])
+
+
+def _gradient_rounding(analysis: Analysis) -> dict[int, Tensor]:
+    graph = analysis.graph
+    rows = analysis.placed.rows.to(graph.dtype).abs()
+    share = lengths(graph) * EPS
+    flowing: dict[int, Tensor] = {}
+    found: dict[int, Tensor] = {}
+    for source, map in graph.output.terms():
+        pour(flowing, source, map.abs().transpose(rows))
+    for index in range(len(graph.nodes) - 2, 0, -1):
+        node = graph.nodes[index]
+        if index not in flowing:
+            continue
+        gradient = flowing.pop(index)
+        if isinstance(node, Affine):
+            for source, map in node.terms():
+                pour(flowing, source, map.abs().transpose(gradient))
+            continue
+        found[index] = share * gradient
+        if isinstance(node, Relu):
+            pour(flowing, node.source, gradient * analysis.slopes[index].upper.unsqueeze(1))
+        elif isinstance(node, MaxPool):
+            weights = analysis.shares[index].upper.unsqueeze(1)
+            pour(flowing, node.source, node.scatter(gradient.flatten(2).unsqueeze(-1) * weights))
+    found[0] = share * flowing[0] if 0 in flowing else rows.new_zeros(*rows.shape[:2], *graph.input_shape)
+    return found
+
+
+def _form_rounding(analysis: Analysis) -> dict[int, Tensor]:
+    graph, region = analysis.graph, analysis.placed.region
+    down, up = region.room
+    sizes: dict[int, Tensor] = {0: torch.maximum(-down, up).reshape(region.center.shape)}
+    found: dict[int, Tensor] = {}
+    length = 0
+    for index, node in enumerate(graph.nodes):
+        if isinstance(node, Affine):
+            length += SPARE + sum(map.roundings for map in node.maps)
+            own = analysis.anchors[index].constant.abs()
+            sizes[index] = sum((map.abs()(sizes[i]) for i, map in node.terms()), start=own)
+            found[index] = length * (EPS * sizes[index] + TINY)
+        elif isinstance(node, Relu | MaxPool):
+            sizes[index] = sizes[node.source] if isinstance(node, Relu) else node(sizes[node.source])
+    return found
+
+
+def pour(flowing: dict[int, Tensor], index: int, part: Tensor) -> None:
+    """Adds what flows into a node."""
+    flowing[index] = flowing[index] + part if index in flowing else part

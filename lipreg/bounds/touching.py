@@ -1,0 +1,76 @@
+"""Units whose interval ends at the kink up to rounding: the end in rationals.
+
+Outward rounding leaves a unit undecided that only touches its kink: a row of weights >= 0 without a bias over features >= 0,
+or a face of the region that lies on the kink. Its other side would be a cell without a point, and what looks attained there
+could neither be proved nor refuted. Such units are few, so their ends are added up exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from lipreg.bounds.reach import Reach
+from lipreg.graph import Affine
+from lipreg.linalg import Composed, Sum
+from lipreg.regions import PlacedRegion
+
+NEAR = 4
+"""How many times its rounding an end may lie beyond the kink to be looked at."""
+
+
+def settle_touching(node: Affine, found: Reach, rounding: Tensor, reach: list[Reach], region: PlacedRegion) -> Reach:
+    """An Affine node's reach with exact ends where they lie beyond 0 by no more than rounding.
+
+    Args:
+        found: the node's reach.
+        rounding: of one evaluation of the node.
+        reach: of the nodes before it.
+    """
+    if any(isinstance(map, Composed | Sum) for map in node.maps):
+        return found  # their rows are rounded themselves
+    lower, upper = found.lower.clone(), found.upper.clone()
+    low = found.moves & (lower < 0) & (lower >= -NEAR * rounding)
+    high = found.moves & (upper > 0) & (upper <= NEAR * rounding)
+    for point, *at in low.nonzero().tolist():
+        end = _end(node, tuple(at), point, 1, reach, region)
+        if end >= 0:
+            lower[(point, *at)] = _down(end)
+    for point, *at in high.nonzero().tolist():
+        end = _end(node, tuple(at), point, -1, reach, region)
+        if end <= 0:
+            upper[(point, *at)] = -_down(-end)
+    value = torch.minimum(torch.maximum(found.value, lower), upper)
+    return replace(found, value=value, lower=lower, upper=upper)
+
+
+def _end(
+    node: Affine, at: tuple[int, ...], point: int, side: int, reach: list[Reach], region: PlacedRegion
+) -> Fraction:
+    """The least (side 1) or largest (-1) value of an entry over what is known of the node's sources."""
+    total = Fraction(float(node.bias[at]))
+    for source, map in node.terms():
+        unit = torch.zeros(map.out_shape, dtype=node.bias.dtype)
+        unit[at] = 1.0
+        row = map.transpose(unit).flatten()
+        used = row.nonzero().flatten()
+        if source == 0:
+            anchor, down, up = region.center[point].flatten(), *(end[point] for end in region.room)
+        else:
+            anchor, down, up = None, reach[source].lower[point].flatten(), reach[source].upper[point].flatten()
+        for j in used.tolist():
+            entry = Fraction(float(row[j]))
+            if anchor is not None:
+                total += entry * Fraction(float(anchor[j]))
+            total += entry * Fraction(float((down if (entry > 0) == (side > 0) else up)[j]))
+    return total
+
+
+def _down(end: Fraction) -> float:
+    """A float64 number at or below a rational one of at least 0, and at least 0."""
+    near = float(end)
+    return near if Fraction(near) <= end else max(0.0, math.nextafter(near, -math.inf))

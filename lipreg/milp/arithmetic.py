@@ -1,0 +1,95 @@
+"""In which arithmetic layers are multiplied out: float64 where that is accurate enough, else digits without a rounding."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import torch
+from torch import Tensor
+
+from lipreg.bounds import Analysis, form_rounding, gradient_rounding
+from lipreg.graph import Affine
+from lipreg.linalg import Limbs, LinearMap, digit_bits
+from lipreg.linalg.floats import EPS
+
+ENOUGH = 1e-8
+"""What float64 may lose of a gradient at the reference point, or of a unit's range, before digits are taken."""
+KEPT = 120
+"""Bits of a result that digits keep."""
+
+
+class Columns(Protocol):
+    """Tensors ``(columns, *shape)`` that maps act on, in whatever arithmetic."""
+
+    def through(self, map: LinearMap, /) -> Self: ...
+    def back(self, map: LinearMap, /) -> Self: ...
+    def times(self, factor: Tensor, /) -> Self: ...
+    def __add__(self, other: Any, /) -> Self: ...
+    def rounded(self) -> tuple[Tensor, Tensor]:
+        """The float64 numbers, and what they are off by."""
+        ...
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Float64 columns; what their rounding comes to is bounded as a whole (``bounds/rounding.py``), not here."""
+
+    value: Tensor
+
+    def through(self, map: LinearMap) -> Plain:
+        return Plain(map(self.value))
+
+    def back(self, map: LinearMap) -> Plain:
+        return Plain(map.transpose(self.value))
+
+    def times(self, factor: Tensor) -> Plain:
+        return Plain(self.value * factor)
+
+    def __add__(self, other: Plain) -> Plain:
+        return Plain(self.value + other.value)
+
+    def rounded(self) -> tuple[Tensor, Tensor]:
+        return self.value, torch.zeros_like(self.value)
+
+
+def exactly(analysis: Analysis) -> bool:
+    """Whether the layers of a single-point analysis have to be multiplied out in digits."""
+    return _bits_lost(analysis) > math.log2(ENOUGH / EPS)
+
+
+def columns(analysis: Analysis) -> Callable[[Tensor], Columns]:
+    """What makes columns of float64 tensors, in the arithmetic that a single-point analysis needs."""
+    if not exactly(analysis):
+        return Plain
+    nodes = [node for node in analysis.graph.nodes if isinstance(node, Affine)]
+    bits = digit_bits(max(map.roundings for node in nodes for map in node.maps))
+    limbs = math.ceil((_bits_lost(analysis) + KEPT) / bits)
+    return lambda tensor: Limbs.of(tensor, bits, limbs)
+
+
+def _bits_lost(analysis: Analysis) -> float:
+    """How many bits float64 may lose of the gradient at the reference point, or of the range of an unstable unit."""
+    return analysis.derived("bits lost", lambda: math.log2(max(EPS, _share_lost(analysis)) / EPS))
+
+
+def _share_lost(analysis: Analysis) -> float:
+    graph, placed = analysis.graph, analysis.placed
+    slopes = graph.patterns([reach.value for reach in analysis.reach])
+    rows = placed.rows.to(graph.dtype)
+    size = placed.row_norms(graph.gradients({i: s.unsqueeze(1) for i, s in slopes.items()}, rows)).amax()
+    worst = _share(placed.row_norms(gradient_rounding(analysis)[0]).amax(), size)
+    errors = form_rounding(analysis)
+    for _, node in graph.relus():
+        reach = analysis.reach[node.source]
+        lost = errors[node.source][reach.unstable]
+        if len(lost):
+            worst = max(worst, float((lost / (reach.upper - reach.lower)[reach.unstable]).amax()))
+    return worst
+
+
+def _share(loss: Tensor, size: Tensor) -> float:
+    """Of a gradient that is 0 at the reference point nothing is known: as if all were lost."""
+    return float(loss / size) if size > 0 else float(loss > 0)

@@ -60,7 +60,7 @@ TOLERANCE = 1e-8
 """Relative slack for the rounding of both sides; solvers widen their own answers by their own tolerances."""
 ABSOLUTE = 1e-12
 """Slack where the constant is 0 and the reference holds rounding alone."""
-EFFORT = Effort(seconds=10.0)
+EFFORT = Effort(seconds=60.0)
 
 BOUNDS = [name for name, method in ESTIMATORS.items() if isinstance(method, BoundEstimator)]
 SEARCHES = [name for name in ESTIMATORS if name not in BOUNDS]

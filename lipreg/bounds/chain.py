@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lipreg.graph import ReluChain
 from lipreg.problem import LocalLipschitz
-from lipreg.regions import LinfBall
+from lipreg.regions import L1Ball, L2Ball, LinfBall
 
 ALLOWANCE = 2.0
 """Roundings of a layer's inputs that their widths are made larger by; sums of many terms average theirs out."""
@@ -123,14 +123,15 @@ def chain_masks(chain: ReluChain, region: ChainRegion, methods: tuple[str, ...],
 def place_batch(problem: LocalLipschitz, x: Tensor) -> ChainRegion | None:
     """The region around points.
 
-    For l_inf balls well above what rounding resolves, ``place`` without its checks, which cost more than the bound
-    of a small network; everything else, and everything wrong, goes through ``place``. None for regions with half-spaces.
+    For balls, whose boxes are alike, well above what rounding resolves, ``place`` without its checks, which cost more than
+    the bound of a small network; everything else, and everything wrong, goes through ``place``. None for regions with
+    half-spaces.
 
     Args:
         x: reference points ``(batch, *shape)``.
     """
     region = problem.region
-    if type(region) is LinfBall and x.shape[0]:
+    if isinstance(region, LinfBall | L2Ball | L1Ball) and x.shape[0]:
         low = -math.inf if region.low is None else float(region.low)
         high = math.inf if region.high is None else float(region.high)
         smallest, largest = (float(end) for end in torch.aminmax(x))

@@ -149,6 +149,7 @@ def analyse(
     shares: dict[int, Shares] = {}
     norms = InducedNorms(graph, width, power)
     pools = _pools_reading(graph)
+    kinked = {node.source for _, node in graph.relus()}
     for index, node in enumerate(graph.nodes):
         match node:
             case Input():
@@ -160,7 +161,7 @@ def analyse(
                 kept = ("interval",) if last else chosen  # nothing downstream uses the output's bounds
                 found, anchored[index] = affine_reach(graph, index, constants[index], reach, region, kept, digits)
                 rounding = anchored[index].rounding
-                if rounding is not None and "interval" in kept and not last:
+                if rounding is not None and "interval" in kept and index in kinked:
                     found = settle_touching(node, found, rounding, reach, region)
                 if "crown" in kept:
                     wanted = None if kept == ("crown",) else _undecided(pools.get(index), found)

@@ -1,8 +1,9 @@
-"""Units whose interval ends at the kink up to rounding: the end in rationals.
+"""Units whose interval ends at the kink up to rounding: whether it ends there.
 
 Outward rounding leaves a unit undecided that only touches its kink: a row of weights >= 0 without a bias over features >= 0,
 or a face of the region that lies on the kink. Its other side would be a cell without a point, and what looks attained there
-could neither be proved nor refuted. Such units are few, so their ends are added up exactly.
+could neither be proved nor refuted. The first kind is told by the signs of all terms; of the second, in the first layer,
+there are few, so their ends are added up in rationals.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ NEAR = 4
 
 
 def settle_touching(node: Affine, found: Reach, rounding: Tensor, reach: list[Reach], region: PlacedRegion) -> Reach:
-    """An Affine node's reach with exact ends where they lie beyond 0 by no more than rounding.
+    """The reach of an Affine node that a Relu reads, with ends at 0 that lie beyond it by no more than rounding.
 
     Args:
         found: the node's reach.
@@ -33,19 +34,31 @@ def settle_touching(node: Affine, found: Reach, rounding: Tensor, reach: list[Re
     """
     if any(isinstance(map, Composed | Sum) for map in node.maps):
         return found  # their rows are rounded themselves
+    low = found.moves & (found.lower < 0) & (found.lower >= -NEAR * rounding)
+    high = found.moves & (found.upper > 0) & (found.upper <= NEAR * rounding)
+    if not bool((low | high).any()):
+        return found
     lower, upper = found.lower.clone(), found.upper.clone()
-    low = found.moves & (lower < 0) & (lower >= -NEAR * rounding)
-    high = found.moves & (upper > 0) & (upper <= NEAR * rounding)
-    for point, *at in low.nonzero().tolist():
-        end = _end(node, tuple(at), point, 1, reach, region)
-        if end >= 0:
-            lower[(point, *at)] = _down(end)
-    for point, *at in high.nonzero().tolist():
-        end = _end(node, tuple(at), point, -1, reach, region)
-        if end <= 0:
-            upper[(point, *at)] = -_down(-end)
+    for wanted, ends, side in ((low, lower, 1), (high, upper, -1)):
+        settled = wanted & _one_signed(node, side, reach)
+        ends[settled] = 0.0
+        if node.sources == (0,):
+            for point, *at in (wanted & ~settled).nonzero().tolist():
+                end = side * _end(node, tuple(at), point, side, reach, region)
+                if end >= 0:
+                    ends[(point, *at)] = side * _down(end)
     value = torch.minimum(torch.maximum(found.value, lower), upper)
     return replace(found, value=value, lower=lower, upper=upper)
+
+
+def _one_signed(node: Affine, side: int, reach: list[Reach]) -> Tensor:
+    """Whether no term of an entry's least value (side 1) is below 0, or none of its largest (-1) above."""
+    against = side * node.bias < 0
+    for source, map in node.terms():
+        up, down = (map.with_entries(lambda own, s=s: (side * s * own > 0).to(own)) for s in (1.0, -1.0))
+        ends = reach[source].lower < 0, reach[source].upper > 0
+        against = against | (up(ends[0].to(node.bias)) + down(ends[1].to(node.bias)) > 0)
+    return ~against.expand(reach[0].value.shape[0], *node.shape)
 
 
 def _end(

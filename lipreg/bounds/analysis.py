@@ -125,7 +125,8 @@ def analyse(
         known: lower and upper bounds of Affine nodes by index, proved elsewhere; intersected with the methods' own.
         width: relative width at which a certified spectral norm is narrow enough.
         power: estimates spectral norms in their place; what follows from them is then no bound.
-        outward: False leaves rounding out, for training, where bounds are not certified.
+        outward: False leaves rounding out, for training, where bounds are not certified. Only float64 on the CPU is
+            rounded outward.
 
     Returns:
         The reach of every node and slope bounds in the problem's scope; differentiable in the graph's parameters.
@@ -139,7 +140,8 @@ def analyse(
     if not chosen or set(chosen) - set(METHODS):
         raise InvalidInput(f"methods {chosen}", where="pre-activation bounds", accepted=f"some of {', '.join(METHODS)}")
     region = placed.region.to(graph.dtype, graph.device)
-    outward = outward and graph.dtype == torch.float64
+    # elsewhere sums may be taken by transforms (FFT, Winograd), for whose rounding these bounds do not hold
+    outward = outward and graph.dtype == torch.float64 and graph.device.type == "cpu"
     constants = _constants(graph, region.center, outward)
     digits = cache(lambda: _in_digits(graph, region.center))
     reach: list[Reach] = []

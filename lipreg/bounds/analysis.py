@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
-from itertools import islice
+from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
@@ -18,19 +17,17 @@ from torch import Tensor
 
 from lipreg.bounds.induced import InducedNorms
 from lipreg.bounds.pooling import PoolRelaxation, Shares, pool_factor, pool_shares, relax_pool
-from lipreg.bounds.reach import Anchored, Anchors, Reach, affine_reach
+from lipreg.bounds.reach import Anchored, Anchors, Digits, Reach, affine_reach
 from lipreg.bounds.relaxation import Relaxation, crown, relax
 from lipreg.bounds.slopes import Slopes, slope_bounds
 from lipreg.bounds.touching import settle_touching
 from lipreg.errors import InvalidInput
-from lipreg.graph import Affine, Graph, Input, MaxPool, Relu, accurate
+from lipreg.graph import Affine, Graph, Input, MaxPool, Relu
 from lipreg.linalg import Diagonal, PowerIteration
 from lipreg.linalg.spectral import WIDTH
 from lipreg.problem import PlacedProblem
 
 METHODS = ("ball", "interval", "crown")
-SURE = 1e-12
-"""Error of values at the reference points, relative to their layer's largest, from which no more digits are taken."""
 T = TypeVar("T")
 CROWN_UNITS = 2**17
 """Pre-activations up to which CROWN is part of the default; beyond, it has to be asked for."""
@@ -142,8 +139,7 @@ def analyse(
     region = placed.region.to(graph.dtype, graph.device)
     # elsewhere sums may be taken by transforms (FFT, Winograd), for whose rounding these bounds do not hold
     outward = outward and graph.dtype == torch.float64 and graph.device.type == "cpu"
-    constants = _constants(graph, region.center, outward)
-    digits = cache(lambda: _in_digits(graph, region.center))
+    digits = Digits(graph, region.center)
     reach: list[Reach] = []
     anchored: dict[int, Anchored] = {}
     relaxations: dict[int, Relaxation | PoolRelaxation] = {}
@@ -161,7 +157,7 @@ def analyse(
             case Affine():
                 last = index == len(graph.nodes) - 1
                 kept = ("interval",) if last else chosen  # nothing downstream uses the output's bounds
-                found, anchored[index] = affine_reach(graph, index, constants[index], reach, region, kept, digits)
+                found, anchored[index] = affine_reach(graph, index, reach, region, kept, digits)
                 rounding = anchored[index].rounding
                 if rounding is not None and "interval" in kept and index in kinked:
                     found = settle_touching(node, found, rounding, reach, region)
@@ -189,26 +185,6 @@ def analyse(
                 error = None if z.error is None else node(z.error)
                 reach.append(Reach(node(z.value), node(z.lower), node(z.upper), moves, distance, error))
     return Analysis(graph, placed, tuple(reach), slopes, shares, norms, anchored)
-
-
-def _constants(graph: Graph, center: Tensor, outward: bool) -> dict[int, Tensor]:
-    """The bias of every Affine node and what its maps of the input make of the reference points, ``(batch, *shape)``."""
-    found = accurate.anchors(graph, center) if outward else {}
-    for index, node in enumerate(graph.nodes):
-        if isinstance(node, Affine) and index not in found:
-            own = (map(center) for i, map in node.terms() if i == 0)
-            found[index] = sum(own, start=node.bias.expand(len(center), *node.shape))
-    return found
-
-
-def _in_digits(graph: Graph, center: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """The value of every node at the reference points and its error, with more digits until they say enough."""
-    found: list[tuple[Tensor, Tensor]] = []
-    for numbers in islice(accurate.precisions(graph, center), 1, None):
-        found = [value.rounded() for value in accurate.forward(graph, numbers)]
-        if all(bool((error <= SURE * value.abs().amax()).all()) for value, error in found):
-            break
-    return found
 
 
 def _pools_reading(graph: Graph) -> dict[int, tuple[MaxPool, Relu | None]]:

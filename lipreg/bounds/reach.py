@@ -13,17 +13,23 @@ entry by entry, whatever was rounded before: every bound is of true values, so w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
 
 import torch
 from torch import Tensor
 
-from lipreg.graph import Affine, Graph
+from lipreg.graph import Affine, Graph, accurate
 from lipreg.linalg import LinearMap, dual_norm
 from lipreg.linalg.floats import EPS, SPARE, TINY
 from lipreg.regions import PlacedRegion
 
+FINE = 1e-10
+"""Share of a unit's range that float64 may lose in its constant before digits are taken."""
+SURE = 1e-12
+"""Error of values at the reference points, relative to their layer's largest, from which no more digits are taken."""
 LOST = 1e-6
 """Share of a unit's range that float64 may lose at the reference point before digits are taken."""
 
@@ -83,55 +89,83 @@ class Anchored:
 
     Attributes:
         constant: the bias, and what the maps of the input make of x0, ``(batch, *shape)``.
-        rounding: bound on what one evaluation loses, ``(batch, *shape)``; None where bounds are not to hold for rounding.
+        rounding: bound on what one evaluation loses, the constant's own error included, ``(batch, *shape)``; None where
+            bounds are not to hold for rounding.
+        off: bound on the error of the constant, likewise.
     """
 
     constant: Tensor
     rounding: Tensor | None = None
+    off: Tensor | None = None
 
     def __getitem__(self, index: slice) -> Anchored:
-        return Anchored(self.constant[index], None if self.rounding is None else self.rounding[index])
+        parts = (None if part is None else part[index] for part in (self.rounding, self.off))
+        return Anchored(self.constant[index], *parts)
 
 
 Anchors = Mapping[int, Anchored]
 
 
+class Digits:
+    """A network at reference points in multiple precision, evaluated when it is asked for."""
+
+    def __init__(self, graph: Graph, center: Tensor) -> None:
+        self.graph, self.center = graph, center
+
+    @cached_property
+    def anchors(self) -> dict[int, Tensor]:
+        """The constants of the Affine nodes that read the Input, to the last digit."""
+        return accurate.anchors(self.graph, self.center)
+
+    @cached_property
+    def values(self) -> list[tuple[Tensor, Tensor]]:
+        """The value of every node and its error, with more digits until they say enough."""
+        found: list[tuple[Tensor, Tensor]] = []
+        for numbers in islice(accurate.precisions(self.graph, self.center), 1, None):
+            found = [value.rounded() for value in accurate.forward(self.graph, numbers)]
+            if all(bool((error <= SURE * value.abs().amax()).all()) for value, error in found):
+                break
+        return found
+
+
 def affine_reach(
     graph: Graph,
     index: int,
-    constant: Tensor,
     reach: list[Reach],
     region: PlacedRegion,
     methods: tuple[str, ...],
-    digits: Callable[[], list[tuple[Tensor, Tensor]]],
+    digits: Digits,
 ) -> tuple[Reach, Anchored]:
     """The intersection of the ball and interval bounds on one Affine node; without either, no bounds yet.
 
     Args:
-        constant: of the node; see ``Anchored``.
         reach: of the nodes before it, the Input's in x itself.
-        digits: finds the value of every node at the reference points in multiple precision, and its error; asked where
-            float64 loses too much.
+        digits: the network at the reference points in multiple precision; asked where float64 loses too much.
     """
     node = graph.nodes[index]
     assert isinstance(node, Affine)
-    own = _own(region)
+    own, outward = _own(region), reach[0].error is not None
     terms = [(map, own if i == 0 else reach[i]) for i, map in node.terms()]
-    rounding = error = None
+    constant = node.bias.expand(region.batch, *node.shape)
+    if 0 in node.sources:
+        constant = sum((map(region.center) for i, map in node.terms() if i == 0), start=constant)
+    flow, radius, size, carried, base = _magnitudes(node, terms, region.center, outward)
+    moves = flow.expand_as(constant) > 0
+    off = rounding = error = None
+    if outward:
+        length = SPARE + sum(map.roundings for map, _ in terms)
+        off = length * (EPS * (base + node.bias.abs()) + TINY) if 0 in node.sources else torch.zeros_like(constant)
+        if bool((moves & (off > FINE * radius)).any()):
+            constant = digits.anchors[index]
+            off = 2 * EPS * constant.abs() + TINY
+        rounding = length * (EPS * (size + constant.abs()) + TINY) + off
+        error = carried * (1.0 + length * EPS) + rounding
     value = constant
     for map, source in terms:
         if source is not own:
             value = value + map(source.value)
-    flow = sum(map.abs()(source.moves.to(value.dtype)) for map, source in terms)
-    moves = torch.as_tensor(flow, device=value.device).expand_as(value) > 0
-    radius = torch.zeros_like(value)
-    if "interval" in methods or reach[0].error is not None:
-        for map, source in terms:
-            radius = radius + map.abs()((source.upper - source.lower) / 2)
-    if reach[0].error is not None:
-        rounding, error = _rounding(constant, terms, value)
-        if bool((moves & (error > LOST * radius)).any()):
-            value, error = digits()[index]
+    if error is not None and bool((moves & (error > LOST * radius)).any()):
+        value, error = digits.values[index]
     lowers, uppers = [], []
     if "interval" in methods:
         center = constant
@@ -156,7 +190,24 @@ def affine_reach(
     lower, upper = torch.minimum(lower, value), torch.maximum(upper, value)
     least, most = (value, value) if error is None else (value - error, value + error)
     lower, upper = torch.where(moves, lower, least), torch.where(moves, upper, most)
-    return Reach(value, lower, upper, moves, error=error), Anchored(constant, rounding)
+    return Reach(value, lower, upper, moves, error=error), Anchored(constant, rounding, off)
+
+
+def _magnitudes(
+    node: Affine, terms: list[tuple[LinearMap, Reach]], center: Tensor, outward: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Sums of |A| times what moves, half widths, sizes, errors, and |x0| of the Input; the last three for ``outward``."""
+    zero = torch.zeros(len(center), *node.shape, dtype=center.dtype, device=center.device)
+    sums = [zero] * 5
+    for (map, source), i in zip(terms, node.sources, strict=True):
+        parts = [source.moves.to(center.dtype), (source.upper - source.lower) / 2]
+        if outward:
+            assert source.error is not None
+            parts += [source.size, source.error, *([center.abs()] if i == 0 else [])]
+        found = map.abs()(torch.cat([part.expand(len(center), *map.in_shape) for part in parts]))
+        for k, part in enumerate(found.split(len(center))):
+            sums[k] = sums[k] + part
+    return tuple(sums)  # type: ignore[return-value]
 
 
 def _own(region: PlacedRegion) -> Reach:
@@ -164,16 +215,3 @@ def _own(region: PlacedRegion) -> Reach:
     down, up = (end.reshape(region.center.shape) for end in region.room)
     zero = torch.zeros_like(down)
     return Reach(zero, down, up, region.moves, error=zero)
-
-
-def _rounding(constant: Tensor, terms: list[tuple[LinearMap, Reach]], value: Tensor) -> tuple[Tensor, Tensor]:
-    """What one evaluation of an Affine node loses, and what the computed value at the reference points is off by."""
-    size, carried = constant.abs(), torch.zeros_like(value)
-    length = SPARE
-    for map, source in terms:
-        size = size + map.abs()(source.size)
-        length += map.roundings
-        assert source.error is not None
-        carried = carried + map.abs()(source.error)
-    rounding = length * (EPS * size + TINY)
-    return rounding, carried * (1.0 + length * EPS) + rounding

@@ -93,7 +93,10 @@ def _form_rounding(analysis: Analysis) -> dict[int, Tensor]:
     for index, node in enumerate(graph.nodes):
         if isinstance(node, Affine):
             length += SPARE + sum(map.roundings for map in node.maps)
-            own = analysis.anchors[index].constant.abs()
+            anchored = analysis.anchors[index]
+            own = anchored.constant.abs()
+            if anchored.off is not None:
+                own = own + anchored.off / EPS  # its error is carried on like roundings of this size
             sizes[index] = sum((map.abs()(sizes[i]) for i, map in node.terms()), start=own)
             found[index] = length * (EPS * sizes[index] + TINY)
         elif isinstance(node, Relu | MaxPool):

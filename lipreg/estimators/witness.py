@@ -128,7 +128,8 @@ def best_witness(analysis: Analysis, index: int, x: Tensor, known: float = 0.0) 
 def witnesses(analysis: Analysis, x: Tensor, known: float = 0.0) -> list[Witness | None]:
     """The best of the points x ``(batch, k, *shape)`` for each reference point; None where none proves above ``known``."""
     with torch.no_grad():
-        promised = ranked(analysis, x)
+        single = x.shape[1] == 1  # there is nothing to rank
+        promised = torch.full(x.shape[:2], torch.inf) if single else ranked(analysis, x)
         return [_best(analysis[i : i + 1], x[i], promised[i], known) for i in range(len(x))]
 
 

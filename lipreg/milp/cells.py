@@ -56,7 +56,8 @@ def settle_cell(
     outcome = Highs().solve(program.program({"t": 1.0}, 0.0), seconds=seconds)
     if outcome.dual_bound < 0:
         return Cell.EMPTY, None
-    if outcome.point is None or outcome.point[program.columns["t"]].item() <= 0:
+    hair = 2.0 * float((form.loss / size).max(initial=0.0))  # as deep as the room for rounding makes an empty cell
+    if outcome.point is None or outcome.point[program.columns["t"]].item() <= hair:
         return Cell.THIN, None
     # the solver's tolerance may leave the point a hair outside of the region
     moved = torch.from_numpy(outcome.point[program.columns["d"]]).reshape(1, 1, *region.shape)

@@ -9,25 +9,28 @@ from lipreg.graph.nodes import Affine, Graph, MaxPool, Relu
 
 LARGEST, LEAST = 1e120, 1e-120
 """Row sums of magnitudes between which squares, and sums and quotients of them, stay in the range of float64."""
+PRODUCT = 1e150
+"""Products of the row sums of consecutive layers up to which their squares do."""
 
 
 def check_magnitudes(graph: Graph, where: str) -> None:
     """Raises InvalidInput where weights are beyond the range, unless they are 0: of a layer, or of layers in a row.
 
     Squares of them overflow or underflow, so that upper ends would be infinite, no numbers, or below the constant. Measured
-    are a layer's largest row sum of magnitudes, and the products of these over consecutive layers, which must not be below
-    the range. Single tiny entries beside ordinary ones are no matter: they are far below the rounding of the others.
+    are a layer's largest row sum of magnitudes, and the products of these over consecutive layers. Single tiny entries
+    beside ordinary ones are no matter: they are far below the rounding of the others.
     """
     followers = {node.source: node.name for node in graph.nodes if isinstance(node, Relu)}
-    least: dict[int, float] = {0: 1.0}  # the smallest product of consecutive layers that end at a node
+    # the smallest and the largest product of consecutive layers that end at a node
+    least, most = {0: 1.0}, {0: 1.0}
     for index, node in enumerate(graph.nodes):
         if isinstance(node, Relu | MaxPool):
-            least[index] = least[node.source]
+            least[index], most[index] = least[node.source], most[node.source]
         if not isinstance(node, Affine):
             continue
         last = index == len(graph.nodes) - 1
         layer = "the last linear layer" if last else f"the linear layer before {followers.get(index, index)!r}"
-        least[index] = 0.0
+        least[index] = most[index] = 0.0
         for source, map in node.terms():
             ones = torch.ones(1, *map.in_shape, dtype=graph.dtype, device=graph.device)
             with torch.no_grad():
@@ -35,14 +38,16 @@ def check_magnitudes(graph: Graph, where: str) -> None:
             if size > LARGEST or 0 < size < LEAST:
                 _refuse(f"weights of which a row adds up to {size:.3g}, in {layer}", where)
             least[index] = max(least[index], size * min(1.0, least[source]))
-        if 0 < least[index] < LEAST:
-            _refuse(f"layers whose row sums have the product {least[index]:.3g}, up to {layer}", where)
+            most[index] += size * max(1.0, most[source])
+        product = least[index] if 0 < least[index] < LEAST else most[index]
+        if 0 < product < LEAST or product > PRODUCT:
+            _refuse(f"layers whose row sums have the product {product:.3g}, up to {layer}", where)
 
 
 def _refuse(got: str, where: str) -> None:
     raise InvalidInput(
         got,
         where=where,
-        accepted=f"0, or row sums and their products from {LEAST:g}, row sums up to {LARGEST:g}",
+        accepted=f"0, or row sums from {LEAST:g} to {LARGEST:g} with products from {LEAST:g} to {PRODUCT:g}",
         todo="Their squares leave the range of float64. Rescale the layers, or see whether training diverged",
     )

@@ -18,7 +18,7 @@ def far(rng: Generator) -> Case:
     widths = sizes(rng)
     center = rng.normal(size=widths[0]) * 10 ** rng.uniform(3, 10)
     spacing = float(np.spacing(np.abs(center).max()))
-    radius = spacing * float(rng.choice([0.6, 1.0, 1.5, 2.0, 3.5, 10.0, 100.0, 1e4, 1e6]))
+    radius = spacing * float(rng.choice([1.0, 4.5, 5.0, 7.3, 10.0, 33.0, 100.0, 1e4, 1e6]))
     return _around(rng, widths, center, radius)
 
 

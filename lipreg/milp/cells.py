@@ -14,6 +14,9 @@ from lipreg.milp.domain import displacement, room
 from lipreg.milp.folding import Units, cell_forms
 from lipreg.milp.highs import Highs
 
+LEAST_DEPTH = 1e-6
+"""Share of a unit's range from which on its rounding is no longer told from depth."""
+
 
 class Cell(Enum):
     """What is known of an activation cell in the region."""
@@ -56,7 +59,9 @@ def settle_cell(
     outcome = Highs().solve(program.program({"t": 1.0}, 0.0), seconds=seconds)
     if outcome.dual_bound < 0:
         return Cell.EMPTY, None
-    hair = 2.0 * float((form.loss / size).max(initial=0.0))  # as deep as the room for rounding makes an empty cell
+    # as deep as the room for rounding makes an empty cell; of units that are rounding alone the network itself decides
+    told = size > form.loss / LEAST_DEPTH
+    hair = 2.0 * float((form.loss[told] / size[told]).max(initial=0.0))
     if outcome.point is None or outcome.point[program.columns["t"]].item() <= hair:
         return Cell.THIN, None
     # the solver's tolerance may leave the point a hair outside of the region

@@ -1,5 +1,7 @@
 """What the penalty adds to a training step, and how tight it is: python -m benchmarks.penalty [CASE ...]
 
+``python -m benchmarks.penalty prices cuda`` takes the times of affine_relu on one device alone, in about a minute.
+
 A step is forward, backward and Adam on 128 points. Steps with and without penalty alternate in one process, so that a
 busy machine slows all of them; times are medians of the thread's processor time (of the wall clock on a GPU), and ratios
 are of medians. A penalty at every fourth batch is timed over four steps together. Tightness is the penalised bound over the
@@ -202,6 +204,28 @@ def measure(name: str, case: Case, device: str) -> list[dict[str, Any]]:
     return rows
 
 
+def prices(device: str, repeats: int = 60) -> list[dict[str, Any]]:
+    """The times of all networks on one device, as ratios to the plain step."""
+    rows = []
+    for name, case in CASES.items():
+        torch.manual_seed(0)
+        x, y = data(case.shape)
+        x, y = x[:BATCH].to(device), y[:BATCH].to(device)
+        net = case.network().to(device)
+        steps = {"plain": Step(net, x, y, None, 1e-6)}
+        for p in (math.inf, 2.0):
+            problem = LocalLipschitz(LinfBall(case.radius, low=0.0, high=1.0), p=p)
+            for points, every in KINDS:
+                penalty = LipschitzPenalty(net, problem, weight=WEIGHT, points=points, every=every)
+                steps[f"p = {'inf' if p == math.inf else 2}, points {points}, every {every}"] = Step(
+                    net, x, y, penalty, 1e-6
+                )
+        found = medians(steps, repeats, device)
+        ratios = {step: round(found[step] / found["plain"], 2) for step in steps if step != "plain"}
+        rows.append({"network": name, "device": device, "plain step, ms": round(found["plain"], 3), **ratios})
+    return rows
+
+
 def _wait(device: str) -> None:
     if device == "cuda":
         torch.cuda.synchronize()
@@ -209,7 +233,13 @@ def _wait(device: str) -> None:
 
 def main(chosen: list[str]) -> None:
     torch.set_num_threads(1)
-    rows: list[dict[str, Any]] = []
+    if chosen[:1] == ["prices"]:
+        device = chosen[1] if len(chosen) > 1 else "cpu"
+        rows = prices(device)
+        print(markdown(rows))
+        print(f"written to {write_result(f'penalty_prices_{device}', rows)}")
+        return
+    rows = []
     for name, case in CASES.items():
         if chosen and not any(word.lower() in name.lower() for word in chosen):
             continue

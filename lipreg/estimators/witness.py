@@ -17,7 +17,7 @@ from torch import Tensor
 from lipreg.bounds import Analysis
 from lipreg.estimators.proved_norm import LEAST, operator_norm, vector_ends
 from lipreg.graph import Affine, MaxPool, Relu
-from lipreg.graph.accurate import backward, forward, precisions
+from lipreg.graph.accurate import Numbers, backward, forward, precisions
 from lipreg.linalg import Running, vector_norm
 from lipreg.linalg.floats import EPS, two_sum
 from lipreg.results import Witness
@@ -73,48 +73,64 @@ def _seen(analysis: Analysis, x: Tensor) -> tuple[Tensor, Tensor]:
         shown = sure > 0
         promised = torch.where(shown, sure, rise) / torch.where(enough, run, torch.ones_like(run))
         return shown, torch.where(enough, promised, -torch.inf)
-    values = [value.rounded() for value in found]
-    slopes = {i: s.unsqueeze(2) for i, s in graph.patterns([value for value, _ in values]).items()}
+    slopes, smooth = _pattern(analysis, found)
     promised = placed.combine(graph.gradients(slopes, rows.expand(-1, x.shape[1], -1, -1)))
-    return _settled(analysis, values), torch.where(inside, promised, -torch.inf)
+    return smooth, torch.where(inside, promised, -torch.inf)
 
 
-def _settled(analysis: Analysis, values: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """Whether the network is differentiable where it has the values, each known within an error; ``(batch, k)``."""
-    graph, (first, _) = analysis.graph, values[0]
-    smooth = torch.ones(first.shape[:2], dtype=torch.bool)
+def _pattern(analysis: Analysis, found: Sequence[Numbers]) -> tuple[dict[int, Tensor], Tensor]:
+    """The slopes for ``Graph.gradients`` where the nodes have these values, ``(batch, k, *shape)`` each, and whether the
+    network is proved to be differentiable there, ``(batch, k)``."""
+    graph = analysis.graph
+    values = [number.rounded() for number in found]
+    slopes = graph.patterns([value for value, _ in values])
+    smooth = torch.ones(values[0][0].shape[:2], dtype=torch.bool)
     for _, node in graph.relus():
         value, error = values[node.source]
         off = (value.abs() > error) | ~analysis.reach[node.source].moves.unsqueeze(1)
         smooth &= off.flatten(2).all(-1)
     if any(isinstance(node, MaxPool) for node in graph.nodes):
-        smooth &= _windows_settled(analysis, values)
-    return smooth
+        smooth &= _choose(analysis, found, slopes)
+    return {i: s.unsqueeze(2) for i, s in slopes.items()}, smooth
 
 
-def _windows_settled(analysis: Analysis, values: Sequence[tuple[Tensor, Tensor]]) -> Tensor | bool:
-    """Whether no pooling window has a tie that matters, ``(batch, k)``."""
+def _choose(analysis: Analysis, found: Sequence[Numbers], slopes: dict[int, Tensor]) -> Tensor | bool:
+    """Enters the largest member of every pooling window; whether no window has a tie that matters, ``(batch, k)``."""
     settled: Tensor | bool = True
     alive: list[Tensor] = []  # what changes near x at all; a unit that is off does not, whatever its input does
-    for index, (node, (value, _)) in enumerate(zip(analysis.graph.nodes, values, strict=True)):
+    for index, (node, number) in enumerate(zip(analysis.graph.nodes, found, strict=True)):
+        value, _ = number.rounded()
         match node:
             case Affine():
                 flow = sum((map.abs()(alive[i].to(value.dtype)) for i, map in node.terms()), torch.zeros_like(value))
                 alive.append(flow > 0)
-            case Relu(source=source, slope=slope):
-                alive.append(alive[source] & ((values[source][0] > 0) | (slope > 0)))
+            case Relu(source=source):
+                alive.append(alive[source] & (slopes[index] > 0))
             case MaxPool(source=source):
-                margin = node.members(values[source][1] * (1.0 + AGREEMENT))  # of this comparison's rounding too
-                members, changes = node.members(values[source][0]), node.members(alive[source])
-                best = members.argmax(-1, keepdim=True)
-                same = node.windows == node.windows.expand(members.shape).gather(-1, best)
-                apart = members.gather(-1, best) - members > margin + margin.gather(-1, best)
+                best, apart = _largest(found[source].moved(node.members))
+                slopes[index] = torch.zeros(apart.shape, dtype=value.dtype).scatter_(-1, best, 1.0)
+                changes = node.members(alive[source])
+                same = node.windows == node.windows.expand(apart.shape).gather(-1, best)
                 still = ~changes & ~changes.gather(-1, best)
                 settled = settled & (apart | still | same).flatten(2).all(-1)
                 alive.append(node(alive[source].to(value.dtype)) > 0)
             case _:
                 alive.append(analysis.reach[index].moves.unsqueeze(1).expand_as(value))
     return settled
+
+
+def _largest(members: Numbers) -> tuple[Tensor, Tensor]:
+    """Where the largest of the last dimension is, ``(..., 1)``, and which others are proved to be smaller, ``(..., n)``."""
+    value, error = members.rounded()
+    best, apart = value.argmax(-1, keepdim=True), torch.zeros_like(value, dtype=torch.bool)
+    for last in (False, True):  # differences have digits that the values' roundings have not
+        top = members.moved(lambda t, at=best: t.gather(-1, at.expand(*t.shape[:-1], 1)))
+        value, error = (top + -members).rounded()
+        apart = value > error
+        if last or not bool((value < 0).any()):
+            break
+        best = value.argmin(-1, keepdim=True)
+    return best, apart
 
 
 # ---------------------------------------------------------------- one point, proved
@@ -161,12 +177,11 @@ def _slope(analysis: Analysis, x: Tensor) -> float:
     """The norm of the Jacobian at x, rounded down; 0 where x is not proved to be differentiable."""
     graph, placed = analysis.graph, analysis.placed
     for start in precisions(graph, x.reshape(1, 1, *x.shape)):
-        values = [value.rounded() for value in forward(graph, start)]
-        if bool(_settled(analysis, values)):
+        slopes, smooth = _pattern(analysis, forward(graph, start))
+        if bool(smooth):
             break
     else:
         return 0.0
-    slopes = {i: s.unsqueeze(2) for i, s in graph.patterns([value for value, _ in values]).items()}
     best = 0.0
     for start in precisions(graph, placed.rows.to(graph.dtype).unsqueeze(1)):
         gradient, error = (placed.with_room(end)[0, 0] for end in backward(graph, slopes, start).rounded())

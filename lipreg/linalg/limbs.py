@@ -89,11 +89,11 @@ class Limbs:
         if lost is not None:
             error, unknown = error + own._magnitude() * lost, unknown | (lost > 0)
         products = [own.digits.double() * digit for digit in digits]
-        return own._sum(products, top, above(error, 2, unknown))
+        return own._sum(products, top, _above(error, 2, unknown))
 
     def moved(self, move: Callable[[Tensor], Tensor], copies: int = 1) -> Limbs:
         """Entries elsewhere, or sums of at most ``copies`` of them: ``move`` acts on trailing dimensions, in any dtype."""
-        return self._normal(move(self.digits), self.top, above(move(self.error), copies))
+        return self._normal(move(self.digits), self.top, _above(move(self.error), copies))
 
     def __add__(self, other: Limbs) -> Limbs:
         shape, top = broadcast(self.shape, other.shape), max(self.top, other.top)
@@ -102,7 +102,7 @@ class Limbs:
         total = self.digits.new_zeros(end, *shape)
         for part in parts:
             total[top - part.top : top - part.top + len(part.digits)] += part.digits
-        return self._normal(total, top, above(parts[0].error + parts[1].error, 1))
+        return self._normal(total, top, _above(parts[0].error + parts[1].error, 1))
 
     def __neg__(self) -> Limbs:
         return replace(self, digits=-self.digits)
@@ -128,7 +128,7 @@ class Limbs:
         """The number in float64, within a unit in its last place, and a bound on how far it is from the one meant."""
         total = self._total()
         value = _times_power(total, self.bits * self.top)
-        return value, above(self.error + EPS * value.abs(), 4, (self.error > 0) | (total != 0))
+        return value, _above(self.error + EPS * value.abs(), 4, (self.error > 0) | (total != 0))
 
     def _total(self) -> Tensor:
         """The digits' number in units of the first place: the sum from the small ones on."""
@@ -143,7 +143,7 @@ class Limbs:
 
     def _magnitude(self) -> Tensor:
         value, error = self.rounded()
-        return above(value.abs() + error, 1)
+        return _above(value.abs() + error, 1)
 
     def _sum(self, products: list[Tensor], top: int, error: Tensor) -> Limbs:
         """The sum of products with the digits of a factor, the first of which has the place ``top``."""
@@ -170,7 +170,7 @@ class Limbs:
         first, end = used[0], min(used[-1] + 1, used[0] + self.limbs)
         dropped = found[end:]
         if bool(dropped.any()):  # less than a unit in the last place that is kept
-            error = above(torch.where(dropped.any(0), error + _power(bits * (top - end + 1)), error), 1)
+            error = _above(torch.where(dropped.any(0), error + _power(bits * (top - end + 1)), error), 1)
         return replace(self, digits=found[first:end], top=top - first, error=error)
 
 
@@ -197,7 +197,7 @@ def _act(map: LinearMap, x: Limbs, back: bool) -> Limbs:
     if lost is not None:
         error = error + run(map.with_entries(lambda _, lost=lost: lost), x._magnitude())
         unknown = torch.ones_like(unknown)
-    return x._sum(products, top, above(error, 2 * map.roundings, unknown))
+    return x._sum(products, top, _above(error, 2 * map.roundings, unknown))
 
 
 def _cut(x: Tensor, bits: int, limbs: int) -> tuple[list[Tensor], int, Tensor | None]:
@@ -230,7 +230,7 @@ def _size(x: Tensor) -> float:
     return max(-float(low), float(high))
 
 
-def above(bound: Tensor, terms: int, unknown: Tensor | None = None) -> Tensor:
+def _above(bound: Tensor, terms: int, unknown: Tensor | None = None) -> Tensor:
     """A bound that so many terms >= 0 were summed up to in float64, rounded up.
 
     ``unknown`` says where it is above 0, if products may have underflowed; elsewhere it is 0.

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lipreg.linalg.floats import EPS
-from lipreg.linalg.limbs import LEAST, above
+from lipreg.linalg.limbs import LEAST
 from lipreg.linalg.maps import LinearMap
 
 
@@ -45,19 +45,21 @@ class Running:
     def times(self, factor: Tensor) -> Running:
         """The entrywise product with a finite float64 tensor that broadcasts."""
         value, size = self.value * factor, factor.abs()
-        error = above(self.error * size + EPS * value.abs(), 4) + 2 * LEAST
+        error = _above(self.error * size + EPS * value.abs(), 4)
         return Running(value, torch.where((size == 0) | (size == 1), self.error * size, error))
 
     def moved(self, move: Callable[[Tensor], Tensor], copies: int = 1) -> Running:
         """Entries elsewhere, or sums of at most ``copies`` of them: ``move`` acts on trailing dimensions."""
-        error = self.error if copies == 1 else self.error + copies * EPS * self.value.abs()
-        return Running(move(self.value), above(move(error), copies))
+        if copies == 1:
+            return Running(move(self.value), move(self.error))
+        return Running(move(self.value), _above(move(self.error + copies * EPS * self.value.abs()), copies))
 
     def relu(self, slope: float) -> Running:
         """max(z, slope z), 0 <= slope < 1; it moves no further than z does."""
-        factor = torch.full_like(self.value, slope).masked_fill(self.value > 0, 1.0)
-        found, sure = self.times(factor), self.value.abs() > self.error
-        return Running(found.value, torch.where(sure, found.error, torch.maximum(found.error, self.error)))
+        if slope == 0:
+            return Running(self.value.clamp(min=0.0), self.error.masked_fill(self.value < -self.error, 0.0))
+        value = torch.where(self.value > 0, self.value, slope * self.value)
+        return Running(value, _above(self.error + EPS * value.abs(), 2))
 
     def largest(self) -> Running:
         """The largest over the last dimension; it moves no further than what moves most."""
@@ -65,7 +67,7 @@ class Running:
 
     def __add__(self, other: Running) -> Running:
         value = self.value + other.value
-        return Running(value, above(self.error + other.error + EPS * value.abs(), 3))
+        return Running(value, _above(self.error + other.error + EPS * value.abs(), 3))
 
     def __neg__(self) -> Running:
         return Running(-self.value, self.error)
@@ -84,4 +86,9 @@ def _act(map: LinearMap, x: Running, back: bool) -> Running:
     terms = map.roundings
     value = run(map, x.value)
     error = run(map.abs(), x.error + terms * EPS * x.value.abs() + LEAST)
-    return Running(value, above(error, terms) + terms * LEAST)
+    return Running(value, _above(error, terms))
+
+
+def _above(bound: Tensor, terms: int) -> Tensor:
+    """A bound that so many terms >= 0 were summed up to in float64, rounded up, underflow included."""
+    return bound * (1.0 + (terms + 4) * EPS) + (terms + 2) * LEAST

@@ -234,6 +234,73 @@ def test_coordinates_without_room_do_not_count() -> None:
     assert witness is not None and witness.attained == pytest.approx(2.0, rel=1e-12) and witness.attained <= 2.0
 
 
+def test_windows_whose_members_differ_by_less_than_rounding() -> None:
+    """Beside a bias of 1e12: the largest member is found in digits that float64 has not."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.pool, self.b = nn.Conv1d(1, 2, 3), nn.MaxPool1d(2), nn.Linear(6, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.b(self.pool(self.a(x)).flatten(1))
+
+    torch.manual_seed(0)
+    net = Net().double()
+    with torch.no_grad():
+        net.a.weight.mul_(1e-5)
+        net.a.bias.fill_(1e12)
+    graph = capture(net, torch.zeros(1, 1, 8, dtype=torch.float64)).frozen()
+    for scope in ("regional", "pointed"):
+        analysis, points = asked(
+            graph, LocalLipschitz(LinfBall(0.1), AllLogits(), scope), torch.randn(1, 8, dtype=torch.float64)
+        )
+        assert not (attained(analysis, points.unsqueeze(0)) > 0).any()
+        check(analysis, best_witness(analysis, 0, points))
+
+
+@given(st.sampled_from(sorted(NETWORKS)), st.integers(0, 10**6), st.sampled_from([0.0, 3.0]))
+@settings(max_examples=30)
+def test_spectral_norms(name: str, seed: int, decades: float) -> None:
+    """a <= |J|_2 iff a^2 - J J^T is not positive definite."""
+    graph = network(name, seed, decades)
+    problem = LocalLipschitz(L2Ball(0.5), Vector(), p=2, q=2)
+    analysis, points = asked(graph, problem, torch.randn(graph.input_shape, dtype=torch.float64))
+    outputs = graph.output.bias.numel()
+    for x in points:
+        own, values = Fraction(proved(analysis, x)), exact_values(graph, x)
+        rows = [exact_gradient(graph, values, [Fraction(i == k) for i in range(outputs)]) for k in range(outputs)]
+        gram = [[dot(a, b) for b in rows] for a in rows]
+        assert not own or not positive_definite(own**2, gram)
+        if any(any(row) for row in rows):
+            assert positive_definite((own / SHARP) ** 2, gram)
+
+
+def positive_definite(shift: Fraction, gram: list[Fractions]) -> bool:
+    """Whether shift - gram is, by elimination."""
+    left = [[shift * (i == j) - g for j, g in enumerate(row)] for i, row in enumerate(gram)]
+    while left:
+        pivot = left.pop(0)
+        if pivot[0] <= 0:
+            return False
+        left = [[a - row[0] / pivot[0] * b for a, b in zip(row[1:], pivot[1:], strict=True)] for row in left]
+    return True
+
+
+def test_engines_end_at_points_that_attain_what_they_say() -> None:
+    graph = network("residual", 5, 1.0)
+    x = torch.zeros(3, dtype=torch.float64)
+    for scope, names in (
+        ("regional", ("sampling", "branch_and_bound", "mip")),
+        ("pointed", ("sampling", "mip_pointed")),
+    ):
+        problem = LocalLipschitz(LinfBall(1.0), AllLogits(), scope)  # type: ignore[arg-type]
+        for name in names:
+            (found,) = certify(graph, problem, x.unsqueeze(0), estimator=name)
+            check(asked(graph, problem, x)[0], found.witness)
+            assert found.witness is not None and found.lower == found.witness.attained
+
+
 def test_balls_of_every_norm() -> None:
     graph = network("convolutional", 2, 1.0)
     for region in (L1Ball(0.7), L2Ball(0.5)):

@@ -9,7 +9,7 @@ from lipreg.bounds.kinks import SharedKink, shared_kinks
 from lipreg.bounds.pooling import PoolRelaxation, Shares, pool_factor, pool_shares, relax_pool
 from lipreg.bounds.reach import Reach
 from lipreg.bounds.relaxation import crown, linear_upper_bound, relax
-from lipreg.bounds.rounding import form_rounding, gradient_rounding, norm_rounding, output_gradients
+from lipreg.bounds.rounding import form_rounding, gradient_rounding, norm_rounding, output_gradients, underflow
 from lipreg.bounds.slopes import Slopes, slope_bounds
 from lipreg.bounds.unpooling import without_pools
 
@@ -43,5 +43,6 @@ __all__ = [
     "relax_pool",
     "shared_kinks",
     "slope_bounds",
+    "underflow",
     "without_pools",
 ]

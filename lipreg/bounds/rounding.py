@@ -11,12 +11,19 @@ unless weights cancel by many orders, or layers are very many.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
 from lipreg.graph import Affine, Graph, MaxPool, Relu
+from lipreg.linalg import LinearMap
 from lipreg.linalg.floats import EPS, SPARE, TINY
+
+FLOOR = 1e-150
+"""More than what underflow, of products or of squares, can take from a norm of the Jacobian: a sum loses less than 1e-300,
+and layers in a row, as far as ``check_magnitudes`` lets them, do not make more than 1e-150 of it."""
 
 
 def lengths(graph: Graph) -> int:
@@ -54,17 +61,45 @@ def form_rounding(analysis: Analysis) -> dict[int, Tensor]:
 
 def norm_rounding(analysis: Analysis) -> Tensor:
     """What rounding may do to the norm of the Jacobian, ``(batch,)``."""
-    return analysis.placed.combine(gradient_rounding(analysis)[0])
+    return analysis.placed.combine(gradient_rounding(analysis)[0]) + underflow(analysis).amax(1)
+
+
+def underflow(analysis: Analysis) -> Tensor:
+    """What underflow may do to the gradients of each row, ``(batch, rows)``: FLOOR, and 0 where no path reaches an input."""
+    return analysis.derived("underflow", lambda: FLOOR * _reaches(analysis).to(torch.float64))
 
 
 def _gradient_rounding(analysis: Analysis) -> dict[int, Tensor]:
+    rows = analysis.placed.rows.to(analysis.graph.dtype).abs()
+    found = _carried(analysis, rows, LinearMap.abs, lambda slopes: slopes)
+    share = lengths(analysis.graph) * EPS
+    return {index: share * gradient for index, gradient in found.items()}
+
+
+def _reaches(analysis: Analysis) -> Tensor:
+    """Whether a path of weights and slopes other than 0 leads from each row to an input with room, ``(batch, rows)``."""
+    reached = analysis.placed.row_norms(gradient_rounding(analysis)[0]) > 0
+    if bool(reached.all()):
+        return reached
+    # or all that came of it were underflows
+    rows = (analysis.placed.rows != 0).to(analysis.graph.dtype)
+    ones = _carried(analysis, rows, lambda map: map.with_entries(_ones), _ones)
+    return analysis.placed.row_norms(ones[0]) > 0
+
+
+def _ones(x: Tensor) -> Tensor:
+    return (x != 0).to(x)
+
+
+def _carried(
+    analysis: Analysis, rows: Tensor, change: Callable[[LinearMap], LinearMap], scale: Callable[[Tensor], Tensor]
+) -> dict[int, Tensor]:
+    """Rows carried back to the Input, every Relu and every MaxPool, by changed maps and slopes."""
     graph = analysis.graph
-    rows = analysis.placed.rows.to(graph.dtype).abs()
-    share = lengths(graph) * EPS
     flowing: dict[int, Tensor] = {}
     found: dict[int, Tensor] = {}
     for source, map in graph.output.terms():
-        pour(flowing, source, map.abs().transpose(rows))
+        pour(flowing, source, change(map).transpose(rows))
     for index in range(len(graph.nodes) - 2, 0, -1):
         node = graph.nodes[index]
         if index not in flowing:
@@ -72,15 +107,15 @@ def _gradient_rounding(analysis: Analysis) -> dict[int, Tensor]:
         gradient = flowing.pop(index)
         if isinstance(node, Affine):
             for source, map in node.terms():
-                pour(flowing, source, map.abs().transpose(gradient))
+                pour(flowing, source, change(map).transpose(gradient))
             continue
-        found[index] = share * gradient
+        found[index] = gradient
         if isinstance(node, Relu):
-            pour(flowing, node.source, gradient * analysis.slopes[index].upper.unsqueeze(1))
+            pour(flowing, node.source, gradient * scale(analysis.slopes[index].upper).unsqueeze(1))
         elif isinstance(node, MaxPool):
-            weights = analysis.shares[index].upper.unsqueeze(1)
+            weights = scale(analysis.shares[index].upper).unsqueeze(1)
             pour(flowing, node.source, node.scatter(gradient.flatten(2).unsqueeze(-1) * weights))
-    found[0] = share * flowing[0] if 0 in flowing else rows.new_zeros(*rows.shape[:2], *graph.input_shape)
+    found[0] = flowing[0] if 0 in flowing else rows.new_zeros(*rows.shape[:2], *graph.input_shape)
     return found
 
 
@@ -94,7 +129,7 @@ def _form_rounding(analysis: Analysis) -> dict[int, Tensor]:
         if isinstance(node, Affine):
             length += SPARE + sum(map.roundings for map in node.maps)
             anchored = analysis.anchors[index]
-            own = anchored.constant.abs()
+            own = anchored.constant.abs() + TINY / EPS
             if anchored.off is not None:
                 own = own + anchored.off / EPS  # its error is carried on like roundings of this size
             sizes[index] = sum((map.abs()(sizes[i]) for i, map in node.terms()), start=own)

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from lipreg.bounds import Analysis
+from lipreg.bounds import Analysis, underflow
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.estimators.sdp_solvers import check_sdp_solver
 from lipreg.linalg import norm_name
-from lipreg.linalg.floats import TINY
 from lipreg.options import Engines
 from lipreg.problem import LocalLipschitz
 from lipreg.results import Certificate, CertifiedInterval, Status, Witness
@@ -188,9 +187,9 @@ class BoundEstimator(Estimator):
 
 def rounded_up(analysis: Analysis, bounds: Tensor | float) -> list[float]:
     """Bounds ``(batch,)`` of float64 passes widened by rounding and underflow; 0 where the output cannot move."""
+    widened = torch.as_tensor(bounds, dtype=torch.float64) * (1.0 + ROUNDING) + underflow(analysis).amax(1)
     constant = ~analysis.reach[-1].moves.flatten(1).any(-1)
-    widened = torch.as_tensor(bounds, dtype=torch.float64) * (1.0 + ROUNDING) + TINY
-    return torch.where(constant, 0.0, widened).tolist()
+    return widened.masked_fill(constant, 0.0).tolist()
 
 
 def upper_interval(

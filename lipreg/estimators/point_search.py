@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipreg.bounds import Analysis, linear_jacobian, without_pools
+from lipreg.bounds import Analysis, linear_jacobian, underflow, without_pools
 from lipreg.errors import InvalidInput
 from lipreg.estimators.base import ROUNDING, Effort, lower_interval
 from lipreg.estimators.lp import ProgramEstimator
@@ -69,7 +69,8 @@ class PointSearch:
         cheap = _by_relaxation(apart, asked[0].signs)
         if local is not network:  # of a max pool the network's own Jacobian says more than the ReLUs in its place
             cheap = np.minimum(cheap, _by_relaxation(families(network)[0], asked[0].signs))
-        uppers, before = cheap * (1 + ROUNDING), effort.known[0].families
+        uppers = cheap * (1 + ROUNDING) + float(underflow(network).max())
+        before = effort.known[0].families
         if len(before) == len(uppers):
             uppers = np.minimum(uppers, before)
         claims = np.full(len(uppers), np.inf)

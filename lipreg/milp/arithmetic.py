@@ -19,6 +19,8 @@ ENOUGH = 1e-8
 """What float64 may lose of a gradient at the reference point, or of a unit's range, before digits are taken."""
 KEPT = 120
 """Bits of a result that digits keep."""
+MORE = (1, 2, 4, 8, 16)
+"""Times the usual number of digits, until every number of a result is known to its last place."""
 
 
 class Columns(Protocol):
@@ -60,13 +62,17 @@ def exactly(analysis: Analysis) -> bool:
     return _bits_lost(analysis) > math.log2(ENOUGH / EPS)
 
 
-def columns(analysis: Analysis) -> Callable[[Tensor], Columns]:
-    """What makes columns of float64 tensors, in the arithmetic that a single-point analysis needs."""
+def columns(analysis: Analysis, more: int = 1) -> Callable[[Tensor], Columns]:
+    """What makes columns of float64 tensors, in the arithmetic that a single-point analysis needs.
+
+    Args:
+        more: how many times the usual number of digits, where digits are taken.
+    """
     if not exactly(analysis):
         return Plain
     nodes = [node for node in analysis.graph.nodes if isinstance(node, Affine)]
     bits = digit_bits(max(map.roundings for node in nodes for map in node.maps))
-    limbs = math.ceil((_bits_lost(analysis) + KEPT) / bits)
+    limbs = more * math.ceil((_bits_lost(analysis) + KEPT) / bits)
     return lambda tensor: Limbs.of(tensor, bits, limbs)
 
 
@@ -93,3 +99,8 @@ def _share_lost(analysis: Analysis) -> float:
 def _share(loss: Tensor, size: Tensor) -> float:
     """Of a gradient that is 0 at the reference point nothing is known: as if all were lost."""
     return float(loss / size) if size > 0 else float(loss > 0)
+
+
+def sharp(value: Tensor, error: Tensor) -> bool:
+    """Whether numbers are known to a few units in their last place."""
+    return bool((error <= 4 * EPS * value.abs()).all())

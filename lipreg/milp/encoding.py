@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lipreg.bounds import Analysis
+from lipreg.bounds import Analysis, underflow
 from lipreg.milp.assembly import Assembly
 from lipreg.milp.domain import displacement, magnitudes
 from lipreg.milp.folded import Gradients, entries_loss, folded
@@ -78,7 +78,11 @@ def encode(
     cost, offset = objective(program, g_input, gradients, functionals)
     low, high = functionals.ends(gradients.unit_lower, gradients.unit_upper, p)
     entries = entries_loss(g_unit, g_input, np.maximum(-low, high))
-    offset += functionals.loss(point.loss, placed.problem.dual) + float(np.linalg.norm(entries, placed.problem.dual))
+    offset += (
+        functionals.loss(point.loss, placed.problem.dual)
+        + float(np.linalg.norm(entries, placed.problem.dual))
+        + float(underflow(analysis).max())
+    )
     if known is not None and not functionals.single and not functionals.signs:
         tied = {name: np.asarray(block)[None] for name, block in cost.items()}
         tied["functional"] = tied.get("functional", 0.0) - known[None]

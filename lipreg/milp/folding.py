@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis, form_rounding
+from lipreg.errors import LipregError
 from lipreg.graph import Affine, Input, Relu
-from lipreg.milp.arithmetic import Columns, columns, exactly
+from lipreg.milp.arithmetic import MORE, Columns, columns, exactly, sharp
 
 
 @dataclass(frozen=True)
@@ -227,13 +228,38 @@ def backward_forms(analysis: Analysis, units: Units, functional: Form) -> tuple[
         functional: c over t, one row an output: ``matrix`` is ``(outputs, t)``, without columns for a fixed functional.
 
     Returns:
-        The gradient g with respect to the output of each unstable unit, and with respect to each input.
+        The gradient g with respect to the output of each unstable unit, and with respect to each input. Their entries are
+        as float64 has them, or, where digits are taken, known to a few units in the last place.
+
+    Raises:
+        LipregError: entries are too many orders of magnitude apart for that.
     """
-    graph, make = analysis.graph, columns(analysis)
+    for more in MORE:
+        found = _backward_forms(analysis, units, functional, columns(analysis, more))
+        if found is not None:
+            return found
+    raise LipregError(
+        "weights are too many orders of magnitude apart to be multiplied out",
+        where="folding a network",
+        todo="Rescale the layers",
+    )
+
+
+def _backward_forms(
+    analysis: Analysis, units: Units, functional: Form, make: Callable[[Tensor], Columns]
+) -> tuple[Form, Form] | None:
+    """The gradients in one arithmetic; None where it has not enough digits."""
+    graph, short = analysis.graph, False
     outputs, chosen_by = functional.matrix.shape
     width = len(units) + chosen_by
     flowing: dict[int, Columns] = {}
     g: list[Form] = []
+
+    def form(own: Columns) -> Form:
+        nonlocal short
+        value, error = (part.flatten(1) for part in own.rounded())
+        short = short or not sharp(value, error)
+        return Form(value[:-1].T.numpy(), value[-1].numpy())
 
     def back(affine: Affine, own: Columns) -> None:
         for source, map in affine.terms():
@@ -253,7 +279,7 @@ def backward_forms(analysis: Analysis, units: Units, functional: Form) -> tuple[
             back(node, own)
         elif isinstance(node, Relu):
             chosen = units.position[at]
-            g.append(_gradient_form(own).rows(chosen))
+            g.append(form(own).rows(chosen))
             # flat units pass nothing on that reaches an input with room
             moves = analysis.reach[node.source].moves[0].flatten().numpy()
             scale = np.where(_active(analysis, node), 1.0, node.slope) * moves
@@ -263,10 +289,5 @@ def backward_forms(analysis: Analysis, units: Units, functional: Form) -> tuple[
             passed = own.times(_shaped(scale, node.shape)) + make(switched.reshape(-1, *node.shape))
             flowing[node.source] = flowing[node.source] + passed if node.source in flowing else passed
     inputs = analysis.placed.region.center[0].numel()
-    at_input = _gradient_form(flowing[0]) if 0 in flowing else Form(np.zeros((inputs, width)), np.zeros(inputs))
-    return _stacked(g[::-1], width), at_input
-
-
-def _gradient_form(own: Columns) -> Form:
-    value = own.rounded()[0].flatten(1).numpy()
-    return Form(value[:-1].T, value[-1])
+    at_input = form(flowing[0]) if 0 in flowing else Form(np.zeros((inputs, width)), np.zeros(inputs))
+    return None if short else (_stacked(g[::-1], width), at_input)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipreg.bounds import Analysis, gradient_rounding
+from lipreg.bounds import Analysis, gradient_rounding, underflow
 from lipreg.linalg import dual_norm, vector_norm
 from lipreg.linalg.floats import EPS, SPARE
 from lipreg.milp.arithmetic import exactly
@@ -180,7 +180,7 @@ def fold(local: Analysis) -> FoldedNetwork:
     length = EPS * max(1, len(folded.levels)) * (n + folded.inputs + SPARE)
     return replace(
         folded,
-        rounding=folded.rounding + length * gradients,
+        rounding=folded.rounding + length * gradients + underflow(local)[0],
         z_rounding=2.0 * (folded.z_rounding + length * forward_sizes),
     )
 

@@ -124,14 +124,14 @@ def place_batch(problem: LocalLipschitz, x: Tensor) -> ChainRegion | None:
     """The region around points.
 
     For balls, whose boxes are alike, well above what rounding resolves, ``place`` without its checks, which cost more than
-    the bound of a small network; everything else, and everything wrong, goes through ``place``. None for regions with
-    half-spaces.
+    the bound of a small network; everything else, regions of a user's own and everything wrong, goes through ``place``. None
+    for regions with half-spaces.
 
     Args:
         x: reference points ``(batch, *shape)``.
     """
     region = problem.region
-    if isinstance(region, LinfBall | L2Ball | L1Ball) and x.shape[0]:
+    if isinstance(region, LinfBall | L2Ball | L1Ball) and type(region) in (LinfBall, L2Ball, L1Ball) and x.shape[0]:
         low = -math.inf if region.low is None else float(region.low)
         high = math.inf if region.high is None else float(region.high)
         smallest, largest = (float(end) for end in torch.aminmax(x))

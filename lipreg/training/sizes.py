@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lipreg.errors import InvalidInput
 from lipreg.problem import LocalLipschitz
+from lipreg.regions import L1Ball, L2Ball, LinfBall
 
 FAR_ABOVE = 10.0
 """A first term of so many times the loss is warned of."""
@@ -81,9 +82,12 @@ def warn_if_coarse(problem: LocalLipschitz, x: Tensor, dtype: torch.dtype, where
         x: reference points ``(batch, *shape)``.
         dtype: what the bounds are computed in.
     """
-    x = x.detach().to(dtype)
-    region = problem.region.place(x)
-    reach = torch.maximum(region.up, -region.down).flatten(1).amax(1)
+    x, region = x.detach().to(dtype), problem.region
+    if isinstance(region, LinfBall | L2Ball | L1Ball):
+        reach = torch.full((len(x),), float(region.radius), dtype=dtype, device=x.device)
+    else:
+        placed = region.place(x)
+        reach = torch.maximum(placed.up, -placed.down).flatten(1).amax(1)
     size = x.flatten(1).abs().amax(1)
     share, at = (torch.finfo(dtype).eps * size / reach).max(0)
     if float(share) > COARSE:

@@ -160,11 +160,14 @@ class QuadraticForm:
     def bound(self, rho: float, multipliers: np.ndarray) -> tuple[float, np.ndarray]:
         """sqrt(rho) and the multipliers after the repair, in the units of the network."""
         best, kept = self.repaired(rho, multipliers)
-        return self.size * float(np.sqrt(best)), kept * (self.size / self.reach) ** 2
+        with np.errstate(over="ignore"):  # see ``scaled``
+            return self.size * float(np.sqrt(best)), kept * (self.size / self.reach) ** 2
 
     def scaled(self, multipliers: np.ndarray) -> np.ndarray:
-        """Multipliers in the units of the network in the form's own."""
-        return multipliers * (self.reach / self.size) ** 2
+        """Multipliers in the units of the network in the form's own; 0, which proves too, for those that leave float64."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            own = multipliers * (self.reach / self.size) ** 2
+        return np.where(np.isfinite(own), own, 0.0)
 
     def bound_by(self, multipliers: np.ndarray) -> float:
         """The bound from multipliers in the units of the network, for example those of another functional."""

@@ -47,7 +47,8 @@ def stationary(polytope: Polytope, forms: Sequence[Sequence[int]], starts: Seque
         rise = np.array([float(r / most) for r in rises])
         u, slope = rise[first], rise[second] - rise[first]
         with np.errstate(all="ignore"):
-            best = float(np.nanmax(np.abs(rise) / np.linalg.norm(floats, axis=1)))
+            best = np.abs(rise) / np.linalg.norm(floats, axis=1)
+            best = float(best[np.isfinite(best)].max(initial=0.0))
             share = (u * ab - slope * aa) / (slope * ab - u * bb)
             reached = np.abs(u + share * slope) / np.linalg.norm(base + share[:, None] * step, axis=1)
         small = (share < -SLACK) | (share > 1 + SLACK) | (reached < best * (1 - SLACK))
@@ -77,13 +78,20 @@ def _on_facets(
         if not level:
             continue
         aim = [g + away / level * n for g, n in zip(gradient, row[:-1], strict=True)]
-        if math.hypot(*(float(a * unit) for a in aim)) < least:
+        if _length([a * unit for a in aim]) < least:
             continue
         pace = _inner(aim, [Fraction(a) for a in row[:-1]])
         if pace:
             point = _placed([level / pace * a for a in aim], center)
             if polytope.holds(point):
                 yield point
+
+
+def _length(vector: Sequence[Fraction]) -> float:
+    try:
+        return math.hypot(*map(float, vector))
+    except OverflowError:
+        return math.inf
 
 
 def _placed(apart: Sequence[Fraction], center: Row) -> Row:

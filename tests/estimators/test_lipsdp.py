@@ -6,6 +6,7 @@ import itertools
 import math
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -253,6 +254,14 @@ def test_the_slack_direction_has_no_eigenvalue_below_one(seed: int, units: int) 
     entries, constant = form.coefficients()
     written = (entries @ np.concatenate([[rho], kappa]) + constant).reshape(len(form), len(form))
     np.testing.assert_allclose(written, form.matrix(rho, kappa), rtol=1e-12, atol=1e-12)
+
+
+def test_multipliers_that_leave_float64_prove_what_none_do() -> None:
+    """Another functional's, where the gradients of the two are 1e160 apart."""
+    form = QuadraticForm.of(drawn(3, 2, 1, 0))
+    none, far = np.zeros(3), replace(form, size=form.size * 1e-160)
+    for multipliers in (np.full(3, 1e10), np.array([math.inf, 1.0, 0.0])):
+        assert far.bound_by(multipliers) == pytest.approx(form.bound(0.0, none)[0] * 1e-160)
 
 
 # ---------------------------------------------------------------- solvers and limits

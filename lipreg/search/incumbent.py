@@ -10,6 +10,9 @@ from lipreg.search.climb import climb
 from lipreg.search.folded import FoldedNetwork
 
 CLIMB_STEPS = 400
+PROMISE = 1e-9
+"""How far above what is witnessed a point has to promise to lie, relatively, to be offered: witnesses are rounded down, and
+the folded network's value in a witness's own cell lies above what it proved."""
 
 
 class Incumbent:
@@ -32,10 +35,10 @@ class Incumbent:
             self.value, self.best = attained, network.displacements(point)[0]
 
     def offer_best(self, network: FoldedNetwork, displacements: Tensor) -> None:
-        """Offers the best of ``(k, m)``, if the folded network promises more there than is known."""
+        """Offers the best of ``(k, m)``, if the folded network promises more there than is witnessed."""
         values = network.gradient_norms(network.phases(displacements)).amax(-1)
         best = int(values.argmax())
-        if values[best] > self.value:
+        if values[best] > self.value * (1 + PROMISE):
             self.offer(network, network.points(displacements[best : best + 1]))
 
     def climb(self, network: FoldedNetwork, ended: Callable[[], bool]) -> None:

@@ -8,8 +8,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -54,14 +53,24 @@ class Twin:
     label: str
     id: str
     file: Path
+    _seen: dict[tuple[int, ...], RecordedRun | None] = field(default_factory=dict, compare=False, repr=False)
 
     def recorded(self) -> RecordedRun | None:
-        """What is recorded of it by now."""
-        return next((run for run in _runs_of(self.file) if (run.record.id, run.label) == (self.id, self.label)), None)
+        """What is recorded of it by now; its file is read again only if it has changed."""
+        if not self.file.exists():
+            return None
+        state = self.file.stat()
+        version = (state.st_ino, state.st_size, state.st_mtime_ns)
+        if version not in self._seen:
+            runs = recorded_runs(read_records(self.file))
+            self._seen.clear()
+            self._seen[version] = next((r for r in runs if (r.record.id, r.label) == (self.id, self.label)), None)
+        return self._seen[version]
 
     def ended(self, own: RunRecord, path: Path) -> None:
         """At the end of a training, which is recorded in ``path``: warns if there was nothing to compare."""
-        mine = next((run for run in _runs_of(path) if run.record.id == own.id), None)
+        runs = recorded_runs(read_records(path)) if path.exists() else []
+        mine = next((run for run in runs if run.record.id == own.id), None)
         warn_of_no_common_epoch(self.recorded(), mine)
 
     def compared(self, own: RunRecord, audits: Sequence[AuditRecord], epoch: int, prefix: str) -> dict[str, float]:
@@ -123,19 +132,6 @@ def with_twin(
         return record, None
     warn_of_missing_bound(found.recorded(), record)
     return replace(record, twin=found.label, twin_id=found.id), found
-
-
-def _runs_of(file: Path) -> list[RecordedRun]:
-    """What a file records by now, read again only if it has changed; nothing of one that is not there."""
-    if not file.exists():
-        return []
-    state = file.stat()
-    return _read(file, (state.st_ino, state.st_size, state.st_mtime_ns))
-
-
-@lru_cache(maxsize=2)
-def _read(file: Path, state: tuple[int, ...]) -> list[RecordedRun]:
-    return recorded_runs(read_records(file))
 
 
 def _movement(audits: TwinAudits, epoch: int) -> Movement:

@@ -3,13 +3,20 @@
 from lipreg.bounds.analysis import METHODS, Analysis, analyse
 from lipreg.bounds.general_position import Degeneracy, Finding, GeneralPosition, find_degeneracies
 from lipreg.bounds.induced import InducedNorms
-from lipreg.bounds.jacobian import absolute_chain, interval_jacobian
+from lipreg.bounds.jacobian import interval_jacobian
 from lipreg.bounds.jacobian_relaxation import LinearJacobian, linear_jacobian
 from lipreg.bounds.kinks import SharedKink, shared_kinks
 from lipreg.bounds.pooling import PoolRelaxation, Shares, pool_factor, pool_shares, relax_pool
 from lipreg.bounds.reach import Reach
 from lipreg.bounds.relaxation import crown, linear_upper_bound, relax
-from lipreg.bounds.rounding import form_rounding, gradient_rounding, norm_rounding, output_gradients, underflow
+from lipreg.bounds.rounding import (
+    absolute_chain,
+    form_rounding,
+    gradient_rounding,
+    norm_rounding,
+    output_gradients,
+    underflow,
+)
 from lipreg.bounds.slopes import Slopes, slope_bounds
 from lipreg.bounds.unpooling import without_pools
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from lipreg.bounds.analysis import Analysis
 from lipreg.bounds.rounding import output_gradients
 from lipreg.graph import Affine, MaxPool, Relu
-from lipreg.linalg import Limbs, digit_bits
+from lipreg.graph.accurate import limb_bits
+from lipreg.linalg import Limbs
 from lipreg.linalg.floats import EPS, SPARE
 
 LIMBS = 20
@@ -66,8 +67,7 @@ class DigitIntervals:
 
     def __init__(self, analysis: Analysis) -> None:
         self.analysis = analysis
-        nodes = [node for node in analysis.graph.nodes if isinstance(node, Affine)]
-        self.bits = digit_bits(max(map.roundings for node in nodes for map in node.maps))
+        self.bits = limb_bits(analysis.graph)
         self.flowing: dict[int, tuple[Limbs, Tensor]] = {}
 
     def pour(self, index: int, center: Limbs, radius: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Entrywise bounds on the Jacobian over X from slope bounds: the absolute chain and the interval Jacobian."""
+"""Entrywise bounds on the Jacobian over X from slope bounds: the interval Jacobian."""
 
 from __future__ import annotations
 
@@ -9,35 +9,13 @@ from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
 from lipreg.bounds.intervals import DigitIntervals, Float64Intervals
-from lipreg.bounds.rounding import gradient_rounding, output_gradients, pour
+from lipreg.bounds.rounding import gradient_rounding
 from lipreg.graph import Affine, MaxPool, Relu
 
 LOST = 1e-6
 """Share of a bound that may be rounding before digits are taken."""
 Tighten = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
 """Node index and bounds on its gradients, lower and upper -> tighter ones."""
-
-
-def absolute_chain(analysis: Analysis) -> Tensor:
-    """|c J| <= |c A_K| S_hi |A_{K-1}| ... S_hi |A_1| entry by entry; ``(batch, rows, *input_shape)``."""
-    graph, placed = analysis.graph, analysis.placed
-    rows = placed.rows.to(graph.dtype)
-    flowing: dict[int, Tensor] = {}
-    for source, folded, loss in output_gradients(analysis):
-        pour(flowing, source, folded.abs() if loss is None else folded.abs() + loss)
-    for index in range(len(graph.nodes) - 2, 0, -1):
-        if index not in flowing:
-            continue
-        gradient, node = flowing.pop(index), graph.nodes[index]
-        if isinstance(node, Relu):
-            pour(flowing, node.source, gradient * analysis.slopes[index].upper.unsqueeze(1))
-        elif isinstance(node, MaxPool):
-            share = analysis.shares[index].upper.unsqueeze(1)
-            pour(flowing, node.source, node.scatter(gradient.flatten(2).unsqueeze(-1) * share))
-        elif isinstance(node, Affine):
-            for source, map in node.terms():
-                pour(flowing, source, map.abs().transpose(gradient))
-    return _at_input(flowing, rows, graph.input_shape)
 
 
 def interval_jacobian(analysis: Analysis, tighten: Tighten | None = None) -> dict[int, tuple[Tensor, Tensor]]:
@@ -94,7 +72,3 @@ def _swept(
         zero = rows.new_zeros(*rows.shape[:2], *graph.input_shape)
         bounds[0] = zero, zero
     return bounds
-
-
-def _at_input(flowing: dict[int, Tensor], rows: Tensor, shape: tuple[int, ...]) -> Tensor:
-    return flowing[0] if 0 in flowing else rows.new_zeros(*rows.shape[:2], *shape)

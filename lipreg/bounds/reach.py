@@ -122,7 +122,7 @@ class Digits:
         """The value of every node and its error, with more digits until they say enough."""
         found: list[tuple[Tensor, Tensor]] = []
         for numbers in islice(accurate.precisions(self.graph, self.center), 1, None):
-            found = [value.rounded() for value in accurate.forward(self.graph, numbers)]
+            found = [value.rounded() for value in self.graph.forward(numbers)]
             if all(bool((error <= SURE * value.abs().amax()).all()) for value, error in found):
                 break
         return found

@@ -1,4 +1,4 @@
-"""What rounding may do to products of layers: one bound for every way of multiplying them out.
+"""The chain of magnitudes, and what rounding may do to products of layers, however they are multiplied out.
 
 However a product of matrices and slopes in [0, s] is bracketed, each entry of the float64 result is off by at most
 
@@ -11,7 +11,7 @@ unless weights cancel by many orders, or layers are very many.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -46,6 +46,55 @@ def output_gradients(analysis: Analysis) -> list[tuple[int, Tensor, Tensor | Non
     return found
 
 
+def carried(
+    analysis: Analysis,
+    start: Iterable[tuple[int, Tensor]],
+    change: Callable[[LinearMap], LinearMap],
+    scale: Callable[[Tensor], Tensor],
+) -> dict[int, Tensor]:
+    """Rows carried back by changed maps and upper slopes: at the Input, every Relu and every MaxPool.
+
+    Args:
+        start: what flows into each source of the output, ``(batch, rows, *shape)``.
+    """
+    graph, rows = analysis.graph, analysis.placed.rows
+    flowing: dict[int, Tensor] = {}
+    found: dict[int, Tensor] = {}
+
+    def pour(index: int, part: Tensor) -> None:
+        flowing[index] = flowing[index] + part if index in flowing else part
+
+    for source, part in start:
+        pour(source, part)
+    for index in range(len(graph.nodes) - 2, 0, -1):
+        node = graph.nodes[index]
+        if index not in flowing:
+            continue
+        gradient = flowing.pop(index)
+        if isinstance(node, Affine):
+            for source, map in node.terms():
+                pour(source, change(map).transpose(gradient))
+            continue
+        found[index] = gradient
+        if isinstance(node, Relu):
+            pour(node.source, gradient * scale(analysis.slopes[index].upper).unsqueeze(1))
+        elif isinstance(node, MaxPool):
+            weights = scale(analysis.shares[index].upper).unsqueeze(1)
+            pour(node.source, node.scatter(gradient.flatten(2).unsqueeze(-1) * weights))
+    zero = torch.zeros(*rows.shape[:2], *graph.input_shape, dtype=graph.dtype, device=graph.device)
+    found[0] = flowing.get(0, zero)
+    return found
+
+
+def absolute_chain(analysis: Analysis) -> Tensor:
+    """|c J| <= |c A_K| S_hi |A_{K-1}| ... S_hi |A_1| entry by entry; ``(batch, rows, *input_shape)``."""
+    sizes = (
+        (source, folded.abs() if loss is None else folded.abs() + loss)
+        for source, folded, loss in output_gradients(analysis)
+    )
+    return carried(analysis, sizes, LinearMap.abs, lambda slopes: slopes)[0]
+
+
 def gradient_rounding(analysis: Analysis) -> dict[int, Tensor]:
     """What rounding may do to the gradients at the Input and every Relu and MaxPool, ``(batch, rows, *shape)``."""
     return analysis.derived("gradient rounding", lambda: _gradient_rounding(analysis))
@@ -71,7 +120,8 @@ def underflow(analysis: Analysis) -> Tensor:
 
 def _gradient_rounding(analysis: Analysis) -> dict[int, Tensor]:
     rows = analysis.placed.rows.to(analysis.graph.dtype).abs()
-    found = _carried(analysis, rows, LinearMap.abs, lambda slopes: slopes)
+    start = ((source, map.abs().transpose(rows)) for source, map in analysis.graph.output.terms())
+    found = carried(analysis, start, LinearMap.abs, lambda slopes: slopes)
     share = lengths(analysis.graph) * EPS
     return {index: share * gradient for index, gradient in found.items()}
 
@@ -83,40 +133,13 @@ def _reaches(analysis: Analysis) -> Tensor:
         return reached
     # or all that came of it were underflows
     rows = (analysis.placed.rows != 0).to(analysis.graph.dtype)
-    ones = _carried(analysis, rows, lambda map: map.with_entries(_ones), _ones)
+    start = ((source, map.with_entries(_ones).transpose(rows)) for source, map in analysis.graph.output.terms())
+    ones = carried(analysis, start, lambda map: map.with_entries(_ones), _ones)
     return analysis.placed.row_norms(ones[0]) > 0
 
 
 def _ones(x: Tensor) -> Tensor:
     return (x != 0).to(x)
-
-
-def _carried(
-    analysis: Analysis, rows: Tensor, change: Callable[[LinearMap], LinearMap], scale: Callable[[Tensor], Tensor]
-) -> dict[int, Tensor]:
-    """Rows carried back to the Input, every Relu and every MaxPool, by changed maps and slopes."""
-    graph = analysis.graph
-    flowing: dict[int, Tensor] = {}
-    found: dict[int, Tensor] = {}
-    for source, map in graph.output.terms():
-        pour(flowing, source, change(map).transpose(rows))
-    for index in range(len(graph.nodes) - 2, 0, -1):
-        node = graph.nodes[index]
-        if index not in flowing:
-            continue
-        gradient = flowing.pop(index)
-        if isinstance(node, Affine):
-            for source, map in node.terms():
-                pour(flowing, source, change(map).transpose(gradient))
-            continue
-        found[index] = gradient
-        if isinstance(node, Relu):
-            pour(flowing, node.source, gradient * scale(analysis.slopes[index].upper).unsqueeze(1))
-        elif isinstance(node, MaxPool):
-            weights = scale(analysis.shares[index].upper).unsqueeze(1)
-            pour(flowing, node.source, node.scatter(gradient.flatten(2).unsqueeze(-1) * weights))
-    found[0] = flowing[0] if 0 in flowing else rows.new_zeros(*rows.shape[:2], *graph.input_shape)
-    return found
 
 
 def _form_rounding(analysis: Analysis) -> dict[int, Tensor]:
@@ -137,8 +160,3 @@ def _form_rounding(analysis: Analysis) -> dict[int, Tensor]:
         elif isinstance(node, Relu | MaxPool):
             sizes[index] = sizes[node.source] if isinstance(node, Relu) else node(sizes[node.source])
     return found
-
-
-def pour(flowing: dict[int, Tensor], index: int, part: Tensor) -> None:
-    """Adds what flows into a node."""
-    flowing[index] = flowing[index] + part if index in flowing else part

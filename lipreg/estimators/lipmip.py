@@ -14,7 +14,7 @@ from lipreg.estimators.point_search import ExactEstimator, PointSearch
 from lipreg.results import CertifiedInterval, Status
 
 if TYPE_CHECKING:
-    from lipreg.milp.folding import Units
+    from lipreg.milp.units import Units
 
 
 @register("lipmip")
@@ -34,8 +34,8 @@ class PlainMixedInteger(ExactEstimator):
 
     def search(self, search: PointSearch) -> CertifiedInterval:
         from lipreg.milp import interior_point
-        from lipreg.milp.folding import unstable_units
         from lipreg.milp.plain import encode_plain
+        from lipreg.milp.units import unstable_units
 
         with torch.no_grad():
             local = analyse(search.local.graph, search.local.placed, ["interval"])

@@ -25,8 +25,6 @@ TOLERANCE = 1e-6
 """Relative gap to which the bound is proved."""
 FEASIBILITY = 1e-10
 """Tolerance of the solver's rows and integers, fine because the quotient of a sloppy point is a bad one."""
-FORMS = 1e-13
-"""Rounding of the numbers that a program is made of, relative to the largest in a row."""
 QUOTIENT = 1e-9
 """Relative growth of the best quotient that is worth another round."""
 RADII = 40
@@ -127,8 +125,7 @@ def _proved(search: PointSearch, row: int, sign: int, rise: Encoding, inner: _In
     search.nodes += proof.nodes
     if proof.status not in (Status.PROVED, Status.BOUNDED):
         search.status = proof.status
-    of_rise, of_distance = _rounding(search.apart, rise, row)
-    gain = max(proof.bound, 0.0) + of_rise + price * of_distance
+    gain = max(proof.bound, 0.0) + rise.loss
     return float(np.maximum(near, price + gain / radii).min()) * (1 + ROUNDING)
 
 
@@ -183,35 +180,3 @@ def _homogeneous(inside: Analysis, region: PlacedRegion, radii: np.ndarray) -> n
         reach = inside.reach[node.source]
         through_center &= (~reach.unstable | (reach.value == 0)).flatten(1).all(-1)
     return through_center.numpy() & (radii <= float(region.cone_radius(inside.placed.problem.p)[0]))
-
-
-def _rounding(local: Analysis, rise: Encoding, row: int) -> tuple[float, float]:
-    """What rounding in the program's own numbers can add: to the rise, and to the distance per unit of price.
-
-    A row of a unit is off by FORMS times its largest term. The unit's output then is off by as much, and changes the rise by
-    at most the gradient bound of that unit.
-    """
-    from lipreg.milp.folding import forward_forms
-
-    units, offset = (
-        rise.units,
-        abs(rise.program.offset) + float(np.abs(local.reach[-1].value[0].flatten().numpy()).max()),
-    )
-    weights = float(local.placed.rows[0, row].double().abs().sum())
-    region = local.placed.region
-    room = torch.maximum(region.up, -region.down)[0].flatten().numpy()
-    reach = float(region.distance(local.placed.problem.p)[0])
-    distance = reach if local.placed.problem.p == math.inf else reach + float(room.sum())
-    own = FORMS * weights * offset
-    if not len(units):
-        return own, FORMS * distance
-    sizes = np.maximum(-units.lower, units.upper)
-    forms = forward_forms(local, units)
-    terms = np.abs(forms.matrix) * np.concatenate([room, sizes])
-    rows = np.maximum(np.maximum(terms.max(1), np.abs(forms.constant)), sizes)
-    gradients = np.zeros(len(units))
-    for index, (low, high) in interval_jacobian(local).items():
-        at = units.of(index)
-        largest = torch.maximum(low.abs(), high.abs())[0, row].flatten().numpy()
-        gradients[at] = largest[units.position[at]]
-    return own + FORMS * float(rows @ gradients), FORMS * distance

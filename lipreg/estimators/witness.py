@@ -17,8 +17,8 @@ from torch import Tensor
 from lipreg.bounds import Analysis
 from lipreg.estimators.proved_norm import LEAST, operator_norm, vector_ends
 from lipreg.graph import Affine, MaxPool, Relu
-from lipreg.graph.accurate import Numbers, backward, forward, precisions
-from lipreg.linalg import Running, vector_norm
+from lipreg.graph.accurate import precisions
+from lipreg.linalg import Numbers, Running, vector_norm
 from lipreg.linalg.floats import EPS, two_sum
 from lipreg.results import Witness
 
@@ -59,10 +59,10 @@ def _seen(analysis: Analysis, x: Tensor) -> tuple[Tensor, Tensor]:
     graph, placed = analysis.graph, analysis.placed
     rows = placed.rows.to(graph.dtype).unsqueeze(1)  # (batch, 1, rows, outputs)
     inside = placed.region.contains(x)
-    found = forward(graph, Running.of(x))
+    found = graph.forward(Running.of(x))
     if placed.problem.scope == "pointed":
         center = placed.region.center.unsqueeze(1)
-        change, error = (found[-1] + -forward(graph, Running.of(center))[-1]).rounded()
+        change, error = (found[-1] + -graph.forward(Running.of(center))[-1]).rounded()
         norm = placed.problem.q if placed.problem.q is not None else math.inf
         rise = vector_norm((change.unsqueeze(-2) * rows).sum(-1), norm)
         # what rounding alone may have added to the difference shows nothing
@@ -177,14 +177,14 @@ def _slope(analysis: Analysis, x: Tensor) -> float:
     """The norm of the Jacobian at x, rounded down; 0 where x is not proved to be differentiable."""
     graph, placed = analysis.graph, analysis.placed
     for start in precisions(graph, x.reshape(1, 1, *x.shape)):
-        slopes, smooth = _pattern(analysis, forward(graph, start))
+        slopes, smooth = _pattern(analysis, graph.forward(start))
         if bool(smooth):
             break
     else:
         return 0.0
     best = 0.0
     for start in precisions(graph, placed.rows.to(graph.dtype).unsqueeze(1)):
-        gradient, error = (placed.with_room(end)[0, 0] for end in backward(graph, slopes, start).rounded())
+        gradient, error = (placed.with_room(end)[0, 0] for end in graph.backward(slopes, start).rounded())
         low, high = operator_norm(placed.problem, gradient, error)
         best = max(best, low)
         if low >= high * (1.0 - SHARP) or high < LEAST:
@@ -203,7 +203,7 @@ def _quotient(analysis: Analysis, x: Tensor) -> float:
     rows, outputs = placed.rows[0].to(graph.dtype), placed.rows.shape[-1]
     best = 0.0
     for start in precisions(graph, torch.stack([x, center])):
-        output = forward(graph, start)[-1]
+        output = graph.forward(start)[-1]
         change = output.moved(lambda t: t[..., 0, :]) + -output.moved(lambda t: t[..., 1, :])
         product = change.moved(lambda t: t.unsqueeze(-2)).times(rows)
         ends = product.moved(lambda t: t.sum(-1), copies=outputs).rounded()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from lipreg.errors import InvalidInput, UnsupportedRequest
-from lipreg.linalg import LinearMap, Shape, feed
+from lipreg.linalg import LinearMap, Plain, Shape, feed
+from lipreg.linalg.numbers import N
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,14 @@ class Affine:
 
     def terms(self) -> zip[tuple[int, LinearMap]]:
         return zip(self.sources, self.maps, strict=True)
+
+    def combine(self, values: Mapping[int, N]) -> N:
+        """bias + the terms of those sources whose values are given."""
+        total = next(iter(values.values())).like(self.bias)
+        for source, map in self.terms():
+            if source in values:
+                total = values[source].through(map) + total
+        return total
 
 
 @dataclass(frozen=True)
@@ -120,26 +130,24 @@ class Graph:
         """Indices and nodes of the Relus, in order."""
         return [(i, node) for i, node in enumerate(self.nodes) if isinstance(node, Relu)]
 
-    def values(self, x: Tensor) -> list[Tensor]:
-        """The value of every node at x ``(..., *input_shape)``."""
-        self.check_input(x)
-        values: list[Tensor] = []
-        for node in self.nodes:
+    def forward(self, x: N) -> list[N]:
+        """The value of every node at x ``(..., *input_shape)``, in x's arithmetic."""
+        found: dict[int, N] = {}
+        for index, node in enumerate(self.nodes):
             match node:
                 case Input():
-                    values.append(x)
-                case Affine(bias=bias):
-                    values.append(sum((map(values[i]) for i, map in node.terms()), start=bias))
-                case Relu(source=i) | MaxPool(source=i):
-                    values.append(node(values[i]))
-        return values
+                    found[index] = x
+                case Affine():
+                    found[index] = node.combine(found)
+                case Relu(source=source, slope=slope):
+                    found[index] = found[source].relu(slope)
+                case MaxPool(source=source):
+                    largest = found[source].moved(node.members).largest()
+                    found[index] = largest.moved(lambda t, node=node: t.unflatten(-1, node.shape))
+        return list(found.values())
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """The network's output at x, ``(..., *output shape)``."""
-        return self.values(x)[-1]
-
-    def gradients(self, slopes: dict[int, Tensor], rows: Tensor) -> Tensor:
-        """rows . J for given slopes of every Relu: one backward pass through the graph.
+    def backward(self, slopes: Mapping[int, Tensor], rows: N) -> N:
+        """rows . J for given slopes of every Relu and MaxPool, in the arithmetic of ``rows``: one pass through the graph.
 
         Args:
             slopes: for each Relu index, ``(..., 1, *shape)`` or ``(..., rows, *shape)``; for each MaxPool index, the
@@ -149,7 +157,11 @@ class Graph:
         Returns:
             ``(..., rows, *input_shape)``.
         """
-        flowing: dict[int, Tensor] = {len(self.nodes) - 1: rows}
+        flowing: dict[int, N] = {len(self.nodes) - 1: rows}
+
+        def flow(source: int, part: N) -> None:
+            flowing[source] = flowing[source] + part if source in flowing else part
+
         for index in range(len(self.nodes) - 1, 0, -1):
             node = self.nodes[index]
             if index not in flowing:
@@ -158,17 +170,30 @@ class Graph:
             match node:
                 case Affine():
                     for source, map in node.terms():
-                        part = map.transpose(gradient)
-                        flowing[source] = flowing[source] + part if source in flowing else part
+                        flow(source, gradient.back(map))
                 case Relu(source=source):
-                    part = gradient * slopes[index]
-                    flowing[source] = flowing[source] + part if source in flowing else part
+                    flow(source, gradient.times(slopes[index]))
                 case MaxPool(source=source):
-                    part = node.scatter(gradient.flatten(-len(node.shape)).unsqueeze(-1) * slopes[index])
-                    flowing[source] = flowing[source] + part if source in flowing else part
+                    flat = gradient.moved(lambda t, node=node: t.flatten(-len(node.shape)).unsqueeze(-1))
+                    parts = flat.times(slopes[index])
+                    flow(source, parts.moved(node.scatter, copies=node.windows.numel()))
         if 0 not in flowing:
-            return rows.new_zeros(*rows.shape[:-1], *self.input_shape)
+            zero, _ = rows.rounded()
+            return rows.like(zero.new_zeros(*zero.shape[:-1], *self.input_shape))
         return flowing[0]
+
+    def values(self, x: Tensor) -> list[Tensor]:
+        """The value of every node at x ``(..., *input_shape)``."""
+        self.check_input(x)
+        return [node.value for node in self.forward(Plain(x))]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The network's output at x, ``(..., *output shape)``."""
+        return self.values(x)[-1]
+
+    def gradients(self, slopes: Mapping[int, Tensor], rows: Tensor) -> Tensor:
+        """rows . J for given slopes of every Relu and MaxPool; see ``backward``."""
+        return self.backward(slopes, Plain(rows)).value
 
     def patterns(self, values: list[Tensor]) -> dict[int, Tensor]:
         """The slopes at the point of ``values``, for ``gradients``.

@@ -5,6 +5,7 @@ from lipreg.linalg.convolution import Convolution
 from lipreg.linalg.limbs import Limbs, digit_bits
 from lipreg.linalg.maps import Dense, Diagonal, LinearMap, Shape, feed, identity
 from lipreg.linalg.norms import dual_norm, norm_name, parse_norm, safe_sqrt, squared_norm, vector_norm
+from lipreg.linalg.numbers import Numbers, Plain
 from lipreg.linalg.power import PowerIteration
 from lipreg.linalg.running import Running
 from lipreg.linalg.selection import Gather, Repeated, Transposed, gather
@@ -18,6 +19,8 @@ __all__ = [
     "Gather",
     "Limbs",
     "LinearMap",
+    "Numbers",
+    "Plain",
     "PowerIteration",
     "Repeated",
     "Running",

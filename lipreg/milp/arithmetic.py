@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol, Self
 
-import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis, form_rounding, gradient_rounding
-from lipreg.graph import Affine
-from lipreg.linalg import Limbs, LinearMap, digit_bits
+from lipreg.graph.accurate import limb_bits
+from lipreg.linalg import Limbs, Numbers, Plain
 from lipreg.linalg.floats import EPS
 
 ENOUGH = 1e-8
@@ -23,55 +20,22 @@ MORE = (1, 2, 4, 8, 16)
 """Times the usual number of digits, until every number of a result is known to its last place."""
 
 
-class Columns(Protocol):
-    """Tensors ``(columns, *shape)`` that maps act on, in whatever arithmetic."""
-
-    def through(self, map: LinearMap, /) -> Self: ...
-    def back(self, map: LinearMap, /) -> Self: ...
-    def times(self, factor: Tensor, /) -> Self: ...
-    def __add__(self, other: Any, /) -> Self: ...
-    def rounded(self) -> tuple[Tensor, Tensor]:
-        """The float64 numbers, and what they are off by."""
-        ...
-
-
-@dataclass(frozen=True)
-class Plain:
-    """Float64 columns; what their rounding comes to is bounded as a whole (``bounds/rounding.py``), not here."""
-
-    value: Tensor
-
-    def through(self, map: LinearMap) -> Plain:
-        return Plain(map(self.value))
-
-    def back(self, map: LinearMap) -> Plain:
-        return Plain(map.transpose(self.value))
-
-    def times(self, factor: Tensor) -> Plain:
-        return Plain(self.value * factor)
-
-    def __add__(self, other: Plain) -> Plain:
-        return Plain(self.value + other.value)
-
-    def rounded(self) -> tuple[Tensor, Tensor]:
-        return self.value, torch.zeros_like(self.value)
-
-
 def exactly(analysis: Analysis) -> bool:
     """Whether the layers of a single-point analysis have to be multiplied out in digits."""
     return _bits_lost(analysis) > math.log2(ENOUGH / EPS)
 
 
-def columns(analysis: Analysis, more: int = 1) -> Callable[[Tensor], Columns]:
+def columns(analysis: Analysis, more: int = 1) -> Callable[[Tensor], Numbers]:
     """What makes columns of float64 tensors, in the arithmetic that a single-point analysis needs.
+
+    What rounding does to plain ones is bounded as a whole (``bounds/rounding.py``), not here.
 
     Args:
         more: how many times the usual number of digits, where digits are taken.
     """
     if not exactly(analysis):
         return Plain
-    nodes = [node for node in analysis.graph.nodes if isinstance(node, Affine)]
-    bits = digit_bits(max(map.roundings for node in nodes for map in node.maps))
+    bits = limb_bits(analysis.graph)
     limbs = more * math.ceil((_bits_lost(analysis) + KEPT) / bits)
     return lambda tensor: Limbs.of(tensor, bits, limbs)
 

@@ -11,8 +11,9 @@ from torch import Tensor
 from lipreg.bounds import Analysis
 from lipreg.milp.assembly import Assembly
 from lipreg.milp.domain import displacement, room
-from lipreg.milp.folding import Units, cell_forms
+from lipreg.milp.folding import cell_forms
 from lipreg.milp.highs import Highs
+from lipreg.milp.units import Units
 
 LEAST_DEPTH = 1e-6
 """Share of a unit's range from which on its rounding is no longer told from depth."""

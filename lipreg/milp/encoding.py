@@ -19,13 +19,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from lipreg.bounds import Analysis, underflow
+from lipreg.linalg.floats import EPS, SPARE
 from lipreg.milp.assembly import Assembly
 from lipreg.milp.domain import displacement, magnitudes
 from lipreg.milp.folded import Gradients, entries_loss, folded
-from lipreg.milp.folding import Form, Units, backward_forms, forward_forms, node_form, unstable_units
+from lipreg.milp.folding import Form, backward_forms, forward_forms, node_form
 from lipreg.milp.functionals import Functionals
 from lipreg.milp.program import Program
 from lipreg.milp.ties import tie_binaries
+from lipreg.milp.units import Units, sizes, unstable_units
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,12 @@ class Encoding:
     Attributes:
         program: maximises the dual norm of the gradient of the functionals over the region.
         units: the unstable units; their binaries are ``program.columns["a"]``, the displacement ``["d"]``.
+        loss: what its objective may be short by, where its offset has no room for that yet.
     """
 
     program: Program
     units: Units
+    loss: float = 0.0
 
     def start(self, pattern: np.ndarray) -> dict[int, float]:
         """A partial point for a MIP start: the activation pattern of the unstable units (1 = active)."""
@@ -78,7 +82,7 @@ def encode(
     cost, offset = objective(program, g_input, gradients, functionals)
     low, high = functionals.ends(gradients.unit_lower, gradients.unit_upper, p)
     entries = entries_loss(g_unit, g_input, np.maximum(-low, high))
-    offset += (
+    loss = (
         functionals.loss(point.loss, placed.problem.dual)
         + float(np.linalg.norm(entries, placed.problem.dual))
         + float(underflow(analysis).max())
@@ -86,14 +90,15 @@ def encode(
     if known is not None and not functionals.single and not functionals.signs:
         tied = {name: np.asarray(block)[None] for name, block in cost.items()}
         tied["functional"] = tied.get("functional", 0.0) - known[None]
-        program.at_most(tied, -offset)
-    return Encoding(program.program(cost, offset), units)
+        program.at_most(tied, loss - offset)  # rounding may put a program's point above what is known of the network
+    return Encoding(program.program(cost, offset + loss), units)
 
 
 def encode_rise(analysis: Analysis, row: int) -> Encoding:
     """The forward half alone: maximises c . (f(x) - f(x0)), with a variable ``distance`` >= |x - x0|_p at no cost.
 
-    What the pointed constant is made of: see ``estimators/mip_pointed.py``, which prices the distance.
+    What the pointed constant is made of: see ``estimators/mip_pointed.py``, which prices the distance and asks for both
+    signs of c; so ``loss`` is not in the offset.
     """
     placed, point = analysis.placed, folded(analysis)
     units, p = point.units, placed.problem.p
@@ -111,10 +116,13 @@ def encode_rise(analysis: Analysis, row: int) -> Encoding:
     weights = placed.rows[0, row].double().numpy()
     output = node_form(analysis, units, len(analysis.graph.nodes) - 1)
     at_center, slopes = analysis.reach[-1], weights @ output.matrix
-    offset = float(weights @ (output.constant - at_center.value[0].flatten().numpy()))
+    value = at_center.value[0].flatten().numpy()
+    terms = np.abs(output.matrix) @ sizes(analysis, units) + np.abs(output.constant) + np.abs(value)
+    lost = output.loss + (len(weights) + SPARE) * EPS * terms  # the second: of the sums over c
     if at_center.error is not None:
-        offset += float(np.abs(weights) @ (output.loss + at_center.error[0].flatten().numpy()))
-    return Encoding(program.program({"d": slopes[:inputs], "h": slopes[inputs:]}, offset), units)
+        lost = lost + at_center.error[0].flatten().numpy()
+    cost, offset = {"d": slopes[:inputs], "h": slopes[inputs:]}, float(weights @ (output.constant - value))
+    return Encoding(program.program(cost, offset), units, loss=float(np.abs(weights) @ lost))
 
 
 def encode_values(analysis: Analysis, index: int) -> tuple[Program, Form]:

@@ -9,7 +9,8 @@ import numpy as np
 from lipreg.bounds import Analysis, gradient_rounding, linear_jacobian
 from lipreg.linalg.floats import EPS, SPARE
 from lipreg.milp.arithmetic import exactly
-from lipreg.milp.folding import Form, Units, forward_forms, unstable_units
+from lipreg.milp.folding import Form, forward_forms
+from lipreg.milp.units import Units, unstable_units
 
 
 @dataclass(frozen=True)

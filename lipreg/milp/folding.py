@@ -17,7 +17,9 @@ from torch import Tensor
 from lipreg.bounds import Analysis, form_rounding
 from lipreg.errors import LipregError
 from lipreg.graph import Affine, Input, Relu
-from lipreg.milp.arithmetic import MORE, Columns, columns, exactly, sharp
+from lipreg.linalg import Numbers
+from lipreg.milp.arithmetic import MORE, columns, exactly, sharp
+from lipreg.milp.units import Units, sizes
 
 
 @dataclass(frozen=True)
@@ -42,64 +44,13 @@ class Form:
         return np.zeros(len(self.constant)) if self.error is None else self.error
 
 
-@dataclass(frozen=True)
-class Units:
-    """The unstable units of one reference point, in order of the graph, and bounds on them.
-
-    Attributes:
-        node: Relu node of each unit.
-        position: flat position in the node.
-        lower, upper: pre-activation bounds l < 0 < u.
-        leak: slope of the negative side.
-    """
-
-    node: np.ndarray
-    position: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
-    leak: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.node)
-
-    def before(self, node: int) -> Units:
-        """The units of the nodes before one."""
-        kept = self.node < node
-        return Units(*(column[kept] for column in (self.node, self.position, self.lower, self.upper, self.leak)))
-
-    def of(self, node: int) -> np.ndarray:
-        """Indices of the units of one Relu node."""
-        return np.flatnonzero(self.node == node)
-
-
-def unstable_units(analysis: Analysis) -> Units:
-    """The unstable units of a single-point analysis."""
-    analysis.graph.require(Affine, Relu, who="the exact program")
-    parts: list[list[np.ndarray]] = [[] for _ in range(5)]
-    for index, node in analysis.graph.relus():
-        reach = analysis.reach[node.source]
-        found = reach.unstable[0].flatten().nonzero().flatten().numpy()
-        columns = (
-            np.full(len(found), index),
-            found,
-            reach.lower[0].flatten().numpy()[found],
-            reach.upper[0].flatten().numpy()[found],
-            np.full(len(found), node.slope),
-        )
-        for part, column in zip(parts, columns, strict=True):
-            part.append(column)
-    if not parts[0]:
-        return Units(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0), np.empty(0), np.empty(0))
-    return Units(*(np.concatenate(part) for part in parts))
-
-
 def forward_forms(analysis: Analysis, units: Units) -> Form:
     """Pre-activations of the unstable units over v = (d, h), one row a unit."""
     width = analysis.placed.region.center[0].numel() + len(units)
     sweep = _Sweep(analysis, width, units)
     found: list[Form] = []
 
-    def relu(index: int, node: Relu, own: Columns) -> Columns:
+    def relu(index: int, node: Relu, own: Numbers) -> Numbers:
         at = units.of(index)
         if len(at):
             found.append(sweep.form(node.source, own).rows(units.position[at]))
@@ -114,7 +65,7 @@ def node_form(analysis: Analysis, units: Units, index: int) -> Form:
     width = analysis.placed.region.center[0].numel() + len(units)
     sweep = _Sweep(analysis, width, units)
 
-    def relu(at: int, node: Relu, own: Columns) -> Columns:
+    def relu(at: int, node: Relu, own: Numbers) -> Numbers:
         return _folded(analysis, units, at, node, own, sweep)
 
     return sweep.form(index, sweep.run(relu, index))
@@ -131,7 +82,7 @@ def cell_forms(analysis: Analysis, units: Units, pattern: np.ndarray) -> tuple[F
     forms: list[Form] = []
     signs: list[np.ndarray] = []
 
-    def relu(index: int, node: Relu, own: Columns) -> Columns:
+    def relu(index: int, node: Relu, own: Numbers) -> Numbers:
         active = _active(analysis, node)
         at = units.of(index)
         active[units.position[at]] = pattern[at] > 0.5
@@ -147,36 +98,37 @@ def cell_forms(analysis: Analysis, units: Units, pattern: np.ndarray) -> tuple[F
 class _Sweep:
     """Carries affine forms over ``width`` variables, the displacement first, through the graph as columns.
 
-    The last column is the constant. ``units`` are those whose outputs are the variables after the displacement.
+    The last column is the constant: in float64 what the analysis knows of the layers at x0, whose error ``form_rounding``
+    has; in digits x0 itself goes through the layers, without one. ``units`` are those whose outputs are the variables
+    after the displacement.
     """
 
     def __init__(self, analysis: Analysis, width: int, units: Units | None = None) -> None:
         self.analysis, self.width, self.make = analysis, width, columns(analysis)
-        down, up = analysis.placed.region.room
-        ends = [torch.maximum(-down, up)[0].numpy()]
-        if units is not None:
-            ends.append(np.maximum(-units.lower, units.upper))
-        self.ends = np.concatenate([*ends, np.ones(1)])
+        self.ends = np.append(sizes(analysis, units), 1.0)
 
-    def run(self, relu: Callable[[int, Relu, Columns], Columns], until: int = -1) -> Columns:
+    def run(self, relu: Callable[[int, Relu, Numbers], Numbers], until: int = -1) -> Numbers:
         """The columns of node ``until``, of the output by default."""
-        analysis, graph = self.analysis, self.analysis.graph
+        analysis, graph, exact = self.analysis, self.analysis.graph, exactly(self.analysis)
         until %= len(graph.nodes)
-        found: dict[int, Columns] = {}
+        found: dict[int, Numbers] = {}
         for index, node in enumerate(graph.nodes[: until + 1]):
             match node:
                 case Input(shape=shape):
-                    size = torch.Size(shape).numel()
-                    found[index] = self.make(torch.eye(self.width + 1, size, dtype=torch.float64).reshape(-1, *shape))
-                case Affine():
-                    found[index] = self.make(self._constant(analysis.anchors[index].constant[0]))
+                    columns = torch.eye(self.width + 1, torch.Size(shape).numel(), dtype=torch.float64)
+                    if exact:
+                        columns[-1] = analysis.placed.region.center[0].flatten()
+                    found[index] = self.make(columns.reshape(-1, *shape))
+                case Affine(bias=bias):
+                    constant = bias if exact else analysis.anchors[index].constant[0]
+                    found[index] = self.make(self._constant(constant))
                     for source, map in node.terms():
                         found[index] = found[source].through(map) + found[index]
                 case Relu(source=source):
                     found[index] = relu(index, node, found[source])
         return found[until]
 
-    def form(self, index: int, own: Columns) -> Form:
+    def form(self, index: int, own: Numbers) -> Form:
         """The form of an Affine node, with what it may be off by."""
         value, lost = (part.flatten(1).numpy() for part in own.rounded())
         if exactly(self.analysis):
@@ -191,7 +143,7 @@ class _Sweep:
         return whole
 
 
-def _folded(analysis: Analysis, units: Units, index: int, node: Relu, own: Columns, sweep: _Sweep) -> Columns:
+def _folded(analysis: Analysis, units: Units, index: int, node: Relu, own: Numbers, sweep: _Sweep) -> Numbers:
     """Outputs of a Relu node: stable units are affine in their pre-activations, unstable ones are variables."""
     at = units.of(index)
     chosen = units.position[at]
@@ -246,22 +198,22 @@ def backward_forms(analysis: Analysis, units: Units, functional: Form) -> tuple[
 
 
 def _backward_forms(
-    analysis: Analysis, units: Units, functional: Form, make: Callable[[Tensor], Columns]
+    analysis: Analysis, units: Units, functional: Form, make: Callable[[Tensor], Numbers]
 ) -> tuple[Form, Form] | None:
     """The gradients in one arithmetic; None where it has not enough digits."""
     graph, short = analysis.graph, False
     outputs, chosen_by = functional.matrix.shape
     width = len(units) + chosen_by
-    flowing: dict[int, Columns] = {}
+    flowing: dict[int, Numbers] = {}
     g: list[Form] = []
 
-    def form(own: Columns) -> Form:
+    def form(own: Numbers) -> Form:
         nonlocal short
         value, error = (part.flatten(1) for part in own.rounded())
         short = short or not sharp(value, error)
         return Form(value[:-1].T.numpy(), value[-1].numpy())
 
-    def back(affine: Affine, own: Columns) -> None:
+    def back(affine: Affine, own: Numbers) -> None:
         for source, map in affine.terms():
             part = own.back(map)
             flowing[source] = flowing[source] + part if source in flowing else part

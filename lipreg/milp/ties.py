@@ -6,7 +6,7 @@ import numpy as np
 
 from lipreg.bounds import Analysis, shared_kinks
 from lipreg.milp.assembly import Assembly
-from lipreg.milp.folding import Units
+from lipreg.milp.units import Units
 
 
 def tied_units(analysis: Analysis, units: Units) -> tuple[np.ndarray, np.ndarray]:

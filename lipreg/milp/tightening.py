@@ -14,10 +14,11 @@ import torch
 
 from lipreg.bounds import Analysis, analyse
 from lipreg.milp.encoding import encode_values
-from lipreg.milp.folding import Form, unstable_units
+from lipreg.milp.folding import Form
 from lipreg.milp.program import Program
 from lipreg.milp.relaxations import relaxed_bounds
 from lipreg.milp.tree import prove
+from lipreg.milp.units import unstable_units
 
 SAMPLES = 256
 """Random points that show which signs a unit takes: what they have seen needs no program to disprove it."""

@@ -14,8 +14,9 @@ from lipreg.linalg import dual_norm, vector_norm
 from lipreg.linalg.floats import EPS, SPARE
 from lipreg.milp.arithmetic import exactly
 from lipreg.milp.domain import halfspace_rows
-from lipreg.milp.folding import Form, Units, backward_forms, forward_forms, unstable_units
+from lipreg.milp.folding import Form, backward_forms, forward_forms
 from lipreg.milp.ties import tied_units
+from lipreg.milp.units import Units, unstable_units
 from lipreg.regions import PlacedRegion
 
 

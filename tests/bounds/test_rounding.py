@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from lipreg import Box, LinfBall, LocalLipschitz, Logit
 from lipreg.bounds import Analysis, analyse, gradient_rounding, interval_jacobian
 from lipreg.graph import Graph, capture
+from lipreg.milp import encode_rise
 from lipreg.milp.arithmetic import exactly
-from lipreg.milp.folding import Form, backward_forms, cell_forms, forward_forms, unstable_units
+from lipreg.milp.folding import Form, backward_forms, cell_forms, forward_forms
+from lipreg.milp.units import unstable_units
 from lipreg.search import fold
 from tests import oracles
 from tests.graph.test_accurate import exact_gradient, exact_values
@@ -116,8 +118,16 @@ def test_gradients_in_float64_are_off_by_no_more_than_said(name: str) -> None:
                 assert Fraction(least) <= entry <= Fraction(most)
 
 
+def exact_sum(factors: np.ndarray, numbers: list[Fraction]) -> Fraction:
+    return sum((Fraction(a) * b for a, b in zip(factors.tolist(), numbers, strict=True)), Fraction(0))
+
+
+@pytest.mark.parametrize("enough", [1e-8, 1e-30], ids=["usual", "digits"])
 @pytest.mark.parametrize("name", MAKERS)
-def test_cells_are_written_with_what_their_forms_may_be_off_by(name: str) -> None:
+def test_cells_are_written_with_what_their_forms_may_be_off_by(
+    name: str, enough: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lipreg.milp.arithmetic.ENOUGH", enough)
     for seed in range(3):
         graph, analysis = posed(name, seed)
         units, region = unstable_units(analysis), analysis.placed.region
@@ -135,8 +145,27 @@ def test_cells_are_written_with_what_their_forms_may_be_off_by(name: str) -> Non
                 if moves
             ]
             for entry, row, constant, error in zip(entries, form.matrix, form.constant, form.loss, strict=True):
-                said = Fraction(constant) + sum(Fraction(a) * d for a, d in zip(row.tolist(), moved, strict=True))
-                assert abs(said - entry) <= Fraction(error)
+                assert abs(Fraction(constant) + exact_sum(row, moved) - entry) <= Fraction(error)
+
+
+@pytest.mark.parametrize("enough", [1e-8, 1e-30], ids=["usual", "digits"])
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_rise_of_both_signs_is_no_more_than_its_program_and_loss(
+    name: str, enough: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lipreg.milp.arithmetic.ENOUGH", enough)
+    for seed in range(3):
+        graph, analysis = posed(name, seed, scope="pointed")
+        encoding, region = encode_rise(analysis, 0), analysis.placed.region
+        program, units, c = encoding.program, encoding.units, analysis.placed.rows[0, 0].numpy()
+        before = exact_sum(c, exact_values(graph, region.center[0])[-1])
+        for x in inside(analysis, 8):
+            values = exact_values(graph, x)
+            moved = [Fraction(a) - Fraction(b) for a, b in zip(x.tolist(), region.center[0].tolist(), strict=True)]
+            outputs = [values[node][k] for node, k in zip(units.node, units.position, strict=True)]
+            said = exact_sum(program.cost[program.columns["d"]], moved) + Fraction(program.offset)
+            said += exact_sum(program.cost[program.columns["h"]], outputs) if len(units) else 0
+            assert abs(exact_sum(c, values[-1]) - before - said) <= Fraction(encoding.loss)
 
 
 def test_layers_that_cancel_are_multiplied_out_in_digits() -> None:

@@ -11,7 +11,7 @@ import torch
 from lipreg import AllLogits, Box, LinfBall, LocalLipschitz, Polytope, certify, estimate
 from lipreg.estimators import Effort, frozen_analysis
 from lipreg.milp import interior_point, tighten
-from lipreg.milp.folding import unstable_units
+from lipreg.milp.units import unstable_units
 from lipreg.results import Certificate, Status
 from tests import oracles
 from tests.conformance.questions import sampled

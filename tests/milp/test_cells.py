@@ -13,7 +13,7 @@ from torch import nn
 from lipreg.bounds import Analysis
 from lipreg.estimators import frozen_analysis
 from lipreg.milp import interior_point
-from lipreg.milp.folding import unstable_units
+from lipreg.milp.units import unstable_units
 from lipreg.outputs import Logit
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import Box, LinfBall

@@ -14,6 +14,7 @@ from scipy.sparse import csc_array, vstack
 from lipreg.estimators import frozen_analysis
 from lipreg.milp import Highs, encode
 from lipreg.milp.folded import folded
+from lipreg.milp.functionals import Functionals
 from lipreg.outputs import Combination
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
@@ -200,3 +201,16 @@ def test_without_the_triangle_rows_the_relaxation_is_looser_somewhere() -> None:
     programs = [encode(analysis, 0, triangle=triangle).program.relaxed() for triangle in (True, False)]
     tight, loose = (Highs().solve(program, seconds=30).claimed for program in programs)
     assert loose > 1.04 * tight
+
+
+def test_what_is_known_of_functionals_cuts_no_point_off_that_rounding_lifts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs have room for rounding; a row that holds what is proved of the network must leave them that room."""
+    question = Question("shallow", "linf", "regional", math.inf, "all_logits")
+    analysis, both = local(question), Functionals((0, 1))
+    solved = [Highs().solve(encode(analysis, row).program, seconds=20).claimed for row in (0, 1)]
+    room = 0.5 * max(solved)
+    monkeypatch.setattr("lipreg.milp.encoding.underflow", lambda analysis: torch.tensor([room]))
+    known = np.array(solved)
+    outcome = Highs().solve(encode(analysis, both, known=known).program, seconds=20)
+    assert outcome.status is Status.PROVED
+    assert outcome.claimed == pytest.approx(known.max() + room, rel=1e-6)

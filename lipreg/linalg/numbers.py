@@ -1,0 +1,94 @@
+"""Tensors of numbers in some arithmetic, which maps and passes through a graph act on without knowing which.
+
+``Plain`` is torch's own; ``Running`` carries a bound on its rounding along; ``Limbs`` has digits enough to need none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, Self, TypeVar
+
+import torch
+from torch import Tensor
+
+from lipreg.linalg.maps import LinearMap
+
+
+class Numbers(Protocol):
+    """A tensor in some arithmetic."""
+
+    def like(self, x: Tensor, /) -> Self:
+        """Another tensor in the same arithmetic."""
+        ...
+
+    def through(self, map: LinearMap, /) -> Self:
+        """A x."""
+        ...
+
+    def back(self, map: LinearMap, /) -> Self:
+        """A^T x."""
+        ...
+
+    def times(self, factor: Tensor, /) -> Self:
+        """The entrywise product with a tensor that broadcasts, taken as the exact numbers that it holds."""
+        ...
+
+    def moved(self, move: Callable[[Tensor], Tensor], /, copies: int = 1) -> Self:
+        """Entries elsewhere, or sums of at most ``copies`` of them: ``move`` acts on trailing dimensions."""
+        ...
+
+    def relu(self, slope: float, /) -> Self:
+        """max(z, slope z), 0 <= slope < 1."""
+        ...
+
+    def largest(self) -> Self:
+        """The largest over the last dimension."""
+        ...
+
+    def rounded(self) -> tuple[Tensor, Tensor]:
+        """The numbers as a tensor, and a bound on what it is off by; 0 where nothing is said of it."""
+        ...
+
+    def __add__(self, other: Self, /) -> Self: ...
+    def __neg__(self) -> Self: ...
+
+
+N = TypeVar("N", bound=Numbers)
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A tensor as torch computes it, differentiable, in its own dtype; of its rounding nothing is said."""
+
+    value: Tensor
+
+    def like(self, x: Tensor) -> Plain:
+        return Plain(x)
+
+    def through(self, map: LinearMap) -> Plain:
+        return Plain(map(self.value))
+
+    def back(self, map: LinearMap) -> Plain:
+        return Plain(map.transpose(self.value))
+
+    def times(self, factor: Tensor) -> Plain:
+        return Plain(self.value * factor)
+
+    def moved(self, move: Callable[[Tensor], Tensor], copies: int = 1) -> Plain:
+        return Plain(move(self.value))
+
+    def relu(self, slope: float) -> Plain:
+        return Plain(torch.where(self.value > 0, self.value, slope * self.value))
+
+    def largest(self) -> Plain:
+        return Plain(self.value.amax(-1))
+
+    def rounded(self) -> tuple[Tensor, Tensor]:
+        return self.value, torch.zeros_like(self.value)
+
+    def __add__(self, other: Plain) -> Plain:
+        return Plain(self.value + other.value)
+
+    def __neg__(self) -> Plain:
+        return Plain(-self.value)

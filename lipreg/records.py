@@ -95,7 +95,7 @@ class AuditRecord:
         functional: the functional at this point, in words.
         question: ``LocalLipschitz.describe()``.
         fingerprint: hash of the audited weights and structure.
-        correct, margin: whether the network classifies the point rightly, and its smallest logit margin.
+        correct, margin: whether the network classifies the point rightly, and its smallest logit margin, rounded down.
         penalised: whether this estimator is the bound that the penalty of the run lowers.
         proof, detail: what proves the upper end, how it came about.
         witness: the point that attains the lower end, flattened.

@@ -58,8 +58,8 @@ class Status(StrEnum):
 EXACT_TOLERANCE = 1e-5
 """Relative gap up to which an interval counts as exact; above the tolerances of the solvers, below print precision."""
 
-EXACT_ZERO = 1e-12
-"""Width up to which an interval counts as exact whatever its place: for networks that regularisation has switched off."""
+EXACT_ZERO = 1e-140
+"""Width up to which an interval counts as exact whatever its place: what underflow alone leaves beside a constant of 0."""
 
 
 def relative_gap(lower: float, upper: float) -> float:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lipreg.auditing.plan import AuditPlan
 from lipreg.bounds import Analysis
+from lipreg.graph.accurate import margins
 from lipreg.labels import UNLABELLED, classes_if_any
 from lipreg.records import AuditRecord
 from lipreg.results import EXACT_TOLERANCE, CertifiedInterval, Status
@@ -144,18 +145,17 @@ class PointAudit:
 
 def begin(analysis: Analysis, y: Tensor | None, plan: AuditPlan) -> list[PointAudit]:
     """Points about which nothing but the classification is known."""
-    placed, outputs = analysis.placed, analysis.reach[-1].value
+    placed, outputs = analysis.placed, analysis.reach[-1].value.shape
     fingerprint = analysis.graph.fingerprint()
-    labels = classes_if_any(y, *outputs.shape)
-    points = []
+    labels = classes_if_any(y, *outputs)
+    points, labelled = [], [i for i, label in enumerate(labels) if label is not None]
+    own = torch.tensor([labels[i] for i in labelled], dtype=torch.int64)
+    ahead = margins(analysis.graph, placed.region.center[labelled], own)
+    nearest = dict(zip(labelled, ahead.scatter(1, own.unsqueeze(1), torch.inf).amin(1).tolist(), strict=True))
     for i in range(placed.batch):
         nothing = CertifiedInterval(placed.problem, placed.functionals[i], subject=analysis.subject(i))
-        label, correct, margin = labels[i], None, None
-        if label is not None:
-            others = outputs[i].clone()
-            others[label] = -torch.inf
-            margin = float(outputs[i, label] - others.max())
-            correct = margin > 0
+        label, margin = labels[i], nearest.get(i)
+        correct = None if margin is None else margin > 0
         known = UNLABELLED if label is None else label
         blank = PointAudit(i, known, correct, margin, {EXACT: nothing}, {EXACT: 0.0}, fingerprint, plan)
         points.append(replace(blank, reference=analysis.reference(i)))

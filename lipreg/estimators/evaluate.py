@@ -14,7 +14,7 @@ from lipreg.estimators.base import ESTIMATORS, BoundEstimator, Effort
 from lipreg.estimators.norm_equivalence import get_estimator
 from lipreg.estimators.recipe import Bound
 from lipreg.estimators.usual import usual_intervals
-from lipreg.graph import CapturedNetwork, Graph, capture, check_magnitudes
+from lipreg.graph import CapturedNetwork, Graph, capture, check_question
 from lipreg.linalg import PowerIteration
 from lipreg.problem import LocalLipschitz
 from lipreg.regions.placed import check_reference_points
@@ -151,11 +151,12 @@ def frozen_analysis(
         captured = network if isinstance(network, CapturedNetwork) else capture(network, x)
         # hooks, or weights that a parametrisation has not refreshed, would make it another function
         graph = captured.frozen_at(x)
-    check_magnitudes(graph, where)
     x = x.detach().to("cpu", torch.float64)
     y = None if y is None else y.detach().to("cpu")
     with torch.no_grad():
-        return analyse(graph, problem.place(x, graph(x), y), preactivations)
+        placed = problem.place(x, graph(x), y)
+        check_question(graph, placed, where)
+        return analyse(graph, placed, preactivations)
 
 
 def differentiable_bound(name: str) -> BoundEstimator:

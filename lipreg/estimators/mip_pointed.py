@@ -14,6 +14,7 @@ from lipreg.errors import UnsupportedRequest
 from lipreg.estimators.base import ROUNDING, register
 from lipreg.estimators.confirmation import PROOF_SHARE
 from lipreg.estimators.point_search import ExactEstimator, PointSearch
+from lipreg.graph.accurate import zeros
 from lipreg.problem import APART_OUTPUTS, PlacedProblem
 from lipreg.regions import PlacedRegion
 from lipreg.results import CertifiedInterval, Status
@@ -176,7 +177,7 @@ def _inner(local: Analysis) -> _Inner:
 def _homogeneous(inside: Analysis, region: PlacedRegion, radii: np.ndarray) -> np.ndarray:
     """For which radii every ray's part in the inner box has one quotient, found again at the radius itself, in X."""
     through_center = torch.ones(RADII, dtype=torch.bool)
+    at_kink = zeros(inside.graph, region.center)  # a value that is 0 in float64 need not be
     for _, node in inside.graph.relus():
-        reach = inside.reach[node.source]
-        through_center &= (~reach.unstable | (reach.value == 0)).flatten(1).all(-1)
+        through_center &= (~inside.reach[node.source].unstable | at_kink[node.source]).flatten(1).all(-1)
     return through_center.numpy() & (radii <= float(region.cone_radius(inside.placed.problem.p)[0]))

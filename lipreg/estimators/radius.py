@@ -14,8 +14,10 @@ from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.estimators.base import Effort, Estimator, get_estimator
 from lipreg.estimators.evaluate import Network, frozen_analysis
 from lipreg.graph import Graph
+from lipreg.graph.accurate import margins
 from lipreg.labels import classes
 from lipreg.linalg import parse_norm
+from lipreg.linalg.floats import EPS
 from lipreg.outputs import AllMargins
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import L1Ball, L2Ball, LinfBall
@@ -38,7 +40,7 @@ class CertifiedRadius:
         p: the norm of distances.
         label: the class.
         rival: the class that the proof would fail against first beyond ``radius``; None for a misclassified point.
-        margin: f_label - f_rival at the reference point.
+        margin: f_label - f_rival at the reference point, in real arithmetic and rounded down.
         constant: the upper bound on the pointed Lipschitz constant of that margin over the ball of this radius.
         evaluations: how many radii were tried.
         detail: how the norms behind the bound were certified.
@@ -94,18 +96,26 @@ def certified_radii(
         raise InvalidInput("no bounds", where="certified_radii", accepted="names of estimators with upper bounds")
     region = BALLS[norm]
     start = LocalLipschitz(region(min(1.0, largest), low=low, high=high), AllMargins(0), scope="pointed", p=norm)
-    graph = frozen_analysis(network, start, x, None, ("interval",)).graph
-    x = x.detach().to("cpu", torch.float64)
+    analysis = frozen_analysis(network, start, x, None, ("interval",))
+    # a point that rounding has put outside of the data range stands for the nearest one inside
+    graph, x = analysis.graph, analysis.placed.region.center
     with torch.no_grad():
-        outputs = graph(x)
-        own = outputs.argmax(1) if y is None else y.to("cpu")
-        labels = classes(own, len(x), outputs.shape[1], "certified_radii")
+        own = _own_classes(graph, x) if y is None else y.to("cpu")
+        labels = classes(own, len(x), analysis.reach[-1].value.shape[1], "certified_radii")
+        ahead = margins(graph, x, labels)
         return [
             _search(
-                graph, x[i : i + 1], labels[i : i + 1], outputs[i], norm, estimators, preactivations, low, high, largest
+                graph, x[i : i + 1], labels[i : i + 1], ahead[i], norm, estimators, preactivations, low, high, largest
             )
             for i in range(len(x))
         ]
+
+
+def _own_classes(graph: Graph, x: Tensor) -> Tensor:
+    """The largest output at each point, in real arithmetic; the first of those that are equal."""
+    own = graph(x).argmax(1)
+    ahead = margins(graph, x, own)
+    return torch.where((ahead < 0).any(1), ahead.argmin(1), own)
 
 
 def _closed(name: str) -> Estimator:
@@ -123,7 +133,7 @@ def _search(
     graph: Graph,
     x: Tensor,
     label: Tensor,
-    outputs: Tensor,
+    ahead: Tensor,
     p: float,
     estimators: Sequence[Estimator],
     preactivations: Sequence[str] | None,
@@ -133,11 +143,11 @@ def _search(
 ) -> CertifiedRadius:
     """Brackets the largest radius: a radius that holds or fails says, by the growth of L, where the next one lies."""
     own = int(label)
-    rivals = [j for j in range(len(outputs)) if j != own]
-    margins = outputs[own] - outputs[rivals]
-    worst = int(margins.argmin())
-    failed = CertifiedRadius(0.0, p, own, None, float(margins[worst]), math.inf, 0)
-    if not margins[worst] > 0:
+    rivals = [j for j in range(len(ahead)) if j != own]
+    ahead = ahead[rivals]
+    worst = int(ahead.argmin())
+    failed = CertifiedRadius(0.0, p, own, None, float(ahead[worst]), math.inf, 0)
+    if not ahead[worst] > 0:
         return failed
     best = replace(failed, rival=rivals[worst])
     scale = max(1.0, float(x.abs().max()))
@@ -147,11 +157,11 @@ def _search(
         problem = LocalLipschitz(BALLS[p](radius, low=low, high=high), AllMargins(), scope="pointed", p=p)
         analysis = analyse(graph, problem.place(x, graph(x), label), preactivations)
         constants = _constants(analysis, estimators)
-        reach = margins / constants
+        reach = ahead / constants * (1 - 4 * EPS)
         rival, beyond = int(reach.argmin()), float(reach.min())
         if radius < beyond:  # proved; and because L grows, nothing beyond margin / L can be
             holds, ceiling = radius, min(ceiling, beyond)
-            ends = float(margins[rival]), float(constants[rival])
+            ends = float(ahead[rival]), float(constants[rival])
             best = CertifiedRadius(radius, p, own, rivals[rival], *ends, tested, analysis.norms.certificate())
             radius = min(largest, math.sqrt(holds * min(ceiling, 16 * holds)))
         else:  # not proved; L is smaller in the smaller ball of radius margin / L

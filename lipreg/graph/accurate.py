@@ -8,15 +8,19 @@ again with more digits.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
+import torch
 from torch import Tensor
 
 from lipreg.graph.nodes import Affine, Graph
 from lipreg.linalg import Limbs, Numbers, Running, digit_bits
-from lipreg.linalg.floats import EPS
+from lipreg.linalg.floats import EPS, add_below
 
 PRECISIONS = (10, 20, 40)
 """Digits that are tried one after another."""
+SHARP = 1e-9
+"""Relative error at which a margin needs no more digits."""
 
 
 def precisions(graph: Graph, x: Tensor) -> Iterator[Numbers]:
@@ -51,6 +55,35 @@ def anchors(graph: Graph, x: Tensor) -> dict[int, Tensor]:
                 if bool((value.error <= EPS * found[index].abs()).all()):
                     break
     return found
+
+
+def margins(graph: Graph, x: Tensor, own: Tensor) -> Tensor:
+    """f_own - f_j for every output j in real arithmetic, rounded down, ``(batch, outputs)``; 0 for j = own.
+
+    Args:
+        graph: frozen.
+        x: points ``(batch, *input_shape)`` in float64.
+        own: an output for each point, ``(batch,)``.
+    """
+    found = x.new_full((len(x), *graph.output.shape), -torch.inf)
+    left = torch.arange(len(x))
+    for k in range(1 + len(PRECISIONS)):
+        outputs = graph.forward(next(islice(precisions(graph, x[left]), k, None)))[-1]
+        of_own = outputs.moved(lambda t, own=own[left]: t[..., torch.arange(len(own)), own].unsqueeze(-1))
+        value, error = (of_own + -outputs).rounded()
+        found[left] = torch.where(error > 0, add_below(value, -error), value)
+        found[left, own[left]] = 0.0
+        value, error = (end.scatter(1, own[left].unsqueeze(1), 0.0) for end in (value, error))
+        left = left[(error > SHARP * value.abs()).any(-1)]
+        if not len(left):
+            break
+    return found
+
+
+def zeros(graph: Graph, x: Tensor) -> list[Tensor]:
+    """For every node, the entries whose value at x is proved to be exactly 0, ``(batch, *shape)`` bool."""
+    *_, finest = precisions(graph, x)
+    return [(value == 0) & (error == 0) for value, error in (node.rounded() for node in graph.forward(finest))]
 
 
 def limb_bits(graph: Graph) -> int:

@@ -6,19 +6,60 @@ import torch
 
 from lipreg.errors import InvalidInput
 from lipreg.graph.nodes import Affine, Graph, MaxPool, Relu
+from lipreg.problem import PlacedProblem
 
 LARGEST, LEAST = 1e120, 1e-120
 """Row sums of magnitudes between which squares, and sums and quotients of them, stay in the range of float64."""
 PRODUCT = 1e150
 """Products of the row sums of consecutive layers up to which their squares do."""
+VALUES = 1e250
+"""Values over the region up to which sums of them do; they are not squared."""
 
 
-def check_magnitudes(graph: Graph, where: str) -> None:
+def check_question(graph: Graph, placed: PlacedProblem, where: str) -> None:
+    """Raises InvalidInput where weights or a question lead beyond the range: region, functionals, values over the region.
+
+    Values are bounded by what the magnitudes of weights make of the largest magnitudes of inputs.
+    """
+    least, most = check_magnitudes(graph, where)
+    region = placed.region
+    ends = torch.maximum(region.lower.abs(), region.upper.abs()).to(graph.dtype)
+    room = (region.up - region.down)[region.moves]
+    if not bool((ends <= PRODUCT).all()) or not bool((room >= 1.0 / PRODUCT).all()):
+        got = f"inputs up to {float(ends.max()):.3g}" + (f", moved by {float(room.min()):.3g}" if len(room) else "")
+        accepted = f"inputs up to {PRODUCT:g} that are moved by at least {1.0 / PRODUCT:g}"
+        raise InvalidInput(got, where=where, accepted=accepted, todo="Choose another region, or rescale the inputs")
+    sizes = {0: ends}
+    for index, node in enumerate(graph.nodes):
+        if isinstance(node, Relu | MaxPool):
+            sizes[index] = sizes[node.source] if isinstance(node, Relu) else node(sizes[node.source])
+        elif isinstance(node, Affine):
+            total = node.bias.abs()
+            for source, map in node.terms():
+                total = total + map.abs()(sizes[source])
+            sizes[index] = total
+            if not bool((total <= VALUES).all()):
+                got = f"values that may reach {float(total.max()):.3g} over the region"
+                todo = "Choose a smaller region, or rescale the layers"
+                raise InvalidInput(got, where=where, accepted=f"up to {VALUES:g}", todo=todo)
+    rows = placed.rows.abs().sum(-1)
+    small, large = float(rows[rows > 0].min()) if rows.any() else 1.0, float(rows.max())
+    beyond = large > LARGEST or large * most > PRODUCT
+    if beyond or small < LEAST or (least > 0 and small * least < LEAST):
+        got = f"a functional whose coefficients add up to {large if beyond else small:.3g}"
+        accepted = f"magnitudes that add up to 0, or to {LEAST:g} to {LARGEST:g}, and with the layers' to {PRODUCT:g}"
+        raise InvalidInput(got, where=where, accepted=accepted, todo="Scale it, and the answer back")
+
+
+def check_magnitudes(graph: Graph, where: str) -> tuple[float, float]:
     """Raises InvalidInput where weights are beyond the range, unless they are 0: of a layer, or of layers in a row.
 
     Squares of them overflow or underflow, so that upper ends would be infinite, no numbers, or below the constant. Measured
     are a layer's largest row sum of magnitudes, and the products of these over consecutive layers. Single tiny entries
     beside ordinary ones are no matter: they are far below the rounding of the others.
+
+    Returns:
+        The smallest and the largest product of layers in a row that end at the output.
     """
     followers = {node.source: node.name for node in graph.nodes if isinstance(node, Relu)}
     # the smallest and the largest product of consecutive layers that end at a node
@@ -42,6 +83,7 @@ def check_magnitudes(graph: Graph, where: str) -> None:
         product = least[index] if 0 < least[index] < LEAST else most[index]
         if 0 < product < LEAST or product > PRODUCT:
             _refuse(f"layers whose row sums have the product {product:.3g}, up to {layer}", where)
+    return least[len(graph.nodes) - 1], most[len(graph.nodes) - 1]
 
 
 def _refuse(got: str, where: str) -> None:

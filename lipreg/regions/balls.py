@@ -47,6 +47,16 @@ class Region(ABC):
         """The region in words, as part of a sentence."""
 
 
+def as_float(value: Any) -> Any:
+    """Real numbers of any kind as floats, infinite beyond their range; anything else as it is."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
 @dataclass(frozen=True)
 class _Ball(Region):
     """{x : |x - x0| <= radius, low <= x <= high}.
@@ -65,13 +75,15 @@ class _Ball(Region):
 
     def __post_init__(self) -> None:
         name = type(self).__name__
-        if not (isinstance(self.radius, numbers.Real) and math.isfinite(self.radius) and self.radius > 0):
+        for field in ("radius", "low", "high"):
+            object.__setattr__(self, field, as_float(getattr(self, field)))
+        if not (isinstance(self.radius, float) and math.isfinite(self.radius) and self.radius > 0):
             raise InvalidInput(
                 f"radius {self.radius!r} leaves a region without volume", where=name, accepted="a finite number above 0"
             )
         for side in ("low", "high"):
             limit = getattr(self, side)
-            if limit is not None and not (isinstance(limit, numbers.Real) and math.isfinite(limit)):
+            if limit is not None and not (isinstance(limit, float) and math.isfinite(limit)):
                 raise InvalidInput(f"{side}={limit!r}", where=name, accepted="a finite number, or None for no limit")
         if self.low is not None and self.high is not None and self.low >= self.high:
             raise InvalidInput(f"data range [{self.low}, {self.high}] is empty", where=name, accepted="low < high")

@@ -21,6 +21,8 @@ from lipreg.regions.ranges import Unbounded, coordinate_ranges, deepest_point
 
 FLAT = 1e-9
 """A polytope whose largest ball is smaller than this share of its width counts as flat."""
+LARGEST = 1e120
+"""Magnitudes of a row up to which its products stay in the range of float64."""
 WRITTEN_OUT = 256
 """Up to so many numbers A is written into descriptions; beyond, its shape and a hash."""
 
@@ -85,6 +87,16 @@ class Polytope(Region):
             if not torch.isfinite(numbers).all():
                 raise InvalidInput(f"{name} holds NaN or infinity", where="Polytope", accepted="finite numbers")
             object.__setattr__(self, name, plain(numbers.tolist()))
+        sizes = flat.abs().sum(1)
+        wild = (sizes > LARGEST) | ((sizes > 0) & (sizes < 1.0 / LARGEST)) | (right.abs() > LARGEST)
+        if wild.any():
+            row = int(wild.int().argmax())
+            raise InvalidInput(
+                f"row {row}: magnitudes of A that add up to {float(sizes[row]):.3g}, b = {float(right[row]):.3g}",
+                where="Polytope",
+                accepted=f"sums from {1.0 / LARGEST:g} to {LARGEST:g}, and b up to that",
+                todo="Multiply the row and its b by a number",
+            )
         low, high = self._checked(flat.numpy(), right.numpy(), *ends)
         object.__setattr__(self, "_box", (torch.from_numpy(low), torch.from_numpy(high)))
 

@@ -133,3 +133,26 @@ def spread(rng: Generator) -> Case:
     points = about(rng, widths[0], 3) * size
     lower, upper = points.min(0) - size * rng.uniform(0.1, 1), points.max(0) + size * rng.uniform(0.1, 1)
     return case(layers, points, Where("box", lower=tuple(lower.tolist()), upper=tuple(upper.tolist())))
+
+
+@kind
+def grazing(rng: Generator) -> Case:
+    """Kinks that go through a reference point up to rounding, in pairs whose slopes cancel once both are passed."""
+    inputs = int(rng.integers(1, 4))
+    points = rng.uniform(1, 2, size=(3, inputs))
+    factor = float(np.round(10 ** rng.uniform(0, 2), 1))
+    widths = [inputs, *(2 * rng.integers(1, 4, size=int(rng.integers(1, 3)))).tolist(), int(rng.integers(1, 3))]
+    # behind the first layer, whose values are known to the last place; its units are on
+    layers, at, share = [(np.eye(inputs), np.zeros(inputs))], points[0], rng.choice([0.7, 1.0])
+    for weight, bias in dense(rng, widths)[:-1]:
+        weight = np.round(weight * rng.choice([1.0, 30.0]), 1)
+        weight[1::2] = factor * weight[::2]
+        bias = np.where(rng.random(len(bias)) < share, -(weight @ at), bias)
+        layers.append((weight, bias))
+        at = np.maximum(weight @ at + bias, 0.0)
+    last = np.round(rng.normal(size=(widths[-1], widths[-2])), 1)
+    last[:, 1::2] = -last[:, ::2] / factor
+    where = Where("box", lower=(0.5,) * inputs, upper=(float(rng.choice([3.0, 300.0])),) * inputs)
+    if rng.random() < 0.5:
+        where = Where("linf", float(rng.choice([1e-3, 0.4, 300.0])), 0.5, 300.0)
+    return case([*layers, (last, rng.normal(size=len(last)))], points, where)

@@ -21,7 +21,7 @@ BALLS = {1.0: "l1", 2.0: "l2", math.inf: "linf"}
 
 @attacks
 def radii(rng: Generator, tally: Tally) -> None:
-    """Random classifiers with two inputs, some of them badly scaled, large or steep."""
+    """Random classifiers with two inputs, some of them badly scaled, large or steep, or with margins that hardly show."""
     widths = [2, *rng.integers(2, 7, size=int(rng.integers(1, 4))).tolist(), int(rng.integers(2, 4))]
     layers = dense(rng, widths)
     if rng.random() < 0.3:
@@ -31,6 +31,12 @@ def radii(rng: Generator, tally: Tally) -> None:
         shift = rng.normal(size=2) * 10 ** rng.uniform(1, 7)
         points = points + shift
         layers[0] = layers[0][0], layers[0][1] - layers[0][0] @ shift
+    if rng.random() < 0.3:  # beside the logits' own size
+        layers[-1] = layers[-1][0], layers[-1][1] + 10 ** rng.uniform(4, 16)
+    if rng.random() < 0.3:  # beside that of the features, which the last layer takes away again
+        (weight, bias), (last, own) = layers[-2:]
+        offset = 10 ** rng.uniform(3, 12)
+        layers[-2:] = [(weight, bias + offset), (last, own - last.sum(1) * offset)]
     program = chain(layers)
     p = float(rng.choice([1.0, 2.0, math.inf]))
     bounds = str(rng.choice(["spectral", "affine_relu", "abs_chain", "fastlip", "deviation"]))

@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from lipreg import AllLogits, LinfBall, LocalLipschitz
+from lipreg import AllLogits, Box, Combination, LinfBall, LocalLipschitz
 from lipreg.auditing import AuditPlan, audit
 from lipreg.errors import InvalidInput
 from lipreg.estimators import ESTIMATORS, Effort, certify
+from lipreg.outputs import Output
+from lipreg.regions import Region
 from tests import oracles
 
 X = torch.tensor([[0.3, -0.2]], dtype=torch.float64)
@@ -56,3 +58,37 @@ def test_large_layers_tiny_entries_and_layers_of_zeros_are_bounded(p: float) -> 
                 assert found.estimate is not None or found.upper < math.inf, (name, found)
     (constant,) = certify(net(4, 0.0), problem, X)
     assert (constant.lower, constant.upper, constant.certificate.value) == (0.0, 0.0, "exact")
+
+
+@pytest.mark.parametrize("scope", ["regional", "pointed"])
+@pytest.mark.parametrize(
+    ("region", "output", "factor", "says"),
+    [
+        (LinfBall(1.7e308), AllLogits(), 1.0, "inputs up to 1.7e"),
+        (Box([-1e200] * 2, [1e200] * 2), AllLogits(), 1.0, "inputs up to 1e"),
+        (LinfBall(1e-310), AllLogits(), 1.0, "moved by 2e-310"),
+        (LinfBall(1e140), AllLogits(), 1e118, "values that may reach"),
+        (LinfBall(1.0), Combination((1e308, 1e308)), 1.0, "coefficients"),
+        (LinfBall(1.0), Combination((1e-160, 1e160)), 1.0, "coefficients"),
+        (LinfBall(1.0), Combination((1e-121, 0.0)), 1.0, "coefficients"),
+        (LinfBall(1.0), Combination((1e100, 0.0)), 1e60, "coefficients"),
+    ],
+    ids=str,
+)
+def test_regions_functionals_and_values_beyond_the_range_are_refused(
+    region: Region, output: Output, factor: float, says: str, scope: str
+) -> None:
+    """Where a region's values overflowed, upper ends were 0, and proofs contradicted each other."""
+    problem = LocalLipschitz(region, output, scope)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match=says):
+        certify(net(0, factor), problem, torch.zeros(1, 2, dtype=torch.float64))
+
+
+def test_a_tiny_constant_is_exact_only_when_its_ends_meet() -> None:
+    """Exactness is relative: a network divided by 1e50 is known no better than the network itself."""
+    problem = LocalLipschitz(LinfBall(0.5), AllLogits())
+    ends = []
+    for factor in (1.0, 1e-50):
+        (found,) = certify(net(4, factor), problem, X, estimator="jacobian_crown")
+        ends.append((found.upper / factor, found.certificate))
+    assert ends[0][1] is ends[1][1] and ends[0][0] == pytest.approx(ends[1][0], rel=1e-9)

@@ -137,3 +137,21 @@ def test_what_it_does_not_cover_is_refused() -> None:
     ):
         with pytest.raises(UnsupportedRequest):
             certify(net, problem, x, estimator="mip_pointed")
+
+
+def test_kinks_that_go_through_the_reference_point_up_to_rounding_alone() -> None:
+    """44 relu(w . x + b) - relu(44 w . x + b'), both 0 at x0 in float64: steep between kinks 1e-14 apart, flat beyond."""
+    x, w = torch.tensor([[1.42, 1.926]], dtype=torch.float64), torch.tensor([[38.0, 28.0]], dtype=torch.float64)
+    net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)).double()
+    with torch.no_grad():
+        net[0].weight.copy_(torch.eye(2))
+        net[0].bias.zero_()
+        net[2].weight.copy_(torch.cat([w, 44.0 * w]))
+        net[2].bias.zero_()
+        net[2].bias.copy_(-net[2](x)[0])
+        net[4].weight.copy_(torch.tensor([[44.0, -1.0]]))
+        net[4].bias.zero_()
+    for region in (Box([0.5] * 2, [300.0] * 2), LinfBall(300.0, low=0.5, high=300.0)):
+        for estimator in ("mip_pointed", None):
+            (found,) = certify(net, LocalLipschitz(region, Logit(0), scope="pointed"), x, estimator=estimator)
+            assert found.upper >= 44.0 * (38.0 + 28.0)  # seen in rationals at a distance of 1e-20

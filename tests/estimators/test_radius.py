@@ -77,3 +77,41 @@ def test_only_closed_forms_are_taken() -> None:
         certified_radii(net, x, bounds=("mip",))
     with pytest.raises(InvalidInput, match="no bounds"):
         certified_radii(net, x, bounds=())
+
+
+def affine(weight: list[list[float]], bias: list[float]) -> nn.Linear:
+    layer = nn.Linear(len(weight[0]), len(weight), dtype=torch.float64)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor(weight))
+        layer.bias.copy_(torch.tensor(bias, dtype=torch.float64))
+    return layer
+
+
+@pytest.mark.parametrize("p", NORMS.values(), ids=NORMS)
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_margin_that_float64_cannot_hold_beside_the_numbers_it_comes_of(p: float, hidden: bool) -> None:
+    """f = (x + b, b) at x = 1.5, where x + b is rounded to b + 2: the margin is 1.5. Or a layer takes b away again."""
+    net: nn.Module = affine([[1.0], [0.0]], [1e16, 1e16])
+    if hidden:
+        net = nn.Sequential(affine([[1.0]], [1e16]), nn.ReLU(), affine([[1.0], [0.0]], [-1e16, 0.0]))
+    (found,) = certified_radii(net, torch.tensor([[1.5]], dtype=torch.float64), p=p)
+    assert 1.5 * (1 - 2 * TOLERANCE) <= found.radius <= found.margin <= 1.5
+
+
+def test_a_point_that_rounding_alone_puts_into_a_class_has_no_radius() -> None:
+    net = nn.Sequential(affine([[1.0]], [1e12]), nn.ReLU(), affine([[1.0], [0.0]], [-1e12, 0.0]))
+    x = torch.tensor([[-1e-5]], dtype=torch.float64)
+    assert float(net(x)[0, 0]) >= 0.0
+    (found,) = certified_radii(net, x, torch.tensor([0]))
+    assert (found.radius, found.rival) == (0.0, None) and found.margin < 0
+    (found,) = certified_radii(net, x)
+    assert found.label == 1 and 0 < found.radius <= 1e-5
+
+
+def test_a_point_beside_the_data_range_stands_for_the_nearest_one_in_it() -> None:
+    """1e7 relu(-x) against 1 at x = -4e-7: at 0, the first point of the range, the class is the other one."""
+    net = nn.Sequential(affine([[-1e7]], [0.0]), nn.ReLU(), affine([[1.0], [0.0]], [0.0, 1.0]))
+    x = torch.tensor([[-4e-7]], dtype=torch.float64)
+    (found,) = certified_radii(net, x, torch.tensor([0]), low=0.0, high=1.0)
+    assert found.radius == 0.0
+    assert certified_radii(net, x, low=0.0, high=1.0)[0].label == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 
 import torch
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from lipreg.graph import Affine, Graph, MaxPool, Relu, capture
-from lipreg.graph.accurate import anchors, precisions
+from lipreg.graph.accurate import anchors, margins, precisions
 from lipreg.linalg import Numbers
 from tests.linalg.test_limbs import Fractions, chained, dot, exact, matrix
 
@@ -212,3 +213,22 @@ def test_ties_are_covered() -> None:
         for found, wanted in zip(graph.forward(start), truth, strict=True):
             within(found, wanted)
     assert math.isclose(graph.forward(finest(graph, x))[-1].rounded()[0].item(), float(truth[-1][0]), rel_tol=1e-15)
+
+
+@given(
+    st.sampled_from(["dense", "residual", "convolutional", "affine"]),
+    st.integers(0, 10**6),
+    st.sampled_from([0, 8, 15]),
+)
+@settings(max_examples=25)
+def test_margins_are_rounded_down(name: str, seed: int, offset: int) -> None:
+    graph = network(name, seed, 0.0)
+    output = graph.output
+    graph = replace(graph, nodes=(*graph.nodes[:-1], replace(output, bias=output.bias + 10.0**offset * (offset > 0))))
+    x = torch.randn(3, *graph.input_shape, dtype=torch.float64)
+    own = torch.randint(0, graph.output.shape[0], (3,))
+    for point, label, found in zip(x, own.tolist(), margins(graph, x, own), strict=True):
+        values = exact_values(graph, point)[-1]
+        for value, margin in zip(values, exact(found), strict=True):
+            truth = values[label] - value
+            assert truth - Fraction(1, 10**8) * abs(truth) <= margin <= truth

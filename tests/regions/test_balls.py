@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import pickle
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -157,3 +158,12 @@ def test_regions_that_differ_describe_themselves_differently() -> None:
 @pytest.mark.parametrize(("kind", "norm"), list(zip([*BALLS, Box], [math.inf, 2.0, 1.0, math.inf], strict=True)))
 def test_each_region_knows_its_norm(kind: type, norm: float) -> None:
     assert kind.norm == norm
+
+
+def test_numbers_of_every_kind_are_radii_and_what_no_float_holds_is_refused() -> None:
+    third = LinfBall(Fraction(1, 3), low=Fraction(0), high=Fraction(1))
+    assert (third.radius, third.low, third.high) == (1 / 3, 0.0, 1.0)
+    assert third.place(torch.zeros(1, 2, dtype=torch.float64)).up.tolist() == [[1 / 3, 1 / 3]]
+    for wrong in ({"radius": 10**400}, {"radius": 1.0, "low": -(10**400)}, {"radius": True}):
+        with pytest.raises(InvalidInput):
+            LinfBall(**wrong)

@@ -230,3 +230,9 @@ def test_the_unit_cube_is_a_box_by_name() -> None:
     assert "unit cube" in LocalLipschitz(cube).sentence() and LocalLipschitz(cube).p == math.inf
     with pytest.raises(InvalidInput, match="outside the box"):
         cube.place(torch.full((1, 3), 1.5))
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e200])
+def test_rows_beyond_the_range_are_refused_by_number(size: float) -> None:
+    with pytest.raises(InvalidInput, match="row 1"):
+        Polytope([[1.0, 1.0], [size, size]], [1.0, size], low=0.0, high=1.0)

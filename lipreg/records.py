@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from lipreg.errors import InvalidInput
+from lipreg.plain import misfits
 from lipreg.results import EXACT_TOLERANCE, Certificate, meet
 
 SCHEMA = 2
@@ -67,8 +68,7 @@ class EpochRecord:
 
     Attributes:
         run_id: ``RunRecord.id`` of its run.
-        step: training steps taken by then, as Lightning's loggers count them; their row of the same moment has epoch - 1
-            and step - 1.
+        step: training steps taken by then, as Lightning's loggers count; their row of that moment has epoch - 1, step - 1.
     """
 
     kind: ClassVar[str] = "epoch"
@@ -109,8 +109,7 @@ class AuditRecord:
         run_id: ``RunRecord.id`` of its run.
         recipe: ``Bound.describe()`` of what was evaluated, with proved norms; empty for "exact".
         step: training steps taken by the audited weights, as in ``EpochRecord``.
-        weights: which weights these are: "training", those that the optimizer steps; "averaged", those that an averaging
-            callback left in the model at the end; "replaced", others that something else left there.
+        weights: "training", those that the optimizer steps; "averaged", by a callback, or "replaced", those left at the end.
         reference: hash of the reference point itself; empty in records that do not tell it.
     """
 
@@ -160,7 +159,7 @@ def to_line(record: Record) -> str:
         InvalidInput: a field holds NaN, another infinity, or something that is not plain data; or the lower end of an
             interval lies above its upper end.
     """
-    _check_ends(record, "records")
+    _check(record, "records")
     data = {"schema": SCHEMA, "kind": record.kind, **asdict(record)}
     if isinstance(record, AuditRecord) and record.upper == math.inf:
         data["upper"] = "inf"
@@ -188,17 +187,19 @@ def from_line(line: str, where: str = "record") -> Record:
         if kind is AuditRecord and data["upper"] == "inf":
             data["upper"] = math.inf
         record = kind(**data)
-        _check_ends(record, where)
+        _check(record, where)
         return record
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, InvalidInput):
             raise
         todo = "Read it with the lipreg version that wrote it; if the line is damaged, remove it"
         raise InvalidInput(f"not a record: {error}", where=where, todo=todo) from None
 
 
-def _check_ends(record: Record, where: str) -> None:
-    """No proof ends in such a record: it was damaged, or what wrote it was wrong."""
+def _check(record: Record, where: str) -> None:
+    """Raises InvalidInput for fields of other types, and for ends in which no proof ends: a record that was damaged."""
+    if wrong := misfits(record):
+        raise InvalidInput(f"{type(record).__name__} with {', '.join(wrong)}", where=where)
     if not isinstance(record, AuditRecord):
         return
     lower, upper, accepted = record.lower, record.upper, ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from lipreg.errors import InvalidInput
 from lipreg.outputs import AllMargins, Combination, Margin
 from lipreg.problem import LocalLipschitz
 from lipreg.records import (
+    SCHEMA,
     AuditRecord,
     EpochRecord,
     Record,
@@ -108,8 +109,8 @@ def test_ends_that_cross_or_are_no_numbers_are_refused_at_writing_and_reading(lo
     [
         ({"lower": -1.0, "upper": -1.0}, "0 <= lower"),
         ({"certificate": "exact", "lower": 0.0, "upper": 5.0}, "ends that meet"),
-        ({"lower": "1"}, "numbers"),
-        ({"upper": True}, "numbers"),
+        ({"lower": "1"}, "a number"),
+        ({"upper": True}, "a number"),
     ],
 )
 def test_records_that_nothing_can_have_written_are_refused(changed: dict[str, Any], words: str) -> None:
@@ -261,3 +262,34 @@ def test_records_of_the_schema_before_are_read_without_run_ids_and_recipes() -> 
     data = json.loads(to_line(AUDIT))
     old = {key: value for key, value in data.items() if key not in ("run_id", "recipe")} | {"schema": 1}
     assert from_line(json.dumps(old)) == replace(AUDIT, run_id="", recipe={})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"point": "0"},
+        {"point": 0.0},
+        {"witness": "ab"},
+        {"witness": ["a", "b"]},
+        {"versions": None},
+        {"asked": None},
+        {"seconds": "3"},
+        {"seconds": None},
+        {"families": {"a": 1.0}},
+        {"correct": 1},
+    ],
+    ids=str,
+)
+def test_fields_of_another_type_are_refused_by_name(wrong: dict[str, Any]) -> None:
+    (name,) = wrong
+    record = replace(AUDIT, **wrong)
+    data = {"schema": SCHEMA, "kind": "audit", **asdict(record)}
+    with pytest.raises(InvalidInput, match=name):
+        from_line(json.dumps(data))
+    with pytest.raises(InvalidInput, match=name):
+        to_line(record)
+
+
+def test_a_line_that_nests_without_end_is_no_record() -> None:
+    with pytest.raises(InvalidInput):
+        from_line("[" * 100_000)

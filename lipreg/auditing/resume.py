@@ -15,6 +15,7 @@ from lipreg.auditing.points import EXACT, PointAudit, versions
 from lipreg.bounds import Analysis
 from lipreg.errors import CrossingBounds, InvalidInput
 from lipreg.estimators.witness import best_witness
+from lipreg.plain import misfits
 from lipreg.records import AuditRecord
 from lipreg.results import CertifiedInterval, Status
 
@@ -37,9 +38,14 @@ def with_earlier(
 
     Raises:
         CrossingBounds: two records contradict each other.
+        InvalidInput: a record has fields of other types.
     """
     refused: Counter[str] = Counter()
     resumed = list(points)
+    earlier = list(earlier)
+    for record in earlier:
+        if wrong := misfits(record):
+            raise InvalidInput(f"a record with {', '.join(wrong)}", where="earlier records")
     last = {(r.point, r.estimator): r for r in earlier if r.estimator != EXACT}
     for (index, name), record in last.items():
         if not 0 <= index < len(points):

@@ -14,7 +14,7 @@ from lipreg.estimators.base import ESTIMATORS, BoundEstimator, Effort
 from lipreg.estimators.norm_equivalence import get_estimator
 from lipreg.estimators.recipe import Bound
 from lipreg.estimators.usual import usual_intervals
-from lipreg.graph import CapturedNetwork, Graph, capture, check_question
+from lipreg.graph import CapturedNetwork, Graph, capture, check_hooks, check_question
 from lipreg.linalg import PowerIteration
 from lipreg.problem import LocalLipschitz
 from lipreg.regions.placed import check_reference_points
@@ -22,6 +22,8 @@ from lipreg.results import CertifiedInterval
 
 Network = nn.Module | CapturedNetwork | Graph
 
+SEEN = 16
+"""Points of each region at which a module with hooks is compared with its graph."""
 STEPS = 100
 """Of power iteration where nothing is known of a layer and nothing will be kept."""
 
@@ -143,6 +145,7 @@ def frozen_analysis(
             f"x and y of type {type(x).__name__} and {type(y).__name__}", where=where, accepted="tensors"
         )
     check_reference_points(x, where)
+    module = None
     if isinstance(network, Graph):
         graph = network
         if graph.dtype != torch.float64 or graph.output.bias.requires_grad:
@@ -150,12 +153,14 @@ def frozen_analysis(
     else:
         captured = network if isinstance(network, CapturedNetwork) else capture(network, x)
         # hooks, or weights that a parametrisation has not refreshed, would make it another function
-        graph = captured.frozen_at(x)
+        graph, module = captured.frozen_at(x), captured.module
     x = x.detach().to("cpu", torch.float64)
     y = None if y is None else y.detach().to("cpu")
     with torch.no_grad():
         placed = problem.place(x, graph(x), y)
         check_question(graph, placed, where)
+        if module is not None:
+            check_hooks(graph, module, placed.region.sample(SEEN, torch.Generator().manual_seed(0)).flatten(0, 1))
         return analyse(graph, placed, preactivations)
 
 

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from lipreg.bounds import Analysis, analyse
 from lipreg.errors import InvalidInput, UnsupportedRequest
-from lipreg.estimators.base import Effort, Estimator, get_estimator
+from lipreg.estimators.base import ESTIMATORS, Effort, Estimator, get_estimator
 from lipreg.estimators.evaluate import Network, frozen_analysis
 from lipreg.graph import Graph
 from lipreg.graph.accurate import margins
 from lipreg.labels import classes
 from lipreg.linalg import parse_norm
 from lipreg.linalg.floats import EPS
+from lipreg.options import check_number
 from lipreg.outputs import AllMargins
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import L1Ball, L2Ball, LinfBall
@@ -62,7 +63,7 @@ def certified_radii(
     y: Tensor | None = None,
     *,
     p: float | str = 2.0,
-    bounds: Sequence[str] = ("affine_relu",),
+    bounds: Sequence[str] | str = ("affine_relu",),
     preactivations: Sequence[str] | None = None,
     low: float | None = None,
     high: float | None = None,
@@ -79,7 +80,7 @@ def certified_radii(
         x: reference points ``(batch, *shape)``.
         y: class labels ``(batch,)``; default: the network's own classes.
         p: norm of distances, 1, 2 or "inf".
-        bounds: names of estimators with upper bounds; the smallest counts for each rival.
+        bounds: names of estimators with upper bounds, or one; the smallest counts for each rival.
         preactivations: any of "ball", "interval", "crown", intersected; default all that fit the network's size.
         low, high: the data range, which cuts the ball.
         largest: where the search stops.
@@ -91,6 +92,13 @@ def certified_radii(
     Source: Avant & Morgansen 2023 for the pointed constant; here each margin is folded into the last layer.
     """
     norm = parse_norm(p, "certified_radii.p")
+    check_number(largest, "largest", "certified_radii", above=0.0)
+    if isinstance(bounds, str):
+        bounds = (bounds,)
+    if y is not None and not isinstance(y, Tensor):
+        raise InvalidInput(
+            f"y of type {type(y).__name__}", where="certified_radii", accepted="a tensor of class labels"
+        )
     estimators = [_closed(name) for name in bounds]
     if not estimators:
         raise InvalidInput("no bounds", where="certified_radii", accepted="names of estimators with upper bounds")
@@ -118,13 +126,18 @@ def _own_classes(graph: Graph, x: Tensor) -> Tensor:
     return torch.where((ahead < 0).any(1), ahead.argmin(1), own)
 
 
+def _fits(name: str) -> bool:
+    estimator = get_estimator(name)
+    return estimator.certificate is Certificate.UPPER and not estimator.searches and "pointed" in estimator.scopes
+
+
 def _closed(name: str) -> Estimator:
     estimator = get_estimator(name)
-    if estimator.certificate is not Certificate.UPPER or estimator.searches or "pointed" not in estimator.scopes:
+    if not _fits(name):
         raise UnsupportedRequest(
             f"estimator {name!r}",
             where="certified_radii",
-            accepted="closed-form upper bounds in pointed scope: spectral, affine_relu, abs_chain, fastlip, deviation",
+            accepted=f"closed-form upper bounds in pointed scope: {', '.join(filter(_fits, ESTIMATORS))}",
         )
     return estimator
 

@@ -1,6 +1,6 @@
 """Networks as graphs of Input, Affine, Relu and MaxPool nodes, captured from torch modules."""
 
-from lipreg.graph.agreement import check_agreement, evaluation_mode
+from lipreg.graph.agreement import check_agreement, check_hooks, evaluation_mode
 from lipreg.graph.capture import CapturedNetwork, capture
 from lipreg.graph.chain import ReluChain, chain_of, fixed_chain
 from lipreg.graph.layers import Layer
@@ -28,6 +28,7 @@ __all__ = [
     "capture",
     "chain_of",
     "check_agreement",
+    "check_hooks",
     "check_magnitudes",
     "check_question",
     "evaluation_mode",

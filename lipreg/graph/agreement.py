@@ -54,10 +54,27 @@ def check_agreement(graph: Graph, module: nn.Module, x: Tensor) -> None:
     # rounding in the module's own arithmetic, relative to the largest activation on the way
     eps = max(torch.finfo(p.dtype).eps for p in (x, *module.parameters()) if p.is_floating_point())
     largest = max(float(value.abs().max()) for value in values)
-    allowed = (1e4 if eps < 1e-5 else 30) * eps * largest
+    unseen = 0.1 if _unseen(module) else 1.0  # what no graph sees is more than rounding sooner
+    allowed = (1e4 * unseen if eps < 1e-5 else 30) * eps * largest
     worst = float((own - ours).abs().max())
     if not worst <= allowed:
         _raise_disagreement(module, graph.name, f"differs from the module by {worst:.3g}", f"rounding, {allowed:.3g}")
+
+
+def check_hooks(graph: Graph, module: nn.Module, points: Tensor) -> None:
+    """Compares a graph with a module that has hooks at points where these may act otherwise than at those of ``capture``.
+
+    Raises:
+        InvalidInput: they differ.
+
+    Args:
+        graph: frozen.
+        module: what it was captured from.
+        points: ``(k, *shape)``.
+    """
+    if _unseen(module):
+        own = next((p for p in module.parameters() if p.is_floating_point()), points)
+        check_agreement(graph, module, points.to(own))
 
 
 def _raise_disagreement(module: nn.Module, name: str, how: str, accepted: str) -> None:

@@ -48,13 +48,13 @@ class Region(ABC):
 
 
 def as_float(value: Any) -> Any:
-    """Real numbers of any kind as floats, infinite beyond their range; anything else as it is."""
+    """Real numbers of any kind as floats, infinity where no float holds them; anything else as it is."""
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
         return value
     try:
         return float(value)
     except OverflowError:
-        return math.inf if value > 0 else -math.inf
+        return math.inf
 
 
 @dataclass(frozen=True)

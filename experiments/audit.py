@@ -72,7 +72,9 @@ def summary(points: Sequence[PointAudit]) -> Table:
     """Means over the points for each estimator, and how many points are exact."""
     exact = sum(p.exact.certificate is Certificate.EXACT for p in points)
     resumed = sum(bool(p.resumed) for p in points)
-    title = f"{exact} of {len(points)} points exact" + (f", {resumed} resumed" if resumed else "")
+    title = f"{exact} of {len(points)} point{'s' * (len(points) != 1)} exact" + (
+        f", {resumed} resumed" if resumed else ""
+    )
     table = Table(title=title, title_justify="left")
     for heading in ("", "mean lower end", "mean upper end", "mean gap", "unfinished", "seconds"):
         table.add_column(heading, justify="right" if heading else "left")

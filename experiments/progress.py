@@ -54,7 +54,6 @@ class RunProgress(pl.Callback):
         if done == points and not self.console.is_terminal:
             seconds = time.monotonic() - self._began
             cut = f", {self._interrupted} of them interrupted" if self._interrupted else ""
-            line = (
-                f"{self.run}: audited {points} points after epoch {self._epoch}{cut}, {seconds:.0f} s since the start"
-            )
+            what = f"{points} point{'s' * (points != 1)} after epoch {self._epoch}"
+            line = f"{self.run}: audited {what}{cut}, {seconds:.0f} s since the start"
             self.console.print(line, highlight=False)

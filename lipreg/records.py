@@ -21,7 +21,7 @@ READABLE = (1, 2)
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One training run.
+    """One training run, or a network that is audited without one.
 
     Attributes:
         run: its name; a label, which another run may have too.
@@ -31,8 +31,7 @@ class RunRecord:
         question: ``LocalLipschitz.describe()`` of penalty and audit.
         sentence: the question in words.
         settings: everything else worth keeping, plain data (the composed configuration).
-        id: of the fit that wrote it; a resumed fit has the id of the one it goes on from, any other has its own. Names are
-            labels.
+        id: of the fit that wrote it; a resumed fit has the id of the one it goes on from, any other has its own.
         recipe: ``Bound.describe()`` of what the penalty lowers; empty without a penalty.
         twin_id: ``id`` of the twin, where it was known when the run began.
         start_epoch: completed epochs when this part of the run began: 0, or those of the checkpoint that it goes on from.
@@ -41,6 +40,7 @@ class RunRecord:
         process: the process that wrote it, as "pid 123 on host".
         versions: of the software that trained.
         metric: name of the logged metric that reports show beside the constants; empty takes what fits.
+        of_training: False for a network of which nothing is known but its weights; the epoch of its records says nothing.
     """
 
     kind: ClassVar[str] = "run"
@@ -60,6 +60,7 @@ class RunRecord:
     process: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     metric: str = ""
+    of_training: bool = True
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class AuditRecord:
 
     Attributes:
         run: name of the training run.
-        epoch: completed training epochs when the audit ran; 0 is the untrained network.
+        epoch: completed training epochs when the audit ran; 0 is the untrained network (if the run is ``of_training``).
         point: index of the reference point in the audit's fixed list.
         label: its class, -1 without labels.
         estimator: ``Bound.label`` of the recipe (the method's registered name, unless the recipe differs from its

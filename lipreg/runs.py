@@ -40,8 +40,9 @@ class RecordedRun:
 
     @property
     def start(self) -> str | None:
-        """Hash of the untrained network, if that was audited."""
-        return next((r.fingerprint for r in self.audits if r.epoch == 0), None)
+        """Hash of the untrained network, if that was audited and is known to be untrained."""
+        untrained = self.audits if self.record.of_training else ()
+        return next((r.fingerprint for r in untrained if r.epoch == 0), None)
 
     @property
     def last_epoch(self) -> int:
@@ -73,9 +74,13 @@ class RecordedRun:
 
     def said(self) -> str:
         """Label, id, when, seed and epochs, for a list of candidates."""
-        record = self.record
+        record, last = self.record, self.last_epoch
         parts = [f"id {record.id}" if record.id else "no id", record.started and f"started {record.started}"]
-        parts += [f"seed {record.seed}" if record.seed is not None else "no seed", f"{self.last_epoch} epochs"]
+        if record.of_training:
+            parts += [
+                f"seed {record.seed}" if record.seed is not None else "no seed",
+                f"{last} epoch{'s' * (last != 1)}",
+            ]
         return f"{self.label!r} ({', '.join(part for part in parts if part)})"
 
 

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from lipreg import LinfBall, LocalLipschitz, Logit, capture, estimate
+import lipreg
+from lipreg import LinfBall, LocalLipschitz, Logit, capture, certify, estimate
 from lipreg.bounds import analyse
+from lipreg.errors import UnsupportedRequest
 from lipreg.estimators import ESTIMATORS
 from lipreg.graph import registry
 from lipreg.milp import SOLVERS, Highs, encode, get_solver
@@ -72,6 +74,22 @@ def test_the_auditing_example() -> None:
     assert [p.exact.certificate for p in space["points"]] == [Certificate.EXACT] * 6
     assert [p.exact for p in space["again"]] == [p.exact for p in space["points"]]
     assert all(record.resumed for point in space["again"] for record in point.records("run", 0))
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/choosing.md"])
+def test_a_question_in_a_sentence_can_be_asked_or_the_sentence_says_that_it_is_refused(page: str) -> None:
+    text = " ".join((ROOT / page).read_text(encoding="utf-8").split())
+    asked = re.findall(r"`(?:lipreg\.)?(LocalLipschitz\([^`]+\))`( is refused)?", text)
+    assert len(asked) >= 2
+    net = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.ReLU(), torch.nn.Linear(5, 1)).double().eval()
+    for call, refused in asked:
+        make = compile(call.replace("lipreg.", ""), page, "eval")
+        if refused:
+            with pytest.raises(UnsupportedRequest):
+                eval(make, dict(vars(lipreg)))
+            continue
+        (found,) = certify(net, eval(make, dict(vars(lipreg))), torch.rand(1, 3, dtype=torch.float64))
+        assert found.lower <= found.upper < float("inf"), call
 
 
 def test_the_commands_and_links_of_the_readme_exist() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from experiments.regularizers.jobs import BOUNDS, POINTED_BOUND, TWIN, Row
-from lipreg.transfer import Interval, geometric_mean, mean_of, ratio, transfer
+from lipreg.transfer import Interval, geometric_mean, mean_of, mean_tightness, ratio, tightness, transfer
 
 POINTED = "affine_relu_pointed"
 NAMES = {
@@ -151,11 +151,10 @@ def against(row: Row, twin: Row) -> Against:
     """Compares a run's row with its twin's."""
     exact, movement = _constants(row), _movement(row, twin)
     bounds = _own_bound(row, twin)
-    tightness, bound_movement, share = None, None, None
+    tight, bound_movement, share = None, None, None
     if bounds is not None:
         mine, other, truth, its_movement = bounds
-        ratios = [ratio(Interval(b, b), e) for b, e in zip(mine, truth, strict=True)]
-        tightness = geometric_mean([r for r in ratios if r is not None]) if None not in ratios else None
+        tight = mean_tightness([tightness(bound, exact) for bound, exact in zip(mine, truth, strict=True)])
         steps = [ratio(Interval(b, b), Interval(t, t)) for b, t in zip(mine, other, strict=True)]
         moved = geometric_mean([step for step in steps if step is not None])
         bound_movement, share = moved.midpoint, transfer(its_movement, moved)[0]
@@ -165,7 +164,7 @@ def against(row: Row, twin: Row) -> Against:
         exact=mean_of(exact),
         movement=movement,
         bound=None if bounds is None else _mean(bounds[0]),
-        tightness=tightness,
+        tightness=tight,
         bound_movement=bound_movement,
         transfer=share,
     )

@@ -43,7 +43,7 @@ def compare(
 
     Both networks are audited at the same points by the same recipes, in float64 on the CPU. They need not have been trained
     by lipreg, nor have the same architecture; only with the same seed, initial weights and batches is the second a twin, and
-    the difference due to what else differed.
+    the difference due to what else differed. Of how they came about nothing is known here, and nothing is said.
 
     Args:
         network: the one that moved: a module, a ``capture(module, x)``, or its ``frozen()`` graph.
@@ -59,7 +59,7 @@ def compare(
         names: what the two are called in the result.
 
     Returns:
-        The comparison; ``regularised`` is the first network, ``twin`` the second.
+        The comparison; ``regularised`` is the first network, ``twin`` the second, and ``epoch`` is None.
 
     Raises:
         InvalidInput: points that do not fit, a bound that is no upper one, or two equal names.
@@ -77,7 +77,7 @@ def compare(
         )
     asked = usual_estimators(problem) if estimators is None else estimators
     plan = AuditPlan(problem, (*asked, recipe), budget=budget, seed=seed)
-    about: dict[str, Any] = {"question": problem.describe(), "sentence": problem.sentence()}
+    about: dict[str, Any] = {"question": problem.describe(), "sentence": problem.sentence(), "of_training": False}
     penalised = {"bound": recipe.label, "recipe": recipe.describe()}
     records: list[Record] = [
         RunRecord(names[0], twin=names[1], id=names[0], **penalised, **about),

@@ -25,5 +25,6 @@ class Finished:
 
     def sentence(self) -> str:
         """What came of it, in a line for a log."""
-        exact = sum(point.exact.certificate is Certificate.EXACT for point in self.points)
-        return f"audit after epoch {self.epoch}: {exact} of {len(self.points)} points exact, {self.seconds:.1f} s"
+        exact, count = sum(point.exact.certificate is Certificate.EXACT for point in self.points), len(self.points)
+        of = f"{count} point{'s' * (count != 1)}"
+        return f"audit after epoch {self.epoch}: {exact} of {of} exact, {self.seconds:.1f} s"

@@ -8,6 +8,7 @@ import torch
 
 from lipreg.auditing import EXACT, AuditPlan, PointAudit
 from lipreg.results import Certificate
+from lipreg.transfer import Interval, mean_tightness, tightness
 
 
 def summary(audits: Sequence[PointAudit], penalised: str | None = None, prefix: str = "audit") -> dict[str, float]:
@@ -15,8 +16,9 @@ def summary(audits: Sequence[PointAudit], penalised: str | None = None, prefix: 
 
     ``audit/exact_lower`` and ``audit/exact_upper`` bracket the mean true constant, and a search (``mip``) has both ends
     too; every other estimator has its mean upper end (``audit/lp``) or, for lower bounds, lower end (``audit/sampling``).
-    ``audit/bound`` is the mean penalised bound, whatever its name; ``audit/tightness`` is that over the mean exact upper
-    end (a lower bound on their ratio); ``audit/share_exact`` is the share of points at which both ends meet.
+    ``audit/bound`` is the mean penalised bound, whatever its name; ``audit/tightness`` is the lower end of the tightness of
+    tables and pages, the geometric mean over the points of bound / exact upper end, where it is defined at all of them;
+    ``audit/share_exact`` is the share of points at which both ends meet.
     """
     means: dict[str, float] = {}
     for name in audits[0].intervals:
@@ -27,11 +29,11 @@ def summary(audits: Sequence[PointAudit], penalised: str | None = None, prefix: 
         ends = _ends(audits[0].plan, name)
         values = (lower, upper) if len(ends) == 2 else (one_sided,)
         means |= {f"{prefix}/{end}": value for end, value in zip(ends, values, strict=True)}
-    exact_upper = means[f"{prefix}/{EXACT}_upper"]
     if penalised is not None:
         means[f"{prefix}/bound"] = means[f"{prefix}/{penalised}"]
-    if penalised is not None and exact_upper > 0:
-        means[f"{prefix}/tightness"] = means[f"{prefix}/{penalised}"] / exact_upper
+        ends = [(a.intervals[penalised].upper, Interval(a.exact.lower, a.exact.upper)) for a in audits]
+        tight = mean_tightness([tightness(bound, exact) for bound, exact in ends])
+        means |= {f"{prefix}/tightness": tight.lower} if tight is not None and tight.lower > 0 else {}
     means[f"{prefix}/share_exact"] = sum(a.exact.certificate is Certificate.EXACT for a in audits) / len(audits)
     return {name: value for name, value in means.items() if abs(value) != float("inf")}
 

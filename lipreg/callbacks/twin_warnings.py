@@ -60,15 +60,24 @@ def warn_of_changed_penalty(files: Iterable[Path], own: RunRecord) -> None:
         )
 
 
-def warn_of_no_common_epoch(twin: RecordedRun | None, own: RecordedRun | None) -> None:
-    """Says at the end of a training that no epoch was audited in both, where that is so."""
+def warn_of_uncompared_end(twin: RecordedRun | None, own: RecordedRun | None) -> None:
+    """Says at the end of a training that its last audit has none of the twin to be compared with, where that is so."""
     if twin is None or own is None or not own.audits:
         return
     mine, theirs = ({r.epoch for r in run.audits} for run in (own, twin))
-    if not mine & theirs:
-        warnings.warn(
-            f"no epoch was audited in both runs, so nothing is compared: {own.label!r} after epochs {listed_epochs(mine)}; "
-            f"its twin {twin.said()} after epochs {listed_epochs(theirs)}. Train both for as long, with the same "
-            "every_n_epochs, at_start and at_end",
-            stacklevel=3,
+    last, both = max(mine), mine & theirs
+    if last in theirs:
+        return
+    if not both:
+        what = "no epoch was audited in both runs, so nothing is compared"
+    elif max(both) == 0:
+        what = "only the untrained networks were audited in both runs, so nothing that training did is compared"
+    else:
+        what = (
+            f"the last audit, after epoch {last}, has none of the twin beside it: the last epoch of both is {max(both)}"
         )
+    warnings.warn(
+        f"{what}. {own.label!r} was audited after {listed_epochs(mine)}; its twin {twin.said()} after "
+        f"{listed_epochs(theirs)}. Train both for as long, with the same every_n_epochs, at_start and at_end",
+        stacklevel=3,
+    )

@@ -24,7 +24,7 @@ from lipreg.callbacks.twin_warnings import (
     warn_of_another_start,
     warn_of_changed_penalty,
     warn_of_missing_bound,
-    warn_of_no_common_epoch,
+    warn_of_uncompared_end,
 )
 from lipreg.errors import IncomparableResults, InvalidInput
 from lipreg.estimators import frozen_analysis
@@ -68,10 +68,10 @@ class Twin:
         return self._seen[version]
 
     def ended(self, own: RunRecord, path: Path) -> None:
-        """At the end of a training, which is recorded in ``path``: warns if there was nothing to compare."""
+        """At the end of a training, which is recorded in ``path``: warns if its last audit could not be compared."""
         runs = recorded_runs(read_records(path)) if path.exists() else []
         mine = next((run for run in runs if run.record.id == own.id), None)
-        warn_of_no_common_epoch(self.recorded(), mine)
+        warn_of_uncompared_end(self.recorded(), mine)
 
     def compared(self, own: RunRecord, audits: Sequence[AuditRecord], epoch: int, prefix: str) -> dict[str, float]:
         """Movement and transfer against the twin's audit at the same epoch, under the logged names.

@@ -20,7 +20,7 @@ from lipreg.errors import InvalidInput
 from lipreg.records import Record
 from lipreg.reporting.labels import FONT_SIZE, Label, name_lines
 from lipreg.reporting.svg import GRID, INK, RUN_COLOURS
-from lipreg.reporting.wording import at_most, between, measured, plain
+from lipreg.reporting.wording import at_most, between, counted, measured, plain
 from lipreg.transfer import Metric, TrajectoryPoint, TwinAudits, trajectory
 
 WIDE, NARROW = (9.2, 6.4), (3.8, 6.4)
@@ -170,11 +170,11 @@ def _dress(ax: Axes) -> None:
 def _titles(figure: Figure, audits: TwinAudits, courses: list[list[TrajectoryPoint]], wide: bool) -> float:
     """Writes question and key at the top; returns the inches they take."""
     counts = {p.points for course in courses for p in course if p.points}
-    span = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
+    span = ("" if len(counts) == 1 else f"{min(counts)} to ") + counted(max(counts), "point")
     sentence = plain(audits.regularised.sentence, 220) or "Lipschitz constant over training"
     key = (
         f"dashed: {plain(audits.bound_name, 40)}, the bound that the penalty lowers; dotted: LP relaxation; solid, "
-        f"with band: certified interval of the exact constant; plus: best random sample. Means over {span} points."
+        f"with band: certified interval of the exact constant; plus: best random sample. Means over {span}."
     )
     width, inch = figure.get_size_inches()[0], figure.get_figheight()
     title = _lines(sentence[:1].upper() + sentence[1:], int(width * (11 if wide else 10.5)))

@@ -19,7 +19,11 @@ TERMS = (
         "What the penalty lowers during training. It is never below the exact constant, but may be far above it.",
     ),
     ("LP relaxation", "A tighter upper bound, from the exact problem with its on/off choices relaxed to fractions."),
-    ("tightness", "Bound / exact constant. 1 is a perfect bound; 5 says that the bound is five times too large."),
+    (
+        "tightness",
+        "Bound / exact constant, over points the geometric mean. 1 is a perfect bound; 5 says that the bound is five times "
+        "too large.",
+    ),
     (
         "movement",
         "Regularised / twin. 0.5 says that it is half of what it is in the twin.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -15,10 +15,10 @@ from lipreg.errors import InvalidInput
 from lipreg.records import Record
 from lipreg.reporting.glossary import CERTIFICATES, TERMS
 from lipreg.reporting.page_data import as_script, page_data
-from lipreg.reporting.runs import Entry, find_entries
+from lipreg.reporting.runs import Entry, Run, find_entries
 from lipreg.reporting.sections import definitions, entry_section, settings_tables, text
 from lipreg.reporting.sources import Source, Sources
-from lipreg.reporting.wording import percent, share_between
+from lipreg.reporting.wording import counted, percent, share_between
 from lipreg.results import Status
 from lipreg.runs import run_key
 from lipreg.transfer import Interval, compare
@@ -95,7 +95,7 @@ def _page(entries: list[Entry], sources: Sources, unusable: list[tuple[str, str]
     data, script = page_data(entries), _script()
     compared = [entry for entry in entries if entry.last is not None]
     single = entries[0] if len(entries) == 1 else None
-    title = f"{len(entries)} runs" if single is None else single.mine.run.name
+    title = f"{len(_shown(entries))} runs" if single is None else single.mine.run.name
     if single is not None and single.twin is not None:
         title += f" against {single.twin.run.name}"
     first = data["questions"][0]
@@ -116,7 +116,9 @@ def _page(entries: list[Entry], sources: Sources, unusable: list[tuple[str, str]
         certificates=definitions(CERTIFICATES),
         statuses=definitions((s, advice.get(s, "Written by another version of lipreg.")) for s in ended),
         settings=settings_tables(entries),
-        files="".join(f"<li>{text(source.name)}, {len(source.records)} records</li>" for source in sources.files),
+        files="".join(
+            f"<li>{text(source.name)}, {counted(len(source.records), 'record')}</li>" for source in sources.files
+        ),
         data=as_script(data),
         script=script,
     )
@@ -124,30 +126,41 @@ def _page(entries: list[Entry], sources: Sources, unusable: list[tuple[str, str]
 
 def _totals(entries: Sequence[Entry], compared: Sequence[Entry]) -> str:
     """Cards over all entries: how many, how certain, and where transfer lies."""
-    audits = [
-        r for e in entries for side in (e.mine, e.twin) if side for r in side.run.audits if r.estimator == "exact"
-    ]
+    audits = [r for run in _shown(entries) for r in run.audits if r.estimator == "exact"]
     exact = sum(r.certificate == "exact" for r in audits) / len(audits) if audits else None
     shares = [e.last.movement.transfer for e in compared if e.last and e.last.movement.transfer is not None]
     middles = sorted(s.midpoint for s in shares)
     centre = statistics.median(middles) if middles else None
     span = Interval(min(s.lower for s in shares), max(s.upper for s in shares)) if shares else None
+    early = sum(bool(e.last and not e.last.at_the_end) for e in compared)
     doubtful = sum(bool(e.last and e.last.likeness.doubts) for e in compared)
     kind = f"; {doubtful} of the twins not known to be one in seed and initial weights" if doubtful else ""
     kind = kind or (" of the same seed and initial weights" if compared else "")
+    kind += f"; {early} not at the last epoch of both" if early else ""
+    over = "Over the compared runs; all lie in" if len(shares) > 1 else "Of one compared run:"
     cards = (
-        ("Runs", str(len(entries)), f"{len(compared)} of them compared with a twin{kind}."),
-        ("Certified exact", percent(exact), f"Of {len(audits)} intervals, over all runs, epochs and points."),
+        ("Runs", str(len(_shown(entries))), f"{len(compared) or 'None'} of them compared with a twin{kind}."),
+        (
+            "Certified exact",
+            percent(exact),
+            f"Of {counted(len(audits), 'interval')}, over all runs, epochs and points.",
+        ),
         (
             "Transfer, median",
             "undefined" if centre is None else share_between(Interval(centre, centre)),
-            f"Over the compared runs; all lie in {share_between(span)}." if span else "No run has a defined transfer.",
+            f"{over} {share_between(span)}." if span else "No run has a defined transfer.",
         ),
     )
     return "".join(
         f'<div class="card"><h3>{text(head)}</h3><div class="value">{text(value)}</div><p>{text(note)}</p></div>'
         for head, value, note in cards
     )
+
+
+def _shown(entries: Iterable[Entry]) -> list[Run]:
+    """Every run of the page once, twins too: several entries may share one."""
+    sides = (side for entry in entries for side in (entry.mine, entry.twin) if side is not None)
+    return list({(side.run.source, side.run.recorded.key): side.run for side in sides}.values())
 
 
 def _trouble(trouble: Sequence[tuple[str, str]]) -> str:

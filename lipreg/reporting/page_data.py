@@ -124,16 +124,16 @@ def _moves(comparison: Comparison) -> list[list[Any]]:
 def _row(entry: Entry, mixed: bool) -> list[list[Any]]:
     """The entry's row in the table of runs: (text, number to sort by) of each cell; mixed metrics with their names."""
     last = entry.last
-    epoch = last.epoch if last else max((e for e, points in entry.mine.points.items() if points), default=None)
-    if epoch is None:
-        return []
     if last is not None:
-        points = list(last.regularised.points)
+        points, own = list(last.regularised.points), last.regularised.metric
     else:
-        points = list(entry.mine.points[epoch].values())
+        epoch = max((e for e, points in entry.mine.points.items() if points), default=None)
+        if epoch is None:
+            return []
+        points, own = list(entry.mine.points[epoch].values()), entry.mine.metric.get(epoch)
     exact, bound = mean_interval(points), mean([p.bound for p in points])
     certified = mean([p.record.certificate == "exact" for p in points])
-    metric, own = entry.metric, entry.mine.metric.get(epoch)
+    metric = entry.metric
     name = f"{plain(metric.title, 60)} " if mixed and metric is not None else ""
     moved = last.movement if last else None
     twin = last.twin.metric if last else None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lipreg.records import AuditRecord, field_names
-from lipreg.transfer import certified_radius
+from lipreg.transfer import Interval, certified_radius, tightness
 from lipreg.transfer.points import EXACT
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def points_table(records: Iterable[AuditRecord], x: Any, penalised: str | None =
             found = [picture(v, shape, low, high) for v in (np.asarray(x[point]), exact.witness) if v is not None]
             pictures = [None if p is None else wandb.Image(p) for p in (*found, None)][:2]
         bound = methods[penalised].upper if penalised in methods else None
-        tightness = None if bound is None or not 0 < exact.upper < math.inf else bound / exact.upper
+        tight = None if bound is None else tightness(bound, Interval(exact.lower, exact.upper))
         rows.append(
             [
                 *(
@@ -89,7 +89,11 @@ def points_table(records: Iterable[AuditRecord], x: Any, penalised: str | None =
                     exact.certificate,
                     exact.status,
                 ),
-                *(_cell(bound), _cell(tightness), _cell(methods["lp"].upper) if "lp" in methods else None),
+                *(
+                    _cell(bound),
+                    None if tight is None else tight.lower or None,
+                    _cell(methods["lp"].upper) if "lp" in methods else None,
+                ),
                 *(exact.correct, exact.margin, certified_radius(exact), exact.functional),
             ]
         )

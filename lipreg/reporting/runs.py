@@ -11,7 +11,7 @@ from typing import Any
 from lipreg.errors import IncomparableResults, InvalidInput
 from lipreg.records import AuditRecord, EpochRecord, Record, RunRecord
 from lipreg.reporting.sources import Source
-from lipreg.reporting.wording import between
+from lipreg.reporting.wording import between, counted, epochs
 from lipreg.results import Certificate
 from lipreg.runs import RecordedRun, record_id, recorded_runs
 from lipreg.transfer import (
@@ -65,11 +65,6 @@ class Run:
         return json.dumps(asked, sort_keys=True)
 
     @cached_property
-    def weights(self) -> dict[int, str]:
-        """Hash of the audited network by epoch."""
-        return {r.epoch: r.fingerprint for r in self.audits}
-
-    @cached_property
     def identity(self) -> str:
         """Equal for runs whose audits and epochs say the same: a twin that every job of a sweep trained again."""
         said = [(r.epoch, r.point, r.estimator, r.fingerprint, r.subject) for r in self.audits]
@@ -108,7 +103,7 @@ class Entry:
         group: equal for entries that differ in their seed alone.
         bound_name: the bound that is held against the truth, in both runs.
         mine, twin: ``twin`` is None for a run alone.
-        comparisons: with the twin, by epoch.
+        comparisons: with the twin, by epoch; none where only the untrained networks could be compared.
         trouble: why there is no comparison, where one was to be expected.
         metric: which of the logged metrics is shown; None where nothing fits.
     """
@@ -201,7 +196,8 @@ def _could_be_twin(other: Run, run: Run) -> bool:
         return False
     if any(mine.settings.get(key) != theirs.settings.get(key) for key in _TRAINED_ALIKE):
         return False
-    return {0} & run.weights.keys() & other.weights.keys() == set() or run.weights[0] == other.weights[0]
+    starts = {run.recorded.start, other.recorded.start} - {None}
+    return len(starts) < 2
 
 
 def _entry(run: Run, twin: Run | None, why: str, names: tuple[str, str], metric: str | None) -> Entry:
@@ -215,6 +211,7 @@ def _entry(run: Run, twin: Run | None, why: str, names: tuple[str, str], metric:
             return Entry(*names, bound, mine, trouble=why, metric=audits.metric)
         theirs = _side(twin, audits.runs[1], audits)
         shared = sorted(e for e, points in mine.points.items() if points.keys() & theirs.points.get(e, {}).keys())
+        shared = [] if shared == [0] and audits.of_trainings else shared
         comparisons = {epoch: compare_audits(audits, epoch) for epoch in shared}
         trouble = "" if shared else _not_compared(audits)
         return Entry(*names, bound, mine, theirs, comparisons, trouble, audits.metric)
@@ -226,13 +223,15 @@ def _entry(run: Run, twin: Run | None, why: str, names: tuple[str, str], metric:
 
 def _not_compared(audits: TwinAudits) -> str:
     """Why a run and its twin are not compared, and what adds it; the movement of the truth where that is known."""
-    why, what_adds_it = why_not_compared(audits)
+    why, what_adds_it = why_not_compared(audits, untrained=not audits.of_trainings)
     trouble = f"not compared with {audits.runs[1]}: {why}. {what_adds_it}"
-    for epoch in sorted(set(audits.epochs(audits.runs[0])) & set(audits.epochs(audits.runs[1])), reverse=True):
+    both = set(audits.epochs(audits.runs[0])) & set(audits.epochs(audits.runs[1]))
+    for epoch in sorted(both - ({0} if audits.of_trainings else set()), reverse=True):
         moved, points = truth_movement(audits, epoch)
         if moved is not None:
             doubts = "".join(f". {doubt}" for doubt in audits.likeness.doubts)
-            told = f"E_reg / E_twin after {epoch} epochs, geometric mean over {points} points: {between(moved)}"
+            when = f" after {epochs(epoch)}" if audits.of_trainings else ""
+            told = f"E_reg / E_twin{when}, geometric mean over {counted(points, 'point')}: {between(moved)}"
             return f"{trouble}. The movement of the truth is known without the bound ({told}){doubts}"
     return trouble
 

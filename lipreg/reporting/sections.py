@@ -11,18 +11,19 @@ from lipreg.reporting.wording import (
     at_most,
     between,
     comparison_rows,
+    counted,
     doubts,
     epochs,
+    judgement,
     measured,
     nearest,
     notes,
     plain,
     share_between,
-    verdict,
     which_weights,
 )
 from lipreg.results import Certificate
-from lipreg.transfer import Comparison, Metric, geometric_mean
+from lipreg.transfer import Comparison, Metric, mean_tightness
 from lipreg.transfer.comparison import mean, mean_interval
 
 
@@ -56,7 +57,7 @@ def _compared(entry: Entry, last: Comparison) -> str:
         (
             f"Bound ({last.bound_name})",
             two(at_most(mine.bound), at_most(twin.bound)),
-            f"Mean. {between(mine.tightness)} and {between(twin.tightness)} times the exact constant (tightness).",
+            f"Mean. Tightness (bound / exact, geometric mean): {between(mine.tightness)} and {between(twin.tightness)}.",
         ),
         (
             "Movement",
@@ -70,16 +71,18 @@ def _compared(entry: Entry, last: Comparison) -> str:
     below = [note for note in (*noted, *notes(last)) if note not in weights]
     small = "".join(f'<p class="soft small">{text(note)}</p>' for note in below)
     twin_name = entry.twin.run.name if entry.twin else twin.run
+    when = "" if last.epoch is None else f"After {epochs(last.epoch)}."
+    known = " ".join(words for words in (f"{last.likeness.shared}.", when, *weights) if words)
     pair = (
         f'<span class="run">{_named("Regularised", mine.run)}</span>: penalty on {text(last.bound_name)}. '
         f'<span class="twin">{_named("Twin", twin_name)}</span>: '
-        f"{text(' '.join((f'{last.likeness.shared}.', f'After {epochs(last.epoch)}.', *weights)))}"
+        f"{text(known)}"
     )
     doubted = "".join(f'<p class="notice">{text(doubt)}</p>' for doubt in doubts(last))
     rows = table(("", "regularised", "twin", "ratio"), comparison_rows(last), numbers=(1, 2, 3))
     return (
         f'<p class="soft small">{pair}</p><div class="cards">{_cards(cards)}</div>'
-        f'<p class="verdict"><strong>{text(verdict(moved))}</strong></p>{doubted}'
+        f'<p class="verdict"><strong>{text(judgement(last))}</strong></p>{doubted}'
         f'<details class="side-by-side"><summary>Side by side, in numbers</summary><div class="scroll">{rows}</div>'
         f"{small}</details>"
     )
@@ -92,15 +95,15 @@ def _alone(entry: Entry) -> str:
         return f'<p class="notice">No point of this run has both {text(entry.bound_name)} and exact audits.</p>'
     points = list(side.points[epoch].values())
     exact, bound = mean_interval(points), mean([p.bound for p in points])
-    known = [p.tightness for p in points if p.tightness is not None]
-    tightness = between(geometric_mean(known)) if len(known) == len(points) else between(None)
+    tightness = between(mean_tightness([p.tightness for p in points]))
     cards = (
         *_metric_card(entry.metric, _value(measured(entry.metric, side.metric.get(epoch)))),
         ("Exact constant", _value(between(exact)), f"Mean interval. {certificate([p.record for p in points])}"),
         (f"Bound ({entry.bound_name})", _value(at_most(bound)), "Mean. Never below the exact constant."),
         ("Tightness", _value(tightness), "Bound / exact constant, geometric mean over the points."),
     )
-    at = f"{len(points)} reference point{'s' * (len(points) != 1)} after {epochs(epoch)}"
+    at = counted(len(points), "reference point")
+    at += f" after {epochs(epoch)}" if side.run.record.of_training else ""
     weights = which_weights(points, side.metric.get(epoch) is not None)
     alone = "no twin to compare with" if entry.twin is None else f"not compared with its twin {entry.twin.run.name}"
     head = " ".join((f"{side.run.name}, audited at {at}; {alone}.", *weights))
@@ -118,7 +121,7 @@ def _metric_card(metric: Metric | None, values: str) -> list[tuple[str, str, str
 def certificate(records: Sequence[AuditRecord]) -> str:
     """How many of the intervals are exact."""
     exact = sum(r.certificate == Certificate.EXACT.value for r in records)
-    return f"Certificate: exact at {exact} of {len(records)} points" + (
+    return f"Certificate: exact at {exact} of {counted(len(records), 'point')}" + (
         "." if exact == len(records) else ", else wider."
     )
 

@@ -6,7 +6,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from lipreg.reporting.wording import comparison_rows, doubts, movement_lines, notes, plain, verdict
+from lipreg.reporting.wording import comparison_rows, doubts, judgement, movement_lines, notes, plain
 from lipreg.transfer import Comparison
 
 
@@ -55,4 +55,4 @@ def _headings(comparison: Comparison, separator: str = "\n") -> tuple[str, str, 
 def _below(comparison: Comparison) -> list[str]:
     movement = comparison.movement
     note = [f"Note: {movement.note}."] if movement.note and movement.transfer is not None else []
-    return [*movement_lines(movement), verdict(movement), *doubts(comparison), *note, *notes(comparison)]
+    return [*movement_lines(movement), judgement(comparison), *doubts(comparison), *note, *notes(comparison)]

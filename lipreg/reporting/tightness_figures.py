@@ -19,6 +19,7 @@ from lipreg.reporting.names_beside import Mark, name_marks
 from lipreg.reporting.svg import GRID, INK
 from lipreg.reporting.tightness import Row, only, rows_of
 from lipreg.reporting.tightness_tables import NORMS, ranked
+from lipreg.reporting.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -186,7 +187,7 @@ def _grid(rows: list[Row], title: str, spoken: list[Row]) -> tuple[Figure, Itera
         "any two points of the region; pointed: against its reference point. Black: the constant itself, with a grey band "
         "down to the best witness where it is not known exactly. Solid lines and filled marks: proved upper bounds; dashed "
         "lines: lower bounds; dotted lines: estimates; hollow marks: either. Geometric means over "
-        f"{max(row['points'] for row in answered)} reference points."
+        f"{counted(max(row['points'] for row in answered), 'reference point')}."
     )
     figure.text(0.15 / width, 1 - 0.14 / height, title, va="top", color=INK, fontsize=12, fontweight="bold")
     lines = "\n".join(textwrap.wrap(key, int(width * 15)))

@@ -8,6 +8,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 
 from lipreg.results import EXACT_TOLERANCE
 from lipreg.transfer import Comparison, Interval, Metric, Movement, ratio
+from lipreg.transfer.incomplete import listed_epochs
 from lipreg.transfer.points import PointFigures
 from lipreg.transfer.radius import radius_meaning
 
@@ -120,15 +121,19 @@ def comparison_rows(comparison: Comparison) -> list[tuple[str, str, str, str]]:
 def notes(comparison: Comparison) -> list[str]:
     """What has to be known to read the table right, one sentence each."""
     points = comparison.regularised.points
-    means = f"Means over {len(points)} reference point{'s' * (len(points) != 1)} after {epochs(comparison.epoch)}"
+    means = f"Means over {counted(len(points), 'reference point')}"
+    means += "" if comparison.epoch is None else f" after {epochs(comparison.epoch)}"
     texts = [f"{means}; tightness, movement and transfer are geometric means of the ratios at each point."]
     texts += which_weights(points, comparison.regularised.metric is not None)
     if comparison.left_out:
-        texts.append(f"Left out, not audited in both runs: points {', '.join(map(str, comparison.left_out))}.")
+        which = f"point{'s' * (len(comparison.left_out) != 1)} {', '.join(map(str, comparison.left_out))}"
+        texts.append(f"Left out, not audited in both runs: {which}.")
     if comparison.radius_points:
+        one = comparison.radius_points == 1
+        of = "is that of the one point that is" if one else f"averages the {comparison.radius_points} points that are"
         texts.append(
-            f"The radius holds {radius_meaning(points[0].record)}; it averages the {comparison.radius_points} points "
-            "that are classified rightly in both runs, and is cut to the radius of the region."
+            f"The radius holds {radius_meaning(points[0].record)}; it {of} classified rightly in both runs, and is cut "
+            "to the radius of the region."
         )
     return texts
 
@@ -158,7 +163,12 @@ def which_weights(points: Sequence[PointFigures], metric: bool) -> list[str]:
 
 def epochs(count: int) -> str:
     """So many epochs in words."""
-    return f"{count} epoch{'s' * (count != 1)}"
+    return counted(count, "epoch")
+
+
+def counted(count: int, what: str) -> str:
+    """So many of them: "1 point", "2 points"."""
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def movement_lines(movement: Movement) -> list[str]:
@@ -168,6 +178,22 @@ def movement_lines(movement: Movement) -> list[str]:
         f"movement of the bound (B_reg / B_twin): {nearest(movement.bound)}",
         f"transfer: {share_between(movement.transfer)}",
     ]
+
+
+def judgement(comparison: Comparison) -> str:
+    """The verdict on a regulariser, and at which epoch, where that is not the last that was audited of both runs.
+
+    There is none where the untrained networks alone are compared.
+    """
+    epoch, moved = comparison.epoch, comparison.movement
+    if epoch is None or (comparison.at_the_end and not comparison.untrained):
+        return verdict(moved)
+    mine, twin = map(listed_epochs, comparison.audited)
+    names = [plain(figures.run, 40) for figures in (comparison.regularised, comparison.twin)]
+    audited = f"{names[0]!r} was audited after {mine}; its twin {names[1]!r} after {twin}."
+    if comparison.untrained:
+        return f"No verdict: the untrained networks are compared, which no penalty has moved. {audited}"
+    return f"After {epochs(epoch)}, which is not the end: {verdict(moved)} {audited}"
 
 
 def verdict(movement: Movement) -> str:

@@ -21,6 +21,7 @@ from lipreg.transfer.metric import Metric, choose_metric
 from lipreg.transfer.points import PointFigures, TwinAudits, regularised_run
 from lipreg.transfer.radius import certified_radius, radius_factor
 from lipreg.transfer.ratios import Interval, geometric_mean, mean_of, rank_correlation, ratio, transfer
+from lipreg.transfer.tightness import mean_tightness, tightness
 
 __all__ = [
     "Comparison",
@@ -39,10 +40,12 @@ __all__ = [
     "geometric_mean",
     "likeness",
     "mean_of",
+    "mean_tightness",
     "radius_factor",
     "rank_correlation",
     "ratio",
     "regularised_run",
+    "tightness",
     "trajectory",
     "transfer",
     "truth_movement",

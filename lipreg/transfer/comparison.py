@@ -20,6 +20,7 @@ from lipreg.transfer.points import (
     check_same_recipe,
 )
 from lipreg.transfer.ratios import Interval, geometric_mean, mean_of, rank_correlation, ratio, transfer
+from lipreg.transfer.tightness import mean_tightness
 
 _NO_RATIO = "a bound is not finite, or the twin's bound or constant is 0"
 
@@ -78,7 +79,7 @@ class Comparison:
     Attributes:
         question, sentence: the question that both answer, as plain data and in words.
         bound_name: the estimator that the penalty lowers.
-        epoch: completed training epochs.
+        epoch: completed training epochs; None where the networks are compared as they are, and no training is known.
         regularised, twin: the two columns of the table.
         movements: per point, in the order of the points of both runs.
         movement: over all points.
@@ -87,12 +88,13 @@ class Comparison:
         rank_correlation: of bound and truth, over all points and epochs of both runs.
         metric: which of the logged metrics the two columns show; None where nothing fits.
         likeness: what the two runs are known to share, and what is not known.
+        audited: the epochs after which anything of the run and of its twin was audited.
     """
 
     question: dict[str, Any]
     sentence: str
     bound_name: str
-    epoch: int
+    epoch: int | None
     regularised: RunFigures
     twin: RunFigures
     movements: tuple[Movement, ...]
@@ -102,11 +104,23 @@ class Comparison:
     rank_correlation: float | None
     metric: Metric | None = None
     likeness: Likeness = field(default_factory=Likeness)
+    audited: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+
+    @property
+    def untrained(self) -> bool:
+        """Whether the two are compared before their first step, when no penalty had moved anything."""
+        return self.epoch == 0
+
+    @property
+    def at_the_end(self) -> bool:
+        """Whether nothing was audited later, of either run."""
+        return self.epoch is None or all(epoch <= self.epoch for epochs in self.audited for epoch in epochs)
 
     def __repr__(self) -> str:
         """What moved, in one line; the figures behind it are attributes, or ``lipreg.reporting.tables``."""
         moved, count = self.movement, len(self.regularised.points)
         names = f"{self.regularised.run!r} against {self.twin.run!r}, {self.bound_name}"
+        names += "" if self.epoch is None else f", after {self.epoch} epoch{'s' * (self.epoch != 1)}"
         figures = f"exact={moved.exact}, bound={moved.bound}, transfer={moved.transfer}"
         return f"<Comparison of {names}, {count} point{'s' * (count != 1)}: movement {figures}>"
 
@@ -165,7 +179,7 @@ def compare_audits(audits: TwinAudits, epoch: int | None = None) -> Comparison:
         question=audits.question,
         sentence=audits.regularised.sentence,
         bound_name=audits.bound_name,
-        epoch=at,
+        epoch=at if audits.of_trainings else None,
         regularised=mine,
         twin=other,
         movements=tuple(movement([pair]) for pair in pairs),
@@ -175,6 +189,7 @@ def compare_audits(audits: TwinAudits, epoch: int | None = None) -> Comparison:
         rank_correlation=rank_correlation(both[0] + both[1]),
         metric=audits.metric,
         likeness=audits.likeness,
+        audited=(tuple(audits.epochs(audits.runs[0])), tuple(audits.epochs(audits.runs[1]))),
     )
 
 
@@ -216,7 +231,6 @@ def _figures(
     paired_radii: set[int],
     bound_and_truth: list[tuple[float, float]],
 ) -> RunFigures:
-    tightness = [p.tightness for p in points if p.tightness is not None]
     radii = [p.radius for p in points if p.radius is not None and p.point in paired_radii]
     return RunFigures(
         run=run,
@@ -225,7 +239,7 @@ def _figures(
         bound=mean([p.bound for p in points]),
         lp=mean_if_all([p.lp for p in points]),
         exact=mean_interval(points),
-        tightness=geometric_mean(tightness) if len(tightness) == len(points) else None,
+        tightness=mean_tightness([p.tightness for p in points]),
         share_exact=mean([p.record.certificate == Certificate.EXACT.value for p in points]),
         radius=mean(radii) if radii else None,
         rank_correlation=rank_correlation(bound_and_truth),

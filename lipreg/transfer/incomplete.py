@@ -9,6 +9,9 @@ from lipreg.records import AuditRecord
 from lipreg.transfer.points import TwinAudits, check_same_functional, how_to_audit
 from lipreg.transfer.ratios import Interval, geometric_mean, ratio
 
+_LISTED = 12
+"""More epochs than these are not listed one by one."""
+
 
 def truth_movement(audits: TwinAudits, epoch: int) -> tuple[Interval | None, int]:
     """E_reg / E_twin at one epoch, which needs no bound: the geometric mean over the points of both, and their number.
@@ -37,8 +40,14 @@ def check_same_weights(one: AuditRecord, two: AuditRecord) -> None:
         )
 
 
-def why_not_compared(audits: TwinAudits, epoch: int | None = None) -> tuple[str, str]:
-    """What is missing where nothing can be compared, and what adds it."""
+def why_not_compared(audits: TwinAudits, epoch: int | None = None, untrained: bool = True) -> tuple[str, str]:
+    """What is missing where nothing can be compared, and what adds it.
+
+    Args:
+        audits: of both runs.
+        epoch: the one at which they are to be compared; None for any.
+        untrained: whether a comparison of the untrained networks counts.
+    """
     mine, twin = audits.runs
     own, other = audits.epochs(mine), audits.epochs(twin)
     if not other:
@@ -46,12 +55,12 @@ def why_not_compared(audits: TwinAudits, epoch: int | None = None) -> tuple[str,
             f"nothing of {twin!r} was audited",
             f"Audit {twin!r} at the same reference points, or read its records too",
         )
-    both = sorted(set(own) & set(other) & ({epoch} if epoch is not None else set(own)))
+    common = set(own) & set(other) & ({epoch} if epoch is not None else set(own))
+    both = sorted(at for at in common if at or untrained)
     if not both:
-        told = "; ".join(
-            f"{name!r} was audited after epochs {listed_epochs(audits.epochs(name))}" for name in audits.runs
-        )
-        return f"no epoch was audited in both: {told}", "Audit both after the same epochs"
+        told = "; ".join(f"{name!r} was audited after {listed_epochs(audits.epochs(name))}" for name in audits.runs)
+        which = "only the untrained networks were" if common else "no epoch was"
+        return f"{which} audited in both: {told}", "Audit both after the same epochs"
     for name in audits.runs:
         if not any(audits.exact(name, at) for at in both):
             return f"{name!r} has no 'exact' record", "Let its audits end"
@@ -63,5 +72,7 @@ def why_not_compared(audits: TwinAudits, epoch: int | None = None) -> tuple[str,
 
 
 def listed_epochs(epochs: Iterable[int]) -> str:
-    """Epochs in ascending order, for a message."""
-    return ", ".join(map(str, sorted(epochs))) or "none"
+    """Epochs in ascending order, for a message: "epoch 2", "epochs 0, 2"; of many the first and the last."""
+    words = [str(epoch) for epoch in sorted(epochs)]
+    listed = ", ".join(words if len(words) <= _LISTED else [*words[:3], "...", *words[-2:]])
+    return f"epoch{'s' * (len(words) > 1)} {listed}" if words else "no epoch"

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 from lipreg.runs import RecordedRun
 
+_NO_TRAINING = (
+    "What the movement is due to is not known, because nothing is recorded of how the two networks came about"
+)
+
 
 @dataclass(frozen=True)
 class Likeness:
@@ -28,6 +32,8 @@ class Likeness:
 
 def likeness(mine: RecordedRun, twin: RecordedRun) -> Likeness:
     """What is known of a run and its twin. Two seeds that are known to differ have been refused before."""
+    if not (mine.record.of_training and twin.record.of_training):
+        return Likeness("another network", (_NO_TRAINING,), course=mine.course)
     if from_checkpoint(twin):
         seeded = None not in (mine.record.seed, twin.record.seed)
         untold = "initial weights and batches" if seeded else "seed, initial weights, batches and penalty"

@@ -13,7 +13,8 @@ from lipreg.runs import RecordedRun, as_json, certified_description, choose_run,
 from lipreg.transfer.likeness import Likeness, likeness
 from lipreg.transfer.metric import choose_metric, read_as
 from lipreg.transfer.radius import certified_radius
-from lipreg.transfer.ratios import Interval, ratio
+from lipreg.transfer.ratios import Interval
+from lipreg.transfer.tightness import tightness
 
 EXACT = "exact"
 """The estimator name under which an audit saves what all its methods together prove."""
@@ -115,6 +116,7 @@ class TwinAudits:
         runs: what the two are called here: their labels, the twin's with its id where both have the same.
         likeness: what the two are known to share.
         metric: the task's own metric, None where nothing fits; ``metrics`` has its values, by run and epoch.
+        of_trainings: whether epochs count what was trained, as of all runs but networks of which nothing else is known.
 
     Raises:
         InvalidInput: as ``regularised_run``; one run on audits of two different networks at the same epoch.
@@ -146,6 +148,7 @@ class TwinAudits:
             other = f"{other} ({twin.record.id[:8] if twin is not None else 'twin'})"
         self.runs = (mine.label, other)
         sides = [(name, side) for name, side in zip(self.runs, (mine, twin), strict=True) if side is not None]
+        self.of_trainings = all(side.record.of_training for _, side in sides)
         asked = [side.record.question for _, side in sides if side.record.question]
         self.question = _one_question([*asked, *(r.question for _, side in sides for r in side.audits)])
         self._audits: dict[tuple[str, int], dict[int, dict[str, AuditRecord]]] = {}
@@ -226,7 +229,7 @@ class TwinAudits:
             lp=methods["lp"].upper if "lp" in methods else None,
             sampling=methods["sampling"].lower if "sampling" in methods else None,
             exact=exact,
-            tightness=None if bound.upper == math.inf else ratio(Interval(bound.upper, bound.upper), exact),
+            tightness=tightness(bound.upper, exact),
             radius=certified_radius(truth),
             record=truth,
             recipe=bound.recipe,

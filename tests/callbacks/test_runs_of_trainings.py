@@ -166,7 +166,7 @@ def test_an_ambiguous_twin_is_refused_with_the_candidates(tmp_path: Path) -> Non
         train(tmp_path, regularizer(), refused, seed=None, max_epochs=1)
     for plain, seed in zip(plains, (3, 4), strict=True):
         assert f"'plain' (id {plain.run_id}, started 20" in error.value.accepted
-        assert f"seed {seed}, 1 epochs" in error.value.accepted
+        assert f"seed {seed}, 1 epoch)" in error.value.accepted
     with pytest.raises(IncomparableResults, match="no twin"):  # by its id, but of another seed
         train(tmp_path, regularizer(), audit(run="penalty", twin=plains[1].run_id, points=2), seed=3, max_epochs=1)
     mine = audit(run="penalty", twin=plains[1].run_id, points=2, at_start=False)
@@ -237,7 +237,7 @@ def test_a_twin_without_the_penalised_bound_is_told_what_adds_it(tmp_path: Path)
     assert entry.last is None and entry.twin is not None
     assert "'plain' was not audited with the penalised bound, affine_relu" in entry.trouble
     assert "Bound('affine_relu', preactivations=['interval'])" in entry.trouble
-    assert "The movement of the truth is known without the bound (E_reg / E_twin after 1 epochs" in entry.trouble
+    assert "The movement of the truth is known without the bound (E_reg / E_twin after 1 epoch," in entry.trouble
     page = write_runs_report(read_sources(tmp_path), tmp_path / "report.html").read_text()
     assert "No point was audited" not in page and "not compared with its twin plain" in page
 
@@ -246,12 +246,13 @@ def test_a_twin_that_was_audited_after_other_epochs_is_said_at_the_end(tmp_path:
     train(tmp_path, audit(run="plain", points=2, at_start=False), max_epochs=1)
     mine = audit(run="penalty", twin="plain", points=2, at_start=False, every_n_epochs=2)
     with pytest.warns(
-        UserWarning, match=r"no epoch was audited in both.*'penalty' after epochs 2; .*'plain'.* epochs 1\."
+        UserWarning,
+        match=r"no epoch was audited in both.*'penalty' was audited after epoch 2; .*'plain'.* after epoch 1\.",
     ):
         train(tmp_path, regularizer(), mine, max_epochs=2)
     (entry,), _ = find_entries(read_sources(tmp_path).files)
     assert (
-        "no epoch was audited in both: 'penalty' was audited after epochs 2; 'plain' was audited after" in entry.trouble
+        "no epoch was audited in both: 'penalty' was audited after epoch 2; 'plain' was audited after" in entry.trouble
     )
 
 

@@ -79,7 +79,7 @@ def test_left_out_points_are_named(records: Sequence[Record]) -> None:
         r for r in records if not (isinstance(r, AuditRecord) and (r.run, r.point, r.estimator) == ("twin", 2, "exact"))
     ]
     text = comparison_text(compare(cut, "penalty"))
-    assert "Left out, not audited in both runs: points 2." in text
+    assert "Left out, not audited in both runs: point 2." in text
     assert "Means over 2 reference points after 10 epochs" in text
 
 

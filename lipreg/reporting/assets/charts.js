@@ -59,7 +59,7 @@ function drawTrajectory(host, sides) {
       });
     };
     const epochs = [...new Set(audited.flat().map((row) => row[0]))].sort((a, b) => a - b);
-    const tips = epochs.map((epoch) => ({ x: epoch, y: null, lines: [`after ${epoch} epochs`, ...audited.flatMap((rows, i) => {
+    const tips = epochs.map((epoch) => ({ x: epoch, y: null, lines: [`after ${counted(epoch, "epoch")}`, ...audited.flatMap((rows, i) => {
       const row = rows.find((r) => r[0] === epoch);
       if (!row) return [];
       const who = sides.length > 1 ? `${sides[i].role}: ` : "";
@@ -84,7 +84,7 @@ function drawMetric(host, sides, metric) {
     const marks = (group, across, up) =>
       sides.forEach((side, i) => group.append(shape("path", { class: `line exact ${ROLE[side.role]}`, d: path(known[i].map((row) => [across(row[0]), up(row[5])])) })));
     const epochs = [...new Set(known.flat().map((row) => row[0]))].sort((a, b) => a - b);
-    const tips = epochs.map((epoch) => ({ x: epoch, y: null, lines: [`after ${epoch} epochs`, ...known.flatMap((rows, i) => rows.filter((row) => row[0] === epoch).map((row) => `${sides[i].role}: ${measured(metric, row[5])}`))] }));
+    const tips = epochs.map((epoch) => ({ x: epoch, y: null, lines: [`after ${counted(epoch, "epoch")}`, ...known.flatMap((rows, i) => rows.filter((row) => row[0] === epoch).map((row) => `${sides[i].role}: ${measured(metric, row[5])}`))] }));
     return { height: 215, x, y: { low: least - room, high: metric.share ? Math.min(1 + room / 2, most + room) : most + room, format: (v) => measured(metric, v) }, marks, tips, label: `${metric.title} over training epochs` };
   });
 }
@@ -117,7 +117,7 @@ function drawTransfer(host, entry) {
         group.append(shape("circle", { class: "dot move", cx: across(epoch), cy: up((a + b) / 2), r: 4 }));
       }
     };
-    const tips = rows.map(([epoch, lower, upper, words]) => ({ x: epoch, y: within(((lower ?? low) + (upper ?? high)) / 2, low, high), lines: [`after ${epoch} epochs`, `transfer ${words}`] }));
+    const tips = rows.map(([epoch, lower, upper, words]) => ({ x: epoch, y: within(((lower ?? low) + (upper ?? high)) / 2, low, high), lines: [`after ${counted(epoch, "epoch")}`, `transfer ${words}`] }));
     const x = { low: Math.min(...epochs) - room, high: Math.max(...epochs) + room, title: "completed training epochs" };
     x.ticks = [...new Set(ticks(Math.min(...epochs), Math.max(...epochs), 5, false).map(Math.round))];
     return { height: 215, x, y: { low, high }, marks, tips, label: "Transfer over training epochs" };

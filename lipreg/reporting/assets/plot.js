@@ -18,6 +18,9 @@ function shape(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** So many of them: "1 epoch", "2 epochs". */
+const counted = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;
+
 /** A number in a few digits, for axes and tips. */
 function short(value, digits = 4) {
   if (value === null || value === undefined) return "not proved";

@@ -93,7 +93,7 @@ function showEntry() {
 function showPoints(entry, sides, epochs, epoch) {
   chooser(place("epochs"), "After epoch", epochs.map((e) => [e, String(e)]), epoch, (e) => showPoints(entry, sides, epochs, e));
   const moved = sides.length > 1 ? " Each line leads from the twin to the regularised run at one point." : "";
-  place("scatter-words").textContent = `After ${epoch} epochs. On the diagonal a bound is perfect.${moved}`;
+  place("scatter-words").textContent = `After ${counted(epoch, "epoch")}. On the diagonal a bound is perfect.${moved}`;
   drawScatter(place("scatter"), sides, String(epoch));
   const rows = sides.flatMap((side, s) => (side.points[epoch] ?? []).map((p) => [p, s])).sort((a, b) => a[0][0] - b[0][0] || a[1] - b[1]);
   const moves = new Map((entry.moves[epoch] ?? []).map((move) => [move[0], move]));

@@ -63,7 +63,7 @@ function makeTable(host, columns, options) {
     heads.forEach((head, c) => head.setAttribute("aria-sort", c !== order ? "none" : down ? "descending" : "ascending"));
     opened = null;
     body.replaceChildren(...rows.slice(0, shown).map(rowOf));
-    const many = rows.length === options.rows ? `${rows.length} rows` : `${rows.length} of ${options.rows} rows`;
+    const many = rows.length === options.rows ? counted(rows.length, "row") : `${rows.length} of ${counted(options.rows, "row")}`;
     count.textContent = rows.length > shown ? `${many}, the first ${shown} shown` : many;
     more.hidden = rows.length <= shown;
   };

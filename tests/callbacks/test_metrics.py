@@ -1,0 +1,41 @@
+"""A name that is logged is the number that tables and pages show under it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lipreg.records import AuditRecord, read_records
+from lipreg.reporting.html import write_report
+from lipreg.reporting.panels import points_table
+from lipreg.reporting.wording import between, nearest
+from lipreg.transfer import compare
+from tests.callbacks.test_runs_of_trainings import audit, regularizer, train
+from tests.reporting.pages import Page
+
+
+def test_the_logged_tightness_is_that_of_tables_and_pages(tmp_path: Path) -> None:
+    train(tmp_path, audit(run="plain", points=3, at_start=False), max_epochs=1)
+    mine = audit(run="penalty", twin="plain", points=3, at_start=False)
+    trainer = train(tmp_path, regularizer(), mine, max_epochs=1)
+    records = read_records(tmp_path)
+    shown = compare(records, mine.run_id).regularised
+    assert shown.tightness is not None and len({p.tightness for p in shown.points}) == 3
+    logged = float(trainer.callback_metrics["audit/tightness"])
+    assert logged == pytest.approx(shown.tightness.lower, rel=1e-6)
+    assert abs(logged - shown.bound / shown.exact.upper) > 1e-6 * logged, "a ratio of means is another number"
+    page = Page(write_report(records, tmp_path / "r.html", mine.run_id).read_text(encoding="utf-8")).text
+    assert f"geometric mean): {nearest(logged)} and " in page and between(shown.tightness) == nearest(logged)
+
+
+def test_the_tightness_of_a_row_is_that_of_its_point(tmp_path: Path) -> None:
+    mine = audit(run="penalty", points=3, at_start=False)
+    trainer = train(tmp_path, regularizer(), mine, max_epochs=1)
+    assert mine._points is not None
+    records = [r for r in read_records(tmp_path) if isinstance(r, AuditRecord)]
+    table = points_table(records, mine._points[0], "affine_relu")
+    rows = [dict(zip(table.columns, row, strict=True))["tightness"] for row in table.data]
+    assert len(rows) == 3
+    product = rows[0] * rows[1] * rows[2]
+    assert float(trainer.callback_metrics["audit/tightness"]) == pytest.approx(product ** (1 / 3), rel=1e-6)

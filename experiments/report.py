@@ -16,7 +16,7 @@ from rich.text import Text
 from experiments.programs import said
 from lipreg.reporting.html import write_runs_report
 from lipreg.reporting.sources import read_sources
-from lipreg.reporting.wording import plain
+from lipreg.reporting.wording import counted, plain
 
 
 def report(cfg: DictConfig, console: Console) -> Path:
@@ -26,9 +26,10 @@ def report(cfg: DictConfig, console: Console) -> Path:
     first = Path(runs[0])
     path = Path(cfg.output) if cfg.output else (first if first.is_dir() else first.parent) / "report.html"
     write_runs_report(sources, path, cfg.metric)
-    records = sum(len(source.records) for source in sources.files)
+    records = counted(sum(len(source.records) for source in sources.files), "record")
     size = path.stat().st_size / 2**20
-    console.print(Text(f"{path}: {records} records of {len(sources.files)} files, {size:.2f} MiB"), soft_wrap=True)
+    of = counted(len(sources.files), "file")
+    console.print(Text(f"{path}: {records} of {of}, {size:.2f} MiB"), soft_wrap=True)
     for name, reason in sources.left_out:
         console.print(Text(f"left out: {plain(name)}: {plain(reason)}", style="yellow"), soft_wrap=True)
     return path

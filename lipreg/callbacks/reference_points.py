@@ -99,7 +99,7 @@ def draw_reference_points(
         text = f"{skipped} examples of the {kind} data have no class (-1 or {labels.ignore_index}) and are left out"
         warnings.warn(f"{where}: {text} of the reference points; others are drawn in their place", stacklevel=3)
     if kept < count:
-        of = f"{kept} points" + (" with a class" if skipped else "")
+        of = f"{kept} point{'s' * (kept != 1)}" + (" with a class" if skipped else "")
         text = f"points={count}, and the {kind} data has {of}: all of them are reference points"
         warnings.warn(f"{where}: {text}", stacklevel=3)
     return _copies(*_joined(drawn), count)

@@ -209,7 +209,8 @@ def movement(pairs: Sequence[tuple[PointFigures, PointFigures]]) -> Movement:
     share, reason = transfer(exact, bound)
     skipped = len(pairs) - len(steps)
     if skipped:
-        reason += f"{'; ' if reason else ''}{skipped} of {len(pairs)} points do not count: {_NO_RATIO}"
+        not_counted = f"do{'es' * (skipped == 1)} not count"
+        reason += f"{'; ' if reason else ''}{skipped} of {len(pairs)} points {not_counted}: {_NO_RATIO}"
     return Movement(len(steps), exact, bound.midpoint, share, reason)
 
 

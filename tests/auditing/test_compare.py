@@ -16,7 +16,7 @@ from lipreg.reporting.html import write_runs_report
 from lipreg.reporting.runs import find_entries
 from lipreg.reporting.sources import Source, Sources
 from lipreg.reporting.tables import comparison_text
-from lipreg.runs import RecordedRun
+from lipreg.runs import recorded_runs
 from lipreg.transfer import Comparison, likeness
 from tests.test_likeness import pair
 
@@ -49,8 +49,7 @@ def test_two_networks_have_a_verdict(compared: Comparison) -> None:
 
 def test_records_that_are_of_no_training_have_no_start() -> None:
     records = [replace(r, of_training=False) if isinstance(r, RunRecord) else r for r in pair(("a", "b"), (1, 1))]
-    own = [r for r in records if isinstance(r, RunRecord)]
-    mine, twin = (RecordedRun(run, tuple(r for r in records if r.run == run.run and r.kind == "audit")) for run in own)
+    mine, twin = recorded_runs(records)
     assert (mine.start, twin.start, likeness(mine, twin).same_start) == (None, None, None)
     assert "epochs" not in mine.said() and "seed" not in mine.said()
 

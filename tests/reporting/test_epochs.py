@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lipreg.records import Record, RunRecord
+from lipreg.records import AuditRecord, Record, RunRecord
 from lipreg.reporting.html import write_report, write_runs_report
 from lipreg.reporting.sources import Source, Sources
 from lipreg.reporting.tables import comparison_text
@@ -67,7 +68,7 @@ def test_there_is_no_verdict_on_untrained_networks(records: Sequence[Record], tm
 
 
 def test_of_many_epochs_the_first_and_the_last_are_named(records: Sequence[Record]) -> None:
-    one = next(r for r in records if r.kind == "audit" and r.epoch == 0)
-    many = [type(one)(**{**vars(one), "epoch": epoch}) for epoch in range(11, 40)]
+    one = next(r for r in records if isinstance(r, AuditRecord) and r.epoch == 0)
+    many = [replace(one, epoch=epoch) for epoch in range(11, 40)]
     said = judgement(compare([*records, *many], "penalty"))
     assert "'penalty' was audited after epochs 0, 5, 10, ..., 38, 39; its twin 'twin' after epochs 0, 5, 10." in said

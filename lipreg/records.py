@@ -34,8 +34,7 @@ class RunRecord:
         id: of the fit that wrote it; a resumed fit has the id of the one it goes on from, any other has its own.
         recipe: ``Bound.describe()`` of what the penalty lowers; empty without a penalty.
         twin_id: ``id`` of the twin, where it was known when the run began.
-        start_epoch: completed epochs when this part of the run began: 0, or those of the checkpoint that it goes on from.
-            What the run had recorded of later epochs is of weights that it has left behind.
+        start_epoch: completed epochs when this part began: 0, or its checkpoint's; what was recorded of later ones is void.
         started: when this part began, UTC, ISO 8601.
         process: the process that wrote it, as "pid 123 on host".
         versions: of the software that trained.

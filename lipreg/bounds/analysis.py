@@ -17,13 +17,13 @@ from torch import Tensor
 
 from lipreg.bounds.induced import InducedNorms
 from lipreg.bounds.pooling import PoolRelaxation, Shares, pool_factor, pool_shares, relax_pool
-from lipreg.bounds.reach import Anchored, Anchors, Digits, Reach, affine_reach
+from lipreg.bounds.reach import Anchored, Anchors, Digits, Reach, affine_reach, allowance
 from lipreg.bounds.relaxation import Relaxation, crown, relax
 from lipreg.bounds.slopes import Slopes, slope_bounds
 from lipreg.bounds.touching import settle_touching
 from lipreg.errors import InvalidInput
 from lipreg.graph import Affine, Graph, Input, MaxPool, Relu
-from lipreg.linalg import Diagonal, PowerIteration
+from lipreg.linalg import Diagonal, PowerIteration, vector_norm
 from lipreg.linalg.spectral import WIDTH
 from lipreg.problem import PlacedProblem
 
@@ -152,6 +152,8 @@ def analyse(
         match node:
             case Input():
                 distance = region.distance(region.norm) if "ball" in chosen else None
+                if distance is not None and not outward:
+                    distance = distance + vector_norm(allowance(region).flatten(1), region.norm)
                 error = torch.zeros_like(region.center) if outward else None
                 reach.append(Reach(region.center, region.lower, region.upper, region.moves, distance, error))
             case Affine():

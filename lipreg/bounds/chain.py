@@ -16,12 +16,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lipreg.bounds.reach import ALLOWANCE
 from lipreg.graph import ReluChain
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import L1Ball, L2Ball, LinfBall
-
-ALLOWANCE = 2.0
-"""Roundings of a layer's inputs that their widths are made larger by; sums of many terms average theirs out."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,10 @@ def chain_masks(chain: ReluChain, region: ChainRegion, methods: tuple[str, ...],
     width = up - down
     middle = torch.add(value, down.add_(up), alpha=0.5, out=down)
     size = value.abs() if moves is None else value.abs().mul_(moves)  # what does not move must stay known as such
-    width.add_(size, alpha=ALLOWANCE * torch.finfo(value.dtype).eps)
+    allowed = ALLOWANCE * torch.finfo(value.dtype).eps
+    width.add_(size, alpha=allowed)
+    if distance is not None:
+        distance = distance + allowed * size.flatten(1).amax(1)
     found = ChainMasks([moves], [], [] if row_sums or ball else None)
     hidden = chain.layers[:-1]
     for k, layer in enumerate(hidden):

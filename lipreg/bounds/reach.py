@@ -30,6 +30,9 @@ FINE = 1e-10
 """Share of a unit's range that float64 may lose in its constant before digits are taken."""
 SURE = 1e-12
 """Error of values at the reference points, relative to their layer's largest, from which no more digits are taken."""
+ALLOWANCE = 2.0
+"""Roundings of each input that bounds in training, which are not certified, allow for; sums of many terms average theirs
+out."""
 LOST = 1e-6
 """Share of a unit's range that float64 may lose at the reference point before digits are taken."""
 
@@ -144,7 +147,8 @@ def affine_reach(
     """
     node = graph.nodes[index]
     assert isinstance(node, Affine)
-    own, outward = _own(region), reach[0].error is not None
+    outward = reach[0].error is not None
+    own = _own(region, torch.zeros_like(region.center) if outward else allowance(region))
     terms = [(map, own if i == 0 else reach[i]) for i, map in node.terms()]
     constant = node.bias.expand(region.batch, *node.shape)
     if 0 in node.sources:
@@ -210,8 +214,13 @@ def _magnitudes(
     return tuple(sums)  # type: ignore[return-value]
 
 
-def _own(region: PlacedRegion) -> Reach:
-    """The displacement d = x - x0 as a node."""
+def allowance(region: PlacedRegion) -> Tensor:
+    """What displacements are widened by where bounds are not rounded outward: what rounding makes of x0 in a first layer."""
+    return ALLOWANCE * torch.finfo(region.center.dtype).eps * region.center.abs() * region.moves
+
+
+def _own(region: PlacedRegion, spare: Tensor) -> Reach:
+    """The displacement d = x - x0 as a node, with room to spare."""
     down, up = (end.reshape(region.center.shape) for end in region.room)
     zero = torch.zeros_like(down)
-    return Reach(zero, down, up, region.moves, error=zero)
+    return Reach(zero, down - spare, up + spare, region.moves, error=zero)

@@ -122,17 +122,21 @@ class _Rows:
 
 
 def _rows(problem: LocalLipschitz, last: Tensor, x: Tensor, y: Tensor | None) -> _Rows | None:
-    """None where labels are missing or wrong, which the problem refuses, or too many."""
+    """None where labels are missing or wrong, which the problem refuses."""
     outputs = last.shape[0]
     if not problem.output.needs_labels:
         table, count = _table(problem.output, 1, outputs, last.dtype, last.device)
         return _Rows(table, count, torch.zeros(len(x), dtype=torch.int64, device=x.device))
-    if y is None or not are_classes(y, x.shape[0]) or outputs > x.shape[0]:
+    if y is None or not are_classes(y, x.shape[0]):
         return None
     y = y.long()
     low, high = torch.aminmax(y)
     if int(low) < 0 or int(high) >= outputs:
         return None
+    if outputs > x.shape[0]:  # the rows of the labels that there are
+        own, labels = torch.unique(y, return_inverse=True)
+        rows = problem.output.rows(last.new_zeros(len(own), outputs), own)
+        return _Rows(rows.flatten(0, 1), rows.shape[1], labels)
     return _Rows(*_table(problem.output, outputs, outputs, last.dtype, last.device), y)
 
 

@@ -94,7 +94,8 @@ def warn_if_coarse(problem: LocalLipschitz, x: Tensor, dtype: torch.dtype, where
         kind = str(dtype).removeprefix("torch.")
         warnings.warn(
             f"{where}: inputs are as large as {float(size[at]):.3g} in a region that reaches {float(reach[at]):.3g}: {kind} "
-            f"rounds pre-activations by {float(share):.2g} of what the region moves them by, so that bounds in training lie "
-            f"as far, or farther, from certified ones. Scale the inputs, train in float64, or take a larger region",
+            f"rounds pre-activations by about {float(share):.2g} of what the region moves them by. Bounds in training may "
+            f"differ from certified ones by as much, or by more where that turns units on. Scale the inputs, train in "
+            f"float64, or take a larger region",
             stacklevel=2,
         )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 import lipreg
-from lipreg import AllMargins, L1Ball, L2Ball, LinfBall, LipschitzPenalty, LocalLipschitz, Logit
+from lipreg import AllMargins, L1Ball, L2Ball, LinfBall, LipschitzPenalty, LocalLipschitz, Logit, Vector
+from lipreg.outputs import Output
 
 SCALES = {
     "unit": (1.0, 0.05),
@@ -58,6 +61,37 @@ def test_bounds_in_training_are_not_below_certified_ones(name: str, size: int, c
     assert min(ratios) >= 0.99
     if scale <= 1e4 * radius:
         assert max(ratios) <= 1.01
+
+
+@pytest.mark.parametrize("name", SCALES)
+@pytest.mark.parametrize("points", [1, 4])
+@pytest.mark.parametrize(
+    ("output", "bound", "p"),
+    [
+        (AllMargins(), "affine_relu", math.inf),
+        (AllMargins(), "abs_chain", math.inf),
+        (AllMargins(), "abs_chain", 2.0),
+        (Vector(), "affine_relu", math.inf),
+        (AllMargins(), "fastlip", 1.0),
+    ],
+    ids=str,
+)
+def test_so_are_those_of_few_points_and_of_other_questions(
+    output: Output, bound: str, p: float, points: int, name: str
+) -> None:
+    """Fewer points than classes, whole outputs, other norms: no closed form, or another way into it; and ``estimate``."""
+    scale, radius = SCALES[name]
+    for seed in range(6):
+        net, asked, x, y = question(seed, 4, scale, radius, cut=False)
+        problem, x, y = replace(asked, output=output, p=p), x[:points], y[:points]
+        certified = lipreg.certify(net, problem, x, y, estimator=bound)[0].upper
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            term = LipschitzPenalty(net, problem, bound=bound, weight=1.0)
+            term(x, y)
+        assert term.last is not None
+        for found in (term.last.bounds[0], lipreg.estimate(net, problem, x, y, bound=bound)[0]):
+            assert float(found) >= 0.99 * certified
 
 
 @pytest.mark.parametrize(

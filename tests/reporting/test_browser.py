@@ -228,3 +228,15 @@ def test_without_scripts_every_run_is_still_told(browser: Any, swept: Path) -> N
     assert page.locator("section.entry:visible").count() == 6
     assert "Without it every run is shown in words below" in page.locator("noscript").inner_text()
     context.close()
+
+
+def test_point_by_point_the_epoch_of_the_verdict_is_shown_first(
+    browser: Any, records: Sequence[Record], tmp_path: Path
+) -> None:
+    shorter = [r for r in records if isinstance(r, RunRecord) or r.run != "twin" or r.epoch != 10]
+    with Shown(browser, write_report(shorter, tmp_path / "r.html", "penalty")) as shown:
+        words = shown.page.locator("#scatter-words")
+        assert words.inner_text().startswith("After 5 epochs. ") and "Each line leads" in words.inner_text()
+        shown.page.locator("#epochs select").select_option("10")
+        assert words.inner_text().startswith("After 10 epochs. ") and "Each line leads" not in words.inner_text()
+        assert shown.trouble == []

@@ -87,12 +87,12 @@ function showEntry() {
   place("transfer-figure").hidden = !entry.transfer.length;
   if (entry.transfer.length) drawTransfer(place("transfer"), entry);
   const epochs = [...new Set(sides.flatMap((side) => Object.keys(side.points).map(Number)))].sort((a, b) => a - b);
-  if (epochs.length) showPoints(entry, sides, epochs, epochs.at(-1));
+  if (epochs.length) showPoints(entry, sides, epochs, entry.transfer.at(-1)?.[0] ?? epochs.at(-1));
 }
 
 function showPoints(entry, sides, epochs, epoch) {
   chooser(place("epochs"), "After epoch", epochs.map((e) => [e, String(e)]), epoch, (e) => showPoints(entry, sides, epochs, e));
-  const moved = sides.length > 1 ? " Each line leads from the twin to the regularised run at one point." : "";
+  const moved = sides.length > 1 && sides.every((side) => side.points[epoch]) ? " Each line leads from the twin to the regularised run at one point." : "";
   place("scatter-words").textContent = `After ${counted(epoch, "epoch")}. On the diagonal a bound is perfect.${moved}`;
   drawScatter(place("scatter"), sides, String(epoch));
   const rows = sides.flatMap((side, s) => (side.points[epoch] ?? []).map((p) => [p, s])).sort((a, b) => a[0][0] - b[0][0] || a[1] - b[1]);

@@ -28,7 +28,8 @@ from benchmarks.environment import markdown, write_result
 from experiments.image_models import alexnet, digit_convolutions, vgg16
 from lipreg import L2Ball, LinfBall, LocalLipschitz, Margin, Vector, capture
 from lipreg.bounds import Analysis, analyse
-from lipreg.estimators import ESTIMATORS, Effort, frozen_analysis
+from lipreg.budget import Budget
+from lipreg.estimators import ESTIMATORS, frozen_analysis
 from lipreg.estimators.witness import best_witness
 from lipreg.results import Certificate
 
@@ -61,12 +62,12 @@ def tightness() -> list[dict[str, Any]]:
                 placed = problem.place(x, graph(x))
                 papers = analyse(graph, placed, ("ball",))
                 full = analyse(graph, placed)
-            found = {"papers": ESTIMATORS["affine_relu"].intervals(papers, Effort())[0].upper}
+            found = {"papers": ESTIMATORS["affine_relu"].intervals(papers, Budget())[0].upper}
             # a backward pass for each undecided unit: only where they are some thousands
             undecided = int(full.unstable_units())
             few = ("deviation",) if undecided <= 3000 else ()
             for bound in ("affine_relu", "abs_chain", "fastlip", *few):
-                found[bound] = ESTIMATORS[bound].intervals(full, Effort())[0].upper
+                found[bound] = ESTIMATORS[bound].intervals(full, Budget())[0].upper
             gradient = graph.gradients(
                 {i: s.unsqueeze(1) for i, s in graph.patterns(graph.values(x)).items()}, placed.rows
             )
@@ -143,7 +144,7 @@ def large(name: str, only: str | None = None, width: float | None = None, radius
             began = clock()
             with torch.no_grad():
                 analysis = analyse(graph, problem.place(x, graph(x)), methods, width=width or WIDTHS[name])
-                (found,) = ESTIMATORS[bound].intervals(analysis, Effort())
+                (found,) = ESTIMATORS[bound].intervals(analysis, Budget())
             seconds = clock() - began
             rows.append(
                 {
@@ -208,8 +209,8 @@ def audits(points: int = 6, seconds: float = 120.0) -> list[dict[str, Any]]:
         known = None
         for name in ("fastlip", "lp", "deviation", "sampling", "branch_and_bound", "mip"):
             began = time.process_time()
-            effort = Effort(seconds=seconds, known=() if known is None else (known,))
-            (found,) = ESTIMATORS[name].intervals(analysis, effort)
+            start = () if known is None else (known,)
+            (found,) = ESTIMATORS[name].intervals(analysis, Budget(seconds), known=start)
             if ESTIMATORS[name].certificate is not Certificate.BRACKET:  # the two searches start from the same
                 known = found if known is None else known.intersect(found)
             searched = ESTIMATORS[name].certificate is Certificate.BRACKET

@@ -27,7 +27,8 @@ from torch import nn
 
 from benchmarks.environment import RESULTS, markdown, write_result
 from lipreg import Box, Combination, LocalLipschitz
-from lipreg.estimators import ESTIMATORS, Effort, certify
+from lipreg.estimators import ESTIMATORS, certify
+from lipreg.estimators.base import Settings
 from lipreg.milp import installed_solvers
 
 matplotlib.use("Agg")
@@ -64,9 +65,8 @@ def answer(engine: str, case: str, norm: str, seconds: float) -> tuple[float, fl
     name, _, solver = engine.partition("@")
     if ESTIMATORS[name].uncovered(problem) is not None:
         return None
-    effort = Effort(seconds=seconds, solver=solver or "highs")
     began = time.process_time()
-    (found,) = certify(net, problem, x, estimator=name, effort=effort)
+    (found,) = certify(net, problem, x, estimator=name, budget=seconds, settings=Settings(solver or "highs"))
     return time.process_time() - began, found.lower, found.upper
 
 

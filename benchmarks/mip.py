@@ -31,7 +31,8 @@ from benchmarks.environment import RESULTS, markdown, write_result
 from benchmarks.exact import folder, question
 from lipreg import LocalLipschitz
 from lipreg.bounds import Analysis, analyse
-from lipreg.estimators import Effort, certify, frozen_analysis, mip
+from lipreg.budget import Budget
+from lipreg.estimators import certify, frozen_analysis, mip
 from lipreg.milp import Highs, Program, encode
 from lipreg.milp.plain import encode_plain
 from lipreg.results import Status
@@ -63,7 +64,7 @@ def with_witness(asked: Question, seconds: float) -> float:
 
 def tightened(asked: Question, seconds: float) -> float:
     net, problem, x = asked
-    return certify(net, problem, x, estimator="mip", effort=Effort(seconds=seconds))[0].upper
+    return certify(net, problem, x, estimator="mip", budget=Budget(seconds))[0].upper
 
 
 LADDER: dict[str, Callable[[Question, float], float]] = {
@@ -83,7 +84,7 @@ def _solve(
     local = frozen_analysis(net, problem, x, None, methods)
     with torch.no_grad():
         local = analyse(local.graph, local.placed, methods)
-    outcome = Highs().solve(encoder(local, 0), seconds=seconds)
+    outcome = Highs().solve(encoder(local, 0), Budget(seconds))
     return math.inf if outcome.status is Status.FAILED else outcome.claimed
 
 

@@ -27,8 +27,10 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.environment import markdown, write_result
 from lipreg import LinfBall, LipregError, LipschitzPenalty, LocalLipschitz
+from lipreg.budget import Budget
 from lipreg.data import DigitsDataModule
-from lipreg.estimators import ESTIMATORS, Effort, frozen_analysis
+from lipreg.estimators import ESTIMATORS, frozen_analysis
+from lipreg.estimators.base import Settings
 
 BATCH, SHARE, EVERY, WEIGHT, TIGHTNESS_POINTS = 128, 16, 4, 1e-3, 16
 
@@ -162,7 +164,7 @@ def tightness(case: Case, problem: LocalLipschitz, bound: str, device: str) -> f
     assert step.penalty.last is not None
     # sampling needs no tight pre-activations, and linear ones take minutes on a convolutional network
     analysis = frozen_analysis(net, problem, x, y, ["interval"])
-    intervals = ESTIMATORS["sampling"].intervals(analysis, Effort(seed=0))
+    intervals = ESTIMATORS["sampling"].intervals(analysis, Budget(), Settings(seed=0))
     ratios = [b / i.lower for b, i in zip(step.penalty.last.bounds.tolist(), intervals, strict=True)]
     return statistics.geometric_mean(ratios)
 

@@ -32,6 +32,7 @@ from benchmarks.environment import markdown, write_result
 from experiments.models import Classifier
 from lipreg import LinfBall, LocalLipschitz
 from lipreg.auditing import AuditPlan, PointAudit, audit
+from lipreg.budget import Budget
 from lipreg.data import DigitsDataModule
 from lipreg.estimators import frozen_analysis
 from lipreg.reporting.svg import GRID, INK, save
@@ -77,7 +78,7 @@ def search(network: Trained, width: int, radius: float, nodes: int) -> list[Row]
     net, x, y = network[0], network[1][:POINTS], network[2][:POINTS]
     problem, rows = LocalLipschitz(LinfBall(radius, low=0.0, high=1.0)), []
     undecided = frozen_analysis(net, problem, x, y).unstable_units().tolist()
-    plan = AuditPlan(problem, ["branch_and_bound"], BUDGET, nodes=nodes)
+    plan = AuditPlan(problem, ["branch_and_bound"], Budget(BUDGET, nodes))
     for i in range(len(x)):
         spent, (point,) = cpu(net, plan, x[i : i + 1], y[i : i + 1])
         rows.append(

@@ -22,10 +22,12 @@ from rich.text import Text
 from experiments.programs import progress_bar, said
 from lipreg.auditing import EXACT, AuditPlan, PointAudit, Progress, audit
 from lipreg.auditing.lock import RecordLock
+from lipreg.budget import Budget
 from lipreg.callbacks.batches import batch_to_inputs
 from lipreg.callbacks.checkpoints import read_checkpoint
 from lipreg.callbacks.reference_points import LabelsRead, Points, draw_reference_points
 from lipreg.errors import InvalidInput
+from lipreg.estimators.base import Settings
 from lipreg.outputs import Output
 from lipreg.problem import LocalLipschitz
 from lipreg.records import AuditRecord, RecordFile, read_records
@@ -40,9 +42,10 @@ def audit_checkpoint(cfg: DictConfig, console: Console) -> list[PointAudit]:
     """
     problem: LocalLipschitz = instantiate(cfg.problem)
     asked = cfg.audit
-    engines = {"solver": asked.solver, "sdp_solver": asked.sdp_solver}
-    limits = {"gap": asked.gap, "nodes": asked.nodes}
-    plan = AuditPlan(problem, tuple(asked.estimators), asked.budget, asked.seed, **engines, **limits)
+    budget = Budget.of(asked.budget, "audit", asked.gap, asked.nodes)
+    plan = AuditPlan(
+        problem, tuple(asked.estimators), budget, Settings(asked.solver, asked.sdp_solver, seed=asked.seed)
+    )
     where = {"workers": asked.workers, "executor": asked.executor, "address": asked.address}
     network, epoch = load_checkpoint(cfg)
     x, y = _points(cfg, problem.output)

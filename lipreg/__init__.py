@@ -7,8 +7,9 @@ Lightning load when they are first used.
 """
 
 from lipreg.auditing.compare import compare
+from lipreg.budget import Budget
 from lipreg.errors import LipregError
-from lipreg.estimators import Bound, Effort, certify, estimate, general_position
+from lipreg.estimators import Bound, Settings, certify, estimate, general_position
 from lipreg.graph import capture
 from lipreg.outputs import AllLogits, AllMargins, AllPairs, Combination, Logit, Margin, Vector
 from lipreg.problem import LocalLipschitz
@@ -24,10 +25,10 @@ __all__ = [
     "AllPairs",
     "Bound",
     "Box",
+    "Budget",
     "Certificate",
     "CertifiedInterval",
     "Combination",
-    "Effort",
     "L1Ball",
     "L2Ball",
     "LinfBall",
@@ -37,6 +38,7 @@ __all__ = [
     "Logit",
     "Margin",
     "Polytope",
+    "Settings",
     "Status",
     "UnitCube",
     "Vector",

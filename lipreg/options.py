@@ -1,4 +1,4 @@
-"""Registries: of small frozen classes whose fields are their options (penalties, schedules), and of engines by name."""
+"""The registry of every open set: of small frozen classes whose fields are options, and of instances by name."""
 
 from __future__ import annotations
 
@@ -25,50 +25,73 @@ class Optioned:
         return {"kind": self.name, **asdict(self)}  # type: ignore[call-overload]
 
 
-_Base = TypeVar("_Base", bound=Optioned)
+_Kind = TypeVar("_Kind")
+_Entry = TypeVar("_Entry")
 
 
-class Registry(dict[str, type[_Base]]):
-    """Kinds by name.
+class Registry(dict[str, _Entry]):
+    """What an open set holds, by name: classes whose fields are options, or instances of classes that need none.
 
     Args:
-        what: what the kinds are, in messages: "penalty".
+        what: what its entries are, in messages: "penalty".
+        entry: makes an entry from a class and its name; by default the class itself, which then is a dataclass.
     """
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, entry: Callable[[Any, str], _Entry] | None = None) -> None:
         super().__init__()
-        self.what = what
+        self.what, self._entry = what, entry or self._kind
 
-    def register(self, name: str) -> Callable[[type[_Base]], type[_Base]]:
-        """Class decorator: makes a kind known under ``name``.
+    def register(self, name: str, *, replace: bool = False) -> Callable[[type[_Kind]], type[_Kind]]:
+        """Class decorator: makes a class known under ``name``. The conformance suite takes it from there.
+
+        Args:
+            name: what users and records call it.
+            replace: whether it may take the name of another class; a class that is defined anew, as a notebook's cell that
+                runs again does, takes its own.
 
         Raises:
-            InvalidInput: the class is no dataclass, or another class has the name already.
+            InvalidInput: another class has the name already, or a kind with options is no dataclass.
         """
 
-        def add(kind: type[_Base]) -> type[_Base]:
-            where = f"{self.what} {name!r}"
-            if not is_dataclass(kind):
-                raise InvalidInput(f"{kind.__name__} is no dataclass", where=where, todo="Add @dataclass(frozen=True)")
-            taken = self.get(name)
-            if taken is not None and taken.__qualname__ != kind.__qualname__:
-                raise InvalidInput(f"the name belongs to {taken.__qualname__}", where=where, todo="Choose another name")
-            kind.name = name
-            self[name] = kind
+        def add(kind: type[_Kind]) -> type[_Kind]:
+            entry, taken = self._entry(kind, name), self.get(name)
+            before = taken if isinstance(taken, type) or taken is None else type(taken)
+            if before is not None and not replace and _origin(before) != _origin(kind):
+                raise InvalidInput(
+                    f"the name belongs to {'.'.join(_origin(before))}",
+                    where=f"{self.what} {name!r}",
+                    todo="Choose another name, or register it with replace=True",
+                )
+            self[name] = entry
             return kind
 
         return add
 
-    def build(self, name: str, options: Mapping[str, Any] | None = None) -> _Base:
-        """The kind of that name, with its options.
+    def _kind(self, kind: Any, name: str) -> Any:
+        if not is_dataclass(kind):
+            where = f"{self.what} {name!r}"
+            raise InvalidInput(f"{kind.__name__} is no dataclass", where=where, todo="Add @dataclass(frozen=True)")  # type: ignore[attr-defined]
+        kind.name = name  # type: ignore[attr-defined]
+        return kind
+
+    def find(self, name: str) -> _Entry:
+        """The one of that name.
+
+        Raises:
+            InvalidInput: there is none; the message lists all.
+        """
+        if not isinstance(name, str) or name not in self:
+            raise unknown(name, self.what, self)
+        return self[name]
+
+    def build(self, name: str, options: Mapping[str, Any] | None = None) -> Any:
+        """An instance of the kind of that name, with its options.
 
         Raises:
             InvalidInput: no such kind, an unknown or missing option, or a value out of range.
         """
-        if not isinstance(name, str) or name not in self:
-            raise unknown(name, self.what, self)
-        kind, given = self[name], dict(options or {})
-        known = {f.name: f.default is MISSING for f in fields(kind)}  # type: ignore[arg-type]
+        kind: Any = self.find(name)
+        given, known = dict(options or {}), {f.name: f.default is MISSING for f in fields(kind)}
         wrong = [f"unknown option {n!r}" for n in sorted(set(given) - set(known))]
         wrong += [f"option {n!r} is missing" for n, needed in known.items() if needed and n not in given]
         if wrong:
@@ -81,40 +104,20 @@ class Registry(dict[str, type[_Base]]):
         return kind(**given)
 
 
-_Engine = TypeVar("_Engine")
-_Kind = TypeVar("_Kind")
+def instance(kind: Any, name: str) -> Any:
+    """An instance that bears its registered name, here and in whatever process it is sent to.
 
-
-class Engines(dict[str, _Engine]):
-    """Instances by name, of classes that need no options: estimators and solvers.
-
-    Args:
-        what: what they are, in messages: "estimator".
+    Instances that are made by hand are called as the class was first registered.
     """
+    made = kind()
+    object.__setattr__(made, "name", name)  # frozen dataclasses too
+    if "name" not in vars(kind):
+        kind.name = name
+    return made
 
-    def __init__(self, what: str) -> None:
-        super().__init__()
-        self.what = what
 
-    def register(self, name: str) -> Callable[[type[_Kind]], type[_Kind]]:
-        """Class decorator: makes an instance known under ``name``. The conformance suite takes it from there."""
-
-        def add(kind: type[_Kind]) -> type[_Kind]:
-            kind.name = name  # type: ignore[attr-defined]
-            self[name] = kind()  # type: ignore[assignment]
-            return kind
-
-        return add
-
-    def find(self, name: str) -> _Engine:
-        """The one of that name.
-
-        Raises:
-            InvalidInput: there is none; the message lists all.
-        """
-        if not isinstance(name, str) or name not in self:
-            raise unknown(name, self.what, self)
-        return self[name]
+def _origin(kind: type) -> tuple[str, str]:
+    return kind.__module__, kind.__qualname__
 
 
 def nearest_name(name: str, names: Iterable[str]) -> str:

@@ -32,6 +32,10 @@ SIGNED_NUMBERS = 2**24
 """Numbers that may be held at once while sign vectors are tried."""
 
 
+class _Unnamed(float):
+    """A norm that nobody named, so that another region, put in its place by ``dataclasses.replace``, brings its own."""
+
+
 @dataclass(frozen=True)
 class LocalLipschitz:
     """A local Lipschitz constant: of which functional, over which region, in which norms, in which scope.
@@ -42,7 +46,8 @@ class LocalLipschitz:
         output: of what (``Logit``, ``Margin``, ``AllLogits``, ``AllMargins``, ``Combination``, ``Vector``).
         scope: "regional" (the largest slope anywhere in the region) or "pointed" (the largest quotient against the
             reference point itself).
-        p: norm of input distances: 1, 2 or "inf". Defaults to the norm of the region's ball.
+        p: norm of input distances: 1, 2 or "inf". Defaults to the norm of the region's ball, also of one that
+            ``dataclasses.replace`` puts in its place.
         q: norm of output differences, for ``Vector`` outputs only; defaults to p. Scalar functionals have none.
 
     Raises:
@@ -55,6 +60,7 @@ class LocalLipschitz:
     scope: Scope = "regional"
     p: float = None  # type: ignore[assignment]  # None: the region's norm, resolved below
     q: float | None = None
+    _copied: bool = field(default=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         where = "LocalLipschitz"
@@ -70,9 +76,14 @@ class LocalLipschitz:
             )
         if self.scope not in get_args(Scope):
             raise InvalidInput(f"scope={self.scope!r}", where=where, accepted='"regional" or "pointed"')
-        object.__setattr__(self, "p", self.region.norm if self.p is None else parse_norm(self.p, f"{where}.p"))
+        for name in ("p", "q") if self._copied else ():  # else it is another question's, named for this one
+            if isinstance(getattr(self, name), _Unnamed):
+                object.__setattr__(self, name, None)
+        object.__setattr__(self, "_copied", True)  # for those that are made from this one
+        p = _Unnamed(self.region.norm) if self.p is None else parse_norm(self.p, f"{where}.p")
+        object.__setattr__(self, "p", p)
         if self.output.joint:
-            object.__setattr__(self, "q", self.p if self.q is None else parse_norm(self.q, f"{where}.q"))
+            object.__setattr__(self, "q", _Unnamed(p) if self.q is None else parse_norm(self.q, f"{where}.q"))
             if (self.p, self.q) == (math.inf, 2.0):
                 raise UnsupportedRequest(
                     "the operator norm from linf to l2",

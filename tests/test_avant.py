@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from lipreg.bounds import Analysis, analyse
-from lipreg.estimators import ESTIMATORS, Effort
+from lipreg.budget import Budget
+from lipreg.estimators import ESTIMATORS
 from lipreg.graph import Graph, capture
 from lipreg.outputs import Vector
 from lipreg.problem import LocalLipschitz
@@ -51,14 +52,14 @@ def analysed(name: str, radius: float, methods: tuple[str, ...] | None) -> Analy
 
 @pytest.mark.parametrize("name", GLOBAL)
 def test_the_global_bound_is_the_papers(name: str) -> None:
-    (found,) = ESTIMATORS["spectral"].intervals(analysed(name, 0.001, ("interval",)), Effort())
+    (found,) = ESTIMATORS["spectral"].intervals(analysed(name, 0.001, ("interval",)), Budget())
     assert GLOBAL[name] * (1 - PRINTED) <= found.upper <= GLOBAL[name] * (1 + 1e-4)
     assert "spectral norms by Lanczos" in found.detail and "failure probability" in found.detail
 
 
 @pytest.mark.parametrize(("name", "radius"), LOCAL)
 def test_the_local_bound_is_the_papers(name: str, radius: float) -> None:
-    (found,) = ESTIMATORS["affine_relu"].intervals(analysed(name, radius, ("ball",)), Effort())
+    (found,) = ESTIMATORS["affine_relu"].intervals(analysed(name, radius, ("ball",)), Budget())
     own = LOCAL[name, radius]
     assert own * (1 - PRINTED) <= found.upper <= own * (1 + 1e-4)
 
@@ -72,15 +73,15 @@ INTERSECTED = [("mnist", 0.001), ("mnist", 0.1), ("mnist", 10.0)] + (
 def test_intersected_bounds_are_never_above(name: str, radius: float) -> None:
     """Between the gradient at the image and the papers' bound, and tight where the region is small."""
     analysis = analysed(name, radius, None)
-    (found,) = ESTIMATORS["affine_relu"].intervals(analysis, Effort())
+    (found,) = ESTIMATORS["affine_relu"].intervals(analysis, Budget())
     assert GRADIENT[name] <= found.upper <= LOCAL[name, radius] * (1 + 1e-4)
     if radius <= 0.1:
-        (ours,) = ESTIMATORS["deviation"].intervals(analysis, Effort())
+        (ours,) = ESTIMATORS["deviation"].intervals(analysis, Budget())
         assert GRADIENT[name] * (1 - 1e-3) <= ours.upper <= found.upper
         if radius == 0.001:
             assert ours.upper <= 3 * GRADIENT[name]
 
 
 def test_a_hundredth_is_within_a_factor_of_two() -> None:
-    (ours,) = ESTIMATORS["deviation"].intervals(analysed("mnist", 0.01, None), Effort())
+    (ours,) = ESTIMATORS["deviation"].intervals(analysed("mnist", 0.01, None), Budget())
     assert GRADIENT["mnist"] * (1 - 1e-3) <= ours.upper <= 2 * GRADIENT["mnist"]

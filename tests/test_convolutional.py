@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from experiments.image_models import alexnet, digit_convolutions, vgg16
 from lipreg import AllLogits, AllMargins, L2Ball, LinfBall, LocalLipschitz, Margin, capture, certify, estimate
 from lipreg.bounds import analyse
-from lipreg.estimators import ESTIMATORS, Effort, frozen_analysis
+from lipreg.budget import Budget
+from lipreg.estimators import ESTIMATORS, frozen_analysis
 from lipreg.graph import Graph
 from lipreg.linalg import Dense
 from lipreg.results import Certificate, Status
@@ -105,8 +106,8 @@ def test_gradients_of_penalties_reach_the_kernels() -> None:
 def test_exact_programs_take_convolutions(estimator: str, p: float) -> None:
     net, twin, x = twins(3)
     problem = LocalLipschitz(LinfBall(0.05), Margin(0, 1), p=p)
-    ours = certify(net, problem, x, estimator=estimator, effort=Effort(seconds=30.0))
-    other = certify(twin, problem, x.flatten(1), estimator=estimator, effort=Effort(seconds=30.0))
+    ours = certify(net, problem, x, estimator=estimator, budget=Budget(30.0))
+    other = certify(twin, problem, x.flatten(1), estimator=estimator, budget=Budget(30.0))
     for a, b in zip(ours, other, strict=True):
         assert a.upper == pytest.approx(b.upper, rel=1e-5)
         if estimator == "mip":
@@ -155,10 +156,8 @@ def test_a_digit_network_is_audited() -> None:
         adam.step()
     problem = LocalLipschitz(LinfBall(1 / 255, low=0.0, high=1.0), Margin())
     analysis = frozen_analysis(net, problem, x[1400:1401], y[1400:1401])
-    known = [ESTIMATORS[name].intervals(analysis, Effort())[0] for name in ("sampling", "deviation")]
-    (found,) = ESTIMATORS["mip"].intervals(
-        analysis, Effort(seconds=300.0, gap=0.03, known=(known[0].intersect(known[1]),))
-    )
+    known = [ESTIMATORS[name].intervals(analysis, Budget())[0] for name in ("sampling", "deviation")]
+    (found,) = ESTIMATORS["mip"].intervals(analysis, Budget(300.0, gap=0.03), known=(known[0].intersect(known[1]),))
     assert known[0].lower <= found.lower and found.upper <= known[1].upper
     assert found.gap <= 0.03 and "1 programs" in found.detail, "the program closes more than what was known leaves"
 

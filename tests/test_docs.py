@@ -14,6 +14,7 @@ import torch
 import lipreg
 from lipreg import LinfBall, LocalLipschitz, Logit, capture, certify, estimate
 from lipreg.bounds import analyse
+from lipreg.budget import Budget
 from lipreg.errors import UnsupportedRequest
 from lipreg.estimators import ESTIMATORS
 from lipreg.graph import registry
@@ -168,7 +169,7 @@ def test_a_solver() -> None:
     graph = capture(net, x).frozen()
     with torch.no_grad():
         program = encode(analyse(graph, LocalLipschitz(LinfBall(0.5), Logit(0)).place(x, graph(x))), 0).program
-    ours, theirs = Highs().solve(program, seconds=20), solver.solve(program, seconds=20)
+    ours, theirs = Highs().solve(program, Budget(20)), solver.solve(program, Budget(20))
     assert theirs.status is ours.status is Status.PROVED
     assert theirs.incumbent == pytest.approx(ours.incumbent, rel=1e-6)
     assert theirs.claimed == pytest.approx(ours.claimed, rel=1e-6)

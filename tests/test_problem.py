@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -276,3 +277,16 @@ def test_apart_is_the_same_constant_of_scalar_functionals(p: float) -> None:
         assert torch.allclose(one, other, rtol=1e-12)
     whole = LocalLipschitz(L1Ball(0.1), Vector(), q=2).place(x0, OUTPUTS)
     assert whole.apart() is whole
+
+
+def test_norms_that_nobody_named_follow_another_region() -> None:
+    ball = LocalLipschitz(LinfBall(0.1), Vector())
+    moved = replace(ball, region=L2Ball(0.1))
+    assert (moved.p, moved.q) == (2.0, 2.0) and moved == LocalLipschitz(L2Ball(0.1), Vector())
+    assert replace(pickle.loads(pickle.dumps(ball)), region=L1Ball(0.1)).p == 1.0
+    named = LocalLipschitz(LinfBall(0.1), Vector(), p="inf", q=1)
+    assert (replace(named, region=L2Ball(0.1)).p, replace(named, region=L2Ball(0.1)).q) == (math.inf, 1.0)
+    of_another = LocalLipschitz(L2Ball(0.1), AllLogits(), p=ball.p)
+    assert of_another.p == math.inf and replace(of_another, region=L1Ball(0.1)).p == math.inf
+    assert replace(ball, output=AllLogits()).q is None and replace(ball, p=1, q=None).q == 1.0
+    assert ball == LocalLipschitz(LinfBall(0.1), Vector(), p="inf", q="inf") and ball.describe()["p"] == "inf"

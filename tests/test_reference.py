@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from lipreg.bounds import Analysis
-from lipreg.estimators import ESTIMATORS, Bound, BoundEstimator, Effort, certify, frozen_analysis
+from lipreg.budget import Budget
+from lipreg.estimators import ESTIMATORS, Bound, BoundEstimator, certify, frozen_analysis
 from lipreg.estimators.norm_equivalence import nearest
 from lipreg.outputs import AllLogits, AllPairs, Combination, Output, Vector
 from lipreg.problem import LocalLipschitz
@@ -145,7 +146,7 @@ def test_every_method_without_a_search_is_on_its_side(reference: Reference, scop
     for name, method in ESTIMATORS.items():
         if method.certificate is Certificate.BRACKET or method.uncovered(problem) is not None:
             continue
-        (found[name],) = method.intervals(analysis, Effort(seconds=0.5))
+        (found[name],) = method.intervals(analysis, Budget(0.5))
     assert {"jacobian_crown", "deviation", "random_points", "sampling", "clever"} <= set(found)
     assert ("lp_no_triangle" in found) == (scope == "regional" and norm != "2")
     functools.reduce(CertifiedInterval.intersect, found.values())  # raises where two contradict each other

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from lipreg.estimators import Effort, certify
+from lipreg.budget import Budget
+from lipreg.estimators import certify
 from lipreg.outputs import AllLogits, AllPairs, Combination, Output, Vector
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import Box
@@ -54,7 +55,7 @@ def ask(
     kind = output or Combination(tuple(arrays["c"].tolist()))
     problem = LocalLipschitz(box, kind, p=norm, q=1 if kind.joint else None)  # type: ignore[arg-type]
     x = torch.from_numpy(arrays["x0"]).unsqueeze(0)
-    (interval,) = certify(network(arrays), problem, x, estimator=estimator, effort=Effort(seconds=seconds))
+    (interval,) = certify(network(arrays), problem, x, estimator=estimator, budget=Budget(seconds))
     return interval
 
 

@@ -7,7 +7,9 @@ import itertools
 import pytest
 import torch
 
-from lipreg.estimators import Effort, certify
+from lipreg.budget import Budget
+from lipreg.estimators import certify
+from lipreg.estimators.base import Settings
 from lipreg.milp import installed_solvers
 from lipreg.outputs import Combination
 from lipreg.problem import LocalLipschitz
@@ -39,7 +41,9 @@ def test_every_solver_proves_the_reference_value(reference: Reference, solver: s
     box = Box(arrays["lo"].tolist(), arrays["hi"].tolist())
     problem = LocalLipschitz(box, Combination(tuple(arrays["c"].tolist())), p=norm)  # type: ignore[arg-type]
     x = torch.from_numpy(arrays["x0"]).unsqueeze(0)
-    (found,) = certify(network(arrays), problem, x, estimator="mip", effort=Effort(seconds=120.0, solver=solver))
+    (found,) = certify(
+        network(arrays), problem, x, estimator="mip", budget=Budget(120.0), settings=Settings(solver=solver)
+    )
     assert found.status is Status.PROVED, found.detail
     assert found.certificate is Certificate.EXACT
     assert found.lower == pytest.approx(truth, rel=1e-6)

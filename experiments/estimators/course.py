@@ -13,8 +13,10 @@ from lipreg.auditing import EXACT, AuditPlan, PointAudit, Workers
 from lipreg.auditing.points import begin
 from lipreg.auditing.resume import with_earlier
 from lipreg.auditing.tasks import Assignment, Contradicted, Event, Found, Lost, Task
+from lipreg.budget import Budget
 from lipreg.errors import CrossingBounds
 from lipreg.estimators import Bound, frozen_analysis
+from lipreg.estimators.base import Settings
 from lipreg.records import AuditRecord, RecordFile, RunRecord
 from lipreg.results import CertifiedInterval, Status
 
@@ -76,7 +78,9 @@ def measure(
         return
     label = {name: Bound(name, "all").label for name in question.able}
     recipes = [Bound(name, "all") for name in question.able]
-    plan = AuditPlan(problem, recipes, effort.budget, effort.seed, effort.solver, sdp_solver=effort.sdp_solver)
+    plan = AuditPlan(
+        problem, recipes, Budget(effort.budget), Settings(effort.solver, effort.sdp_solver, seed=effort.seed)
+    )
     analysis = frozen_analysis(subject.network, problem, subject.x, subject.y)
     blank = begin(analysis, subject.y, plan)
     saved = [replace(record, estimator=label[record.estimator]) for record in kept(question, effort, earlier)]

@@ -58,9 +58,7 @@ def _work(channel: Connection, jobs: queue.SimpleQueue[bytes], stop: threading.E
 
 def _run(job: BackgroundJob, pool: Workers | None, stop: threading.Event) -> Any:
     for label, estimator in job.estimators.items():
-        name = job.plan.recipes[label].estimator
-        type(estimator).name = name
-        ESTIMATORS.setdefault(name, estimator)
+        ESTIMATORS.setdefault(job.plan.recipes[label].estimator, estimator)
     if job.stopped:
         stop.set()
     journal = Journal(job.records, job.run, PART, job.run_id)

@@ -10,8 +10,10 @@ from torch import Tensor
 
 from lipreg.auditing.plan import AuditPlan
 from lipreg.auditing.run import audit
+from lipreg.budget import Budget
 from lipreg.errors import InvalidInput
-from lipreg.estimators import ESTIMATORS, Bound, get_estimator, usual_estimators
+from lipreg.estimators import ESTIMATORS, Bound, Settings, get_estimator, usual_estimators
+from lipreg.estimators.base import DEFAULTS
 from lipreg.estimators.evaluate import Network
 from lipreg.problem import LocalLipschitz
 from lipreg.records import Record, RunRecord
@@ -29,8 +31,8 @@ def compare(
     *,
     bound: str | Bound = "affine_relu",
     estimators: Sequence[str | Bound] | None = None,
-    budget: float = 60.0,
-    seed: int = 0,
+    budget: Budget | float = 60.0,
+    settings: Settings = DEFAULTS,
     workers: int = 1,
     names: tuple[str, str] = ("network", "twin"),
 ) -> Comparison:
@@ -53,8 +55,8 @@ def compare(
         y: class labels ``(batch,)``, where the output functional needs them.
         bound: whose movement is compared with the constant's.
         estimators: names or recipes; None takes the usual ones that cover the question.
-        budget: seconds for the searches of each of the two audits.
-        seed: of sampling.
+        budget: for the searches of each of the two audits, a ``Budget`` or a number of seconds.
+        settings: which engines serve, and the seed of sampling.
         workers: processes that search at the same time.
         names: what the two are called in the result.
 
@@ -76,7 +78,7 @@ def compare(
             f"bound={recipe.estimator!r}", where="compare", accepted="an estimator that proves upper ends"
         )
     asked = usual_estimators(problem) if estimators is None else estimators
-    plan = AuditPlan(problem, (*asked, recipe), budget=budget, seed=seed)
+    plan = AuditPlan(problem, (*asked, recipe), Budget.of(budget, "compare"), settings)
     about: dict[str, Any] = {"question": problem.describe(), "sentence": problem.sentence(), "of_training": False}
     penalised = {"bound": recipe.label, "recipe": recipe.describe()}
     records: list[Record] = [

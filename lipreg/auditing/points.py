@@ -88,7 +88,7 @@ class PointAudit:
         """Whether a search that has answered here may still prove more under the plan."""
         interval = self.intervals[name]
         if interval.status is Status.GAP_LIMIT:  # of an earlier audit that asked for less
-            return interval.gap > self.plan.gap + EXACT_TOLERANCE
+            return interval.gap > self.plan.budget.gap + EXACT_TOLERANCE
         return name in self.reopened or interval.status in (Status.TIME_LIMIT, Status.INTERRUPTED, Status.FAILED)
 
     def records(
@@ -140,7 +140,7 @@ class PointAudit:
 
     def _asked(self, name: str) -> dict[str, Any]:
         asked: dict[str, Any] = {**self.plan.limits(), "estimators": list(self.plan.recipes)}
-        return asked | (asked if name == EXACT else self.plan.settings(name))
+        return asked | (asked if name == EXACT else self.plan.settings_of(name))
 
 
 def begin(analysis: Analysis, y: Tensor | None, plan: AuditPlan) -> list[PointAudit]:

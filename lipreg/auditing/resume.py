@@ -90,7 +90,7 @@ def _mismatch(record: AuditRecord, point: PointAudit) -> str:
             return f"{name} is another one"
     if record.versions != versions():
         return f"another version proved it ({_difference(record.versions, versions())})"
-    settings, estimator = point.plan.settings(record.estimator), point.plan.method(record.estimator)
+    settings, estimator = point.plan.settings_of(record.estimator), point.plan.method(record.estimator)
     engine, option = estimator.engine(point.plan.solver_of(record.estimator)), estimator.solver_option
     if record.asked.get(option) == settings.get(option) and record.engine != engine:
         return f"another version proved it ({record.engine or 'unknown'}, here {engine})"
@@ -103,9 +103,9 @@ def _mismatch(record: AuditRecord, point: PointAudit) -> str:
 
 def _may_go_on(record: AuditRecord, plan: AuditPlan) -> bool:
     """Whether the record ended at a limit on nodes, and the plan's is wider."""
-    if record.status != Status.NODE_LIMIT.value or plan.nodes is None:
+    if record.status != Status.NODE_LIMIT.value or plan.budget.nodes is None:
         return record.status == Status.NODE_LIMIT.value
-    return plan.nodes > (record.asked.get("nodes") or 0)
+    return plan.budget.nodes > (record.asked.get("nodes") or 0)
 
 
 def _difference(saved: Mapping[str, str], ours: Mapping[str, str]) -> str:

@@ -11,9 +11,10 @@ the witness and the bounds known by then, but it grows its tree anew.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from lipreg.budget import Budget
 
 FIRST_SHARE = 1 / 8
 """Part of its fair share that a point gets in the first round: what is spent in vain if every point is hard."""
@@ -42,18 +43,18 @@ class Rounds:
     Args:
         points: the points to be searched.
         slots: how many are searched at the same time.
-        seconds: the budget, counted from now.
+        budget: its time runs from now.
     """
 
-    def __init__(self, points: Iterable[int], slots: int, seconds: float) -> None:
+    def __init__(self, points: Iterable[int], slots: int, budget: Budget) -> None:
         self._waiting = {point: _Point(point) for point in points}
         self._running: dict[int, tuple[_Point, float]] = {}
-        self._slots, self.deadline = slots, time.monotonic() + seconds
-        self._short_round = FIRST_SHARE * slots * seconds >= FIRST_SECONDS * len(self._waiting)
+        self._slots, self.budget = slots, budget.started()
+        self._short_round = FIRST_SHARE * slots * budget.seconds_left >= FIRST_SECONDS * len(self._waiting)
 
     @property
     def seconds_left(self) -> float:
-        return max(0.0, self.deadline - time.monotonic())
+        return self.budget.seconds_left
 
     def next(self, only_new: bool = False) -> tuple[int, float] | None:
         """A point and its seconds; None when nothing that waits is worth another attempt at present.
@@ -68,13 +69,13 @@ class Rounds:
                 del self._waiting[point.point]
                 point.seconds_before = point.seconds
                 point.attempts, point.seconds = point.attempts + 1, seconds
-                self._running[point.point] = point, time.monotonic() + seconds
+                self._running[point.point] = point, self.budget.clock() + seconds
                 return point.point, seconds
         return None
 
     def _seconds(self, point: _Point) -> float:
         left = self.seconds_left
-        promised = sum(max(0.0, end - time.monotonic()) for _, end in self._running.values())
+        promised = sum(max(0.0, end - self.budget.clock()) for _, end in self._running.values())
         free = max(0.0, self._slots * left - promised)
         if point.attempts > 0:
             return min(left, max(free / len(self._waiting), GROWTH * point.seconds))

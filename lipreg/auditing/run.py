@@ -7,7 +7,7 @@ import queue
 import threading
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -22,6 +22,7 @@ from lipreg.auditing.resume import with_earlier
 from lipreg.auditing.schedule import OVERTIME, Schedule
 from lipreg.auditing.tasks import Assignment
 from lipreg.auditing.workers import Workers
+from lipreg.budget import Budget
 from lipreg.errors import InvalidInput
 from lipreg.estimators import frozen_analysis
 from lipreg.estimators.evaluate import Network
@@ -100,7 +101,10 @@ def audit(
     pool = workers if isinstance(workers, Workers) else choose_workers(workers, executor, address, "audit")
     does: Executor = Inline() if pool is None else pool
     with untouched_random_state():
-        analysis = frozen_analysis(network, plan.problem, x, y, where="audit")
+        whole = plan.budget.started()
+        analysis = frozen_analysis(network, plan.problem, x, y, where="audit", budget=whole)
+        # what the analysis took is not the searches' any more; that processes start is
+        searching = replace(plan.budget, seconds=whole.seconds_left)
         if not torch.isfinite(analysis.reach[-1].value).all():
             raise InvalidInput(
                 "the network's outputs hold NaN or infinity", where="audit", todo="Training may have diverged"
@@ -109,7 +113,7 @@ def audit(
         points = with_earlier(begin(analysis, y, plan), analysis, earlier, on_unused)
         try:
             assignment, wanted = Assignment(plan, analysis, estimators), range(len(points)) if only is None else only
-            return _Course(assignment, points, wanted, does, stop).follow(on_point, on_progress)
+            return _Course(assignment, points, wanted, does, searching, stop).follow(on_point, on_progress)
         finally:
             if pool is not None and pool is not workers:
                 pool.close()
@@ -128,6 +132,7 @@ class _Course:
         points: list[PointAudit],
         only: range,
         executor: Executor,
+        searching: Budget,
         stop: threading.Event | None,
     ) -> None:
         self._stop, self._asked_to_stop = threading.Event(), stop
@@ -139,7 +144,14 @@ class _Course:
             self._mail.put(("point", (point, finished, seconds_left)))
 
         self._schedule = Schedule(
-            assignment, points, only, executor, self._stop, publish, lambda text: self._mail.put(("warning", text))
+            assignment,
+            points,
+            only,
+            executor,
+            searching,
+            self._stop,
+            publish,
+            lambda text: self._mail.put(("warning", text)),
         )
 
         def run() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,6 +12,7 @@ from lipreg.auditing.executors import CannotStart, Executor, Inline
 from lipreg.auditing.points import PointAudit
 from lipreg.auditing.rounds import Rounds
 from lipreg.auditing.tasks import Assignment, Contradicted, Ended, Event, Found, Lost, Task
+from lipreg.budget import Budget
 from lipreg.errors import CrossingBounds
 from lipreg.results import Certificate, Status
 
@@ -36,6 +36,7 @@ class Schedule:
         points: what is known of each point.
         only: those that are audited; a block of closed forms is done whole if one of its points is.
         executor: does the tasks.
+        searching: what the searches may take.
         stop: ends the audit; what is proved by then is kept.
         publish: called with each point when a search added to it, whether it is done, and the seconds left.
         warn: called with a text when the executor had to be replaced.
@@ -47,11 +48,12 @@ class Schedule:
         points: Sequence[PointAudit],
         only: range,
         executor: Executor,
+        searching: Budget,
         stop: threading.Event,
         publish: Publish,
         warn: Callable[[str], None],
     ) -> None:
-        self._assignment, self._executor, self._stop = assignment, executor, stop
+        self._assignment, self._executor, self._searching, self._stop = assignment, executor, searching, stop
         self._publish, self._warn = publish, warn
         self._points, self._only = list(points), only
         ordered = list(assignment.estimators)
@@ -61,7 +63,7 @@ class Schedule:
         self._unanswered: dict[int, set[str]] = {}  # of the task that runs at a point
         self._again: list[Task] = []
         self._deaths: Counter[tuple[int, str]] = Counter()  # of processes, by point and the estimator that ran
-        self._rounds = Rounds((), 1, math.inf)
+        self._rounds = Rounds((), 1, Budget(math.inf))
         self._stopped_at: float | None = None
         self._abandoned = False
 
@@ -94,7 +96,7 @@ class Schedule:
         names, count = tuple(self._closed_forms), len(self._points)
         if all(set(names) <= self._points[i].intervals.keys() for i in self._only):
             return  # resumed, or nothing to do
-        seconds = self._assignment.plan.budget
+        seconds = self._assignment.plan.budget.seconds
         blocks = range(self._only[0] // BLOCK * BLOCK, self._only[-1] + 1, BLOCK)
         self._again = [Task(i, min(i + BLOCK, count), names, seconds) for i in blocks]
         self._until_all_are_back(self._next_closed_forms, self._take_closed_forms)
@@ -110,7 +112,7 @@ class Schedule:
                 self._open[p.point] = left
             else:
                 self._publish(p, True, 0.0)
-        self._rounds = Rounds(self._open, self._executor.slots, self._assignment.plan.budget)
+        self._rounds = Rounds(self._open, self._executor.slots, self._searching)
         try:
             self._until_all_are_back(self._next_search, self._take_search)
         except CrossingBounds as error:
@@ -139,12 +141,12 @@ class Schedule:
     def _over(self) -> bool:
         """Whether even the time is gone in which points that no search has reached are given a look."""
         if self._stop.is_set() and self._stopped_at is None:
-            self._stopped_at = time.monotonic()
+            self._stopped_at = self._searching.clock()
             self._executor.stop()
         if self._abandoned:
             return True
-        end = self._rounds.deadline if self._stopped_at is None else self._stopped_at
-        return time.monotonic() > end + OVERTIME
+        end = self._rounds.budget.deadline if self._stopped_at is None else self._stopped_at
+        return end is not None and self._searching.clock() > end + OVERTIME
 
     def _until_all_are_back(self, source: Callable[[], Task | None], take: Callable[[Event], None]) -> None:
         """Hands out the tasks of ``source`` and takes in what comes back, until there is neither."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -13,6 +13,7 @@ from lipreg.auditing.plan import AuditPlan
 from lipreg.bounds import Analysis, analyse
 from lipreg.errors import CrossingBounds
 from lipreg.estimators import Estimator
+from lipreg.estimators.evaluate import for_analysis
 from lipreg.results import CertifiedInterval, Status
 
 
@@ -105,16 +106,18 @@ def perform(assignment: Assignment, task: Task, stop: threading.Event) -> Iterat
     A failing estimator is an answer with status FAILED; contradicting bounds end the task.
     """
     plan, local, known = assignment.plan, assignment.analysis[task.first : task.end], task.known
-    deadline = time.monotonic() + task.seconds
+    budget = replace(plan.budget, seconds=task.seconds, stop=stop).started()
     for position, name in enumerate(task.estimators):
-        began, cpu_began = time.monotonic(), time.process_time()
-        seconds = max(0.0, deadline - began) / (len(task.estimators) - position)
-        effort = plan.effort(seconds, stop, () if known is None or known.witness is None else (known,))
+        began, cpu_began = budget.clock(), time.process_time()
+        part = budget.share(1 / (len(task.estimators) - position))
+        start = () if known is None or known.witness is None else (known,)
         try:
             methods = plan.recipes[name].methods
             with torch.no_grad():
-                own = local if methods is None else analyse(local.graph, local.placed, methods)
-            intervals = tuple(assignment.estimators[name].intervals(own, effort))
+                own = (
+                    local if methods is None else analyse(local.graph, local.placed, methods, budget=for_analysis(part))
+                )
+            intervals = tuple(assignment.estimators[name].intervals(own, part, plan.settings, start))
             if len(intervals) != local.placed.batch:
                 raise ValueError(f"{len(intervals)} intervals for {local.placed.batch} points")
             if known is not None:
@@ -125,7 +128,7 @@ def perform(assignment: Assignment, task: Task, stop: threading.Event) -> Iterat
         except Exception as error:  # a solver that fails must not sink the other points
             detail = f"{name} failed: {type(error).__name__}: {error}"
             intervals = tuple(failure(local, i, detail) for i in range(local.placed.batch))
-        yield Found(task, name, intervals, time.monotonic() - began, time.process_time() - cpu_began)
+        yield Found(task, name, intervals, budget.clock() - began, time.process_time() - cpu_began)
     yield Ended(task)
 
 

@@ -21,6 +21,7 @@ from lipreg.bounds.reach import Anchored, Anchors, Digits, Reach, affine_reach, 
 from lipreg.bounds.relaxation import Relaxation, crown, relax
 from lipreg.bounds.slopes import Slopes, slope_bounds
 from lipreg.bounds.touching import settle_touching
+from lipreg.budget import Budget
 from lipreg.errors import InvalidInput
 from lipreg.graph import Affine, Graph, Input, MaxPool, Relu
 from lipreg.linalg import Diagonal, PowerIteration, vector_norm
@@ -40,7 +41,7 @@ class Analysis:
     """A placed problem with the reach of every node and the slope bounds of every Relu in the problem's scope.
 
     ``shares`` are the weights of the members of every MaxPool's windows, ``norms`` the norms of the maps, ``anchors`` the
-    Affine nodes around the reference points.
+    Affine nodes around the reference points, ``left_out`` what there was no time for, for the details of results.
     """
 
     graph: Graph
@@ -50,6 +51,7 @@ class Analysis:
     shares: dict[int, Shares]
     norms: InducedNorms
     anchors: Anchors
+    left_out: str = ""
     _derived: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -77,7 +79,8 @@ class Analysis:
         slopes = {i: Slopes(s.lower[index], s.upper[index]) for i, s in self.slopes.items()}
         shares = {i: Shares(s.lower[index], s.upper[index], s.able[index]) for i, s in self.shares.items()}
         anchors = {i: anchored[index] for i, anchored in self.anchors.items()}
-        return Analysis(self.graph, self.placed[index], reach, slopes, shares, InducedNorms(self.graph), anchors)
+        norms = InducedNorms(self.graph)
+        return Analysis(self.graph, self.placed[index], reach, slopes, shares, norms, anchors, self.left_out)
 
     def subject(self, index: int) -> str:
         """A hash of the network and reference point ``index``: what a result is about."""
@@ -108,6 +111,7 @@ def analyse(
     width: float = WIDTH,
     power: PowerIteration | None = None,
     outward: bool = True,
+    budget: Budget | None = None,
 ) -> Analysis:
     """Bounds every pre-activation of the graph over the regions of a batch.
 
@@ -124,6 +128,8 @@ def analyse(
         power: estimates spectral norms in their place; what follows from them is then no bound.
         outward: False leaves rounding out, for training, where bounds are not certified. Only float64 on the CPU is
             rounded outward.
+        budget: of CROWN; nodes that it does not reach by its end keep the other methods' bounds, and the analysis says so.
+            None for no limit.
 
     Returns:
         The reach of every node and slope bounds in the problem's scope; differentiable in the graph's parameters.
@@ -147,6 +153,7 @@ def analyse(
     shares: dict[int, Shares] = {}
     norms = InducedNorms(graph, width, power)
     pools = _pools_reading(graph)
+    short = 0
     kinked = {node.source for _, node in graph.relus()}
     for index, node in enumerate(graph.nodes):
         match node:
@@ -164,8 +171,13 @@ def analyse(
                 if rounding is not None and "interval" in kept and index in kinked:
                     found = settle_touching(node, found, rounding, reach, region)
                 if "crown" in kept:
-                    wanted = None if kept == ("crown",) else _undecided(pools.get(index), found)
-                    found = found.within(*crown(graph, index, anchored, relaxations, region, wanted))
+                    alone = kept == ("crown",)  # without another method there would be no bounds beside it
+                    wanted = None if alone else _undecided(pools.get(index), found)
+                    within = None if alone else budget
+                    low, high = crown(graph, index, anchored, relaxations, region, wanted, within)
+                    if wanted is not None and within is not None and within.ended() is not None:
+                        short += bool(torch.isinf(high[wanted]).any())
+                    found = found.within(low, high)
                 reach.append(found.within(*known[index]) if known and index in known else found)
             case Relu(source=source, slope=leak):
                 z = reach[source]
@@ -186,7 +198,9 @@ def analyse(
                 moves = node(z.moves.to(z.value.dtype)) > 0
                 error = None if z.error is None else node(z.error)
                 reach.append(Reach(node(z.value), node(z.lower), node(z.upper), moves, distance, error))
-    return Analysis(graph, placed, tuple(reach), slopes, shares, norms, anchored)
+    layers = sum(isinstance(node, Affine) for node in graph.nodes[:-1])
+    left_out = f"There was no time for CROWN in {short} of {layers} layers" if short else ""
+    return Analysis(graph, placed, tuple(reach), slopes, shares, norms, anchored, left_out)
 
 
 def _pools_reading(graph: Graph) -> dict[int, tuple[MaxPool, Relu | None]]:

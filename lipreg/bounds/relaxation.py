@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lipreg.bounds.pooling import PoolRelaxation
 from lipreg.bounds.reach import Anchors
+from lipreg.budget import Budget
 from lipreg.graph import Affine, Graph, MaxPool, Relu
 from lipreg.regions import PlacedRegion
 
@@ -110,6 +111,7 @@ def crown(
     relaxations: Relaxations,
     region: PlacedRegion,
     wanted: Tensor | None = None,
+    budget: Budget | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Lower and upper bounds on the entries of an Affine node over X, ``(batch, *shape)`` each.
 
@@ -118,6 +120,7 @@ def crown(
     Args:
         wanted: the entries to bound, ``(batch, *shape)`` bool; the others get -inf and inf. None bounds all. Nodes of up
             to ``ALL_UNITS`` entries are always bounded as a whole.
+        budget: entries that are not reached by its end get -inf and inf; None for no limit.
     """
     shape, batch = graph.nodes[index].shape, region.batch
     size = torch.Size(shape).numel()
@@ -130,6 +133,9 @@ def crown(
     at_once = max(1, ROOM // (2 * batch * largest))
     lowers, uppers = [], []
     for some in units.split(at_once, dim=1):
+        if budget is not None and budget.ended() is not None:
+            units = units[:, : sum(ends.shape[1] for ends in lowers)]
+            break
         rows = torch.zeros(batch, some.shape[1], size, dtype=graph.dtype, device=graph.device)
         rows = rows.scatter_(2, some.unsqueeze(2), 1.0).reshape(batch, -1, *shape)
         ends = linear_upper_bound(graph, index, torch.cat([rows, -rows], 1), anchors, relaxations, region)

@@ -14,26 +14,31 @@ from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis, analyse
 from lipreg.bounds.pooling import pool_shares
+from lipreg.budget import Budget
 from lipreg.graph import Affine, Context, Graph, Input, MaxPool, Relu, Symbol
 from lipreg.linalg import Diagonal, gather
 
 
-def without_pools(local: Analysis) -> Analysis:
+def without_pools(local: Analysis, budget: Budget | None = None) -> Analysis:
     """The analysis of the same function over a single point's region as a network without MaxPool nodes.
 
     Its graph equals the network inside the region alone, and carries the network's fingerprint: what is proved of it is
     about the network. Witnesses are to be evaluated on the network. Remembered for as long as the analysis lives; the
     analysis itself where there is nothing to write out.
+
+    Args:
+        local: of a single point.
+        budget: of its pre-activation bounds, where they are not known yet.
     """
     if not local.shares:
         return local
-    return local.derived("without pools", lambda: _written_out(local))
+    return local.derived("without pools", lambda: _written_out(local, budget))
 
 
-def _written_out(local: Analysis) -> Analysis:
+def _written_out(local: Analysis, budget: Budget | None) -> Analysis:
     with torch.no_grad():
         graph, known = _Writer(local).write()
-        return analyse(graph, local.placed, known=known)
+        return analyse(graph, local.placed, known=known, budget=budget)
 
 
 class _Writer:

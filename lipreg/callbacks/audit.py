@@ -6,12 +6,13 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 from torch import Tensor
 
 from lipreg.auditing import AuditPlan, PointAudit
+from lipreg.budget import Budget
 from lipreg.callbacks.audit_runs import AuditRuns
 from lipreg.callbacks.averaging import averages, warn_if_replaced
 from lipreg.callbacks.background import BackgroundAudits
@@ -27,7 +28,7 @@ from lipreg.callbacks.reference_points import LabelsRead, Points, given_referenc
 from lipreg.callbacks.run_identity import epoch_record, run_record
 from lipreg.callbacks.snapshots import Snapshot
 from lipreg.errors import InvalidInput
-from lipreg.estimators import Bound, frozen_analysis
+from lipreg.estimators import Bound, Settings, frozen_analysis
 from lipreg.graph import CapturedNetwork, capture
 from lipreg.labels import IGNORE_INDEX
 from lipreg.lightning import Callback
@@ -61,18 +62,17 @@ class LipschitzAudit(Callback):
         problem: the question; give the regularizer the same object.
         points: how many reference points to draw from the validation data.
         estimators: registered names, or recipes (``Bound``); None takes the usual ones that cover the question.
-        budget: seconds for the searches of one audit.
-        workers: how many search at the same time, or "auto", one for each core; processes start with the first audit, which
-            takes some seconds, and stay until the end of ``fit``.
+        budget: for the searches of one audit, a ``Budget`` or a number of seconds.
+        workers: how many search at the same time, or "auto", one a core; processes start with the first audit and stay.
         executor: "inline" (in this process), "processes" or "ray"; None is the first for one worker, else the second.
         address: of an existing Ray cluster; None starts one on this machine.
-        gap, nodes: limits of each search; see ``AuditPlan``.
+        gap, nodes: limits of each search beside a number of seconds; a ``Budget`` has its own.
         background: audit beside the training.
         waiting: how many audits in the background may wait for the one that runs.
         when_busy: what becomes of one more: "delay" training until there is room, or "drop" it.
         end_limit: seconds that the end of ``fit`` waits for them; then they end with what they have proved.
         every_n_epochs: audit after every so many epochs.
-        at_start, at_end: audit the untrained network; the trained one, if that was not audited after its last epoch.
+        at_start, at_end: audit the untrained network; the trained one, if not done after its last epoch.
         folder: where ``records.jsonl`` is written; default: the trainer's ``default_root_dir``, the folder of its logger, or
             that of the Hydra program, whichever is set (``lipreg.callbacks.folders``).
         run: label of this run in the records; ``run_id`` tells it from others.
@@ -104,7 +104,7 @@ class LipschitzAudit(Callback):
         problem: LocalLipschitz,
         points: int = 8,
         estimators: Sequence[str | Bound] | None = None,
-        budget: float = 60.0,
+        budget: Budget | float = 60.0,
         every_n_epochs: int = 1,
         at_start: bool = True,
         at_end: bool = True,
@@ -120,7 +120,7 @@ class LipschitzAudit(Callback):
         workers: int | str = 1,
         executor: str | None = None,
         address: str | None = None,
-        gap: float = 0.0,
+        gap: float | None = None,
         nodes: int | None = None,
         background: bool = False,
         waiting: int = 1,
@@ -139,8 +139,8 @@ class LipschitzAudit(Callback):
         check_count(every_n_epochs, "every_n_epochs", where)
         if not isinstance(name, str) or not name:
             raise InvalidInput(f"name={name!r}", where=where, accepted="a text that is not empty")
-        asked: Any = estimators
-        self.plan = AuditPlan(problem, asked, budget, seed, solver, gap, nodes, sdp_solver)
+        asked, settings = cast(Any, estimators), Settings(solver, sdp_solver, seed=seed)
+        self.plan = AuditPlan(problem, asked, Budget.of(budget, where, gap, nodes), settings)
         self.problem, self.points, self.every_n_epochs = problem, points, every_n_epochs
         self.at_start, self.at_end, self.folder, self.run, self.module = at_start, at_end, folder, run, module
         self.batch_to_inputs = batch_to_inputs or usual_batch_to_inputs

@@ -67,7 +67,7 @@ class AuditRuns:
 
     def open(self, path: Path, run: str, plan: AuditPlan, penalised: str | None, trainer: pl.Trainer) -> None:
         """Before a training, when its processes have met: where the records go, and what is asked."""
-        self._ranks, self.run, self.plan, self.penalised = Ranks(trainer, plan.budget), run, plan, penalised
+        self._ranks, self.run, self.plan, self.penalised = Ranks(trainer, plan.budget.seconds), run, plan, penalised
         self._logged = LoggedNames()
         self.ranks.by_first(lambda: self._take_lock(path))
         self.journal = self.ranks.together(lambda: Journal(path, run, self.ranks.rank))

@@ -19,8 +19,8 @@ from lipreg.estimators import (
     seqlip,
     spectral,
 )
-from lipreg.estimators.base import ESTIMATORS, BoundEstimator, Effort, Estimator, register
-from lipreg.estimators.closed_form import closed_form
+from lipreg.estimators.base import ESTIMATORS, BoundEstimator, Estimator, Settings, register
+from lipreg.estimators.closed_form import Constants, closed_form
 from lipreg.estimators.evaluate import (
     certify,
     differentiable_bound,
@@ -38,8 +38,9 @@ __all__ = [
     "ESTIMATORS",
     "Bound",
     "BoundEstimator",
-    "Effort",
+    "Constants",
     "Estimator",
+    "Settings",
     "abs_chain",
     "affine_relu",
     "branch_and_bound",

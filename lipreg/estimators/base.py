@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis, underflow
-from lipreg.errors import InvalidInput, UnsupportedRequest
+from lipreg.budget import Budget
+from lipreg.errors import UnsupportedRequest
 from lipreg.estimators.sdp_solvers import check_sdp_solver
 from lipreg.linalg import norm_name
-from lipreg.options import Engines
+from lipreg.options import Registry, check_count, instance
 from lipreg.problem import LocalLipschitz
 from lipreg.results import Certificate, CertifiedInterval, Status, Witness
 
@@ -31,46 +30,27 @@ IN_NORM = "@l"
 
 
 @dataclass(frozen=True)
-class Effort:
-    """What an estimator may spend, and what is known already.
+class Settings:
+    """What decides an estimator's answer beside the question, its recipe and its budget: which engines serve, and the seed.
 
     Attributes:
-        seconds: wall-clock limit for the whole batch of points; methods without a search ignore it.
-        gap: (upper - lower) / upper at which a search may end; 0 to go on until the ends meet.
-        nodes: limit on the branch and bound nodes at each point, in all its programs; None for no limit.
-        solver: of the programs; see ``lipreg.milp.installed_solvers``.
+        solver: of mixed-integer and linear programs; see ``lipreg.milp.installed_solvers``.
         sdp_solver: of semidefinite programs, by cvxpy's name for it ("SCS", "CLARABEL", ...).
         threads: that each solver may use.
         seed: of every random choice.
-        known: for each point, what earlier estimators proved; a search starts from its witness and its upper end.
-        stop: set from outside to end the search; the result is what was proved by then.
-        progress: told where a search stands, as it goes along; estimators without a search of their own ignore it.
 
     Raises:
-        InvalidInput: an unknown solver, no installed one of semidefinite programs, or a limit that is no number or out of
-            range.
+        InvalidInput: an unknown solver, no installed one of semidefinite programs, or threads that are no number of them.
         MissingExtra: the solver is not installed.
     """
 
-    seconds: float = 60.0
-    gap: float = 0.0
-    nodes: int | None = None
     solver: str = "highs"
     sdp_solver: str = "SCS"
     threads: int = 1
     seed: int = 0
-    known: tuple[CertifiedInterval, ...] = ()
-    stop: threading.Event = field(default_factory=threading.Event)
-    progress: Callable[[Progress], None] | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.seconds, int | float) or not self.seconds >= 0:
-            raise InvalidInput(f"seconds={self.seconds!r}", where="Effort", accepted="a number of at least 0")
-        if not isinstance(self.gap, int | float) or not 0 <= self.gap < 1:
-            raise InvalidInput(f"gap={self.gap!r}", where="Effort", accepted="0 <= gap < 1")
-        for name, number in (("nodes", self.nodes), ("threads", self.threads)):
-            if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
-                raise InvalidInput(f"{name}={number!r}", where="Effort", accepted="a whole number of at least 1")
+        check_count(self.threads, "threads", "Settings")
         if self.solver != "highs":  # always there; methods without a search need not load it
             from lipreg.milp import get_solver
 
@@ -78,9 +58,12 @@ class Effort:
         if self.sdp_solver != "SCS":  # likewise
             check_sdp_solver(self.sdp_solver)
 
-    def starting_now(self) -> float:
-        """The deadline, on ``time.monotonic``'s clock."""
-        return time.monotonic() + self.seconds
+
+DEFAULTS = Settings()
+Known = Sequence[CertifiedInterval]
+"""What earlier estimators proved, an interval a point; empty where nothing is known. A search starts from its witness."""
+Watch = Callable[["Progress"], None]
+"""Told where a search stands, as it goes along; estimators without a search of their own tell it nothing."""
 
 
 class Estimator(ABC):
@@ -95,11 +78,11 @@ class Estimator(ABC):
         differentiable: whether ``bound`` can be a penalty.
         searches: whether it works point by point under a budget, rather than on the batch at once.
         preactivations: pre-activation methods that a recipe of this estimator means where it names none, or "all".
-        solver_option: for searches, which of ``Effort``'s fields names the engine of their programs.
+        solver_option: for searches, which of ``Settings``'s fields names the engine of their programs.
         source: where the method comes from.
     """
 
-    name: ClassVar[str]
+    name: str
     certificate: ClassVar[Certificate]
     scopes: ClassVar[tuple[str, ...]] = ("regional", "pointed")
     norms: ClassVar[tuple[float, ...]] = (1.0, 2.0, float("inf"))
@@ -150,8 +133,23 @@ class Estimator(ABC):
         return {"rounding": ROUNDING}
 
     @abstractmethod
-    def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
-        """One certified interval for each reference point, from a frozen graph's analysis."""
+    def intervals(
+        self,
+        analysis: Analysis,
+        budget: Budget,
+        settings: Settings = DEFAULTS,
+        known: Known = (),
+        progress: Watch | None = None,
+    ) -> list[CertifiedInterval]:
+        """One certified interval for each reference point.
+
+        Args:
+            analysis: of a frozen graph.
+            budget: for the whole batch of points; methods without a search ignore it.
+            settings: which engines serve, and the seed.
+            known: for each point, what earlier estimators proved.
+            progress: told where a search stands.
+        """
 
 
 class BoundEstimator(Estimator):
@@ -177,7 +175,14 @@ class BoundEstimator(Estimator):
         """The factors of a product bound, ``(batch, layers)``: one for each linear map, the output's last."""
         raise NotImplementedError
 
-    def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+    def intervals(
+        self,
+        analysis: Analysis,
+        budget: Budget,
+        settings: Settings = DEFAULTS,
+        known: Known = (),
+        progress: Watch | None = None,
+    ) -> list[CertifiedInterval]:
         self.check(analysis.placed.problem)
         with torch.no_grad():
             bounds = rounded_up(analysis, self.bound(analysis))
@@ -197,6 +202,7 @@ def upper_interval(
 ) -> CertifiedInterval:
     """An interval with only an upper end."""
     placed = analysis.placed
+    detail = f"{detail}. {analysis.left_out}".lstrip(". ") if analysis.left_out else detail
     return CertifiedInterval(
         placed.problem,
         placed.functionals[index],
@@ -222,6 +228,6 @@ def lower_interval(analysis: Analysis, index: int, witness: Witness | None, deta
     )
 
 
-ESTIMATORS: Engines[Estimator] = Engines("estimator")
+ESTIMATORS: Registry[Estimator] = Registry("estimator", instance)
 register = ESTIMATORS.register
 get_estimator = ESTIMATORS.find

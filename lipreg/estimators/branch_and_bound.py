@@ -8,8 +8,9 @@ from dataclasses import replace
 import torch
 
 from lipreg.bounds import Analysis, find_degeneracies
+from lipreg.budget import Budget
 from lipreg.errors import UnsupportedRequest
-from lipreg.estimators.base import Effort, lower_interval, register
+from lipreg.estimators.base import Known, Settings, lower_interval, register
 from lipreg.estimators.confirmation import by_search
 from lipreg.estimators.point_search import ExactEstimator, PointSearch
 from lipreg.estimators.witness import witnesses
@@ -40,9 +41,9 @@ class BranchAndBound(ExactEstimator):
 
         return {**super().tolerances(), "closed": TOLERANCE}
 
-    def start(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+    def start(self, analysis: Analysis, budget: Budget, settings: Settings) -> Known:
         region = analysis.placed.region
-        drawn = region.sample(POINTS - 1, region.generators(effort.seed))
+        drawn = region.sample(POINTS - 1, region.generators(settings.seed))
         points = torch.cat([region.center.unsqueeze(1), drawn], dim=1)
         return [lower_interval(analysis, i, found) for i, found in enumerate(witnesses(analysis, points))]
 
@@ -54,7 +55,7 @@ class BranchAndBound(ExactEstimator):
                 accepted=f"up to {APART_OUTPUTS} outputs, whose sign vectors are searched together",
                 todo="Choose 'mip', which covers more of them",
             )
-        found = by_search(search, search.seconds_left, search.effort.progress)
+        found = by_search(search, search.left, search.progress)
         search.detail = f"{found.cells} cells settled by LP"
         result = search.conclude("branch and bound", Status.UNCONFIRMED)
         if result.status is not Status.UNCONFIRMED:

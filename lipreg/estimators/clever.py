@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
-from lipreg.estimators.base import Effort, Estimator, register
+from lipreg.budget import Budget, Stop
+from lipreg.estimators.base import DEFAULTS, Estimator, Known, Settings, Watch, register
 from lipreg.estimators.witness import attained
 from lipreg.results import Certificate, CertifiedInterval, Status
 
@@ -72,9 +73,16 @@ class Clever(Estimator):
     certificate = Certificate.ESTIMATE
     source = "Weng et al. 2018 (CLEVER)"
 
-    def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+    def intervals(
+        self,
+        analysis: Analysis,
+        budget: Budget,
+        settings: Settings = DEFAULTS,
+        known: Known = (),
+        progress: Watch | None = None,
+    ) -> list[CertifiedInterval]:
         self.check(analysis.placed.problem)
-        maxima, interrupted = batch_maxima(analysis, effort)
+        maxima, interrupted = batch_maxima(analysis, settings.seed, budget.stop)
         results = []
         for i, found in enumerate(maxima.numpy()):
             kept = found[np.isfinite(found)]
@@ -101,18 +109,18 @@ class Clever(Estimator):
         return results
 
 
-def batch_maxima(analysis: Analysis, effort: Effort) -> tuple[Tensor, bool]:
+def batch_maxima(analysis: Analysis, seed: int, stop: Stop) -> tuple[Tensor, bool]:
     """The largest slope of every batch of points, ``(points, batches)``, -inf where none proves anything.
 
     Also whether it was stopped from outside, which leaves fewer batches, but at least one.
     """
     region, rows = analysis.placed.region, analysis.placed.rows.shape[1]
-    generators = region.generators(effort.seed)
+    generators = region.generators(seed)
     largest = max(math.prod(node.shape) for node in analysis.graph.nodes)
     at_once = max(1, ROOM // (SAMPLES * region.batch * rows * largest))
     found: list[Tensor] = []
     done = 0
-    while done < BATCHES and not (found and effort.stop.is_set()):
+    while done < BATCHES and not (found and stop.is_set()):
         batches = min(at_once, BATCHES - done)
         with torch.no_grad():
             # batch after batch: what is drawn must not depend on how many fit into memory

@@ -8,10 +8,9 @@ a warm-started step of power iteration has u v^T for its gradient.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -26,6 +25,7 @@ from lipreg.linalg.power import PowerIteration
 from lipreg.outputs import AllLogits, AllMargins, AllPairs, Combination, Logit, Output
 from lipreg.problem import LocalLipschitz
 
+T = TypeVar("T")
 Pull = Callable[[Tensor], list[Tensor]]
 """Gradients ``(batch,)`` with respect to the bounds -> gradients of every W_k."""
 
@@ -40,6 +40,7 @@ def closed_form(
     bound: str,
     methods: Sequence[str] | None,
     power: PowerIteration | None = None,
+    constants: Constants | None = None,
 ) -> Tensor | None:
     """The bound at each point, differentiable in the chain's weights; None where no closed form is written down.
 
@@ -51,6 +52,7 @@ def closed_form(
         bound: "affine_relu" or "abs_chain".
         methods: pre-activation methods; "ball" in l_inf alone.
         power: for p = 2, where an estimate is wanted in place of the norm.
+        constants: kept from step to step; None makes them anew.
 
     Returns:
         ``(batch,)``. With p = 2 an estimate from below.
@@ -60,7 +62,7 @@ def closed_form(
         return None
     x = x.detach().to(dtype)
     with torch.no_grad():
-        rows = _rows(problem, chain.weights[-1], x, y)
+        rows = _rows(problem, chain.weights[-1], x, y, constants or Constants())
         if rows is None:
             return None
         assert methods is not None
@@ -119,14 +121,15 @@ class _Rows:
     table: Tensor
     count: int
     labels: Tensor
+    constants: Constants
 
 
-def _rows(problem: LocalLipschitz, last: Tensor, x: Tensor, y: Tensor | None) -> _Rows | None:
+def _rows(problem: LocalLipschitz, last: Tensor, x: Tensor, y: Tensor | None, constants: Constants) -> _Rows | None:
     """None where labels are missing or wrong, which the problem refuses."""
     outputs = last.shape[0]
     if not problem.output.needs_labels:
-        table, count = _table(problem.output, 1, outputs, last.dtype, last.device)
-        return _Rows(table, count, torch.zeros(len(x), dtype=torch.int64, device=x.device))
+        table, count = constants.table(problem.output, 1, outputs, last.dtype, last.device)
+        return _Rows(table, count, torch.zeros(len(x), dtype=torch.int64, device=x.device), constants)
     if y is None or not are_classes(y, x.shape[0]):
         return None
     y = y.long()
@@ -136,21 +139,42 @@ def _rows(problem: LocalLipschitz, last: Tensor, x: Tensor, y: Tensor | None) ->
     if outputs > x.shape[0]:  # the rows of the labels that there are
         own, labels = torch.unique(y, return_inverse=True)
         rows = problem.output.rows(last.new_zeros(len(own), outputs), own)
-        return _Rows(rows.flatten(0, 1), rows.shape[1], labels)
-    return _Rows(*_table(problem.output, outputs, outputs, last.dtype, last.device), y)
+        return _Rows(rows.flatten(0, 1), rows.shape[1], labels, constants)
+    return _Rows(*constants.table(problem.output, outputs, outputs, last.dtype, last.device), y, constants)
 
 
-@lru_cache(maxsize=16)
-def _table(output: Output, labels: int, outputs: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, int]:
-    """The rows do not depend on the outputs' values, so they are the same at every step."""
-    given = torch.arange(labels, device=device) if output.needs_labels else None
-    rows = output.rows(torch.zeros(labels, outputs, dtype=dtype, device=device), given)
-    return rows.flatten(0, 1), rows.shape[1]
+class Constants:
+    """Tensors that are the same at every step of a training, made once: whoever takes steps keeps them.
 
+    They are the rows of every label, and where each point's begin among those of all points. A copy makes its own.
+    """
 
-@lru_cache(maxsize=16)
-def _starts(batch: int, labels: int, device: torch.device) -> Tensor:
-    return torch.arange(0, batch * labels, labels, device=device)
+    def __init__(self) -> None:
+        self._made: dict[Hashable, Any] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_made": {}}
+
+    def table(
+        self, output: Output, labels: int, outputs: int, dtype: torch.dtype, device: torch.device
+    ) -> tuple[Tensor, int]:
+        """The functional's rows of so many labels, ``(labels * count, outputs)``, and their count."""
+
+        def make() -> tuple[Tensor, int]:
+            given = torch.arange(labels, device=device) if output.needs_labels else None
+            rows = output.rows(torch.zeros(labels, outputs, dtype=dtype, device=device), given)
+            return rows.flatten(0, 1), rows.shape[1]
+
+        return self._once((output, labels, outputs, dtype, device), make)
+
+    def starts(self, batch: int, labels: int, device: torch.device) -> Tensor:
+        """0, labels, 2 labels, ..."""
+        return self._once((batch, labels, device), lambda: torch.arange(0, batch * labels, labels, device=device))
+
+    def _once(self, key: Hashable, make: Callable[[], T]) -> T:
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
 
 def _largest_row(folded: Tensor, entries: Tensor | None, rows: _Rows) -> tuple[Tensor, Tensor]:
@@ -166,7 +190,9 @@ def _largest_row(folded: Tensor, entries: Tensor | None, rows: _Rows) -> tuple[T
     found = linear_map(entries, folded).reshape(-1, rows.count)  # (batch or 1) * labels rows
     if found.shape[0] != batch:
         shared = entries.shape[0] == 1
-        found = found.index_select(0, rows.labels if shared else rows.labels + _starts(batch, labels, folded.device))
+        found = found.index_select(
+            0, rows.labels if shared else rows.labels + rows.constants.starts(batch, labels, folded.device)
+        )
     largest, row = found.max(1)
     return largest, torch.add(row, rows.labels, alpha=rows.count)
 

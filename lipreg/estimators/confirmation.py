@@ -9,18 +9,21 @@ bounds are evaluated here. What they do not prove is no upper end, and the detai
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from lipreg.budget import Budget
+from lipreg.estimators.base import Watch
 from lipreg.estimators.point_search import PointSearch
 from lipreg.results import Status
 
 if TYPE_CHECKING:
     from lipreg.milp import Encoding
-    from lipreg.search import Outcome, Progress
+    from lipreg.search import Outcome
 
 PROOF_SHARE = 0.5
 """Share of a point's time and nodes that the solver leaves to the proof."""
@@ -31,6 +34,18 @@ CLOSED = 1e-6
 """Relative gap at which the tree closes a node."""
 REFUTED = 1e-6
 """A claim this far below a witness, relative to it, is wrong beyond the tolerances that solvers are asked for."""
+
+
+def for_solver(search: PointSearch, deadline: float | None = None) -> Budget:
+    """The solver's part of what is left; the rest is for the proof.
+
+    Args:
+        search: at the point in question.
+        deadline: until when, where that has been decided already.
+    """
+    own = search.left.share(1 - PROOF_SHARE)
+    nodes = None if own.nodes is None else math.ceil((1 - PROOF_SHARE) * own.nodes)
+    return replace(own, nodes=nodes, deadline=own.deadline if deadline is None else deadline)
 
 
 def confirm(search: PointSearch, encodings: Mapping[int, Encoding]) -> str:
@@ -44,7 +59,7 @@ def confirm(search: PointSearch, encodings: Mapping[int, Encoding]) -> str:
         What proves the upper end.
     """
     relaxed = "LP dual bound"
-    if search.status is Status.FAILED or search.effort.stop.is_set():
+    if search.status is Status.FAILED or search.budget.stop.is_set():
         return relaxed  # no other engine steps in for one that failed
     if not search.open_families():
         search.status = Status.PROVED
@@ -52,15 +67,14 @@ def confirm(search: PointSearch, encodings: Mapping[int, Encoding]) -> str:
     if search.ended():
         return relaxed
     if not search.families[0].signs:
-        found = by_search(search, seconds=SEARCH_SHARE * search.seconds_left)
-        if found.status is not Status.TIME_LIMIT or search.seconds_left <= 0:
+        found = by_search(search, search.left.share(SEARCH_SHARE))
+        if found.status is not Status.TIME_LIMIT or search.left.seconds_left <= 0:
             return "branch and bound, from the MIP's witness"
     return by_trees(search, encodings)
 
 
-def by_search(search: PointSearch, seconds: float, progress: Callable[[Progress], None] | None = None) -> Outcome:
+def by_search(search: PointSearch, budget: Budget, progress: Watch | None = None) -> Outcome:
     """Runs lipreg's own branch and bound from the search's witness; enters what it proved and how it ended."""
-    from lipreg.search import Limits
     from lipreg.search import search as branch_and_bound
 
     def attain(points: torch.Tensor | None = None) -> float:
@@ -68,17 +82,14 @@ def by_search(search: PointSearch, seconds: float, progress: Callable[[Progress]
             search.offer(points)
         return search.lower
 
-    effort = search.effort
-    nodes = math.inf if search.nodes_left is None else search.nodes_left
-    limits = Limits(seconds, nodes, effort.gap, effort.stop)
-    uppers = torch.from_numpy(search.uppers).clamp(max=effort.known[0].upper)
+    uppers = torch.from_numpy(search.uppers).clamp(max=search.known.upper)
     with torch.no_grad():
         found = branch_and_bound(
             search.apart,
             uppers,
             attain(),
             attain,
-            limits,
+            budget,
             progress,
             start=search.witness_point,
         )
@@ -107,18 +118,18 @@ def _by_tree(search: PointSearch, family: int, encoding: Encoding) -> None:
     activations = encoding.program.columns.get("a", slice(0, 0))
 
     def target() -> float:
-        return search.lower * max(1 + CLOSED, 1 / (1 - search.effort.gap))
+        return search.lower * max(1 + CLOSED, 1 / (1 - search.budget.gap))
 
     while True:
         aim = target()
 
         def better(point: np.ndarray, aim: float = aim) -> bool:
-            x = interior_point(search.local, encoding.units, point[activations])
+            x = interior_point(search.local, encoding.units, point[activations], search.left)
             if x is not None:
                 search.offer(torch.from_numpy(x).reshape(1, *search.local.placed.region.shape))
             return target() > aim
 
-        proof = prove(encoding.program, aim, search.seconds_left, search.nodes_left, search.effort.stop, better)
+        proof = prove(encoding.program, aim, search.left, better)
         search.nodes += proof.nodes
         search.tighten(family, max(proof.bound, 0.0))
         if proof.status is not Status.BOUNDED:

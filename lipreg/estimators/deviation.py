@@ -7,8 +7,9 @@ from torch import Tensor
 
 from lipreg.bounds import Analysis
 from lipreg.bounds.deviation import Deviations, deviations, undecided_units
+from lipreg.budget import Budget
 from lipreg.estimators.affine_relu import AffineRelu
-from lipreg.estimators.base import Effort, Estimator, register, rounded_up, upper_interval
+from lipreg.estimators.base import DEFAULTS, Estimator, Known, Settings, Watch, register, rounded_up, upper_interval
 from lipreg.linalg import vector_norm
 from lipreg.problem import PlacedProblem
 from lipreg.results import Certificate, CertifiedInterval
@@ -34,7 +35,14 @@ class Deviation(Estimator):
     certificate = Certificate.UPPER
     source = "centre and deviations of the chain rule over undecided units"
 
-    def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+    def intervals(
+        self,
+        analysis: Analysis,
+        budget: Budget,
+        settings: Settings = DEFAULTS,
+        known: Known = (),
+        progress: Watch | None = None,
+    ) -> list[CertifiedInterval]:
         self.check(analysis.placed.problem)
         results = []
         for i in range(analysis.placed.batch):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from lipreg.bounds import Analysis, GeneralPosition, analyse, find_degeneracies
+from lipreg.budget import Budget
 from lipreg.errors import InvalidInput, UnsupportedRequest
-from lipreg.estimators.base import ESTIMATORS, BoundEstimator, Effort
+from lipreg.estimators.base import DEFAULTS, ESTIMATORS, BoundEstimator, Known, Settings, Watch
 from lipreg.estimators.norm_equivalence import get_estimator
 from lipreg.estimators.recipe import Bound
 from lipreg.estimators.usual import usual_intervals
@@ -22,6 +24,8 @@ from lipreg.results import CertifiedInterval
 
 Network = nn.Module | CapturedNetwork | Graph
 
+ANALYSIS_SECONDS = 1.0
+"""Pre-activation bounds are what every estimator works from: they have so much time whatever the budget."""
 SEEN = 16
 """Points of each region at which a module with hooks is compared with its graph."""
 STEPS = 100
@@ -69,7 +73,10 @@ def certify(
     y: Tensor | None = None,
     *,
     estimator: str | Bound | None = None,
-    effort: Effort | None = None,
+    budget: Budget | float | None = None,
+    settings: Settings | None = None,
+    known: Known = (),
+    progress: Watch | None = None,
 ) -> list[CertifiedInterval]:
     """Certified intervals at each reference point, in float64 on the CPU, from any registered estimator.
 
@@ -80,14 +87,22 @@ def certify(
         estimator: any registered name, or a recipe; ``"name@l2"`` for the method in l2 and a question in other norms. None
             takes what ``usual_estimators(problem)`` prove together: both ends, exact wherever an exact engine covers the
             question.
-        effort: time limit and seed; default 60 seconds for the batch.
+        budget: what the whole batch may take, a ``Budget`` or a number of seconds; default 60 seconds.
+        settings: which engines serve, and the seed.
+        known: what was certified before, an interval a point; searches start from there.
+        progress: told where a search stands.
+
+    Raises:
+        UnsupportedRequest: the estimator does not cover the question; raised before any work.
     """
+    own, chosen = Budget.of(budget, "certify").started(), settings or DEFAULTS
     if estimator is None:
-        return usual_intervals(frozen_analysis(network, problem, x, y), effort or Effort())
+        return usual_intervals(frozen_analysis(network, problem, x, y, budget=own), own, chosen, known, progress)
     recipe = Bound.of(estimator, "estimator")
     method = get_estimator(recipe.estimator)
     method.check(problem)
-    return method.intervals(frozen_analysis(network, problem, x, y, recipe.methods), effort or Effort())
+    analysis = frozen_analysis(network, problem, x, y, recipe.methods, budget=own)
+    return method.intervals(analysis, own, chosen, known, progress)
 
 
 def general_position(
@@ -135,10 +150,11 @@ def frozen_analysis(
     y: Tensor | None,
     preactivations: Sequence[str] | None = None,
     where: str = "certify",
+    budget: Budget | None = None,
 ) -> Analysis:
     """The float64 analysis on the CPU that estimators with certificates work from.
 
-    A module is compared with its captured graph at x first.
+    A module is compared with its captured graph at x first. Of a budget, pre-activation bounds take ``for_analysis``.
     """
     if not isinstance(x, Tensor) or not (y is None or isinstance(y, Tensor)):
         raise InvalidInput(
@@ -161,7 +177,13 @@ def frozen_analysis(
         check_question(graph, placed, where)
         if module is not None:
             check_hooks(graph, module, placed.region.sample(SEEN, torch.Generator().manual_seed(0)).flatten(0, 1))
-        return analyse(graph, placed, preactivations)
+        own = None if budget is None else for_analysis(budget)
+        return analyse(graph, placed, preactivations, budget=own)
+
+
+def for_analysis(budget: Budget) -> Budget:
+    """What pre-activation bounds may take: half of what is left, but always ``ANALYSIS_SECONDS``."""
+    return replace(budget, deadline=None).within(max(ANALYSIS_SECONDS, budget.seconds_left / 2))
 
 
 def differentiable_bound(name: str) -> BoundEstimator:

@@ -44,14 +44,14 @@ class PlainMixedInteger(ExactEstimator):
             if search.ended():
                 break
             program = encode_plain(local, row)
-            outcome = search.solve(program, gap=search.effort.gap)
+            outcome = search.solve(program, search.left, gap=search.budget.gap)
             if outcome.claims_infeasible:  # the reference point is feasible, so the solver is wrong
                 search.status, search.detail = Status.FAILED, outcome.detail
                 continue
             search.claims[row] = outcome.claimed
             if outcome.point is None:
                 continue
-            x = interior_point(local, units, outcome.point[program.columns["a"]][_columns(local, units)])
+            x = interior_point(local, units, outcome.point[program.columns["a"]][_columns(local, units)], search.left)
             if x is not None:
                 point = torch.from_numpy(x).reshape(1, *local.placed.region.shape)
                 search.offer(point)

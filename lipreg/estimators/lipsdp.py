@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +14,8 @@ import numpy as np
 import torch
 
 from lipreg.bounds import Analysis, Shares, Slopes, norm_rounding, pool_shares
-from lipreg.estimators.base import Effort, Estimator, register, rounded_up, upper_interval
+from lipreg.budget import Budget
+from lipreg.estimators.base import DEFAULTS, Estimator, Known, Settings, Watch, register, rounded_up, upper_interval
 from lipreg.estimators.multipliers import QuadraticForm
 from lipreg.estimators.pieces import Chain, chain
 from lipreg.estimators.sdp_solvers import check_sdp_solver, solver_version
@@ -81,22 +81,25 @@ class LipSDP(Estimator):
         """What the units of a single-point analysis are known to do."""
         return local.slopes, local.shares
 
-    def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+    def intervals(
+        self,
+        analysis: Analysis,
+        budget: Budget,
+        settings: Settings = DEFAULTS,
+        known: Known = (),
+        progress: Watch | None = None,
+    ) -> list[CertifiedInterval]:
         self.check(analysis.placed.problem)
-        check_sdp_solver(effort.sdp_solver)
-        deadline = effort.starting_now()
-        batch = analysis.placed.batch
-        results = []
+        check_sdp_solver(settings.sdp_solver)
+        budget, batch, results = budget.started(), analysis.placed.batch, []
         for i in range(batch):
-            share = max(0.0, deadline - time.monotonic()) / (batch - i)
-            solve = partial(_solve, effort.sdp_solver, self.iterations)
-            run = Run(solve, time.monotonic() + share, effort.stop)
+            run = Run(partial(_solve, settings.sdp_solver, self.iterations), budget.share(1 / (batch - i)))
             with torch.no_grad():
-                results.append(self._point(analysis[i : i + 1], run, effort))
+                results.append(self._point(analysis[i : i + 1], run, settings.sdp_solver))
         return results
 
-    def _point(self, local: Analysis, run: Run, effort: Effort) -> CertifiedInterval:
-        trivial = Spectral().intervals(local, effort)[0].upper
+    def _point(self, local: Analysis, run: Run, solver: str) -> CertifiedInterval:
+        trivial = Spectral().intervals(local, run.budget)[0].upper
         placed = local.placed.apart()
         rows, joint = placed.rows[0].to(local.graph.dtype), placed.problem.output.joint
         slopes, shares = self.slopes(local)
@@ -112,7 +115,7 @@ class LipSDP(Estimator):
         upper, raw = rounded_up(local, norm.upper + float(norm_rounding(local)))[0], norm.raw
         notes = [
             f"{units} undecided units",
-            f"{run.programs} programs by {solver_version(effort.sdp_solver)}",
+            f"{run.programs} programs by {solver_version(solver)}",
             *run.notes,
         ]
         if run.norms and upper <= trivial:
@@ -152,9 +155,9 @@ def _product(pieces: list[Chain], joint: bool, run: Run, trivial: float) -> Norm
     if len(pieces) > 1:
         run.notes.append(f"a product over {len(pieces)} pieces of the network")
     upper = raw = 1.0
-    deadline = run.deadline
+    whole = run.budget
     for k, piece in enumerate(pieces):
-        run.deadline = time.monotonic() + max(0.0, deadline - time.monotonic()) / (len(pieces) - k)
+        run.budget = whole.share(1 / (len(pieces) - k))
         together = joint or k < len(pieces) - 1
         if sum(piece.open_units) <= LARGEST:
             norm = sector_norm(piece.sectors(), together, run)
@@ -167,7 +170,7 @@ def _product(pieces: list[Chain], joint: bool, run: Run, trivial: float) -> Norm
     return Norm(upper + trivial * sum(piece.slack for piece in pieces), raw)
 
 
-def _solve(solver: str, iterations: int, form: QuadraticForm, seconds: float) -> Solution:
+def _solve(solver: str, iterations: int, form: QuadraticForm, budget: Budget) -> Solution:
     """min rho subject to Q(rho, lambda) >= 0, lambda >= 0."""
     import cvxpy as cp
 
@@ -177,10 +180,9 @@ def _solve(solver: str, iterations: int, form: QuadraticForm, seconds: float) ->
     matrix = cp.reshape(entries @ x + constant, (size, size), order="C")
     problem = cp.Problem(cp.Minimize(x[0]), [matrix >> 0])
     found = Solution(0.0, None, False, "")
-    started = time.monotonic()
-    for options in LIMITS[solver](seconds, iterations) if solver in LIMITS else [{}]:
+    for options in LIMITS[solver](budget.seconds_left, iterations) if solver in LIMITS else [{}]:
         if "time_limit_secs" in options:
-            options["time_limit_secs"] = max(0.01, seconds - (time.monotonic() - started))
+            options["time_limit_secs"] = max(0.01, budget.seconds_left)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # an inaccurate solution is repaired and reported

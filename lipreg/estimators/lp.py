@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from lipreg.bounds import Analysis, without_pools
-from lipreg.estimators.base import ROUNDING, Effort, Estimator, register, upper_interval
+from lipreg.budget import Budget
+from lipreg.estimators.base import DEFAULTS, ROUNDING, Estimator, Known, Settings, Watch, register, upper_interval
 from lipreg.estimators.jacobian_crown import JacobianCrown
 from lipreg.problem import LocalLipschitz
 from lipreg.results import Certificate, CertifiedInterval, Status
@@ -59,31 +60,34 @@ class LinearProgram(ProgramEstimator):
     source = "Jordan & Dimakis 2020 (LipLP)"
     triangle: ClassVar[bool] = True
 
-    def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+    def intervals(
+        self,
+        analysis: Analysis,
+        budget: Budget,
+        settings: Settings = DEFAULTS,
+        known: Known = (),
+        progress: Watch | None = None,
+    ) -> list[CertifiedInterval]:
         self.check(analysis.placed.problem)
         from lipreg.milp import families
 
-        deadline = effort.starting_now()
-        results = []
-        for i in range(analysis.placed.batch):
+        budget, batch, results = budget.started(), analysis.placed.batch, []
+        for i in range(batch):
             local = analysis[i : i + 1]
-            cheap = JacobianCrown().intervals(local, effort)[0].upper
-            share = (deadline - time.monotonic()) / (analysis.placed.batch - i)
+            cheap = JacobianCrown().intervals(local, budget)[0].upper
+            own = replace(budget.share(1 / (batch - i)), nodes=None)
             bounds, status, detail = [], Status.BOUNDED, ""
-            point_deadline = time.monotonic() + share
-            asked, chosen = families(without_pools(local))
+            asked, chosen = families(without_pools(local, own.share(0.5)))
             for family in chosen:
-                if effort.stop.is_set() or time.monotonic() > point_deadline:
-                    status = Status.INTERRUPTED if effort.stop.is_set() else Status.TIME_LIMIT
+                over = own.ended()
+                if over is not None:
+                    status = over
                     bounds.append(cheap)
                     break
-                seconds = point_deadline - time.monotonic()
-                _, outcome = relaxation(asked, family, seconds, effort, self.triangle)
+                _, outcome = relaxation(asked, family, own, settings, self.triangle)
                 bounds.append(min(cheap, outcome.dual_bound * (1 + ROUNDING)))
                 detail = outcome.detail
-                if (
-                    outcome.claims_infeasible
-                ):  # the reference point is feasible: a solver that says otherwise has failed
+                if outcome.claims_infeasible:  # the reference point is feasible: the solver has failed
                     status = Status.FAILED
                 elif outcome.status is not Status.PROVED:
                     status = outcome.status
@@ -106,7 +110,7 @@ Solved = tuple["Encoding", "Outcome"]
 
 
 def relaxation(
-    local: Analysis, family: Functionals, seconds: float, effort: Effort, triangle: bool = True
+    local: Analysis, family: Functionals, budget: Budget, settings: Settings, triangle: bool = True
 ) -> tuple[Encoding, Outcome]:
     """The encoding of one family of functionals at one point and the outcome of its LP relaxation.
 
@@ -115,11 +119,11 @@ def relaxation(
     from lipreg.milp import encode, get_solver
 
     known: dict[tuple[Functionals, str, bool], Solved] = local.derived("relaxations", dict)
-    key = family, effort.solver, triangle
+    key = family, settings.solver, triangle
     if key not in known:
         encoding = encode(local, family, triangle=triangle)
-        program, solver = encoding.program.relaxed(), get_solver(effort.solver)
-        outcome = solver.solve(program, seconds=seconds, stop=effort.stop, threads=effort.threads)
+        program, solver = encoding.program.relaxed(), get_solver(settings.solver)
+        outcome = solver.solve(program, replace(budget, nodes=None), threads=settings.threads)
         if outcome.status is not Status.PROVED:
             return encoding, outcome
         known[key] = encoding, outcome

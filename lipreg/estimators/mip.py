@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,8 +9,9 @@ import numpy as np
 import torch
 
 from lipreg.bounds import Analysis, find_degeneracies
+from lipreg.budget import Budget
 from lipreg.estimators.base import ROUNDING, register
-from lipreg.estimators.confirmation import CLOSED, PROOF_SHARE, confirm, on_claims
+from lipreg.estimators.confirmation import CLOSED, confirm, for_solver, on_claims
 from lipreg.estimators.lp import relaxation
 from lipreg.estimators.point_search import ExactEstimator, PointSearch
 from lipreg.results import CertifiedInterval, Status, Witness
@@ -58,18 +57,18 @@ class MixedInteger(ExactEstimator):
 
         encodings = _relax(search)
         if search.open_families() and int(search.local.unstable_units()) >= TIGHTEN_FROM and not search.ended():
-            search.local = tighten(search.local, TIGHTEN_SHARE * search.seconds_left, search.effort.stop)
+            search.local = tighten(search.local, search.left.share(TIGHTEN_SHARE))
             encodings = _relax(search)
-        until = search.deadline - PROOF_SHARE * search.seconds_left
+        solving = for_solver(search)
         left = search.open_families()
         if len(left) > SEPARATE_UP_TO and not search.ended():
-            _solve(search, left, _joined(search, left), until)
+            _solve(search, left, _joined(search, left), solving)
         for family in left:
             if search.closed(family) or search.claims[family] <= search.lower:
                 continue  # a witness found meanwhile beats what this functional can reach
-            if search.ended() or time.monotonic() >= until:
+            if search.ended() or solving.ended() is not None:
                 break
-            _solve(search, [family], encodings[family], until)
+            _solve(search, [family], encodings[family], solving)
         proof = confirm(search, encodings)
         search.detail = f"{search.detail} {on_claims(search)}".strip()
         result = search.conclude(proof, Status.UNCONFIRMED)
@@ -85,7 +84,7 @@ def _relax(search: PointSearch) -> dict[int, Encoding]:
         if search.ended():
             break
         asked = search.families[family]
-        encodings[family], outcome = relaxation(search.apart, asked, search.seconds_left, search.effort)
+        encodings[family], outcome = relaxation(search.apart, asked, search.left, search.settings)
         search.tighten(family, outcome.dual_bound * (1 + ROUNDING))
         search.detail = outcome.detail
         if outcome.claims_infeasible:  # the reference point is feasible, so the solver is wrong
@@ -101,7 +100,7 @@ def _joined(search: PointSearch, chosen: list[int]) -> Encoding:
     return encode(search.apart, Functionals(rows), known=search.uppers[chosen])
 
 
-def _solve(search: PointSearch, chosen: list[int], encoding: Encoding, until: float) -> None:
+def _solve(search: PointSearch, chosen: list[int], encoding: Encoding, solving: Budget) -> None:
     """Solves one program for some families: its point is offered as a witness, its word on them is noted as a claim."""
     from lipreg.milp import interior_point
 
@@ -113,10 +112,7 @@ def _solve(search: PointSearch, chosen: list[int], encoding: Encoding, until: fl
             # row that makes every LP degenerate.
             cutoff = search.lower * (1 - MARGIN)
             program = program.at_least(cutoff)
-    limits = {"seconds": min(search.seconds_left, max(0.0, until - time.monotonic()))}
-    if search.nodes_left is not None:
-        limits["nodes"] = math.ceil((1 - PROOF_SHARE) * search.nodes_left)
-    outcome = search.solve(program, start=start, gap=search.effort.gap, **limits)
+    outcome = search.solve(program, for_solver(search, solving.deadline), start=start, gap=search.budget.gap)
     if outcome.claims_infeasible and cutoff is None:
         search.status, search.detail = Status.FAILED, f"infeasible without a cutoff. {outcome.detail}"
         return
@@ -125,7 +121,7 @@ def _solve(search: PointSearch, chosen: list[int], encoding: Encoding, until: fl
     search.claims[chosen] = np.minimum(search.claims[chosen], claimed)
     if outcome.point is not None:
         activations = program.columns.get("a", slice(0, 0))  # without unstable units the region is one cell
-        x = interior_point(local, encoding.units, outcome.point[activations])
+        x = interior_point(local, encoding.units, outcome.point[activations], search.left)
         if x is not None:
             point = torch.from_numpy(x).reshape(1, *local.placed.region.shape)
             search.offer(point)

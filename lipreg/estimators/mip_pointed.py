@@ -12,7 +12,7 @@ import torch
 from lipreg.bounds import Analysis, analyse, interval_jacobian
 from lipreg.errors import UnsupportedRequest
 from lipreg.estimators.base import ROUNDING, register
-from lipreg.estimators.confirmation import PROOF_SHARE
+from lipreg.estimators.confirmation import for_solver
 from lipreg.estimators.point_search import ExactEstimator, PointSearch
 from lipreg.graph.accurate import zeros
 from lipreg.problem import APART_OUTPUTS, PlacedProblem
@@ -92,7 +92,7 @@ def _dinkelbach(search: PointSearch, row: int, sign: int, rise: Encoding, inner:
     best = math.inf
     while not search.ended():
         price = search.lower
-        outcome = search.solve(_priced(rise.program, sign, price), feasibility=FEASIBILITY, **_half(search))
+        outcome = search.solve(_priced(rise.program, sign, price), for_solver(search), feasibility=FEASIBILITY)
         if outcome.claims_infeasible:  # the reference point is feasible, so the solver is wrong
             search.status = Status.FAILED
             break
@@ -112,7 +112,7 @@ def _proved(search: PointSearch, row: int, sign: int, rise: Encoding, inner: _In
 
     price, columns = search.lower, rise.program.columns
     radii, near = inner.radii, inner.bounds[sign][:, row]
-    aim = price * max(1 + TOLERANCE, 1 / (1 - search.effort.gap))
+    aim = price * max(1 + TOLERANCE, 1 / (1 - search.budget.gap))
     # the gain that the aim allows at the largest radius within which the intervals already prove it
     within = radii[near <= aim]
     target = (aim - price) * float(within.max() if len(within) else radii.min()) / 2
@@ -121,8 +121,7 @@ def _proved(search: PointSearch, row: int, sign: int, rise: Encoding, inner: _In
         _offer(search, point[columns["d"]])
         return search.lower > price * (1 + QUOTIENT)
 
-    program, effort = _priced(rise.program, sign, price), search.effort
-    proof = prove(program, target, search.seconds_left, search.nodes_left, effort.stop, better)
+    proof = prove(_priced(rise.program, sign, price), target, search.left, better)
     search.nodes += proof.nodes
     if proof.status not in (Status.PROVED, Status.BOUNDED):
         search.status = proof.status
@@ -142,14 +141,6 @@ def _offer(search: PointSearch, displacement: np.ndarray) -> None:
     region = search.local.placed.region
     x = region.center + torch.from_numpy(displacement).reshape(region.center.shape)
     search.offer(region.project(x.unsqueeze(1))[0])
-
-
-def _half(search: PointSearch) -> dict[str, float]:
-    """The solver's part of the limits; the rest is for the proof."""
-    limits: dict[str, float] = {"seconds": (1 - PROOF_SHARE) * search.seconds_left}
-    if search.nodes_left is not None:
-        limits["nodes"] = math.ceil((1 - PROOF_SHARE) * search.nodes_left)
-    return limits
 
 
 def _inner(local: Analysis) -> _Inner:

@@ -8,8 +8,9 @@ from torch import Tensor
 from lipreg.bounds import Analysis
 from lipreg.bounds.deviation import Deviations
 from lipreg.bounds.semidefinite import norm_bound
+from lipreg.budget import Budget
 from lipreg.estimators.affine_relu import AffineRelu
-from lipreg.estimators.base import Effort, Estimator, register, rounded_up, upper_interval
+from lipreg.estimators.base import DEFAULTS, Estimator, Known, Settings, Watch, register, rounded_up, upper_interval
 from lipreg.estimators.deviation import deviation_bound, written_down
 from lipreg.results import Certificate, CertifiedInterval
 
@@ -37,7 +38,14 @@ class Mixing(Estimator):
     output_norms = (float("inf"),)
     source = "Wang, Chang & Kolter 2017 (mixing method); Raghunathan et al. 2018"
 
-    def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+    def intervals(
+        self,
+        analysis: Analysis,
+        budget: Budget,
+        settings: Settings = DEFAULTS,
+        known: Known = (),
+        progress: Watch | None = None,
+    ) -> list[CertifiedInterval]:
         self.check(analysis.placed.problem)
         p, results = analysis.placed.problem.p, []
         for i in range(analysis.placed.batch):

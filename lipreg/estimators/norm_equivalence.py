@@ -18,14 +18,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 
 from lipreg.bounds import Analysis
+from lipreg.budget import Budget
 from lipreg.errors import UnsupportedRequest
 from lipreg.estimators import base
-from lipreg.estimators.base import IN_NORM, ROUNDING, Effort, Estimator
+from lipreg.estimators.base import DEFAULTS, IN_NORM, ROUNDING, Estimator, Known, Settings, Watch
 from lipreg.estimators.witness import best_witness
 from lipreg.linalg import norm_name, parse_norm
 from lipreg.problem import LocalLipschitz
@@ -90,7 +90,7 @@ class Equivalence:
 class _InNorm(Estimator):
     """See ``in_norm``. Upper ends and estimates carry the factor; lower ends are witnesses, evaluated in the norms asked."""
 
-    name: ClassVar[str] = ""
+    name: str = ""
 
     def __init__(self, method: Estimator, norm: float) -> None:
         self.method, self.norm = method, norm
@@ -107,14 +107,21 @@ class _InNorm(Estimator):
     def tolerances(self) -> dict[str, float]:
         return self.method.tolerances()
 
-    def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+    def intervals(
+        self,
+        analysis: Analysis,
+        budget: Budget,
+        settings: Settings = DEFAULTS,
+        known: Known = (),
+        progress: Watch | None = None,
+    ) -> list[CertifiedInterval]:
         asked = analysis.placed.problem
         self.check(asked)
         own, _ = self._own_question(asked)
         assert own is not None
         inner = replace(analysis, placed=replace(analysis.placed, problem=own))
         # what is known so far, and what a search would report on its way, is in other norms
-        results = self.method.intervals(inner, replace(effort, known=(), progress=None))
+        results = self.method.intervals(inner, budget, settings)
         if own == asked:
             return results
         return [self._converted(analysis, i, result) for i, result in enumerate(results)]

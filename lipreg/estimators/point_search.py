@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,9 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis, linear_jacobian, underflow, without_pools
+from lipreg.budget import Budget
 from lipreg.errors import InvalidInput
-from lipreg.estimators.base import ROUNDING, Effort, lower_interval
+from lipreg.estimators.base import DEFAULTS, ROUNDING, Known, Settings, Watch, lower_interval
 from lipreg.estimators.lp import ProgramEstimator
 from lipreg.estimators.sampling import Sampling
 from lipreg.estimators.witness import best_witness
@@ -35,7 +35,10 @@ class PointSearch:
     Attributes:
         network: the point's analysis as it was asked about; witnesses are evaluated on its graph.
         local: what is searched: the same function over the region without max pools, its bounds tightened on the way.
-        deadline: on ``time.monotonic``'s clock.
+        budget: started; its nodes are those of the whole search.
+        settings: which engines serve.
+        known: what earlier estimators proved.
+        progress: told where the search stands.
         families: whose largest constant is sought; their rows are those of ``apart``.
         uppers: of the families, ``(families,)``, all proved here; start as those of the Jacobian's linear relaxation.
         claims: what a solver says of them, inf where it says nothing. Never an upper end.
@@ -47,8 +50,10 @@ class PointSearch:
 
     network: Analysis
     local: Analysis
-    effort: Effort
-    deadline: float
+    budget: Budget
+    settings: Settings
+    known: CertifiedInterval
+    progress: Watch | None
     witness: Witness | None
     families: list[Functionals]
     uppers: np.ndarray
@@ -59,22 +64,30 @@ class PointSearch:
     programs: int = 0
 
     @classmethod
-    def begin(cls, network: Analysis, effort: Effort) -> PointSearch:
+    def begin(
+        cls,
+        network: Analysis,
+        budget: Budget,
+        settings: Settings,
+        known: CertifiedInterval,
+        progress: Watch | None = None,
+    ) -> PointSearch:
         """Starts from what is known and from the linear bounds on the Jacobian."""
         from lipreg.milp import families
 
-        lower_interval(network, 0, None).check_comparable(effort.known[0])
-        local = without_pools(network)
+        lower_interval(network, 0, None).check_comparable(known)
+        budget = budget.started()
+        local = without_pools(network, budget.share(0.5))
         apart, asked = families(local)
         cheap = _by_relaxation(apart, asked[0].signs)
         if local is not network:  # of a max pool the network's own Jacobian says more than the ReLUs in its place
             cheap = np.minimum(cheap, _by_relaxation(families(network)[0], asked[0].signs))
         uppers = cheap * (1 + ROUNDING) + float(underflow(network).max())
-        before = effort.known[0].families
+        before = known.families
         if len(before) == len(uppers):
             uppers = np.minimum(uppers, before)
         claims = np.full(len(uppers), np.inf)
-        return cls(network, local, effort, effort.starting_now(), effort.known[0].witness, asked, uppers, claims)
+        return cls(network, local, budget, settings, known, progress, known.witness, asked, uppers, claims)
 
     @property
     def apart(self) -> Analysis:
@@ -96,33 +109,30 @@ class PointSearch:
         )
 
     @property
-    def seconds_left(self) -> float:
-        return max(0.0, self.deadline - time.monotonic())
-
-    @property
-    def nodes_left(self) -> int | None:
-        return None if self.effort.nodes is None else max(0, self.effort.nodes - self.nodes)
+    def left(self) -> Budget:
+        """What is left of the budget."""
+        return self.budget.after(self.nodes)
 
     def closed(self, family: int) -> bool:
         """Whether the family cannot beat the witness by more than the tolerance, or the gap that is asked for."""
-        return bool(self.uppers[family] * (1 - self.effort.gap) <= self.lower * (1 + SETTLED))
+        return bool(self.uppers[family] * (1 - self.budget.gap) <= self.lower * (1 + SETTLED))
 
     def open_families(self) -> list[int]:
         """Those that may still beat the witness, the most promising first."""
         order = np.argsort(-self.uppers, kind="stable")
         return [int(i) for i in order if not self.closed(i)]
 
-    def solve(self, program: Program, **options: Any) -> Outcome:
-        """Hands a program to the chosen solver, within what is left of the limits, and enters how it ended.
+    def solve(self, program: Program, budget: Budget, **options: Any) -> Outcome:
+        """Hands a program to the chosen solver and enters how it ended.
 
         Args:
-            options: of ``Solver.solve``'s, others or more.
+            program: to maximise.
+            budget: part of what is left.
+            options: of ``Solver.solve``.
         """
         from lipreg.milp import get_solver
 
-        effort = self.effort
-        limits = {"seconds": self.seconds_left, "nodes": self.nodes_left, "threads": effort.threads}
-        outcome = get_solver(effort.solver).solve(program, stop=effort.stop, **{**limits, **options})
+        outcome = get_solver(self.settings.solver).solve(program, budget, threads=self.settings.threads, **options)
         self.programs += 1
         self.nodes += outcome.nodes
         self.note(outcome)
@@ -144,12 +154,7 @@ class PointSearch:
 
     def ended(self) -> bool:
         """Whether the search must stop here; says why in the status."""
-        if self.effort.stop.is_set():
-            self.status = Status.INTERRUPTED
-        elif time.monotonic() >= self.deadline:
-            self.status = Status.TIME_LIMIT
-        elif self.nodes_left == 0:
-            self.status = Status.NODE_LIMIT
+        self.status = self.left.ended() or self.status
         return self.status in (Status.INTERRUPTED, Status.TIME_LIMIT, Status.NODE_LIMIT)
 
     def conclude(self, proof: str, unclosed: Status) -> CertifiedInterval:
@@ -159,7 +164,7 @@ class PointSearch:
             proof: what proves the upper end.
             unclosed: the status when every program was solved and the two ends still do not meet.
         """
-        upper, before = float(self.uppers.max()), self.effort.known[0]
+        upper, before = float(self.uppers.max()), self.known
         if before.upper < upper:
             upper, proof = before.upper, before.proof
         placed = self.network.placed
@@ -171,12 +176,12 @@ class PointSearch:
             status=self.status,
             proof=proof,
             witness=self.witness,
-            detail=f"{self.programs} programs, {self.nodes} nodes. {self.detail}".strip(),
+            detail=f"{self.programs} programs, {self.nodes} nodes. {self.detail} {self.network.left_out}".strip(),
             subject=self.network.subject(0),
             families=tuple(self.uppers.tolist()),
         )
         if self.status is Status.PROVED and result.certificate is not Certificate.EXACT:
-            asked = result.gap <= self.effort.gap + EXACT_TOLERANCE
+            asked = result.gap <= self.budget.gap + EXACT_TOLERANCE
             return replace(result, status=Status.GAP_LIMIT if asked else unclosed)
         return result
 
@@ -194,25 +199,29 @@ class ExactEstimator(ProgramEstimator):
 
     certificate = Certificate.BRACKET
 
-    def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+    def intervals(
+        self,
+        analysis: Analysis,
+        budget: Budget,
+        settings: Settings = DEFAULTS,
+        known: Known = (),
+        progress: Watch | None = None,
+    ) -> list[CertifiedInterval]:
         self.check(analysis.placed.problem)
-        deadline = effort.starting_now()
-        batch = analysis.placed.batch
-        known = effort.known or tuple(self.start(analysis, effort))
+        budget, batch, results = budget.started(), analysis.placed.batch, []
+        known = known or self.start(analysis, budget, settings)
         if len(known) != batch:
             raise InvalidInput(
-                f"{len(known)} known intervals for {batch} points", where="Effort", accepted="one a point"
+                f"{len(known)} known intervals for {batch} points", where=self.name, accepted="one a point"
             )
-        results = []
         for i in range(batch):
-            seconds = max(0.0, deadline - time.monotonic()) / (batch - i)
-            own = replace(effort, seconds=seconds, known=(known[i],))
-            results.append(self.search(PointSearch.begin(analysis[i : i + 1], own)))
+            own = budget.share(1 / (batch - i))
+            results.append(self.search(PointSearch.begin(analysis[i : i + 1], own, settings, known[i], progress)))
         return results
 
-    def start(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+    def start(self, analysis: Analysis, budget: Budget, settings: Settings) -> Known:
         """The lower ends from which searches start where nothing is known."""
-        return Sampling(START_STEPS).intervals(analysis, effort)
+        return Sampling(START_STEPS).intervals(analysis, budget, settings)
 
     @abstractmethod
     def search(self, search: PointSearch) -> CertifiedInterval:

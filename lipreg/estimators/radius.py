@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis, analyse
+from lipreg.budget import Budget
 from lipreg.errors import InvalidInput, UnsupportedRequest
-from lipreg.estimators.base import ESTIMATORS, Effort, Estimator, get_estimator
+from lipreg.estimators.base import ESTIMATORS, Estimator, get_estimator
 from lipreg.estimators.evaluate import Network, frozen_analysis
 from lipreg.graph import Graph
 from lipreg.graph.accurate import margins
@@ -188,5 +189,5 @@ def _constants(analysis: Analysis, estimators: Sequence[Estimator]) -> Tensor:
     placed, found = analysis.placed, []
     for row in range(placed.rows.shape[1]):
         alone = replace(analysis, placed=replace(placed, rows=placed.rows[:, row : row + 1]))
-        found.append(min(e.intervals(alone, Effort())[0].upper for e in estimators))
+        found.append(min(e.intervals(alone, Budget())[0].upper for e in estimators))
     return torch.tensor(found, dtype=torch.float64).clamp(min=1e-300)

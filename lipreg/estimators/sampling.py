@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
-from lipreg.estimators.base import Effort, Estimator, lower_interval, register
+from lipreg.budget import Budget
+from lipreg.estimators.base import DEFAULTS, Estimator, Known, Settings, Watch, lower_interval, register
 from lipreg.estimators.witness import ranked, witnesses
 from lipreg.graph import MaxPool
 from lipreg.linalg import vector_norm
@@ -40,10 +41,17 @@ class Sampling(Estimator):
     def __init__(self, steps: int = STEPS) -> None:
         self.steps = steps
 
-    def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+    def intervals(
+        self,
+        analysis: Analysis,
+        budget: Budget,
+        settings: Settings = DEFAULTS,
+        known: Known = (),
+        progress: Watch | None = None,
+    ) -> list[CertifiedInterval]:
         self.check(analysis.placed.problem)
         region = analysis.placed.region
-        drawn = region.sample(RANDOM_POINTS - 1, region.generators(effort.seed))
+        drawn = region.sample(RANDOM_POINTS - 1, region.generators(settings.seed))
         points = torch.cat([region.center.unsqueeze(1), drawn], dim=1)
         with torch.no_grad():
             values = ranked(analysis, points)
@@ -52,7 +60,7 @@ class Sampling(Estimator):
         trail = [_take(points, top.indices[:, :1])]
         x = kept
         for step in range(self.steps):
-            if effort.stop.is_set():
+            if budget.stop.is_set():
                 break
             x = self._ascend(analysis, x, step / self.steps)
             with torch.no_grad():

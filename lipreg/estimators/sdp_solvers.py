@@ -22,7 +22,7 @@ def check_sdp_solver(name: str) -> None:
     if name not in able:
         raise InvalidInput(
             f"sdp_solver={name!r}",
-            where="Effort",
+            where="Settings",
             accepted=f"a solver of semidefinite programs that is installed: {', '.join(able)}",
         )
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lipreg.budget import Budget
 from lipreg.estimators.descent import descend
 from lipreg.estimators.multipliers import QuadraticForm
 from lipreg.estimators.sectors import Sectors
@@ -46,8 +45,8 @@ class Run:
     """The programs of one point: who solves them, until when, and how it went.
 
     Attributes:
-        solve: takes a form and the seconds that are left.
-        deadline: on ``time.monotonic``'s clock.
+        solve: takes a form and what may be spent on it.
+        budget: started.
         status: BOUNDED until a limit, or the solver, leaves a program unsolved.
         programs: how many were handed to the solver.
         answers: how many of those came back with multipliers.
@@ -55,9 +54,8 @@ class Run:
         notes: on what went another way than planned.
     """
 
-    solve: Callable[[QuadraticForm, float], Solution]
-    deadline: float
-    stop: threading.Event
+    solve: Callable[[QuadraticForm, Budget], Solution]
+    budget: Budget
     status: Status = Status.BOUNDED
     programs: int = 0
     answers: int = 0
@@ -66,30 +64,21 @@ class Run:
 
     def ended(self) -> bool:
         """Whether work must stop here; says why in the status."""
-        if self.stop.is_set():
-            self.status = Status.INTERRUPTED
-            return True
-        if time.monotonic() >= self.deadline:
-            self.status = Status.TIME_LIMIT
-            return True
-        return False
-
-    @property
-    def seconds_left(self) -> float:
-        return self.deadline - time.monotonic()
+        over = self.budget.ended()
+        self.status = self.status if over is None else over
+        return over is not None
 
     def solution(self, form: QuadraticForm, share: float) -> Solution | None:
         """The solver's answer within a share of the time that is left; None where there is none."""
         if self.ended():
             return None
-        seconds = share * self.seconds_left
+        own = self.budget.share(share)
         self.programs += 1
-        until = time.monotonic() + 0.99 * seconds
-        found = self.solve(form, seconds)
+        nearly = own.share(0.99)
+        found = self.solve(form, own)
         self.answers += found.multipliers is not None
         if not found.solved:
-            late = time.monotonic() >= until
-            self.status = Status.TIME_LIMIT if late else Status.FAILED
+            self.status = Status.TIME_LIMIT if nearly.seconds_left <= 0 else Status.FAILED
             self.notes.append(f"unsolved ({found.words})")
         return found
 
@@ -127,9 +116,10 @@ def sector_norm(sectors: Sectors, joint: bool, run: Run) -> Norm:
         if upper <= norm.upper:
             continue
         if form.units > DESCENT and not run.ended():
-            until = time.monotonic() + 0.5 * share * run.seconds_left
+            own = run.budget.share(0.5 * share)
             start = None if known is None else form.scaled(known)
-            by_descent = descend(form, start, lambda until=until: time.monotonic() >= until or run.ended())
+            by_descent = descend(form, start, lambda own=own: own.ended() is not None)
+            run.ended()
             if by_descent is not None:
                 own, multipliers = form.bound(form.smallest(by_descent) or 0.0, by_descent)
                 proved.append(multipliers)

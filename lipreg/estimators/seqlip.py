@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis, norm_rounding
-from lipreg.estimators.base import Effort, Estimator, register, rounded_up, upper_interval
+from lipreg.budget import Budget
+from lipreg.estimators.base import DEFAULTS, Estimator, Known, Settings, Watch, register, rounded_up, upper_interval
 from lipreg.estimators.pieces import Chain, chain
 from lipreg.estimators.spectral import Spectral
 from lipreg.estimators.vertices import greedy_norm, largest_norm
@@ -27,16 +26,12 @@ ROW_UNITS = 18
 class _Course:
     """How one point's product came about."""
 
-    deadline: float
-    stop: threading.Event
+    budget: Budget
     status: Status = Status.BOUNDED
     notes: list[str] = field(default_factory=list)
 
     def ended(self) -> bool:
-        if self.stop.is_set():
-            self.status = Status.INTERRUPTED
-        elif time.monotonic() >= self.deadline:
-            self.status = Status.TIME_LIMIT
+        self.status = self.budget.ended() or self.status
         return self.status is not Status.BOUNDED
 
 
@@ -52,20 +47,24 @@ class LayerPairs(Estimator):
     searches = True
     source = "Virmaux & Scaman 2018 (SeqLip)"
 
-    def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+    def intervals(
+        self,
+        analysis: Analysis,
+        budget: Budget,
+        settings: Settings = DEFAULTS,
+        known: Known = (),
+        progress: Watch | None = None,
+    ) -> list[CertifiedInterval]:
         self.check(analysis.placed.problem)
         analysis.graph.require(Affine, Relu, who=f"estimator {self.name!r}")
-        deadline = effort.starting_now()
-        batch = analysis.placed.batch
-        results = []
+        budget, batch, results = budget.started(), analysis.placed.batch, []
         for i in range(batch):
-            share = max(0.0, deadline - time.monotonic()) / (batch - i)
             with torch.no_grad():
-                results.append(self._point(analysis[i : i + 1], effort, time.monotonic() + share))
+                results.append(self._point(analysis[i : i + 1], budget.share(1 / (batch - i))))
         return results
 
-    def _point(self, local: Analysis, effort: Effort, deadline: float) -> CertifiedInterval:
-        product = Spectral().intervals(local, effort)[0].upper
+    def _point(self, local: Analysis, budget: Budget) -> CertifiedInterval:
+        product = Spectral().intervals(local, budget)[0].upper
         layers = chain(local, local.slopes)
         if layers is None:
             words = "the network branches, or has maps too large to decompose"
@@ -73,7 +72,7 @@ class LayerPairs(Estimator):
         placed = local.placed.apart()
         rows, joint = placed.rows[0].to(local.graph.dtype), placed.problem.output.joint
         folded = layers.with_last(rows).folded()
-        course = _Course(deadline, effort.stop)
+        course = _Course(budget)
         if not folded.lower:
             return self.conclude(local, float(placed.combine_flat(folded.maps[0])), Status.BOUNDED, "no open layer")
         pieces, value = folded.cut(0), 1.0

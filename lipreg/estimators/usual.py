@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 
 from lipreg.bounds import Analysis
+from lipreg.budget import Budget
 from lipreg.errors import UnsupportedRequest
-from lipreg.estimators.base import Effort, lower_interval
+from lipreg.estimators.base import DEFAULTS, Known, Settings, Watch, lower_interval
 from lipreg.estimators.norm_equivalence import get_estimator
 from lipreg.problem import LocalLipschitz
 from lipreg.results import Certificate, CertifiedInterval, Status
@@ -39,35 +39,41 @@ def usual_estimators(problem: LocalLipschitz) -> tuple[str, ...]:
     return tuple(name for name in names if name not in implied)
 
 
-def usual_intervals(analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+def usual_intervals(
+    analysis: Analysis,
+    budget: Budget,
+    settings: Settings = DEFAULTS,
+    known: Known = (),
+    progress: Watch | None = None,
+) -> list[CertifiedInterval]:
     """What the usual estimators prove together, at each reference point; a point that is settled gets no further work.
 
     The exact engine is the first where one covers the question: most points take it less than sampling would. At points
     that it leaves open, and where there is none, the others follow, the cheapest first.
     """
-    deadline, placed = effort.starting_now(), analysis.placed
+    budget, placed = budget.started(), analysis.placed
     names = usual_estimators(placed.problem)
-    found = list(effort.known) or [lower_interval(analysis, i, None) for i in range(placed.batch)]
+    found = list(known) or [lower_interval(analysis, i, None) for i in range(placed.batch)]
     limited: dict[int, Status] = {}  # by point, of the last search that ended early
     for name in sorted(names, key=lambda name: name not in ENGINES):
         method, share = get_estimator(name), ENGINES_SHARE if name in ENGINES else 1.0
-        until = time.monotonic() + share * max(0.0, deadline - time.monotonic())
-        open_ = [i for i, interval in enumerate(found) if not _settled(interval, effort.gap)]
+        own = budget.share(share)
+        open_ = [i for i, interval in enumerate(found) if not _settled(interval, budget.gap)]
         size = 1 if method.searches else BLOCK
         for done, first in enumerate(starts := list(_starts(open_, size))):
             part = analysis[first : first + size]
-            seconds = max(0.0, until - time.monotonic()) / (len(starts) - done)
-            if method.searches and seconds == 0.0 and found[first].certificate is Certificate.BRACKET:
+            part_of_it = own.share(1 / (len(starts) - done))
+            if method.searches and own.seconds_left == 0.0 and found[first].certificate is Certificate.BRACKET:
                 continue
-            known = found[first : first + size]
-            start = tuple(known) if method.searches and known[0].witness is not None else ()
+            before = found[first : first + size]
+            start = before if method.searches and before[0].witness is not None else ()
             try:
-                answers = method.intervals(part, replace(effort, seconds=seconds, known=start))
+                answers = method.intervals(part, part_of_it, settings, start, progress)
             except UnsupportedRequest:  # too many outputs: the others still answer
                 continue
-            found[first : first + size] = [new.intersect(old) for new, old in zip(answers, known, strict=True)]
+            found[first : first + size] = [new.intersect(old) for new, old in zip(answers, before, strict=True)]
             limited.update({first: answers[0].status} if answers[0].status in LIMITED else {})
-    return [_ended(interval, effort.gap, limited.get(i)) for i, interval in enumerate(found)]
+    return [_ended(interval, budget.gap, limited.get(i)) for i, interval in enumerate(found)]
 
 
 def _starts(points: list[int], size: int) -> Iterator[int]:

@@ -7,7 +7,7 @@ from lipreg.milp.gurobi import Gurobi
 from lipreg.milp.highs import Highs
 from lipreg.milp.program import Outcome, Program
 from lipreg.milp.scip import Scip
-from lipreg.milp.solvers import SOLVERS, Found, Limits, Solver, get_solver, installed_solvers, register_solver
+from lipreg.milp.solvers import SOLVERS, Found, Options, Solver, get_solver, installed_solvers, register_solver
 from lipreg.milp.tightening import tighten
 from lipreg.milp.tree import Proof, prove
 
@@ -19,7 +19,7 @@ __all__ = [
     "Functionals",
     "Gurobi",
     "Highs",
-    "Limits",
+    "Options",
     "Outcome",
     "Program",
     "Proof",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum, auto
 
 import numpy as np
@@ -9,12 +10,15 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
+from lipreg.budget import Budget
 from lipreg.milp.assembly import Assembly
 from lipreg.milp.domain import displacement, room
 from lipreg.milp.folding import cell_forms
 from lipreg.milp.highs import Highs
 from lipreg.milp.units import Units
 
+CELL_SECONDS = 10.0
+"""Most that the linear program of one cell may take."""
 LEAST_DEPTH = 1e-6
 """Share of a unit's range from which on its rounding is no longer told from depth."""
 
@@ -30,9 +34,7 @@ class Cell(Enum):
     """Neither: it may hold points, but no ball around one was found."""
 
 
-def settle_cell(
-    analysis: Analysis, units: Units, pattern: np.ndarray, seconds: float = 10.0
-) -> tuple[Cell, Tensor | None]:
+def settle_cell(analysis: Analysis, units: Units, pattern: np.ndarray, budget: Budget) -> tuple[Cell, Tensor | None]:
     """Whether the cell where the unstable units follow ``pattern`` is empty in the region, and its deepest point if not.
 
     max t such that sign_i z_i(d) >= t range_i for every unit that can move, x0 + d in the region, -1 <= t <= 1; range_i
@@ -43,6 +45,7 @@ def settle_cell(
         analysis: of a single point.
         units: its unstable units.
         pattern: 1 (active) or 0 for each of them.
+        budget: of which the program takes at most ``CELL_SECONDS``.
 
     Returns:
         The verdict and, for an OPEN cell, its deepest point ``(1, *shape)``. A failing solver leaves the cell THIN.
@@ -57,7 +60,7 @@ def settle_cell(
     program.variables("t", -np.ones(1), np.ones(1))
     program.at_most({"d": -signs[:, None] * form.matrix, "t": size[:, None]}, signs * form.constant + form.loss)
     # always by HiGHS: the point is evaluated on the network, so no engine has to be trusted
-    outcome = Highs().solve(program.program({"t": 1.0}, 0.0), seconds=seconds)
+    outcome = Highs().solve(program.program({"t": 1.0}, 0.0), replace(budget.within(CELL_SECONDS), nodes=None))
     if outcome.dual_bound < 0:
         return Cell.EMPTY, None
     # as deep as the room for rounding makes an empty cell; of units that are rounding alone the network itself decides
@@ -70,7 +73,7 @@ def settle_cell(
     return Cell.OPEN, region.project(region.center + moved)[0]
 
 
-def interior_point(analysis: Analysis, units: Units, pattern: np.ndarray, seconds: float = 10.0) -> np.ndarray | None:
+def interior_point(analysis: Analysis, units: Units, pattern: np.ndarray, budget: Budget) -> np.ndarray | None:
     """The deepest point of a cell, flattened, or None where no interior was found; see ``settle_cell``."""
-    _, point = settle_cell(analysis, units, pattern, seconds)
+    _, point = settle_cell(analysis, units, pattern, budget)
     return None if point is None else point[0].flatten().numpy()

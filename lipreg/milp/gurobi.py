@@ -5,14 +5,13 @@ from __future__ import annotations
 import _thread
 import functools
 import threading
-import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lipreg.budget import Budget
 from lipreg.milp.program import Program
-from lipreg.milp.solvers import Found, Limits, Solver, register_solver
+from lipreg.milp.solvers import Found, Options, Solver, register_solver
 from lipreg.results import Status
 
 if TYPE_CHECKING:
@@ -36,26 +35,24 @@ class Gurobi(Solver):
 
         return "Gurobi " + ".".join(map(str, gurobipy.gurobi.version()))
 
-    def run(self, program: Program, limits: Limits) -> Found:
+    def run(self, program: Program, budget: Budget, options: Options) -> Found:
         import gurobipy
 
-        began = time.monotonic()
-        if not _ONE_AT_A_TIME.acquire(timeout=limits.seconds):
+        if not _ONE_AT_A_TIME.acquire(timeout=budget.seconds_left):
             return Found(Status.TIME_LIMIT, "another solve of this process took the time")
-        limits = replace(limits, seconds=max(0.0, limits.seconds - (time.monotonic() - began)))
         try:
             with gurobipy.Env(empty=True) as environment:
                 environment.setParam("OutputFlag", 0)  # before the start, which prints the licence
                 environment.start()
                 with gurobipy.Model(env=environment) as model:
-                    return _solved(model, program, limits)
+                    return _solved(model, program, budget, options)
         except gurobipy.GurobiError as error:
             return Found(Status.FAILED, _advice(error, program))
         finally:
             _ONE_AT_A_TIME.release()
 
 
-def _solved(model: gurobipy.Model, program: Program, limits: Limits) -> Found:
+def _solved(model: gurobipy.Model, program: Program, budget: Budget, options: Options) -> Found:
     from gurobipy import GRB
 
     mip, cols, rows = len(program.integer) > 0, len(program.cost), len(program.right)
@@ -66,19 +63,19 @@ def _solved(model: gurobipy.Model, program: Program, limits: Limits) -> Found:
     matrix: Any = program.matrix  # sparse, which Gurobi's stubs leave out
     constraints = model.addMConstr(matrix, variables, senses, program.right)
     model.ModelSense, model.ObjCon = GRB.MAXIMIZE, program.offset
-    for name, value in _parameters(limits).items():
+    for name, value in _parameters(budget, options).items():
         model.setParam(name, value)
-    if mip and limits.start:
+    if mip and options.start:
         start = np.full(cols, GRB.UNDEFINED)
-        start[list(limits.start)] = list(limits.start.values())
+        start[list(options.start)] = list(options.start.values())
         variables.setAttr("Start", start)
 
     def watch(running: gurobipy.Model, where: int) -> None:
-        if limits.stopped():
+        if budget.stop.is_set():
             running.terminate()
 
     model.optimize(watch)
-    if model.Status == GRB.INTERRUPTED and not limits.stopped():
+    if model.Status == GRB.INTERRUPTED and not budget.stop.is_set():
         _thread.interrupt_main()  # Gurobi took a Ctrl-C that is Python's
     code, status = model.Status, _ended().get(model.Status, Status.FAILED)
     optimal = code == GRB.OPTIMAL
@@ -94,21 +91,21 @@ def _solved(model: gurobipy.Model, program: Program, limits: Limits) -> Found:
     )
 
 
-def _parameters(limits: Limits) -> dict[str, float]:
+def _parameters(budget: Budget, options: Options) -> dict[str, float]:
     parameters: dict[str, float] = {
-        "TimeLimit": limits.seconds,
-        "Threads": limits.threads,
-        "MIPGap": limits.gap,
+        "TimeLimit": budget.seconds_left,
+        "Threads": options.threads,
+        "MIPGap": options.gap,
         "MIPGapAbs": 0.0,
-        "FeasibilityTol": limits.feasibility,
-        "OptimalityTol": limits.feasibility,
+        "FeasibilityTol": options.feasibility,
+        "OptimalityTol": options.feasibility,
         "IntFeasTol": 1e-9,  # its finest: a binary that is off by this lets a big-M row off by as much
         "NumericFocus": 1,
     }
-    if limits.nodes is not None:
-        parameters["NodeLimit"] = limits.nodes
-    if limits.target is not None:
-        parameters["BestObjStop"] = limits.target
+    if budget.nodes is not None:
+        parameters["NodeLimit"] = budget.nodes
+    if options.target is not None:
+        parameters["BestObjStop"] = options.target
     return parameters
 
 

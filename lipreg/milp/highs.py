@@ -8,8 +8,9 @@ from typing import Any
 import highspy
 import numpy as np
 
+from lipreg.budget import Budget
 from lipreg.milp.program import Program
-from lipreg.milp.solvers import Found, Limits, Solver, register_solver
+from lipreg.milp.solvers import Found, Options, Solver, register_solver
 from lipreg.results import Status
 
 _ENDED = {
@@ -37,13 +38,13 @@ class Highs(Solver):
     def version(self) -> str:
         return f"HiGHS {highspy.Highs().version()}"
 
-    def run(self, program: Program, limits: Limits) -> Found:
+    def run(self, program: Program, budget: Budget, options: Options) -> Found:
         mip = len(program.integer) > 0
-        solver = loaded(program, limits)
-        if mip and limits.start:
-            indices = np.fromiter(limits.start, dtype=np.int32)
-            solver.setSolution(len(indices), indices, np.fromiter(limits.start.values(), dtype=np.float64))
-        watch(solver, limits.stopped)
+        solver = loaded(program, budget, options)
+        if mip and options.start:
+            indices = np.fromiter(options.start, dtype=np.int32)
+            solver.setSolution(len(indices), indices, np.fromiter(options.start.values(), dtype=np.float64))
+        watch(solver, budget.stop.is_set)
         solver.run()
         ended = solver.getModelStatus()
         status = _ENDED.get(ended, Status.FAILED)
@@ -60,25 +61,25 @@ class Highs(Solver):
         )
 
 
-def loaded(program: Program, limits: Limits) -> highspy.Highs:
+def loaded(program: Program, budget: Budget, options: Options) -> highspy.Highs:
     """A solver that holds the program, with our tolerances."""
     solver = highspy.Highs()
-    options: dict[str, Any] = {
+    values: dict[str, Any] = {
         "output_flag": False,
-        "threads": limits.threads,
-        "time_limit": float(limits.seconds),
-        "mip_rel_gap": limits.gap,
+        "threads": options.threads,
+        "time_limit": float(budget.seconds_left),
+        "mip_rel_gap": options.gap,
         "mip_abs_gap": 0.0,
-        "primal_feasibility_tolerance": limits.feasibility,
-        "dual_feasibility_tolerance": limits.feasibility,
-        "mip_feasibility_tolerance": limits.feasibility,
+        "primal_feasibility_tolerance": options.feasibility,
+        "dual_feasibility_tolerance": options.feasibility,
+        "mip_feasibility_tolerance": options.feasibility,
         "small_matrix_value": 1e-12,  # smaller entries are dropped, which only the LP's dual bound would notice
     }
-    if limits.nodes is not None:
-        options["mip_max_nodes"] = limits.nodes
-    if limits.target is not None:
-        options["objective_target"] = -limits.target
-    for name, value in options.items():
+    if budget.nodes is not None:
+        values["mip_max_nodes"] = budget.nodes
+    if options.target is not None:
+        values["objective_target"] = -options.target
+    for name, value in values.items():
         if solver.setOptionValue(name, value) != highspy.HighsStatus.kOk:
             raise ValueError(f"option {name}={value} was refused")
     if solver.passModel(_model(program)) == highspy.HighsStatus.kError:

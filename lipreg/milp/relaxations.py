@@ -6,16 +6,15 @@ Always by HiGHS: what it says is evaluated by weak duality, so no engine has to 
 from __future__ import annotations
 
 import math
-import threading
-import time
 from dataclasses import dataclass, replace
 
 import highspy
 import numpy as np
 
+from lipreg.budget import Budget
 from lipreg.milp.highs import loaded, row_multipliers, watch
 from lipreg.milp.program import Program
-from lipreg.milp.solvers import LONGEST, Limits
+from lipreg.milp.solvers import LONGEST, Options
 
 
 class Relaxation:
@@ -23,22 +22,16 @@ class Relaxation:
 
     Args:
         program: its rows stay.
-        deadline: on ``time.monotonic``'s clock; what is asked later has the bound of the variables' boxes.
-        stop: ends the run.
+        budget: started; what is asked after its end has the bound of the variables' boxes.
     """
 
-    def __init__(self, program: Program, deadline: float, stop: threading.Event | None = None) -> None:
-        self.program, self.deadline, self.stop = program.relaxed(), deadline, stop
+    def __init__(self, program: Program, budget: Budget) -> None:
+        self.program, self.budget = program.relaxed(), budget
         self._scaled = self.program.scaled()
-        self._solver = loaded(self._scaled.program, Limits(1.0))
+        self._solver = loaded(self._scaled.program, Budget(), Options())
         self._solver.setOptionValue("presolve", "off")  # it keeps neither bases nor Farkas vectors
         self._columns = np.arange(len(program.cost), dtype=np.int32)
-        if stop is not None:
-            watch(self._solver, stop.is_set)
-
-    @property
-    def over(self) -> bool:
-        return time.monotonic() >= self.deadline or (self.stop is not None and self.stop.is_set())
+        watch(self._solver, budget.stop.is_set)
 
     def aimed(self, cost: np.ndarray, offset: float) -> float:
         """A proved upper bound for another objective."""
@@ -46,7 +39,7 @@ class Relaxation:
         size = float(np.abs(own).sum()) or 1.0
         asked = replace(self.program, cost=cost, offset=offset)
         bound = asked.trivial_bound()
-        if not self.over:
+        if self.budget.ended() is None:
             self._solver.changeColsCost(len(own), self._columns, -own / size)
             said = self._said()
             if said.multipliers is not None and not said.infeasible:
@@ -61,7 +54,7 @@ class Relaxation:
         """
         asked = replace(self.program, lower=lower, upper=upper)
         bound = asked.trivial_bound()
-        if self.over:
+        if self.budget.ended() is not None:
             return bound, None
         columns, scaled = self._scaled.columns, self._scaled
         self._solver.changeColsBounds(len(lower), self._columns, lower / columns, upper / columns)
@@ -77,7 +70,7 @@ class Relaxation:
 
     def _said(self) -> _Said:
         """The solver's answer, for the scaled program. None of it is trusted."""
-        solver, left = self._solver, min(LONGEST, max(1e-3, self.deadline - time.monotonic()))
+        solver, left = self._solver, min(LONGEST, max(1e-3, self.budget.seconds_left))
         solver.setOptionValue("time_limit", solver.getRunTime() + left)
         solver.run()
         if solver.getModelStatus() == highspy.HighsModelStatus.kInfeasible:
@@ -97,16 +90,14 @@ class _Said:
     point: np.ndarray | None
 
 
-def relaxed_bounds(
-    program: Program, costs: np.ndarray, offsets: np.ndarray, seconds: float, stop: threading.Event | None = None
-) -> np.ndarray:
+def relaxed_bounds(program: Program, costs: np.ndarray, offsets: np.ndarray, budget: Budget) -> np.ndarray:
     """Proved upper bounds on the LP relaxation for many objectives over the same rows.
 
     Args:
         program: its own objective is not used.
         costs: ``(objectives, columns)``.
         offsets: ``(objectives,)``.
-        seconds: for all of them; those that are not reached keep the bound that the variables' boxes give.
+        budget: for all of them; those that are not reached keep the bound that the variables' boxes give.
     """
-    relaxation = Relaxation(program, time.monotonic() + seconds, stop)
+    relaxation = Relaxation(program, budget.started())
     return np.array([relaxation.aimed(cost, float(offset)) for cost, offset in zip(costs, offsets, strict=True)])

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lipreg.budget import Budget
 from lipreg.milp.program import Program
-from lipreg.milp.solvers import Found, Limits, Solver, register_solver
+from lipreg.milp.solvers import Found, Options, Solver, register_solver
 from lipreg.results import Status
 
 if TYPE_CHECKING:
@@ -45,21 +45,21 @@ class Scip(Solver):
 
         return f"SCIP {pyscipopt.Model().version()}"
 
-    def run(self, program: Program, limits: Limits) -> Found:
+    def run(self, program: Program, budget: Budget, options: Options) -> Found:
         import pyscipopt
 
-        began, mip = time.monotonic(), len(program.integer) > 0
+        mip = len(program.integer) > 0
         model = pyscipopt.Model()
         model.hideOutput()
-        model.setParams(_parameters(limits, mip))
+        model.setParams(_parameters(budget, options, mip))
         variables, rows = _loaded(model, program, modifiable=not mip)
-        if mip and limits.start:
+        if mip and options.start:
             start = model.createPartialSol()
-            for column, value in limits.start.items():
+            for column, value in options.start.items():
                 model.setSolVal(start, variables[column], value)
             model.addSol(start)
-        model.setParam("limits/time", max(1e-3, limits.seconds - (time.monotonic() - began)))
-        with _watched(model, limits.stopped):
+        model.setParam("limits/time", max(1e-3, budget.seconds_left))
+        with _watched(model, budget.stop.is_set):
             model.optimizeNogil()
         word = model.getStatus()
         status = _ENDED.get(word, Status.FAILED)
@@ -102,25 +102,25 @@ def _loaded(model: pyscipopt.Model, program: Program, modifiable: bool) -> tuple
     return variables, rows
 
 
-def _parameters(limits: Limits, mip: bool) -> dict[str, Any]:
+def _parameters(budget: Budget, options: Options, mip: bool) -> dict[str, Any]:
     parameters: dict[str, Any] = {
         "misc/catchctrlc": False,  # Ctrl-C is Python's
         "timing/clocktype": 2,  # the wall's
-        "limits/gap": limits.gap,
+        "limits/gap": options.gap,
         "limits/absgap": 0.0,
-        "numerics/feastol": limits.feasibility,
+        "numerics/feastol": options.feasibility,
         # what SCIP sharpens a thousandfold where it must; below 1e-10 SoPlex refuses, and prints it
-        "numerics/dualfeastol": max(limits.feasibility, 1e-7),
+        "numerics/dualfeastol": max(options.feasibility, 1e-7),
         "heuristics/completesol/maxunknownrate": 1.0,  # a start names the activations alone
     }
     if not mip:  # one LP, with the rows as they are: reductions, cuts and symmetry rows would change the multipliers
         rounds = ("presolving", "propagating", "separating")
         parameters |= {f"{part}/maxrounds": 0 for part in rounds} | {"misc/usesymmetry": 0}
         parameters |= {f"{part}/maxroundsroot": 0 for part in rounds[1:]}
-    if limits.nodes is not None:
-        parameters["limits/totalnodes"] = limits.nodes
-    if limits.target is not None:
-        parameters["limits/primal"] = limits.target
+    if budget.nodes is not None:
+        parameters["limits/totalnodes"] = budget.nodes
+    if options.target is not None:
+        parameters["limits/primal"] = options.target
     return parameters
 
 

@@ -6,17 +6,17 @@ import concurrent.futures
 import importlib.util
 import math
 import threading
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
 
+from lipreg.budget import AnyOf, Budget
 from lipreg.errors import MissingExtra
 from lipreg.milp.program import Outcome, Program
-from lipreg.options import Engines
+from lipreg.options import Registry, instance
 from lipreg.results import Status
 
 GAP = 1e-7
@@ -29,28 +29,22 @@ LONGEST = 1e8
 
 
 @dataclass(frozen=True)
-class Limits:
-    """How far a run may go, and how exact it must be. All of it is for the scaled program.
+class Options:
+    """How exact a run must be, and where it may start from. All of it is for the scaled program.
 
     Attributes:
-        seconds: wall-clock limit, above 0.
         gap: relative gap (bound - incumbent) / |incumbent| at which a MIP is closed.
-        nodes: branch and bound nodes; None for no limit.
         threads: how many the engine may use.
         target: a MIP may end as soon as a point's objective reaches it; None for no target.
         feasibility: tolerance of rows and integers.
         start: values of some columns from which a feasible point may be completed.
-        stopped: becomes true when the run is to end; to be asked several times a second.
     """
 
-    seconds: float
     gap: float = GAP
-    nodes: int | None = None
     threads: int = 1
     target: float | None = None
     feasibility: float = FEASIBILITY
-    start: dict[int, float] = field(default_factory=dict)
-    stopped: Callable[[], bool] = lambda: False
+    start: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,7 +80,7 @@ class Solver(ABC):
         finest: the smallest tolerance of rows and integers that it takes.
     """
 
-    name: ClassVar[str]
+    name: str
     package: ClassVar[str]
     extra: ClassVar[str] = ""
     finest: ClassVar[float]
@@ -96,19 +90,24 @@ class Solver(ABC):
         """The engine's own name and version, for records: "HiGHS 1.15.1"."""
 
     @abstractmethod
-    def run(self, program: Program, limits: Limits) -> Found:
-        """Maximises a checked and scaled program; called in a thread of its own. What it raises makes a failed outcome."""
+    def run(self, program: Program, budget: Budget, options: Options) -> Found:
+        """Maximises a checked and scaled program; called in a thread of its own. What it raises makes a failed outcome.
+
+        Args:
+            program: to maximise.
+            budget: started, with ``seconds_left`` between 1e-3 and ``LONGEST``; ``nodes`` or None; and ``stop``, to be asked
+                several times a second.
+            options: tolerances and where to start.
+        """
 
     def solve(
         self,
         program: Program,
+        budget: Budget,
         *,
-        seconds: float,
         gap: float = 0.0,
-        nodes: int | None = None,
         threads: int = 1,
-        start: dict[int, float] | None = None,
-        stop: threading.Event | None = None,
+        start: Mapping[int, float] | None = None,
         target: float | None = None,
         feasibility: float = FEASIBILITY,
     ) -> Outcome:
@@ -118,47 +117,44 @@ class Solver(ABC):
 
         Args:
             program: to maximise.
-            seconds: wall-clock limit; inf for none.
+            budget: of the run. Its own gap is not the program's.
             gap: relative gap at which a MIP is closed; below ``GAP`` it is ``GAP``.
-            nodes: limit on branch and bound nodes.
             threads: how many the engine may use.
             start: values of some columns from which a feasible point may be completed.
-            stop: setting it interrupts the run.
             target: a MIP may end as soon as a point reaches it; its status is then TIME_LIMIT.
             feasibility: tolerance of rows and integers in a program of size 1, 1e-10 to 1e-6; the engine's ``finest``
                 where that is larger.
         """
-        began, ctrl_c = time.monotonic(), threading.Event()
+        budget, ctrl_c = budget.started(), threading.Event()
+        began = budget.clock()
         try:
             engine = self.version()
         except Exception as error:  # a package that is there and cannot be loaded
             return Outcome(Status.FAILED, detail=f"{self.name}: {type(error).__name__}: {error}")
 
         def ended(status: Status, word: str, bound: float = math.inf) -> Outcome:
-            seconds = time.monotonic() - began
+            seconds = budget.clock() - began
             return Outcome(status, claimed=bound, dual_bound=bound, seconds=seconds, detail=f"{engine}: {word}")
 
         wrong = _malformed(program)
         if wrong:
             return ended(Status.FAILED, wrong)
         trivial, scaled = program.trivial_bound(), program.scaled()
-        if stop is not None and stop.is_set():
-            return ended(Status.INTERRUPTED, "stopped before the start", bound=trivial)
-        if seconds <= 0 or nodes == 0:
-            out = Status.TIME_LIMIT if seconds <= 0 else Status.NODE_LIMIT
-            return ended(out, "nothing left of the limit", bound=trivial)
-        limits = Limits(
-            min(max(seconds, 1e-3), LONGEST),
+        over = budget.ended()
+        if over is not None:
+            word = "stopped before the start" if over is Status.INTERRUPTED else "nothing left of the limit"
+            return ended(over, word, bound=trivial)
+        options = Options(
             max(gap, GAP),
-            nodes,
             threads,
             None if target is None else target / scaled.objective,
             max(feasibility, self.finest),
             {i: value / scaled.columns[i] for i, value in (start or {}).items()},
-            lambda: ctrl_c.is_set() or (stop is not None and stop.is_set()),
         )
+        own = replace(budget, stop=AnyOf((ctrl_c, budget.stop)))
+        own = replace(own, deadline=began + min(max(budget.seconds_left, 1e-3), LONGEST))
         try:
-            found = _in_own_thread(lambda: self.run(scaled.program, limits), ctrl_c)
+            found = _in_own_thread(lambda: self.run(scaled.program, own, options), ctrl_c)
         except Exception as error:  # an engine that fails is a result; Ctrl-C is no Exception
             return ended(Status.FAILED, f"{type(error).__name__}: {error}", bound=trivial)
         # recomputed here, so that no offset or sense convention of the engine's own enters
@@ -179,12 +175,12 @@ class Solver(ABC):
             proved,
             point,
             max(0, found.nodes),
-            time.monotonic() - began,
+            budget.clock() - began,
             f"{engine}: {found.word}",
         )
 
 
-SOLVERS: Engines[Solver] = Engines("solver")
+SOLVERS: Registry[Solver] = Registry("solver", instance)
 register_solver = SOLVERS.register
 
 

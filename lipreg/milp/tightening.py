@@ -5,14 +5,13 @@ Every unit that is decided takes its binary, its switched gradient and their big
 
 from __future__ import annotations
 
-import threading
-import time
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from lipreg.bounds import Analysis, analyse
+from lipreg.budget import Budget
 from lipreg.milp.encoding import encode_values
 from lipreg.milp.folding import Form
 from lipreg.milp.program import Program
@@ -26,7 +25,7 @@ TREE_SECONDS = 1.0
 """Most that the proof of one unit's sign may take."""
 
 
-def tighten(local: Analysis, seconds: float, stop: threading.Event | None = None) -> Analysis:
+def tighten(local: Analysis, budget: Budget) -> Analysis:
     """The analysis of a single point with tighter bounds: behind the first layer, and over polytopes in it.
 
     Node by node in order: each undecided unit gets the LP relaxation's bounds; if no sample has seen it on one side of its
@@ -35,9 +34,9 @@ def tighten(local: Analysis, seconds: float, stop: threading.Event | None = None
 
     Args:
         local: of a single point.
-        seconds: for all of it; what is proved by then is used.
+        budget: for all of it; what is proved by its end is used.
     """
-    deadline = time.monotonic() + seconds
+    budget = replace(budget.started(), nodes=None)  # its trees are not counted
     graph, placed = local.graph, local.placed
     points = placed.region.sample(SAMPLES, torch.Generator().manual_seed(0))
     values = graph.values(points)
@@ -49,27 +48,25 @@ def tighten(local: Analysis, seconds: float, stop: threading.Event | None = None
         # over a box or a ball the first layer's intervals are exact; over a polytope they are those of its box
         if not len(chosen) or not (len(units.before(index)) or placed.region.halfspaces is not None):
             continue
-        left = deadline - time.monotonic()
-        if left <= 0 or (stop is not None and stop.is_set()):
+        if budget.ended() is not None:
             break
         program, form = encode_values(local, node.source)
         own = form.rows(chosen)
         seen = values[node.source][0].flatten(1).numpy()[:, chosen]
-        upper, lower = _by_lp(program, own, left / 2, stop)
+        upper, lower = _by_lp(program, own, budget.share(0.5))
         for sign, ends, extreme in ((1.0, upper, seen.max(0)), (-1.0, lower, -seen.min(0))):
             undecided = (upper > 0) & (lower > 0) & (extreme <= 0)
             for i in np.flatnonzero(undecided):
                 objective = _aimed(program, own.rows(np.array([i])), sign)
-                left = min(TREE_SECONDS, deadline - time.monotonic())
                 crossing = _Crossing(local, node.source, int(chosen[i]), sign, program.columns["d"])
-                ends[i] = min(ends[i], prove(objective, 0.0, left, stop=stop, refutes=crossing).bound)
+                ends[i] = min(ends[i], prove(objective, 0.0, budget.within(TREE_SECONDS), crossing).bound)
         reach = local.reach[node.source]
         new_lower, new_upper = reach.lower[0].flatten().clone(), reach.upper[0].flatten().clone()
         new_upper[chosen] = torch.minimum(new_upper[chosen], torch.from_numpy(upper))
         new_lower[chosen] = torch.maximum(new_lower[chosen], torch.from_numpy(-lower))
         known[node.source] = new_lower.reshape(reach.lower.shape), new_upper.reshape(reach.upper.shape)
         with torch.no_grad():
-            local = analyse(graph, placed, known=known)
+            local = analyse(graph, placed, known=known, budget=budget)
     return local
 
 
@@ -90,12 +87,12 @@ class _Crossing:
         return self.sign * float(values[self.node].flatten()[self.position]) > 0
 
 
-def _by_lp(program: Program, form: Form, seconds: float, stop: threading.Event | None) -> tuple[np.ndarray, np.ndarray]:
+def _by_lp(program: Program, form: Form, budget: Budget) -> tuple[np.ndarray, np.ndarray]:
     """Upper bounds on z and on -z of each row of the form."""
     rows = range(len(form.constant))
     aimed = [_aimed(program, form.rows(np.array([i])), sign) for sign in (1.0, -1.0) for i in rows]
     costs, offsets = np.array([a.cost for a in aimed]), np.array([a.offset for a in aimed])
-    bounds = relaxed_bounds(program, costs, offsets, seconds, stop)
+    bounds = relaxed_bounds(program, costs, offsets, budget)
     return bounds[: len(rows)], bounds[len(rows) :]
 
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from lipreg.budget import Budget
 from lipreg.milp.program import Program
 from lipreg.milp.relaxations import Relaxation
 from lipreg.results import Status
@@ -43,9 +42,7 @@ class Proof:
 def prove(
     program: Program,
     target: float,
-    seconds: float,
-    nodes: int | None = None,
-    stop: threading.Event | None = None,
+    budget: Budget,
     refutes: Callable[[np.ndarray], bool] = lambda point: False,
 ) -> Proof:
     """Proves that the program's maximum is at most ``target``, or as little above it as the limits allow.
@@ -53,20 +50,19 @@ def prove(
     Args:
         program: to maximise.
         target: nodes whose bound is at most this are closed.
-        seconds: wall-clock limit.
-        nodes: limit on linear programs.
-        stop: setting it ends the proof.
+        budget: of the proof; its nodes are linear programs.
         refutes: told the point of each relaxation whose integers are whole; true ends the proof, because the target cannot
             be proved.
     """
-    relaxation = Relaxation(program, time.monotonic() + min(seconds, threading.TIMEOUT_MAX), stop)
+    budget = budget.started()
+    relaxation = Relaxation(program, budget)
     integer, count = program.integer, itertools.count()
     # a node is its bound and the ends of its integers
     heap = [(-program.trivial_bound(), next(count), program.lower[integer], program.upper[integer])]
     closed, solved = -math.inf, 0
     while heap and -heap[0][0] > target:
-        status = _ended(relaxation, solved, nodes, stop)
-        if status is not Status.PROVED:
+        status = budget.after(solved).ended()
+        if status is not None:
             return Proof(status, max(closed, -heap[0][0]), solved)
         above, _, low, high = heapq.heappop(heap)
         lower, upper = program.lower.copy(), program.upper.copy()
@@ -88,12 +84,3 @@ def prove(
             ends[int(side is high)][at] = end
             heapq.heappush(heap, (-bound, next(count), *ends))
     return Proof(Status.PROVED, max(closed, -heap[0][0] if heap else -math.inf), solved)
-
-
-def _ended(relaxation: Relaxation, solved: int, nodes: int | None, stop: threading.Event | None) -> Status:
-    """Why the tree has to end here, PROVED where it does not."""
-    if stop is not None and stop.is_set():
-        return Status.INTERRUPTED
-    if relaxation.over:
-        return Status.TIME_LIMIT
-    return Status.NODE_LIMIT if nodes is not None and solved >= nodes else Status.PROVED

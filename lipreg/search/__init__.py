@@ -2,6 +2,6 @@
 
 from lipreg.search.engine import search
 from lipreg.search.folded import FoldedNetwork, fold
-from lipreg.search.limits import Limits, Outcome, Progress
+from lipreg.search.outcome import Outcome, Progress
 
-__all__ = ["FoldedNetwork", "Limits", "Outcome", "Progress", "fold", "search"]
+__all__ = ["FoldedNetwork", "Outcome", "Progress", "fold", "search"]

@@ -8,7 +8,6 @@ which few are ever reached, go one by one to a linear program.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from lipreg.bounds import Analysis
 from lipreg.bounds.semidefinite import norm_bound
+from lipreg.budget import Budget
 from lipreg.milp import Cell, settle_cell
 from lipreg.milp import tighten as tighten_region
 from lipreg.results import Status
@@ -23,9 +23,9 @@ from lipreg.search.branching import descend
 from lipreg.search.folded import fold
 from lipreg.search.gradients import fold_phases, interval, interval_entries
 from lipreg.search.incumbent import Incumbent
-from lipreg.search.limits import Limits, Outcome, Progress
 from lipreg.search.multipliers import tighten_together
 from lipreg.search.nodes import Frontier, Nodes
+from lipreg.search.outcome import Outcome, Progress
 from lipreg.search.reach import contradictory, shrink_boxes, tighten
 from lipreg.search.refolding import carry_over
 
@@ -58,20 +58,20 @@ class Search:
         uppers: Tensor,
         lower: float,
         attain: Callable[[Tensor], float],
-        limits: Limits,
+        budget: Budget,
         progress: Callable[[Progress], None] | None,
         device: torch.device | str,
         start: Tensor | None,
     ) -> None:
-        self.local, self.limits, self.progress = local, limits, progress
-        self.began = time.monotonic()
+        self.local, self.budget, self.progress = local, budget.started(), progress
+        self.began = budget.clock()
         self.network = fold(local).to(device)
         self.incumbent = Incumbent(attain, lower, None if start is None else self.network.displacements(start)[0])
         self.closed, self.upper = 0.0, math.inf
         self.nodes = 0
         self.cells: dict[bytes, Cell] = {}
         self.settled = 0
-        self.frontier = Frontier(Nodes.roots(self.network, uppers.to(device)), limits.memory)
+        self.frontier = Frontier(Nodes.roots(self.network, uppers.to(device)), self.budget.memory)
         self.tightened = False
         self.climb_after = CLIMB_AFTER
 
@@ -90,7 +90,7 @@ class Search:
     @property
     def cutoff(self) -> float:
         """Nodes at or below it are closed: what they hold is proved to be at most this."""
-        wanted = max(1.0 + TOLERANCE, 1.0 / (1.0 - self.limits.gap))
+        wanted = max(1.0 + TOLERANCE, 1.0 / (1.0 - self.budget.gap))
         return self.incumbent.value * wanted + 2.0 * float(self.network.rounding.max())
 
     def run(self) -> Outcome:
@@ -119,16 +119,8 @@ class Search:
     def _outcome(self, status: Status) -> Outcome:
         return Outcome(status, self.upper, self.nodes, self.settled, float(self.network.rounding.max()))
 
-    @property
-    def _seconds_left(self) -> float:
-        return self.limits.seconds - (time.monotonic() - self.began)
-
     def _ended(self) -> Status | None:
-        if self.limits.stop.is_set():
-            return Status.INTERRUPTED
-        if self._seconds_left <= 0.0:
-            return Status.TIME_LIMIT
-        return Status.NODE_LIMIT if self.nodes >= self.limits.nodes else None
+        return self.budget.after(self.nodes).ended()
 
     def _open(self, nodes: Nodes) -> tuple[Nodes, Tensor]:
         """The nodes that may still beat the incumbent, and which those are; what the others hold is entered as proved."""
@@ -141,17 +133,16 @@ class Search:
         self.closed = max(self.closed, self.frontier.drop(self.cutoff))
         self.upper = min(self.upper, max(self.closed, self.frontier.upper))
         if self.progress is not None:
-            seconds = time.monotonic() - self.began
+            seconds = self.budget.clock() - self.began
             self.progress(Progress(self.incumbent.value, self.upper, len(self.frontier), self.nodes, seconds))
 
     def _tighten_region(self) -> None:
         """Bounds over the whole region by LP and small MIPs; the open nodes over the units that these leave undecided."""
         self.tightened = True
-        seconds = min(TIGHTEN_SECONDS, TIGHTEN_SHARE * self._seconds_left)
-        self.local = tighten_region(self.local, seconds, self.limits.stop)
+        self.local = tighten_region(self.local, self.budget.share(TIGHTEN_SHARE).within(TIGHTEN_SECONDS))
         old, self.network = self.network, fold(self.local).to(self.network.j_unit.device)
         nodes = carry_over(self.frontier.all(), old, self.network, self.local)
-        self.frontier, self.cells = Frontier(nodes, self.limits.memory), {}
+        self.frontier, self.cells = Frontier(nodes, self.budget.memory), {}
 
     def _reach(self, nodes: Nodes) -> tuple[Nodes, Tensor]:
         """Forward bounds under the phases; the nodes that are not empty, and a point to try for each."""
@@ -191,8 +182,8 @@ class Search:
 
     def _climb(self) -> None:
         self.climb_after *= 4
-        kept = (1.0 - CLIMB_SHARE) * self._seconds_left
-        self.incumbent.climb(self.network, lambda: self._ended() is not None or self._seconds_left < kept)
+        own = self.budget.after(self.nodes).share(CLIMB_SHARE)
+        self.incumbent.climb(self.network, lambda: own.ended() is not None)
 
     def _settle_leaves(self, nodes: Nodes) -> Nodes:
         """Settles the nodes with no undecided unit, and returns the others."""
@@ -209,7 +200,9 @@ class Search:
         key = pattern.numpy().tobytes()
         if key not in self.cells:
             self.settled += 1
-            self.cells[key], point = settle_cell(self.local, self.network.units, pattern.numpy().astype(float))
+            self.cells[key], point = settle_cell(
+                self.local, self.network.units, pattern.numpy().astype(float), self.budget
+            )
             if point is not None:
                 self.incumbent.offer(self.network, point)
         return self.cells[key]
@@ -220,7 +213,7 @@ def search(
     uppers: Tensor,
     lower: float,
     attain: Callable[[Tensor], float],
-    limits: Limits | None = None,
+    budget: Budget | None = None,
     progress: Callable[[Progress], None] | None = None,
     device: torch.device | str = "cpu",
     start: Tensor | None = None,
@@ -232,7 +225,7 @@ def search(
         uppers: a proved upper bound for each functional, ``(rows,)``.
         lower: what a witness attains already.
         attain: evaluates points ``(k, *shape)`` on the network itself and returns the best value witnessed so far.
-        limits: when to end early.
+        budget: when to end early; None for no limit.
         progress: told after every round.
         device: where the nodes live and are bounded, in float64.
         start: the witness that attains ``lower``, ``(1, *shape)``, to climb from.
@@ -241,4 +234,4 @@ def search(
         The proved upper end and how the search ended. The lower end is what ``attain`` has seen. Deterministic for a number
         of threads, up to where a time limit cuts it off.
     """
-    return Search(local, uppers, lower, attain, limits or Limits(), progress, device, start).run()
+    return Search(local, uppers, lower, attain, budget or Budget(math.inf), progress, device, start).run()

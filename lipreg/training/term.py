@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lipreg.errors import InvalidInput, UnsupportedRequest
-from lipreg.estimators import Bound, closed_form, differentiable_bound, differentiable_names, live_analysis
+from lipreg.estimators import Bound, Constants, closed_form, differentiable_bound, differentiable_names, live_analysis
 from lipreg.graph import CapturedNetwork, Graph, ReluChain, capture, chain_of, fixed_chain, unwrap
 from lipreg.labels import IGNORE_INDEX
 from lipreg.linalg import PowerIteration
@@ -123,6 +123,7 @@ class LipschitzPenalty:
         self._captured: CapturedNetwork | None = None
         self._chain: ReluChain | None = None
         self._trace: Any = None  # what the chain was read from
+        self._constants = Constants()
         self._checks = 0
         self._finite = FiniteTerms()
         self._where: str | None = where  # until the sizes of the inputs have been looked at
@@ -251,7 +252,7 @@ class LipschitzPenalty:
                 graph = self._lower(captured, x)
                 chain = chain_of(graph)
             if chain is not None and not self.penalty.layered:
-                settings = (self.problem, x, y, self.estimator.name, self.bound.methods, self.power)
+                settings = (self.problem, x, y, self.estimator.name, self.bound.methods, self.power, self._constants)
                 bounds = closed_form(chain, *settings)
                 if bounds is not None:
                     return bounds, self.penalty(bounds)

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 
 from lipreg import CertifiedInterval, capture, certify
+from lipreg.budget import Budget
 from lipreg.errors import CrossingBounds, LipregError
-from lipreg.estimators import ESTIMATORS, Effort, frozen_analysis, get_estimator
+from lipreg.estimators import ESTIMATORS, frozen_analysis, get_estimator
 from lipreg.graph import Graph
 from tests.attacks.cases import Case, Knows, Question, questions, region
 from tests.attacks.inner import compare_inner
@@ -51,7 +52,7 @@ CONVERTED = ("frobenius@l2", "lipsdp@l2", "mixing@linf", "affine_relu@l1", "mip@
 """Asked now and then where the question has another norm."""
 UNITS = 24
 """Above, semidefinite programs and phases one by one are left out."""
-EFFORT = Effort(seconds=600.0, nodes=300)
+BUDGET = Budget(600.0, nodes=300)
 """Ends by nodes and not by the clock, so that a run can be repeated."""
 
 
@@ -112,7 +113,7 @@ def _closed_forms(
                 if method.uncovered(problem) is None:
                     what = {"estimator": name, "methods": methods, "question": problem.sentence()}
                     with faults(tally, **what):
-                        found = method.intervals(analysis, EFFORT)
+                        found = method.intervals(analysis, BUDGET)
                         enter(found, truths, oracles, tally, what)
                         # what an audit does with them; it raises where two contradict each other
                         proved = [a.intersect(b) for a, b in zip(proved or found, found, strict=True)]
@@ -139,7 +140,7 @@ def _search(
         what = {"estimator": name, "question": problem.sentence()}
         with faults(tally, **what):
             estimator = None if name == "usual" else name
-            found = certify(case.module, problem, x, label, estimator=estimator, effort=EFFORT)
+            found = certify(case.module, problem, x, label, estimator=estimator, budget=BUDGET)
             enter(found, [truth], [oracle], tally, what)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from lipreg import Certificate, certify
-from tests.attacks.asking import EFFORT, attack, enter, faults
+from tests.attacks.asking import BUDGET, attack, enter, faults
 from tests.attacks.bounded import Enumerated, Planted
 from tests.attacks.cases import Case, Question
 from tests.attacks.kinds import Generator, attacks, chain, dense, kind
@@ -34,7 +34,7 @@ def planted(rng: Generator, tally: Tally) -> None:
     truth, what = question.truth(case.oracles[0]), {"estimator": name, "of": "a planted cell"}
     with faults(tally, **what):
         found = certify(
-            case.module, question.problem(case), torch.from_numpy(case.points), estimator=name, effort=EFFORT
+            case.module, question.problem(case), torch.from_numpy(case.points), estimator=name, budget=BUDGET
         )
         enter(found, [truth], case.oracles, tally, what)
         exact = found[0].certificate is Certificate.EXACT

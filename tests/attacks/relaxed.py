@@ -11,6 +11,7 @@ import torch
 from scipy.sparse import csc_array
 
 from lipreg.bounds.semidefinite import norm_bound
+from lipreg.budget import Budget
 from lipreg.milp import Program, prove
 from tests.attacks.kinds import Generator, attacks
 from tests.attacks.tally import Tally
@@ -72,7 +73,7 @@ def trees(rng: Generator, tally: Tally) -> None:
         tally.counts["left out"] += 1
         return
     aims = [-math.inf, float(best), float(best) + abs(float(best)) * 1e-9, float(best) - 0.1]
-    bounds = [prove(program, aim, seconds=60.0, nodes=200).bound for aim in aims[int(rng.integers(2)) :]]
+    bounds = [prove(program, aim, Budget(60.0, nodes=200)).bound for aim in aims[int(rng.integers(2)) :]]
     bounds += [program.dual_bound(rng.exponential(size=count) * 10.0 ** rng.uniform(-4, 4)) for _ in range(12)]
     for bound in bounds:
         tally.counts["inner"] += 1

@@ -20,7 +20,8 @@ import numpy as np
 import torch
 
 from lipreg.bounds import Analysis
-from lipreg.estimators import Effort, Estimator
+from lipreg.budget import Budget
+from lipreg.estimators import Estimator
 from lipreg.estimators.base import lower_interval, upper_interval
 from lipreg.outputs import AllMargins
 from lipreg.problem import LocalLipschitz
@@ -49,20 +50,20 @@ class AtSecond(Estimator):
     certificate = Certificate.UPPER
     searches = True
 
-    def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+    def intervals(self, analysis: Analysis, budget: Budget, *given: Any) -> list[CertifiedInterval]:
         for center in analysis.placed.region.center:
             if torch.equal(center, X[1]):
-                self.act(effort)
+                self.act(budget)
         return [upper_interval(analysis, i, 1e3, "a loose theorem") for i in range(analysis.placed.batch)]
 
-    def act(self, effort: Effort) -> Any:
+    def act(self, budget: Budget) -> Any:
         raise NotImplementedError
 
 
 class Killed(AtSecond):
     """As by the system when memory runs out."""
 
-    def act(self, effort: Effort) -> None:
+    def act(self, budget: Budget) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -75,7 +76,7 @@ class KilledOnce(AtSecond):
 
     MARK = "LIPREG_TEST_MARK"
 
-    def act(self, effort: Effort) -> None:
+    def act(self, budget: Budget) -> None:
         with contextlib.suppress(FileExistsError):
             os.close(os.open(os.environ[self.MARK], os.O_CREAT | os.O_EXCL))
             os.kill(os.getpid(), signal.SIGKILL)
@@ -86,24 +87,24 @@ class KilledOnceInBlock(KilledOnce):
 
 
 class Segfault(AtSecond):
-    def act(self, effort: Effort) -> None:
+    def act(self, budget: Budget) -> None:
         ctypes.string_at(0)
 
 
 class Exits(AtSecond):
-    def act(self, effort: Effort) -> None:
+    def act(self, budget: Budget) -> None:
         sys.exit("enough")
 
 
 class Exhausted(AtSecond):
-    def act(self, effort: Effort) -> None:
+    def act(self, budget: Budget) -> None:
         raise MemoryError("no more")
 
 
 class Hangs(AtSecond):
     """Deaf to its limit and to a stop."""
 
-    def act(self, effort: Effort) -> None:
+    def act(self, budget: Budget) -> None:
         time.sleep(600)
 
 
@@ -111,7 +112,7 @@ class HangsEverywhere(Estimator):
     certificate = Certificate.UPPER
     searches = True
 
-    def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+    def intervals(self, analysis: Analysis, budget: Budget, *given: Any) -> list[CertifiedInterval]:
         time.sleep(600)
         return []
 
@@ -119,20 +120,20 @@ class HangsEverywhere(Estimator):
 class Unreadable(AtSecond):
     """Its answer cannot be pickled."""
 
-    def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
-        found = super().intervals(analysis, effort)
+    def intervals(self, analysis: Analysis, budget: Budget, *given: Any) -> list[CertifiedInterval]:
+        found = super().intervals(analysis, budget, *given)
         if torch.equal(analysis.placed.region.center[0], X[1]):
             object.__setattr__(found[0], "detail", threading.Lock())
         return found
 
-    def act(self, effort: Effort) -> None:
+    def act(self, budget: Budget) -> None:
         pass
 
 
 class Wrong(AtSecond):
     """Proves too little at the second point."""
 
-    def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+    def intervals(self, analysis: Analysis, budget: Budget, *given: Any) -> list[CertifiedInterval]:
         second = torch.equal(analysis.placed.region.center[0], X[1])
         return [upper_interval(analysis, 0, 1e-3 if second else 1e3, "a wrong theorem")]
 
@@ -140,7 +141,7 @@ class Wrong(AtSecond):
 class Chatty(AtSecond):
     """Prints, and draws from every global generator."""
 
-    def act(self, effort: Effort) -> None:
+    def act(self, budget: Budget) -> None:
         print("x" * 100_000)
         random.random(), np.random.rand(), torch.rand(1)
 
@@ -151,8 +152,8 @@ class Waits(Estimator):
     certificate = Certificate.UPPER
     searches = True
 
-    def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
-        stopped = effort.stop.wait(effort.seconds)
+    def intervals(self, analysis: Analysis, budget: Budget, *given: Any) -> list[CertifiedInterval]:
+        stopped = budget.stop.wait(budget.seconds_left)
         status = Status.INTERRUPTED if stopped else Status.TIME_LIMIT
         return [upper_interval(analysis, 0, 1e3, "a loose theorem", status)]
 
@@ -163,7 +164,7 @@ class Environment(Estimator):
     certificate = Certificate.LOWER
     searches = True
 
-    def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+    def intervals(self, analysis: Analysis, budget: Budget, *given: Any) -> list[CertifiedInterval]:
         loaded = "pytorch_lightning" in sys.modules
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         detail = f"pid {os.getpid()}, {torch.get_num_threads()} threads, lightning {loaded}, cuda {visible!r}"

@@ -157,7 +157,7 @@ def test_a_stop_reaches_the_searches(on_ray: RayWorkers, known_as: Registers) ->
 
 @has_ray
 def test_what_cannot_be_sent_is_refused(on_ray: RayWorkers, known_as: Registers) -> None:
-    kind = type("Typed", (cases.AtSecond,), {"__module__": "__main__", "act": lambda self, effort: None})
+    kind = type("Typed", (cases.AtSecond,), {"__module__": "__main__", "act": lambda self, budget: None})
     with pytest.raises(InvalidInput, match=r"Typed is defined in __main__"):
         audit(NET, AuditPlan(PROBLEM, (known_as("typed", kind),)), X, Y, workers=on_ray)
 

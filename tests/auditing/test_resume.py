@@ -13,8 +13,9 @@ import torch
 
 from lipreg.auditing import EXACT, AuditPlan, PointAudit, Workers, audit
 from lipreg.bounds import Analysis
+from lipreg.budget import Budget
 from lipreg.errors import CrossingBounds
-from lipreg.estimators import Effort
+from lipreg.estimators.base import Settings
 from lipreg.estimators.mip import MixedInteger
 from lipreg.outputs import AllLogits
 from lipreg.problem import LocalLipschitz
@@ -37,15 +38,15 @@ def saved(points: list[PointAudit], folder: Path) -> list[AuditRecord]:
 
 
 @pytest.fixture
-def searched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Effort]]:
+def searched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Any]]:
     """Which points the MIP is run at, and what it is given."""
-    calls: list[tuple[int, Effort]] = []
+    calls: list[tuple[int, Any]] = []
     own = MixedInteger.intervals
 
-    def intervals(self: MixedInteger, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+    def intervals(self: MixedInteger, analysis: Analysis, budget: Budget, *given: Any) -> list[CertifiedInterval]:
         (point,) = (i for i, x in enumerate(X) if torch.equal(x, analysis.placed.region.center[0]))
-        calls.append((point, effort))
-        return own(self, analysis, effort)
+        calls.append((point, given[1]))
+        return own(self, analysis, budget, *given)
 
     monkeypatch.setattr(MixedInteger, "intervals", intervals)
     return calls
@@ -74,7 +75,7 @@ def test_another_solver_starts_anew(tmp_path: Path) -> None:
     (same,) = audit(NET, plan, X[:1], earlier=records)
     assert same.resumed == {"lipsdp", "fastlip", EXACT}
     with pytest.warns(UserWarning, match="settings differ"):
-        (other,) = audit(NET, replace(plan, sdp_solver="CLARABEL"), X[:1], earlier=records)
+        (other,) = audit(NET, replace(plan, settings=Settings(sdp_solver="CLARABEL")), X[:1], earlier=records)
     assert "lipsdp" not in other.resumed and "fastlip" in other.resumed
     assert "CLARABEL" in other.intervals["lipsdp"].detail
 
@@ -111,12 +112,12 @@ def test_a_bracket_is_where_the_search_goes_on(tmp_path: Path, searched: list[An
     ]
     searched.clear()
     points = audit(NET, PLAN, X, Y, earlier=loose)
-    ((point, effort),) = searched
+    ((point, known),) = searched
     assert point == 2
     mip = next(r for r in loose if (r.point, r.estimator) == (2, "mip"))
-    assert effort.known[0].lower == mip.lower
-    assert effort.known[0].upper <= mip.upper
-    assert effort.known[0].families == tuple(mip.families)
+    assert known[0].lower == mip.lower
+    assert known[0].upper <= mip.upper
+    assert known[0].families == tuple(mip.families)
     assert points[2].exact.certificate is Certificate.EXACT
     assert points[2].exact.lower <= truth(2) * (1 + 1e-9)
     assert points[2].exact.upper >= truth(2) * (1 - 1e-9)
@@ -125,17 +126,17 @@ def test_a_bracket_is_where_the_search_goes_on(tmp_path: Path, searched: list[An
 @pytest.mark.parametrize(
     "saved_status, plan, goes_on",
     [
-        (Status.GAP_LIMIT, replace(PLAN, gap=0.5), False),
-        (Status.GAP_LIMIT, replace(PLAN, gap=0.1), True),
-        (Status.NODE_LIMIT, replace(PLAN, nodes=10), False),
-        (Status.NODE_LIMIT, replace(PLAN, nodes=11), True),
+        (Status.GAP_LIMIT, replace(PLAN, budget=Budget(30.0, gap=0.5)), False),
+        (Status.GAP_LIMIT, replace(PLAN, budget=Budget(30.0, gap=0.1)), True),
+        (Status.NODE_LIMIT, replace(PLAN, budget=Budget(30.0, nodes=10)), False),
+        (Status.NODE_LIMIT, replace(PLAN, budget=Budget(30.0, nodes=11)), True),
         (Status.NODE_LIMIT, PLAN, True),
     ],
 )
 def test_searches_that_ended_at_a_limit_go_on_under_a_wider_one(
     tmp_path: Path, searched: list[Any], saved_status: Status, plan: AuditPlan, goes_on: bool
 ) -> None:
-    records = saved(audit(NET, replace(PLAN, nodes=10), X, Y), tmp_path)
+    records = saved(audit(NET, replace(PLAN, budget=Budget(30.0, nodes=10)), X, Y), tmp_path)
     loose = [
         replace(r, status=saved_status.value, upper=1.5 * r.upper, families=[1.5 * u for u in r.families])
         if (r.point, r.estimator) == (2, "mip")

@@ -8,25 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipreg.auditing import rounds
 from lipreg.auditing.rounds import Rounds
+from lipreg.budget import Budget
 
 
 class Clock:
     def __init__(self) -> None:
         self.now = 100.0
 
-    def monotonic(self) -> float:
+    def __call__(self) -> float:
         return self.now
 
 
-def play(
-    needs: list[float], slots: int, budget: float, monkeypatch: pytest.MonkeyPatch
-) -> tuple[set[int], list, float]:
+def play(needs: list[float], slots: int, budget: float) -> tuple[set[int], list, float]:
     """Points that are done once they get their need in one attempt; who is done, all attempts, and when it ended."""
     clock = Clock()
-    monkeypatch.setattr(rounds, "time", clock)
-    schedule, ends, done, attempts = Rounds(range(len(needs)), slots, budget), [], set(), []
+    schedule = Rounds(range(len(needs)), slots, Budget(budget, clock=clock))
+    ends, done, attempts = [], set(), []
     while True:
         while len(ends) < slots and (chosen := schedule.next()) is not None:
             point, seconds = chosen
@@ -45,8 +43,7 @@ def play(
     st.sampled_from([0.0, 0.3, 5.0, 60.0, 600.0]),
 )
 def test_promises(needs: list[float], slots: int, budget: float) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        done, attempts, seconds = play(needs, slots, budget, patch)
+    done, attempts, seconds = play(needs, slots, budget)
     assert {point for point, _ in attempts} == set(range(len(needs))), "every point is given once at least"
     assert all(given >= 0 for _, given in attempts)
     assert seconds <= budget + 1e-6
@@ -56,33 +53,33 @@ def test_promises(needs: list[float], slots: int, budget: float) -> None:
     assert {i for i, need in enumerate(needs) if need <= share} <= done
 
 
-def test_a_hard_point_at_the_beginning_leaves_the_easy_ones_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    done, attempts, _ = play([1e9] * 5 + [1.0] * 45, 1, 60.0, monkeypatch)
+def test_a_hard_point_at_the_beginning_leaves_the_easy_ones_their_time() -> None:
+    done, attempts, _ = play([1e9] * 5 + [1.0] * 45, 1, 60.0)
     assert done == set(range(5, 50))
     assert max(seconds for point, seconds in attempts if point < 5) > 1.2, "and the hard ones have what is left"
 
 
-def test_what_easy_points_leave_goes_to_the_hard_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    done, attempts, seconds = play([0.01] * 18 + [35.0, 1e9], 1, 100.0, monkeypatch)
+def test_what_easy_points_leave_goes_to_the_hard_ones() -> None:
+    done, attempts, seconds = play([0.01] * 18 + [35.0, 1e9], 1, 100.0)
     assert done == set(range(19))
     assert max(given for point, given in attempts if point == 19) > 30
     assert seconds == pytest.approx(100.0, abs=15)
 
 
-def test_two_slots_finish_twice_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_slots_finish_twice_as_much() -> None:
     needs = [1.0] * 100
-    one, two = (play(needs, slots, 60.0, monkeypatch)[0] for slots in (1, 2))
+    one, two = (play(needs, slots, 60.0)[0] for slots in (1, 2))
     assert len(two) == 100
     assert len(one) < 60
 
 
 def test_nothing_to_search() -> None:
-    assert Rounds((), 2, 10.0).next() is None
+    assert Rounds((), 2, Budget(10.0)).next() is None
 
 
 @pytest.mark.parametrize("attempts_before", [0, 1])
 def test_an_attempt_that_came_to_nothing_does_not_count(attempts_before: int) -> None:
-    one, other = Rounds([0], 1, 100.0), Rounds([0], 1, 100.0)
+    one, other = Rounds([0], 1, Budget(100.0)), Rounds([0], 1, Budget(100.0))
     for rounds_ in (one, other):
         for _ in range(attempts_before):
             assert rounds_.next() is not None

@@ -18,9 +18,11 @@ import torch
 
 from lipreg.auditing import EXACT, AuditPlan, PointAudit, audit
 from lipreg.bounds import Analysis
+from lipreg.budget import Budget
+from lipreg.callbacks import LipschitzAudit
 from lipreg.errors import CrossingBounds, InvalidInput, LipregError, UnsupportedRequest
-from lipreg.estimators import Bound, Effort, Estimator, certify, estimate, register, usual_estimators
-from lipreg.estimators.base import ESTIMATORS, lower_interval, upper_interval
+from lipreg.estimators import Bound, Estimator, certify, estimate, register, usual_estimators
+from lipreg.estimators.base import ESTIMATORS, Known, Settings, lower_interval, upper_interval
 from lipreg.estimators.witness import best_witness
 from lipreg.outputs import AllLogits, AllMargins, Combination, Logit, Vector
 from lipreg.problem import LocalLipschitz
@@ -33,7 +35,7 @@ X = torch.tensor([[0.1, -0.2], [0.4, 0.3], [-0.5, 0.2]], dtype=torch.float64)
 Y = torch.tensor([0, 1, 2])
 NET = oracles.network("shallow")
 
-Answer = Callable[[Analysis, Effort], list[CertifiedInterval]]
+Answer = Callable[[Analysis, Budget, Known], list[CertifiedInterval]]
 
 
 @pytest.fixture
@@ -46,8 +48,10 @@ def fake() -> Iterator[Callable[..., str]]:
             certificate = Certificate.UPPER
             searches = searching
 
-            def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
-                return answer(analysis, effort)
+            def intervals(
+                self, analysis: Analysis, budget: Budget, settings: Any = None, known: Known = (), progress: Any = None
+            ) -> list[CertifiedInterval]:
+                return answer(analysis, budget, known)
 
         register(name)(Fake)
         return name
@@ -57,7 +61,7 @@ def fake() -> Iterator[Callable[..., str]]:
     ESTIMATORS.update(before)
 
 
-def infinite(analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+def infinite(analysis: Analysis, budget: Budget, known: Known) -> list[CertifiedInterval]:
     """Nothing proved, at every point."""
     return [lower_interval(analysis, i, None) for i in range(analysis.placed.batch)]
 
@@ -80,15 +84,12 @@ def truth(point: int) -> float:
         ({"estimators": "mip"}, "list of estimator names"),
         ({"estimators": ("mip", "magic")}, "magic"),
         ({"budget": 0.0}, "seconds above 0"),
-        ({"budget": -1.0}, "seconds above 0"),
-        ({"budget": math.nan}, "seconds above 0"),
+        ({"budget": -1.0}, "budget=-1.0"),
+        ({"budget": math.nan}, "budget=nan"),
         ({"budget": math.inf}, "a finite number"),
         ({"budget": "60"}, "budget='60'"),
-        ({"gap": 1.0}, "gap=1.0"),
-        ({"gap": "0.1"}, "gap='0.1'"),
-        ({"nodes": 0}, "nodes=0"),
-        ({"nodes": 2.5}, "nodes=2.5"),
-        ({"sdp_solver": "HIGHS"}, "sdp_solver='HIGHS'"),
+        ({"budget": [60.0]}, "budget"),
+        ({"settings": "highs"}, "settings='highs'"),
     ],
 )
 def test_plans_that_cannot_be_right(settings: dict[str, Any], says: str) -> None:
@@ -96,10 +97,31 @@ def test_plans_that_cannot_be_right(settings: dict[str, Any], says: str) -> None
         AuditPlan(PROBLEM, **settings)
 
 
+@pytest.mark.parametrize(
+    "limits, says",
+    [
+        ({"gap": 1.0}, "gap=1.0"),
+        ({"gap": "0.1"}, "gap='0.1'"),
+        ({"nodes": 0}, "nodes=0"),
+        ({"nodes": 2.5}, "nodes=2.5"),
+    ],
+)
+def test_limits_that_cannot_be_right(limits: dict[str, Any], says: str) -> None:
+    with pytest.raises(InvalidInput, match=says):
+        Budget(**limits)
+    with pytest.raises(InvalidInput, match=says):
+        LipschitzAudit(PROBLEM, **limits)
+
+
+def test_a_solver_that_is_none_of_semidefinite_programs() -> None:
+    with pytest.raises(InvalidInput, match="sdp_solver='HIGHS'"):
+        AuditPlan(PROBLEM, settings=Settings(sdp_solver="HIGHS"))
+
+
 def test_a_plan_that_is_not_covered_is_refused_when_it_is_made() -> None:
     with pytest.raises(UnsupportedRequest, match="mip"):
         AuditPlan(LocalLipschitz(L2Ball(0.1)), ("mip",))
-    assert AuditPlan(LocalLipschitz(L2Ball(0.1)), ("affine_relu",)).budget == 60.0
+    assert AuditPlan(LocalLipschitz(L2Ball(0.1)), ("affine_relu",)).budget == Budget(60.0)
 
 
 @pytest.mark.parametrize(
@@ -122,14 +144,14 @@ def test_without_names_it_takes_the_usual_ones_that_cover_the_question(
 
 
 def test_limits_of_the_plan_reach_the_searches_and_the_records(fake: Callable[..., str]) -> None:
-    seen: list[Effort] = []
+    seen: list[Budget] = []
 
-    def note(analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
-        seen.append(effort)
-        return infinite(analysis, effort)
+    def note(analysis: Analysis, budget: Budget, known: Known) -> list[CertifiedInterval]:
+        seen.append(budget)
+        return infinite(analysis, budget, known)
 
-    points = audit(NET, AuditPlan(PROBLEM, (fake("note", note),), gap=0.25, nodes=7), X, Y)
-    assert {(effort.gap, effort.nodes) for effort in seen} == {(0.25, 7)}
+    points = audit(NET, AuditPlan(PROBLEM, (fake("note", note),), Budget(gap=0.25, nodes=7)), X, Y)
+    assert {(budget.gap, budget.nodes) for budget in seen} == {(0.25, 7)}
     for record in points[0].records("run", 0):
         assert (record.asked["gap"], record.asked["nodes"], record.asked["budget"]) == (0.25, 7, 60.0)
 
@@ -137,7 +159,7 @@ def test_limits_of_the_plan_reach_the_searches_and_the_records(fake: Callable[..
 def test_each_kind_of_program_goes_to_its_own_solver() -> None:
     problem = LocalLipschitz(LinfBall(0.5), Combination((1.0, -1.0, 0.0)), p=2)
     for name in ("SCS", "CLARABEL"):
-        plan = AuditPlan(problem, ("lipsdp", "branch_and_bound"), sdp_solver=name)
+        plan = AuditPlan(problem, ("lipsdp", "branch_and_bound"), settings=Settings(sdp_solver=name))
         lipsdp, search = (r for r in audit(NET, plan, X[:1])[0].records("run", 0) if r.estimator in plan.recipes)
         assert (lipsdp.asked["sdp_solver"], lipsdp.asked.get("solver")) == (name, None)
         assert name in lipsdp.engine and name in lipsdp.detail
@@ -210,7 +232,7 @@ def test_own_preactivations_of_an_estimator() -> None:
 
 
 def test_the_same_seed_gives_the_same_audit() -> None:
-    runs = [audit(NET, AuditPlan(PROBLEM, ("mip", "sampling"), seed=5), X, Y) for _ in range(2)]
+    runs = [audit(NET, AuditPlan(PROBLEM, ("mip", "sampling"), settings=Settings(seed=5)), X, Y) for _ in range(2)]
     for one, two in zip(*runs, strict=True):
         assert one.intervals == two.intervals
         assert one.fingerprint == two.fingerprint
@@ -239,11 +261,11 @@ def test_the_world_is_left_as_it_was() -> None:
 
 
 def test_random_states_are_kept_from_estimators_that_draw(fake: Callable[..., str]) -> None:
-    def draws(analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+    def draws(analysis: Analysis, budget: Budget, known: Known) -> list[CertifiedInterval]:
         random.random()
         np.random.rand(3)
         torch.rand(3)
-        return infinite(analysis, effort)
+        return infinite(analysis, budget, known)
 
     before = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()  # type: ignore[index]
     audit(NET, AuditPlan(PROBLEM, (fake("draws", draws), "fastlip")), X, Y)
@@ -260,7 +282,7 @@ def test_random_states_are_kept_from_estimators_that_draw(fake: Callable[..., st
 def test_a_crash_is_a_result_and_the_others_survive(
     fake: Callable[..., str], error: Exception, searching: bool
 ) -> None:
-    def crash(analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+    def crash(analysis: Analysis, budget: Budget, known: Known) -> list[CertifiedInterval]:
         raise error
 
     audits = audit(NET, AuditPlan(PROBLEM, (fake("crash", crash, searching), "mip", "fastlip")), X, Y)
@@ -275,7 +297,7 @@ def test_a_crash_is_a_result_and_the_others_survive(
 
 
 def test_a_crash_at_one_point_leaves_the_others(fake: Callable[..., str]) -> None:
-    def crash(analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+    def crash(analysis: Analysis, budget: Budget, known: Known) -> list[CertifiedInterval]:
         if torch.equal(analysis.placed.region.center[0], X[1]):
             raise RuntimeError("here")
         return [upper_interval(analysis, 0, 1e6, "fake")]
@@ -286,14 +308,14 @@ def test_a_crash_at_one_point_leaves_the_others(fake: Callable[..., str]) -> Non
 
 @pytest.mark.parametrize("searching", [True, False])
 def test_too_few_answers_are_a_failure(fake: Callable[..., str], searching: bool) -> None:
-    for a in audit(NET, AuditPlan(PROBLEM, (fake("short", lambda a, e: [], searching), "mip")), X, Y):
+    for a in audit(NET, AuditPlan(PROBLEM, (fake("short", lambda a, e, k: [], searching), "mip")), X, Y):
         assert a.intervals["short"].status is Status.FAILED
         assert "0 intervals for" in a.intervals["short"].detail
         assert a.exact.certificate is Certificate.EXACT
 
 
 def test_contradicting_estimators_raise_after_earlier_points_are_handed_on(fake: Callable[..., str]) -> None:
-    def low(analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+    def low(analysis: Analysis, budget: Budget, known: Known) -> list[CertifiedInterval]:
         wrong = torch.equal(analysis.placed.region.center[0], X[2])
         return [upper_interval(analysis, 0, 1e-3 if wrong else 1e3, "a wrong theorem")]
 
@@ -336,10 +358,10 @@ def test_points_that_do_not_fit() -> None:
 def test_the_budget_is_shared_out_over_the_points_that_are_left(fake: Callable[..., str]) -> None:
     given: list[float] = []
 
-    def note(analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
-        given.append(effort.seconds)
+    def note(analysis: Analysis, budget: Budget, known: Known) -> list[CertifiedInterval]:
+        given.append(budget.seconds_left)
         time.sleep(0.3 if len(given) == 1 else 0.0)
-        return infinite(analysis, effort)
+        return infinite(analysis, budget, known)
 
     audit(NET, AuditPlan(PROBLEM, (fake("note", note),), budget=3.0), X, Y)
     assert given[0] == pytest.approx(1.0, abs=0.2)  # a third
@@ -351,12 +373,12 @@ def test_the_budget_is_shared_out_over_the_points_that_are_left(fake: Callable[.
 
 
 def test_a_search_goes_on_in_the_next_round_from_what_it_had_proved(fake: Callable[..., str]) -> None:
-    known: list[CertifiedInterval] = []
+    seen: list[CertifiedInterval] = []
 
-    def slowly(analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
-        known.extend(effort.known)
+    def slowly(analysis: Analysis, budget: Budget, known: Known) -> list[CertifiedInterval]:
+        seen.extend(known)
         time.sleep(0.1)
-        if len(known) % 2:
+        if len(seen) % 2:
             families = (100.0, 60.0)
             unfinished = upper_interval(analysis, 0, 100.0, "a first round", Status.TIME_LIMIT)
             return [replace(unfinished, families=families)]
@@ -364,23 +386,22 @@ def test_a_search_goes_on_in_the_next_round_from_what_it_had_proved(fake: Callab
 
     plan = AuditPlan(PROBLEM, ("sampling", fake("slowly", slowly)), budget=60.0)
     (point,) = audit(NET, plan, X[:1], Y[:1])
-    assert [k.upper for k in known] == [math.inf, 100.0]
-    assert known[1].families == (100.0, 60.0)
+    assert [k.upper for k in seen] == [math.inf, 100.0]
+    assert seen[1].families == (100.0, 60.0)
     assert (point.intervals["slowly"].upper, point.intervals["slowly"].status) == (50.0, Status.BOUNDED)
     assert (point.exact.upper, point.exact.proof) == (50.0, "a second round")
     assert 0.2 <= point.seconds["slowly"] < 5
 
 
 def test_searches_know_the_witness_of_closed_forms(fake: Callable[..., str]) -> None:
-    known: list[Effort] = []
+    seen: list[Known] = []
 
-    def note(analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
-        known.append(effort)
-        return infinite(analysis, effort)
+    def note(analysis: Analysis, budget: Budget, known: Known) -> list[CertifiedInterval]:
+        seen.append(known)
+        return infinite(analysis, budget, known)
 
     audits = audit(NET, AuditPlan(PROBLEM, (fake("note", note), "sampling", "fastlip")), X, Y)
-    for a, effort in zip(audits, known, strict=True):
-        (one,) = effort.known
+    for a, (one,) in zip(audits, seen, strict=True):
         assert one.lower == a.intervals["sampling"].lower
         assert one.upper == a.intervals["fastlip"].upper
 
@@ -388,11 +409,11 @@ def test_searches_know_the_witness_of_closed_forms(fake: Callable[..., str]) -> 
 def interrupting(at: int, calls: list[int]) -> Answer:
     """Waits until it is stopped; at its ``at``-th call, Ctrl-C arrives in the main thread meanwhile."""
 
-    def answer(analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+    def answer(analysis: Analysis, budget: Budget, known: Known) -> list[CertifiedInterval]:
         calls.append(len(calls))
         if len(calls) - 1 == at:
             threading.Timer(0.2, _thread.interrupt_main).start()
-            assert effort.stop.wait(120), "the interrupt must reach the search"
+            assert budget.stop.wait(120), "the interrupt must reach the search"
         witness = best_witness(analysis, 0, analysis.placed.region.center)
         return [lower_interval(analysis, 0, witness)]
 
@@ -421,11 +442,11 @@ def test_an_interrupt_keeps_every_point_and_is_raised_again(fake: Callable[..., 
 def test_a_second_interrupt_is_raised_at_once(fake: Callable[..., str]) -> None:
     release = threading.Event()
 
-    def deaf(analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+    def deaf(analysis: Analysis, budget: Budget, known: Known) -> list[CertifiedInterval]:
         threading.Timer(0.2, _thread.interrupt_main).start()
         threading.Timer(0.9, _thread.interrupt_main).start()
         release.wait(120)
-        return infinite(analysis, effort)
+        return infinite(analysis, budget, known)
 
     began = time.monotonic()
     try:
@@ -449,7 +470,7 @@ def test_stop_ends_the_audit_without_an_error() -> None:
 
 
 def test_certify_and_audit_agree() -> None:
-    direct = certify(NET, PROBLEM, X, Y, effort=Effort(seconds=60))
+    direct = certify(NET, PROBLEM, X, Y, budget=Budget(60))
     for a, interval in zip(audit(NET, AuditPlan(PROBLEM, ("mip",)), X, Y), direct, strict=True):
         assert a.intervals["mip"].lower == pytest.approx(interval.lower, rel=1e-9)
         assert a.intervals["mip"].upper == pytest.approx(interval.upper, rel=2e-6)

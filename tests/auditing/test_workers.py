@@ -22,8 +22,9 @@ import pytest
 import torch
 
 from lipreg.auditing import EXACT, AuditPlan, PointAudit, Workers, audit, process, workers
+from lipreg.budget import Budget
 from lipreg.errors import CrossingBounds, InvalidInput
-from lipreg.estimators import Effort, Estimator
+from lipreg.estimators import Estimator
 from lipreg.outputs import AllLogits
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
@@ -233,12 +234,12 @@ def test_no_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_cannot_be_sent_is_refused(shared_workers: Workers, known_as: Registers) -> None:
     class Local(cases.AtSecond):
-        def act(self, effort: Effort) -> None:
+        def act(self, budget: Budget) -> None:
             pass
 
     with pytest.raises(InvalidInput, match=r"cannot be sent.*workers=1"):
         audit(NET, AuditPlan(PROBLEM, (known_as("local", Local),)), X, Y, workers=shared_workers)
-    kind = type("Typed", (cases.AtSecond,), {"__module__": "__main__", "act": lambda self, effort: None})
+    kind = type("Typed", (cases.AtSecond,), {"__module__": "__main__", "act": lambda self, budget: None})
     with pytest.raises(InvalidInput, match=r"Typed is defined in __main__.*workers=1"):
         audit(NET, AuditPlan(PROBLEM, (known_as("typed", kind),)), X, Y, workers=shared_workers)
     assert len(audit(NET, AuditPlan(PROBLEM, ("local",)), X, Y)) == 5

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from lipreg.bounds import analyse, interval_jacobian, pool_shares, relax_pool
 from lipreg.bounds.deviation import deviations
-from lipreg.estimators import ESTIMATORS, Effort
+from lipreg.budget import Budget
+from lipreg.estimators import ESTIMATORS
 from lipreg.graph import MaxPool, capture
 from lipreg.outputs import AllLogits, Vector
 from lipreg.problem import LocalLipschitz
@@ -106,10 +107,10 @@ def test_every_upper_bound_is_above_every_witness(name: str, scope: str, p: floa
         problem = LocalLipschitz(L2Ball(0.3), output, scope=scope, p=p)
         with torch.no_grad():
             analysis = analyse(graph, problem.place(x0, graph(x0)))
-        lower = [i.lower for i in ESTIMATORS["sampling"].intervals(analysis, Effort())]
+        lower = [i.lower for i in ESTIMATORS["sampling"].intervals(analysis, Budget())]
         assert min(lower) > 0
         for bound in ("spectral", "affine_relu", "abs_chain", "fastlip", "deviation"):
-            found = ESTIMATORS[bound].intervals(analysis, Effort())
+            found = ESTIMATORS[bound].intervals(analysis, Budget())
             assert all(i.upper >= low for i, low in zip(found, lower, strict=True)), bound
 
 
@@ -143,7 +144,7 @@ def test_deviations_are_exact_where_every_unit_is_decided() -> None:
             analysis = analyse(graph, problem.place(x0, graph(x0)))
         own = torch.autograd.functional.jacobian(lambda z: net(z)[0], x0).flatten(1)
         exact = {1.0: own.abs().amax(), 2.0: own.norm(dim=1).amax(), math.inf: own.abs().sum(1).amax()}[p]
-        (found,) = ESTIMATORS["deviation"].intervals(analysis, Effort())
+        (found,) = ESTIMATORS["deviation"].intervals(analysis, Budget())
         assert found.upper == pytest.approx(float(exact), rel=1e-8)
 
 

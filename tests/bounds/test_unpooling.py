@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from lipreg import AllMargins, LinfBall, LocalLipschitz, Margin, certify
 from lipreg.bounds import Analysis, without_pools
-from lipreg.estimators import Effort, frozen_analysis
+from lipreg.budget import Budget
+from lipreg.estimators import frozen_analysis
 from lipreg.graph import MaxPool
 from lipreg.results import Certificate
 
@@ -123,7 +124,7 @@ def test_two_engines_agree_and_no_point_is_steeper(name: str, radius: float, p: 
     net, pooled = asked(name, radius, p=p)
     x = pooled.placed.region.center
     found = {
-        engine: certify(net, pooled.placed.problem, x, estimator=engine, effort=Effort(seconds=30))[0]
+        engine: certify(net, pooled.placed.problem, x, estimator=engine, budget=Budget(30))[0]
         for engine in ("branch_and_bound", "mip", "lp", "fastlip")
     }
     exact = found["branch_and_bound"]
@@ -140,7 +141,7 @@ def test_exact_pointed_constants(name: str) -> None:
     net, pooled = asked(name, 0.05, "pointed")
     x = pooled.placed.region.center
     problem = LocalLipschitz(LinfBall(0.05), Margin(0, 1), scope="pointed")
-    (found,) = certify(net, problem, x, estimator="mip_pointed", effort=Effort(seconds=30))
+    (found,) = certify(net, problem, x, estimator="mip_pointed", budget=Budget(30))
     assert found.certificate is Certificate.EXACT
     (seen,) = certify(net, problem, x, estimator="sampling")
     assert 0.97 * found.upper <= seen.lower <= found.upper * (1 + 1e-9)

@@ -25,17 +25,18 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from lipreg.bounds import METHODS, Analysis
+from lipreg.budget import Budget
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.estimators import (
     ESTIMATORS,
     Bound,
     BoundEstimator,
-    Effort,
     certify,
     estimate,
     frozen_analysis,
     get_estimator,
 )
+from lipreg.estimators.base import Settings
 from lipreg.estimators.evaluate import Network
 from lipreg.graph import capture
 from lipreg.outputs import AllLogits, AllMargins, Logit, Margin, Vector
@@ -60,7 +61,7 @@ TOLERANCE = 1e-8
 """Relative slack for the rounding of both sides; solvers widen their own answers by their own tolerances."""
 ABSOLUTE = 1e-12
 """Slack where the constant is 0 and the reference holds rounding alone."""
-EFFORT = Effort(seconds=60.0)
+BUDGET = Budget(60.0)
 
 BOUNDS = [name for name, method in ESTIMATORS.items() if isinstance(method, BoundEstimator)]
 SEARCHES = [name for name in ESTIMATORS if name not in BOUNDS]
@@ -185,7 +186,7 @@ def answer(question: Question, name: str) -> list[CertifiedInterval]:
     analysis = analysis_of(question.net, question.seed, question.region, question.scope)
     with torch.no_grad():
         placed = question.problem.place(question.x, question.module(question.x))
-    return ESTIMATORS[name].intervals(replace(analysis, placed=placed), EFFORT)
+    return ESTIMATORS[name].intervals(replace(analysis, placed=placed), BUDGET)
 
 
 # ---------------------------------------------------------------- soundness
@@ -219,7 +220,7 @@ def drawn() -> dict[tuple[str, str, float, str], Question]:
 @EACH_SEARCH
 def test_search_is_on_its_side_of_the_exact_constant(name: str, net: str, scope: str, p: float) -> None:
     question = drawn()[name, scope, p, net]
-    results = certify(question.module, question.problem, question.x, estimator=name, effort=EFFORT)
+    results = certify(question.module, question.problem, question.x, estimator=name, budget=BUDGET)
     check_sound(question, name, results)
     if ESTIMATORS[name].certificate is Certificate.BRACKET:  # networks this small are searched to the end
         assert all(result.certificate is Certificate.EXACT for result in results), [result.status for result in results]
@@ -238,7 +239,7 @@ def test_a_search_within_one_linear_piece(name: str, scope: str, p: float, net: 
     exact = oracles.slope_norm(own, np.eye(len(own)), p, None)
     for region in (LinfBall(1e-6), LinfBall(1e-3), L1Ball(1e-6), L1Ball(1e-3)):
         problem = LocalLipschitz(region, AllLogits(), scope, p)  # type: ignore[arg-type]
-        (result,) = certify(module, problem, x, estimator=name, effort=EFFORT)
+        (result,) = certify(module, problem, x, estimator=name, budget=BUDGET)
         assert result.upper >= exact * (1 - TOLERANCE) and result.lower <= exact * (1 + TOLERANCE)
         if ESTIMATORS[name].certificate is Certificate.BRACKET:
             assert result.certificate is Certificate.EXACT
@@ -249,8 +250,8 @@ def test_a_search_that_may_not_spend_anything_is_sound(name: str, scope: str, p:
     stopped = threading.Event()
     stopped.set()
     question = Question("deep", "linf_cut", scope, p, "margin")
-    for effort in (Effort(seconds=0.0), Effort(seconds=10.0, stop=stopped)):
-        results = certify(question.module, question.problem, question.x, estimator=name, effort=effort)
+    for budget in (Budget(0.0), Budget(10.0, stop=stopped)):
+        results = certify(question.module, question.problem, question.x, estimator=name, budget=budget)
         check_sound(question, name, results)
 
 
@@ -265,8 +266,7 @@ def test_a_search_may_start_from_what_is_known(name: str, scope: str, p: float) 
             strict=True,
         )
     )
-    effort = Effort(seconds=10.0, known=known)
-    results = certify(question.module, question.problem, question.x, estimator=name, effort=effort)
+    results = certify(question.module, question.problem, question.x, estimator=name, budget=10.0, known=known)
     check_sound(question, name, results)
     if ESTIMATORS[name].certificate is Certificate.BRACKET:
         for start, result in zip(known, results, strict=True):
@@ -309,7 +309,7 @@ def test_random_networks(
     problem = LocalLipschitz(region(radius), AllLogits(), scope, p)  # type: ignore[arg-type]
     analysis = frozen_analysis(net, problem, x, None)
     asked = [name for name in (*BOUNDS, "sampling") if covered(name, scope, p)]
-    results = [ESTIMATORS[name].intervals(analysis, EFFORT)[0] for name in asked]
+    results = [ESTIMATORS[name].intervals(analysis, BUDGET)[0] for name in asked]
     whole = functools.reduce(CertifiedInterval.intersect, results)
     assert whole.upper >= low * (1 - TOLERANCE) - ABSOLUTE
     assert whole.lower <= high * (1 + TOLERANCE) + ABSOLUTE
@@ -326,7 +326,7 @@ def test_what_is_not_covered_is_refused(name: str, scope: str, p: float) -> None
             ESTIMATORS[name].check(problem)
             continue
         with pytest.raises(UnsupportedRequest, match=name) as refusal:
-            certify(net, problem, x, estimator=name, effort=EFFORT)
+            certify(net, problem, x, estimator=name, budget=BUDGET)
         able = [other for other in ESTIMATORS if covered(other, scope, p, kind.joint)]
         assert all(other in str(refusal.value) for other in able)
 
@@ -360,7 +360,7 @@ def test_the_counter_example_that_tells_the_scopes_apart() -> None:
             if not covered(name, scope, p):
                 continue
             problem = LocalLipschitz(LinfBall(2.0), Logit(0), scope, p)  # type: ignore[arg-type]
-            (result,) = certify(net, problem, x, estimator=name, effort=EFFORT)
+            (result,) = certify(net, problem, x, estimator=name, budget=BUDGET)
             assert result.upper >= value * (1 - TOLERANCE) and result.lower <= value * (1 + TOLERANCE), name
             if name in ("affine_relu", "abs_chain", "fastlip"):
                 assert result.upper == pytest.approx(value, rel=1e-6), f"{name} is exact here in {scope} scope"
@@ -494,9 +494,9 @@ def with_last_layer_scaled(net: nn.Module, factor: float) -> nn.Module:
 def test_scaling_the_last_layer_scales_the_result(name: str, factor: float, scope: str, p: float) -> None:
     x = torch.tensor([[0.1, -0.2]], dtype=torch.float64)
     problem = LocalLipschitz(LinfBall(0.6), Margin(0, 1), scope, p)  # type: ignore[arg-type]
-    (plain,) = certify(oracles.network("shallow"), problem, x, estimator=name, effort=EFFORT)
+    (plain,) = certify(oracles.network("shallow"), problem, x, estimator=name, budget=BUDGET)
     changed = with_last_layer_scaled(oracles.network("shallow"), factor)
-    (scaled,) = certify(changed, problem, x, estimator=name, effort=EFFORT)
+    (scaled,) = certify(changed, problem, x, estimator=name, budget=BUDGET)
     assert scaled.upper == pytest.approx(abs(factor) * plain.upper, rel=1e-4)
     assert scaled.lower == pytest.approx(abs(factor) * plain.lower, rel=1e-4)
 
@@ -522,8 +522,8 @@ def test_shaped_inputs_are_flat_inputs(name: str, scope: str, p: float) -> None:
     shaped = nn.Sequential(nn.Flatten(), *flat)
     x = torch.rand(2, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     problem = LocalLipschitz(L1Ball(0.5, low=0.0, high=1.0), Margin(0, 1), scope, p)  # type: ignore[arg-type]
-    vectors = certify(flat, problem, x, estimator=name, effort=EFFORT)
-    images = certify(shaped, problem, x.reshape(2, 2, 1, 2), estimator=name, effort=EFFORT)
+    vectors = certify(flat, problem, x, estimator=name, budget=BUDGET)
+    images = certify(shaped, problem, x.reshape(2, 2, 1, 2), estimator=name, budget=BUDGET)
     for vector, image in zip(vectors, images, strict=True):
         assert image.upper == pytest.approx(vector.upper, rel=1e-9)
         assert image.lower == pytest.approx(vector.lower, rel=1e-9)
@@ -533,9 +533,9 @@ def test_shaped_inputs_are_flat_inputs(name: str, scope: str, p: float) -> None:
 def test_a_slice_of_an_analysis_is_the_analysis_of_the_slice(name: str) -> None:
     question = Question("deep", "l2_cut", "pointed", 2.0, "all_margins")
     analysis = frozen_analysis(question.module, question.problem, question.x, None)
-    whole = ESTIMATORS[name].intervals(analysis, EFFORT)
+    whole = ESTIMATORS[name].intervals(analysis, BUDGET)
     for i in range(POINTS):
-        (part,) = ESTIMATORS[name].intervals(analysis[i : i + 1], EFFORT)
+        (part,) = ESTIMATORS[name].intervals(analysis[i : i + 1], BUDGET)
         assert part.upper == pytest.approx(whole[i].upper, rel=1e-12)
 
 
@@ -543,7 +543,9 @@ def test_a_slice_of_an_analysis_is_the_analysis_of_the_slice(name: str) -> None:
 def test_results_repeat_for_the_same_seed(name: str) -> None:
     question = Question("deep", "linf", "regional", math.inf, "margin")
     first, second = (
-        certify(question.module, question.problem, question.x, estimator=name, effort=Effort(seconds=30, seed=3))
+        certify(
+            question.module, question.problem, question.x, estimator=name, budget=Budget(30), settings=Settings(seed=3)
+        )
         for _ in range(2)
     )
     assert [(r.lower, r.upper) for r in first] == [(r.lower, r.upper) for r in second]
@@ -614,7 +616,7 @@ def test_a_unit_that_cancels_to_zero_does_not_loosen_soundness(name: str, scope:
     for scale in (0.25, 1.0, -2.0):
         problem = LocalLipschitz(LinfBall(1.0), Logit(0), scope, p)  # type: ignore[arg-type]
         (result,) = certify(
-            cancelled(scale), problem, torch.zeros(1, 1, dtype=torch.float64), estimator=name, effort=EFFORT
+            cancelled(scale), problem, torch.zeros(1, 1, dtype=torch.float64), estimator=name, budget=BUDGET
         )
         assert result.upper >= 1.0 - TOLERANCE and result.lower <= 1.0 + TOLERANCE, f"{result.lower}, {result.upper}"
 
@@ -628,9 +630,10 @@ def test_a_points_draws_do_not_depend_on_the_other_points(name: str, scope: str)
     p = 2.0 if 2.0 in ESTIMATORS[name].norms else math.inf
     problem = LocalLipschitz(LinfBall(0.8), AllLogits(), scope, p)  # type: ignore[arg-type]
     x = torch.tensor([[0.3, -0.2], [0.1, 0.5], [-0.4, 0.2]], dtype=torch.float64)
-    net, effort = oracles.network("deep"), Effort(nodes=1, seed=3)  # a search says what it started from
-    (alone,) = certify(net, problem, x[:1], estimator=name, effort=effort)
-    last = certify(net, problem, x.flip(0), estimator=name, effort=effort)[-1]
+    net = oracles.network("deep")
+    given: dict[str, Any] = {"budget": Budget(nodes=1), "settings": Settings(seed=3)}
+    (alone,) = certify(net, problem, x[:1], estimator=name, **given)  # a search says what it started from
+    last = certify(net, problem, x.flip(0), estimator=name, **given)[-1]
     assert last.lower == pytest.approx(alone.lower, rel=1e-9)
     assert last.estimate is None if alone.estimate is None else last.estimate == pytest.approx(alone.estimate, rel=1e-6)
 
@@ -648,7 +651,7 @@ def test_a_kink_on_the_border_of_the_region_is_not_inside_it(name: str) -> None:
         net[0].bias.fill_(-border)
         net[2].weight.fill_(1.0)
     x = torch.tensor([[center]], dtype=torch.float64)
-    (result,) = certify(net, LocalLipschitz(LinfBall(radius), Logit(0)), x, estimator=name, effort=EFFORT)
+    (result,) = certify(net, LocalLipschitz(LinfBall(radius), Logit(0)), x, estimator=name, budget=BUDGET)
     assert result.lower <= TOLERANCE, result
 
 
@@ -672,7 +675,7 @@ def test_a_kink_that_only_rounding_crosses_is_no_witness(name: str, seed: int) -
         net[2].weight.fill_(1.0)
     problem = LocalLipschitz(Box(0.0, 1.0), Logit(0))
     x = torch.full((1, 5), 0.5, dtype=torch.float64)
-    (result,) = certify(net, problem, x, estimator=name, effort=EFFORT)
+    (result,) = certify(net, problem, x, estimator=name, budget=BUDGET)
     assert result.lower <= TOLERANCE, result
 
 
@@ -717,7 +720,7 @@ def test_pointed_results_of_a_shifted_affine_map_meet(offset: float) -> None:
     problem = LocalLipschitz(LinfBall(0.01), Logit(0), "pointed")
     x = torch.tensor([[0.3]], dtype=torch.float64)
     results = [
-        certify(net, problem, x, estimator=name, effort=EFFORT)[0]
+        certify(net, problem, x, estimator=name, budget=BUDGET)[0]
         for name in ESTIMATORS
         if covered(name, "pointed", math.inf)
     ]
@@ -733,7 +736,7 @@ def test_a_constant_network_has_constant_zero(name: str) -> None:
     for scope in SCOPES:
         if covered(name, scope, math.inf):
             problem = LocalLipschitz(LinfBall(0.5), Logit(0), scope, math.inf)  # type: ignore[arg-type]
-            (result,) = certify(net, problem, torch.zeros(1, 2, dtype=torch.float64), estimator=name, effort=EFFORT)
+            (result,) = certify(net, problem, torch.zeros(1, 2, dtype=torch.float64), estimator=name, budget=BUDGET)
             assert result.lower == 0.0
             assert result.upper == math.inf or result.upper <= 1e-6
 
@@ -774,7 +777,7 @@ def test_max_pooling_is_refused_or_bounded(name: str, stride: int, scope: str, p
     problem = LocalLipschitz(LinfBall(1.5), Margin(0, 1), scope, p)  # type: ignore[arg-type]
     searched = ESTIMATORS[name].certificate is Certificate.BRACKET
     try:
-        (result,) = certify(net, problem, x, estimator=name, effort=EFFORT)
+        (result,) = certify(net, problem, x, estimator=name, budget=BUDGET)
     except UnsupportedRequest as refusal:
         assert "MaxPool" in str(refusal) and not searched
         return

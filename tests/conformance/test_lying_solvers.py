@@ -22,14 +22,16 @@ from torch import nn
 
 import lipreg.milp.relaxations as relaxations
 import lipreg.search.engine as engine
-from lipreg import AllLogits, Effort, LinfBall, LocalLipschitz, certify
+from lipreg import AllLogits, LinfBall, LocalLipschitz, certify
+from lipreg.budget import Budget
 from lipreg.estimators import ESTIMATORS, mip
+from lipreg.estimators.base import Settings
 from lipreg.estimators.lp import ProgramEstimator
 from lipreg.milp import (
     SOLVERS,
     Found,
     Highs,
-    Limits,
+    Options,
     Program,
     Solver,
     get_solver,
@@ -77,8 +79,8 @@ class Liar(Solver):
     def version(self) -> str:
         return "Liar 1"
 
-    def run(self, program: Program, limits: Limits) -> Found:
-        return type(self).lie(Highs().run(program, limits), program, np.random.default_rng(len(program.cost)))
+    def run(self, program: Program, budget: Budget, options: Options) -> Found:
+        return type(self).lie(Highs().run(program, budget, options), program, np.random.default_rng(len(program.cost)))
 
 
 @pytest.fixture(params=LIES)
@@ -123,7 +125,7 @@ def check(name: str, p: float, solver: str = "highs", seed: int = 7) -> Certifie
     scope = ESTIMATORS[name].scopes[0]
     problem = LocalLipschitz(LinfBall(RADIUS), AllLogits(), scope, p)  # type: ignore[arg-type]
     true = truth(net, scope, p)
-    (found,) = certify(net, problem, X, estimator=name, effort=Effort(seconds=20, solver=solver))
+    (found,) = certify(net, problem, X, estimator=name, budget=Budget(20), settings=Settings(solver=solver))
     assert found.upper >= true * (1 - 1e-9), found
     if scope == "regional":
         assert found.lower <= true * (1 + 1e-9), found
@@ -233,9 +235,9 @@ def test_what_is_proved_of_tiny_programs_does_not_lean_on_a_solver(solver: str) 
     """Whatever an installed solver claims, its ``dual_bound`` is true; and the tree's bound is the optimum."""
     for seed in range(20):
         asked, best = tiny(seed)
-        outcome = get_solver(solver).solve(asked, seconds=20)
+        outcome = get_solver(solver).solve(asked, Budget(20))
         assert outcome.dual_bound >= best
-        proof = prove(asked, -math.inf, 20.0)
+        proof = prove(asked, -math.inf, Budget(20.0))
         assert proof.status is Status.PROVED and proof.bound >= best
         assert proof.bound <= best + 1e-6 * max(1.0, abs(best))
 
@@ -254,16 +256,16 @@ def test_a_tree_whose_linear_programs_are_noise_still_bounds(monkeypatch: pytest
     monkeypatch.setattr(Relaxation, "_said", said)
     for seed in range(20):
         asked, best = tiny(seed)
-        assert prove(asked, -math.inf, 20.0).bound >= best
-        assert prove(asked, best + 1.0, 20.0, nodes=3).bound >= best
+        assert prove(asked, -math.inf, Budget(20.0)).bound >= best
+        assert prove(asked, best + 1.0, Budget(20.0, nodes=3)).bound >= best
 
 
 def test_a_tree_finds_that_there_is_no_point() -> None:
     asked, best = tiny(0)
     assert best > -math.inf
     impossible = asked.at_least(best + 1e-3 * abs(best))
-    assert prove(impossible, -math.inf, 20.0).bound == -math.inf
-    assert prove(asked.at_least(best - 1e-3 * abs(best)), -math.inf, 20.0).bound >= best
+    assert prove(impossible, -math.inf, Budget(20.0)).bound == -math.inf
+    assert prove(asked.at_least(best - 1e-3 * abs(best)), -math.inf, Budget(20.0)).bound >= best
 
 
 # ---------------------------------------------------------------- networks on which a solver was wrong
@@ -271,7 +273,7 @@ def test_a_tree_finds_that_there_is_no_point() -> None:
 
 @pytest.mark.parametrize("solver", installed_solvers())
 def test_a_badly_scaled_network_on_which_a_presolve_cut_off_the_optimum(unsound: Unsound, solver: str) -> None:
-    (found,) = certify(unsound.network, unsound.problem, unsound.x, estimator="mip", effort=Effort(solver=solver))
+    (found,) = certify(unsound.network, unsound.problem, unsound.x, estimator="mip", settings=Settings(solver=solver))
     assert (found.certificate, found.status) == (Certificate.EXACT, Status.PROVED)
     assert found.lower == pytest.approx(131.5514391538, rel=1e-9)
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csc_array
 
+from lipreg.budget import Budget
 from lipreg.milp import Outcome, Program, Solver, get_solver, installed_solvers
 from lipreg.results import Status
 from tests.milp import programs
@@ -28,10 +30,12 @@ each_solver = pytest.mark.parametrize("name", installed_solvers())
 pytestmark = each_solver
 
 
-def solve(name: str, asked: Program, seconds: float = 20.0, **options: object) -> Outcome:
+def solve(
+    name: str, asked: Program, seconds: float = 20.0, nodes: int | None = None, stop: Any = None, **options: Any
+) -> Outcome:
     """The outcome, with everything checked that holds for every one."""
     solver = get_solver(name)
-    outcome = solver.solve(asked, seconds=seconds, **options)  # type: ignore[arg-type]
+    outcome = solver.solve(asked, Budget(seconds, nodes, stop=stop or threading.Event()), **options)
     size = asked.scaled().objective + abs(asked.offset)
     assert outcome.detail.startswith(solver.version() + ": ")
     assert outcome.seconds >= 0 and outcome.nodes >= 0
@@ -246,7 +250,7 @@ def test_a_limit_before_any_incumbent(name: str) -> None:
     assert chosen.sum() <= outcome.claimed <= 60 + 1e-6  # no more than every variable at its end
 
 
-@pytest.mark.parametrize("seconds", [0.001, 1e-9, 0.0, -1.0])
+@pytest.mark.parametrize("seconds", [0.001, 1e-9, 0.0])
 @pytest.mark.parametrize("integers", [True, False])
 def test_no_time_at_all_is_still_a_bound(name: str, seconds: float, integers: bool) -> None:
     asked = programs.dense(200)
@@ -399,7 +403,7 @@ def test_a_malformed_program_is_a_failure_not_an_exception(name: str, what: str)
         case _:
             bad = replace(good, upper=np.full(4, np.nan))
     solver = get_solver(name)
-    outcome = solver.solve(bad, seconds=5)
+    outcome = solver.solve(bad, Budget(5))
     assert outcome.status is Status.FAILED
     assert outcome.claimed == math.inf
     assert (outcome.incumbent, outcome.point) == (-math.inf, None)

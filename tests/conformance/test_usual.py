@@ -13,7 +13,8 @@ import torch
 from lipreg import AllMargins, L2Ball, LocalLipschitz, Vector
 from lipreg.auditing import AuditPlan, audit
 from lipreg.bounds import Analysis
-from lipreg.estimators import ESTIMATORS, Effort, certify, usual, usual_estimators
+from lipreg.budget import Budget
+from lipreg.estimators import ESTIMATORS, certify, usual, usual_estimators
 from lipreg.results import Certificate, CertifiedInterval, Status
 from tests import oracles
 from tests.conformance.questions import NORMS, REGIONS, SCOPES, VECTORS, Question, outputs_for
@@ -92,9 +93,9 @@ class Calls:
             searches, certificate, uncovered = method.searches, method.certificate, method.uncovered
 
             @staticmethod
-            def intervals(analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
-                made.append((name, analysis.placed.batch, effort.seconds))
-                return method.intervals(analysis, effort)
+            def intervals(analysis: Analysis, budget: Budget, *given: Any) -> list[CertifiedInterval]:
+                made.append((name, analysis.placed.batch, round(budget.seconds_left, 6)))
+                return method.intervals(analysis, budget, *given)
 
         return Watched
 
@@ -114,23 +115,23 @@ def test_limits_leave_both_ends_and_say_what_ended_the_work(monkeypatch: pytest.
     question = Question("deep", "linf", "regional", math.inf, "all_margins")
     stopped = threading.Event()
     stopped.set()
-    efforts = {
-        Status.TIME_LIMIT: Effort(seconds=0.0),
-        Status.NODE_LIMIT: Effort(nodes=1),
-        Status.INTERRUPTED: Effort(stop=stopped),
-        Status.GAP_LIMIT: Effort(gap=0.9),
+    budgets = {
+        Status.TIME_LIMIT: Budget(0.0),
+        Status.NODE_LIMIT: Budget(nodes=1),
+        Status.INTERRUPTED: Budget(stop=stopped),
+        Status.GAP_LIMIT: Budget(gap=0.9),
     }
-    for status, effort in efforts.items():
-        for point, found in enumerate(certify(question.module, question.problem, question.x, effort=effort)):
+    for status, budget in budgets.items():
+        for point, found in enumerate(certify(question.module, question.problem, question.x, budget=budget)):
             low, high = question.truth(point)
             assert 0 < found.lower <= high * (1 + TOLERANCE) and low * (1 - TOLERANCE) <= found.upper < math.inf
             assert found.certificate is Certificate.EXACT or found.status is status, (found, status)
     calls = Calls(monkeypatch)
     l2 = Question("deep", "l2", "regional", 2.0, "vector_q2")
-    (cheap, _) = certify(l2.module, l2.problem, l2.x, effort=Effort(gap=0.99))
+    (cheap, _) = certify(l2.module, l2.problem, l2.x, budget=Budget(gap=0.99))
     assert cheap.status is Status.GAP_LIMIT and "lipsdp" not in {name for name, _, _ in calls.made}
     calls.made.clear()
-    certify(l2.module, l2.problem, l2.x, effort=Effort(seconds=0.0))
+    certify(l2.module, l2.problem, l2.x, budget=Budget(0.0))
     assert "lipsdp" not in {name for name, _, _ in calls.made}, "both ends are there and no time is left"
 
 
@@ -139,5 +140,5 @@ def test_too_many_outputs_for_an_engine_are_left_to_the_others() -> None:
     net, x = oracles.mlp(2, 3, 11).double(), torch.rand(1, 2, dtype=torch.float64)
     for scope in SCOPES:
         problem = LocalLipschitz(REGIONS["linf"](2), Vector(), p=math.inf, q=1.0, scope=scope)  # type: ignore[arg-type]
-        (found,) = certify(net, problem, x, effort=Effort(seconds=0.1))
+        (found,) = certify(net, problem, x, budget=Budget(0.1))
         assert 0 < found.lower <= found.upper < math.inf

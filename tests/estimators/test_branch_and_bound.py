@@ -12,8 +12,9 @@ import pytest
 import torch
 from torch import nn
 
+from lipreg.budget import Budget
 from lipreg.errors import UnsupportedRequest
-from lipreg.estimators import Effort, certify
+from lipreg.estimators import certify
 from lipreg.outputs import AllLogits, AllPairs, Combination, Logit, Output, Vector
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import Box, L2Ball, LinfBall
@@ -34,7 +35,7 @@ def solve(
     net: nn.Module, x: torch.Tensor, output: Output, p: float, radius: float = 0.7, seconds: float = 60.0
 ) -> CertifiedInterval:
     problem = LocalLipschitz(LinfBall(radius), output, p=p)
-    (found,) = certify(net, problem, x, torch.tensor([1]), estimator=NAME, effort=Effort(seconds=seconds))
+    (found,) = certify(net, problem, x, torch.tensor([1]), estimator=NAME, budget=Budget(seconds))
     return found
 
 
@@ -44,7 +45,7 @@ def ask(reference: Reference, case: str, norm: str, output: Output | None, q: fl
     kind = output or Combination(tuple(arrays["c"].tolist()))
     x = torch.from_numpy(arrays["x0"]).unsqueeze(0)
     problem = LocalLipschitz(box, kind, p=norm, q=q)  # type: ignore[arg-type]
-    (found,) = certify(network(arrays), problem, x, estimator=NAME, effort=Effort(seconds=60.0))
+    (found,) = certify(network(arrays), problem, x, estimator=NAME, budget=Budget(60.0))
     return found
 
 
@@ -78,7 +79,7 @@ def test_every_vector_valued_form_is_the_enumeration(kind: str, seed: int) -> No
     x0, output, rows, q = x[0].numpy(), *asked(kind, net[-1].out_features)  # type: ignore[misc]
     truth = oracles.regional(oracles.cells(net, oracles.Domain(x0, x0 - 0.8, x0 + 0.8)), rows, p, q)
     problem = LocalLipschitz(LinfBall(0.8), output, p=p, q=q)
-    (found,) = certify(net, problem, x, estimator=NAME, effort=Effort(seconds=60.0))
+    (found,) = certify(net, problem, x, estimator=NAME, budget=Budget(60.0))
     assert found.certificate is Certificate.EXACT
     assert found.lower == pytest.approx(truth, rel=1e-6)
     assert found.upper == pytest.approx(truth, rel=1.1e-6)
@@ -187,7 +188,7 @@ def test_deep_networks_with_nothing_undecided_are_one_leaf() -> None:
             torch.nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         problem = LocalLipschitz(LinfBall(1e-6), AllLogits())
         (known,) = certify(net, problem, x, estimator="lp")
-        (found,) = certify(net, problem, x, estimator="branch_and_bound", effort=Effort(known=(known,)))
+        (found,) = certify(net, problem, x, estimator="branch_and_bound", known=(known,))
         slope = float(np.abs(oracles.jacobian(net, x[0].numpy())).sum(1).max())
         assert slope > 0
         assert found.upper == pytest.approx(slope, rel=1e-6) and found.upper >= slope * (1 - 1e-12)
@@ -243,7 +244,7 @@ def test_stop_ends_the_search_with_what_is_proved() -> None:
     timer.start()
     began = time.monotonic()
     problem = LocalLipschitz(LinfBall(3.0), Logit(0))
-    (found,) = certify(net, problem, x, estimator=NAME, effort=Effort(seconds=120.0, stop=stop))
+    (found,) = certify(net, problem, x, estimator=NAME, budget=Budget(120.0, stop=stop))
     timer.cancel()
     assert found.status is Status.INTERRUPTED
     assert time.monotonic() - began < 60

@@ -11,7 +11,9 @@ import torch
 from scipy.stats import weibull_max
 from torch import nn
 
-from lipreg.estimators import Effort, certify, clever
+from lipreg.budget import Budget
+from lipreg.estimators import certify, clever
+from lipreg.estimators.base import Settings
 from lipreg.estimators.clever import fit_maxima, level
 from lipreg.outputs import AllLogits, Vector
 from lipreg.problem import LocalLipschitz
@@ -53,7 +55,7 @@ def test_maxima_that_do_not_follow_the_law_are_told() -> None:
 
 
 def asked(question: Question, seed: int = 0) -> list[CertifiedInterval]:
-    return certify(question.module, question.problem, question.x, estimator="clever", effort=Effort(seed=seed))
+    return certify(question.module, question.problem, question.x, estimator="clever", settings=Settings(seed=seed))
 
 
 @pytest.mark.parametrize("p", [1.0, 2.0, math.inf])
@@ -93,7 +95,7 @@ def test_the_seed_decides_the_points() -> None:
     net, x = oracles.mlp(8, 16, 16, 3).double(), torch.rand(1, 8, dtype=torch.float64)
     problem = LocalLipschitz(LinfBall(0.5), AllLogits())
     first, again, other = (
-        certify(net, problem, x, estimator="clever", effort=Effort(seed=seed))[0].estimate for seed in (1, 1, 2)
+        certify(net, problem, x, estimator="clever", settings=Settings(seed=seed))[0].estimate for seed in (1, 1, 2)
     )
     assert first == again != other
 
@@ -103,7 +105,7 @@ def test_stopped_from_outside_it_has_the_largest_so_far(monkeypatch: pytest.Monk
     stop = threading.Event()
     stop.set()
     question = Question("deep", "linf", "regional", math.inf, "margin")
-    results = certify(question.module, question.problem, question.x, estimator="clever", effort=Effort(stop=stop))
+    results = certify(question.module, question.problem, question.x, estimator="clever", budget=Budget(stop=stop))
     for i, result in enumerate(results):
         assert result.status is Status.INTERRUPTED and "stopped" in result.detail
         assert result.estimate is not None and 0 < result.estimate <= question.truth(i)[1] * (1 + 1e-9)

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from lipreg import AllLogits, Effort, LinfBall, LocalLipschitz, Vector, certify
+from lipreg import AllLogits, LinfBall, LocalLipschitz, Vector, certify
+from lipreg.budget import Budget
 from lipreg.estimators import confirmation
 from lipreg.milp import Found, Highs, Program
 from lipreg.results import Certificate, Status, Witness
@@ -70,15 +71,15 @@ def test_a_tree_goes_on_where_branch_and_bound_did_not_end(monkeypatch: pytest.M
     (exact,) = certify(net, problem, x, estimator="branch_and_bound")
     assert exact.certificate is Certificate.EXACT
     ended = Outcome(Status.TIME_LIMIT, math.inf, 1, 0)
-    monkeypatch.setattr(confirmation, "by_search", lambda search, seconds: ended)
+    monkeypatch.setattr(confirmation, "by_search", lambda search, budget: ended)
     run = Highs.run
-    monkeypatch.setattr(Highs, "run", lambda self, asked, limits: _without_points(run(self, asked, limits), asked))
+    monkeypatch.setattr(Highs, "run", lambda self, *given: _without_points(run(self, *given), given[0]))
     at_center = abs(oracles.jacobian(net, x[0].numpy()))
     attained = float(at_center.max() if p == 1.0 else at_center.sum(1).max())
     (known,) = certify(net, problem, x, estimator="lp")
     witness = Witness(tuple(x[0].tolist()), attained)
     start = replace(known, lower=attained, witness=witness)
-    (found,) = certify(net, problem, x, estimator="mip", effort=Effort(known=(start,)))
+    (found,) = certify(net, problem, x, estimator="mip", known=(start,))
     assert attained < 0.999 * exact.lower, "the test wants a witness that can be raised"
     assert found.upper >= exact.lower and found.upper == pytest.approx(exact.upper, rel=1e-5)
     assert (found.proof, found.status) == ("tree of LP dual bounds", Status.PROVED)
@@ -95,6 +96,6 @@ def test_half_of_the_nodes_are_left_to_the_proof() -> None:
     (exact,) = certify(net, problem, x, estimator="branch_and_bound")
     assert exact.certificate is Certificate.EXACT
     for nodes in (2, 20, 200):
-        (found,) = certify(net, problem, x, estimator="mip", effort=Effort(nodes=nodes))
+        (found,) = certify(net, problem, x, estimator="mip", budget=Budget(nodes=nodes))
         assert found.lower <= exact.upper and found.upper >= exact.lower
         assert found.status is (Status.PROVED if found.certificate is Certificate.EXACT else Status.NODE_LIMIT)

@@ -19,8 +19,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lipreg.bounds import Slopes
+from lipreg.budget import Budget
 from lipreg.errors import InvalidInput
-from lipreg.estimators import Effort, certify, frozen_analysis, get_estimator, lipsdp, sector_norms
+from lipreg.estimators import certify, frozen_analysis, get_estimator, lipsdp, sector_norms
+from lipreg.estimators.base import Settings
 from lipreg.estimators.descent import descend
 from lipreg.estimators.multipliers import QuadraticForm
 from lipreg.estimators.sectors import Sectors, open_units, sectors
@@ -30,17 +32,18 @@ from lipreg.regions import LinfBall
 from lipreg.results import CertifiedInterval, Status
 from tests import oracles
 from tests.conftest import Reference
+from tests.given import as_asked
 from tests.test_reference import CASES, network, point, question
 
 SMALL = [case for case in CASES if case.startswith(("digits_s", "rand"))]
 """Cases whose programs with all units open are small."""
 
 
-def ask(reference: Reference, case: str, scope: str, name: str = "lipsdp", **effort: Any) -> CertifiedInterval:
+def ask(reference: Reference, case: str, scope: str, name: str = "lipsdp", **given: Any) -> CertifiedInterval:
     arrays = reference.case(case)
     asked = question(arrays, Combination(tuple(arrays["c"].tolist())), "2")
     problem = LocalLipschitz(asked.region, asked.output, scope, 2.0)  # type: ignore[arg-type]
-    (found,) = certify(network(arrays), problem, point(arrays), estimator=name, effort=Effort(**effort))
+    (found,) = certify(network(arrays), problem, point(arrays), estimator=name, **as_asked(given))
     return found
 
 
@@ -83,12 +86,10 @@ def small(*widths: int, seed: int = 0, leak: float | None = None) -> torch.nn.Mo
     return oracles.mlp(*widths, leak=leak).double()
 
 
-def bound(
-    net: torch.nn.Module, output: Output, scope: str = "regional", q: float | None = None, **effort: Any
-) -> float:
+def bound(net: torch.nn.Module, output: Output, scope: str = "regional", q: float | None = None, **given: Any) -> float:
     x = torch.full((1, oracles.input_size(net)), 0.2, dtype=torch.float64)
     problem = LocalLipschitz(LinfBall(0.8), output, scope, 2.0, q)  # type: ignore[arg-type]
-    return certify(net, problem, x, torch.tensor([1]), estimator="lipsdp", effort=Effort(**effort))[0].upper
+    return certify(net, problem, x, torch.tensor([1]), estimator="lipsdp", **as_asked(given))[0].upper
 
 
 def test_several_functionals_are_the_largest_of_them() -> None:
@@ -270,14 +271,14 @@ def test_multipliers_that_leave_float64_prove_what_none_do() -> None:
 @pytest.mark.parametrize("solver", ["NOPE", "HIGHS", "scs"])
 def test_a_solver_that_cannot_is_refused_with_those_that_can(solver: str) -> None:
     with pytest.raises(InvalidInput, match=r"sdp_solver.*CLARABEL, SCS"):
-        Effort(sdp_solver=solver)
+        Settings(sdp_solver=solver)
 
 
 def stopped(iterations: int, case: str, reference: Reference) -> CertifiedInterval:
     arrays = reference.case(case)
     problem = question(arrays, Combination(tuple(arrays["c"].tolist())), "2")
     analysis = frozen_analysis(network(arrays), problem, point(arrays), None)
-    (found,) = lipsdp.LipSDP(iterations).intervals(analysis, Effort())
+    (found,) = lipsdp.LipSDP(iterations).intervals(analysis, Budget())
     return found
 
 
@@ -305,8 +306,8 @@ def test_a_solver_that_fails_leaves_the_spectral_product(reference: Reference, m
 def test_no_time_leaves_the_spectral_product(reference: Reference) -> None:
     stop = threading.Event()
     stop.set()
-    for effort, status in (({"seconds": 0.0}, Status.TIME_LIMIT), ({"stop": stop}, Status.INTERRUPTED)):
-        found = ask(reference, "rand0", "regional", **effort)
+    for limits, status in (({"seconds": 0.0}, Status.TIME_LIMIT), ({"stop": stop}, Status.INTERRUPTED)):
+        found = ask(reference, "rand0", "regional", **limits)
         assert (found.status, found.proof) == (status, "spectral")
         assert found.upper == ask(reference, "rand0", "regional", "spectral").upper
 

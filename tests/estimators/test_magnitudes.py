@@ -10,8 +10,9 @@ from torch import nn
 
 from lipreg import AllLogits, Box, Combination, LinfBall, LocalLipschitz
 from lipreg.auditing import AuditPlan, audit
+from lipreg.budget import Budget
 from lipreg.errors import InvalidInput
-from lipreg.estimators import ESTIMATORS, Effort, certify
+from lipreg.estimators import ESTIMATORS, certify
 from lipreg.outputs import Output
 from lipreg.regions import Region
 from tests import oracles
@@ -45,7 +46,7 @@ def test_what_float64_cannot_square_is_refused_by_the_layers_name(
 
 @pytest.mark.parametrize("p", [2.0, math.inf])
 def test_large_layers_tiny_entries_and_layers_of_zeros_are_bounded(p: float) -> None:
-    problem, effort = LocalLipschitz(LinfBall(0.5), AllLogits(), p=p), Effort(seconds=5.0)
+    problem, budget = LocalLipschitz(LinfBall(0.5), AllLogits(), p=p), Budget(5.0)
     tiny = net(0, 1.0)
     with torch.no_grad():
         tiny[0].weight[0, 0] = tiny[2].weight[1, 1] = 5e-324
@@ -53,7 +54,7 @@ def test_large_layers_tiny_entries_and_layers_of_zeros_are_bounded(p: float) -> 
         (witness,) = certify(network, problem, X, estimator="sampling")
         for name, method in ESTIMATORS.items():
             if method.uncovered(problem) is None and name not in ("sampling", "lipmip", "random_points", "clever"):
-                (found,) = certify(network, problem, X, estimator=name, effort=effort)
+                (found,) = certify(network, problem, X, estimator=name, budget=budget)
                 assert found.upper == math.inf or witness.lower <= found.upper * (1 + 1e-9), (name, found)
                 assert found.estimate is not None or found.upper < math.inf, (name, found)
     (constant,) = certify(net(4, 0.0), problem, X)

@@ -12,8 +12,9 @@ import pytest
 import torch
 from torch import nn
 
+from lipreg.budget import Budget
 from lipreg.errors import UnsupportedRequest
-from lipreg.estimators import Effort, certify, get_estimator
+from lipreg.estimators import certify, get_estimator
 from lipreg.outputs import AllLogits, AllMargins, Combination, Logit, Margin, Output, Vector
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import Box, L1Ball, L2Ball, LinfBall, Region
@@ -26,7 +27,7 @@ NORMS = pytest.mark.parametrize("p", [1.0, math.inf], ids=["p1", "pinf"])
 
 def exact(net: nn.Module, x: torch.Tensor, output: Output, p: float, region: Region | None = None) -> CertifiedInterval:
     problem = LocalLipschitz(region or LinfBall(0.7), output, p=p)
-    (interval,) = certify(net, problem, x, torch.tensor([1]), estimator="mip", effort=Effort(seconds=30))
+    (interval,) = certify(net, problem, x, torch.tensor([1]), estimator="mip", budget=Budget(30))
     return interval
 
 
@@ -66,7 +67,7 @@ def test_several_functionals_are_the_largest_of_single_ones(name: str, p: float)
 def test_a_batch_is_its_points(p: float) -> None:
     net = oracles.network("shallow")
     x = torch.tensor([[0.1, -0.2], [0.5, 0.4], [-0.6, 0.3]], dtype=torch.float64)
-    together = certify(net, LocalLipschitz(LinfBall(0.5), Logit(0), p=p), x, estimator="mip", effort=Effort(seconds=60))
+    together = certify(net, LocalLipschitz(LinfBall(0.5), Logit(0), p=p), x, estimator="mip", budget=Budget(60))
     for i, interval in enumerate(together):
         alone = exact(net, x[i : i + 1], Logit(0), p, LinfBall(0.5))
         assert interval.lower == pytest.approx(alone.lower, rel=1e-9)
@@ -79,7 +80,7 @@ def test_a_tiny_budget_gives_a_valid_bracket(seconds: float, estimator: str) -> 
     net = oracles.network("deep")
     x = torch.tensor([[0.1, -0.2], [0.4, 0.3]], dtype=torch.float64)
     problem = LocalLipschitz(LinfBall(0.8), AllLogits())
-    found = certify(net, problem, x, estimator=estimator, effort=Effort(seconds=seconds))
+    found = certify(net, problem, x, estimator=estimator, budget=Budget(seconds))
     for point, interval in zip(x.numpy(), found, strict=True):
         cells = oracles.cells(net, oracles.Domain(point, point - 0.8, point + 0.8))
         holds(interval, oracles.regional(cells, np.eye(3), math.inf, None))
@@ -93,7 +94,7 @@ def test_a_tiny_budget_gives_a_valid_bracket(seconds: float, estimator: str) -> 
 def test_a_budget_is_kept_on_a_hard_network() -> None:
     net, x, problem = hard()
     began = time.monotonic()
-    (interval,) = certify(net, problem, x, estimator="mip", effort=Effort(seconds=2.0))
+    (interval,) = certify(net, problem, x, estimator="mip", budget=Budget(2.0))
     assert time.monotonic() - began < 40
     assert interval.status is Status.TIME_LIMIT
     assert interval.certificate is Certificate.BRACKET
@@ -112,7 +113,7 @@ def test_stop_ends_the_search_with_what_is_proved(estimator: str) -> None:
     timer.start()
     began = time.monotonic()
     try:
-        (interval,) = certify(net, problem, x, estimator=estimator, effort=Effort(seconds=120.0, stop=stop))
+        (interval,) = certify(net, problem, x, estimator=estimator, budget=Budget(120.0, stop=stop))
     finally:
         timer.cancel()
     if estimator == "mip":
@@ -132,7 +133,7 @@ def test_a_stop_that_was_set_before(estimator: str) -> None:
     problem = LocalLipschitz(LinfBall(0.8), Logit(0))
     domain = oracles.Domain(x[0].numpy(), x[0].numpy() - 0.8, x[0].numpy() + 0.8)
     truth = oracles.regional(oracles.cells(net, domain), np.eye(3)[:1], math.inf, None)
-    for interval in certify(net, problem, x, estimator=estimator, effort=Effort(stop=stop)):
+    for interval in certify(net, problem, x, estimator=estimator, budget=Budget(stop=stop)):
         assert interval.status is Status.INTERRUPTED
         holds(interval, truth)
 
@@ -236,7 +237,7 @@ def test_a_stable_network_about_which_no_witness_is_known(p: float) -> None:
     net, x = oracles.network("deep"), torch.full((1, 2), 0.123, dtype=torch.float64)
     problem = LocalLipschitz(LinfBall(1e-6), AllLogits(), p=p)
     (upper,) = certify(net, problem, x, estimator="lp")
-    (interval,) = certify(net, problem, x, estimator="mip", effort=Effort(known=(upper,)))
+    (interval,) = certify(net, problem, x, estimator="mip", known=(upper,))
     assert interval.status is Status.PROVED
     holds(interval, oracles.slope_norm(oracles.jacobian(net, x[0].numpy()), np.eye(3), p, None))
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from lipreg import AllMargins, LinfBall, LocalLipschitz, Logit, Margin, certify
+from lipreg.budget import Budget
 from lipreg.errors import UnsupportedRequest
-from lipreg.estimators import Effort
 from lipreg.regions import Box, L1Ball, L2Ball, Region
 from lipreg.results import Certificate, Status
 from tests import oracles
@@ -118,12 +118,12 @@ def test_a_budget_and_a_stop_leave_a_valid_interval() -> None:
     torch.manual_seed(0)
     net, x = oracles.mlp(4, 12, 12, 2).double(), torch.rand(1, 4, dtype=torch.float64)
     problem = LocalLipschitz(LinfBall(1.0), Margin(0, 1), "pointed")
-    (exact,) = certify(net, problem, x, estimator="mip_pointed", effort=Effort(seconds=60.0))
+    (exact,) = certify(net, problem, x, estimator="mip_pointed", budget=Budget(60.0))
     stop = threading.Event()
     stop.set()
-    efforts = (Effort(seconds=0.01), Effort(seconds=60.0, stop=stop))
-    for effort, status in zip(efforts, (Status.TIME_LIMIT, Status.INTERRUPTED), strict=True):
-        (result,) = certify(net, problem, x, estimator="mip_pointed", effort=effort)
+    budgets = (Budget(0.01), Budget(60.0, stop=stop))
+    for budget, status in zip(budgets, (Status.TIME_LIMIT, Status.INTERRUPTED), strict=True):
+        (result,) = certify(net, problem, x, estimator="mip_pointed", budget=budget)
         assert result.status is status
         assert result.lower <= exact.upper and result.upper >= exact.lower
 

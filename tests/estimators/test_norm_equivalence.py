@@ -6,6 +6,7 @@ import itertools
 import math
 import pickle
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from torch import Tensor
 
 from lipreg.auditing import AuditPlan, audit
 from lipreg.bounds import Analysis
+from lipreg.budget import Budget
 from lipreg.errors import InvalidInput, UnsupportedRequest
-from lipreg.estimators import ESTIMATORS, BoundEstimator, Effort, Estimator, certify, get_estimator, register
+from lipreg.estimators import ESTIMATORS, BoundEstimator, Estimator, certify, get_estimator, register
 from lipreg.graph import capture
 from lipreg.linalg import norm_name
 from lipreg.outputs import AllMargins, Logit, Vector
@@ -25,7 +27,7 @@ from lipreg.results import Certificate, CertifiedInterval, Status
 from tests import oracles
 from tests.conformance.questions import NORMS, SCOPES, VECTORS, Question
 
-EFFORT = Effort(seconds=20.0)
+BUDGET = Budget(20.0)
 TOLERANCE = 1e-8
 
 
@@ -49,7 +51,7 @@ def euclidean() -> Iterator[None]:
         norms = (2.0,)
         output_norms = (2.0,)
 
-        def intervals(self, analysis: Analysis, effort: Effort) -> list[CertifiedInterval]:
+        def intervals(self, analysis: Analysis, budget: Budget, *given: Any) -> list[CertifiedInterval]:
             placed = analysis.placed
             return [CertifiedInterval(placed.problem, name, estimate=3.0) for name in placed.functionals]
 
@@ -67,7 +69,7 @@ def test_ends_hold_the_exact_constant(euclidean: None, scope: str, p: float) -> 
             for name in (*names, "sampling@l2", "sampling@l1") if kind == "all_margins" else names:
                 if get_estimator(name).uncovered(question.problem) is not None:
                     continue
-                results = certify(question.module, question.problem, question.x, estimator=name, effort=EFFORT)
+                results = certify(question.module, question.problem, question.x, estimator=name, budget=BUDGET)
                 for point, result in enumerate(results):
                     low, high = question.truth(point)
                     assert result.upper >= low * (1 - TOLERANCE), f"{name}: {question}"
@@ -83,10 +85,10 @@ def test_ends_hold_the_exact_constant(euclidean: None, scope: str, p: float) -> 
 def test_an_exact_method_in_another_norm_keeps_a_bracket_and_claims_no_more() -> None:
     """mip covers p = 1 and inf: |g|_2 <= |g|_1 is its upper end for p = 2, the witness measured in l2 its lower one."""
     question = Question("deep", "linf", "regional", 2.0, "all_logits")
-    found = certify(question.module, question.problem, question.x, estimator="mip@linf", effort=EFFORT)
+    found = certify(question.module, question.problem, question.x, estimator="mip@linf", budget=BUDGET)
     own = LocalLipschitz(question.problem.region, question.problem.output, p=math.inf)
     for point, (result, exact) in enumerate(
-        zip(found, certify(question.module, own, question.x, estimator="mip", effort=EFFORT), strict=True)
+        zip(found, certify(question.module, own, question.x, estimator="mip", budget=BUDGET), strict=True)
     ):
         low, high = question.truth(point)
         assert exact.status is Status.PROVED and result.status is Status.BOUNDED
@@ -136,8 +138,8 @@ def test_an_estimate_stays_one(euclidean: None) -> None:
 
 def test_a_method_that_proves_nothing_stays_trivial() -> None:
     question = Question("deep", "linf", "regional", 2.0, "margin")
-    effort = Effort(seconds=0.0)
-    for result in certify(question.module, question.problem, question.x, estimator="mip@linf", effort=effort):
+    budget = Budget(0.0)
+    for result in certify(question.module, question.problem, question.x, estimator="mip@linf", budget=budget):
         assert result.status is Status.TIME_LIMIT and result.lower <= result.upper
 
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from lipreg import AllLogits, Box, LinfBall, LocalLipschitz, Polytope, certify, estimate
-from lipreg.estimators import Effort, frozen_analysis
+from lipreg.budget import Budget
+from lipreg.estimators import frozen_analysis
 from lipreg.milp import interior_point, tighten
 from lipreg.milp.units import unstable_units
 from lipreg.results import Certificate, Status
@@ -17,7 +18,7 @@ from tests import oracles
 from tests.conformance.questions import sampled
 from tests.oracles import Domain
 
-EFFORT = Effort(seconds=60.0)
+BUDGET = Budget(60.0)
 
 
 def case(seed: int, size: int, faces: int, through: bool) -> tuple[Polytope, torch.Tensor, Domain]:
@@ -54,7 +55,7 @@ def test_both_exact_constants_are_those_of_the_enumeration(name: str, p: float, 
     a, b = domain.facets()
     for scope, engine, truth in (("regional", "mip", regional), ("pointed", "mip_pointed", pointed)):
         problem = LocalLipschitz(region, AllLogits(), scope, p)  # type: ignore[arg-type]
-        (result,) = certify(net, problem, x, estimator=engine, effort=EFFORT)
+        (result,) = certify(net, problem, x, estimator=engine, budget=BUDGET)
         assert result.certificate is Certificate.EXACT, result
         assert result.lower <= truth * (1 + 1e-8) and result.upper >= truth * (1 - 1e-8)
         assert result.lower == pytest.approx(truth, rel=2e-5)
@@ -80,8 +81,8 @@ def test_the_rows_count_and_not_their_box_alone() -> None:
     assert certify(net, LocalLipschitz(cut, AllLogits()), x)[0].upper == pytest.approx(0.0, abs=1e-9)
     # pre-activations are first bounded over the box; linear programs over the rows decide the unit
     local = frozen_analysis(net, LocalLipschitz(cut, AllLogits()), x, None)
-    assert int(local.unstable_units()) == 1 and int(tighten(local, 10.0).unstable_units()) == 0
-    assert interior_point(local, unstable_units(local), np.ones(1)) is None
+    assert int(local.unstable_units()) == 1 and int(tighten(local, Budget(10.0)).unstable_units()) == 0
+    assert interior_point(local, unstable_units(local), np.ones(1), Budget()) is None
     # closed-form bounds know the box alone: those of the box, which holds the polytope
     wide = estimate(net, LocalLipschitz(corner, AllLogits()), x, bound="fastlip")
     torch.testing.assert_close(estimate(net, LocalLipschitz(cut, AllLogits()), x, bound="fastlip"), wide)

@@ -1,4 +1,4 @@
-"""The searches with each solver, and the limits of an ``Effort``: one constant, whoever proves it."""
+"""The searches with each solver, and the limits of a ``Budget``: one constant, whoever proves it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ import torch
 from torch import Tensor, nn
 
 from lipreg.auditing import EXACT, AuditPlan, audit
+from lipreg.budget import Budget
 from lipreg.callbacks import LipschitzAudit
 from lipreg.errors import InvalidInput
-from lipreg.estimators import Effort, certify
-from lipreg.milp import SOLVERS, Found, Limits, Program, Solver, get_solver, installed_solvers, register_solver
+from lipreg.estimators import certify
+from lipreg.estimators.base import Settings
+from lipreg.milp import SOLVERS, Found, Options, Program, Solver, get_solver, installed_solvers, register_solver
 from lipreg.outputs import AllLogits, Logit
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
 from lipreg.results import Certificate, CertifiedInterval, Status
+from tests.given import as_asked
 from tests.milp.test_solvers import limited
 
 each_solver = pytest.mark.parametrize("solver", installed_solvers())
@@ -38,10 +41,10 @@ SMALL, HARD = network(2, 5, 5, 2), network(3, 7, 7, 1, seed=3)
 X, Y = torch.tensor([[0.1, -0.2]], dtype=torch.float64), torch.zeros(1, 3, dtype=torch.float64)
 
 
-def ask(net: nn.Module, x: Tensor, name: str, **effort: Any) -> list[CertifiedInterval]:
+def ask(net: nn.Module, x: Tensor, name: str, **given: Any) -> list[CertifiedInterval]:
     scope = "pointed" if name == "mip_pointed" else "regional"
     problem = LocalLipschitz(LinfBall(1.0), AllLogits(), scope)
-    return certify(net, problem, x, estimator=name, effort=Effort(**{"seconds": 60.0, **effort}))
+    return certify(net, problem, x, estimator=name, **as_asked(given))
 
 
 @functools.cache
@@ -122,7 +125,7 @@ def test_two_threads_prove_the_same(solver: str) -> None:
 )
 def test_limits_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match=next(iter(wrong))):
-        Effort(**wrong)
+        as_asked(wrong)
 
 
 # ---------------------------------------------------------------- audits
@@ -131,8 +134,8 @@ def test_limits_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
 @each_solver
 def test_an_audit_takes_the_solver(solver: str) -> None:
     problem = LocalLipschitz(LinfBall(1.0), Logit(0))
-    assert LipschitzAudit(problem, solver=solver).plan.solver == solver
-    for point in audit(SMALL, AuditPlan(problem, ("mip", "lp", "sampling"), solver=solver), X):
+    assert LipschitzAudit(problem, solver=solver).plan.settings.solver == solver
+    for point in audit(SMALL, AuditPlan(problem, ("mip", "lp", "sampling"), settings=Settings(solver)), X):
         assert point.exact.certificate is Certificate.EXACT
         for record in point.records("run", 0):
             if record.estimator in ("lp", "mip"):
@@ -151,12 +154,14 @@ def test_an_audit_whose_engine_cannot_be_loaded_is_recorded() -> None:
         def version(self) -> str:
             raise ImportError("libengine.so")
 
-        def run(self, program: Program, limits: Limits) -> Found:
+        def run(self, program: Program, budget: Budget, options: Options) -> Found:
             raise AssertionError
 
     register_solver("broken")(Broken)
     try:
-        plan = AuditPlan(LocalLipschitz(LinfBall(1.0), Logit(0)), ("mip", "lp", "sampling"), solver="broken")
+        plan = AuditPlan(
+            LocalLipschitz(LinfBall(1.0), Logit(0)), ("mip", "lp", "sampling"), settings=Settings("broken")
+        )
         for point in audit(SMALL, plan, X):
             assert 0 < point.exact.lower < point.exact.upper < math.inf
             engines = {record.estimator: record.engine for record in point.records("run", 0)}
@@ -170,7 +175,7 @@ def test_an_audit_beyond_the_licence_keeps_its_bracket() -> None:
     """No other engine steps in unasked: the record says who failed, why, and what to do."""
     if not limited():
         pytest.skip("no Gurobi, or one with a full licence")
-    plan = AuditPlan(LocalLipschitz(LinfBall(1.0), Logit(0)), ("mip", "lp", "sampling"), budget=20.0, solver="gurobi")
+    plan = AuditPlan(LocalLipschitz(LinfBall(1.0), Logit(0)), ("mip", "lp", "sampling"), 20.0, Settings("gurobi"))
     (point,) = audit(network(2, 1500, 1), plan, torch.zeros(1, 2, dtype=torch.float64))
     mip = point.intervals["mip"]
     assert mip.status is Status.FAILED

@@ -11,7 +11,7 @@ from torch import nn
 
 import lipreg.estimators.lp as lp
 import lipreg.milp
-from lipreg import AllLogits, Effort, LinfBall, LocalLipschitz, Logit, certify, estimate
+from lipreg import AllLogits, LinfBall, LocalLipschitz, Logit, certify, estimate
 from lipreg.errors import IncomparableResults, InvalidInput
 from tests import oracles
 
@@ -39,7 +39,7 @@ def test_a_program_that_leaves_cells_out_contradicts_the_witness(monkeypatch: py
     monkeypatch.setattr(lipreg.milp, "encode", sabotaged)
     (known,) = certify(net, problem, x, estimator="sampling")
     assert known.lower > 0.5 * right.upper
-    (found,) = certify(net, problem, x, estimator="mip", effort=Effort(known=(known,)))
+    (found,) = certify(net, problem, x, estimator="mip", known=(known,))
     assert "is wrong: a point attains more" in found.detail
     assert found.lower <= right.upper and found.upper >= right.lower
     # without a cutoff the program has no point at all: the solver, or the program, is wrong
@@ -69,10 +69,10 @@ def test_what_is_known_must_answer_the_same_question() -> None:
     pointed = replace(problem, scope="pointed")
     (other,) = certify(net, pointed, x, estimator="affine_relu")
     with pytest.raises(IncomparableResults):
-        certify(net, problem, x, estimator="mip", effort=Effort(known=(other,)))
+        certify(net, problem, x, estimator="mip", known=(other,))
     (same,) = certify(net, problem, x, estimator="affine_relu")
     with pytest.raises(InvalidInput, match="2 known intervals for 1 points"):
-        certify(net, problem, x, estimator="mip", effort=Effort(known=(same, same)))
+        certify(net, problem, x, estimator="mip", known=(same, same))
 
 
 def test_intervals_of_other_points_or_networks_do_not_meet() -> None:

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from lipreg.budget import Budget
 from lipreg.errors import UnsupportedRequest
-from lipreg.estimators import Effort, certify, frozen_analysis, mip
+from lipreg.estimators import certify, frozen_analysis, mip
 from lipreg.milp import Functionals, Highs, encode, families
 from lipreg.outputs import AllLogits, AllMargins, AllPairs, Output, Vector
 from lipreg.problem import LocalLipschitz
@@ -20,7 +21,7 @@ from tests import oracles
 from tests.conformance.questions import EVERYTHING
 
 RADIUS = 0.8
-EFFORT = Effort(seconds=30.0)
+BUDGET = Budget(30.0)
 SHAPES = ((2, 4, 3), (2, 3, 3, 3), (3, 4, 2), (2, 3, 2, 2, 3))
 
 
@@ -59,7 +60,7 @@ def ask(net: nn.Module, x: torch.Tensor, kind: str, p: float, scope: str = "regi
     output, _, q = asked(kind, net[-1].out_features)  # type: ignore[index]
     problem = LocalLipschitz(LinfBall(RADIUS), output, scope, p, q)  # type: ignore[arg-type]
     name = "mip" if scope == "regional" else "mip_pointed"
-    (interval,) = certify(net, problem, x, estimator=name, effort=EFFORT)
+    (interval,) = certify(net, problem, x, estimator=name, budget=BUDGET)
     return interval
 
 
@@ -121,11 +122,11 @@ def test_one_program_of_all_signs_is_one_program_each(p: float) -> None:
         x = point(net, seed)
         problem = LocalLipschitz(LinfBall(RADIUS), Vector(), p=p, q=1.0)
         local = frozen_analysis(net, problem, x, None)
-        together = Highs().solve(encode(local, Functionals((0, 1, 2), signs=True)).program, seconds=30)
+        together = Highs().solve(encode(local, Functionals((0, 1, 2), signs=True)).program, Budget(30))
         assert together.status is Status.PROVED
         apart, each = families(local)
         assert len(each) == 4
-        outcomes = [Highs().solve(encode(apart, family).program, seconds=30) for family in each]
+        outcomes = [Highs().solve(encode(apart, family).program, Budget(30)) for family in each]
         assert together.incumbent == pytest.approx(max(o.incumbent for o in outcomes), rel=1e-6)
         assert together.claimed == pytest.approx(max(o.claimed for o in outcomes), rel=1e-6)
 

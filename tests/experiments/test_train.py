@@ -233,7 +233,7 @@ def test_a_sweep_over_seeds(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "override, says",
     [
-        ("problem.region.radius=-1", "radius -1 leaves a region without volume"),
+        ("problem.region.radius=-1", "radius -1.0 leaves a region without volume"),
         ("problem=linf_margins_pointed", "affine_relu"),
     ],
 )

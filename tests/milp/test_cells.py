@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from lipreg.bounds import Analysis
+from lipreg.budget import Budget
 from lipreg.estimators import frozen_analysis
 from lipreg.milp import interior_point
 from lipreg.milp.units import unstable_units
@@ -43,7 +44,7 @@ def test_patterns_that_occur_have_interior_points(question: Question) -> None:
     moving = [analysis.reach[node.source].moves[0].flatten().numpy() for _, node in analysis.graph.relus()]
     for x in points(analysis, 12, seed=3)[::2]:  # the others lie on the border
         wanted = pattern_at(question, analysis, x)
-        found = interior_point(analysis, units, wanted)
+        found = interior_point(analysis, units, wanted, Budget())
         assert found is not None
         assert (found >= where.lower - 1e-12).all()
         assert (found <= where.upper + 1e-12).all()
@@ -73,7 +74,7 @@ def test_there_is_a_point_exactly_where_a_cell_has_room(question: Question) -> N
     cells = oracles.cells(question.module, where)
     some = 0
     for pattern in patterns:
-        found = interior_point(analysis, units_used, pattern)
+        found = interior_point(analysis, units_used, pattern, Budget())
         if found is None:
             continue
         some += 1
@@ -102,7 +103,7 @@ def test_an_empty_cell_has_none(first: float, second: float, empty: tuple[int, i
     units = unstable_units(analysis)
     assert len(units) == 2
     for pattern in itertools.product((0, 1), repeat=2):
-        found = interior_point(analysis, units, np.array(pattern, dtype=float))
+        found = interior_point(analysis, units, np.array(pattern, dtype=float), Budget())
         if pattern == empty:
             assert found is None
         else:
@@ -116,14 +117,14 @@ def test_a_cell_that_is_a_single_point_has_none(pattern: tuple[int, int], at: fl
     x = torch.full((1, 1), 0.1, dtype=torch.float64)
     analysis = frozen_analysis(two_kinks(at, at), LocalLipschitz(LinfBall(1.0), Logit(0)), x, None)
     units = unstable_units(analysis)
-    assert interior_point(analysis, units, np.array(pattern, dtype=float)) is None
+    assert interior_point(analysis, units, np.array(pattern, dtype=float), Budget()) is None
 
 
 def test_the_point_is_the_deepest() -> None:
     """|x| < 0.5 of [-1, 1]: the deepest point of the middle cell is its middle."""
     x = torch.full((1, 1), 0.4, dtype=torch.float64)
     analysis = frozen_analysis(two_kinks(-0.5, 0.5), LocalLipschitz(Box(-1.0, 1.0), Logit(0)), x, None)
-    found = interior_point(analysis, unstable_units(analysis), np.ones(2))
+    found = interior_point(analysis, unstable_units(analysis), np.ones(2), Budget())
     assert found == pytest.approx([0.0], abs=1e-7)
 
 
@@ -132,6 +133,6 @@ def test_a_network_without_unstable_units_has_its_region() -> None:
     analysis = frozen_analysis(two_kinks(-0.5, 0.5), LocalLipschitz(LinfBall(0.1), Logit(0)), x, None)
     units = unstable_units(analysis)
     assert len(units) == 0
-    found = interior_point(analysis, units, np.empty(0))
+    found = interior_point(analysis, units, np.empty(0), Budget())
     assert found is not None
     assert 0.0 <= found[0] <= 0.2

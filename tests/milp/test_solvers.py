@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from lipreg.auditing import AuditPlan
+from lipreg.budget import Budget
 from lipreg.errors import InvalidInput, MissingExtra
-from lipreg.estimators import Effort
-from lipreg.milp import SOLVERS, Found, Gurobi, Limits, Program, Solver, get_solver, installed_solvers, register_solver
+from lipreg.estimators.base import Settings
+from lipreg.milp import SOLVERS, Found, Gurobi, Options, Program, Solver, get_solver, installed_solvers, register_solver
 from lipreg.outputs import Logit
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
@@ -34,7 +35,7 @@ def test_highs_is_always_there() -> None:
 
 @pytest.mark.parametrize("name", ["cplex", "HiGHS", "", None, 3])
 def test_unknown_names_are_refused_before_any_work(name: str) -> None:
-    for ask in (get_solver, lambda n: Effort(solver=n), lambda n: AuditPlan(PROBLEM, solver=n)):
+    for ask in (get_solver, lambda n: Settings(solver=n), lambda n: AuditPlan(PROBLEM, settings=Settings(n))):
         with pytest.raises(InvalidInput, match="gurobi, highs, scip"):
             ask(name)
 
@@ -43,7 +44,11 @@ def test_unknown_names_are_refused_before_any_work(name: str) -> None:
 def test_a_missing_package_names_its_extra(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(SOLVERS[name]), "package", "no_such_package")
     assert name not in installed_solvers()
-    for ask in (get_solver, lambda n: Effort(solver=n), lambda n: AuditPlan(PROBLEM, ("fastlip",), solver=n)):
+    for ask in (
+        get_solver,
+        lambda n: Settings(solver=n),
+        lambda n: AuditPlan(PROBLEM, ("fastlip",), settings=Settings(n)),
+    ):
         with pytest.raises(MissingExtra, match=re.escape(f"pip install lipreg[{name}]")):
             ask(name)
 
@@ -78,15 +83,15 @@ def test_a_solver_of_ones_own_is_found_by_its_name() -> None:
         def version(self) -> str:
             return "Stubborn 1"
 
-        def run(self, program: Program, limits: Limits) -> Found:
-            return Found(Status.TIME_LIMIT, f"gap {limits.gap:g}", bound=1e9)
+        def run(self, program: Program, budget: Budget, options: Options) -> Found:
+            return Found(Status.TIME_LIMIT, f"gap {options.gap:g}", bound=1e9)
 
     try:
-        outcome = get_solver("stubborn").solve(programs.knapsack(), seconds=1, gap=0.5)
+        outcome = get_solver("stubborn").solve(programs.knapsack(), Budget(1), gap=0.5)
         assert outcome.status is Status.TIME_LIMIT
         assert outcome.claimed == outcome.dual_bound == pytest.approx(34, rel=1e-14)  # never above what the boxes prove
         assert outcome.detail == "Stubborn 1: gap 0.5"
-        assert Effort(solver="stubborn").solver == "stubborn"
+        assert Settings(solver="stubborn").solver == "stubborn"
     finally:
         del SOLVERS["stubborn"]
 
@@ -98,37 +103,38 @@ def test_an_engine_that_cannot_be_loaded_is_a_failure() -> None:
         def version(self) -> str:
             raise ImportError("libengine.so")
 
-        def run(self, program: Program, limits: Limits) -> Found:
+        def run(self, program: Program, budget: Budget, options: Options) -> Found:
             raise AssertionError
 
-    outcome = Broken().solve(programs.knapsack(), seconds=1)
+    outcome = Broken().solve(programs.knapsack(), Budget(1))
     assert (outcome.status, outcome.detail) == (Status.FAILED, "broken: ImportError: libengine.so")
 
 
 def test_tolerances_are_never_finer_than_the_engine_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Limits] = []
+    seen: list[Options] = []
 
-    def note(self: Solver, program: Program, limits: Limits) -> Found:
-        seen.append(limits)
+    def note(self: Solver, program: Program, budget: Budget, options: Options) -> Found:
+        seen.append(options)
         return Found(Status.FAILED, "")
 
     for name, solver in SOLVERS.items():
         if name in installed_solvers():
             monkeypatch.setattr(type(solver), "run", note)
-            solver.solve(programs.knapsack(), seconds=1, feasibility=1e-12, gap=1e-15)
+            solver.solve(programs.knapsack(), Budget(1), feasibility=1e-12, gap=1e-15)
             assert seen[-1].feasibility == solver.finest
             assert seen[-1].gap == 1e-7
 
 
 CTRL_C = """
 import os, signal, sys, threading, time
+from lipreg.budget import Budget
 from lipreg.milp import get_solver
 from tests.milp import programs
 for name in sys.argv[1:]:
     threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
     began = time.monotonic()
     try:
-        get_solver(name).solve(programs.split(50), seconds=60.0)
+        get_solver(name).solve(programs.split(50), Budget(60.0))
         print(name, "swallowed it")
     except KeyboardInterrupt:
         print(name, "late" if time.monotonic() - began > 30 else "raised")
@@ -148,14 +154,14 @@ def test_a_real_ctrl_c_is_raised_whichever_engine_ran_before() -> None:
 
 def limited() -> bool:
     """Whether Gurobi is here with the licence of its pip package."""
-    return "gurobi" in installed_solvers() and "licence" in Gurobi().solve(programs.wide(2001), seconds=5).detail
+    return "gurobi" in installed_solvers() and "licence" in Gurobi().solve(programs.wide(2001), Budget(5)).detail
 
 
 def test_a_program_beyond_the_licence_says_what_to_do() -> None:
     if not limited():
         pytest.skip("no Gurobi, or one with a full licence")
     for integers in (True, False):
-        within, beyond = (Gurobi().solve(programs.wide(n, integers=integers), seconds=5) for n in (2000, 2001))
+        within, beyond = (Gurobi().solve(programs.wide(n, integers=integers), Budget(5)) for n in (2000, 2001))
         assert within.incumbent == pytest.approx(7)
         assert beyond.status is Status.FAILED
         assert beyond.point is None and beyond.dual_bound == pytest.approx(2001, rel=1e-12)  # what the boxes prove

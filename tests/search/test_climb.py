@@ -10,7 +10,8 @@ from torch import nn
 
 import lipreg.search.engine as engine
 from lipreg.bounds import Analysis
-from lipreg.estimators import ESTIMATORS, Effort, certify, frozen_analysis
+from lipreg.budget import Budget
+from lipreg.estimators import ESTIMATORS, certify, frozen_analysis
 from lipreg.milp import Cell, settle_cell
 from lipreg.outputs import Logit
 from lipreg.problem import LocalLipschitz
@@ -67,7 +68,9 @@ def test_cells_that_a_program_opens_are_reached(seed: int) -> None:
     beside = phase.repeat(folded.count, 1)
     beside.diagonal().neg_()
     reached = (folded.phases(into_cells(folded, beside, torch.zeros_like(folded.d_lower))) == beside).all(-1)
-    verdicts = [settle_cell(local, folded.units, (pattern > 0).numpy().astype(float))[0] for pattern in beside]
+    verdicts = [
+        settle_cell(local, folded.units, (pattern > 0).numpy().astype(float), Budget())[0] for pattern in beside
+    ]
     opened = torch.tensor([verdict is Cell.OPEN for verdict in verdicts])
     assert opened.sum() >= 4
     assert not reached[~opened].any()
@@ -81,13 +84,13 @@ def test_a_search_that_climbs_proves_the_same(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(engine, "CLIMB_AFTER", after)
         steps: list[engine.Progress] = []
         net, local = many_inputs(1, 9, 7)
-        (result,) = ESTIMATORS["branch_and_bound"].intervals(local, Effort(seconds=60.0, progress=steps.append))
+        (result,) = ESTIMATORS["branch_and_bound"].intervals(local, Budget(60.0), progress=steps.append)
         assert result.certificate is Certificate.EXACT
         first = next(step.nodes for step in steps if step.lower >= result.lower * (1 - 1e-6))
         found[after] = result.upper, first
     assert found[1][0] == pytest.approx(found[10**12][0], rel=1e-5)
     assert found[1][1] <= found[10**12][1]
     problem, x = local.placed.problem, local.placed.region.center
-    (other,) = certify(net, problem, x.reshape(1, -1), estimator="mip", effort=Effort(seconds=60.0))
+    (other,) = certify(net, problem, x.reshape(1, -1), estimator="mip", budget=Budget(60.0))
     assert other.certificate is Certificate.EXACT
     assert other.lower * (1 - 1e-6) <= found[1][0] <= other.upper * (1 + 1e-6)

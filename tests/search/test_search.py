@@ -13,14 +13,15 @@ import torch
 from torch import nn
 
 import lipreg.search.engine as engine
+from lipreg.budget import Budget
 from lipreg.errors import CrossingBounds
-from lipreg.estimators import ESTIMATORS, Effort, certify, frozen_analysis
+from lipreg.estimators import ESTIMATORS, certify, frozen_analysis
 from lipreg.milp import Cell, tighten
 from lipreg.outputs import AllLogits, Combination, Logit
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
 from lipreg.results import Certificate, CertifiedInterval, Status
-from lipreg.search import Limits, Progress
+from lipreg.search import Progress
 from lipreg.search.refolding import carry_over
 from tests import oracles
 from tests.conformance.questions import EVERYTHING
@@ -44,7 +45,7 @@ def random_question(seed: int, p: float, largest: int = 9) -> tuple[nn.Module, t
 
 
 def solve(net: nn.Module, x: torch.Tensor, problem: LocalLipschitz, trace: list[Progress]) -> CertifiedInterval:
-    (found,) = certify(net, problem, x, estimator=ENGINE.name, effort=Effort(seconds=60.0, progress=trace.append))
+    (found,) = certify(net, problem, x, estimator=ENGINE.name, budget=Budget(60.0), progress=trace.append)
     return found
 
 
@@ -84,8 +85,8 @@ def test_it_is_the_mip(p: float) -> None:
         analysis = frozen_analysis(net, problem, x, None)
         undecided.append(int(analysis.unstable_units()))
         trace: list[Progress] = []
-        (found,) = ENGINE.intervals(analysis, Effort(seconds=60.0, progress=trace.append))
-        (other,) = ESTIMATORS["mip"].intervals(analysis, Effort(seconds=60.0, known=(found,)))
+        (found,) = ENGINE.intervals(analysis, Budget(60.0), progress=trace.append)
+        (other,) = ESTIMATORS["mip"].intervals(analysis, Budget(60.0), known=(found,))
         assert found.certificate is other.certificate is Certificate.EXACT, (seed, found, other)
         assert found.upper == pytest.approx(other.upper, rel=2e-6, abs=1e-12)
         assert found.lower == pytest.approx(other.lower, rel=1e-6, abs=1e-12)
@@ -119,7 +120,7 @@ def hard() -> tuple[nn.Module, torch.Tensor, LocalLipschitz]:
     )
 
 
-def run(limits: Limits, start: float = 0.0) -> tuple[engine.Outcome, list[Progress], float]:
+def run(budget: Budget, start: float = 0.0) -> tuple[engine.Outcome, list[Progress], float]:
     net, x, problem = hard()
     local = frozen_analysis(net, problem, x, None)
     best, trace = [start], []
@@ -131,20 +132,20 @@ def run(limits: Limits, start: float = 0.0) -> tuple[engine.Outcome, list[Progre
 
     uppers = torch.tensor([1e3], dtype=torch.float64)
     with torch.no_grad():
-        return engine.search(local, uppers, start, attain, limits, trace.append), trace, best[0]
+        return engine.search(local, uppers, start, attain, budget, trace.append), trace, best[0]
 
 
 def test_every_limit_leaves_a_proved_interval() -> None:
-    whole, trace, truth = run(Limits())
+    whole, trace, truth = run(Budget(math.inf))
     assert whole.status is Status.PROVED and whole.nodes > 200
     assert whole.upper == pytest.approx(truth, rel=1e-6)
     check_trace(trace, truth)
     stop = threading.Event()
     stop.set()
     for limits, says in (
-        (Limits(nodes=100), Status.NODE_LIMIT),
-        (Limits(seconds=0.0), Status.TIME_LIMIT),
-        (Limits(stop=stop), Status.INTERRUPTED),
+        (Budget(math.inf, nodes=100), Status.NODE_LIMIT),
+        (Budget(0.0), Status.TIME_LIMIT),
+        (Budget(math.inf, stop=stop), Status.INTERRUPTED),
     ):
         ended, steps, lower = run(limits)
         assert ended.status is says
@@ -155,21 +156,21 @@ def test_every_limit_leaves_a_proved_interval() -> None:
 
 @pytest.mark.parametrize("gap", [0.3, 0.05])
 def test_a_gap_that_is_good_enough_ends_the_search(gap: float) -> None:
-    whole, _, truth = run(Limits())
+    whole, _, truth = run(Budget(math.inf))
     net, x, problem = hard()
-    (found,) = certify(net, problem, x, estimator=ENGINE.name, effort=Effort(seconds=60.0, gap=gap))
+    (found,) = certify(net, problem, x, estimator=ENGINE.name, budget=Budget(60.0, gap=gap))
     assert found.lower <= truth * (1 + 1e-9) <= found.upper * (1 + 2e-9)
     assert found.gap <= gap * (1 + 1e-9)
     assert found.status in (Status.GAP_LIMIT, Status.PROVED)  # it may close on the way
-    few, _, _ = run(Limits(gap=gap))
+    few, _, _ = run(Budget(math.inf, gap=gap))
     assert few.nodes <= whole.nodes
 
 
 def test_a_small_memory_changes_the_order_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "BATCH", (4, 4))
     monkeypatch.setattr(engine, "SPREAD", 1)
-    wide, wide_trace, truth = run(Limits())
-    narrow, narrow_trace, again = run(Limits(memory=8000))
+    wide, wide_trace, truth = run(Budget(math.inf))
+    narrow, narrow_trace, again = run(Budget(math.inf, memory=8000))
     assert narrow.status is Status.PROVED
     assert again == pytest.approx(truth, rel=1e-9)
     assert narrow.upper == pytest.approx(wide.upper, rel=1e-6)
@@ -197,7 +198,7 @@ def test_nodes_are_carried_over_to_fewer_units() -> None:
     """A point keeps its nodes, and nodes that want a decided unit on its other side go."""
     net, x, problem = hard()
     local = frozen_analysis(net, problem, x, None)
-    tighter = tighten(local, 60.0)
+    tighter = tighten(local, Budget(60.0))
     old, new = sample(net, local, 200), sample(net, tighter, 200)
     assert new.folded.count < old.folded.count
     nodes = nodes_around(old, torch.arange(50), known=0.5)
@@ -209,8 +210,8 @@ def test_nodes_are_carried_over_to_fewer_units() -> None:
 
 
 def test_the_same_search_twice_is_the_same() -> None:
-    one, first, _ = run(Limits())
-    two, second, _ = run(Limits())
+    one, first, _ = run(Budget(math.inf))
+    two, second, _ = run(Budget(math.inf))
     assert one == two
     assert [replace(step, seconds=0.0) for step in first] == [replace(step, seconds=0.0) for step in second]
 
@@ -222,7 +223,7 @@ def test_a_bound_that_leaves_cells_out_contradicts_the_witness(monkeypatch: pyte
     real = engine.interval_entries
     monkeypatch.setattr(engine, "interval_entries", lambda *args: tuple(0.1 * end for end in real(*args)))
     with pytest.raises(CrossingBounds):
-        certify(net, problem, x, estimator=ENGINE.name, effort=Effort(known=(known,)))
+        certify(net, problem, x, estimator=ENGINE.name, known=(known,))
 
 
 def test_a_cell_that_no_program_settles_stays_above(monkeypatch: pytest.MonkeyPatch) -> None:

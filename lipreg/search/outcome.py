@@ -1,15 +1,10 @@
-"""What a search is told, and what it tells: when to end early, where it stands, and what it proved."""
+"""What a search tells: where it stands, and what it proved."""
 
 from __future__ import annotations
 
-import math
-import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from lipreg.results import Status
-
-MEMORY = 2**28
-"""Bytes of open nodes from which a search turns depth-first."""
 
 
 @dataclass(frozen=True)
@@ -26,25 +21,6 @@ class Progress:
     def gap(self) -> float:
         """(upper - lower) / upper; 0 for [0, 0]."""
         return 0.0 if self.upper == 0 else 1.0 - self.lower / self.upper
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When a search ends before it is done.
-
-    Attributes:
-        seconds: wall-clock time.
-        nodes: bounded nodes.
-        gap: (upper - lower) / upper at which the ends are close enough.
-        stop: set from outside.
-        memory: bytes of open nodes from which it goes depth-first; never a reason to end.
-    """
-
-    seconds: float = math.inf
-    nodes: float = math.inf
-    gap: float = 0.0
-    stop: threading.Event = field(default_factory=threading.Event)
-    memory: int = MEMORY
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,139 @@
+"""Budget: what a search may spend before it must answer, counted on one clock."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from lipreg.errors import InvalidInput
+from lipreg.results import Status
+
+MEMORY = 2**28
+"""Bytes of open nodes from which a search turns depth-first, unless another number is asked for."""
+
+
+class Stop(Protocol):
+    """What can end a search from outside; a ``threading.Event`` is one."""
+
+    def is_set(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class AnyOf:
+    """Set as soon as one of several is."""
+
+    stops: tuple[Stop, ...]
+
+    def is_set(self) -> bool:
+        return any(stop.is_set() for stop in self.stops)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a search, or whatever else takes its time, may spend. What is proved by its end is a result like any other.
+
+    A budget is a plain value until it is started; from then on its time runs. Parts of a started budget end with it at the
+    latest. A copy in another process has the time that is left, a stop of its own and the system's clock.
+
+    Attributes:
+        seconds: wall-clock time, at least 0, for everything that is done under it; ``math.inf`` for no limit.
+        nodes: branch and bound nodes at each reference point, in all of its programs, at least 1; None for no limit.
+        memory: bytes of open nodes from which a search goes depth-first; never a reason to end.
+        gap: (upper - lower) / upper at which a search may end, 0 <= gap < 1; 0 to go on until the ends meet.
+        stop: set from outside to end the search.
+        clock: seconds on a clock that never goes back.
+        deadline: on that clock; None before the start.
+
+    Raises:
+        InvalidInput: a limit that is no number or out of range.
+    """
+
+    seconds: float = 60.0
+    nodes: int | None = None
+    memory: int = MEMORY
+    gap: float = 0.0
+    stop: Stop = field(default_factory=threading.Event, compare=False, repr=False)
+    clock: Callable[[], float] = field(default=time.monotonic, compare=False, repr=False)
+    deadline: float | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not _number(self.seconds) or not self.seconds >= 0:
+            raise InvalidInput(f"seconds={self.seconds!r}", where="Budget", accepted="a number of at least 0")
+        if not _number(self.gap) or not 0 <= self.gap < 1:
+            raise InvalidInput(f"gap={self.gap!r}", where="Budget", accepted="0 <= gap < 1")
+        # of a budget that is running, nothing may be left
+        least = 1 if self.deadline is None else 0
+        for name, number in (("nodes", self.nodes), ("memory", self.memory)):
+            whole = isinstance(number, int) and not isinstance(number, bool) and number >= least
+            if not whole and not (name == "nodes" and number is None):
+                raise InvalidInput(f"{name}={number!r}", where="Budget", accepted="a whole number of at least 1")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"seconds": self.seconds_left, "nodes": self.nodes, "memory": self.memory, "gap": self.gap}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        whole = {**state, "stop": threading.Event(), "clock": time.monotonic, "deadline": None}
+        for name, value in whole.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def of(cls, given: Budget | float | None, where: str, gap: float | None = None, nodes: int | None = None) -> Budget:
+        """The budget that a user means by a budget, by a number of seconds, or by None: the defaults.
+
+        Args:
+            given: what the user gave.
+            where: named in errors.
+            gap, nodes: limits that were given beside the seconds.
+
+        Raises:
+            InvalidInput: anything else, or limits beside a budget, which has its own.
+        """
+        if isinstance(given, cls):
+            if gap is None and nodes is None:
+                return given
+            beside = f"gap={gap!r}, nodes={nodes!r} beside {given!r}"
+            raise InvalidInput(beside, where=where, accepted="budget=Budget(seconds=..., gap=..., nodes=...)")
+        seconds = cls.seconds if given is None else given
+        if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not seconds >= 0:
+            accepted = "seconds, a number of at least 0, or a Budget"
+            raise InvalidInput(f"budget={given!r}", where=where, accepted=accepted)
+        return cls(seconds, nodes, gap=0.0 if gap is None else gap)
+
+    def started(self) -> Budget:
+        """The budget with its time running: from now, if it was not."""
+        return self if self.deadline is not None else replace(self, deadline=self.clock() + self.seconds)
+
+    @property
+    def seconds_left(self) -> float:
+        """At least 0; all of them before the start."""
+        return self.seconds if self.deadline is None else max(0.0, self.deadline - self.clock())
+
+    def ended(self) -> Status | None:
+        """Why work must stop here: INTERRUPTED, TIME_LIMIT or NODE_LIMIT; None while it may go on."""
+        if self.stop.is_set():
+            return Status.INTERRUPTED
+        if self.seconds_left <= 0:
+            return Status.TIME_LIMIT
+        return Status.NODE_LIMIT if self.nodes is not None and self.nodes <= 0 else None
+
+    def within(self, seconds: float) -> Budget:
+        """A started part: at most so many seconds from now."""
+        now = self.clock()
+        end = now + max(0.0, seconds)
+        return replace(self, deadline=end if self.deadline is None else min(self.deadline, end))
+
+    def share(self, part: float) -> Budget:
+        """A started part: so much of the time that is left."""
+        return self.started() if part >= 1 else self.within(part * self.seconds_left)
+
+    def after(self, nodes: int) -> Budget:
+        """The budget with fewer nodes left, when so many are spent."""
+        return self if self.nodes is None else replace(self.started(), nodes=max(0, self.nodes - nodes))
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)

@@ -1,0 +1,113 @@
+"""Budgets: one clock, parts that end with the whole, and everything that takes its time under one of them."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import threading
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+
+from lipreg import AllLogits, Budget, LinfBall, LocalLipschitz, certify
+from lipreg.bounds import analyse
+from lipreg.budget import AnyOf
+from lipreg.errors import InvalidInput
+from lipreg.estimators import ESTIMATORS, frozen_analysis
+from lipreg.results import Certificate, Status
+from tests import oracles
+
+X = torch.tensor([[0.3, -0.2]], dtype=torch.float64)
+PROBLEM = LocalLipschitz(LinfBall(0.8), AllLogits())
+
+
+@dataclass
+class Clock:
+    """A clock that goes on by ``step`` whenever it is read, and otherwise when it is told to."""
+
+    now: float = 100.0
+    step: float = 0.0
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+def test_time_runs_from_the_start_and_parts_end_with_the_whole() -> None:
+    clock = Clock()
+    budget = Budget(10.0, clock=clock)
+    clock.now += 50.0
+    assert (budget.seconds_left, budget.ended()) == (10.0, None)
+    started = budget.started()
+    clock.now += 4.0
+    assert started.started() is started and started.seconds_left == 6.0
+    half, short, long = started.share(0.5), started.within(1.0), started.within(60.0)
+    assert [part.seconds_left for part in (half, short, long)] == [3.0, 1.0, 6.0]
+    clock.now += 3.0
+    assert [part.ended() for part in (half, short, started)] == [Status.TIME_LIMIT, Status.TIME_LIMIT, None]
+    clock.now += 30.0
+    assert started.seconds_left == 0.0 and started.share(0.5).ended() is Status.TIME_LIMIT
+
+
+def test_nodes_and_stops_end_it_too() -> None:
+    stop = threading.Event()
+    budget = Budget(math.inf, nodes=5, stop=stop).started()
+    assert budget.after(4).ended() is None and budget.after(4).nodes == 1
+    assert budget.after(5).ended() is budget.after(9).ended() is Status.NODE_LIMIT
+    either = replace(budget, stop=AnyOf((threading.Event(), stop)))
+    assert either.ended() is None
+    stop.set()
+    assert either.ended() is budget.ended() is Status.INTERRUPTED
+
+
+def test_a_copy_in_another_process_has_what_is_left() -> None:
+    clock = Clock()
+    budget = Budget(10.0, nodes=3, gap=0.1, clock=clock).started()
+    clock.now += 4.0
+    copied: Budget = pickle.loads(pickle.dumps(budget))
+    assert (copied.seconds, copied.nodes, copied.gap, copied.deadline) == (6.0, 3, 0.1, None)
+    assert copied.ended() is None and copied.stop is not budget.stop
+    assert Budget(1.0) == Budget(1.0) and len({Budget(1.0), Budget(1.0), Budget(2.0)}) == 2
+
+
+@pytest.mark.parametrize("given", [-1.0, math.nan, "10", True, [1.0]], ids=str)
+def test_what_is_no_budget_is_refused(given: Any) -> None:
+    with pytest.raises(InvalidInput, match="budget"):
+        certify(oracles.network("shallow"), PROBLEM, X, budget=given)
+
+
+def test_a_number_of_seconds_is_a_budget_and_limits_beside_one_are_refused() -> None:
+    assert Budget.of(3.0, "here") == Budget(3.0) and Budget.of(None, "here") == Budget()
+    assert Budget.of(3.0, "here", gap=0.1, nodes=7) == Budget(3.0, 7, gap=0.1)
+    with pytest.raises(InvalidInput, match="beside"):
+        Budget.of(Budget(3.0), "here", gap=0.1)
+
+
+def test_pre_activation_bounds_end_with_their_budget_and_say_what_they_left_out() -> None:
+    net = oracles.mlp(2, 40, 40, 40, 2).double()
+    whole = frozen_analysis(net, PROBLEM, X, None)
+    with torch.no_grad():
+        cut = analyse(whole.graph, whole.placed, budget=Budget(0.0).started())
+        without = analyse(whole.graph, whole.placed, ("ball", "interval"))
+    assert "CROWN" in cut.left_out and whole.left_out == ""
+    for ours, theirs, wide in zip(cut.reach, without.reach, whole.reach, strict=True):
+        assert torch.equal(ours.lower, theirs.lower) and (wide.lower >= ours.lower - 1e-12).all()
+    (found,) = ESTIMATORS["jacobian_crown"].intervals(cut, Budget())
+    assert cut.left_out in found.detail
+    with torch.no_grad():  # without another method there would be no bounds
+        alone = analyse(whole.graph, whole.placed, ("crown",), budget=Budget(0.0).started())
+    assert alone.left_out == "" and all(torch.isfinite(reach.upper).all() for reach in alone.reach)
+
+
+@pytest.mark.parametrize("name", ["branch_and_bound", "mip", "lipmip", "lp", "lipsdp", "mip_pointed", None])
+def test_every_search_counts_on_the_clock_that_it_is_given(name: str | None) -> None:
+    """An hour has passed whenever anybody looks: a search ends with what costs nothing, and no one waits for it."""
+    scope = "pointed" if name == "mip_pointed" else "regional"
+    problem = LocalLipschitz(LinfBall(0.8), AllLogits(), scope, 2.0 if name == "lipsdp" else math.inf)
+    (found,) = certify(
+        oracles.network("deep"), problem, X, estimator=name, budget=Budget(1.0, clock=Clock(step=3600.0))
+    )
+    assert found.status is Status.TIME_LIMIT or found.certificate is Certificate.EXACT
+    assert found.upper < math.inf

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 from lipreg.errors import InvalidInput
 from lipreg.results import Status
 
+LONGEST = 10**100
+"""Whole seconds from which on a limit is none."""
 MEMORY = 2**28
 """Bytes of open nodes from which a search turns depth-first, unless another number is asked for."""
 
@@ -61,6 +63,8 @@ class Budget:
     deadline: float | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        if isinstance(self.seconds, int) and self.seconds > LONGEST:
+            object.__setattr__(self, "seconds", math.inf)
         if not _number(self.seconds) or not self.seconds >= 0:
             raise InvalidInput(f"seconds={self.seconds!r}", where="Budget", accepted="a number of at least 0")
         if not _number(self.gap) or not 0 <= self.gap < 1:
@@ -136,4 +140,4 @@ class Budget:
 
 
 def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value

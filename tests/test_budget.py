@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from lipreg import AllLogits, Budget, LinfBall, LocalLipschitz, certify
+from lipreg import AllLogits, Budget, LinfBall, LocalLipschitz, Settings, certify
 from lipreg.bounds import analyse
 from lipreg.budget import AnyOf
 from lipreg.errors import InvalidInput
@@ -76,6 +76,16 @@ def test_a_copy_in_another_process_has_what_is_left() -> None:
 def test_what_is_no_budget_is_refused(given: Any) -> None:
     with pytest.raises(InvalidInput, match="budget"):
         certify(oracles.network("shallow"), PROBLEM, X, budget=given)
+
+
+def test_seconds_that_no_clock_counts_are_no_limit() -> None:
+    assert Budget(10**400).started().seconds_left == math.inf
+
+
+@pytest.mark.parametrize("seed", ["a", 1.5, None, True])
+def test_a_seed_is_a_whole_number(seed: Any) -> None:
+    with pytest.raises(InvalidInput, match="seed"):
+        Settings(seed=seed)
 
 
 def test_a_number_of_seconds_is_a_budget_and_limits_beside_one_are_refused() -> None:

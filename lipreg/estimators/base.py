@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lipreg.bounds import Analysis, underflow
 from lipreg.budget import Budget
-from lipreg.errors import UnsupportedRequest
+from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.estimators.sdp_solvers import check_sdp_solver
 from lipreg.linalg import norm_name
 from lipreg.options import Registry, check_count, instance
@@ -40,7 +40,7 @@ class Settings:
         seed: of every random choice.
 
     Raises:
-        InvalidInput: an unknown solver, no installed one of semidefinite programs, or threads that are no number of them.
+        InvalidInput: an unknown solver, no installed one of semidefinite programs, or no number of threads or seed.
         MissingExtra: the solver is not installed.
     """
 
@@ -51,6 +51,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_count(self.threads, "threads", "Settings")
+        if not isinstance(self.seed, int) or isinstance(self.seed, bool):
+            raise InvalidInput(f"seed={self.seed!r}", where="Settings", accepted="a whole number")
         if self.solver != "highs":  # always there; methods without a search need not load it
             from lipreg.milp import get_solver
 

@@ -42,12 +42,11 @@ def check_monitors(trainer: pl.Trainer, audit: Followed, known: Sequence[str]) -
     for who, metric, missing in _followers(trainer, audit.name, every):
         got = f"{who} monitors {metric!r}"
         if metric not in known:
-            near = nearest_name(metric, known)
             raise InvalidInput(
                 f"{got}, and this audit has no such number",
                 where=where,
                 accepted=", ".join(known),
-                todo=f"Did you mean {near!r}?" if near else "Name the estimator in estimators=[...], too",
+                todo=_how_to_get(metric, known),
             )
         if who == "ModelCheckpoint" and any(hasattr(c, "_swap_models") for c in trainer.callbacks):  # type: ignore[attr-defined]
             raise InvalidInput(
@@ -116,3 +115,14 @@ def _scheduler(config: Any, every: int) -> str:
     if config.strict and config.frequency % every:
         return f'the scheduler with "strict": False, or with "frequency": {every}'
     return ""
+
+
+def _how_to_get(metric: str, known: Sequence[str]) -> str:
+    """What an audit needs in order to have a number that it has not."""
+    name = metric.rpartition("/")[2]
+    if name.startswith(("movement", "transfer", "bound_movement")):
+        return "It compares with a twin: give twin= and a LipschitzRegularizer with the same problem"
+    if name.startswith("tightness"):
+        return "It is that of a penalised bound: add a LipschitzRegularizer with the same problem"
+    near = nearest_name(metric, known)
+    return f"Did you mean {near!r}?" if near else "Name the estimator in estimators=[...], too"

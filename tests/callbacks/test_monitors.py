@@ -127,6 +127,8 @@ REFUSED: list[tuple[Any, dict[str, Any], dict[str, Any], str]] = [
     (lambda: EarlyStopping(METRIC), {"background": True}, {}, "Pass background=False"),
     (lambda: EarlyStopping("audit/exact_uper", strict=False), {}, {}, "Did you mean 'audit/exact_upper'"),
     (lambda: ModelCheckpoint(monitor="audit/lp", every_n_epochs=3), {}, {}, "this audit has no such number"),
+    (lambda: EarlyStopping("audit/tightness"), {}, {}, "add a LipschitzRegularizer"),
+    (lambda: EarlyStopping("audit/transfer"), {}, {}, "give twin="),
     (
         lambda: EarlyStopping(METRIC, check_on_train_epoch_end=False),
         {"every_n_epochs": 1},

@@ -167,8 +167,18 @@ def _inner(local: Analysis) -> _Inner:
 
 def _homogeneous(inside: Analysis, region: PlacedRegion, radii: np.ndarray) -> np.ndarray:
     """For which radii every ray's part in the inner box has one quotient, found again at the radius itself, in X."""
+    cone = radii <= float(region.cone_radius(inside.placed.problem.p)[0])
+    sources = [node.source for _, node in inside.graph.relus()]
+    may_be = {i: (inside.reach[i].at[0] <= 0) & (inside.reach[i].at[1] >= 0) for i in sources}
+    if not (_all_at_kinks(inside, may_be) & cone).any():
+        return np.zeros(RADII, dtype=bool)
+    proved = zeros(inside.graph, region.center)  # a value that is 0 in float64 need not be
+    return _all_at_kinks(inside, {i: proved[i] for i in sources}) & cone
+
+
+def _all_at_kinks(inside: Analysis, at_kink: dict[int, torch.Tensor]) -> np.ndarray:
+    """For which radii the reference point is at the kinks of all unstable units."""
     through_center = torch.ones(RADII, dtype=torch.bool)
-    at_kink = zeros(inside.graph, region.center)  # a value that is 0 in float64 need not be
-    for _, node in inside.graph.relus():
-        through_center &= (~inside.reach[node.source].unstable | at_kink[node.source]).flatten(1).all(-1)
-    return through_center.numpy() & (radii <= float(region.cone_radius(inside.placed.problem.p)[0]))
+    for source, own in at_kink.items():
+        through_center &= (~inside.reach[source].unstable | own).flatten(1).all(-1)
+    return through_center.numpy()

@@ -4,7 +4,7 @@ from lipreg.graph.agreement import check_agreement, check_hooks, evaluation_mode
 from lipreg.graph.capture import CapturedNetwork, capture
 from lipreg.graph.chain import ReluChain, chain_of, fixed_chain
 from lipreg.graph.layers import Layer
-from lipreg.graph.magnitudes import check_magnitudes, check_question
+from lipreg.graph.magnitudes import check_question
 from lipreg.graph.nodes import Affine, Graph, Input, MaxPool, Node, Relu
 from lipreg.graph.random_state import untouched_random_state
 from lipreg.graph.registry import Example, Refusal, lowers
@@ -29,7 +29,6 @@ __all__ = [
     "chain_of",
     "check_agreement",
     "check_hooks",
-    "check_magnitudes",
     "check_question",
     "evaluation_mode",
     "fixed_chain",

@@ -1,14 +1,16 @@
 """Bounds over a region: pre-activations, slopes and Jacobian entries; and where kinks are not in general position."""
 
-from lipreg.bounds.analysis import METHODS, Analysis, analyse
+from lipreg.bounds.analysis import Analysis, analyse
+from lipreg.bounds.crown import crown, linear_upper_bound
 from lipreg.bounds.general_position import Degeneracy, Finding, GeneralPosition, find_degeneracies
 from lipreg.bounds.induced import InducedNorms
 from lipreg.bounds.jacobian import interval_jacobian
 from lipreg.bounds.jacobian_relaxation import LinearJacobian, linear_jacobian
 from lipreg.bounds.kinks import SharedKink, shared_kinks
-from lipreg.bounds.pooling import PoolRelaxation, Shares, pool_factor, pool_shares, relax_pool
+from lipreg.bounds.lines import Lines, relax, relax_product
+from lipreg.bounds.pooling import Shares, pool_factor, pool_shares, relax_pool
+from lipreg.bounds.preactivations import METHODS
 from lipreg.bounds.reach import Reach
-from lipreg.bounds.relaxation import crown, linear_upper_bound, relax
 from lipreg.bounds.rounding import (
     absolute_chain,
     form_rounding,
@@ -28,7 +30,7 @@ __all__ = [
     "GeneralPosition",
     "InducedNorms",
     "LinearJacobian",
-    "PoolRelaxation",
+    "Lines",
     "Reach",
     "SharedKink",
     "Shares",
@@ -48,6 +50,7 @@ __all__ = [
     "pool_shares",
     "relax",
     "relax_pool",
+    "relax_product",
     "shared_kinks",
     "slope_bounds",
     "underflow",

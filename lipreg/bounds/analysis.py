@@ -1,86 +1,129 @@
-"""Pre-activation and slope bounds of a whole network over a region: the groundwork of every bound and program.
-
-Three methods bound the pre-activations; each is valid on its own, so they are intersected node by node, and a later node
-uses the intersection of all earlier ones.
-"""
+"""Everything that is known of a network over the regions of a placed question: the groundwork of every bound and program."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
 from lipreg.bounds.induced import InducedNorms
-from lipreg.bounds.pooling import PoolRelaxation, Shares, pool_factor, pool_shares, relax_pool
-from lipreg.bounds.reach import Anchored, Anchors, Digits, Reach, affine_reach, allowance
-from lipreg.bounds.relaxation import Relaxation, crown, relax
+from lipreg.bounds.pooling import Shares, pool_shares
+from lipreg.bounds.preactivations import METHODS, Preactivations, bound_preactivations, usual_methods
+from lipreg.bounds.reach import Anchors, Reach
 from lipreg.bounds.slopes import Slopes, slope_bounds
-from lipreg.bounds.touching import settle_touching
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput
-from lipreg.graph import Affine, Graph, Input, MaxPool, Relu
-from lipreg.linalg import Diagonal, PowerIteration, vector_norm
+from lipreg.graph import Graph
+from lipreg.linalg import PowerIteration
 from lipreg.linalg.spectral import WIDTH
 from lipreg.problem import PlacedProblem
 
-METHODS = ("ball", "interval", "crown")
+P = ParamSpec("P")
 T = TypeVar("T")
-CROWN_UNITS = 2**17
-"""Pre-activations up to which CROWN is part of the default; beyond, it has to be asked for."""
-CROWN_ROWS = 4096
-"""Undecided entries of a node up to which CROWN bounds them beside another method; where more are open it decides few."""
+Within = Budget | Callable[[], Budget]
 
 
-@dataclass(frozen=True, eq=False)  # compared by identity: what was solved for an analysis is remembered by it
 class Analysis:
-    """A placed problem with the reach of every node and the slope bounds of every Relu in the problem's scope.
+    """A placed question about a network, and what is known of the network there; each part is made when it is asked for.
 
-    ``shares`` are the weights of the members of every MaxPool's windows, ``norms`` the norms of the maps, ``anchors`` the
-    Affine nodes around the reference points, ``left_out`` what there was no time for, for the details of results.
+    What is made of an analysis belongs to it and ends with it, see ``derived``. Its parts go with it to another process.
+
+    Attributes:
+        graph: live or frozen.
+        placed: the question at a batch of points.
+        norms: of the maps, each computed once.
+        outward: whether its bounds hold for rounding.
     """
 
-    graph: Graph
-    placed: PlacedProblem
-    reach: tuple[Reach, ...]
-    slopes: dict[int, Slopes]
-    shares: dict[int, Shares]
-    norms: InducedNorms
-    anchors: Anchors
-    left_out: str = ""
-    _derived: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
+    def __init__(
+        self,
+        graph: Graph,
+        placed: PlacedProblem,
+        norms: InducedNorms,
+        outward: bool,
+        find: Callable[[], Preactivations],
+    ) -> None:
+        self.graph, self.placed, self.norms, self.outward = graph, placed, norms, outward
+        self._find = find
+        self._derived: dict[Callable[..., Any], Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_derived": {}}  # whoever gets a copy derives it anew
+        found = self.preactivations
+        return {
+            "graph": self.graph,
+            "placed": self.placed,
+            "norms": self.norms,
+            "outward": self.outward,
+            "found": found,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        found = state.pop("found")
+        self.__init__(**state, find=lambda: found)
+
+    @cached_property
+    def preactivations(self) -> Preactivations:
+        """Bounds on every pre-activation, by the methods of the analysis."""
+        return self._find()
+
+    def find(self) -> None:
+        """Computes what bounds start from now: without gradient under ``torch.no_grad``, within a budget that runs."""
+        _ = self.slopes, self.shares
 
     @property
-    def outward(self) -> bool:
-        """Whether its bounds hold for rounding."""
-        return self.reach[0].error is not None
+    def reach(self) -> tuple[Reach, ...]:
+        """What is known of each node."""
+        return self.preactivations.reach
 
-    def derived(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What was made of this analysis under the key, made once. It is part of the analysis and ends with it.
+    @property
+    def anchors(self) -> Anchors:
+        """The Affine nodes around the reference points."""
+        return self.preactivations.anchors
 
-        A table beside the analyses could not do this: an entry that refers to its own analysis would keep both for good.
+    @property
+    def left_out(self) -> str:
+        """What there was no time for, for the details of results."""
+        return self.preactivations.left_out
+
+    @cached_property
+    def slopes(self) -> dict[int, Slopes]:
+        """Bounds on the slopes of the units of every Relu in the question's scope."""
+        scope = self.placed.problem.scope
+        return {i: slope_bounds(self.reach[node.source], node.slope, scope) for i, node in self.graph.relus()}
+
+    @cached_property
+    def shares(self) -> dict[int, Shares]:
+        """The weights that the members of every MaxPool's windows can have."""
+        found = {}
+        for i, node in self.graph.pools():
+            z = self.reach[node.source]
+            found[i] = pool_shares(node, z.lower, z.upper, z.moves)
+        return found
+
+    def derived(self, make: Callable[Concatenate[Analysis, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What a function makes of this analysis, made once, with the arguments of the first time.
+
+        It is part of the analysis and ends with it. A table beside the analyses could not do this: an entry that refers to
+        its own analysis would keep both for good.
         """
-        if key not in self._derived:
-            self._derived[key] = make()
-        return self._derived[key]
+        if make not in self._derived:
+            self._derived[make] = make(self, *args, **kwargs)
+        return self._derived[make]
 
     def __getitem__(self, index: slice) -> Analysis:
         """The analysis of some of the points; itself when that is all of them."""
         if index.indices(self.placed.batch) == (0, self.placed.batch, 1):
             return self
-        reach = tuple(r[index] for r in self.reach)
-        slopes = {i: Slopes(s.lower[index], s.upper[index]) for i, s in self.slopes.items()}
-        shares = {i: Shares(s.lower[index], s.upper[index], s.able[index]) for i, s in self.shares.items()}
-        anchors = {i: anchored[index] for i, anchored in self.anchors.items()}
         norms = InducedNorms(self.graph)
-        return Analysis(self.graph, self.placed[index], reach, slopes, shares, norms, anchors, self.left_out)
+        return Analysis(self.graph, self.placed[index], norms, self.outward, lambda: self.preactivations[index])
+
+    def asking(self, placed: PlacedProblem) -> Analysis:
+        """The analysis of another question about the same regions."""
+        return Analysis(self.graph, placed, self.norms, self.outward, lambda: self.preactivations)
 
     def subject(self, index: int) -> str:
         """A hash of the network and reference point ``index``: what a result is about."""
@@ -111,11 +154,11 @@ def analyse(
     width: float = WIDTH,
     power: PowerIteration | None = None,
     outward: bool = True,
-    budget: Budget | None = None,
+    budget: Within | None = None,
 ) -> Analysis:
-    """Bounds every pre-activation of the graph over the regions of a batch.
+    """The analysis of a graph over the regions of a batch.
 
-    Bounds are of the function that the graph's float64 weights define in real arithmetic: rounded outward, by what each
+    Its bounds are of the function that the graph's float64 weights define in real arithmetic: rounded outward, by what each
     step may have lost (``bounds/reach.py``).
 
     Args:
@@ -128,119 +171,25 @@ def analyse(
         power: estimates spectral norms in their place; what follows from them is then no bound.
         outward: False leaves rounding out, for training, where bounds are not certified. Only float64 on the CPU is
             rounded outward.
-        budget: of CROWN; nodes that it does not reach by its end keep the other methods' bounds, and the analysis says so.
-            None for no limit.
+        budget: of CROWN, or what makes it when the bounds are asked for; nodes that it does not reach by its end keep the
+            other methods' bounds, and the analysis says so. None for no limit.
 
     Returns:
-        The reach of every node and slope bounds in the problem's scope; differentiable in the graph's parameters.
+        The analysis, of which nothing is computed yet; its bounds are differentiable in the graph's parameters.
 
     Raises:
         InvalidInput: an unknown or no method.
     """
-    units = sum(node.bias.numel() for node in graph.nodes[:-1] if isinstance(node, Affine))
-    usual = METHODS if units <= CROWN_UNITS else ("ball", "interval")
-    chosen = usual if methods is None else tuple(methods)
+    chosen = usual_methods(graph) if methods is None else tuple(methods)
     if not chosen or set(chosen) - set(METHODS):
         raise InvalidInput(f"methods {chosen}", where="pre-activation bounds", accepted=f"some of {', '.join(METHODS)}")
     region = placed.region.to(graph.dtype, graph.device)
     # elsewhere sums may be taken by transforms (FFT, Winograd), for whose rounding these bounds do not hold
     outward = outward and graph.dtype == torch.float64 and graph.device.type == "cpu"
-    digits = Digits(graph, region.center)
-    reach: list[Reach] = []
-    anchored: dict[int, Anchored] = {}
-    relaxations: dict[int, Relaxation | PoolRelaxation] = {}
-    slopes: dict[int, Slopes] = {}
-    shares: dict[int, Shares] = {}
     norms = InducedNorms(graph, width, power)
-    pools = _pools_reading(graph)
-    short = 0
-    kinked = {node.source for _, node in graph.relus()}
-    for index, node in enumerate(graph.nodes):
-        match node:
-            case Input():
-                distance = region.distance(region.norm) if "ball" in chosen else None
-                if distance is not None and not outward:
-                    distance = distance + vector_norm(allowance(region).flatten(1), region.norm)
-                error = torch.zeros_like(region.center) if outward else None
-                reach.append(Reach(region.center, region.lower, region.upper, region.moves, distance, error))
-            case Affine():
-                last = index == len(graph.nodes) - 1
-                kept = ("interval",) if last else chosen  # nothing downstream uses the output's bounds
-                found, anchored[index] = affine_reach(graph, index, reach, region, kept, digits)
-                rounding = anchored[index].rounding
-                if rounding is not None and "interval" in kept and index in kinked:
-                    found = settle_touching(node, found, rounding, reach, region)
-                if "crown" in kept:
-                    alone = kept == ("crown",)  # without another method there would be no bounds beside it
-                    wanted = None if alone else _undecided(pools.get(index), found)
-                    within = None if alone else budget
-                    low, high = crown(graph, index, anchored, relaxations, region, wanted, within)
-                    if wanted is not None and within is not None and within.ended() is not None:
-                        short += bool(torch.isinf(high[wanted]).any())
-                    found = found.within(low, high)
-                reach.append(found.within(*known[index]) if known and index in known else found)
-            case Relu(source=source, slope=leak):
-                z = reach[source]
-                pointed = slope_bounds(z, leak, "pointed")
-                slopes[index] = pointed if placed.problem.scope == "pointed" else slope_bounds(z, leak, "regional")
-                relaxations[index] = relax(z.lower, z.upper, leak)
-                distance = _stretch(norms, source, pointed.upper, reach, region.norm) if "ball" in chosen else None
-                moves = z.moves & (z.upper > 0) if leak == 0 else z.moves
-                reach.append(Reach(node(z.value), node(z.lower), node(z.upper), moves, distance, z.error))
-            case MaxPool(source=source):
-                z = reach[source]
-                distance = None
-                if "ball" in chosen:
-                    whole = torch.ones_like(z.value)
-                    distance = pool_factor(node, region.norm) * _stretch(norms, source, whole, reach, region.norm)
-                shares[index] = pool_shares(node, z.lower, z.upper, z.moves)
-                relaxations[index] = relax_pool(node, z.lower, z.upper)
-                moves = node(z.moves.to(z.value.dtype)) > 0
-                error = None if z.error is None else node(z.error)
-                reach.append(Reach(node(z.value), node(z.lower), node(z.upper), moves, distance, error))
-    layers = sum(isinstance(node, Affine) for node in graph.nodes[:-1])
-    left_out = f"There was no time for CROWN in {short} of {layers} layers" if short else ""
-    return Analysis(graph, placed, tuple(reach), slopes, shares, norms, anchored, left_out)
 
+    def find() -> Preactivations:
+        own = budget() if callable(budget) else budget
+        return bound_preactivations(graph, region, chosen, norms, known or {}, outward, own)
 
-def _pools_reading(graph: Graph) -> dict[int, tuple[MaxPool, Relu | None]]:
-    """The max pool that reads each Affine node, itself or through a ReLU; the pool's own node then has nothing to add."""
-    found: dict[int, tuple[MaxPool, Relu | None]] = {}
-    for pool in graph.nodes:
-        if not isinstance(pool, MaxPool):
-            continue
-        affine = graph.nodes[pool.source]
-        assert isinstance(affine, Affine)
-        plain = len(affine.maps) == 1 and isinstance(affine.maps[0], Diagonal) and affine.maps[0].unit
-        relu = graph.nodes[affine.sources[0]] if plain else None
-        found[pool.source] = pool, None
-        if isinstance(relu, Relu):
-            found[relu.source] = pool, relu
-    return found
-
-
-def _undecided(pooled: tuple[MaxPool, Relu | None] | None, found: Reach) -> Tensor:
-    """The entries whose bounds decide something: units on either side of their kink, members of open windows."""
-    wanted = found.unstable
-    if pooled is not None:
-        pool, relu = pooled
-        low, high = (found.lower, found.upper) if relu is None else (relu(found.lower), relu(found.upper))
-        # the ReLU may have another shape than the pool's input: a reshape is no node
-        low, high = (end.reshape(-1, *pool.in_shape) for end in (low, high))
-        shares = pool_shares(pool, low, high, high > low)
-        members = pool.scatter(shares.upper - shares.lower).reshape(found.moves.shape) > 0
-        wanted = members if relu is None else wanted | members
-    crowded = wanted.flatten(1).sum(-1) > CROWN_ROWS
-    return wanted & ~crowded.reshape(-1, *(1,) * (wanted.dim() - 1))
-
-
-def _stretch(norms: InducedNorms, index: int, slopes: Tensor, reach: list[Reach], norm: float) -> Tensor:
-    """Distance of diag(slopes) (Affine node) to its nominal value: sum over sources of |diag(s) A D| times theirs."""
-    node = norms.graph.nodes[index]
-    assert isinstance(node, Affine)
-    total = slopes.new_zeros(slopes.shape[0])
-    for term, i in enumerate(node.sources):
-        distance = reach[i].distance
-        assert distance is not None
-        total = total + norms(index, term, norm, slopes, reach[i].moves.to(slopes.dtype)) * distance
-    return total
+    return Analysis(graph, placed, norms, outward, find)

@@ -26,7 +26,8 @@ from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
 from lipreg.bounds.rounding import norm_rounding
-from lipreg.graph import Affine, Graph, MaxPool, Relu
+from lipreg.graph import Backward, Graph, MaxPool, Relu
+from lipreg.linalg import LinearMap
 
 ROOM = 2**22
 """Numbers that the rows of one backward pass may take."""
@@ -108,22 +109,20 @@ def _centres(analysis: Analysis) -> dict[int, Tensor]:
 
 def _all_units(analysis: Analysis) -> dict[int, _Units]:
     units: dict[int, _Units] = {}
-    for index, node in enumerate(analysis.graph.nodes):
-        if isinstance(node, Relu):
-            slopes = analysis.slopes[index]
-            half = ((slopes.upper - slopes.lower) / 2)[0].flatten()
-            at = half.nonzero().flatten()
-            units[index] = _Units(at, at.unsqueeze(1), half[at].unsqueeze(1))
-        elif isinstance(node, MaxPool):
-            share = analysis.shares[index]
-            able = share.able[0].to(share.upper.dtype)
-            count = able.sum(-1, keepdim=True)
-            open_ = (share.upper[0].amax(-1) > 0) & (count.squeeze(-1) > 1)
-            window, member = (able * open_.unsqueeze(-1)).nonzero(as_tuple=True)
-            mean = (able / count)[window]
-            own = torch.zeros_like(mean).scatter_(1, member.unsqueeze(1), 1.0)
-            units[index] = _Units(window, node.windows[window], (own - mean) * (1.0 - 1.0 / count[window]))
-    return units
+    for index, slopes in analysis.slopes.items():
+        half = ((slopes.upper - slopes.lower) / 2)[0].flatten()
+        at = half.nonzero().flatten()
+        units[index] = _Units(at, at.unsqueeze(1), half[at].unsqueeze(1))
+    for index, node in analysis.graph.pools():
+        share = analysis.shares[index]
+        able = share.able[0].to(share.upper.dtype)
+        count = able.sum(-1, keepdim=True)
+        open_ = (share.upper[0].amax(-1) > 0) & (count.squeeze(-1) > 1)
+        window, member = (able * open_.unsqueeze(-1)).nonzero(as_tuple=True)
+        mean = (able / count)[window]
+        own = torch.zeros_like(mean).scatter_(1, member.unsqueeze(1), 1.0)
+        units[index] = _Units(window, node.windows[window], (own - mean) * (1.0 - 1.0 / count[window]))
+    return dict(sorted(units.items()))
 
 
 def _carried_units(
@@ -148,27 +147,27 @@ def _carried(
     graph: Graph, index: int, rows: Tensor, centres: dict[int, Tensor], units: dict[int, _Units]
 ) -> tuple[dict[int, Tensor], Tensor]:
     """Rows ``(k, *shape)`` of an Affine node carried back with centre slopes: at all earlier units, and at the input."""
-    flowing: dict[int, Tensor] = {index: rows}
-    at: dict[int, Tensor] = {}
-
-    def pour(to: int, part: Tensor) -> None:
-        flowing[to] = flowing[to] + part if to in flowing else part
-
-    for i in range(index, 0, -1):
-        node = graph.nodes[i]
-        if i not in flowing:
-            if i in units:
-                at[i] = rows.new_zeros(len(rows), len(units[i].position))
-            continue
-        gradient = flowing.pop(i)
-        if isinstance(node, Affine):
-            for source, map in node.terms():
-                pour(source, map.transpose(gradient))
-        elif isinstance(node, Relu):
-            at[i] = gradient.flatten(1)[:, units[i].position]
-            pour(node.source, gradient * centres[i])
-        elif isinstance(node, MaxPool):
-            at[i] = gradient.flatten(1)[:, units[i].position]
-            pour(node.source, node.scatter(gradient.flatten(1).unsqueeze(-1) * centres[i]))
+    rules = _Centred(centres, units)
+    at_input = graph.backward([(index, rows)], rules)
+    at = {i: rows.new_zeros(len(rows), len(own.position)) for i, own in units.items() if i < index} | rules.at
     inputs = torch.Size(graph.input_shape).numel()
-    return at, flowing[0].flatten(1) if 0 in flowing else rows.new_zeros(len(rows), inputs)
+    return at, rows.new_zeros(len(rows), inputs) if at_input is None else at_input.flatten(1)
+
+
+class _Centred(Backward[Tensor]):
+    """Rows ``(k, *shape)`` carried back with centre slopes; ``at`` is what they are at each node's units."""
+
+    def __init__(self, centres: dict[int, Tensor], units: dict[int, _Units]) -> None:
+        self.centres, self.units = centres, units
+        self.at: dict[int, Tensor] = {}
+
+    def back(self, map: LinearMap, value: Tensor) -> Tensor:
+        return map.transpose(value)
+
+    def relu(self, index: int, node: Relu, value: Tensor) -> Tensor:
+        self.at[index] = value.flatten(1)[:, self.units[index].position]
+        return value * self.centres[index]
+
+    def max_pool(self, index: int, node: MaxPool, value: Tensor) -> Tensor:
+        self.at[index] = value.flatten(1)[:, self.units[index].position]
+        return node.scatter(value.flatten(1).unsqueeze(-1) * self.centres[index])

@@ -15,7 +15,7 @@ import torch
 
 from lipreg.bounds.analysis import Analysis
 from lipreg.bounds.kinks import CLOSE, SharedKink, coincide, shared_kinks, unit_rows
-from lipreg.graph import Affine, Relu
+from lipreg.graph import Relu
 
 NAMED = 6
 """So many units are named in a sentence; the rest are counted."""
@@ -102,8 +102,7 @@ def find_degeneracies(local: Analysis) -> GeneralPosition:
     findings: list[Finding] = []
     through: list[str] = []
     for index, node in local.graph.relus():
-        affine = local.graph.nodes[node.source]
-        assert isinstance(affine, Affine)
+        affine = local.graph.affine(node.source)
         reach = local.reach[node.source]
         weights = sum(map.abs()(torch.ones(map.in_shape, dtype=local.graph.dtype)) for map in affine.maps)
         empty = (torch.as_tensor(weights) == 0).flatten().nonzero().flatten()

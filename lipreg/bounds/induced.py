@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from lipreg.graph import Affine, Graph
+from lipreg.graph import Graph
 from lipreg.linalg import PowerIteration, SpectralNorm, spectral_norm
 from lipreg.linalg.spectral import WIDTH, fresh_entropy
 
@@ -38,8 +38,7 @@ class InducedNorms:
 
     def __call__(self, index: int, term: int, p: float, rows: Tensor, columns: Tensor) -> Tensor:
         """The norm of term ``term`` of Affine node ``index``; see ``LinearMap.induced_norm``."""
-        node = self.graph.nodes[index]
-        assert isinstance(node, Affine)
+        node = self.graph.affine(index)
         if p != 2.0:
             return node.maps[term].induced_norm(p, rows, columns)
         known = self._known.setdefault((index, term), [])
@@ -59,7 +58,7 @@ class InducedNorms:
     @property
     def _failure(self) -> float:
         """Of one norm: every term is asked for at most twice, with the ball's slopes and with the scope's."""
-        terms = sum(len(node.maps) for node in self.graph.nodes if isinstance(node, Affine))
+        terms = sum(len(node.maps) for _, node in self.graph.affines())
         return FAILURE / (2 * max(1, terms))
 
     def certificate(self) -> str:

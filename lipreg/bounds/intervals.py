@@ -7,107 +7,156 @@ and what is rounded on the way into a radius widens it.
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
 import torch
 from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
 from lipreg.bounds.rounding import output_gradients
-from lipreg.graph import Affine, MaxPool, Relu
+from lipreg.graph import Backward, MaxPool, Relu
 from lipreg.graph.accurate import limb_bits
-from lipreg.linalg import Limbs
+from lipreg.linalg import Limbs, LinearMap
 from lipreg.linalg.floats import EPS, SPARE
 
 LIMBS = 20
 """Digits of the centers."""
+Ends = tuple[Tensor, Tensor]
+Tighten = Callable[[int, Tensor, Tensor], Ends]
+"""Node index and bounds on its gradients, lower and upper -> tighter ones."""
+C = TypeVar("C")
 
 
-def _times(low: Tensor, high: Tensor, least: Tensor, most: Tensor) -> tuple[Tensor, Tensor]:
-    """The ends of [low, high] [least, most], for 0 <= least <= most."""
-    return torch.where(low < 0, low * most, low * least), torch.where(high > 0, high * most, high * least)
+@dataclass(frozen=True)
+class Interval(Generic[C]):
+    """Gradients ``(batch, rows, *shape)`` within a radius of a center."""
+
+    center: C
+    radius: Tensor
 
 
-class Float64Intervals:
-    """Intervals as centers and radii in the graph's own arithmetic; ``losses`` is what rounding may do to them."""
+class Intervals(Backward[Interval[C]], Generic[C]):
+    """Intervals of gradients, times intervals of slopes at every Relu and of shares at every MaxPool.
 
-    def __init__(self, analysis: Analysis, losses: dict[int, Tensor] | None) -> None:
-        self.analysis, self.losses = analysis, losses
-        self.flowing: dict[int, tuple[Tensor, Tensor]] = {}
+    Attributes:
+        bounds: lower and upper at the nodes that were passed.
+        tighten: proves tighter bounds at a node, from which the pass goes on; None to go on as it is.
+    """
 
-    def pour(self, index: int, center: Tensor, radius: Tensor) -> None:
-        if index in self.flowing:
-            center, radius = self.flowing[index][0] + center, self.flowing[index][1] + radius
-        self.flowing[index] = center, radius
+    def __init__(self, analysis: Analysis, tighten: Tighten | None) -> None:
+        self.analysis, self.tighten = analysis, tighten
+        self.bounds: dict[int, Ends] = {}
 
-    def start(self) -> None:
-        for source, part, _ in output_gradients(self.analysis):
-            self.pour(source, part, torch.zeros_like(part))
+    @abstractmethod
+    def start(self) -> Iterable[tuple[int, Interval[C]]]:
+        """The functional's rows at the sources of the output."""
 
-    def through(self, index: int, node: Affine) -> None:
-        center, radius = self.flowing.pop(index)
-        for source, map in node.terms():
-            self.pour(source, map.transpose(center), map.abs().transpose(radius))
+    @abstractmethod
+    def ends(self, index: int, value: Interval[C]) -> Ends:
+        """Lower and upper, rounded outward."""
 
-    def ends(self, index: int) -> tuple[Tensor, Tensor]:
-        center, radius = self.flowing.pop(index)
-        low, high = center - radius, center + radius
+    @abstractmethod
+    def scaled(self, value: Interval[C], low: Tensor, high: Tensor, least: Tensor, most: Tensor) -> Interval[C]:
+        """[low, high] [least, most], entry by entry, for 0 <= least <= most; ``value`` is what the ends are of."""
+
+    @abstractmethod
+    def moved(self, value: Interval[C], move: Callable[[Tensor], Tensor], copies: int = 1) -> Interval[C]:
+        """Entries elsewhere, or sums of at most ``copies`` of them."""
+
+    def tightened(self, index: int, value: Interval[C]) -> Ends:
+        """The bounds at a node."""
+        low, high = self.ends(index, value)
+        self.bounds[index] = (low, high) if self.tighten is None else self.tighten(index, low, high)
+        return self.bounds[index]
+
+    def relu(self, index: int, node: Relu, value: Interval[C]) -> Interval[C]:
+        slopes = self.analysis.slopes[index]
+        low, high = self.tightened(index, value)
+        return self.scaled(value, low, high, slopes.lower.unsqueeze(1), slopes.upper.unsqueeze(1))
+
+    def max_pool(self, index: int, node: MaxPool, value: Interval[C]) -> Interval[C]:
+        def members(part: Tensor) -> Tensor:
+            return part.flatten(-len(node.shape)).unsqueeze(-1)
+
+        share = self.analysis.shares[index]
+        low, high = (members(end) for end in self.tightened(index, value))
+        value = self.scaled(self.moved(value, members), low, high, share.lower.unsqueeze(1), share.upper.unsqueeze(1))
+        return self.moved(value, node.scatter, node.windows.numel())
+
+
+class Float64Intervals(Intervals[Tensor]):
+    """Intervals in the graph's own arithmetic; ``losses`` is what rounding may do to them, None to leave it out."""
+
+    def __init__(self, analysis: Analysis, tighten: Tighten | None, losses: dict[int, Tensor] | None) -> None:
+        super().__init__(analysis, tighten)
+        self.losses = losses
+
+    def start(self) -> Iterable[tuple[int, Interval[Tensor]]]:
+        return [(i, Interval(part, torch.zeros_like(part))) for i, part, _ in output_gradients(self.analysis)]
+
+    def back(self, map: LinearMap, value: Interval[Tensor]) -> Interval[Tensor]:
+        return Interval(map.transpose(value.center), map.abs().transpose(value.radius))
+
+    def join(self, one: Interval[Tensor], other: Interval[Tensor]) -> Interval[Tensor]:
+        return Interval(one.center + other.center, one.radius + other.radius)
+
+    def ends(self, index: int, value: Interval[Tensor]) -> Ends:
+        low, high = value.center - value.radius, value.center + value.radius
         return (low, high) if self.losses is None else (low - self.losses[index], high + self.losses[index])
 
-    def scaled(self, index: int, node: Relu | MaxPool, low: Tensor, high: Tensor, least: Tensor, most: Tensor) -> None:
-        if isinstance(node, MaxPool):
-            low, high = (end.flatten(2).unsqueeze(-1) for end in (low, high))
+    def scaled(
+        self, value: Interval[Tensor], low: Tensor, high: Tensor, least: Tensor, most: Tensor
+    ) -> Interval[Tensor]:
         low, high = _times(low, high, least, most)
-        center, radius = (low + high) / 2, (high - low) / 2
-        if isinstance(node, MaxPool):
-            center, radius = node.scatter(center), node.scatter(radius)
-        self.pour(node.source, center, radius)
+        return Interval((low + high) / 2, (high - low) / 2)
+
+    def moved(self, value: Interval[Tensor], move: Callable[[Tensor], Tensor], copies: int = 1) -> Interval[Tensor]:
+        return Interval(move(value.center), move(value.radius))
 
 
-class DigitIntervals:
+class DigitIntervals(Intervals[Limbs]):
     """Intervals whose centers are in multiple precision, at least 200 bits."""
 
-    def __init__(self, analysis: Analysis) -> None:
-        self.analysis = analysis
+    def __init__(self, analysis: Analysis, tighten: Tighten | None) -> None:
+        super().__init__(analysis, tighten)
         self.bits = limb_bits(analysis.graph)
-        self.flowing: dict[int, tuple[Limbs, Tensor]] = {}
 
-    def pour(self, index: int, center: Limbs, radius: Tensor) -> None:
-        if index in self.flowing:
-            center, radius = self.flowing[index][0] + center, (self.flowing[index][1] + radius) * (1.0 + EPS)
-        self.flowing[index] = center, radius
-
-    def start(self) -> None:
-        rows = self.analysis.placed.rows
-        center = Limbs.of(rows, self.bits, LIMBS)
+    def start(self) -> Iterable[tuple[int, Interval[Limbs]]]:
+        center = Limbs.of(self.analysis.placed.rows, self.bits, LIMBS)
         for source, map in self.analysis.graph.output.terms():
             part = center.back(map)
-            self.pour(source, part, torch.zeros_like(part.error))
+            yield source, Interval(part, torch.zeros_like(part.error))
 
-    def through(self, index: int, node: Affine) -> None:
-        center, radius = self.flowing.pop(index)
-        for source, map in node.terms():
-            spread = map.abs().transpose(radius) * (1.0 + (map.roundings + SPARE) * EPS)
-            self.pour(source, center.back(map), spread)
+    def back(self, map: LinearMap, value: Interval[Limbs]) -> Interval[Limbs]:
+        spread = map.abs().transpose(value.radius) * (1.0 + (map.roundings + SPARE) * EPS)
+        return Interval(value.center.back(map), spread)
 
-    def ends(self, index: int) -> tuple[Tensor, Tensor]:
-        center, radius = self.flowing[index]
-        value, error = center.rounded()
-        spread = (radius + error) * (1.0 + SPARE * EPS) + EPS * value.abs()
-        return value - spread, value + spread
+    def join(self, one: Interval[Limbs], other: Interval[Limbs]) -> Interval[Limbs]:
+        return Interval(one.center + other.center, (one.radius + other.radius) * (1.0 + EPS))
 
-    def scaled(self, index: int, node: Relu | MaxPool, low: Tensor, high: Tensor, least: Tensor, most: Tensor) -> None:
-        center, radius = self.flowing.pop(index)
-        if isinstance(node, MaxPool):
-            low, high, radius = (part.flatten(2).unsqueeze(-1) for part in (low, high, radius))
-            center = center.moved(lambda t: t.flatten(-len(node.shape)).unsqueeze(-1))
+    def ends(self, index: int, value: Interval[Limbs]) -> Ends:
+        middle, error = value.center.rounded()
+        spread = (value.radius + error) * (1.0 + SPARE * EPS) + EPS * middle.abs()
+        return middle - spread, middle + spread
+
+    def scaled(self, value: Interval[Limbs], low: Tensor, high: Tensor, least: Tensor, most: Tensor) -> Interval[Limbs]:
         open_ = least < most
         low, high = _times(low, high, least, most)
         middle, spread = (low + high) / 2, (high - low) / 2
         spread = spread + SPARE * EPS * (middle.abs() + spread)
         decided = torch.where(open_, torch.zeros_like(most), most)
         middle = torch.where(open_, middle, torch.zeros_like(middle))
-        center = center.times(decided) + Limbs.of(middle, self.bits, LIMBS)
-        radius = torch.where(open_, spread, radius * decided * (1.0 + SPARE * EPS))
-        if isinstance(node, MaxPool):
-            copies = node.windows.numel()
-            center, radius = center.moved(node.scatter, copies), node.scatter(radius) * (1.0 + copies * EPS)
-        self.pour(node.source, center, radius)
+        center = value.center.times(decided) + Limbs.of(middle, self.bits, LIMBS)
+        return Interval(center, torch.where(open_, spread, value.radius * decided * (1.0 + SPARE * EPS)))
+
+    def moved(self, value: Interval[Limbs], move: Callable[[Tensor], Tensor], copies: int = 1) -> Interval[Limbs]:
+        radius = move(value.radius)
+        return Interval(value.center.moved(move, copies), radius * (1.0 + copies * EPS) if copies > 1 else radius)
+
+
+def _times(low: Tensor, high: Tensor, least: Tensor, most: Tensor) -> Ends:
+    """The ends of [low, high] [least, most], for 0 <= least <= most."""
+    return torch.where(low < 0, low * most, low * least), torch.where(high > 0, high * most, high * least)

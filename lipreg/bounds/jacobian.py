@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
-from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
-from lipreg.bounds.intervals import DigitIntervals, Float64Intervals
+from lipreg.bounds.intervals import C, DigitIntervals, Ends, Float64Intervals, Intervals, Tighten
 from lipreg.bounds.rounding import gradient_rounding
-from lipreg.graph import Affine, MaxPool, Relu
 
 LOST = 1e-6
 """Share of a bound that may be rounding before digits are taken."""
-Tighten = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Node index and bounds on its gradients, lower and upper -> tighter ones."""
 
 
-def interval_jacobian(analysis: Analysis, tighten: Tighten | None = None) -> dict[int, tuple[Tensor, Tensor]]:
+def interval_jacobian(analysis: Analysis, tighten: Tighten | None = None) -> dict[int, Ends]:
     """Interval backward pass: bounds on the gradient of every row with respect to every node but the Affine ones.
 
     Weng et al. 2018 (FastLip) with slope intervals in place of activation sets, so it serves both scopes; in pointed
@@ -32,43 +26,23 @@ def interval_jacobian(analysis: Analysis, tighten: Tighten | None = None) -> dic
         For the Input, every Relu and every MaxPool: lower and upper, ``(batch, rows, *shape)``.
     """
     losses = gradient_rounding(analysis) if analysis.outward else None
-    bounds = _swept(analysis, Float64Intervals(analysis, losses), tighten)
+    bounds = _swept(Float64Intervals(analysis, tighten, losses))
     if losses is None:
         return bounds
     lost, size = (analysis.placed.combine(part) for part in (losses[0], torch.maximum(*map(torch.abs, bounds[0]))))
     if not bool((lost > LOST * size).any()):
         return bounds
-    sharper = _swept(analysis, DigitIntervals(analysis), tighten)
+    sharper = _swept(DigitIntervals(analysis, tighten))
     return {
         i: (torch.maximum(low, sharper[i][0]), torch.minimum(high, sharper[i][1])) for i, (low, high) in bounds.items()
     }
 
 
-def _swept(
-    analysis: Analysis, intervals: Float64Intervals | DigitIntervals, tighten: Tighten | None
-) -> dict[int, tuple[Tensor, Tensor]]:
-    graph = analysis.graph
-    bounds: dict[int, tuple[Tensor, Tensor]] = {}
-    intervals.start()
-    for index in range(len(graph.nodes) - 2, -1, -1):
-        if index not in intervals.flowing:
-            continue
-        node = graph.nodes[index]
-        if isinstance(node, Affine):
-            intervals.through(index, node)
-            continue
-        low, high = intervals.ends(index)
-        if tighten is not None:
-            low, high = tighten(index, low, high)
-        bounds[index] = low, high
-        if isinstance(node, Relu):
-            slopes = analysis.slopes[index]
-            intervals.scaled(index, node, low, high, slopes.lower.unsqueeze(1), slopes.upper.unsqueeze(1))
-        elif isinstance(node, MaxPool):
-            share = analysis.shares[index]
-            intervals.scaled(index, node, low, high, share.lower.unsqueeze(1), share.upper.unsqueeze(1))
-    if 0 not in bounds:
-        rows = analysis.placed.rows.to(graph.dtype)
-        zero = rows.new_zeros(*rows.shape[:2], *graph.input_shape)
-        bounds[0] = zero, zero
-    return bounds
+def _swept(rules: Intervals[C]) -> dict[int, Ends]:
+    graph, rows = rules.analysis.graph, rules.analysis.placed.rows
+    at_input = graph.backward(rules.start(), rules)
+    if at_input is None:
+        zero = torch.zeros(*rows.shape[:2], *graph.input_shape, dtype=graph.dtype, device=graph.device)
+        return {**rules.bounds, 0: (zero, zero)}
+    rules.tightened(0, at_input)
+    return rules.bounds

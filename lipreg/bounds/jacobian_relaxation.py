@@ -16,6 +16,7 @@ which is constant. What it keeps, and intervals lose, is that the paths from one
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -23,44 +24,14 @@ from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
 from lipreg.bounds.jacobian import interval_jacobian
+from lipreg.bounds.lines import Lines, relax_product
 from lipreg.bounds.rounding import gradient_rounding
-from lipreg.graph import Affine, Input, MaxPool, Relu
+from lipreg.graph import Affine, Forward, MaxPool, Relu
 
 ENTRIES = 2048
 """Entries of one node up to which linear forms bound them one by one; where more are open intervals have to do."""
 ROOM = 2**22
 """Numbers that the forms of one pass may take."""
-
-
-@dataclass(frozen=True)
-class ProductLines:
-    """lower_slope g + lower_offset <= d g <= upper_slope g + upper_offset for l <= g <= u and a <= d <= b."""
-
-    lower_slope: Tensor
-    lower_offset: Tensor
-    upper_slope: Tensor
-    upper_offset: Tensor
-
-    def above(self, form: Tensor) -> tuple[Tensor, Tensor]:
-        """form . (d g) <= slope . g + offset: both entry by entry, for forms ``(batch, rows, k, *shape)``."""
-        rising, falling = form.clamp(min=0.0), form.clamp(max=0.0)
-        lines = (self.upper_slope, self.lower_slope, self.upper_offset, self.lower_offset)
-        up, down, up_offset, down_offset = (line.unsqueeze(2) for line in lines)
-        return rising * up + falling * down, rising * up_offset + falling * down_offset
-
-
-def relax_product(low: Tensor, high: Tensor, least: Tensor, most: Tensor) -> ProductLines:
-    """The tightest lines around d g over low <= g <= high and 0 <= least <= d <= most; all of one shape."""
-    crossing = (low < 0) & (high > 0)
-    span = torch.where(crossing, high - low, torch.ones_like(high))
-    zero, positive = torch.zeros_like(low), low >= 0
-    # the upper chord runs from (low, least low) to (high, most high), the lower one the other way round
-    upper = torch.where(crossing, (most * high - least * low) / span, torch.where(positive, most, least))
-    lower = torch.where(crossing, (least * high - most * low) / span, torch.where(positive, least, most))
-    offset = torch.where(
-        crossing, (most - least) * low * high / span, zero
-    )  # -offset above, offset below: low high < 0
-    return ProductLines(lower, offset, upper, -offset)
 
 
 @dataclass(frozen=True)
@@ -74,7 +45,7 @@ class LinearJacobian:
 
     analysis: Analysis
     bounds: dict[int, tuple[Tensor, Tensor]]
-    lines: dict[int, ProductLines]
+    lines: dict[int, Lines]
 
     @property
     def lower(self) -> Tensor:
@@ -131,7 +102,7 @@ def linear_jacobian(analysis: Analysis) -> LinearJacobian:
     Batched over points and rows, and differentiable. Costs a forward pass through the graph for each entry bounded, of each
     row at each point; nodes with more than ``ENTRIES`` of them keep their intervals.
     """
-    lines: dict[int, ProductLines] = {}
+    lines: dict[int, Lines] = {}
 
     def tighten(index: int, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         wanted = _wanted(analysis, index, low, high)
@@ -143,7 +114,7 @@ def linear_jacobian(analysis: Analysis) -> LinearJacobian:
     return LinearJacobian(analysis, interval_jacobian(analysis, tighten), lines)
 
 
-def bound_forms(analysis: Analysis, lines: dict[int, ProductLines], index: int, forms: Tensor) -> Tensor:
+def bound_forms(analysis: Analysis, lines: dict[int, Lines], index: int, forms: Tensor) -> Tensor:
     """Upper bounds on forms of the gradients with respect to a node's entries.
 
     Args:
@@ -156,46 +127,54 @@ def bound_forms(analysis: Analysis, lines: dict[int, ProductLines], index: int, 
     """
     graph = analysis.graph
     rows = analysis.placed.rows.to(graph.dtype)
-    total = forms.new_zeros(*rows.shape[:2], forms.shape[2])
-    flowing: dict[int, Tensor] = {index: forms}
-    for at in range(index + 1, len(graph.nodes)):
-        node = graph.nodes[at]
-        if isinstance(node, Affine):
-            parts = [map(flowing[source]) for source, map in node.terms() if source in flowing]
-            if parts:
-                flowing[at] = sum(parts[1:], start=parts[0])
-        elif isinstance(node, Relu | MaxPool) and node.source in flowing and at in lines:
-            form = flowing[node.source]
-            if isinstance(node, Relu):
-                flowing[at], offset = lines[at].above(form)
-            else:
-                slope, offset = lines[at].above(node.members(form))
-                flowing[at] = slope.sum(-1).reshape(*slope.shape[:-2], *node.shape)
-            total = total + offset.flatten(3).sum(-1)
-    last = len(graph.nodes) - 1
-    if last not in flowing:
-        return total
-    return total + (flowing[last] * rows.unsqueeze(2)).flatten(3).sum(-1)
+    rules = _Forms(lines, forms.new_zeros(*rows.shape[:2], forms.shape[2]))
+    found, last = graph.forward({index: forms}, rules), len(graph.nodes) - 1
+    if last not in found:
+        return rules.total
+    return rules.total + (found[last] * rows.unsqueeze(2)).flatten(3).sum(-1)
+
+
+class _Forms(Forward[Tensor]):
+    """Forms carried towards the output through the lines of products; ``total`` is their constants so far."""
+
+    def __init__(self, lines: dict[int, Lines], total: Tensor) -> None:
+        self.lines, self.total = lines, total
+
+    def affine(self, index: int, node: Affine, values: Mapping[int, Tensor]) -> Tensor | None:
+        parts = [map(values[source]) for source, map in node.terms() if source in values]
+        return sum(parts[1:], start=parts[0]) if parts else None
+
+    def relu(self, index: int, node: Relu, value: Tensor) -> Tensor | None:
+        return self._above(index, value)
+
+    def max_pool(self, index: int, node: MaxPool, value: Tensor) -> Tensor | None:
+        found = self._above(index, node.members(value))
+        return None if found is None else found.sum(-1).reshape(*found.shape[:-2], *node.shape)
+
+    def _above(self, index: int, form: Tensor) -> Tensor | None:
+        if index not in self.lines:  # the output does not depend on it
+            return None
+        form, offset = self.lines[index].above(form, 2)
+        self.total = self.total + offset.flatten(3).sum(-1)
+        return form
 
 
 def _wanted(analysis: Analysis, index: int, low: Tensor, high: Tensor) -> Tensor | None:
     """Which gradients decide something beyond what their intervals say, ``(batch, rows, *shape)``; None for none."""
-    match analysis.graph.nodes[index]:
-        case Relu():
-            slopes = analysis.slopes[index]
-            undecided = slopes.upper > slopes.lower
-        case MaxPool(shape=shape):
-            share = analysis.shares[index]
-            undecided = (share.upper > share.lower).any(-1).reshape(-1, *shape)
-        case _:
-            undecided = analysis.placed.region.moves
-            if analysis.placed.problem.p != torch.inf:
-                return undecided.unsqueeze(1) & (low < high)
+    if index in analysis.slopes:
+        undecided = analysis.slopes[index].upper > analysis.slopes[index].lower
+    elif index in analysis.shares:
+        share = analysis.shares[index]
+        undecided = (share.upper > share.lower).any(-1).reshape(-1, *low.shape[2:])
+    else:
+        undecided = analysis.placed.region.moves
+        if analysis.placed.problem.p != torch.inf:
+            return undecided.unsqueeze(1) & (low < high)
     return undecided.unsqueeze(1) & (low < 0) & (high > 0)
 
 
 def _within(
-    analysis: Analysis, lines: dict[int, ProductLines], index: int, low: Tensor, high: Tensor, wanted: Tensor
+    analysis: Analysis, lines: dict[int, Lines], index: int, low: Tensor, high: Tensor, wanted: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The bounds intersected with those of linear forms, at the entries wanted."""
     shape, batch, rows = low.shape[2:], low.shape[0], low.shape[1]
@@ -220,17 +199,14 @@ def _within(
     return least.reshape_as(low), most.reshape_as(high)
 
 
-def _add_lines(analysis: Analysis, lines: dict[int, ProductLines], index: int, low: Tensor, high: Tensor) -> None:
+def _add_lines(analysis: Analysis, lines: dict[int, Lines], index: int, low: Tensor, high: Tensor) -> None:
     """Enters the lines of a node's products, from the bounds on its gradients."""
-    node = analysis.graph.nodes[index]
-    if isinstance(node, Relu):
+    if index in analysis.slopes:
         slopes = analysis.slopes[index]
         least, most = slopes.lower.unsqueeze(1).expand_as(low), slopes.upper.unsqueeze(1).expand_as(low)
         lines[index] = relax_product(low, high, least, most)
-    elif isinstance(node, MaxPool):
+    elif index in analysis.shares:
         share = analysis.shares[index]
         low, high = (end.flatten(2).unsqueeze(-1) for end in (low, high))
         ends = torch.broadcast_tensors(low, high, share.lower.unsqueeze(1), share.upper.unsqueeze(1))
         lines[index] = relax_product(*ends)
-    else:
-        assert isinstance(node, Input)

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from lipreg.bounds.analysis import Analysis
-from lipreg.graph import Affine, Relu
 from lipreg.linalg import Composed, Sum
 
 CLOSE = 1e-12
@@ -48,7 +47,7 @@ def shared_kinks(local: Analysis, index: int, positions: np.ndarray) -> list[Sha
         return []
     rows, reach = unit_rows(local, index, positions)
     signs = coincide(rows * reach, rows * reach)
-    plain = not any(isinstance(map, Composed | Sum) for map in _affine(local, index).maps)  # else rows are rounded
+    plain = not any(isinstance(map, Composed | Sum) for map in local.graph.read_by(index).maps)  # else rows are rounded
     groups, taken = [], np.zeros(len(positions), dtype=bool)
     for first in range(len(positions)):
         members = np.flatnonzero((signs[first] != 0) & ~taken)
@@ -78,7 +77,7 @@ def coincide(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 def unit_rows(local: Analysis, index: int, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weights and bias of some units, one row a unit, and the largest magnitude each column's input takes over X."""
-    graph, affine = local.graph, _affine(local, index)
+    graph, affine = local.graph, local.graph.read_by(index)
     chosen = torch.zeros(len(positions), affine.bias.numel(), dtype=graph.dtype)
     chosen[torch.arange(len(positions)), torch.from_numpy(positions)] = 1.0
     chosen = chosen.reshape(-1, *affine.shape)
@@ -86,14 +85,6 @@ def unit_rows(local: Analysis, index: int, positions: np.ndarray) -> tuple[np.nd
     reach = [torch.maximum(local.reach[i].lower.abs(), local.reach[i].upper.abs()).flatten() for i in affine.sources]
     bias = affine.bias.flatten()[torch.from_numpy(positions)].unsqueeze(1)
     return torch.cat([*parts, bias], dim=1).numpy(), torch.cat([*reach, torch.ones(1, dtype=graph.dtype)]).numpy()
-
-
-def _affine(local: Analysis, index: int) -> Affine:
-    node = local.graph.nodes[index]
-    assert isinstance(node, Relu)
-    affine = local.graph.nodes[node.source]
-    assert isinstance(affine, Affine)
-    return affine
 
 
 def _proportional(first: np.ndarray, other: np.ndarray) -> bool:

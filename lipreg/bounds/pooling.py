@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lipreg.bounds.lines import Lines
 from lipreg.graph import MaxPool
 from lipreg.linalg.floats import EPS
 
@@ -48,17 +49,8 @@ def pool_shares(node: MaxPool, lower: Tensor, upper: Tensor, moves: Tensor) -> S
     return Shares((alone & moving).to(lower.dtype), (able & moving).to(lower.dtype), able)
 
 
-@dataclass(frozen=True)
-class PoolRelaxation:
-    """lower_weights . z <= max z <= upper_weights . z + offset for each window: weights ``(batch, outputs, window)``."""
-
-    lower_weights: Tensor
-    upper_weights: Tensor
-    offset: Tensor
-
-
-def relax_pool(node: MaxPool, lower: Tensor, upper: Tensor) -> PoolRelaxation:
-    """Linear bounds of each window's maximum over l <= z <= u.
+def relax_pool(node: MaxPool, lower: Tensor, upper: Tensor) -> Lines:
+    """Linear bounds of each window's maximum over l <= z <= u: slopes ``(batch, outputs, window)``, one offset a window.
 
     Below: the member whose interval has the largest middle. Above, with m = max l: max z <= m + sum relu(z_i - m), and
     each relu lies under its chord over [l_i, u_i]; or the constant max u, where that is lower in the middle of the box. A
@@ -80,7 +72,7 @@ def relax_pool(node: MaxPool, lower: Tensor, upper: Tensor) -> PoolRelaxation:
     weights = torch.where(constant.unsqueeze(-1), torch.zeros_like(chord), chord)
     offset = torch.where(constant, high.amax(-1), offset)
     rounding = (low.shape[-1] + 8) * EPS * torch.maximum(-low, high).amax(-1)
-    return PoolRelaxation(below, weights, offset + rounding)
+    return Lines(below, weights, (offset + rounding).unsqueeze(-1))
 
 
 def _first(windows: Tensor) -> Tensor:

@@ -125,29 +125,28 @@ class Digits:
         """The value of every node and its error, with more digits until they say enough."""
         found: list[tuple[Tensor, Tensor]] = []
         for numbers in islice(accurate.precisions(self.graph, self.center), 1, None):
-            found = [value.rounded() for value in self.graph.forward(numbers)]
+            found = [value.rounded() for value in self.graph.evaluate(numbers)]
             if all(bool((error <= SURE * value.abs().amax()).all()) for value, error in found):
                 break
         return found
 
 
 def affine_reach(
-    graph: Graph,
     index: int,
-    reach: list[Reach],
+    node: Affine,
+    reach: Mapping[int, Reach],
     region: PlacedRegion,
     methods: tuple[str, ...],
     digits: Digits,
+    outward: bool,
 ) -> tuple[Reach, Anchored]:
     """The intersection of the ball and interval bounds on one Affine node; without either, no bounds yet.
 
     Args:
-        reach: of the nodes before it, the Input's in x itself.
+        reach: of its sources, the Input's in x itself.
         digits: the network at the reference points in multiple precision; asked where float64 loses too much.
+        outward: whether the bounds are to hold for rounding.
     """
-    node = graph.nodes[index]
-    assert isinstance(node, Affine)
-    outward = reach[0].error is not None
     own = _own(region, torch.zeros_like(region.center) if outward else allowance(region))
     terms = [(map, own if i == 0 else reach[i]) for i, map in node.terms()]
     constant = node.bias.expand(region.batch, *node.shape)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
-from lipreg.graph import Affine, Graph, MaxPool, Relu
+from lipreg.graph import Affine, Backward, Graph, MaxPool, Relu, magnitudes
 from lipreg.linalg import LinearMap
 from lipreg.linalg.floats import EPS, SPARE, TINY
 
@@ -28,8 +28,7 @@ and layers in a row, as far as ``check_magnitudes`` lets them, do not make more 
 
 def lengths(graph: Graph) -> int:
     """N: the lengths of the sums of all layers, forward and backward."""
-    nodes = [node for node in graph.nodes if isinstance(node, Affine)]
-    return sum(SPARE + sum(map.roundings for map in node.maps) for node in nodes)
+    return sum(SPARE + sum(map.roundings for map in node.maps) for _, node in graph.affines())
 
 
 def output_gradients(analysis: Analysis) -> list[tuple[int, Tensor, Tensor | None]]:
@@ -58,32 +57,31 @@ def carried(
         start: what flows into each source of the output, ``(batch, rows, *shape)``.
     """
     graph, rows = analysis.graph, analysis.placed.rows
-    flowing: dict[int, Tensor] = {}
-    found: dict[int, Tensor] = {}
+    rules = _Carried(analysis, change, scale)
+    at_input = graph.backward(start, rules)
+    if at_input is None:
+        at_input = torch.zeros(*rows.shape[:2], *graph.input_shape, dtype=graph.dtype, device=graph.device)
+    return {0: at_input, **rules.found}
 
-    def pour(index: int, part: Tensor) -> None:
-        flowing[index] = flowing[index] + part if index in flowing else part
 
-    for source, part in start:
-        pour(source, part)
-    for index in range(len(graph.nodes) - 2, 0, -1):
-        node = graph.nodes[index]
-        if index not in flowing:
-            continue
-        gradient = flowing.pop(index)
-        if isinstance(node, Affine):
-            for source, map in node.terms():
-                pour(source, change(map).transpose(gradient))
-            continue
-        found[index] = gradient
-        if isinstance(node, Relu):
-            pour(node.source, gradient * scale(analysis.slopes[index].upper).unsqueeze(1))
-        elif isinstance(node, MaxPool):
-            weights = scale(analysis.shares[index].upper).unsqueeze(1)
-            pour(node.source, node.scatter(gradient.flatten(2).unsqueeze(-1) * weights))
-    zero = torch.zeros(*rows.shape[:2], *graph.input_shape, dtype=graph.dtype, device=graph.device)
-    found[0] = flowing.get(0, zero)
-    return found
+class _Carried(Backward[Tensor]):
+    def __init__(
+        self, analysis: Analysis, change: Callable[[LinearMap], LinearMap], scale: Callable[[Tensor], Tensor]
+    ) -> None:
+        self.analysis, self.change, self.scale = analysis, change, scale
+        self.found: dict[int, Tensor] = {}
+
+    def back(self, map: LinearMap, value: Tensor) -> Tensor:
+        return self.change(map).transpose(value)
+
+    def relu(self, index: int, node: Relu, value: Tensor) -> Tensor:
+        self.found[index] = value
+        return value * self.scale(self.analysis.slopes[index].upper).unsqueeze(1)
+
+    def max_pool(self, index: int, node: MaxPool, value: Tensor) -> Tensor:
+        self.found[index] = value
+        weights = self.scale(self.analysis.shares[index].upper).unsqueeze(1)
+        return node.scatter(value.flatten(2).unsqueeze(-1) * weights)
 
 
 def absolute_chain(analysis: Analysis) -> Tensor:
@@ -97,7 +95,7 @@ def absolute_chain(analysis: Analysis) -> Tensor:
 
 def gradient_rounding(analysis: Analysis) -> dict[int, Tensor]:
     """What rounding may do to the gradients at the Input and every Relu and MaxPool, ``(batch, rows, *shape)``."""
-    return analysis.derived("gradient rounding", lambda: _gradient_rounding(analysis))
+    return analysis.derived(_gradient_rounding)
 
 
 def form_rounding(analysis: Analysis) -> dict[int, Tensor]:
@@ -105,7 +103,7 @@ def form_rounding(analysis: Analysis) -> dict[int, Tensor]:
 
     Of forms multiplied out through units of any phases, at any point of X, ``(batch, *shape)``.
     """
-    return analysis.derived("form rounding", lambda: _form_rounding(analysis))
+    return analysis.derived(_form_rounding)
 
 
 def norm_rounding(analysis: Analysis) -> Tensor:
@@ -115,7 +113,11 @@ def norm_rounding(analysis: Analysis) -> Tensor:
 
 def underflow(analysis: Analysis) -> Tensor:
     """What underflow may do to the gradients of each row, ``(batch, rows)``: FLOOR, and 0 where no path reaches an input."""
-    return analysis.derived("underflow", lambda: FLOOR * _reaches(analysis).to(torch.float64))
+    return analysis.derived(_underflow)
+
+
+def _underflow(analysis: Analysis) -> Tensor:
+    return FLOOR * _reaches(analysis).to(torch.float64)
 
 
 def _gradient_rounding(analysis: Analysis) -> dict[int, Tensor]:
@@ -144,19 +146,17 @@ def _ones(x: Tensor) -> Tensor:
 
 def _form_rounding(analysis: Analysis) -> dict[int, Tensor]:
     graph, region = analysis.graph, analysis.placed.region
+
+    def own(index: int, node: Affine) -> Tensor:
+        anchored = analysis.anchors[index]
+        size = anchored.constant.abs() + TINY / EPS
+        # the constant's error is carried on like roundings of this size
+        return size if anchored.off is None else size + anchored.off / EPS
+
     down, up = region.room
-    sizes: dict[int, Tensor] = {0: torch.maximum(-down, up).reshape(region.center.shape)}
-    found: dict[int, Tensor] = {}
-    length = 0
-    for index, node in enumerate(graph.nodes):
-        if isinstance(node, Affine):
-            length += SPARE + sum(map.roundings for map in node.maps)
-            anchored = analysis.anchors[index]
-            own = anchored.constant.abs() + TINY / EPS
-            if anchored.off is not None:
-                own = own + anchored.off / EPS  # its error is carried on like roundings of this size
-            sizes[index] = sum((map.abs()(sizes[i]) for i, map in node.terms()), start=own)
-            found[index] = length * (EPS * sizes[index] + TINY)
-        elif isinstance(node, Relu | MaxPool):
-            sizes[index] = sizes[node.source] if isinstance(node, Relu) else node(sizes[node.source])
+    sizes = magnitudes(graph, torch.maximum(-down, up).reshape(region.center.shape), own)
+    found, length = {}, 0
+    for index, node in graph.affines():
+        length += SPARE + sum(map.roundings for map in node.maps)
+        found[index] = length * (EPS * sizes[index] + TINY)
     return found

@@ -9,6 +9,7 @@ there are few, so their ends are added up in rationals.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 
@@ -24,13 +25,15 @@ NEAR = 4
 """How many times its rounding an end may lie beyond the kink to be looked at."""
 
 
-def settle_touching(node: Affine, found: Reach, rounding: Tensor, reach: list[Reach], region: PlacedRegion) -> Reach:
+def settle_touching(
+    node: Affine, found: Reach, rounding: Tensor, reach: Mapping[int, Reach], region: PlacedRegion
+) -> Reach:
     """The reach of an Affine node that a Relu reads, with ends at 0 that lie beyond it by no more than rounding.
 
     Args:
         found: the node's reach.
         rounding: of one evaluation of the node.
-        reach: of the nodes before it.
+        reach: of its sources.
     """
     if any(isinstance(map, Composed | Sum) for map in node.maps):
         return found  # their rows are rounded themselves
@@ -40,7 +43,7 @@ def settle_touching(node: Affine, found: Reach, rounding: Tensor, reach: list[Re
         return found
     lower, upper = found.lower.clone(), found.upper.clone()
     for wanted, ends, side in ((low, lower, 1), (high, upper, -1)):
-        settled = wanted & _one_signed(node, side, reach)
+        settled = wanted & _one_signed(node, side, reach, found)
         ends[settled] = 0.0
         if node.sources == (0,):
             for point, *at in (wanted & ~settled).nonzero().tolist():
@@ -51,18 +54,18 @@ def settle_touching(node: Affine, found: Reach, rounding: Tensor, reach: list[Re
     return replace(found, value=value, lower=lower, upper=upper)
 
 
-def _one_signed(node: Affine, side: int, reach: list[Reach]) -> Tensor:
+def _one_signed(node: Affine, side: int, reach: Mapping[int, Reach], found: Reach) -> Tensor:
     """Whether no term of an entry's least value (side 1) is below 0, or none of its largest (-1) above."""
     against = side * node.bias < 0
     for source, map in node.terms():
         up, down = (map.with_entries(lambda own, s=s: (side * s * own > 0).to(own)) for s in (1.0, -1.0))
         ends = reach[source].lower < 0, reach[source].upper > 0
         against = against | (up(ends[0].to(node.bias)) + down(ends[1].to(node.bias)) > 0)
-    return ~against.expand(reach[0].value.shape[0], *node.shape)
+    return ~against.expand_as(found.value)
 
 
 def _end(
-    node: Affine, at: tuple[int, ...], point: int, side: int, reach: list[Reach], region: PlacedRegion
+    node: Affine, at: tuple[int, ...], point: int, side: int, reach: Mapping[int, Reach], region: PlacedRegion
 ) -> Fraction:
     """The least (side 1) or largest (-1) value of an entry over what is known of the node's sources."""
     total = Fraction(float(node.bias[at]))

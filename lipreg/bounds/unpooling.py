@@ -7,6 +7,7 @@ tie at 0 on whole cells, and ties are kinks out of general position.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from lipreg.bounds.analysis import Analysis, analyse
 from lipreg.bounds.pooling import pool_shares
 from lipreg.budget import Budget
-from lipreg.graph import Affine, Context, Graph, Input, MaxPool, Relu, Symbol
+from lipreg.graph import Affine, Context, Forward, Graph, MaxPool, Relu, Symbol
 from lipreg.linalg import Diagonal, gather
 
 
@@ -30,9 +31,9 @@ def without_pools(local: Analysis, budget: Budget | None = None) -> Analysis:
         local: of a single point.
         budget: of its pre-activation bounds, where they are not known yet.
     """
-    if not local.shares:
+    if not local.graph.pools():
         return local
-    return local.derived("without pools", lambda: _written_out(local, budget))
+    return local.derived(_written_out, budget)
 
 
 def _written_out(local: Analysis, budget: Budget | None) -> Analysis:
@@ -41,49 +42,50 @@ def _written_out(local: Analysis, budget: Budget | None) -> Analysis:
         return analyse(graph, local.placed, known=known, budget=budget)
 
 
-class _Writer:
+class _Writer(Forward[Symbol]):
     """Copies a graph node by node; what was proved of pre-activations goes along."""
 
     def __init__(self, local: Analysis) -> None:
         self.local, self.graph = local, local.graph
         self.context = Context(self.graph.input_shape, self.graph.output.bias, frozen=False)
         self.known: dict[int, tuple[Tensor, Tensor]] = {}
+        self.affines: dict[int, Symbol] = {}
+        self.swapped = self._pools_of_relus()
+        others = (node.sources for at, node in self.graph.affines() if at not in self.swapped)
+        self.elsewhere = {i for sources in others for i in sources}
 
     def write(self) -> tuple[Graph, dict[int, tuple[Tensor, Tensor]]]:
         """The graph, and bounds on its Affine nodes by index."""
-        nodes, swapped = self.graph.nodes, self._pools_of_relus()
-        # what a swapped pool reads is written with the pool
-        elsewhere = {i for at, n in enumerate(nodes) if isinstance(n, Affine) and at not in swapped for i in n.sources}
-        symbols: dict[int, Symbol] = {}
-        for index, node in enumerate(nodes):
-            match node:
-                case Input():
-                    symbols[index] = self.context.input()
-                case Affine() if index not in swapped:
-                    total = Symbol({}, node.bias)
-                    for source, map in node.terms():
-                        total = total.plus(symbols[source].then(map))
-                    symbols[index] = total
-                case Relu(source=source, slope=slope, name=name) if index in elsewhere:
-                    reach = self.local.reach[source]
-                    symbols[index] = self._relu(symbols[source], slope, name, reach.lower, reach.upper)
-                case MaxPool(source=source):
-                    relu = swapped.get(source)
-                    symbols[index] = self._pool(index, node, symbols[source if relu is None else relu.source], relu)
-        graph = self.context.graph(symbols[len(nodes) - 1], self.graph.name)
+        symbols = self.graph.forward({0: self.context.input()}, self)
+        graph = self.context.graph(symbols[len(self.graph.nodes) - 1], self.graph.name)
         return replace(graph, original=self.graph.fingerprint()), self.known
+
+    def affine(self, index: int, node: Affine, values: Mapping[int, Symbol]) -> Symbol:
+        total = Symbol({}, node.bias)
+        for source, map in node.terms():
+            total = total.plus(values[source].then(map))
+        self.affines[index] = total
+        return total
+
+    def relu(self, index: int, node: Relu, value: Symbol) -> Symbol:
+        if index not in self.elsewhere:  # what a swapped pool alone reads is written with the pool
+            return value
+        reach = self.local.reach[node.source]
+        return self._relu(value, node.slope, node.name, reach.lower, reach.upper)
+
+    def max_pool(self, index: int, node: MaxPool, value: Symbol) -> Symbol:
+        relu = self.swapped.get(node.source)
+        return self._pool(index, node, value if relu is None else self.affines[relu.source], relu)
 
     def _pools_of_relus(self) -> dict[int, Relu]:
         """The Affine nodes that do nothing but hand a ReLU on to a MaxPool, with that ReLU."""
         found = {}
-        for pool in self.graph.nodes:
-            if isinstance(pool, MaxPool):
-                affine = self.graph.nodes[pool.source]
-                assert isinstance(affine, Affine)
-                relu = self.graph.nodes[affine.sources[0]] if len(affine.sources) == 1 else None
-                plain = isinstance(affine.maps[0], Diagonal) and affine.maps[0].unit if affine.maps else False
-                if isinstance(relu, Relu) and plain and not affine.bias.any():
-                    found[pool.source] = relu
+        for _, pool in self.graph.pools():
+            affine = self.graph.affine(pool.source)
+            relu = self.graph.nodes[affine.sources[0]] if len(affine.sources) == 1 else None
+            plain = isinstance(affine.maps[0], Diagonal) and affine.maps[0].unit if affine.maps else False
+            if isinstance(relu, Relu) and plain and not affine.bias.any():
+                found[pool.source] = relu
         return found
 
     def _pool(self, index: int, node: MaxPool, symbol: Symbol, relu: Relu | None) -> Symbol:

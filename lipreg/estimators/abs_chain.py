@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis, absolute_chain, output_gradients
 from lipreg.estimators.base import BoundEstimator, register
-from lipreg.graph import Affine, Input, Relu
+from lipreg.graph import Affine, Forward, MaxPool, Relu
 
 
 @register("abs_chain")
@@ -28,11 +29,7 @@ class AbsChain(BoundEstimator):
     def bound(self, analysis: Analysis) -> Tensor:
         problem = analysis.placed.problem
         rows_apart = problem.q is None or problem.q == math.inf
-        if (
-            problem.p == math.inf
-            and rows_apart
-            and all(isinstance(n, Input | Affine | Relu) for n in analysis.graph.nodes)
-        ):
+        if problem.p == math.inf and rows_apart:
             return _largest_row_sum(analysis)
         return analysis.placed.combine(absolute_chain(analysis))
 
@@ -40,17 +37,27 @@ class AbsChain(BoundEstimator):
 def _largest_row_sum(analysis: Analysis) -> Tensor:
     """The chain's largest row sum, ``(batch,)``: the matrices meet the vector of moving inputs one after the other."""
     graph = analysis.graph
-    flowing: dict[int, Tensor] = {0: analysis.placed.region.moves.to(graph.dtype)}
-    for index, node in enumerate(graph.nodes[:-1]):
-        if isinstance(node, Affine):
-            flowing[index] = torch.zeros_like(analysis.reach[index].value)
-            for source, map in node.terms():
-                flowing[index] = flowing[index] + map.abs()(flowing[source])
-        elif isinstance(node, Relu):
-            flowing[index] = analysis.slopes[index].upper * flowing[node.source]
+    flowing = graph.forward({0: analysis.placed.region.moves.to(graph.dtype)}, _RowSums(analysis))
     rows = analysis.placed.rows.to(graph.dtype)
     sums = torch.zeros_like(rows[..., 0])
     for source, folded, loss in output_gradients(analysis):
         size = folded.abs() if loss is None else folded.abs() + loss
         sums = sums + (size * flowing[source].unsqueeze(1)).flatten(2).sum(-1)
     return sums.amax(-1)
+
+
+class _RowSums(Forward[Tensor]):
+    """Magnitudes of maps and upper slopes times the vector of moving inputs."""
+
+    def __init__(self, analysis: Analysis) -> None:
+        self.analysis = analysis
+
+    def affine(self, index: int, node: Affine, values: Mapping[int, Tensor]) -> Tensor:
+        zero = torch.zeros_like(self.analysis.reach[index].value)
+        return sum((map.abs()(values[source]) for source, map in node.terms()), start=zero)
+
+    def relu(self, index: int, node: Relu, value: Tensor) -> Tensor:
+        return self.analysis.slopes[index].upper * value
+
+    def max_pool(self, index: int, node: MaxPool, value: Tensor) -> Tensor:
+        return (self.analysis.shares[index].upper * node.members(value)).sum(-1).reshape(-1, *node.shape)

@@ -8,7 +8,6 @@ from torch import Tensor
 from lipreg.bounds import Analysis
 from lipreg.estimators.base import BoundEstimator, register
 from lipreg.estimators.spectral import layer_product
-from lipreg.graph import MaxPool
 
 
 @register("affine_relu")
@@ -41,7 +40,6 @@ def _weights(analysis: Analysis) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
     """Slopes of the outputs and motion of the inputs of every map, as weights of its rows and columns."""
     columns = {i: reach.moves.to(reach.value.dtype) for i, reach in enumerate(analysis.reach)}
     rows = {i: slopes.upper for i, slopes in analysis.slopes.items()}
-    for i, node in enumerate(analysis.graph.nodes):
-        if isinstance(node, MaxPool):
-            rows[i] = torch.ones_like(analysis.reach[node.source].value)
+    for i, node in analysis.graph.pools():
+        rows[i] = torch.ones_like(analysis.reach[node.source].value)
     return rows, columns

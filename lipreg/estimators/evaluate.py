@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -139,8 +139,11 @@ def live_analysis(
     with torch.no_grad():
         outputs = graph(x)
     constant = estimator.masked and problem.scope == "regional"
-    with torch.no_grad() if constant else nullcontext():
-        return analyse(graph, problem.place(x, outputs, y), preactivations, power=power, outward=False)
+    analysis = analyse(graph, problem.place(x, outputs, y), preactivations, power=power, outward=False)
+    if constant:
+        with torch.no_grad():
+            analysis.find()
+    return analysis
 
 
 def frozen_analysis(
@@ -177,8 +180,7 @@ def frozen_analysis(
         check_question(graph, placed, where)
         if module is not None:
             check_hooks(graph, module, placed.region.sample(SEEN, torch.Generator().manual_seed(0)).flatten(0, 1))
-        own = None if budget is None else for_analysis(budget)
-        return analyse(graph, placed, preactivations, budget=own)
+        return analyse(graph, placed, preactivations, budget=None if budget is None else partial(for_analysis, budget))
 
 
 def for_analysis(budget: Budget) -> Budget:

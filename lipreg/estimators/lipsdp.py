@@ -22,7 +22,6 @@ from lipreg.estimators.sdp_solvers import check_sdp_solver, solver_version
 from lipreg.estimators.sector_norms import Norm, Run, Solution, sector_norm
 from lipreg.estimators.sectors import fits, open_units, sectors
 from lipreg.estimators.spectral import Spectral
-from lipreg.graph import MaxPool, Relu
 from lipreg.results import Certificate, CertifiedInterval, Status
 
 UNITS = 128
@@ -140,13 +139,12 @@ class GlobalLipSDP(LipSDP):
 
     def slopes(self, local: Analysis) -> tuple[dict[int, Slopes], dict[int, Shares]]:
         slopes, shares = {}, {}
-        for index, node in enumerate(local.graph.nodes):
-            if isinstance(node, Relu):
-                one = torch.ones_like(local.slopes[index].upper)
-                slopes[index] = Slopes(node.slope * one, one)
-            elif isinstance(node, MaxPool):
-                one = torch.ones_like(local.reach[node.source].value)
-                shares[index] = pool_shares(node, -one, one, one > 0)
+        for index, node in local.graph.relus():
+            one = torch.ones_like(local.reach[node.source].value)
+            slopes[index] = Slopes(node.slope * one, one)
+        for index, node in local.graph.pools():
+            one = torch.ones_like(local.reach[node.source].value)
+            shares[index] = pool_shares(node, -one, one, one > 0)
         return slopes, shares
 
 

@@ -106,7 +106,7 @@ class LinearProgramWithoutTriangle(LinearProgram):
     triangle = False
 
 
-Solved = tuple["Encoding", "Outcome"]
+Solved = dict[tuple["Functionals", str, bool], tuple["Encoding", "Outcome"]]
 
 
 def relaxation(
@@ -118,7 +118,7 @@ def relaxation(
     """
     from lipreg.milp import encode, get_solver
 
-    known: dict[tuple[Functionals, str, bool], Solved] = local.derived("relaxations", dict)
+    known = local.derived(_relaxations)
     key = family, settings.solver, triangle
     if key not in known:
         encoding = encode(local, family, triangle=triangle)
@@ -128,3 +128,8 @@ def relaxation(
             return encoding, outcome
         known[key] = encoding, outcome
     return known[key]
+
+
+def _relaxations(local: Analysis) -> Solved:
+    """The relaxations of an analysis that are solved so far."""
+    return {}

@@ -119,7 +119,7 @@ class _InNorm(Estimator):
         self.check(asked)
         own, _ = self._own_question(asked)
         assert own is not None
-        inner = replace(analysis, placed=replace(analysis.placed, problem=own))
+        inner = analysis.asking(replace(analysis.placed, problem=own))
         # what is known so far, and what a search would report on its way, is in other norms
         results = self.method.intervals(inner, budget, settings)
         if own == asked:

@@ -108,16 +108,11 @@ def chain(local: Analysis, slopes: dict[int, Slopes]) -> Chain | None:
     Args:
         slopes: of every Relu, with a batch axis of one.
     """
-    maps, bounds = [], []
-    for index, node in enumerate(local.graph.nodes):
-        if isinstance(node, Affine):
-            if node.sources != (index - 1,) or node.maps[0].in_size * node.maps[0].out_size > ENTRIES:
-                return None
-            maps.append(node.maps[0].dense())
-        elif isinstance(node, Relu):
-            bounds.append(slopes[index])
-        elif not isinstance(node, Input):
-            return None
+    affines, relus = local.graph.affines(), local.graph.relus()
+    large = any(node.maps[0].in_size * node.maps[0].out_size > ENTRIES for _, node in affines if node.maps)
+    if local.graph.branches or local.graph.pools() or large:
+        return None
+    maps, bounds = [node.maps[0].dense() for _, node in affines], [slopes[index] for index, _ in relus]
     maps[0] = maps[0] * local.placed.region.moves[0].flatten().to(maps[0].dtype)
     lower, upper = (
         tuple(end[0].flatten() for end in ends) for ends in ([b.lower for b in bounds], [b.upper for b in bounds])

@@ -9,7 +9,6 @@ from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.estimators.base import DEFAULTS, Estimator, Known, Settings, Watch, lower_interval, register
 from lipreg.estimators.witness import ranked, witnesses
-from lipreg.graph import MaxPool
 from lipreg.linalg import vector_norm
 from lipreg.results import Certificate, CertifiedInterval
 
@@ -102,12 +101,11 @@ class Sampling(Estimator):
             spread = (analysis.reach[node.source].upper - analysis.reach[node.source].lower).unsqueeze(1)
             temperature = (0.5 * 0.04**progress) * spread.clamp(min=1e-9)
             slopes[i] = (node.slope + (1 - node.slope) * torch.sigmoid(z / temperature)).unsqueeze(2)
-        for i, node in enumerate(graph.nodes):
-            if isinstance(node, MaxPool):
-                reach = analysis.reach[node.source]
-                spread = node.members(reach.upper - reach.lower).amax(-1, keepdim=True).unsqueeze(1)
-                temperature = (0.5 * 0.04**progress) * spread.clamp(min=1e-9)
-                slopes[i] = torch.softmax(node.members(values[node.source]) / temperature, -1).unsqueeze(2)
+        for i, node in graph.pools():
+            reach = analysis.reach[node.source]
+            spread = node.members(reach.upper - reach.lower).amax(-1, keepdim=True).unsqueeze(1)
+            temperature = (0.5 * 0.04**progress) * spread.clamp(min=1e-9)
+            slopes[i] = torch.softmax(node.members(values[node.source]) / temperature, -1).unsqueeze(2)
         return placed.combine(graph.gradients(slopes, rows))
 
 

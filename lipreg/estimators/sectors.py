@@ -12,13 +12,14 @@ to 0, by mean + sum w_i with w_i = share_i (Delta z_i - mean): a unit for each c
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lipreg.bounds import Shares, Slopes
-from lipreg.graph import Affine, Graph, Input, MaxPool, Relu
+from lipreg.graph import Affine, Forward, Graph, MaxPool, Relu
 
 COLUMNS = 2**24
 """Numbers that the widest node may take while forms are carried through a graph."""
@@ -71,42 +72,52 @@ def sectors(graph: Graph, slopes: dict[int, Slopes], shares: dict[int, Shares], 
     size = torch.Size(graph.input_shape).numel()
     eye = torch.zeros(width, size, dtype=graph.dtype)
     eye[torch.arange(inputs), free] = 1.0
-    values: dict[int, Tensor] = {}
-    units: list[Tensor] = []  # rows of [M T], as columns over (d, w): ``(width, units of the node)``
-    used = inputs
-
-    def admit(found: Tensor) -> slice:
-        nonlocal used
-        units.append(found)
-        used += found.shape[1]
-        return slice(used - found.shape[1], used)
-
-    for index, node in enumerate(graph.nodes):
-        match node:
-            case Input():
-                values[index] = eye.reshape(width, *graph.input_shape)
-            case Affine():
-                start = torch.zeros(width, *node.shape, dtype=graph.dtype)
-                values[index] = sum((map(values[i]) for i, map in node.terms()), start=start)
-            case Relu(source=source):
-                low, high = (end[0].flatten() for end in (slopes[index].lower, slopes[index].upper))
-                at = (high > low).nonzero().flatten()
-                z = values[source].flatten(1)
-                columns = admit(z[:, at] * (high - low)[at])
-                h = z * low
-                h[torch.arange(width)[columns], at] += 1.0
-                values[index] = h.reshape(width, *node.shape)
-            case MaxPool(source=source):
-                able = shares[index].able[0].to(graph.dtype)
-                z = node.members(values[source])
-                mean = (z * (able / able.sum(-1, keepdim=True))).sum(-1)
-                window, member = _open(shares[index]).nonzero(as_tuple=True)
-                columns = admit(z[:, window, member] - mean[:, window])
-                mean[torch.arange(width)[columns], window] += 1.0
-                values[index] = mean.reshape(width, *node.shape)
-    found = torch.cat(units, 1).T if units else eye.new_zeros(0, width)
+    rules = _Differences(slopes, shares, inputs, width, graph.dtype)
+    values = graph.forward({0: eye.reshape(width, *graph.input_shape)}, rules)
+    found = torch.cat(rules.units, 1).T if rules.units else eye.new_zeros(0, width)
     ends = rows.to(graph.dtype) @ values[len(graph.nodes) - 1].flatten(1).T
     return Sectors(found[:, :inputs], found[:, inputs:], ends[:, :inputs], ends[:, inputs:])
+
+
+class _Differences(Forward[Tensor]):
+    """Differences of nodes as columns over (d, w), ``(width, *shape)``.
+
+    ``units`` are rows of [M T], as columns, ``(width, units of the node)``.
+    """
+
+    def __init__(
+        self, slopes: dict[int, Slopes], shares: dict[int, Shares], inputs: int, width: int, dtype: torch.dtype
+    ) -> None:
+        self.slopes, self.shares, self.used, self.width, self.dtype = slopes, shares, inputs, width, dtype
+        self.units: list[Tensor] = []
+
+    def affine(self, index: int, node: Affine, values: Mapping[int, Tensor]) -> Tensor:
+        zero = torch.zeros(self.width, *node.shape, dtype=self.dtype)
+        return sum((map(values[source]) for source, map in node.terms()), start=zero)
+
+    def relu(self, index: int, node: Relu, value: Tensor) -> Tensor:
+        low, high = (end[0].flatten() for end in (self.slopes[index].lower, self.slopes[index].upper))
+        at = (high > low).nonzero().flatten()
+        z = value.flatten(1)
+        columns = self._admit(z[:, at] * (high - low)[at])
+        h = z * low
+        h[columns, at] += 1.0
+        return h.reshape(self.width, *node.shape)
+
+    def max_pool(self, index: int, node: MaxPool, value: Tensor) -> Tensor:
+        able = self.shares[index].able[0].to(self.dtype)
+        z = node.members(value)
+        mean = (z * (able / able.sum(-1, keepdim=True))).sum(-1)
+        window, member = _open(self.shares[index]).nonzero(as_tuple=True)
+        columns = self._admit(z[:, window, member] - mean[:, window])
+        mean[columns, window] += 1.0
+        return mean.reshape(self.width, *node.shape)
+
+    def _admit(self, found: Tensor) -> Tensor:
+        """The columns of new units."""
+        self.units.append(found)
+        self.used += found.shape[1]
+        return torch.arange(self.used - found.shape[1], self.used)
 
 
 def _open(shares: Shares) -> Tensor:

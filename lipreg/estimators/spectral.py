@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis, output_gradients, pool_factor
 from lipreg.estimators.base import BoundEstimator, register
-from lipreg.graph import Affine, MaxPool, Relu
+from lipreg.graph import Affine, Forward, MaxPool, Relu
 from lipreg.linalg import LinearMap
 
 MapNorm = Callable[[LinearMap, Tensor, Tensor], Tensor]
@@ -40,9 +40,10 @@ class Spectral(BoundEstimator):
 
 def ones(analysis: Analysis) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
     """The weights of ``layer_product`` with which every map counts whole, for a batch of one."""
-    columns = {i: reach.value.new_ones(1, *reach.value.shape[1:]) for i, reach in enumerate(analysis.reach)}
-    nodes = enumerate(analysis.graph.nodes)
-    return {i: columns[node.source] for i, node in nodes if isinstance(node, Relu | MaxPool)}, columns
+    graph = analysis.graph
+    like = graph.output.bias.new_ones(())
+    columns = {i: like.expand(1, *node.shape) for i, node in enumerate(graph.nodes)}
+    return {i: columns[node.source] for i, node in (*graph.relus(), *graph.pools())}, columns
 
 
 def layer_product(
@@ -59,25 +60,10 @@ def layer_product(
         The product ``(batch,)``, and the factor of every map ``(batch, maps)``, the output's last.
     """
     graph, placed = analysis.graph, analysis.placed
-    p = placed.problem.p
     one = columns[0].new_ones(columns[0].shape[0])
-    products: dict[int, Tensor] = {0: one}
-    factors: list[Tensor] = []
-
-    for index, node in enumerate(graph.nodes):
-        if isinstance(node, Relu | MaxPool):
-            affine = graph.nodes[node.source]
-            assert isinstance(affine, Affine)
-            pooled = pool_factor(node, p) if isinstance(node, MaxPool) else 1.0
-            norms = []
-            for term, (i, map) in enumerate(affine.terms()):
-                weights = rows[index], columns[i]
-                found = analysis.norms(node.source, term, p, *weights) if norm is None else norm(map, *weights)
-                norms.append(pooled * found)
-            paths = [norm * products[i] for norm, i in zip(norms, affine.sources, strict=True)]
-            products[index] = sum(paths[1:], start=paths[0]) if paths else torch.zeros_like(one)
-            factors += norms
-    total = placed.rows.new_zeros(()).to(graph.dtype)
+    rules = _Product(analysis, rows, columns, norm)
+    products = graph.forward({0: {0: one}}, rules)[len(graph.nodes) - 1]
+    total, factors = placed.rows.new_zeros(()).to(graph.dtype), rules.factors
     for i, folded, loss in output_gradients(analysis):
         weights = columns[i].unsqueeze(1)
         found = placed.combine_flat((folded * weights).flatten(2))
@@ -85,3 +71,33 @@ def layer_product(
         total = total + factors[-1] * products[i]
     listed = torch.stack(torch.broadcast_tensors(*factors), -1) if factors else one.unsqueeze(-1)[:, :0]
     return total, listed
+
+
+class _Product(Forward[dict[int, Tensor]]):
+    """The product up to each node, by its index; at an Affine, which is a factor of what reads it, up to its sources."""
+
+    def __init__(
+        self, analysis: Analysis, rows: dict[int, Tensor], columns: dict[int, Tensor], norm: MapNorm | None
+    ) -> None:
+        self.analysis, self.rows, self.columns, self.norm = analysis, rows, columns, norm
+        self.p = analysis.placed.problem.p
+        self.factors: list[Tensor] = []
+
+    def affine(self, index: int, node: Affine, values: Mapping[int, dict[int, Tensor]]) -> dict[int, Tensor]:
+        return {source: value[source] for source, value in values.items()}
+
+    def relu(self, index: int, node: Relu, value: dict[int, Tensor]) -> dict[int, Tensor]:
+        return {index: self._layer(index, node.source, value, 1.0)}
+
+    def max_pool(self, index: int, node: MaxPool, value: dict[int, Tensor]) -> dict[int, Tensor]:
+        return {index: self._layer(index, node.source, value, pool_factor(node, self.p))}
+
+    def _layer(self, index: int, source: int, products: dict[int, Tensor], pooled: float) -> Tensor:
+        total = self.columns[0].new_zeros(len(self.columns[0]))
+        for term, (i, map) in enumerate(self.analysis.graph.affine(source).terms()):
+            weights = self.rows[index], self.columns[i]
+            norms = self.analysis.norms
+            found = norms(source, term, self.p, *weights) if self.norm is None else self.norm(map, *weights)
+            self.factors.append(pooled * found)
+            total = total + self.factors[-1] * products[i]
+        return total

@@ -9,14 +9,14 @@ in real arithmetic.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
 from lipreg.estimators.proved_norm import LEAST, operator_norm, vector_ends
-from lipreg.graph import Affine, MaxPool, Relu
+from lipreg.graph import Affine, Forward, MaxPool, Relu
 from lipreg.graph.accurate import precisions
 from lipreg.linalg import Numbers, Running, vector_norm
 from lipreg.linalg.floats import EPS, two_sum
@@ -59,10 +59,10 @@ def _seen(analysis: Analysis, x: Tensor) -> tuple[Tensor, Tensor]:
     graph, placed = analysis.graph, analysis.placed
     rows = placed.rows.to(graph.dtype).unsqueeze(1)  # (batch, 1, rows, outputs)
     inside = placed.region.contains(x)
-    found = graph.forward(Running.of(x))
+    found = graph.evaluate(Running.of(x))
     if placed.problem.scope == "pointed":
         center = placed.region.center.unsqueeze(1)
-        change, error = (found[-1] + -graph.forward(Running.of(center))[-1]).rounded()
+        change, error = (found[-1] + -graph.evaluate(Running.of(center))[-1]).rounded()
         norm = placed.problem.q if placed.problem.q is not None else math.inf
         rise = vector_norm((change.unsqueeze(-2) * rows).sum(-1), norm)
         # what rounding alone may have added to the difference shows nothing
@@ -89,34 +89,44 @@ def _pattern(analysis: Analysis, found: Sequence[Numbers]) -> tuple[dict[int, Te
         value, error = values[node.source]
         off = (value.abs() > error) | ~analysis.reach[node.source].moves.unsqueeze(1)
         smooth &= off.flatten(2).all(-1)
-    if any(isinstance(node, MaxPool) for node in graph.nodes):
-        smooth &= _choose(analysis, found, slopes)
+    if graph.pools():
+        rules = _Choosing(found, slopes)
+        moves = analysis.reach[0].moves.unsqueeze(1).expand_as(values[0][0])
+        graph.forward({0: moves}, rules)
+        smooth &= rules.settled
     return {i: s.unsqueeze(2) for i, s in slopes.items()}, smooth
 
 
-def _choose(analysis: Analysis, found: Sequence[Numbers], slopes: dict[int, Tensor]) -> Tensor | bool:
-    """Enters the largest member of every pooling window; whether no window has a tie that matters, ``(batch, k)``."""
-    settled: Tensor | bool = True
-    alive: list[Tensor] = []  # what changes near x at all; a unit that is off does not, whatever its input does
-    for index, (node, number) in enumerate(zip(analysis.graph.nodes, found, strict=True)):
-        value, _ = number.rounded()
-        match node:
-            case Affine():
-                flow = sum((map.abs()(alive[i].to(value.dtype)) for i, map in node.terms()), torch.zeros_like(value))
-                alive.append(flow > 0)
-            case Relu(source=source):
-                alive.append(alive[source] & (slopes[index] > 0))
-            case MaxPool(source=source):
-                best, apart = _largest(found[source].moved(node.members))
-                slopes[index] = torch.zeros(apart.shape, dtype=value.dtype).scatter_(-1, best, 1.0)
-                changes = node.members(alive[source])
-                same = node.windows == node.windows.expand(apart.shape).gather(-1, best)
-                still = ~changes & ~changes.gather(-1, best)
-                settled = settled & (apart | still | same).flatten(2).all(-1)
-                alive.append(node(alive[source].to(value.dtype)) > 0)
-            case _:
-                alive.append(analysis.reach[index].moves.unsqueeze(1).expand_as(value))
-    return settled
+class _Choosing(Forward[Tensor]):
+    """Enters the largest member of every pooling window into ``slopes``, and whether no window has a tie that matters.
+
+    The values are what changes near x at all; a unit that is off does not, whatever its input does.
+
+    Attributes:
+        settled: ``(batch, k)``.
+    """
+
+    def __init__(self, found: Sequence[Numbers], slopes: dict[int, Tensor]) -> None:
+        self.found, self.slopes = found, slopes
+        self.settled: Tensor | bool = True
+
+    def affine(self, index: int, node: Affine, values: Mapping[int, Tensor]) -> Tensor:
+        value, _ = self.found[index].rounded()
+        flow = sum((map.abs()(values[i].to(value.dtype)) for i, map in node.terms()), torch.zeros_like(value))
+        return flow > 0
+
+    def relu(self, index: int, node: Relu, value: Tensor) -> Tensor:
+        return value & (self.slopes[index] > 0)
+
+    def max_pool(self, index: int, node: MaxPool, value: Tensor) -> Tensor:
+        best, apart = _largest(self.found[node.source].moved(node.members))
+        dtype = self.slopes[index].dtype
+        self.slopes[index] = torch.zeros(apart.shape, dtype=dtype).scatter_(-1, best, 1.0)
+        changes = node.members(value)
+        same = node.windows == node.windows.expand(apart.shape).gather(-1, best)
+        still = ~changes & ~changes.gather(-1, best)
+        self.settled = self.settled & (apart | still | same).flatten(2).all(-1)
+        return node(value.to(dtype)) > 0
 
 
 def _largest(members: Numbers) -> tuple[Tensor, Tensor]:
@@ -177,14 +187,14 @@ def _slope(analysis: Analysis, x: Tensor) -> float:
     """The norm of the Jacobian at x, rounded down; 0 where x is not proved to be differentiable."""
     graph, placed = analysis.graph, analysis.placed
     for start in precisions(graph, x.reshape(1, 1, *x.shape)):
-        slopes, smooth = _pattern(analysis, graph.forward(start))
+        slopes, smooth = _pattern(analysis, graph.evaluate(start))
         if bool(smooth):
             break
     else:
         return 0.0
     best = 0.0
     for start in precisions(graph, placed.rows.to(graph.dtype).unsqueeze(1)):
-        gradient, error = (placed.with_room(end)[0, 0] for end in graph.backward(slopes, start).rounded())
+        gradient, error = (placed.with_room(end)[0, 0] for end in graph.differentiate(slopes, start).rounded())
         low, high = operator_norm(placed.problem, gradient, error)
         best = max(best, low)
         if low >= high * (1.0 - SHARP) or high < LEAST:
@@ -203,7 +213,7 @@ def _quotient(analysis: Analysis, x: Tensor) -> float:
     rows, outputs = placed.rows[0].to(graph.dtype), placed.rows.shape[-1]
     best = 0.0
     for start in precisions(graph, torch.stack([x, center])):
-        output = graph.forward(start)[-1]
+        output = graph.evaluate(start)[-1]
         change = output.moved(lambda t: t[..., 0, :]) + -output.moved(lambda t: t[..., 1, :])
         product = change.moved(lambda t: t.unsqueeze(-2)).times(rows)
         ends = product.moved(lambda t: t.sum(-1), copies=outputs).rounded()

@@ -4,8 +4,10 @@ from lipreg.graph.agreement import check_agreement, check_hooks, evaluation_mode
 from lipreg.graph.capture import CapturedNetwork, capture
 from lipreg.graph.chain import ReluChain, chain_of, fixed_chain
 from lipreg.graph.layers import Layer
-from lipreg.graph.magnitudes import check_question
-from lipreg.graph.nodes import Affine, Graph, Input, MaxPool, Node, Relu
+from lipreg.graph.magnitudes import check_question, magnitudes
+from lipreg.graph.network import Graph
+from lipreg.graph.nodes import Affine, Input, MaxPool, Node, Relu
+from lipreg.graph.passes import Backward, Forward, WithoutPools
 from lipreg.graph.random_state import untouched_random_state
 from lipreg.graph.registry import Example, Refusal, lowers
 from lipreg.graph.symbols import Context, Symbol
@@ -13,9 +15,11 @@ from lipreg.graph.unwrap import unwrap
 
 __all__ = [
     "Affine",
+    "Backward",
     "CapturedNetwork",
     "Context",
     "Example",
+    "Forward",
     "Graph",
     "Input",
     "Layer",
@@ -25,6 +29,7 @@ __all__ = [
     "Relu",
     "ReluChain",
     "Symbol",
+    "WithoutPools",
     "capture",
     "chain_of",
     "check_agreement",
@@ -33,6 +38,7 @@ __all__ = [
     "evaluation_mode",
     "fixed_chain",
     "lowers",
+    "magnitudes",
     "untouched_random_state",
     "unwrap",
 ]

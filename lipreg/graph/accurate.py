@@ -13,7 +13,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from lipreg.graph.nodes import Affine, Graph
+from lipreg.graph.network import Graph
 from lipreg.linalg import Limbs, Numbers, Running, digit_bits
 from lipreg.linalg.floats import EPS, add_below
 
@@ -47,8 +47,8 @@ def anchors(graph: Graph, x: Tensor) -> dict[int, Tensor]:
         entries of one layer lie hundreds of orders of magnitude apart.
     """
     found = {}
-    for index, node in enumerate(graph.nodes):
-        if isinstance(node, Affine) and 0 in node.sources:
+    for index, node in graph.affines():
+        if 0 in node.sources:
             for limbs in PRECISIONS:
                 value = node.combine({0: Limbs.of(x, limb_bits(graph), limbs)})
                 found[index] = value.rounded()[0]
@@ -68,7 +68,7 @@ def margins(graph: Graph, x: Tensor, own: Tensor) -> Tensor:
     found = x.new_full((len(x), *graph.output.shape), -torch.inf)
     left = torch.arange(len(x))
     for k in range(1 + len(PRECISIONS)):
-        outputs = graph.forward(next(islice(precisions(graph, x[left]), k, None)))[-1]
+        outputs = graph.evaluate(next(islice(precisions(graph, x[left]), k, None)))[-1]
         of_own = outputs.moved(lambda t, own=own[left]: t[..., torch.arange(len(own)), own].unsqueeze(-1))
         value, error = (of_own + -outputs).rounded()
         found[left] = torch.where(error > 0, add_below(value, -error), value)
@@ -83,9 +83,9 @@ def margins(graph: Graph, x: Tensor, own: Tensor) -> Tensor:
 def zeros(graph: Graph, x: Tensor) -> list[Tensor]:
     """For every node, the entries whose value at x is proved to be exactly 0, ``(batch, *shape)`` bool."""
     *_, finest = precisions(graph, x)
-    return [(value == 0) & (error == 0) for value, error in (node.rounded() for node in graph.forward(finest))]
+    return [(value == 0) & (error == 0) for value, error in (node.rounded() for node in graph.evaluate(finest))]
 
 
 def limb_bits(graph: Graph) -> int:
     """How many bits the digits of tensors may have that the maps of a graph act on."""
-    return digit_bits(max(map.roundings for node in graph.nodes if isinstance(node, Affine) for map in node.maps))
+    return digit_bits(max(map.roundings for _, node in graph.affines() for map in node.maps))

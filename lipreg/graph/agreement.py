@@ -14,7 +14,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from lipreg.errors import InvalidInput, UnsupportedModel
-from lipreg.graph.nodes import Graph
+from lipreg.graph.network import Graph
 from lipreg.graph.random_state import untouched_random_state
 
 _OF_WEIGHTS = (SpectralNorm, WeightNorm, BasePruningMethod)

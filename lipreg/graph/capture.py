@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lipreg.errors import InvalidInput, UnsupportedModel
 from lipreg.graph import lowerings  # noqa: F401  (fills the registry)
 from lipreg.graph.agreement import Watch, check_agreement, computed_weights, evaluation_mode
-from lipreg.graph.nodes import Graph
+from lipreg.graph.network import Graph
 from lipreg.graph.registry import CALLS, Refusal, module_lowering, refusal_for
 from lipreg.graph.symbols import BatchSize, Context, Symbol, Unknown
 from lipreg.graph.unwrap import unwrap

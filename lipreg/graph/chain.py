@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lipreg.graph.capture import CapturedNetwork
 from lipreg.graph.layers import DenseLayer, Layer, layer_of
-from lipreg.graph.nodes import Affine, Graph, Relu
+from lipreg.graph.network import Graph
 
 _RELUS = (torch.relu, F.relu, "relu")
 _AFFINE = (nn.Linear, nn.Conv1d, nn.Conv2d)
@@ -60,15 +60,14 @@ class ReluChain:
 
 def chain_of(graph: Graph) -> ReluChain | None:
     """A graph as a chain; None where it branches, pools, ends in no matrix, or has other maps or leaky ReLUs."""
+    if graph.branches or graph.pools() or any(node.slope for _, node in graph.relus()):
+        return None
     layers: list[Layer] = []
-    for index, node in enumerate(graph.nodes[1:], start=1):
-        if isinstance(node, Affine) and node.sources == (index - 1,):
-            layer = layer_of(node.maps[0], _by_channel(node.bias))
-            if layer is None:
-                return None
-            layers.append(layer)
-        elif not (isinstance(node, Relu) and node.slope == 0.0):
+    for _, node in graph.affines():
+        layer = layer_of(node.maps[0], _by_channel(node.bias))
+        if layer is None:
             return None
+        layers.append(layer)
     return ReluChain(tuple(layers)) if isinstance(layers[-1], DenseLayer) else None
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import torch
+from torch import Tensor
 
 from lipreg.errors import InvalidInput
-from lipreg.graph.nodes import Affine, Graph, MaxPool, Relu
+from lipreg.graph.network import Graph
+from lipreg.graph.nodes import Affine, MaxPool, Relu
+from lipreg.graph.passes import Forward
 from lipreg.problem import PlacedProblem
 
 LARGEST, LEAST = 1e120, 1e-120
@@ -29,19 +34,11 @@ def check_question(graph: Graph, placed: PlacedProblem, where: str) -> None:
         got = f"inputs up to {float(ends.max()):.3g}" + (f", moved by {float(room.min()):.3g}" if len(room) else "")
         accepted = f"inputs up to {PRODUCT:g} that are moved by at least {1.0 / PRODUCT:g}"
         raise InvalidInput(got, where=where, accepted=accepted, todo="Choose another region, or rescale the inputs")
-    sizes = {0: ends}
-    for index, node in enumerate(graph.nodes):
-        if isinstance(node, Relu | MaxPool):
-            sizes[index] = sizes[node.source] if isinstance(node, Relu) else node(sizes[node.source])
-        elif isinstance(node, Affine):
-            total = node.bias.abs()
-            for source, map in node.terms():
-                total = total + map.abs()(sizes[source])
-            sizes[index] = total
-            if not bool((total <= VALUES).all()):
-                got = f"values that may reach {float(total.max()):.3g} over the region"
-                todo = "Choose a smaller region, or rescale the layers"
-                raise InvalidInput(got, where=where, accepted=f"up to {VALUES:g}", todo=todo)
+    for size in magnitudes(graph, ends, lambda _, node: node.bias.abs()).values():
+        if not bool((size <= VALUES).all()):
+            got = f"values that may reach {float(size.max()):.3g} over the region"
+            todo = "Choose a smaller region, or rescale the layers"
+            raise InvalidInput(got, where=where, accepted=f"up to {VALUES:g}", todo=todo)
     rows = placed.rows.abs().sum(-1)
     small, large = float(rows[rows > 0].min()) if rows.any() else 1.0, float(rows.max())
     beyond = large > LARGEST or large * most > PRODUCT
@@ -61,35 +58,70 @@ def check_magnitudes(graph: Graph, where: str) -> tuple[float, float]:
     Returns:
         The smallest and the largest product of layers in a row that end at the output.
     """
-    followers = {node.source: node.name for node in graph.nodes if isinstance(node, Relu)}
-    # the smallest and the largest product of consecutive layers that end at a node
-    least, most = {0: 1.0}, {0: 1.0}
-    for index, node in enumerate(graph.nodes):
-        if isinstance(node, Relu | MaxPool):
-            least[index], most[index] = least[node.source], most[node.source]
-        if not isinstance(node, Affine):
-            continue
-        last = index == len(graph.nodes) - 1
-        layer = "the last linear layer" if last else f"the linear layer before {followers.get(index, index)!r}"
-        least[index] = most[index] = 0.0
+    return graph.forward({0: (1.0, 1.0)}, _Products(graph, where))[len(graph.nodes) - 1]
+
+
+def magnitudes(graph: Graph, inputs: Tensor, own: Callable[[int, Affine], Tensor]) -> dict[int, Tensor]:
+    """What the magnitudes of all weights make of the magnitudes of inputs, at every node.
+
+    Args:
+        inputs: ``(batch, *input_shape)``.
+        own: of an Affine node, what it adds itself, ``(batch or nothing, *shape)``.
+    """
+    return graph.forward({0: inputs}, _Magnitudes(own))
+
+
+class _Magnitudes(Forward[Tensor]):
+    def __init__(self, own: Callable[[int, Affine], Tensor]) -> None:
+        self.own = own
+
+    def affine(self, index: int, node: Affine, values: Mapping[int, Tensor]) -> Tensor:
+        return sum((map.abs()(values[source]) for source, map in node.terms()), start=self.own(index, node))
+
+    def relu(self, index: int, node: Relu, value: Tensor) -> Tensor:
+        return value
+
+    def max_pool(self, index: int, node: MaxPool, value: Tensor) -> Tensor:
+        return node(value)
+
+
+Ends = tuple[float, float]
+
+
+class _Products(Forward[Ends]):
+    """The smallest and the largest product of row sums of layers in a row that end at a node."""
+
+    def __init__(self, graph: Graph, where: str) -> None:
+        self.graph, self.where = graph, where
+        self.followers = {node.source: repr(node.name) for _, node in graph.relus()}
+
+    def affine(self, index: int, node: Affine, values: Mapping[int, Ends]) -> Ends:
+        last = index == len(self.graph.nodes) - 1
+        layer = "the last linear layer" if last else f"the linear layer before {self.followers.get(index, index)}"
+        least = most = 0.0
         for source, map in node.terms():
-            ones = torch.ones(1, *map.in_shape, dtype=graph.dtype, device=graph.device)
+            ones = torch.ones(1, *map.in_shape, dtype=node.bias.dtype, device=node.bias.device)
             with torch.no_grad():
                 size = float(map.abs()(ones).amax())
             if size > LARGEST or 0 < size < LEAST:
-                _refuse(f"weights of which a row adds up to {size:.3g}, in {layer}", where)
-            least[index] = max(least[index], size * min(1.0, least[source]))
-            most[index] += size * max(1.0, most[source])
-        product = least[index] if 0 < least[index] < LEAST else most[index]
+                self._refuse(f"weights of which a row adds up to {size:.3g}, in {layer}")
+            least = max(least, size * min(1.0, values[source][0]))
+            most += size * max(1.0, values[source][1])
+        product = least if 0 < least < LEAST else most
         if 0 < product < LEAST or product > PRODUCT:
-            _refuse(f"layers whose row sums have the product {product:.3g}, up to {layer}", where)
-    return least[len(graph.nodes) - 1], most[len(graph.nodes) - 1]
+            self._refuse(f"layers whose row sums have the product {product:.3g}, up to {layer}")
+        return least, most
 
+    def relu(self, index: int, node: Relu, value: Ends) -> Ends:
+        return value
 
-def _refuse(got: str, where: str) -> None:
-    raise InvalidInput(
-        got,
-        where=where,
-        accepted=f"0, or row sums from {LEAST:g} to {LARGEST:g} with products from {LEAST:g} to {PRODUCT:g}",
-        todo="Their squares leave the range of float64. Rescale the layers, or see whether training diverged",
-    )
+    def max_pool(self, index: int, node: MaxPool, value: Ends) -> Ends:
+        return value
+
+    def _refuse(self, got: str) -> None:
+        raise InvalidInput(
+            got,
+            where=self.where,
+            accepted=f"0, or row sums from {LEAST:g} to {LARGEST:g} with products from {LEAST:g} to {PRODUCT:g}",
+            todo="Their squares leave the range of float64. Rescale the layers, or see whether training diverged",
+        )

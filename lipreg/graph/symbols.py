@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from lipreg.errors import InvalidInput
-from lipreg.graph.nodes import Affine, Graph, Input, MaxPool, Node, Relu
+from lipreg.graph.network import Graph
+from lipreg.graph.nodes import Affine, Input, MaxPool, Node, Relu
 from lipreg.graph.registry import Refusal
 from lipreg.linalg import Diagonal, LinearMap, Shape, add, compose, identity
 

@@ -42,7 +42,7 @@ def columns(analysis: Analysis, more: int = 1) -> Callable[[Tensor], Numbers]:
 
 def _bits_lost(analysis: Analysis) -> float:
     """How many bits float64 may lose of the gradient at the reference point, or of the range of an unstable unit."""
-    return analysis.derived("bits lost", lambda: math.log2(max(EPS, _share_lost(analysis)) / EPS))
+    return math.log2(max(EPS, analysis.derived(_share_lost)) / EPS)
 
 
 def _share_lost(analysis: Analysis) -> float:

@@ -53,7 +53,7 @@ class Folded:
 
 def folded(analysis: Analysis) -> Folded:
     """The folded network of a single-point analysis, remembered for as long as the analysis lives."""
-    return analysis.derived("folded", lambda: _fold(analysis))
+    return analysis.derived(_fold)
 
 
 def _fold(analysis: Analysis) -> Folded:

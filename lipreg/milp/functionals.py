@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -91,7 +91,7 @@ def families(local: Analysis) -> tuple[Analysis, list[Functionals]]:
     Each functional is a family of its own, an operator norm being the largest over its outputs or sign vectors
     (``PlacedProblem.apart``). Where sign vectors are too many for that, one family has them all.
     """
-    apart = local.derived("apart", lambda: _apart(local)) or local
+    apart = local.derived(_apart) or local
     rows = range(apart.placed.rows.shape[1])
     if apart.placed.problem.output.joint:
         return apart, [Functionals(tuple(rows), signs=True)]
@@ -101,4 +101,4 @@ def families(local: Analysis) -> tuple[Analysis, list[Functionals]]:
 def _apart(local: Analysis) -> Analysis | None:
     """The analysis with each functional on its own; None where it is that already."""
     placed = local.placed.apart()
-    return None if placed is local.placed else replace(local, placed=placed)
+    return None if placed is local.placed else local.asking(placed)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lipreg.bounds import relax
 from lipreg.linalg.floats import EPS, SPARE
 from lipreg.search.folded import FoldedNetwork
 from lipreg.search.nodes import Nodes
@@ -144,23 +145,12 @@ def _backward(network: FoldedNetwork, depth: int, z_lower: Tensor, z_upper: Tens
     weight = (signs.unsqueeze(-1) * network.z_unit[both]).expand(count, -1, -1)
     for at in range(depth - 1, -1, -1):
         source = network.levels[at]
-        chord, below, lift = _relaxation(z_lower[:, source], z_upper[:, source], network.leak[source])
+        lines = relax(z_lower[:, source], z_upper[:, source], network.leak[source])
         own = weight[..., source]
-        constant = constant + (own.clamp(min=0.0) @ lift.unsqueeze(-1)).squeeze(-1)
-        own = torch.where(own > 0, own * chord.unsqueeze(1), own * below.unsqueeze(1))
+        constant = constant + (own.clamp(min=0.0) @ lines.upper_offset.unsqueeze(-1)).squeeze(-1)
+        own = torch.where(own > 0, own * lines.upper_slope.unsqueeze(1), own * lines.lower_slope.unsqueeze(1))
         constant = constant + own @ network.z_offset[source]
         form = form + own @ network.z_input[source]
         if at:
             weight = weight + own @ network.z_unit[source]
     return form, constant
-
-
-def _relaxation(lower: Tensor, upper: Tensor, leak: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """below z <= relu(z) <= chord z + lift on [lower, upper]; exact for units on one side."""
-    crossing = (lower < 0) & (upper > 0)
-    one_sided = torch.where(lower >= 0, torch.ones_like(lower), leak.expand_as(lower))
-    span = torch.where(crossing, upper - lower, torch.ones_like(lower))
-    chord = torch.where(crossing, (upper - leak * lower) / span, one_sided)
-    lift = torch.where(crossing, (leak - chord) * lower, torch.zeros_like(lower))
-    flat = torch.where(upper >= -lower, torch.ones_like(lower), leak.expand_as(lower))
-    return chord, torch.where(crossing, flat, one_sided), lift

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import math
+import pickle
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+import lipreg.bounds.analysis
 from lipreg.bounds import METHODS, Analysis, analyse, crown, linear_upper_bound, pool_factor, relax
 from lipreg.errors import InvalidInput
-from lipreg.estimators import Bound, estimate
+from lipreg.estimators import Bound, estimate, get_estimator
 from lipreg.graph import Affine, MaxPool, Relu, capture
 from lipreg.outputs import Logit, Margin
 from lipreg.problem import LocalLipschitz
@@ -307,3 +310,51 @@ def test_reach_through_max_pooling(methods: tuple[str, ...] | None) -> None:
                 moved = torch.linalg.vector_norm(at - y.unsqueeze(1), region.norm, dim=2).amax(1)
                 assert (moved <= reach.distance * (1 + 1e-12)).all()
     assert any(isinstance(node, Relu) for node in graph.nodes)
+
+
+def test_an_analysis_computes_what_is_asked_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No lines and no secants where intervals alone are asked for, and no pre-activations for a product of norms."""
+    net = nn.Sequential(
+        nn.Linear(3, 8), nn.ReLU(), nn.Unflatten(1, (1, 8)), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(4, 2)
+    )
+    graph, x = capture(net.double(), torch.zeros(2, 3, dtype=torch.float64)).frozen(), torch.zeros(2, 3).double()
+    placed = LocalLipschitz(LinfBall(0.1), Logit(0)).place(x, graph(x))
+    wanted = get_estimator("affine_relu").bound(analyse(graph, placed, ("interval",)))  # type: ignore[union-attr]
+
+    def never(*args: object, **options: object) -> None:
+        raise AssertionError("nobody asked for this")
+
+    for name in ("crown", "relax", "relax_pool", "slope_bounds"):
+        monkeypatch.setattr(f"lipreg.bounds.preactivations.{name}", never)
+    analysis = analyse(graph, placed, ("interval",))
+    assert torch.equal(get_estimator("affine_relu").bound(analysis), wanted)  # type: ignore[union-attr]
+    monkeypatch.setattr("lipreg.bounds.analysis.bound_preactivations", never)
+    lazy = analyse(graph, placed)
+    assert (get_estimator("spectral").bound(lazy[:1]) >= wanted[:1]).all()  # type: ignore[union-attr]
+    with pytest.raises(AssertionError, match="nobody"):
+        _ = lazy.reach
+
+
+def test_parts_of_an_analysis_share_one_computation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of points, of other questions about the same regions, and of a copy in another process."""
+    question = Question("leaky", "linf", "regional", math.inf, "logit")
+    graph = capture(question.module, question.x).frozen()
+    placed = question.problem.place(question.x, graph(question.x))
+    analysis, calls = analyse(graph, placed), []
+    find = lipreg.bounds.analysis.bound_preactivations
+    monkeypatch.setattr("lipreg.bounds.analysis.bound_preactivations", lambda *given: calls.append(1) or find(*given))
+    parts = [analysis[i : i + 1] for i in range(len(question.x))]
+    other = analysis.asking(dataclasses.replace(placed, problem=dataclasses.replace(question.problem, scope="pointed")))
+    copy = pickle.loads(pickle.dumps(parts[0]))
+    for i, part in enumerate(parts):
+        assert torch.equal(part.reach[1].lower, analysis.reach[1].lower[i : i + 1])
+    assert torch.equal(copy.reach[1].upper, analysis.reach[1].upper[:1]) and len(calls) == 1
+    (index, _), *_ = graph.relus()
+    assert not torch.equal(other.slopes[index].upper, analysis.slopes[index].upper)
+    assert other.derived(len_of_reach) == len(graph.nodes) and other.derived(len_of_reach) is other.derived(
+        len_of_reach
+    )
+
+
+def len_of_reach(analysis: Analysis) -> int:
+    return len(analysis.reach)

@@ -112,10 +112,10 @@ def test_relaxation_encloses_the_activation(ends: tuple[float, float], leak: flo
     z = np.append(np.linspace(low, high, 101), [0.0] if low <= 0 <= high else [])
     exact = activation(z, leak)
     assert (float(line.lower_slope) * z <= exact + 1e-15).all()
-    assert (exact <= float(line.upper_slope) * z + float(line.offset) + 1e-15).all()
+    assert (exact <= float(line.upper_slope) * z + float(line.upper_offset) + 1e-15).all()
     if low >= 0 or high <= 0:  # stable units are exact
-        assert float(line.offset) == 0.0
+        assert float(line.upper_offset) == 0.0
         np.testing.assert_allclose(float(line.lower_slope) * z, exact, atol=1e-15)
     else:  # the chord meets the activation at both ends
-        ends_on_chord = float(line.upper_slope) * np.array([low, high]) + float(line.offset)
+        ends_on_chord = float(line.upper_slope) * np.array([low, high]) + float(line.upper_offset)
         np.testing.assert_allclose(ends_on_chord, activation(np.array([low, high]), leak), atol=1e-12)

@@ -13,7 +13,6 @@ import threading
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -186,7 +185,7 @@ def answer(question: Question, name: str) -> list[CertifiedInterval]:
     analysis = analysis_of(question.net, question.seed, question.region, question.scope)
     with torch.no_grad():
         placed = question.problem.place(question.x, question.module(question.x))
-    return ESTIMATORS[name].intervals(replace(analysis, placed=placed), BUDGET)
+    return ESTIMATORS[name].intervals(analysis.asking(placed), BUDGET)
 
 
 # ---------------------------------------------------------------- soundness

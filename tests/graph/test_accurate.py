@@ -140,16 +140,16 @@ def test_values_and_gradients_are_within_their_errors(name: str, seed: int, deca
     graph = network(name, seed, decades)
     x = torch.randn(2, *graph.input_shape, dtype=torch.float64) * 10.0**large
     truth = [exact_values(graph, point) for point in x]
-    values = [value.rounded()[0] for value in graph.forward(finest(graph, x))]
+    values = [value.rounded()[0] for value in graph.evaluate(finest(graph, x))]
     patterns = {i: s.unsqueeze(1) for i, s in graph.patterns(values).items()}
     rows = torch.randn(2, 3, *values[-1].shape[1:], dtype=torch.float64)
     gradients = [exact_gradient(graph, at, exact(row)) for at, own in zip(truth, rows, strict=True) for row in own]
     for k, (start, end) in enumerate(zip(precisions(graph, x), precisions(graph, rows), strict=True)):
-        for index, found in enumerate(graph.forward(start)):
+        for index, found in enumerate(graph.evaluate(start)):
             within(found, chained(at[index] for at in truth))
             value, error = found.rounded()
             assert k == 0 or (error <= 1e-15 * value.abs()).all(), "of limbs the last place alone"
-        found = graph.backward(patterns, end)
+        found = graph.differentiate(patterns, end)
         assert found.rounded()[0].shape == (2, 3, *graph.input_shape)
         within(found, chained(gradients))
 
@@ -158,7 +158,7 @@ def test_running_bounds_are_of_the_size_of_rounding() -> None:
     for name in NETWORKS:
         graph = network(name, seed=0, decades=0.0)
         x = torch.randn(2, *graph.input_shape, dtype=torch.float64)
-        value, error = graph.forward(next(precisions(graph, x)))[-1].rounded()
+        value, error = graph.evaluate(next(precisions(graph, x)))[-1].rounded()
         assert (error < 1e-12).all() and (error > 0).all()
         torch.testing.assert_close(value, graph(x), rtol=1e-13, atol=1e-13)
 
@@ -173,10 +173,10 @@ def test_signs_behind_many_layers_and_after_cancellation() -> None:
             parameter.mul_(2.4)
     graph = capture(net, torch.zeros(1, 2, dtype=torch.float64)).frozen()
     first, *others = precisions(graph, torch.randn(3, 2, dtype=torch.float64))
-    value, error = graph.forward(first)[-1].rounded()
+    value, error = graph.evaluate(first)[-1].rounded()
     assert (error > 0.5 * value.abs()).all()
     for start in others:
-        for node, found in zip(graph.nodes, graph.forward(start), strict=True):
+        for node, found in zip(graph.nodes, graph.evaluate(start), strict=True):
             value, error = found.rounded()
             assert not isinstance(node, Affine) or ((value.abs() > error) & (error <= 1e-15 * value.abs())).all()
 
@@ -188,11 +188,11 @@ def test_signs_behind_many_layers_and_after_cancellation() -> None:
         wide[2].bias.zero_()
     graph = capture(wide, torch.zeros(1, 1, dtype=torch.float64)).frozen()
     x, row = torch.tensor([[0.3]], dtype=torch.float64), torch.ones(1, 1, 1, dtype=torch.float64)
-    values = [value.rounded()[0] for value in graph.forward(finest(graph, x))]
+    values = [value.rounded()[0] for value in graph.evaluate(finest(graph, x))]
     assert values[-1].item() == 2.3
     patterns = {i: s.unsqueeze(1) for i, s in graph.patterns(values).items()}
-    assert graph.backward(patterns, finest(graph, row)).rounded()[0].item() == 1.0
-    _, error = graph.backward(patterns, next(precisions(graph, row))).rounded()
+    assert graph.differentiate(patterns, finest(graph, row)).rounded()[0].item() == 1.0
+    _, error = graph.differentiate(patterns, next(precisions(graph, row))).rounded()
     assert error.item() > 1.0
 
 
@@ -210,9 +210,9 @@ def test_ties_are_covered() -> None:
     x = torch.randn(1, 4, dtype=torch.float64)
     truth = exact_values(graph, x[0])
     for start in precisions(graph, x):
-        for found, wanted in zip(graph.forward(start), truth, strict=True):
+        for found, wanted in zip(graph.evaluate(start), truth, strict=True):
             within(found, wanted)
-    assert math.isclose(graph.forward(finest(graph, x))[-1].rounded()[0].item(), float(truth[-1][0]), rel_tol=1e-15)
+    assert math.isclose(graph.evaluate(finest(graph, x))[-1].rounded()[0].item(), float(truth[-1][0]), rel_tol=1e-15)
 
 
 @given(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
 
-from lipreg.bounds.pooling import PoolRelaxation
+from lipreg.bounds.lines import Lines
 from lipreg.bounds.reach import Anchors
 from lipreg.budget import Budget
-from lipreg.graph import Affine, Graph, MaxPool, Relu
+from lipreg.graph import Affine, Backward, Graph, MaxPool, Relu
+from lipreg.linalg import LinearMap
 from lipreg.regions import PlacedRegion
 
 ALL_UNITS = 256
@@ -20,34 +20,7 @@ ROOM = 2**22
 """Numbers that the rows of one backward pass may take."""
 
 
-@dataclass(frozen=True)
-class Relaxation:
-    """lower_slope z <= relu(z) <= upper_slope z + offset over [l, u], each ``(batch, *shape)``."""
-
-    lower_slope: Tensor
-    upper_slope: Tensor
-    offset: Tensor
-
-
-Relaxations = Mapping[int, Relaxation | PoolRelaxation]
-
-
-def relax(lower: Tensor, upper: Tensor, leak: float) -> Relaxation:
-    """The relaxation of max(z, leak z) over [l, u].
-
-    Stable units are exact. An unstable one has the chord above and, below, the line through the origin that loses the
-    smaller area: slope 1 where u >= -l, the leak otherwise.
-    """
-    unstable = (lower < 0) & (upper > 0)
-    span = torch.where(unstable, upper - lower, torch.ones_like(upper))
-    active = (lower >= 0).to(upper.dtype)
-    stable = leak + (1.0 - leak) * active
-    chord = torch.where(unstable, (upper - leak * lower) / span, stable)
-    # the leak as a tensor of the graph's own dtype: where() with two numbers would round it to float32
-    one, flat = torch.ones_like(upper), torch.full_like(upper, leak)
-    below = torch.where(unstable, torch.where(upper >= -lower, one, flat), stable)
-    offset = torch.where(unstable, (leak - chord) * lower, torch.zeros_like(upper))
-    return Relaxation(below, chord, offset)
+Relaxations = Mapping[int, Lines]
 
 
 def linear_upper_bound(
@@ -65,43 +38,40 @@ def linear_upper_bound(
     Returns:
         ``(batch, k)``. Costs one backward pass with k rows.
     """
-    flowing: dict[int, Tensor] = {index: rows}
-    total = rows.new_zeros(rows.shape[:2])
-    for at in range(index, 0, -1):
-        if at not in flowing:
-            continue
-        row, node = flowing.pop(at), graph.nodes[at]
-        match node:
-            case Affine():
-                anchored = anchors[at]
-                total = total + (row * anchored.constant.unsqueeze(1)).flatten(2).sum(-1)
-                if anchored.rounding is not None:
-                    total = total + (row.abs() * anchored.rounding.unsqueeze(1)).flatten(2).sum(-1)
-                parts = [(source, map.transpose(row)) for source, map in node.terms()]
-            case Relu(source=source):
-                line = relaxations[at]
-                assert isinstance(line, Relaxation)
-                rising = row > 0
-                slope = torch.where(rising, line.upper_slope.unsqueeze(1), line.lower_slope.unsqueeze(1))
-                total = total + (row.clamp(min=0) * line.offset.unsqueeze(1)).flatten(2).sum(-1)
-                parts = [(source, row * slope)]
-            case MaxPool(source=source):
-                pool = relaxations[at]
-                assert isinstance(pool, PoolRelaxation)
-                flat = row.flatten(2)
-                total = total + (flat.clamp(min=0) * pool.offset.unsqueeze(1)).sum(-1)
-                weights = torch.where(
-                    (flat > 0).unsqueeze(-1), pool.upper_weights.unsqueeze(1), pool.lower_weights.unsqueeze(1)
-                )
-                parts = [(source, node.scatter(flat.unsqueeze(-1) * weights))]
-            case _:
-                raise AssertionError(node)
-        for source, part in parts:
-            flowing[source] = flowing[source] + part if source in flowing else part
-    if 0 in flowing:
-        row = flowing[0]
-        total = total + region.support(row)
-    return total
+    rules = _Forms(anchors, relaxations, rows.new_zeros(rows.shape[:2]))
+    at_input = graph.backward([(index, rows)], rules)
+    return rules.total if at_input is None else rules.total + region.support(at_input)
+
+
+class _Forms(Backward[Tensor]):
+    """Rows carried back through the lines that bound them; ``total`` is their constants so far, ``(batch, k)``."""
+
+    def __init__(self, anchors: Anchors, relaxations: Relaxations, total: Tensor) -> None:
+        self.anchors, self.relaxations, self.total = anchors, relaxations, total
+
+    def affine(self, index: int, node: Affine, value: Tensor) -> Iterable[tuple[int, Tensor]]:
+        anchored = self.anchors[index]
+        self._add(value * anchored.constant.unsqueeze(1))
+        if anchored.rounding is not None:
+            self._add(value.abs() * anchored.rounding.unsqueeze(1))
+        return super().affine(index, node, value)
+
+    def back(self, map: LinearMap, value: Tensor) -> Tensor:
+        return map.transpose(value)
+
+    def relu(self, index: int, node: Relu, value: Tensor) -> Tensor:
+        value, offset = self.relaxations[index].above(value, 1)
+        self._add(offset)
+        return value
+
+    def max_pool(self, index: int, node: MaxPool, value: Tensor) -> Tensor:
+        lines = self.relaxations[index]
+        value, offset = lines.above(value.flatten(2).unsqueeze(-1), 1)
+        self._add(offset)
+        return node.scatter(value)
+
+    def _add(self, parts: Tensor) -> None:
+        self.total = self.total + parts.flatten(2).sum(-1)
 
 
 def crown(

@@ -1,0 +1,215 @@
+"""A network as a graph: what it computes, its gradients, and what it says of itself."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar, assert_never
+
+import torch
+from torch import Tensor
+
+from lipreg.errors import InvalidInput, UnsupportedRequest
+from lipreg.graph.nodes import Affine, Input, MaxPool, Node, Relu
+from lipreg.graph.passes import Backward, Forward, backward, forward
+from lipreg.linalg import LinearMap, Plain, Shape, feed
+from lipreg.linalg.numbers import N
+
+V = TypeVar("V")
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A piecewise linear network as nodes in topological order: first the Input, last the Affine that is the output.
+
+    Affine nodes never feed Affine nodes: chains of linear layers are folded together, so an Affine's sources are the
+    Input, Relus and MaxPools.
+
+    A graph that stands for another over some region has that one's fingerprint as ``original``, and as its own.
+    """
+
+    nodes: tuple[Node, ...]
+    name: str = field(default="network", compare=False)
+    original: str = ""
+
+    @property
+    def input_shape(self) -> Shape:
+        return self.nodes[0].shape
+
+    @property
+    def output(self) -> Affine:
+        last = self.nodes[-1]
+        assert isinstance(last, Affine)
+        return last
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.output.bias.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.output.bias.device
+
+    def affines(self) -> list[tuple[int, Affine]]:
+        """Indices and nodes of the Affines, in order."""
+        return [(i, node) for i, node in enumerate(self.nodes) if isinstance(node, Affine)]
+
+    def relus(self) -> list[tuple[int, Relu]]:
+        """Indices and nodes of the Relus, in order."""
+        return [(i, node) for i, node in enumerate(self.nodes) if isinstance(node, Relu)]
+
+    def pools(self) -> list[tuple[int, MaxPool]]:
+        """Indices and nodes of the MaxPools, in order."""
+        return [(i, node) for i, node in enumerate(self.nodes) if isinstance(node, MaxPool)]
+
+    @property
+    def branches(self) -> bool:
+        """Whether it is more than one layer after the other: not every Affine reads the node before it, and no other."""
+        return any(node.sources != (index - 1,) for index, node in self.affines())
+
+    def affine(self, index: int) -> Affine:
+        """Node ``index``, which is an Affine."""
+        node = self.nodes[index]
+        assert isinstance(node, Affine)
+        return node
+
+    def read_by(self, index: int) -> Affine:
+        """The Affine node that node ``index``, a Relu or a MaxPool, reads."""
+        node = self.nodes[index]
+        assert isinstance(node, Relu | MaxPool)
+        return self.affine(node.source)
+
+    def forward(self, seed: Mapping[int, V], rules: Forward[V], until: int | None = None) -> dict[int, V]:
+        """A pass from the input on; see ``lipreg.graph.passes``."""
+        return forward(self.nodes, seed, rules, until)
+
+    def backward(self, seed: Iterable[tuple[int, V]], rules: Backward[V]) -> V | None:
+        """A pass from the output back; see ``lipreg.graph.passes``."""
+        return backward(self.nodes, seed, rules)
+
+    def evaluate(self, x: N) -> list[N]:
+        """The value of every node at x ``(..., *input_shape)``, in x's arithmetic."""
+        return list(self.forward({0: x}, _Values(x)).values())
+
+    def differentiate(self, slopes: Mapping[int, Tensor], rows: N) -> N:
+        """rows . J for given slopes of every Relu and MaxPool, in the arithmetic of ``rows``: one pass through the graph.
+
+        Args:
+            slopes: for each Relu index, ``(..., 1, *shape)`` or ``(..., rows, *shape)``; for each MaxPool index, the
+                weights of the members of its windows, ``(..., 1, outputs, window)``.
+            rows: functionals of the output, ``(..., rows, outputs)``.
+
+        Returns:
+            ``(..., rows, *input_shape)``.
+        """
+        found = self.backward([(len(self.nodes) - 1, rows)], _Gradients(slopes))
+        if found is None:
+            zero, _ = rows.rounded()
+            return rows.like(zero.new_zeros(*zero.shape[:-1], *self.input_shape))
+        return found
+
+    def values(self, x: Tensor) -> list[Tensor]:
+        """The value of every node at x ``(..., *input_shape)``."""
+        self.check_input(x)
+        return [node.value for node in self.evaluate(Plain(x))]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The network's output at x, ``(..., *output shape)``."""
+        return self.values(x)[-1]
+
+    def gradients(self, slopes: Mapping[int, Tensor], rows: Tensor) -> Tensor:
+        """rows . J for given slopes of every Relu and MaxPool; see ``differentiate``."""
+        return self.differentiate(slopes, Plain(rows)).value
+
+    def patterns(self, values: list[Tensor]) -> dict[int, Tensor]:
+        """The slopes at the point of ``values``, for ``gradients``.
+
+        Of a Relu, 1 where the pre-activation is positive; of a MaxPool, 1 for the largest member of each window.
+        """
+        slopes = {}
+        for i, node in self.relus():
+            z = values[node.source]
+            slopes[i] = torch.where(z > 0, torch.ones_like(z), torch.full_like(z, node.slope))
+        for i, node in self.pools():
+            slopes[i] = node.chosen(values[node.source])
+        return slopes
+
+    def require(self, *kinds: type, who: str) -> None:
+        """Raises UnsupportedRequest when the graph holds a node kind that ``who`` does not handle."""
+        others = {type(node).__name__ for node in self.nodes if not isinstance(node, (Input, *kinds))}
+        if others:
+            raise UnsupportedRequest(
+                f"the network has {', '.join(sorted(others))} nodes",
+                where=who,
+                accepted=", ".join(kind.__name__ for kind in kinds),
+                todo="Choose another method, or a network without them",
+            )
+
+    def check_input(self, x: Tensor) -> None:
+        """Raises InvalidInput unless x is ``(batch..., *input_shape)`` in the graph's dtype."""
+        depth = len(self.input_shape)
+        if x.dim() <= depth or tuple(x.shape[x.dim() - depth :]) != self.input_shape:
+            raise InvalidInput(
+                f"input of shape {tuple(x.shape)}",
+                where=self.name,
+                accepted=f"(batch, {', '.join(map(str, self.input_shape))})",
+            )
+        if x.dtype != self.dtype:
+            raise InvalidInput(f"input of dtype {x.dtype}", where=self.name, accepted=str(self.dtype))
+
+    def fingerprint(self) -> str:
+        """A hash of structure and weights: equal fingerprints mean the same function was asked about."""
+        if self.original:
+            return self.original
+        digest = hashlib.sha256()
+        for node in self.nodes:
+            match node:
+                case Input(shape=shape):
+                    digest.update(f"input {shape};".encode())
+                case Affine(bias=bias):
+                    digest.update(f"affine {node.sources} {node.shape};".encode())
+                    for map in node.maps:
+                        map.feed(digest)
+                    feed(digest, bias)
+                case Relu(source=source, shape=shape, slope=slope):
+                    digest.update(f"relu {source} {shape} {slope!r};".encode())
+                case MaxPool(source=source, windows=windows):
+                    digest.update(f"maxpool {source} {node.in_shape} {node.shape};".encode())
+                    feed(digest, windows)
+                case _:
+                    assert_never(node)
+        return digest.hexdigest()[:16]
+
+
+class _Values(Forward[N], Generic[N]):
+    """The function itself, in the arithmetic of x."""
+
+    def __init__(self, x: N) -> None:
+        self.x = x
+
+    def affine(self, index: int, node: Affine, values: Mapping[int, N]) -> N:
+        return node.combine(values or {0: self.x})  # a constant has no sources
+
+    def relu(self, index: int, node: Relu, value: N) -> N:
+        return value.relu(node.slope)
+
+    def max_pool(self, index: int, node: MaxPool, value: N) -> N:
+        return value.moved(node.members).largest().moved(lambda t: t.unflatten(-1, node.shape))
+
+
+class _Gradients(Backward[N], Generic[N]):
+    """Functionals carried back with given slopes, in any arithmetic."""
+
+    def __init__(self, slopes: Mapping[int, Tensor]) -> None:
+        self.slopes = slopes
+
+    def back(self, map: LinearMap, value: N) -> N:
+        return value.back(map)
+
+    def relu(self, index: int, node: Relu, value: N) -> N:
+        return value.times(self.slopes[index])
+
+    def max_pool(self, index: int, node: MaxPool, value: N) -> N:
+        flat = value.moved(lambda t: t.flatten(-len(node.shape)).unsqueeze(-1))
+        return flat.times(self.slopes[index]).moved(node.scatter, copies=node.windows.numel())

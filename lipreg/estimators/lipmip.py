@@ -14,7 +14,7 @@ from lipreg.estimators.point_search import ExactEstimator, PointSearch
 from lipreg.results import CertifiedInterval, Status
 
 if TYPE_CHECKING:
-    from lipreg.milp.units import Units
+    from lipreg.folding import Units
 
 
 @register("lipmip")
@@ -33,9 +33,9 @@ class PlainMixedInteger(ExactEstimator):
     vector = False
 
     def search(self, search: PointSearch) -> CertifiedInterval:
+        from lipreg.folding import unstable_units
         from lipreg.milp import interior_point
         from lipreg.milp.plain import encode_plain
-        from lipreg.milp.units import unstable_units
 
         with torch.no_grad():
             local = analyse(search.local.graph, search.local.placed, ["interval"])

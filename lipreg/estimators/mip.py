@@ -17,8 +17,8 @@ from lipreg.estimators.point_search import ExactEstimator, PointSearch
 from lipreg.results import CertifiedInterval, Status, Witness
 
 if TYPE_CHECKING:
+    from lipreg.folding import Units
     from lipreg.milp import Encoding
-    from lipreg.milp.units import Units
 
 MARGIN = 2e-6
 """How far below a witness, relative to it, the others' cutoff lies: the functional that attains it stays feasible."""

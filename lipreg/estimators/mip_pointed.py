@@ -97,7 +97,7 @@ def _dinkelbach(search: PointSearch, row: int, sign: int, rise: Encoding, inner:
             search.status = Status.FAILED
             break
         if outcome.point is not None:
-            _offer(search, outcome.point[rise.program.columns["d"]])
+            search.offer(rise.points(outcome.point))
         if search.lower > price * (1 + QUOTIENT) and outcome.status is Status.PROVED:
             continue
         best = min(best, _proved(search, row, sign, rise, inner))
@@ -110,7 +110,7 @@ def _proved(search: PointSearch, row: int, sign: int, rise: Encoding, inner: _In
     """The upper end at the present price, from a tree that has what is left of the limits."""
     from lipreg.milp import prove
 
-    price, columns = search.lower, rise.program.columns
+    price = search.lower
     radii, near = inner.radii, inner.bounds[sign][:, row]
     aim = price * max(1 + TOLERANCE, 1 / (1 - search.budget.gap))
     # the gain that the aim allows at the largest radius within which the intervals already prove it
@@ -118,7 +118,7 @@ def _proved(search: PointSearch, row: int, sign: int, rise: Encoding, inner: _In
     target = (aim - price) * float(within.max() if len(within) else radii.min()) / 2
 
     def better(point: np.ndarray) -> bool:
-        _offer(search, point[columns["d"]])
+        search.offer(rise.points(point))
         return search.lower > price * (1 + QUOTIENT)
 
     proof = prove(_priced(rise.program, sign, price), target, search.left, better)
@@ -135,12 +135,6 @@ def _priced(program: Program, sign: int, price: float) -> Program:
     cost = factor * program.cost
     cost[program.columns["distance"]] = -price
     return replace(program, cost=cost, offset=factor * program.offset)
-
-
-def _offer(search: PointSearch, displacement: np.ndarray) -> None:
-    region = search.local.placed.region
-    x = region.center + torch.from_numpy(displacement).reshape(region.center.shape)
-    search.offer(region.project(x.unsqueeze(1))[0])
 
 
 def _inner(local: Analysis) -> _Inner:

@@ -46,6 +46,7 @@ class Assembly:
         return name in self.columns
 
     def size(self, name: str) -> int:
+        """How many variables a block has."""
         columns = self.columns[name]
         return columns.stop - columns.start
 

@@ -11,11 +11,10 @@ from torch import Tensor
 
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
+from lipreg.folding import Displacements, Units, cell_forms
 from lipreg.milp.assembly import Assembly
-from lipreg.milp.domain import displacement, room
-from lipreg.milp.folding import cell_forms
+from lipreg.milp.domain import displacement
 from lipreg.milp.highs import Highs
-from lipreg.milp.units import Units
 
 CELL_SECONDS = 10.0
 """Most that the linear program of one cell may take."""
@@ -50,27 +49,28 @@ def settle_cell(analysis: Analysis, units: Units, pattern: np.ndarray, budget: B
     Returns:
         The verdict and, for an OPEN cell, its deepest point ``(1, *shape)``. A failing solver leaves the cell THIN.
     """
-    region = analysis.placed.region
-    form, signs = cell_forms(analysis, units, pattern)
-    down, up = room(region)
-    size = np.abs(form.constant + form.matrix @ (up + down) / 2) + np.abs(form.matrix) @ (up - down) / 2
+    domain = Displacements.within(analysis.placed.region)
+    form, demanded = cell_forms(analysis, units, domain, pattern)
+    (on_d, _, constant, loss), signs = form.arrays, demanded.numpy()
+    down, up = domain.lower.numpy(), domain.upper.numpy()
+    size = np.abs(constant + on_d @ (up + down) / 2) + np.abs(on_d) @ (up - down) / 2
     program = Assembly()
     # the region without t: like the sides of the box its faces are no kinks, and the point may touch them
-    displacement(program, region)
+    displacement(program, domain)
     program.variables("t", -np.ones(1), np.ones(1))
-    program.at_most({"d": -signs[:, None] * form.matrix, "t": size[:, None]}, signs * form.constant + form.loss)
+    program.at_most({"d": -signs[:, None] * on_d, "t": size[:, None]}, signs * constant + loss)
     # always by HiGHS: the point is evaluated on the network, so no engine has to be trusted
     outcome = Highs().solve(program.program({"t": 1.0}, 0.0), replace(budget.within(CELL_SECONDS), nodes=None))
     if outcome.dual_bound < 0:
         return Cell.EMPTY, None
     # as deep as the room for rounding makes an empty cell; of units that are rounding alone the network itself decides
-    told = size > form.loss / LEAST_DEPTH
-    hair = 2.0 * float((form.loss[told] / size[told]).max(initial=0.0))
+    told = size > loss / LEAST_DEPTH
+    hair = 2.0 * float((loss[told] / size[told]).max(initial=0.0))
     if outcome.point is None or outcome.point[program.columns["t"]].item() <= hair:
         return Cell.THIN, None
     # the solver's tolerance may leave the point a hair outside of the region
-    moved = torch.from_numpy(outcome.point[program.columns["d"]]).reshape(1, 1, *region.shape)
-    return Cell.OPEN, region.project(region.center + moved)[0]
+    moved = torch.from_numpy(outcome.point[program.columns["d"]])
+    return Cell.OPEN, domain.points(moved.unsqueeze(0))
 
 
 def interior_point(analysis: Analysis, units: Units, pattern: np.ndarray, budget: Budget) -> np.ndarray | None:

@@ -17,17 +17,17 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from lipreg.bounds import Analysis, underflow
+from lipreg.bounds import Analysis
+from lipreg.folding import FoldedValues, Form, Units, fold, fold_values
 from lipreg.linalg.floats import EPS, SPARE
 from lipreg.milp.assembly import Assembly
 from lipreg.milp.domain import displacement, magnitudes
-from lipreg.milp.folded import Gradients, entries_loss, folded
-from lipreg.milp.folding import Form, backward_forms, forward_forms, node_form
 from lipreg.milp.functionals import Functionals
+from lipreg.milp.gradients import Gradient, GradientBounds, gradient_bounds
 from lipreg.milp.program import Program
-from lipreg.milp.ties import tie_binaries
-from lipreg.milp.units import Units, sizes, unstable_units
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,23 @@ class Encoding:
 
     Attributes:
         program: maximises the dual norm of the gradient of the functionals over the region.
-        units: the unstable units; their binaries are ``program.columns["a"]``, the displacement ``["d"]``.
+        folded: the network that it is made of; its units' binaries are ``program.columns["a"]``, displacements ``["d"]``.
         loss: what its objective may be short by, where its offset has no room for that yet.
     """
 
     program: Program
-    units: Units
+    folded: FoldedValues
     loss: float = 0.0
+
+    @property
+    def units(self) -> Units:
+        """The unstable units."""
+        return self.folded.units
+
+    def points(self, variables: np.ndarray) -> Tensor:
+        """Where in the region values of the program's variables are, ``(1, *shape)``."""
+        moved = variables[self.program.columns["d"]]
+        return self.folded.domain.points(torch.from_numpy(moved).unsqueeze(0))
 
     def start(self, pattern: np.ndarray) -> dict[int, float]:
         """A partial point for a MIP start: the activation pattern of the unstable units (1 = active)."""
@@ -68,30 +78,25 @@ def encode(
     """
     if isinstance(functionals, int):
         functionals = Functionals((functionals,))
-    placed, point = analysis.placed, folded(analysis)
-    p, units = placed.problem.p, point.units
+    network, rows, p = fold(analysis), list(functionals.rows), analysis.placed.problem.p
     program = Assembly()
-    _forward(program, analysis, point.forward, units, triangle)
-    rows = placed.rows[0, list(functionals.rows)].double().numpy()
-    functional = functionals.add(program, rows, p)
-    g_unit, g_input = backward_forms(analysis, units, functional)
-    gradients = point.gradients.of(list(functionals.rows))
-    _backward(program, g_unit, gradients, functionals, p)
+    _forward(program, network, triangle)
+    of_row, fixed = functionals.add(program, p)
+
+    def gradient(on_w: Tensor, offset: Tensor) -> Gradient:
+        own = offset[rows].numpy().T
+        return Gradient(on_w.numpy(), own @ of_row, own @ fixed)
+
+    bounds = gradient_bounds(analysis).of(rows)
+    _backward(program, gradient(network.g_unit, network.g_offset), bounds, functionals, p)
     objective = _largest if p == 1.0 else _total
-    g_input = g_input.rows(point.moves)
-    cost, offset = objective(program, g_input, gradients, functionals)
-    low, high = functionals.ends(gradients.unit_lower, gradients.unit_upper, p)
-    entries = entries_loss(g_unit, g_input, np.maximum(-low, high))
-    loss = (
-        functionals.loss(point.loss, placed.problem.dual)
-        + float(np.linalg.norm(entries, placed.problem.dual))
-        + float(underflow(analysis).max())
-    )
+    cost, offset = objective(program, gradient(network.j_unit, network.j_offset), bounds, functionals)
+    loss = functionals.loss(network.rounding.numpy())
     if known is not None and not functionals.single and not functionals.signs:
         tied = {name: np.asarray(block)[None] for name, block in cost.items()}
         tied["functional"] = tied.get("functional", 0.0) - known[None]
         program.at_most(tied, loss - offset)  # rounding may put a program's point above what is known of the network
-    return Encoding(program.program(cost, offset + loss), units)
+    return Encoding(program.program(cost, offset + loss), network)
 
 
 def encode_rise(analysis: Analysis, row: int) -> Encoding:
@@ -100,69 +105,79 @@ def encode_rise(analysis: Analysis, row: int) -> Encoding:
     What the pointed constant is made of: see ``estimators/mip_pointed.py``, which prices the distance and asks for both
     signs of c; so ``loss`` is not in the offset.
     """
-    placed, point = analysis.placed, folded(analysis)
-    units, p = point.units, placed.problem.p
+    placed, folded = analysis.placed, fold_values(analysis)
+    domain, p = folded.domain, placed.problem.p
     program = Assembly()
-    _forward(program, analysis, point.forward, units)
+    _forward(program, folded)
     reach = float(placed.region.distance(p)[0])
-    inputs = program.size("d")
     program.variables("distance", np.zeros(1), np.array([reach]))
     if p == math.inf:
         for sign in (1.0, -1.0):
-            program.at_most({"d": sign, "distance": -np.ones((inputs, 1))}, 0.0)
+            program.at_most({"d": sign, "distance": -np.ones((len(domain), 1))}, 0.0)
     else:
-        magnitudes(program, placed.region)
-        program.at_most({"e": np.ones((1, inputs)), "distance": -1.0}, 0.0)
+        magnitudes(program, domain)
+        program.at_most({"e": np.ones((1, len(domain))), "distance": -1.0}, 0.0)
     weights = placed.rows[0, row].double().numpy()
-    output = node_form(analysis, units, len(analysis.graph.nodes) - 1)
-    at_center, slopes = analysis.reach[-1], weights @ output.matrix
+    on_d, on_h, constant, error = folded.output.arrays
+    at_center = analysis.reach[-1]
     value = at_center.value[0].flatten().numpy()
-    terms = np.abs(output.matrix) @ sizes(analysis, units) + np.abs(output.constant) + np.abs(value)
-    lost = output.loss + (len(weights) + SPARE) * EPS * terms  # the second: of the sums over c
+    terms = np.abs(on_d) @ domain.size.numpy() + np.abs(on_h) @ folded.units.size + np.abs(constant) + np.abs(value)
+    lost = error + (len(weights) + SPARE) * EPS * terms  # the second: of the sums over c
     if at_center.error is not None:
         lost = lost + at_center.error[0].flatten().numpy()
-    cost, offset = {"d": slopes[:inputs], "h": slopes[inputs:]}, float(weights @ (output.constant - value))
-    return Encoding(program.program(cost, offset), units, loss=float(np.abs(weights) @ lost))
+    cost, offset = {"d": weights @ on_d, "h": weights @ on_h}, float(weights @ (constant - value))
+    return Encoding(program.program(cost, offset), folded, loss=float(np.abs(weights) @ lost))
 
 
 def encode_values(analysis: Analysis, index: int) -> tuple[Program, Form]:
-    """The forward pass up to an Affine node: a program with no objective yet, and the node over its variables (d, h).
+    """The forward pass up to a Relu node: a program with no objective yet, and the pre-activations of its unstable units.
 
-    The form's columns are those of ``program.columns["d"]`` and ``["h"]``, in this order.
+    The form is over the program's variables: ``on_input`` of ``program.columns["d"]``, ``on_unit`` of ``["h"]``.
     """
-    units = unstable_units(analysis).before(index)
+    folded = fold_values(analysis)
+    before = folded.before(index)
     program = Assembly()
-    _forward(program, analysis, forward_forms(analysis, units), units)
-    return program.program({}, 0.0), node_form(analysis, units, index)
+    _forward(program, before)
+    return program.program({}, 0.0), folded.z[folded.units.of(index)].over_first(before.count)
 
 
-def _forward(program: Assembly, analysis: Analysis, z: Form, units: Units, triangle: bool = True) -> None:
+def _forward(program: Assembly, folded: FoldedValues, triangle: bool = True) -> None:
     """The displacement d from the reference point within the region; outputs h and activations a of unstable units."""
-    displacement(program, analysis.placed.region)
-    low, high, leak, inputs = units.lower, units.upper, units.leak, program.size("d")
+    displacement(program, folded.domain)
+    units = folded.units
+    low, high, leak = units.lower, units.upper, units.leak
     program.variables("h", leak * low if triangle else low, high)
     program.binaries("a", len(units))
-    tie_binaries(program, analysis, units)
-    on_d, on_h = z.matrix[:, :inputs], z.matrix[:, inputs:]
-    itself, loss = np.eye(len(units)), z.loss  # every row has room for what rounding did to its form
+    _tie(program, folded)
+    on_d, on_h, constant, loss = folded.z.arrays  # every row has room for what rounding did to its form
+    itself = np.eye(len(units))
     if triangle:
-        program.at_most({"d": on_d, "h": on_h - itself}, loss - z.constant)
+        program.at_most({"d": on_d, "h": on_h - itself}, loss - constant)
         if leak.any():  # else the variables' bounds say it
             flat = {"d": leak[:, None] * on_d, "h": leak[:, None] * on_h - itself}
-            program.at_most(flat, leak * (loss - z.constant))
+            program.at_most(flat, leak * (loss - constant))
     else:
-        _switch_from_below(program, z, units)
+        _switch_from_below(program, folded)
     flat = {"h": itself - leak[:, None] * on_h, "d": -leak[:, None] * on_d, "a": -(1 - leak) * high}
-    program.at_most(flat, leak * (loss + z.constant))
+    program.at_most(flat, leak * (loss + constant))
     off = (1 - leak) * low
-    program.at_most({"h": itself - on_h, "d": -on_d, "a": -off}, loss + z.constant - off)
+    program.at_most({"h": itself - on_h, "d": -on_d, "a": -off}, loss + constant - off)
 
 
-def _switch_from_below(program: Assembly, z: Form, units: Units) -> None:
+def _tie(program: Assembly, folded: FoldedValues) -> None:
+    """Adds a_i = a_first, or a_i + a_first = 1, for tied units; off their kink the rows hold by themselves."""
+    (first, other), sign = folded.tied.numpy(), folded.sign.numpy().astype(np.float64)
+    rows = np.zeros((len(sign), folded.count))
+    rows[np.arange(len(sign)), other] = 1.0
+    rows[np.arange(len(sign)), first] = -sign
+    program.equal({"a": rows}, (1 - sign) / 2)
+
+
+def _switch_from_below(program: Assembly, folded: FoldedValues) -> None:
     """l (1 - a) <= z <= u a, and h >= z where a = 1, h >= leak z where a = 0: what the triangle's lower sides replace."""
-    low, high, leak, inputs = units.lower, units.upper, units.leak, program.size("d")
-    on_d, on_h, itself = z.matrix[:, :inputs], z.matrix[:, inputs:], np.eye(len(units))
-    above, below = z.loss - z.constant, z.loss + z.constant
+    low, high, leak = folded.units.lower, folded.units.upper, folded.units.leak
+    on_d, on_h, constant, loss = folded.z.arrays
+    itself, above, below = np.eye(folded.count), loss - constant, loss + constant
     program.at_most({"d": on_d, "h": on_h, "a": -high}, above)
     program.at_most({"d": -on_d, "h": -on_h, "a": -low}, below - low)
     on = (1 - leak) * high
@@ -171,16 +186,15 @@ def _switch_from_below(program: Assembly, z: Form, units: Units) -> None:
     program.at_most(flat, leak * above)
 
 
-def _backward(program: Assembly, g: Form, bounds: Gradients, functionals: Functionals, p: float) -> None:
-    """The switched gradients w of the unstable units; g is over (w, functional)."""
+def _backward(program: Assembly, g: Gradient, bounds: GradientBounds, functionals: Functionals, p: float) -> None:
+    """The switched gradients w of the unstable units."""
     low, high = functionals.ends(bounds.unit_lower, bounds.unit_upper, p)
     program.variables("w", np.minimum(low, 0.0), np.maximum(high, 0.0))
     program.at_most({"w": 1.0, "a": -high}, 0.0)
     program.at_most({"w": -1.0, "a": low}, 0.0)
-    on_w, on_c = g.matrix[:, : len(low)], g.matrix[:, len(low) :]
     itself = np.eye(len(low))
-    program.at_most({"w": itself - on_w, "functional": -on_c, "a": -low}, g.constant - low)
-    program.at_most({"w": on_w - itself, "functional": on_c, "a": high}, high - g.constant)
+    program.at_most({"w": itself - g.on_w, "functional": -g.on_c, "a": -low}, g.constant - low)
+    program.at_most({"w": g.on_w - itself, "functional": g.on_c, "a": high}, high - g.constant)
     if "w" in program:
         most, least = np.maximum(bounds.unit_upper, 0.0), np.minimum(bounds.unit_lower, 0.0)
         functionals.tie(program, "w", most, least)
@@ -189,42 +203,36 @@ def _backward(program: Assembly, g: Form, bounds: Gradients, functionals: Functi
 Objective = tuple[dict[str, np.ndarray], float]
 
 
-def _total(program: Assembly, g: Form, bounds: Gradients, functionals: Functionals) -> Objective:
-    """sum_j |g_j|; g is over (w, functional)."""
+def _total(program: Assembly, g: Gradient, bounds: GradientBounds, functionals: Functionals) -> Objective:
+    """sum_j |g_j|."""
     low, high = functionals.ends(bounds.lower, bounds.upper, math.inf)
     open_sign = (low < 0) & (high > 0)
     sign = np.where(high <= 0, -1.0, 1.0) * ~open_sign
-    units = program.size("w") if "w" in program else 0
-    slopes, offset = sign @ g.matrix, float(sign @ g.constant)
-    cost = {"w": slopes[:units], "functional": slopes[units:], "size": np.ones(int(open_sign.sum()))}
-    low, high, g = low[open_sign], high[open_sign], g.rows(open_sign)
+    offset = float(sign @ g.constant)
+    cost = {"w": sign @ g.on_w, "functional": sign @ g.on_c, "size": np.ones(int(open_sign.sum()))}
+    low, high, g = low[open_sign], high[open_sign], g[open_sign]
     program.variables("size", np.zeros(len(low)), np.maximum(-low, high))
     program.binaries("positive", len(low))
-    on_w, on_c = g.matrix[:, :units], g.matrix[:, units:]
-    program.at_most({"size": 1.0, "w": -on_w, "functional": -on_c, "positive": -2 * low}, g.constant - 2 * low)
-    program.at_most({"size": 1.0, "w": on_w, "functional": on_c, "positive": -2 * high}, -g.constant)
+    program.at_most({"size": 1.0, "w": -g.on_w, "functional": -g.on_c, "positive": -2 * low}, g.constant - 2 * low)
+    program.at_most({"size": 1.0, "w": g.on_w, "functional": g.on_c, "positive": -2 * high}, -g.constant)
     if len(low):
         functionals.tie(program, "size", np.maximum(-bounds.lower, bounds.upper)[:, open_sign])
     return {name: block for name, block in cost.items() if name in program}, offset
 
 
-def _largest(program: Assembly, g: Form, bounds: Gradients, functionals: Functionals) -> Objective:
+def _largest(program: Assembly, g: Gradient, bounds: GradientBounds, functionals: Functionals) -> Objective:
     """max_j |g_j|: of the candidates g_j and -g_j the selected one is y, the others 0."""
     low, high = functionals.ends(bounds.lower, bounds.upper, 1.0)
-    both = not (
-        functionals.signs and not functionals.single
-    )  # where c may be -c, the candidates -g_j are g_j of others
-    upper, lower = (np.concatenate([high, -low]), np.concatenate([low, -high])) if both else (high, low)
-    each = np.concatenate([bounds.upper, -bounds.lower], 1) if both else bounds.upper
-    matrix = np.concatenate([g.matrix, -g.matrix]) if both else g.matrix
-    constant = np.concatenate([g.constant, -g.constant]) if both else g.constant
-    program.binaries("select", len(upper))
-    program.variables("y", np.minimum(lower, 0.0), np.maximum(upper, 0.0))
-    units = program.size("w") if "w" in program else 0
-    program.equal({"select": np.ones((1, len(upper)))}, 1.0)
-    program.at_most({"y": 1.0, "select": -upper}, 0.0)
-    program.at_most({"y": -1.0, "select": lower}, 0.0)
-    on_w, on_c = matrix[:, :units], matrix[:, units:]
-    program.at_most({"y": 1.0, "w": -on_w, "functional": -on_c, "select": -lower}, constant - lower)
-    functionals.tie(program, "y", np.maximum(each, 0.0))
-    return {"y": np.ones(len(upper))}, 0.0
+    most = bounds.upper
+    if functionals.single or not functionals.signs:  # where c may be -c, the candidates -g_j are g_j of others
+        low, high = np.concatenate([low, -high]), np.concatenate([high, -low])
+        most = np.concatenate([most, -bounds.lower], 1)
+        g = g.with_negative()
+    program.binaries("select", len(high))
+    program.variables("y", np.minimum(low, 0.0), np.maximum(high, 0.0))
+    program.equal({"select": np.ones((1, len(high)))}, 1.0)
+    program.at_most({"y": 1.0, "select": -high}, 0.0)
+    program.at_most({"y": -1.0, "select": low}, 0.0)
+    program.at_most({"y": 1.0, "w": -g.on_w, "functional": -g.on_c, "select": -low}, g.constant - low)
+    functionals.tie(program, "y", np.maximum(most, 0.0))
+    return {"y": np.ones(len(high))}, 0.0

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lipreg.bounds import Analysis
+from lipreg.linalg.floats import SPARE
 from lipreg.milp.assembly import Assembly
-from lipreg.milp.folding import Form
 
 
 @dataclass(frozen=True)
@@ -39,22 +39,23 @@ class Functionals:
         """
         return len(self.rows) if p == 1.0 else len(self.rows) - 1
 
-    def add(self, program: Assembly, rows: np.ndarray, p: float) -> Form:
-        """Adds the family's binaries "functional" and their rows; c over them, one line an output.
+    def add(self, program: Assembly, p: float) -> tuple[np.ndarray, np.ndarray]:
+        """Adds the family's binaries t, "functional", and their rows.
 
-        Args:
-            rows: the functionals' rows ``(k, outputs)``.
+        Returns:
+            How much of each row c has: matrix t + constant, ``(k, binaries)`` and ``(k,)``. What is linear in c is made
+            of that of the rows in the same way.
         """
         if self.single:
-            return Form(np.zeros((rows.shape[1], 0)), rows[0])
+            return np.zeros((1, 0)), np.ones(1)
         if not self.signs:
             program.binaries("functional", len(self))
             program.equal({"functional": np.ones((1, len(self)))}, 1.0)
-            return Form(rows.T, np.zeros(rows.shape[1]))
+            return np.eye(len(self)), np.zeros(len(self))
         count = self.free_signs(p)
         program.binaries("functional", count)
-        fixed, free = rows[: len(rows) - count], rows[len(rows) - count :]
-        return Form(2.0 * free.T, fixed.sum(0) - free.sum(0))
+        free = np.arange(len(self)) >= len(self) - count
+        return 2.0 * np.eye(len(self))[:, free], np.where(free, -1.0, 1.0)
 
     def ends(self, lower: np.ndarray, upper: np.ndarray, p: float) -> tuple[np.ndarray, np.ndarray]:
         """Bounds on a gradient over the whole family, from those of its rows ``(k, n)``."""
@@ -64,10 +65,13 @@ class Functionals:
         size = np.maximum(-lower, upper)[fixed:].sum(0)
         return lower[:fixed].sum(0) - size, upper[:fixed].sum(0) + size
 
-    def loss(self, errors: np.ndarray, dual: float) -> float:
-        """What rounding may do to the norm of any functional of the family, from its rows' gradients ``(rows, inputs)``."""
-        own = errors[list(self.rows)]
-        return float(np.linalg.norm(own.sum(0) if self.signs else own, dual, axis=-1).max())
+    def loss(self, rounding: np.ndarray) -> float:
+        """What rounding may do to the norm of any functional's gradient in a program, from that of each row ``(rows,)``."""
+        own = rounding[list(self.rows)]
+        if not self.signs:
+            return float(own.max())
+        # sums over the rows add a rounding a row, of which those of the rows themselves allow for SPARE
+        return float(own.sum()) * (1.0 + len(self) / SPARE)
 
     def tie(self, program: Assembly, name: str, most: np.ndarray, least: np.ndarray | None = None) -> None:
         """Rows that hold variables to the bounds of the functional selected: name <= sum_k t_k most_k.

@@ -7,6 +7,7 @@ sign for every input; nothing folded away, no cutoff, no start. The bounds are t
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import cvxpy as cp
@@ -16,9 +17,10 @@ from scipy.sparse import csc_array
 from torch import Tensor
 
 from lipreg.bounds import Analysis, interval_jacobian
-from lipreg.graph import Affine, Input, Relu
+from lipreg.folding import Displacements
+from lipreg.graph import Affine, Relu
+from lipreg.graph.passes import Backward, Forward, WithoutPools
 from lipreg.linalg import LinearMap
-from lipreg.milp.domain import halfspace_rows, room
 from lipreg.milp.program import Program
 
 
@@ -29,56 +31,57 @@ def encode_plain(analysis: Analysis, row: int) -> Program:
     """
     region, graph = analysis.placed.region, analysis.graph
     graph.require(Affine, Relu, who="lipmip")
-    ends = room(region)
-    d = cp.Variable(len(ends[0]), bounds=list(ends))
+    domain, ends = Displacements.within(region), [end[0].numpy() for end in region.room]
+    moves = np.flatnonzero(domain.moves.numpy())
+    d = cp.Variable(len(ends[0]), bounds=ends)
     rows: list[Any] = [] if region.radius == math.inf else [cp.norm1(d) <= region.radius]
-    faces = halfspace_rows(region)
-    if faces is not None:
-        rows.append(faces[0] @ d <= faces[1])
+    if region.halfspaces is not None:
+        rows.append(domain.faces.numpy() @ d[moves] <= domain.room.numpy())
+    sizes = [analysis.reach[node.source].value[0].numel() for _, node in graph.relus()]
+    a = cp.Variable(max(1, sum(sizes)), boolean=True)
+    starts = np.cumsum([0, *sizes])
+    active = {index: a[starts[k] : starts[k + 1]] for k, (index, _) in enumerate(graph.relus())}
+    values = _Values(analysis, active, rows)
+    graph.forward({0: d + _flat(region.center)}, values)
     gradients = interval_jacobian(analysis)
-    values: dict[int, Any] = {}
-    active: dict[int, Any] = {}
-    a = cp.Variable(max(1, sum(_flat(analysis.reach[n.source].value).size for _, n in graph.relus())), boolean=True)
-    used = 0
-    for index, node in enumerate(graph.nodes):
-        match node:
-            case Input():
-                values[index] = d + _flat(region.center)
-            case Affine():
-                values[index] = sum((_matrix(map) @ values[i] for i, map in node.terms()), start=_flat(node.bias, 0))
-            case Relu(source=source, slope=leak):
-                low, high = (_flat(end) for end in (analysis.reach[source].lower, analysis.reach[source].upper))
-                active[index] = a[used : used + len(low)]
-                used += len(low)
-                values[index], added = _relu(values[source], active[index], low, high, leak)
-                rows += added
-    flowing: dict[int, Any] = {}
-
-    def pour(index: int, gradient: Any) -> None:
-        flowing[index] = flowing[index] + gradient if index in flowing else gradient
-
-    def back(affine: Affine, gradient: Any) -> None:
-        for source, map in affine.terms():
-            pour(source, _matrix(map).T @ gradient)
-
-    back(graph.output, analysis.placed.rows[0, row].double().numpy())
-    for index in range(len(graph.nodes) - 2, 0, -1):
-        node = graph.nodes[index]
-        if index not in flowing:
-            continue
-        g = flowing.pop(index)
-        if isinstance(node, Affine):
-            back(node, g)
-        elif isinstance(node, Relu):
-            low, high = (end[0, row].flatten().numpy() for end in gradients[index])
-            w, added = _switch(g, active[index], low, high)
-            rows += added
-            pour(node.source, node.slope * g + (1 - node.slope) * w)
-    moves = np.flatnonzero(_flat(region.moves))
-    low, high = (end[0, row].flatten().numpy()[moves] for end in gradients[0])
+    ends_of = {index: [end[0, row].flatten().numpy() for end in bounds] for index, bounds in gradients.items()}
+    seed = analysis.placed.rows[0, row].double().numpy()
+    flowing = graph.backward([(len(graph.nodes) - 1, seed)], _Gradients(active, ends_of, rows))
+    low, high = (end[moves] for end in ends_of[0])
     norm = _largest if analysis.placed.problem.p == 1.0 else _total
-    objective, added = norm(flowing[0][moves] if 0 in flowing else cp.Constant(np.zeros(len(moves))), low, high)
+    objective, added = norm(cp.Constant(np.zeros(len(moves))) if flowing is None else flowing[moves], low, high)
     return _canonical(objective, rows + added, d, a)
+
+
+class _Values(WithoutPools, Forward[Any]):
+    """Outputs of every unit as variables; notes their rows."""
+
+    def __init__(self, analysis: Analysis, active: dict[int, Any], rows: list[Any]) -> None:
+        self.analysis, self.active, self.rows = analysis, active, rows
+
+    def affine(self, index: int, node: Affine, values: Mapping[int, Any]) -> Any:
+        return sum((_matrix(map) @ values[i] for i, map in node.terms()), start=_flat(node.bias, 0))
+
+    def relu(self, index: int, node: Relu, value: Any) -> Any:
+        reach = self.analysis.reach[node.source]
+        h, added = _relu(value, self.active[index], _flat(reach.lower), _flat(reach.upper), node.slope)
+        self.rows += added
+        return h
+
+
+class _Gradients(WithoutPools, Backward[Any]):
+    """Switched gradients of every unit as variables, between the ends of the gradients; notes their rows."""
+
+    def __init__(self, active: dict[int, Any], ends: dict[int, list[np.ndarray]], rows: list[Any]) -> None:
+        self.active, self.ends, self.rows = active, ends, rows
+
+    def back(self, map: LinearMap, value: Any) -> Any:
+        return _matrix(map).T @ value
+
+    def relu(self, index: int, node: Relu, value: Any) -> Any:
+        w, added = _switch(value, self.active[index], *self.ends[index])
+        self.rows += added
+        return node.slope * value + (1 - node.slope) * w
 
 
 def _relu(z: Any, a: Any, low: np.ndarray, high: np.ndarray, leak: float) -> tuple[cp.Variable, list[Any]]:

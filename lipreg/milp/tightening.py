@@ -12,12 +12,11 @@ import torch
 
 from lipreg.bounds import Analysis, analyse
 from lipreg.budget import Budget
+from lipreg.folding import Displacements, Form, unstable_units
 from lipreg.milp.encoding import encode_values
-from lipreg.milp.folding import Form
 from lipreg.milp.program import Program
 from lipreg.milp.relaxations import relaxed_bounds
 from lipreg.milp.tree import prove
-from lipreg.milp.units import unstable_units
 
 SAMPLES = 256
 """Random points that show which signs a unit takes: what they have seen needs no program to disprove it."""
@@ -50,14 +49,13 @@ def tighten(local: Analysis, budget: Budget) -> Analysis:
             continue
         if budget.ended() is not None:
             break
-        program, form = encode_values(local, node.source)
-        own = form.rows(chosen)
+        program, own = encode_values(local, index)
         seen = values[node.source][0].flatten(1).numpy()[:, chosen]
         upper, lower = _by_lp(program, own, budget.share(0.5))
         for sign, ends, extreme in ((1.0, upper, seen.max(0)), (-1.0, lower, -seen.min(0))):
             undecided = (upper > 0) & (lower > 0) & (extreme <= 0)
             for i in np.flatnonzero(undecided):
-                objective = _aimed(program, own.rows(np.array([i])), sign)
+                objective = _aimed(program, own[i : i + 1], sign)
                 crossing = _Crossing(local, node.source, int(chosen[i]), sign, program.columns["d"])
                 ends[i] = min(ends[i], prove(objective, 0.0, budget.within(TREE_SECONDS), crossing).bound)
         reach = local.reach[node.source]
@@ -81,16 +79,15 @@ class _Crossing:
     displacement: slice
 
     def __call__(self, point: np.ndarray) -> bool:
-        region = self.local.placed.region
-        moved = region.center + torch.from_numpy(point[self.displacement]).reshape(region.center.shape)
-        values = self.local.graph.values(region.project(moved.unsqueeze(1)))
+        domain = Displacements.within(self.local.placed.region)
+        values = self.local.graph.values(domain.points(torch.from_numpy(point[self.displacement]).unsqueeze(0)))
         return self.sign * float(values[self.node].flatten()[self.position]) > 0
 
 
 def _by_lp(program: Program, form: Form, budget: Budget) -> tuple[np.ndarray, np.ndarray]:
     """Upper bounds on z and on -z of each row of the form."""
     rows = range(len(form.constant))
-    aimed = [_aimed(program, form.rows(np.array([i])), sign) for sign in (1.0, -1.0) for i in rows]
+    aimed = [_aimed(program, form[i : i + 1], sign) for sign in (1.0, -1.0) for i in rows]
     costs, offsets = np.array([a.cost for a in aimed]), np.array([a.offset for a in aimed])
     bounds = relaxed_bounds(program, costs, offsets, budget)
     return bounds[: len(rows)], bounds[len(rows) :]
@@ -99,8 +96,7 @@ def _by_lp(program: Program, form: Form, budget: Budget) -> tuple[np.ndarray, np
 def _aimed(program: Program, form: Form, sign: float) -> Program:
     """The program with sign * z as its objective, and room for its rounding, for a form of one row over (d, h)."""
     cost = np.zeros(len(program.cost))
-    inputs = program.columns["d"].stop - program.columns["d"].start
-    cost[program.columns["d"]] = sign * form.matrix[0, :inputs]
-    if "h" in program.columns:
-        cost[program.columns["h"]] = sign * form.matrix[0, inputs:]
-    return replace(program, cost=cost, offset=sign * float(form.constant[0]) + float(form.loss[0]))
+    for name, slopes in (("d", form.on_input), ("h", form.on_unit)):
+        if name in program.columns:
+            cost[program.columns[name]] = sign * slopes[0].numpy()
+    return replace(program, cost=cost, offset=sign * float(form.constant[0]) + float(form.error[0]))

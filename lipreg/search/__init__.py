@@ -1,7 +1,6 @@
 """Native branch and bound for the exact regional constant, in batches of nodes."""
 
 from lipreg.search.engine import search
-from lipreg.search.folded import FoldedNetwork, fold
 from lipreg.search.outcome import Outcome, Progress
 
-__all__ = ["FoldedNetwork", "Outcome", "Progress", "fold", "search"]
+__all__ = ["Outcome", "Progress", "search"]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from lipreg.search.folded import FoldedNetwork
+from lipreg.folding import FoldedNetwork
 from lipreg.search.gradients import interval_bound
 from lipreg.search.nodes import Nodes
 from lipreg.search.reach import contradictory, tighten

@@ -12,8 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lipreg.folding import FoldedNetwork
 from lipreg.linalg import squared_norm
-from lipreg.search.folded import FoldedNetwork
 
 TRIED = 8
 """Neighbours that are tried together."""
@@ -78,7 +78,7 @@ def into_cells(network: FoldedNetwork, phase: Tensor, start: Tensor) -> Tensor:
     ahead = before = torch.zeros_like(wanted)
     momentum, point = 1.0, start.expand(len(phase), -1)
     for _ in range(ROUNDS):
-        point = (start + (ahead.unsqueeze(1) @ rows).squeeze(1)).clamp(network.d_lower, network.d_upper)
+        point = (start + (ahead.unsqueeze(1) @ rows).squeeze(1)).clamp(network.domain.lower, network.domain.upper)
         short = wanted - (rows @ point.unsqueeze(-1)).squeeze(-1)
         if bool((short <= 0).all()):
             break
@@ -88,15 +88,15 @@ def into_cells(network: FoldedNetwork, phase: Tensor, start: Tensor) -> Tensor:
         uphill = (moved * short).sum(-1, keepdim=True) > 0
         ahead = torch.where(uphill, after + (momentum - 1.0) / following * moved, after)
         before, momentum = after, following
-    return network.displacements(network.points(point))
+    return network.domain.of(network.domain.points(point))
 
 
 def fixed_forms(network: FoldedNetwork, phase: Tensor) -> tuple[Tensor, Tensor]:
     """Pre-activations as affine functions of the displacement where all phases are fixed: ``(k, n, m)`` and ``(k, n)``."""
     slope = torch.where(phase > 0, 1.0, network.leak)
-    matrix = network.z_input.new_zeros(len(phase), network.count, network.inputs)
-    constant = network.z_offset.new_zeros(len(phase), network.count)
+    matrix = network.z.on_input.new_zeros(len(phase), network.count, network.inputs)
+    constant = network.z.constant.new_zeros(len(phase), network.count)
     for level in network.levels:
-        matrix[:, level] = network.z_input[level] + network.z_unit[level] @ (slope.unsqueeze(-1) * matrix)
-        constant[:, level] = network.z_offset[level] + (slope * constant) @ network.z_unit[level].T
+        matrix[:, level] = network.z.on_input[level] + network.z.on_unit[level] @ (slope.unsqueeze(-1) * matrix)
+        constant[:, level] = network.z.constant[level] + (slope * constant) @ network.z.on_unit[level].T
     return matrix, constant

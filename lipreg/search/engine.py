@@ -16,11 +16,11 @@ from torch import Tensor
 from lipreg.bounds import Analysis
 from lipreg.bounds.semidefinite import norm_bound
 from lipreg.budget import Budget
+from lipreg.folding import fold
 from lipreg.milp import Cell, settle_cell
 from lipreg.milp import tighten as tighten_region
 from lipreg.results import Status
 from lipreg.search.branching import descend
-from lipreg.search.folded import fold
 from lipreg.search.gradients import fold_phases, interval, interval_entries
 from lipreg.search.incumbent import Incumbent
 from lipreg.search.multipliers import tighten_together
@@ -66,7 +66,7 @@ class Search:
         self.local, self.budget, self.progress = local, budget.started(), progress
         self.began = budget.clock()
         self.network = fold(local).to(device)
-        self.incumbent = Incumbent(attain, lower, None if start is None else self.network.displacements(start)[0])
+        self.incumbent = Incumbent(attain, lower, None if start is None else self.network.domain.of(start)[0])
         self.closed, self.upper = 0.0, math.inf
         self.nodes = 0
         self.cells: dict[bytes, Cell] = {}

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lipreg.search.folded import FoldedNetwork
+from lipreg.folding import FoldedNetwork
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from lipreg.folding import FoldedNetwork
 from lipreg.search.climb import climb
-from lipreg.search.folded import FoldedNetwork
 
 CLIMB_STEPS = 400
 PROMISE = 1e-9
@@ -32,14 +32,14 @@ class Incumbent:
         """Takes a point ``(1, *shape)`` as the best witness, if the network itself confirms it."""
         attained = self.attain(point.cpu())
         if attained > self.value:
-            self.value, self.best = attained, network.displacements(point)[0]
+            self.value, self.best = attained, network.domain.of(point)[0]
 
     def offer_best(self, network: FoldedNetwork, displacements: Tensor) -> None:
         """Offers the best of ``(k, m)``, if the folded network promises more there than is witnessed."""
         values = network.gradient_norms(network.phases(displacements)).amax(-1)
         best = int(values.argmax())
         if values[best] > self.value * (1 + PROMISE):
-            self.offer(network, network.points(displacements[best : best + 1]))
+            self.offer(network, network.domain.points(displacements[best : best + 1]))
 
     def climb(self, network: FoldedNetwork, ended: Callable[[], bool]) -> None:
         """From the best witness to better ones, if that has not been done.
@@ -48,5 +48,5 @@ class Incumbent:
         """
         if self.best is not None and self.best is not self._climbed_from:
             found = climb(network, self.best, CLIMB_STEPS, ended)
-            self.offer(network, network.points(found.unsqueeze(0)))
+            self.offer(network, network.domain.points(found.unsqueeze(0)))
             self._climbed_from = self.best

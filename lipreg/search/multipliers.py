@@ -14,8 +14,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lipreg.folding import FoldedNetwork
 from lipreg.linalg.floats import EPS, SPARE
-from lipreg.search.folded import FoldedNetwork
 from lipreg.search.nodes import Nodes
 from lipreg.search.reach import SLACK, Forms, settle
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from lipreg.search.folded import FoldedNetwork
+from lipreg.folding import FoldedNetwork
 
 
 @dataclass
@@ -62,8 +62,8 @@ class Nodes:
             depth=torch.zeros(count, dtype=torch.int64, device=uppers.device),
             z_lower=spread(network.z_lower),
             z_upper=spread(network.z_upper),
-            d_lower=spread(network.d_lower),
-            d_upper=spread(network.d_upper),
+            d_lower=spread(network.domain.lower),
+            d_upper=spread(network.domain.upper),
         )
 
 

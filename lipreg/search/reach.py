@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import relax
+from lipreg.folding import FoldedNetwork
 from lipreg.linalg.floats import EPS, SPARE
-from lipreg.search.folded import FoldedNetwork
 from lipreg.search.nodes import Nodes
 
 SLACK = 1e-9
@@ -45,10 +45,10 @@ class Forms:
         zero, one = self.slope.new_zeros(()), self.offset.new_ones(())
         a = torch.where(active.unsqueeze(-1), self.slope[:, 0], torch.where(off.unsqueeze(-1), self.slope[:, 1], zero))
         b = torch.where(active, self.offset[:, 0], torch.where(off, self.offset[:, 1], one))
-        if not len(network.room):
+        if not len(network.domain.room):
             return a, b
-        slack = SLACK * (network.faces.abs() @ (network.d_upper - network.d_lower))
-        faces, room = -network.faces.expand(len(a), -1, -1), (network.room + slack).expand(len(b), -1)
+        slack = SLACK * (network.domain.faces.abs() @ (network.domain.upper - network.domain.lower))
+        faces, room = -network.domain.faces.expand(len(a), -1, -1), (network.domain.room + slack).expand(len(b), -1)
         return torch.cat([a, faces], dim=1), torch.cat([b, room], dim=1)
 
 
@@ -122,7 +122,7 @@ def shrink_boxes(network: FoldedNetwork, nodes: Nodes, forms: Forms) -> None:
     infinite = torch.full_like(reach, torch.inf)
     low = torch.where(used & (a > 0), reach, -infinite).amax(1)
     high = torch.where(used & (a < 0), reach, infinite).amin(1)
-    slack = SLACK * (network.d_upper - network.d_lower)
+    slack = SLACK * (network.domain.upper - network.domain.lower)
     nodes.d_lower = torch.maximum(nodes.d_lower, low - slack)
     nodes.d_upper = torch.minimum(nodes.d_upper, high + slack)
 
@@ -131,26 +131,26 @@ def largest(network: FoldedNetwork, form: Tensor, d_lower: Tensor, d_upper: Tens
     """sup of linear forms ``(N, k, m)`` over each node's box and the region, ``(N, k)``."""
     center, radius = (d_lower + d_upper) / 2, (d_upper - d_lower) / 2
     box = (form @ center.unsqueeze(-1) + form.abs() @ radius.unsqueeze(-1)).squeeze(-1)
-    beyond = network.beyond_box(form)
+    beyond = network.domain.beyond_box(form)
     return box if beyond is None else torch.minimum(box, beyond)
 
 
 def _backward(network: FoldedNetwork, depth: int, z_lower: Tensor, z_upper: Tensor) -> tuple[Tensor, Tensor]:
     """Upper forms of z and of -z of one level's units, over d, by going back through the levels before it."""
     level, count = network.levels[depth], len(z_lower)
-    signs = torch.cat([torch.ones_like(network.z_offset[level]), -torch.ones_like(network.z_offset[level])])
+    signs = torch.cat([torch.ones_like(network.z.constant[level]), -torch.ones_like(network.z.constant[level])])
     both = torch.cat([level, level])
-    constant = (signs * network.z_offset[both]).expand(count, -1)
-    form = (signs.unsqueeze(-1) * network.z_input[both]).expand(count, -1, -1)
-    weight = (signs.unsqueeze(-1) * network.z_unit[both]).expand(count, -1, -1)
+    constant = (signs * network.z.constant[both]).expand(count, -1)
+    form = (signs.unsqueeze(-1) * network.z.on_input[both]).expand(count, -1, -1)
+    weight = (signs.unsqueeze(-1) * network.z.on_unit[both]).expand(count, -1, -1)
     for at in range(depth - 1, -1, -1):
         source = network.levels[at]
         lines = relax(z_lower[:, source], z_upper[:, source], network.leak[source])
         own = weight[..., source]
         constant = constant + (own.clamp(min=0.0) @ lines.upper_offset.unsqueeze(-1)).squeeze(-1)
         own = torch.where(own > 0, own * lines.upper_slope.unsqueeze(1), own * lines.lower_slope.unsqueeze(1))
-        constant = constant + own @ network.z_offset[source]
-        form = form + own @ network.z_input[source]
+        constant = constant + own @ network.z.constant[source]
+        form = form + own @ network.z.on_input[source]
         if at:
-            weight = weight + own @ network.z_unit[source]
+            weight = weight + own @ network.z.on_unit[source]
     return form, constant

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from lipreg.bounds import Analysis
-from lipreg.search.folded import FoldedNetwork
+from lipreg.folding import FoldedNetwork
 from lipreg.search.nodes import Nodes
 
 

@@ -12,12 +12,10 @@ from torch import Tensor, nn
 
 from lipreg import Box, LinfBall, LocalLipschitz, Logit
 from lipreg.bounds import Analysis, analyse, gradient_rounding, interval_jacobian
+from lipreg.folding import Displacements, FoldedNetwork, cell_forms, fold, unstable_units
+from lipreg.folding.arithmetic import exactly
 from lipreg.graph import Graph, capture
 from lipreg.milp import encode_rise
-from lipreg.milp.arithmetic import exactly
-from lipreg.milp.folding import Form, backward_forms, cell_forms, forward_forms
-from lipreg.milp.units import unstable_units
-from lipreg.search import fold
 from tests import oracles
 from tests.graph.test_accurate import exact_gradient, exact_values
 
@@ -127,7 +125,7 @@ def exact_sum(factors: np.ndarray, numbers: list[Fraction]) -> Fraction:
 def test_cells_are_written_with_what_their_forms_may_be_off_by(
     name: str, enough: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lipreg.milp.arithmetic.ENOUGH", enough)
+    monkeypatch.setattr("lipreg.folding.arithmetic.ENOUGH", enough)
     for seed in range(3):
         graph, analysis = posed(name, seed)
         units, region = unstable_units(analysis), analysis.placed.region
@@ -136,7 +134,7 @@ def test_cells_are_written_with_what_their_forms_may_be_off_by(
             pattern = np.array(
                 [float(values[graph.nodes[i].source][k] > 0) for i, k in zip(units.node, units.position, strict=True)]
             )
-            form, _ = cell_forms(analysis, units, pattern)
+            form, _ = cell_forms(analysis, units, Displacements.within(region), pattern)
             moved = [Fraction(a) - Fraction(b) for a, b in zip(x.tolist(), region.center[0].tolist(), strict=True)]
             entries = [
                 entry
@@ -144,7 +142,7 @@ def test_cells_are_written_with_what_their_forms_may_be_off_by(
                 for entry, moves in zip(values[node.source], analysis.reach[node.source].moves[0].tolist(), strict=True)
                 if moves
             ]
-            for entry, row, constant, error in zip(entries, form.matrix, form.constant, form.loss, strict=True):
+            for entry, row, constant, error in zip(entries, *(form.arrays[i] for i in (0, 2, 3)), strict=True):
                 assert abs(Fraction(constant) + exact_sum(row, moved) - entry) <= Fraction(error)
 
 
@@ -153,7 +151,7 @@ def test_cells_are_written_with_what_their_forms_may_be_off_by(
 def test_the_rise_of_both_signs_is_no_more_than_its_program_and_loss(
     name: str, enough: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lipreg.milp.arithmetic.ENOUGH", enough)
+    monkeypatch.setattr("lipreg.folding.arithmetic.ENOUGH", enough)
     for seed in range(3):
         graph, analysis = posed(name, seed, scope="pointed")
         encoding, region = encode_rise(analysis, 0), analysis.placed.region
@@ -191,20 +189,19 @@ def test_layers_that_cancel_are_multiplied_out_in_digits() -> None:
 @pytest.mark.parametrize("name", MAKERS)
 def test_digits_and_float64_fold_the_same_network(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _, analysis = posed(name, 0)
-    units, rows = unstable_units(analysis), analysis.placed.rows[0].numpy()
-    down, up = analysis.placed.region.room
-    ends = np.concatenate([torch.maximum(-down, up)[0].numpy(), np.maximum(-units.lower, units.upper)])
 
-    def folded(enough: float) -> list[Form]:
-        monkeypatch.setattr("lipreg.milp.arithmetic.ENOUGH", enough)
-        return [forward_forms(analysis, units), *backward_forms(analysis, units, Form(rows.T, np.zeros(rows.shape[1])))]
+    def folded(enough: float) -> FoldedNetwork:
+        monkeypatch.setattr("lipreg.folding.arithmetic.ENOUGH", enough)
+        return fold(analysis.asking(analysis.placed))  # of an analysis of its own: a folded network is made once
 
     plain, exact = folded(1e300), folded(1e-30)
-    for a, b in zip(plain, exact, strict=True):
-        assert np.abs(a.matrix - b.matrix).max(initial=0.0) <= 1e-6 * np.abs(b.matrix).max(initial=0.0)
-    apart = np.abs(plain[0].matrix - exact[0].matrix) @ ends + np.abs(plain[0].constant - exact[0].constant)
-    assert (apart <= plain[0].loss + exact[0].loss).all()
-    assert (exact[0].loss <= plain[0].loss).all()
+    for parts in (lambda n: n.z.arrays[:3], lambda n: (n.g_unit, n.g_offset, n.j_unit, n.j_offset)):
+        for a, b in zip(map(np.asarray, parts(plain)), map(np.asarray, parts(exact)), strict=True):
+            assert np.abs(a - b).max(initial=0.0) <= 1e-6 * np.abs(b).max(initial=0.0)
+    on_d, on_h, constant, _ = (np.abs(a - b) for a, b in zip(plain.z.arrays, exact.z.arrays, strict=True))
+    apart = on_d @ plain.domain.size.numpy() + on_h @ plain.units.size + constant
+    assert (apart <= plain.z.arrays[3] + exact.z.arrays[3]).all()
+    assert (exact.z.error <= plain.z.error).all()
 
 
 @pytest.mark.parametrize("fan", [1, 2, 5])

@@ -11,8 +11,8 @@ import torch
 from lipreg import AllLogits, Box, LinfBall, LocalLipschitz, Polytope, certify, estimate
 from lipreg.budget import Budget
 from lipreg.estimators import frozen_analysis
+from lipreg.folding import unstable_units
 from lipreg.milp import interior_point, tighten
-from lipreg.milp.units import unstable_units
 from lipreg.results import Certificate, Status
 from tests import oracles
 from tests.conformance.questions import sampled

@@ -59,7 +59,8 @@ def variables(analysis: Analysis, encoding: Encoding, traced: Traced, x: Array) 
     """The full vector of the program's variables at a point of the region."""
     program, units = encoding.program, encoding.units
     region = analysis.placed.region
-    d = x - region.center[0].flatten().numpy()
+    moves = region.moves[0].flatten().numpy()
+    d = (x - region.center[0].flatten().numpy())[moves]
     v = np.full(len(program.cost), np.nan)
 
     def put(name: str, values: Array) -> None:
@@ -74,7 +75,7 @@ def variables(analysis: Analysis, encoding: Encoding, traced: Traced, x: Array) 
     put("h", h)
     put("a", active)
     put("w", active * g)
-    gradient = traced.gradient[region.moves[0].flatten().numpy()]
+    gradient = traced.gradient[moves]
     if analysis.placed.problem.p == 1.0:
         both = np.concatenate([gradient, -gradient])
         chosen = (np.arange(len(both)) == both.argmax()).astype(float)

@@ -13,8 +13,8 @@ from torch import nn
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.estimators import frozen_analysis
+from lipreg.folding import unstable_units
 from lipreg.milp import interior_point
-from lipreg.milp.units import unstable_units
 from lipreg.outputs import Logit
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import Box, LinfBall

@@ -13,8 +13,8 @@ from scipy.sparse import csc_array, vstack
 
 from lipreg.budget import Budget
 from lipreg.estimators import frozen_analysis
+from lipreg.folding import fold
 from lipreg.milp import Highs, encode
-from lipreg.milp.folded import folded
 from lipreg.milp.functionals import Functionals
 from lipreg.outputs import Combination
 from lipreg.problem import LocalLipschitz
@@ -164,18 +164,18 @@ def test_the_relaxation_has_the_triangle_rows(net: str, p: float) -> None:
     """h <= leak z + (1 - leak) u (z - l) / (u - l), added as rows of their own, does not change the LP."""
     analysis = local(Question(net, "linf", "regional", p, "combination"))
     program = encode(analysis, 0).program.relaxed()
-    point = folded(analysis)
-    units, inputs = point.units, program.columns["d"].stop
+    on_d, on_h, constant, _ = fold(analysis).z.arrays
+    units = fold(analysis).units
     assert len(units)
     slope = units.leak + (1 - units.leak) * units.upper / (units.upper - units.lower)
     shift = -(1 - units.leak) * units.upper * units.lower / (units.upper - units.lower)
     rows = np.zeros((len(units), len(program.cost)))
-    rows[:, program.columns["d"]] = -slope[:, None] * point.forward.matrix[:, :inputs]
-    rows[:, program.columns["h"]] = np.eye(len(units)) - slope[:, None] * point.forward.matrix[:, inputs:]
+    rows[:, program.columns["d"]] = -slope[:, None] * on_d
+    rows[:, program.columns["h"]] = np.eye(len(units)) - slope[:, None] * on_h
     triangle = replace(
         program,
         matrix=csc_array(vstack([program.matrix, csc_array(rows)])),
-        right=np.concatenate([program.right, slope * point.forward.constant + shift]),
+        right=np.concatenate([program.right, slope * constant + shift]),
     )
     without, with_rows = (Highs().solve(each, Budget(10)) for each in (program, triangle))
     assert with_rows.claimed == pytest.approx(without.claimed, rel=1e-7)
@@ -210,7 +210,8 @@ def test_what_is_known_of_functionals_cuts_no_point_off_that_rounding_lifts(monk
     analysis, both = local(question), Functionals((0, 1))
     solved = [Highs().solve(encode(analysis, row).program, Budget(20)).claimed for row in (0, 1)]
     room = 0.5 * max(solved)
-    monkeypatch.setattr("lipreg.milp.encoding.underflow", lambda analysis: torch.tensor([room]))
+    monkeypatch.setattr("lipreg.folding.network.underflow", lambda analysis: torch.tensor([room]))
+    analysis = local(question)
     known = np.array(solved)
     outcome = Highs().solve(encode(analysis, both, known=known).program, Budget(20))
     assert outcome.status is Status.PROVED

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from lipreg.bounds import Analysis
 from lipreg.estimators import frozen_analysis
+from lipreg.folding import FoldedNetwork, fold
 from lipreg.outputs import AllLogits
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import L1Ball, LinfBall, Region
-from lipreg.search.folded import FoldedNetwork, fold
 from lipreg.search.nodes import Nodes
 from tests import oracles
 

@@ -48,17 +48,6 @@ def largest_inside(values: Tensor, held: Tensor) -> Tensor:
 
 
 @each_net_and_region
-def test_the_folded_network_is_the_network(name: str, region: str) -> None:
-    for p in (1.0, 2.0, math.inf):
-        sampled, _ = drawn(name, region, p)
-        phase = sampled.folded.phases(sampled.d)
-        off = sampled.z.abs() > 1e-9
-        assert torch.equal((phase > 0)[off], (sampled.z > 0)[off])
-        found = sampled.folded.gradient_norms(phase)
-        torch.testing.assert_close(found, sampled.norms, rtol=1e-9, atol=1e-12)
-
-
-@each_net_and_region
 def test_forward_bounds_hold_at_every_point_of_a_node(name: str, region: str) -> None:
     sampled, nodes = drawn(name, region)
     folded, held = sampled.folded, inside(sampled, nodes)

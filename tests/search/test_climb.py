@@ -12,13 +12,13 @@ import lipreg.search.engine as engine
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.estimators import ESTIMATORS, certify, frozen_analysis
+from lipreg.folding import fold
 from lipreg.milp import Cell, settle_cell
 from lipreg.outputs import Logit
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
 from lipreg.results import Certificate
 from lipreg.search.climb import climb, fixed_forms, into_cells
-from lipreg.search.folded import fold
 from tests import oracles
 from tests.search.cases import REGIONS, analysis, sample
 
@@ -53,7 +53,7 @@ def test_gradients_grow_and_points_stay_in_the_region(name: str, region: str, p:
     start = sampled.folded.gradient_norms(sampled.folded.phases(sampled.d)).amax(-1)
     for d, before in zip(sampled.d, start.tolist(), strict=True):
         found = climb(sampled.folded, d, 50, lambda: False)
-        x = sampled.folded.points(found.unsqueeze(0))
+        x = sampled.folded.domain.points(found.unsqueeze(0))
         assert local.placed.region.contains(x.unsqueeze(1)).all()
         assert float(sampled.folded.gradient_norms(sampled.folded.phases(found.unsqueeze(0))).amax()) >= before
     assert torch.equal(climb(sampled.folded, sampled.d[0], 50, lambda: True), sampled.d[0]), "ended before it began"
@@ -67,7 +67,7 @@ def test_cells_that_a_program_opens_are_reached(seed: int) -> None:
     phase = folded.phases(torch.zeros(1, folded.inputs, dtype=torch.float64))
     beside = phase.repeat(folded.count, 1)
     beside.diagonal().neg_()
-    reached = (folded.phases(into_cells(folded, beside, torch.zeros_like(folded.d_lower))) == beside).all(-1)
+    reached = (folded.phases(into_cells(folded, beside, torch.zeros_like(folded.domain.lower))) == beside).all(-1)
     verdicts = [
         settle_cell(local, folded.units, (pattern > 0).numpy().astype(float), Budget())[0] for pattern in beside
     ]

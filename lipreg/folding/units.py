@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lipreg.bounds import Analysis
 from lipreg.graph import Affine, Relu
@@ -31,9 +32,14 @@ class Units:
     def __len__(self) -> int:
         return len(self.node)
 
+    @property
+    def size(self) -> np.ndarray:
+        """The largest magnitude of each unit's output."""
+        return np.maximum(-self.lower, self.upper)
+
     def before(self, node: int) -> Units:
-        """The units of the nodes before one."""
-        kept = self.node < node
+        """The units of the nodes before one, which come first."""
+        kept = slice(int((self.node < node).sum()))
         return Units(*(column[kept] for column in (self.node, self.position, self.lower, self.upper, self.leak)))
 
     def of(self, node: int) -> np.ndarray:
@@ -62,8 +68,12 @@ def unstable_units(analysis: Analysis) -> Units:
     return Units(*(np.concatenate(part) for part in parts))
 
 
-def sizes(analysis: Analysis, units: Units | None = None) -> np.ndarray:
-    """The largest magnitudes of the displacement's entries, and of the units' outputs."""
-    down, up = analysis.placed.region.room
-    own = torch.maximum(-down, up)[0].numpy()
-    return own if units is None else np.concatenate([own, np.maximum(-units.lower, units.upper)])
+def slopes(on: Tensor, node: Relu) -> Tensor:
+    """1 where a unit is on, else the slope of its negative side; in float64, flat."""
+    return torch.where(on, torch.ones((), dtype=torch.float64), node.slope)
+
+
+def active(analysis: Analysis, node: Relu) -> Tensor:
+    """Whether a stable unit is on its active side. By its upper bound: at the reference point it may touch the kink."""
+    reach = analysis.reach[node.source]
+    return torch.where(reach.moves, reach.upper, reach.value)[0].flatten() > 0

@@ -1,15 +1,16 @@
-"""Units that switch together share one binary: without that, patterns that occur on their common kink alone are allowed."""
+"""Units that switch together: without that, patterns that occur on their common kink alone are allowed."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from lipreg.bounds import Analysis, shared_kinks
-from lipreg.milp.assembly import Assembly
-from lipreg.milp.units import Units
+from lipreg.folding.units import Units
 
 
-def tied_units(analysis: Analysis, units: Units) -> tuple[np.ndarray, np.ndarray]:
+def tied_units(analysis: Analysis, units: Units) -> tuple[Tensor, Tensor]:
     """Pairs of units with z_i = ratio z_first in exact arithmetic, so that their phases decide each other.
 
     No differentiable point is lost by it. Where z_first = 0 on an open set, its gradient is 0 there, so the input gradient
@@ -28,15 +29,4 @@ def tied_units(analysis: Analysis, units: Units) -> tuple[np.ndarray, np.ndarray
                 if exact:
                     pairs.append((column[first], column[position]))
                     signs.append(sign)
-    return np.array(pairs, dtype=np.int64).reshape(-1, 2).T, np.array(signs, dtype=np.int64)
-
-
-def tie_binaries(program: Assembly, analysis: Analysis, units: Units) -> None:
-    """Adds a_i = a_first, or a_i + a_first = 1, for tied units; off their kink the rows hold by themselves."""
-    (first, other), sign = tied_units(analysis, units)
-    if not len(sign):
-        return
-    rows = np.zeros((len(sign), len(units)))
-    rows[np.arange(len(sign)), other] = 1.0
-    rows[np.arange(len(sign)), first] = -sign
-    program.equal({"a": rows}, (1 - sign) / 2)
+    return torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2).T, torch.tensor(signs, dtype=torch.int8)

@@ -1,0 +1,18 @@
+"""One point's network with its stable units folded away: what the exact engines search and write programs of."""
+
+from lipreg.folding.displacements import Displacements
+from lipreg.folding.forms import Form, cell_forms
+from lipreg.folding.network import FoldedNetwork, FoldedValues, fold, fold_values
+from lipreg.folding.units import Units, unstable_units
+
+__all__ = [
+    "Displacements",
+    "FoldedNetwork",
+    "FoldedValues",
+    "Form",
+    "Units",
+    "cell_forms",
+    "fold",
+    "fold_values",
+    "unstable_units",
+]

@@ -1,0 +1,78 @@
+"""Regions of a single point as displacements of the inputs that can move.
+
+The other inputs are constants of the question. They have no column in a form, a program or a node's box.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from lipreg.regions import PlacedRegion
+
+
+@dataclass(frozen=True)
+class Displacements:
+    """{d : x0 + d in X} over the m inputs that can move.
+
+    Attributes:
+        region: X itself, of a single point.
+        moves: which inputs these are, ``(inputs,)`` bool.
+        lower, upper: the box around the displacements, ``(m,)``, lower <= 0 <= upper.
+        faces, room: half-spaces of a polytope: room - faces d >= 0, the room rounded outwards, ``(f, m)`` and ``(f,)``;
+            none for other regions.
+    """
+
+    region: PlacedRegion
+    moves: Tensor
+    lower: Tensor
+    upper: Tensor
+    faces: Tensor
+    room: Tensor
+
+    @classmethod
+    def within(cls, region: PlacedRegion) -> Displacements:
+        """Those of a region of a single point."""
+        moves, (down, up) = region.moves[0].flatten(), region.room
+        lower, upper = down[0][moves], up[0][moves]
+        if region.halfspaces is None:
+            return cls(region, moves, lower, upper, lower.new_zeros(0, len(lower)), lower.new_zeros(0))
+        center = region.center.flatten(1).unsqueeze(1)
+        room = region.halfspaces.room(center) + region.halfspaces.rounding(center)
+        return cls(region, moves, lower, upper, region.halfspaces.matrix[:, moves], room[0, 0])
+
+    def __len__(self) -> int:
+        return len(self.lower)
+
+    @property
+    def size(self) -> Tensor:
+        """The largest magnitude of each displacement, ``(m,)``."""
+        return torch.maximum(-self.lower, self.upper)
+
+    def to(self, device: torch.device | str) -> Displacements:
+        """The same on another device, the region in float64."""
+        names = ("moves", "lower", "upper", "faces", "room")
+        moved = {name: getattr(self, name).to(device) for name in names}
+        return replace(self, region=self.region.to(torch.float64, device), **moved)
+
+    def points(self, d: Tensor) -> Tensor:
+        """Points x of the region, ``(k, *shape)``, from displacements ``(k, m)`` that may lie a hair outside it."""
+        x = self.region.center[0].flatten().repeat(len(d), 1)
+        x[:, self.moves] += d.to(x)
+        return self.region.project(x.reshape(1, -1, *self.region.shape))[0]
+
+    def of(self, points: Tensor) -> Tensor:
+        """The displacements ``(k, m)`` of points of the region, ``(k, *shape)``."""
+        center = self.region.center
+        return (points.to(center).flatten(1) - center[0].flatten())[:, self.moves]
+
+    def beyond_box(self, forms: Tensor) -> Tensor | None:
+        """sup of linear forms ``(..., m)`` over the region, where it is smaller than its box (an l1 or l2 ball)."""
+        if self.region.radius == math.inf:
+            return None
+        full = forms.new_zeros(1, math.prod(forms.shape[:-1]), len(self.moves))
+        full[..., self.moves] = forms.reshape(1, -1, len(self))
+        return self.region.support(full.reshape(1, -1, *self.region.shape)).reshape(forms.shape[:-1])

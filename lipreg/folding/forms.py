@@ -1,0 +1,151 @@
+"""Affine forms of pre-activations: one pass through a network with its stable units folded away.
+
+Over the region, a unit whose sign is decided is affine, so it needs no variable: pre-activations are written over the
+displacement d of the inputs that can move and the outputs h of the unstable units alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lipreg.bounds import Analysis, form_rounding
+from lipreg.folding.arithmetic import columns, exactly
+from lipreg.folding.displacements import Displacements
+from lipreg.folding.units import Units, active, slopes
+from lipreg.graph import Affine, Relu
+from lipreg.graph.passes import Forward, WithoutPools
+from lipreg.linalg import Numbers
+
+
+@dataclass(frozen=True)
+class Form:
+    """on_input d + on_unit h + constant, one row an entry: ``(entries, m)``, ``(entries, n)`` and ``(entries,)``.
+
+    Attributes:
+        error: how far the true entry may be from the form anywhere in the region, ``(entries,)``.
+    """
+
+    on_input: Tensor
+    on_unit: Tensor
+    constant: Tensor
+    error: Tensor
+
+    def __getitem__(self, chosen: np.ndarray | Tensor | slice) -> Form:
+        return Form(self.on_input[chosen], self.on_unit[chosen], self.constant[chosen], self.error[chosen])
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The same for numpy, in the order of the fields."""
+        return self.on_input.numpy(), self.on_unit.numpy(), self.constant.numpy(), self.error.numpy()
+
+    def over_first(self, units: int) -> Form:
+        """The same where no later unit has an entry."""
+        return Form(self.on_input, self.on_unit[:, :units], self.constant, self.error)
+
+    def to(self, device: torch.device | str) -> Form:
+        """The same on another device."""
+        return Form(*(part.to(device) for part in (self.on_input, self.on_unit, self.constant, self.error)))
+
+    @staticmethod
+    def stacked(forms: list[Form], inputs: int, units: int) -> Form:
+        """The rows of several forms over as many variables."""
+        empty = torch.zeros(0, dtype=torch.float64)
+        parts = [(f.on_input, f.on_unit, f.constant, f.error) for f in forms]
+        parts.append((empty.reshape(0, inputs), empty.reshape(0, units), empty, empty))
+        return Form(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def value_forms(analysis: Analysis, units: Units, domain: Displacements) -> tuple[Form, Form]:
+    """Pre-activations of the unstable units over (d, h), one row a unit, and the network's outputs over the same."""
+    rules = _Forms(analysis, units, domain)
+    found = analysis.graph.forward({0: rules.input()}, rules)
+    asked = [(node.source, units.position[at]) for i, node in analysis.graph.relus() if len(at := units.of(i))]
+    z = [rules.form(source, found[source])[chosen] for source, chosen in asked]
+    last = len(found) - 1
+    return Form.stacked(z, len(domain), len(units)), rules.form(last, found[last])
+
+
+def cell_forms(analysis: Analysis, units: Units, domain: Displacements, pattern: np.ndarray) -> tuple[Form, Tensor]:
+    """Pre-activations of every unit that can move, over d, on the cell where the unstable units follow ``pattern``.
+
+    A pass of its own: a cell has rows for stable units too, which may touch their kinks at the region's boundary, and where
+    digits are taken the phases have to be multiplied out in them as well.
+
+    Returns:
+        One row a unit, and the sign (1 active, -1 not) that the cell demands of it.
+    """
+    rules = _Forms(analysis, units, domain, pattern)
+    found = analysis.graph.forward({0: rules.input()}, rules)
+    forms, signs = [], [torch.zeros(0, dtype=torch.float64)]
+    for index, node in analysis.graph.relus():
+        moves = analysis.reach[node.source].moves[0].flatten()
+        forms.append(rules.form(node.source, found[node.source])[moves])
+        signs.append(torch.where(rules.active(index, node)[moves], 1.0, -1.0).double())
+    return Form.stacked(forms, len(domain), 0), torch.cat(signs)
+
+
+class _Forms(WithoutPools, Forward[Numbers]):
+    """Carries affine forms from the input on, as columns: one a displacement, one an unstable unit's output, the constant.
+
+    The constant is in float64 what the analysis knows of the layers at x0, whose error ``form_rounding`` has; in digits x0
+    itself goes through the layers, without one. Where a pattern is given, the unstable units follow it and have no columns.
+    """
+
+    def __init__(
+        self, analysis: Analysis, units: Units, domain: Displacements, pattern: np.ndarray | None = None
+    ) -> None:
+        self.analysis, self.units, self.domain, self.pattern = analysis, units, domain, pattern
+        self.make, self.exact = columns(analysis), exactly(analysis)
+        self.outputs = len(units) if pattern is None else 0
+        self.width = len(domain) + self.outputs + 1
+
+    def input(self) -> Numbers:
+        """The columns of the input."""
+        own = torch.zeros(self.width, len(self.domain.moves), dtype=torch.float64)
+        own[torch.arange(len(self.domain)), self.domain.moves.nonzero().flatten()] = 1.0
+        if self.exact:
+            own[-1] = self.domain.region.center[0].flatten()
+        return self.make(own.reshape(-1, *self.analysis.graph.input_shape))
+
+    def affine(self, index: int, node: Affine, values: Mapping[int, Numbers]) -> Numbers:
+        constant = torch.zeros(self.width, *node.shape, dtype=torch.float64)
+        constant[-1] = node.bias if self.exact else self.analysis.anchors[index].constant[0]
+        total = self.make(constant)
+        for source, map in node.terms():
+            total = values[source].through(map) + total
+        return total
+
+    def relu(self, index: int, node: Relu, value: Numbers) -> Numbers:
+        factor = slopes(self.active(index, node), node)
+        if self.pattern is not None:
+            return value.times(factor.reshape(node.shape))
+        at = torch.from_numpy(self.units.of(index))
+        chosen = torch.from_numpy(self.units.position)[at]
+        factor[chosen] = 0.0
+        variables = torch.zeros(self.width, len(factor), dtype=torch.float64)
+        variables[len(self.domain) + at, chosen] = 1.0
+        return value.times(factor.reshape(node.shape)) + self.make(variables.reshape(-1, *node.shape))
+
+    def active(self, index: int, node: Relu) -> Tensor:
+        """Which units of a Relu node are on: the stable ones by their bounds, the others by the pattern."""
+        found = active(self.analysis, node)
+        if self.pattern is not None:
+            at = self.units.of(index)
+            found[self.units.position[at]] = torch.from_numpy(self.pattern[at] > 0.5)
+        return found
+
+    def form(self, index: int, value: Numbers) -> Form:
+        """The form of an Affine node, with what it may be off by."""
+        own, lost = (part.flatten(1) for part in value.rounded())
+        if self.exact:
+            outputs = torch.from_numpy(self.units.size[: self.outputs])
+            error = torch.cat([self.domain.size, outputs, torch.ones(1, dtype=torch.float64)]) @ lost
+        else:
+            error = form_rounding(self.analysis)[index][0].flatten()
+        inputs = len(self.domain)
+        return Form(own[:inputs].T, own[inputs:-1].T, own[-1], error)

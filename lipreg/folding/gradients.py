@@ -1,0 +1,112 @@
+"""Gradients over the switched gradients of the unstable units: one pass back through a network with stable units folded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lipreg.bounds import Analysis
+from lipreg.errors import LipregError
+from lipreg.folding.arithmetic import MORE, columns, exactly, sharp
+from lipreg.folding.displacements import Displacements
+from lipreg.folding.units import Units, active, slopes
+from lipreg.graph import Relu
+from lipreg.graph.passes import Backward, WithoutPools
+from lipreg.linalg import LinearMap, Numbers
+
+
+@dataclass(frozen=True)
+class GradientForms:
+    """Gradients of functionals r over w, the switched gradients of the n unstable units.
+
+    Attributes:
+        g_unit, g_offset: with respect to the output of each unstable unit, g = g_unit w + g_offset[r]; ``(n, n)`` and
+            ``(rows, n)``.
+        j_unit, j_offset: with respect to each of the m inputs that can move, j_unit w + j_offset[r]; ``(m, n)`` and
+            ``(rows, m)``.
+    """
+
+    g_unit: Tensor
+    g_offset: Tensor
+    j_unit: Tensor
+    j_offset: Tensor
+
+
+def gradient_forms(analysis: Analysis, units: Units, domain: Displacements) -> GradientForms:
+    """The gradients of every row of a single-point analysis.
+
+    A unit passes on leak g + (1 - leak) w with w = g when it is active and 0 when not. The entries are as float64 has them,
+    or, where digits are taken, known to a few units in the last place.
+
+    Raises:
+        LipregError: entries are too many orders of magnitude apart for that.
+    """
+    rows = analysis.placed.rows[0].double()
+    # of rows that are more than the outputs the gradients are combinations of those of the outputs; not where digits are
+    # taken, because what is known of the outputs to the last place may cancel
+    apart = exactly(analysis) or len(rows) <= rows.shape[1]
+    seed = rows if apart else torch.eye(rows.shape[1], dtype=torch.float64)
+    for more in MORE:
+        found = _gradient_forms(analysis, units, domain, seed, columns(analysis, more))
+        if found is None:
+            continue
+        if apart:
+            return found
+        return GradientForms(found.g_unit, rows @ found.g_offset, found.j_unit, rows @ found.j_offset)
+    raise LipregError(
+        "weights are too many orders of magnitude apart to be multiplied out",
+        where="folding a network",
+        todo="Rescale the layers",
+    )
+
+
+def _gradient_forms(
+    analysis: Analysis, units: Units, domain: Displacements, seed: Tensor, make: Callable[[Tensor], Numbers]
+) -> GradientForms | None:
+    """The gradients of functionals ``(k, outputs)`` in one arithmetic; None where it has not enough digits."""
+    graph, count = analysis.graph, len(units)
+    rules = _Gradients(analysis, units, count + len(seed), make)
+    start = torch.cat([torch.zeros(count, seed.shape[1], dtype=torch.float64), seed])
+    flowing = graph.backward([(len(graph.nodes) - 1, make(start.reshape(-1, *graph.output.shape)))], rules)
+    entries = torch.zeros(count + len(seed), len(domain), dtype=torch.float64)
+    if flowing is not None:
+        entries = rules.known(flowing)[:, domain.moves]
+    if not rules.sharp:
+        return None
+    g = rules.g
+    return GradientForms(g[:count].T.contiguous(), g[count:], entries[:count].T.contiguous(), entries[count:])
+
+
+class _Gradients(WithoutPools, Backward[Numbers]):
+    """Carries gradients back as columns, one a switched gradient and one a functional, and notes those of the units."""
+
+    def __init__(self, analysis: Analysis, units: Units, width: int, make: Callable[[Tensor], Numbers]) -> None:
+        self.analysis, self.units, self.make = analysis, units, make
+        self.g = torch.zeros(
+            width, len(units), dtype=torch.float64
+        )  # stays 0 where the output does not depend on a unit
+        self.sharp = True
+
+    def back(self, map: LinearMap, value: Numbers) -> Numbers:
+        return value.back(map)
+
+    def relu(self, index: int, node: Relu, value: Numbers) -> Numbers:
+        at = torch.from_numpy(self.units.of(index))
+        chosen = torch.from_numpy(self.units.position)[at]
+        self.g[:, at] = self.known(value)[:, chosen]
+        # flat units pass nothing on that reaches an input with room
+        moves = self.analysis.reach[node.source].moves[0].flatten()
+        scale = slopes(active(self.analysis, node), node) * moves
+        scale[chosen] = node.slope
+        switched = torch.zeros(len(self.g), len(scale), dtype=torch.float64)
+        switched[at, chosen] = 1.0 - node.slope
+        return value.times(scale.reshape(node.shape)) + self.make(switched.reshape(-1, *node.shape))
+
+    def known(self, value: Numbers) -> Tensor:
+        """The entries as float64 has them, ``(columns, entries)``; notes whether they are known to the last place."""
+        own, error = (part.flatten(1) for part in value.rounded())
+        self.sharp = self.sharp and sharp(own, error)
+        return own

@@ -1,0 +1,184 @@
+"""The network over its unstable units alone: small dense tensors, which searches and programs share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lipreg.bounds import Analysis, gradient_rounding, underflow
+from lipreg.folding.arithmetic import exactly
+from lipreg.folding.displacements import Displacements
+from lipreg.folding.forms import Form, value_forms
+from lipreg.folding.gradients import gradient_forms
+from lipreg.folding.ties import tied_units
+from lipreg.folding.units import Units, unstable_units
+from lipreg.linalg import dual_norm, vector_norm
+from lipreg.linalg.floats import EPS, SPARE
+
+
+@dataclass(frozen=True)
+class FoldedValues:
+    """The forward half: one point's n unstable units, with stable units folded away as affine maps.
+
+    With d the displacement of the m inputs that can move, and h the units' outputs:
+
+        z = z.on_input d + z.on_unit h + z.constant        (z.on_unit is strictly lower triangular by level)
+
+    Attributes:
+        units: the unstable units.
+        domain: the displacements of the region.
+        z: pre-activations of the units.
+        output: the network's outputs over the same variables.
+        levels: indices of the units of each Relu node, from the input to the output.
+        leak: slope of each unit's negative side, ``(n,)``; a stands for what exceeds it.
+        z_lower, z_upper: pre-activation bounds over the region, ``(n,)``.
+        tied, sign: pairs of units on one hyperplane, ``(2, t)``, and whether they are active together (1) or in turn (-1).
+    """
+
+    units: Units
+    domain: Displacements
+    z: Form
+    output: Form
+    levels: tuple[Tensor, ...]
+    leak: Tensor
+    z_lower: Tensor
+    z_upper: Tensor
+    tied: Tensor
+    sign: Tensor
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same with the tensors that nodes are bounded with on another device."""
+        return replace(self, **{f.name: _moved(getattr(self, f.name), device) for f in fields(self)})
+
+    @property
+    def count(self) -> int:
+        """n, the number of unstable units."""
+        return len(self.units)
+
+    @property
+    def inputs(self) -> int:
+        """m, the number of inputs that can move."""
+        return len(self.domain)
+
+    def before(self, node: int) -> FoldedValues:
+        """The part of it before a Relu node, whose units come first."""
+        units = self.units.before(node)
+        kept, pairs = slice(len(units)), (self.tied < len(units)).all(0)
+        z, levels = self.z[kept].over_first(len(units)), tuple(level for level in self.levels if level[0] < len(units))
+        leak, lower, upper = self.leak[kept], self.z_lower[kept], self.z_upper[kept]
+        output = self.output.over_first(len(units))
+        return FoldedValues(
+            units, self.domain, z, output, levels, leak, lower, upper, self.tied[:, pairs], self.sign[pairs]
+        )
+
+    def phases(self, displacements: Tensor) -> Tensor:
+        """The phase of every unit at displacements ``(k, m)``: 1 active, -1 not; ``(k, n)`` int8."""
+        z = displacements @ self.z.on_input.T + self.z.constant
+        h = torch.zeros_like(z)
+        for level in self.levels:
+            own = z[:, level] + h @ self.z.on_unit[level].T
+            z[:, level] = own
+            h[:, level] = torch.where(own > 0, own, own * self.leak[level])
+        return torch.where(z > 0, 1, -1).to(torch.int8)
+
+
+@dataclass(frozen=True)
+class FoldedNetwork(FoldedValues):
+    """Pre-activations and gradients of one point's n unstable units.
+
+    With a in {0, 1} the units' phases and w = a g their switched gradients, for each functional r:
+
+        g = g_unit w + g_offset[r]                   (g_unit is strictly upper triangular by level)
+        c_r^T J = j_unit w + j_offset[r]
+
+    Attributes:
+        g_unit, g_offset, j_unit, j_offset: ``(n, n)``, ``(rows, n)``, ``(m, n)`` and ``(rows, m)``.
+        rounding: what a bound on the gradient's norm must be widened by for float64, ``(rows,)``: of layers multiplied out,
+            of these tensors' own entries wherever the phases take them, and of sums over them.
+        z_rounding: what a bound on a pre-activation must be widened by, ``(n,)``.
+        p: norm of input distances; gradients are measured in its dual.
+    """
+
+    g_unit: Tensor
+    g_offset: Tensor
+    j_unit: Tensor
+    j_offset: Tensor
+    rounding: Tensor
+    z_rounding: Tensor
+    p: float
+
+    @property
+    def rows(self) -> int:
+        """How many functionals there are."""
+        return len(self.g_offset)
+
+    def norm(self, gradients: Tensor) -> Tensor:
+        """|gradients|_{p*} over the last dimension."""
+        return vector_norm(gradients, dual_norm(self.p))
+
+    def gradient_norms(self, phase: Tensor) -> Tensor:
+        """|c_r^T J|_{p*} of every functional where all phases are fixed, ``(k, rows)``."""
+        active = (phase > 0).to(self.j_unit).unsqueeze(1)
+        w = active.new_zeros(len(phase), self.rows, self.count)
+        for level in reversed(self.levels):
+            w[..., level] = active[..., level] * (self.g_offset[:, level] + w @ self.g_unit[level].T)
+        return self.norm(self.j_offset + w @ self.j_unit.T)
+
+
+def fold_values(analysis: Analysis) -> FoldedValues:
+    """The forward half of a single-point analysis's folded network, which is made once and ends with the analysis."""
+    return analysis.derived(_fold_values)
+
+
+def fold(analysis: Analysis) -> FoldedNetwork:
+    """The folded network of a single-point analysis in regional scope, which is made once and ends with the analysis."""
+    return analysis.derived(_fold)
+
+
+def _fold_values(analysis: Analysis) -> FoldedValues:
+    units, domain = unstable_units(analysis), Displacements.within(analysis.placed.region)
+    z, output = value_forms(analysis, units, domain)
+    levels = tuple(torch.from_numpy(units.of(node)) for node in np.unique(units.node))
+    leak, lower, upper = (torch.from_numpy(column) for column in (units.leak, units.lower, units.upper))
+    return FoldedValues(units, domain, z, output, levels, leak, lower, upper, *tied_units(analysis, units))
+
+
+def _fold(analysis: Analysis) -> FoldedNetwork:
+    values, placed = fold_values(analysis), analysis.placed
+    gradients = gradient_forms(analysis, values.units, values.domain)
+    network = FoldedNetwork(
+        **vars(values),
+        **vars(gradients),
+        rounding=placed.row_norms(gradient_rounding(analysis)[0])[0] * (not exactly(analysis)),
+        z_rounding=values.z.error,
+        p=placed.problem.p,
+    )
+    size, z_size = _magnitudes(network)
+    length = EPS * (1 + len(network.levels)) * (network.count + network.inputs + SPARE)
+    return replace(
+        network,
+        rounding=network.rounding + length * size + underflow(analysis)[0],
+        z_rounding=2.0 * (network.z_rounding + length * z_size),
+    )
+
+
+def _magnitudes(network: FoldedNetwork) -> tuple[Tensor, Tensor]:
+    """The sums of magnitudes that make up each functional's gradient, in norm ``(rows,)``, and each unit ``(n,)``."""
+    w = torch.zeros_like(network.g_offset)
+    for level in reversed(network.levels):
+        w[:, level] = network.g_offset[:, level].abs() + w @ network.g_unit[level].abs().T
+    z = network.z.constant.abs() + network.z.on_input.abs() @ network.domain.size
+    for level in network.levels:
+        z[level] = z[level] + network.z.on_unit[level].abs() @ z
+    return network.norm(network.j_offset.abs() + w @ network.j_unit.abs().T), z
+
+
+def _moved(part: Any, device: torch.device | str) -> Any:
+    """A field of a folded network on another device; what is no tensor stays."""
+    if isinstance(part, tuple):
+        return tuple(level.to(device) for level in part)
+    return part.to(device) if isinstance(part, Tensor | Form | Displacements) else part

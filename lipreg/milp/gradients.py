@@ -1,0 +1,65 @@
+"""Gradients as a program has them: affine in the switched gradients and the functional, with proved ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lipreg.bounds import Analysis, linear_jacobian
+from lipreg.folding import fold_values
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """on_w w + on_c t + constant, for what the functional is made of, t; one row an entry.
+
+    A fixed functional has no t.
+    """
+
+    on_w: np.ndarray
+    on_c: np.ndarray
+    constant: np.ndarray
+
+    def __getitem__(self, chosen: np.ndarray) -> Gradient:
+        return Gradient(self.on_w[chosen], self.on_c[chosen], self.constant[chosen])
+
+    def with_negative(self) -> Gradient:
+        """Every entry, then every entry's negative."""
+        return Gradient(*(np.concatenate([part, -part]) for part in (self.on_w, self.on_c, self.constant)))
+
+
+@dataclass(frozen=True)
+class GradientBounds:
+    """Interval bounds on gradients, one line a functional.
+
+    Attributes:
+        lower, upper: with respect to the inputs that can move, ``(rows, inputs)``.
+        unit_lower, unit_upper: with respect to the outputs of the unstable units, ``(rows, units)``.
+    """
+
+    lower: np.ndarray
+    upper: np.ndarray
+    unit_lower: np.ndarray
+    unit_upper: np.ndarray
+
+    def of(self, rows: list[int]) -> GradientBounds:
+        return GradientBounds(self.lower[rows], self.upper[rows], self.unit_lower[rows], self.unit_upper[rows])
+
+
+def gradient_bounds(analysis: Analysis) -> GradientBounds:
+    """Bounds on every row's gradients at a single point, which are made once and end with the analysis."""
+    return analysis.derived(_gradient_bounds)
+
+
+def _gradient_bounds(analysis: Analysis) -> GradientBounds:
+    bounds, units = linear_jacobian(analysis).bounds, fold_values(analysis).units
+    rows, moves = analysis.placed.rows.shape[1], analysis.placed.region.moves[0].flatten().numpy()
+    lower, upper = (end[0].flatten(1).numpy()[:, moves] for end in bounds[0])
+    unit_lower, unit_upper = np.zeros((rows, len(units))), np.zeros((rows, len(units)))
+    for index, (low, high) in bounds.items():  # a node that the output does not depend on has no gradient
+        at = units.of(index)
+        chosen = units.position[at]
+        unit_lower[:, at] = low[0].flatten(1).numpy()[:, chosen]
+        unit_upper[:, at] = high[0].flatten(1).numpy()[:, chosen]
+    return GradientBounds(lower, upper, unit_lower, unit_upper)

@@ -13,10 +13,12 @@ import torch
 
 import lipreg
 from lipreg import LinfBall, LocalLipschitz, Logit, capture, certify, estimate
+from lipreg.auditing import AuditPlan, audit
 from lipreg.bounds import analyse
 from lipreg.budget import Budget
 from lipreg.errors import UnsupportedRequest
 from lipreg.estimators import ESTIMATORS
+from lipreg.estimators.radius import certified_radii
 from lipreg.graph import registry
 from lipreg.milp import SOLVERS, Highs, encode, get_solver
 from lipreg.penalties import get_penalty
@@ -128,6 +130,71 @@ def test_an_estimator() -> None:
         size = net[0].weight.detach().abs()
         expected = (size.sum(0).max() * size.sum(1).max()).sqrt() * net[2].weight[1].detach().norm()
         torch.testing.assert_close(ESTIMATORS["schur"].bound(analysis), expected.expand(4))  # type: ignore[attr-defined]
+        _refused_off_chains("schur")
+    finally:
+        _restore(ESTIMATORS, before)
+
+
+class Residual(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = torch.nn.Linear(3, 3), torch.nn.Linear(3, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.two(torch.relu(self.one(x)) + x)
+
+
+def _refused_off_chains(name: str) -> None:
+    """Elsewhere the product that it takes is no bound: once it proved 0.0104 where a witness attains 0.463."""
+    torch.manual_seed(0)
+    pooled = torch.nn.Sequential(torch.nn.Linear(3, 6), torch.nn.ReLU(), torch.nn.MaxPool1d(2), torch.nn.Linear(3, 2))
+    x, problem = torch.rand(2, 3, dtype=torch.float64), LocalLipschitz(LinfBall(0.1), Logit(1), p=2.0)
+    for net, found in ((pooled, "Affine, Relu and MaxPool nodes"), (Residual(), "Affine and Relu nodes that branches")):
+        net = net.double()
+        asked = (
+            lambda net=net: certify(net, problem, x, estimator=name),
+            lambda net=net: certify(net, LocalLipschitz(LinfBall(0.1), Logit(1)), x, estimator=f"{name}@l2"),
+            lambda net=net: estimate(net, problem, x, bound=name),
+            lambda net=net: lipreg.LipschitzPenalty(net, problem, bound=name)(x),
+            lambda net=net: certified_radii(net, x, bounds=("affine_relu", name)),
+            lambda net=net: audit(net, AuditPlan(problem, ("affine_relu", name)), x),
+        )
+        for ask in asked:
+            with pytest.raises(UnsupportedRequest) as refusal:
+                ask()
+            text = str(refusal.value)
+            assert f"estimator '{name}" in text and found in text, text
+            assert "networks of Affine and Relu nodes that do not branch" in text and "affine_relu" in text
+
+
+def test_a_closed_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = dict(ESTIMATORS)
+    try:
+        run(blocks("docs/extending.md")[2], "extending")
+        entries: Any = ESTIMATORS["entries"]
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.ReLU(), torch.nn.Linear(5, 2))
+        x, y = torch.rand(4, 3), torch.tensor([0, 1, 1, 0])
+        taken, bound = [], type(entries).bound
+        monkeypatch.setattr(type(entries), "bound", lambda *given: taken.append(given) or bound(*given))
+        for output, written in ((lipreg.AllLogits(), True), (lipreg.AllMargins(), False)):
+            problem = LocalLipschitz(LinfBall(0.1, low=0.0, high=1.0), output, p=2.0)
+            penalty = lipreg.LipschitzPenalty(net, problem, bound="entries")
+            taken.clear()
+            penalty(x, y).backward()
+            assert bool(taken) is not written
+            found = [net[0].weight.grad.clone(), net[2].weight.grad.clone()]
+            net.zero_grad()
+            expected = estimate(net, problem, x, y, bound="entries")
+            torch.testing.assert_close(penalty.last.bounds, expected.detach())
+            (1e-2 * expected.mean()).backward()
+            torch.testing.assert_close(found, [net[0].weight.grad, net[2].weight.grad])
+            net.zero_grad()
+            with pytest.raises(lipreg.errors.InvalidInput, match="outside the data range"):
+                penalty(x + 1.0, y)
+        proved = certify(net, problem, x, y, estimator="entries")
+        assert all(p.upper >= e.upper for p, e in zip(proved, certify(net, problem, x, y), strict=True))
+        _refused_off_chains("entries")
     finally:
         _restore(ESTIMATORS, before)
 
@@ -139,7 +206,7 @@ def test_a_penalty() -> None:
     before = [dict(known) for known in registries]
     assert registries
     try:
-        run(blocks("docs/extending.md")[2], "extending")
+        run(blocks("docs/extending.md")[3], "extending")
         value = get_penalty("power", {"exponent": 3.0})(torch.tensor([1.0, 2.0]))
         assert value == pytest.approx((1 + 8) / 2)
     finally:
@@ -150,7 +217,7 @@ def test_a_penalty() -> None:
 def test_a_schedule() -> None:
     before = dict(SCHEDULES)
     try:
-        run(blocks("docs/extending.md")[3], "extending")
+        run(blocks("docs/extending.md")[4], "extending")
         assert get_schedule("halving", {"every": 2}).factor(Moment(5)) == 0.25
     finally:
         _restore(SCHEDULES, before)
@@ -159,7 +226,7 @@ def test_a_schedule() -> None:
 def test_a_solver() -> None:
     before = dict(SOLVERS)
     try:
-        run(blocks("docs/extending.md")[4], "extending")
+        run(blocks("docs/extending.md")[5], "extending")
         solver = get_solver("scipy")
     finally:
         _restore(SOLVERS, before)

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from experiments.estimators.networks import Subject
 from lipreg.errors import InvalidInput
 from lipreg.estimators import ESTIMATORS, Estimator, get_estimator
+from lipreg.graph import Graph, capture
 from lipreg.problem import LocalLipschitz
 
 ALL = "all"
@@ -56,10 +57,11 @@ def questions(cfg: DictConfig, found: Sequence[Subject]) -> list[Question]:
             if all(estimator.uncovered(problem) is not None for problem in problems):
                 estimator.check(problems[0])  # raises, and says what it covers
     asked = []
-    for subject, problem in product(found, problems):
+    known = [(subject, capture(subject.network, subject.x).frozen()) for subject in found]
+    for (subject, graph), problem in product(known, problems):
         with torch.no_grad():
             problem.place(subject.x, subject.network(subject.x), subject.y)  # finds what does not fit
-        refusals = {e.name: refusal(e, problem) for e in estimators}
+        refusals = {e.name: refusal(e, problem, graph) for e in estimators}
         able = sorted((e for e in estimators if not refusals[e.name]), key=lambda e: not e.searches)
         refused = {name: text for name, text in refusals.items() if text}
         asked.append(Question(subject, problem, tuple(e.name for e in able), refused))
@@ -78,7 +80,7 @@ def instantiate_problem(cfg: DictConfig, radius: float, p: str | float, scope: s
     return LocalLipschitz(instantiate(cfg.region, radius=radius), instantiate(cfg.output), scope, p=p)  # type: ignore[arg-type]
 
 
-def refusal(estimator: Estimator, problem: LocalLipschitz) -> str:
-    """Why an estimator does not answer, and what it would; empty if it does."""
-    uncovered = estimator.uncovered(problem)
+def refusal(estimator: Estimator, problem: LocalLipschitz, graph: Graph | None = None) -> str:
+    """Why an estimator does not answer a question, about a network if one is given, and what it would; empty if it does."""
+    uncovered = estimator.uncovered(problem, graph)
     return "" if uncovered is None else f"{uncovered[0]} is not covered; it covers {uncovered[1]}"

@@ -14,7 +14,8 @@ from lipreg.budget import Budget
 from lipreg.errors import InvalidInput
 from lipreg.estimators import ESTIMATORS, Bound, Settings, get_estimator, usual_estimators
 from lipreg.estimators.base import DEFAULTS
-from lipreg.estimators.evaluate import Network
+from lipreg.estimators.evaluate import Network, structure_of
+from lipreg.graph import Graph
 from lipreg.problem import LocalLipschitz
 from lipreg.records import Record, RunRecord
 from lipreg.results import Certificate
@@ -65,7 +66,7 @@ def compare(
 
     Raises:
         InvalidInput: points that do not fit, a bound that is no upper one, or two equal names.
-        UnsupportedRequest: the bound, or an estimator, does not cover the question.
+        UnsupportedRequest: the bound, or an estimator, does not cover the question or one of the networks.
         IncomparableResults: the functional at a point is another one in the second network, as a runner-up may be.
         CrossingBounds: two proofs contradict each other.
     """
@@ -85,7 +86,10 @@ def compare(
         RunRecord(names[0], twin=names[1], id=names[0], **penalised, **about),
         RunRecord(names[1], id=names[1], **about),
     ]
-    for name, subject in zip(names, (network, twin), strict=True):
+    subjects = [structure_of(subject, x, y, "compare") for subject in (network, twin)]
+    for subject in subjects:  # of the second network too before the first is audited
+        plan.check(subject if isinstance(subject, Graph) else subject.frozen())
+    for name, subject in zip(names, subjects, strict=True):
         for point in audit(subject, plan, x, y, workers=workers):
             records += [replace(record, run_id=name) for record in point.records(name, 0, recipe.label)]
     return compare_records(records, names[0])

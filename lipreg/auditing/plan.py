@@ -11,6 +11,7 @@ from lipreg.budget import Budget
 from lipreg.errors import InvalidInput
 from lipreg.estimators import Bound, Estimator, Settings, get_estimator, usual_estimators
 from lipreg.estimators.base import DEFAULTS
+from lipreg.graph import Graph
 from lipreg.problem import LocalLipschitz
 from lipreg.results import Certificate
 
@@ -54,6 +55,11 @@ class AuditPlan:
             raise InvalidInput(f"settings={self.settings!r}", where="audit", accepted="Settings")
         for label in self.recipes:
             self.method(label).check(self.problem)
+
+    def check(self, graph: Graph) -> None:
+        """Raises UnsupportedRequest when an estimator does not cover the network; call it before any work."""
+        for method in self.methods().values():
+            method.check(self.problem, graph)
 
     @property
     def recipes(self) -> dict[str, Bound]:

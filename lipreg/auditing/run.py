@@ -96,20 +96,23 @@ def audit(
         InvalidInput: reference points that do not fit the region or the network, outputs that are not finite, a number
             of workers or an executor that cannot be, a Ray cluster that cannot be reached, or something of the user's
             that cannot be sent to worker processes.
+        UnsupportedRequest: an estimator does not cover the network; raised before any bound is computed.
         MissingExtra: ray is not installed.
     """
     pool = workers if isinstance(workers, Workers) else choose_workers(workers, executor, address, "audit")
     does: Executor = Inline() if pool is None else pool
     with untouched_random_state():
         whole = plan.budget.started()
-        analysis = frozen_analysis(network, plan.problem, x, y, where="audit", budget=whole)
+        estimators = plan.methods()
+        analysis = frozen_analysis(
+            network, plan.problem, x, y, where="audit", budget=whole, estimators=estimators.values()
+        )
         # what the analysis took is not the searches' any more; that processes start is
         searching = replace(plan.budget, seconds=whole.seconds_left)
         if not torch.isfinite(analysis.reach[-1].value).all():
             raise InvalidInput(
                 "the network's outputs hold NaN or infinity", where="audit", todo="Training may have diverged"
             )
-        estimators = plan.methods()
         points = with_earlier(begin(analysis, y, plan), analysis, earlier, on_unused)
         try:
             assignment, wanted = Assignment(plan, analysis, estimators), range(len(points)) if only is None else only

@@ -94,7 +94,7 @@ class LipschitzAudit(Callback):
             written, no validation data, points outside the data range, a network whose outputs are not finite, two
             audits that log under one name or write under one run name into one file.
         MissingExtra: the solver, or ray, is not installed.
-        UnsupportedRequest: an estimator that does not cover the problem.
+        UnsupportedRequest: an estimator that does not cover the problem, or, at the start of ``fit``, the network.
         UnsupportedModel: at the start of ``fit``, calls in the network that no graph covers.
         CrossingBounds: two estimators contradict each other.
     """
@@ -257,8 +257,8 @@ class LipschitzAudit(Callback):
     def _check(self, pl_module: pl.LightningModule) -> None:
         """Compares the captured graph with the network at the reference points and places the question there."""
         network, (x, y) = find_network(pl_module, self.module), self._reference()
-        self._captured = capture(network, x, running_statistics=True)
-        self._runs.check(frozen_analysis(self._captured, self.problem, x, y).graph, (x, y))
+        asked, self._captured = self._runs.plan.methods().values(), capture(network, x, running_statistics=True)
+        self._runs.check(frozen_analysis(self._captured, self.problem, x, y, estimators=asked).graph, (x, y))
 
     def _take_up(self, trainer: pl.Trainer) -> None:
         """Goes on with what was under way in the background when the checkpoint that is resumed was saved."""

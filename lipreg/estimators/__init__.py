@@ -19,8 +19,9 @@ from lipreg.estimators import (
     seqlip,
     spectral,
 )
-from lipreg.estimators.base import ESTIMATORS, BoundEstimator, Estimator, Settings, register
-from lipreg.estimators.closed_form import Constants, closed_form
+from lipreg.estimators.base import ESTIMATORS, Estimator, Settings, Work, register
+from lipreg.estimators.bound_estimator import BoundEstimator
+from lipreg.estimators.closed_form import Constants
 from lipreg.estimators.evaluate import (
     certify,
     differentiable_bound,
@@ -41,12 +42,12 @@ __all__ = [
     "Constants",
     "Estimator",
     "Settings",
+    "Work",
     "abs_chain",
     "affine_relu",
     "branch_and_bound",
     "certify",
     "clever",
-    "closed_form",
     "deviation",
     "differentiable_bound",
     "differentiable_names",

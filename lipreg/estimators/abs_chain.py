@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis, absolute_chain, output_gradients
-from lipreg.estimators.base import BoundEstimator, register
-from lipreg.graph import Affine, Forward, MaxPool, Relu
+from lipreg.bounds.chain import ChainMasks
+from lipreg.estimators.base import register
+from lipreg.estimators.bound_estimator import BoundEstimator
+from lipreg.estimators.closed_form import Constants, Pull, Rows, by_hand, flattened, largest_row, output_gradient
+from lipreg.graph import Affine, Forward, MaxPool, Relu, ReluChain
+from lipreg.linalg.power import PowerIteration
+from lipreg.problem import LocalLipschitz
 
 
 @register("abs_chain")
@@ -23,6 +28,8 @@ class AbsChain(BoundEstimator):
     that a spectral norm keeps.
     """
 
+    kinds = (Affine, Relu, MaxPool)
+    branches = True
     masked = True
     source = "norm of the entrywise magnitudes of the chain rule"
 
@@ -32,6 +39,18 @@ class AbsChain(BoundEstimator):
         if problem.p == math.inf and rows_apart:
             return _largest_row_sum(analysis)
         return analysis.placed.combine(absolute_chain(analysis))
+
+    def closed_form(
+        self,
+        chain: ReluChain,
+        problem: LocalLipschitz,
+        x: Tensor,
+        y: Tensor | None,
+        methods: Sequence[str] | None,
+        power: PowerIteration | None = None,
+        constants: Constants | None = None,
+    ) -> Tensor | None:
+        return by_hand(chain, problem, x, y, methods, constants, _by_vectors) if problem.p == math.inf else None
 
 
 def _largest_row_sum(analysis: Analysis) -> Tensor:
@@ -61,3 +80,31 @@ class _RowSums(Forward[Tensor]):
 
     def max_pool(self, index: int, node: MaxPool, value: Tensor) -> Tensor:
         return (self.analysis.shares[index].upper * node.members(value)).sum(-1).reshape(-1, *node.shape)
+
+
+def _by_vectors(chain: ReluChain, masks: ChainMasks, rows: Rows) -> tuple[Tensor, Pull]:
+    """max over rows of |C W_K| S |W_{K-1}| ... S |W_1| d: for p = inf a chain of vectors, not of matrices."""
+    hidden = chain.layers[:-1]
+    assert masks.row_sums is not None
+    flowing = [masks.moves[0]]  # what reaches the inputs of every layer; None for ones
+    for k, (layer, active) in enumerate(zip(hidden, masks.active, strict=True)):
+        before = flowing[-1]
+        through = masks.row_sums[0] if k == 0 or before is None else layer.forward(before, absolute=True)
+        flowing.append(active * through)
+    folded, entries = rows.table @ chain.weights[-1], flattened(flowing[-1])
+    top, chosen = largest_row(folded.abs(), entries, rows)
+
+    def pull(gradient: Tensor) -> list[Tensor]:
+        row, share = folded.index_select(0, chosen), gradient.unsqueeze(1)
+        signed = row.sign().mul_(share)
+        found = [output_gradient(rows, chosen, signed if entries is None else signed.mul_(entries))]
+        back = row.abs_().mul_(share)
+        for layer, active, before in list(zip(hidden, masks.active, flowing, strict=False))[::-1]:
+            back = back.reshape(active.shape).mul_(active)
+            reached = layer.weight.new_ones(1, *layer.in_shape) if before is None else before
+            found.append(layer.outer(back, reached).mul_(layer.weight.sign()))
+            if layer is not hidden[0]:
+                back = layer.back(back, absolute=True)
+        return found[::-1]
+
+    return top, pull

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
-from lipreg.estimators.base import BoundEstimator, register
+from lipreg.bounds.chain import ChainMasks
+from lipreg.estimators.base import register
+from lipreg.estimators.bound_estimator import BoundEstimator
+from lipreg.estimators.closed_form import Constants, Pull, Rows, by_hand, flattened, largest_row, output_gradient
 from lipreg.estimators.spectral import layer_product
+from lipreg.graph import Affine, MaxPool, Relu, ReluChain
+from lipreg.graph.layers import flat
+from lipreg.linalg.power import PowerIteration
+from lipreg.problem import LocalLipschitz
 
 
 @register("affine_relu")
@@ -25,7 +36,8 @@ class AffineRelu(BoundEstimator):
     """
 
     source = "Avant & Morgansen 2020, 2023"
-
+    kinds = (Affine, Relu, MaxPool)
+    branches = True
     layered = True
     masked = True
 
@@ -35,6 +47,22 @@ class AffineRelu(BoundEstimator):
     def factors(self, analysis: Analysis) -> Tensor:
         return layer_product(analysis, *_weights(analysis))[1]
 
+    def closed_form(
+        self,
+        chain: ReluChain,
+        problem: LocalLipschitz,
+        x: Tensor,
+        y: Tensor | None,
+        methods: Sequence[str] | None,
+        power: PowerIteration | None = None,
+        constants: Constants | None = None,
+    ) -> Tensor | None:
+        if problem.p == math.inf:
+            return by_hand(chain, problem, x, y, methods, constants, _product)
+        if problem.p == 2.0 and power is not None:  # an estimate from below
+            return by_hand(chain, problem, x, y, methods, constants, partial(_spectral, power=power))
+        return None
+
 
 def _weights(analysis: Analysis) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
     """Slopes of the outputs and motion of the inputs of every map, as weights of its rows and columns."""
@@ -43,3 +71,60 @@ def _weights(analysis: Analysis) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
     for i, node in analysis.graph.pools():
         rows[i] = torch.ones_like(analysis.reach[node.source].value)
     return rows, columns
+
+
+def _product(chain: ReluChain, masks: ChainMasks, rows: Rows) -> tuple[Tensor, Pull]:
+    """max over rows of |C W_K D_K| times prod_k max over rows of |diag(s) W_k D_k|, for p = inf."""
+    assert masks.row_sums is not None
+    folded, entries = rows.table @ chain.weights[-1], flattened(masks.moves[-1])
+    top, chosen = largest_row(folded.abs(), entries, rows)
+    picked = [flat(s * r).max(1) for s, r in zip(masks.active, masks.row_sums, strict=True)]
+    factors = [*(values for values, _ in picked), top]
+    bounds = math.prod(factors[1:], start=factors[0])
+
+    def pull(gradient: Tensor) -> list[Tensor]:
+        *shares, share = _shares(gradient, bounds, factors)
+        found = [
+            layer.rows(index, moves, share)
+            for layer, moves, (_, index), share in zip(chain.layers[:-1], masks.moves, picked, shares, strict=False)
+        ]
+        row = folded.index_select(0, chosen).sign_().mul_(share.unsqueeze(1))
+        return [*found, output_gradient(rows, chosen, row if entries is None else row.mul_(entries))]
+
+    return bounds, pull
+
+
+def _spectral(chain: ReluChain, masks: ChainMasks, rows: Rows, power: PowerIteration) -> tuple[Tensor, Pull]:
+    """|C W_K D_K|_2 prod_k |diag(s) W_k D_k|_2, the norms by a step of power iteration."""
+    folded, entries = rows.table @ chain.weights[-1], flattened(masks.moves[-1])
+    squared, chosen = largest_row(folded.square(), entries, rows)
+    top = squared.sqrt()
+    sides, factors = [], []
+    for k, (layer, s) in enumerate(zip(chain.layers[:-1], masks.active, strict=True)):
+        moves = masks.moves[k]
+        moves = s.new_ones(()).expand(1, *layer.in_shape) if moves is None else moves
+        sigma, u, v = power.iterate(str(k), s, moves, layer.forward, layer.back)
+        sides.append((u, v))
+        factors.append(sigma)
+    factors = [*factors, top]
+    bounds = math.prod(factors[1:], start=factors[0])
+
+    def pull(gradient: Tensor) -> list[Tensor]:
+        *shares, share = _shares(gradient, bounds, factors)
+        found = [
+            layer.outer(share.reshape(-1, *(1,) * (u.dim() - 1)) * u, v)
+            for layer, share, (u, v) in zip(chain.layers[:-1], shares, sides, strict=True)
+        ]
+        row = folded.index_select(0, chosen)
+        row.mul_((share / top.clamp(min=torch.finfo(top.dtype).tiny)).unsqueeze(1))
+        return [*found, output_gradient(rows, chosen, row if entries is None else row.mul_(entries))]
+
+    return bounds, pull
+
+
+def _shares(gradient: Tensor, product: Tensor, factors: list[Tensor]) -> tuple[Tensor, ...]:
+    """The gradient of every factor, ``(batch,)`` each.
+
+    Where the product is 0 they all are 0, that of a factor 0 too: no unit of its layer is active, so no entry counts.
+    """
+    return ((gradient * product) / torch.stack(factors).clamp_(min=torch.finfo(product.dtype).tiny)).unbind()

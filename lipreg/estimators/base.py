@@ -14,6 +14,7 @@ from lipreg.bounds import Analysis, underflow
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.estimators.sdp_solvers import check_sdp_solver
+from lipreg.graph import Affine, Graph, Node, Relu
 from lipreg.linalg import norm_name
 from lipreg.options import Registry, check_count, instance
 from lipreg.problem import LocalLipschitz
@@ -68,8 +69,30 @@ Watch = Callable[["Progress"], None]
 """Told where a search stands, as it goes along; estimators without a search of their own tell it nothing."""
 
 
+@dataclass(frozen=True)
+class Work:
+    """What an estimator is given to do.
+
+    Attributes:
+        analysis: of a frozen graph, with the question at each reference point of a batch.
+        budget: for the whole batch of points, started; methods without a search ignore it.
+        settings: which engines serve, and the seed.
+        known: for each point, what earlier estimators proved.
+        progress: told where a search stands.
+    """
+
+    analysis: Analysis
+    budget: Budget
+    settings: Settings = DEFAULTS
+    known: Known = ()
+    progress: Watch | None = None
+
+
 class Estimator(ABC):
     """A method that answers a question at each reference point of a batch.
+
+    What its class attributes leave out is refused before any work. Those about the network are narrow unless a class says
+    otherwise: a method written for plain chains would prove a false number elsewhere.
 
     Attributes:
         name: what users and records call it; set by ``register``.
@@ -77,6 +100,9 @@ class Estimator(ABC):
         scopes, norms: which scopes and input norms p it covers.
         vector: whether it covers ``Vector`` outputs (the operator norm of the whole Jacobian).
         output_norms: the norms q of ``Vector`` outputs that it covers.
+        kinds: which kinds of node it handles; max pools that it has written out as ReLUs are handled. Any Relu may be a
+            leaky one: ``analysis.slopes`` are those of its kind.
+        branches: whether it handles networks that branch (``Graph.branches``).
         differentiable: whether ``bound`` can be a penalty.
         searches: whether it works point by point under a budget, rather than on the batch at once.
         preactivations: pre-activation methods that a recipe of this estimator means where it names none, or "all".
@@ -90,14 +116,25 @@ class Estimator(ABC):
     norms: ClassVar[tuple[float, ...]] = (1.0, 2.0, float("inf"))
     vector: ClassVar[bool] = True
     output_norms: ClassVar[tuple[float, ...]] = (1.0, 2.0, float("inf"))
+    kinds: ClassVar[tuple[type[Node], ...]] = (Affine, Relu)
+    branches: ClassVar[bool] = False
     differentiable: ClassVar[bool] = False
     searches: ClassVar[bool] = False
     preactivations: ClassVar[tuple[str, ...] | str] = "all"
     solver_option: ClassVar[str] = "solver"
     source: ClassVar[str] = ""
 
-    def uncovered(self, problem: LocalLipschitz) -> tuple[str, str] | None:
-        """What of the question the method does not cover, and what it does; None when it covers the question."""
+    def uncovered(self, problem: LocalLipschitz, graph: Graph | None = None) -> tuple[str, str] | None:
+        """What of question and network the method does not cover, and what it does; None when it covers both.
+
+        Args:
+            problem: the question.
+            graph: the network, once it is known.
+        """
+        return self.uncovered_question(problem) or (None if graph is None else self.uncovered_network(graph))
+
+    def uncovered_question(self, problem: LocalLipschitz) -> tuple[str, str] | None:
+        """The same of the question alone; for methods whose attributes do not say all."""
         if problem.scope not in self.scopes:
             return f"scope {problem.scope!r}", " or ".join(map(repr, self.scopes))
         if problem.p not in self.norms:
@@ -108,19 +145,32 @@ class Estimator(ABC):
             return f"output norm q={norm_name(problem.q)}", "q in " + ", ".join(map(norm_name, self.output_norms))
         return None
 
-    def check(self, problem: LocalLipschitz) -> None:
-        """Raises UnsupportedRequest when the question is outside what the method covers; call it before any work."""
-        refusal = self.uncovered(problem)
+    def uncovered_network(self, graph: Graph) -> tuple[str, str] | None:
+        """The same of the network alone."""
+        if set(graph.kinds) <= set(self.kinds) and (self.branches or not graph.branches):
+            return None
+        found = f"a network of {_listed(graph.kinds)} nodes" + (" that branches" if graph.branches else "")
+        return found, f"networks of {_listed(self.kinds)} nodes" + ("" if self.branches else " that do not branch")
+
+    def check(self, problem: LocalLipschitz, graph: Graph | None = None) -> None:
+        """Raises UnsupportedRequest when question or network are outside what the method covers; call it before any work.
+
+        Args:
+            problem: the question.
+            graph: the network, once it is known.
+        """
+        refusal = self.uncovered(problem, graph)
         if refusal is None:
             return
         got, accepted = refusal
-        able = [name for name, other in ESTIMATORS.items() if other.uncovered(problem) is None]
-        todo = f"Estimators that cover the question: {', '.join(able)}" if able else ""
+        able = [name for name, other in ESTIMATORS.items() if other.uncovered(problem, graph) is None]
+        both = "the question" if graph is None else "the question and the network"
+        todo = f"Estimators that cover {both}: {', '.join(able)}" if able else ""
         if problem.p not in self.norms:
             from lipreg.estimators.norm_equivalence import nearest
 
             converted = nearest(self, problem.p)
-            if converted.uncovered(problem) is None:
+            if converted.uncovered(problem, graph) is None:
                 todo += f". {converted.name!r} takes it in another norm and says the factor of norm equivalence"
         raise UnsupportedRequest(
             f"{got} is not covered", where=f"estimator {self.name!r}", accepted=accepted, todo=todo
@@ -134,7 +184,6 @@ class Estimator(ABC):
         """The tolerances inside the proof, by name; for records."""
         return {"rounding": ROUNDING}
 
-    @abstractmethod
     def intervals(
         self,
         analysis: Analysis,
@@ -147,49 +196,18 @@ class Estimator(ABC):
 
         Args:
             analysis: of a frozen graph.
-            budget: for the whole batch of points; methods without a search ignore it.
-            settings: which engines serve, and the seed.
-            known: for each point, what earlier estimators proved.
-            progress: told where a search stands.
+            budget: for the whole batch of points.
+            settings, known, progress: as in ``Work``.
+
+        Raises:
+            UnsupportedRequest: question or network are outside what the method covers.
         """
-
-
-class BoundEstimator(Estimator):
-    """A closed-form upper bound, batched over points and differentiable in the network's parameters.
-
-    Attributes:
-        layered: whether it is a product over layers, with ``factors``.
-        masked: whether it sees the pre-activations only through ``slopes`` and ``moves``. In regional scope both are
-            constant almost everywhere, so the analysis behind them needs no gradient.
-    """
-
-    certificate = Certificate.UPPER
-    differentiable = True
-    preactivations = ("interval",)
-    layered: ClassVar[bool] = False
-    masked: ClassVar[bool] = False
+        self.check(analysis.placed.problem, analysis.graph)
+        return self.answer(Work(analysis, budget.started(), settings, known, progress))
 
     @abstractmethod
-    def bound(self, analysis: Analysis) -> Tensor:
-        """The upper bound at each point, ``(batch,)``, in the graph's dtype."""
-
-    def factors(self, analysis: Analysis) -> Tensor:
-        """The factors of a product bound, ``(batch, layers)``: one for each linear map, the output's last."""
-        raise NotImplementedError
-
-    def intervals(
-        self,
-        analysis: Analysis,
-        budget: Budget,
-        settings: Settings = DEFAULTS,
-        known: Known = (),
-        progress: Watch | None = None,
-    ) -> list[CertifiedInterval]:
-        self.check(analysis.placed.problem)
-        with torch.no_grad():
-            bounds = rounded_up(analysis, self.bound(analysis))
-        detail = analysis.norms.certificate()
-        return [upper_interval(analysis, i, value, self.name, detail=detail) for i, value in enumerate(bounds)]
+    def answer(self, work: Work) -> list[CertifiedInterval]:
+        """What a method does: one certified interval for each reference point, of what its attributes say it covers."""
 
 
 def rounded_up(analysis: Analysis, bounds: Tensor | float) -> list[float]:
@@ -228,6 +246,11 @@ def lower_interval(analysis: Analysis, index: int, witness: Witness | None, deta
         detail=detail,
         subject=analysis.subject(index),
     )
+
+
+def _listed(kinds: Sequence[type[Node]]) -> str:
+    *others, last = [kind.__name__ for kind in kinds]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 ESTIMATORS: Registry[Estimator] = Registry("estimator", instance)

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
-from lipreg.budget import Budget, Stop
-from lipreg.estimators.base import DEFAULTS, Estimator, Known, Settings, Watch, register
+from lipreg.budget import Stop
+from lipreg.estimators.base import Estimator, Work, register
 from lipreg.estimators.witness import attained
+from lipreg.graph import Affine, MaxPool, Relu
 from lipreg.results import Certificate, CertifiedInterval, Status
 
 BATCHES = 50
@@ -71,18 +72,13 @@ class Clever(Estimator):
     """
 
     certificate = Certificate.ESTIMATE
+    kinds = (Affine, Relu, MaxPool)
+    branches = True
     source = "Weng et al. 2018 (CLEVER)"
 
-    def intervals(
-        self,
-        analysis: Analysis,
-        budget: Budget,
-        settings: Settings = DEFAULTS,
-        known: Known = (),
-        progress: Watch | None = None,
-    ) -> list[CertifiedInterval]:
-        self.check(analysis.placed.problem)
-        maxima, interrupted = batch_maxima(analysis, settings.seed, budget.stop)
+    def answer(self, work: Work) -> list[CertifiedInterval]:
+        analysis = work.analysis
+        maxima, interrupted = batch_maxima(analysis, work.settings.seed, work.budget.stop)
         results = []
         for i, found in enumerate(maxima.numpy()):
             kept = found[np.isfinite(found)]

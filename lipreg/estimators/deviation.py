@@ -7,9 +7,9 @@ from torch import Tensor
 
 from lipreg.bounds import Analysis
 from lipreg.bounds.deviation import Deviations, deviations, undecided_units
-from lipreg.budget import Budget
 from lipreg.estimators.affine_relu import AffineRelu
-from lipreg.estimators.base import DEFAULTS, Estimator, Known, Settings, Watch, register, rounded_up, upper_interval
+from lipreg.estimators.base import Estimator, Work, register, rounded_up, upper_interval
+from lipreg.graph import Affine, MaxPool, Relu
 from lipreg.linalg import vector_norm
 from lipreg.problem import PlacedProblem
 from lipreg.results import Certificate, CertifiedInterval
@@ -33,20 +33,14 @@ class Deviation(Estimator):
     """
 
     certificate = Certificate.UPPER
+    kinds = (Affine, Relu, MaxPool)
+    branches = True
     source = "centre and deviations of the chain rule over undecided units"
 
-    def intervals(
-        self,
-        analysis: Analysis,
-        budget: Budget,
-        settings: Settings = DEFAULTS,
-        known: Known = (),
-        progress: Watch | None = None,
-    ) -> list[CertifiedInterval]:
-        self.check(analysis.placed.problem)
+    def answer(self, work: Work) -> list[CertifiedInterval]:
         results = []
-        for i in range(analysis.placed.batch):
-            local = analysis[i : i + 1]
+        for i in range(work.analysis.placed.batch):
+            local = work.analysis[i : i + 1]
             with torch.no_grad():
                 found, detail = written_down(local)
                 upper = float(AffineRelu().bound(local) if found is None else deviation_bound(local.placed, found))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from lipreg.bounds import Analysis, GeneralPosition, analyse, find_degeneracies
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput, UnsupportedRequest
-from lipreg.estimators.base import DEFAULTS, ESTIMATORS, BoundEstimator, Known, Settings, Watch
+from lipreg.estimators.base import DEFAULTS, ESTIMATORS, Estimator, Known, Settings, Watch
+from lipreg.estimators.bound_estimator import BoundEstimator
 from lipreg.estimators.norm_equivalence import get_estimator
 from lipreg.estimators.recipe import Bound
 from lipreg.estimators.usual import usual_intervals
@@ -57,13 +58,15 @@ def estimate(
         ``spectral_norms="exact"``.
 
     Raises:
-        UnsupportedRequest: the estimator is not differentiable or does not cover the question.
+        UnsupportedRequest: the estimator is not differentiable or does not cover question and network.
     """
     recipe = Bound.of(bound, "bound", differentiable_names())
     estimator = differentiable_bound(recipe.estimator)
     estimator.check(problem)
+    graph = _live(network, x)
+    estimator.check(problem, graph)
     power = PowerIteration(shared=False, first=STEPS) if recipe.spectral_norms == "estimate" else None
-    return estimator.bound(live_analysis(_live(network, x), problem, x, y, estimator, recipe.methods, power))
+    return estimator.bound(live_analysis(graph, problem, x, y, estimator, recipe.methods, power))
 
 
 def certify(
@@ -85,15 +88,15 @@ def certify(
     Args:
         network, problem, x, y: as for ``estimate``.
         estimator: any registered name, or a recipe; ``"name@l2"`` for the method in l2 and a question in other norms. None
-            takes what ``usual_estimators(problem)`` prove together: both ends, exact wherever an exact engine covers the
-            question.
+            takes what the usual ones that cover question and network prove together (``usual_estimators``): both ends,
+            exact wherever an exact engine is among them.
         budget: what the whole batch may take, a ``Budget`` or a number of seconds; default 60 seconds.
         settings: which engines serve, and the seed.
         known: what was certified before, an interval a point; searches start from there.
         progress: told where a search stands.
 
     Raises:
-        UnsupportedRequest: the estimator does not cover the question; raised before any work.
+        UnsupportedRequest: the estimator does not cover question and network; raised before any bound is computed.
     """
     own, chosen = Budget.of(budget, "certify").started(), settings or DEFAULTS
     if estimator is None:
@@ -101,7 +104,7 @@ def certify(
     recipe = Bound.of(estimator, "estimator")
     method = get_estimator(recipe.estimator)
     method.check(problem)
-    analysis = frozen_analysis(network, problem, x, y, recipe.methods, budget=own)
+    analysis = frozen_analysis(network, problem, x, y, recipe.methods, budget=own, estimators=(method,))
     return method.intervals(analysis, own, chosen, known, progress)
 
 
@@ -154,25 +157,23 @@ def frozen_analysis(
     preactivations: Sequence[str] | None = None,
     where: str = "certify",
     budget: Budget | None = None,
+    estimators: Iterable[Estimator] = (),
 ) -> Analysis:
     """The float64 analysis on the CPU that estimators with certificates work from.
 
-    A module is compared with its captured graph at x first. Of a budget, pre-activation bounds take ``for_analysis``.
+    A module is compared with its captured graph at x first. Estimators that are to work from it are asked whether they
+    cover the network before any bound is computed. Of a budget, pre-activation bounds take ``for_analysis``.
     """
-    if not isinstance(x, Tensor) or not (y is None or isinstance(y, Tensor)):
-        raise InvalidInput(
-            f"x and y of type {type(x).__name__} and {type(y).__name__}", where=where, accepted="tensors"
-        )
-    check_reference_points(x, where)
-    module = None
-    if isinstance(network, Graph):
-        graph = network
+    structure, module = structure_of(network, x, y, where), None
+    if isinstance(structure, Graph):
+        graph = structure
         if graph.dtype != torch.float64 or graph.output.bias.requires_grad:
             raise InvalidInput("a live graph", where=where, accepted="capture(module, x), or its frozen() graph")
     else:
-        captured = network if isinstance(network, CapturedNetwork) else capture(network, x)
         # hooks, or weights that a parametrisation has not refreshed, would make it another function
-        graph, module = captured.frozen_at(x), captured.module
+        graph, module = structure.frozen_at(x), structure.module
+    for estimator in estimators:
+        estimator.check(problem, graph)
     x = x.detach().to("cpu", torch.float64)
     y = None if y is None else y.detach().to("cpu")
     with torch.no_grad():
@@ -181,6 +182,20 @@ def frozen_analysis(
         if module is not None:
             check_hooks(graph, module, placed.region.sample(SEEN, torch.Generator().manual_seed(0)).flatten(0, 1))
         return analyse(graph, placed, preactivations, budget=None if budget is None else partial(for_analysis, budget))
+
+
+def structure_of(network: Network, x: Tensor, y: Tensor | None, where: str) -> CapturedNetwork | Graph:
+    """A network whose nodes are known, captured if it is not yet.
+
+    Raises:
+        InvalidInput: x and y are no reference points and labels.
+    """
+    if not isinstance(x, Tensor) or not (y is None or isinstance(y, Tensor)):
+        raise InvalidInput(
+            f"x and y of type {type(x).__name__} and {type(y).__name__}", where=where, accepted="tensors"
+        )
+    check_reference_points(x, where)
+    return network if isinstance(network, CapturedNetwork | Graph) else capture(network, x)
 
 
 def for_analysis(budget: Budget) -> Budget:

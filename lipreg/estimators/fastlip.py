@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis, interval_jacobian
-from lipreg.estimators.base import BoundEstimator, register
+from lipreg.estimators.base import register
+from lipreg.estimators.bound_estimator import BoundEstimator
+from lipreg.graph import Affine, MaxPool, Relu
 
 
 @register("fastlip")
@@ -18,6 +20,8 @@ class FastLip(BoundEstimator):
     Source: Weng et al. 2018 (Fast-Lip, section 3.4), with slope intervals so that both scopes are covered.
     """
 
+    kinds = (Affine, Relu, MaxPool)
+    branches = True
     masked = True
     source = "Weng et al. 2018 (Fast-Lip)"
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from lipreg.bounds import Analysis
-from lipreg.estimators.base import BoundEstimator, register
+from lipreg.estimators.base import register
+from lipreg.estimators.bound_estimator import BoundEstimator
 from lipreg.estimators.spectral import layer_product, ones
+from lipreg.graph import Affine, MaxPool, Relu
 from lipreg.linalg import LinearMap, vector_norm
 
 
@@ -21,6 +23,8 @@ class Frobenius(BoundEstimator):
     """
 
     norms = (2.0,)
+    kinds = (Affine, Relu, MaxPool)
+    branches = True
     layered = True
     masked = True
     source = "norm inequality; Virmaux & Scaman 2018"

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis, linear_jacobian
-from lipreg.estimators.base import BoundEstimator, register
+from lipreg.estimators.base import register
+from lipreg.estimators.bound_estimator import BoundEstimator
+from lipreg.graph import Affine, MaxPool, Relu
 
 
 @register("jacobian_crown")
@@ -23,6 +25,8 @@ class JacobianCrown(BoundEstimator):
     Source: Zhang, Zhang & Hsieh 2019 (RecurJac); Shi et al. 2022, with slope intervals so that both scopes are covered.
     """
 
+    kinds = (Affine, Relu, MaxPool)
+    branches = True
     masked = True
     preactivations = "all"  # without CROWN's own lines it is little tighter than fastlip, and not much cheaper
     source = "Zhang et al. 2019 (RecurJac); Shi et al. 2022"

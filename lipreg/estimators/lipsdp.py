@@ -15,13 +15,14 @@ import torch
 
 from lipreg.bounds import Analysis, Shares, Slopes, norm_rounding, pool_shares
 from lipreg.budget import Budget
-from lipreg.estimators.base import DEFAULTS, Estimator, Known, Settings, Watch, register, rounded_up, upper_interval
+from lipreg.estimators.base import Estimator, Work, register, rounded_up, upper_interval
 from lipreg.estimators.multipliers import QuadraticForm
 from lipreg.estimators.pieces import Chain, chain
 from lipreg.estimators.sdp_solvers import check_sdp_solver, solver_version
 from lipreg.estimators.sector_norms import Norm, Run, Solution, sector_norm
 from lipreg.estimators.sectors import fits, open_units, sectors
 from lipreg.estimators.spectral import Spectral
+from lipreg.graph import Affine, MaxPool, Relu
 from lipreg.results import Certificate, CertifiedInterval, Status
 
 UNITS = 128
@@ -66,6 +67,8 @@ class LipSDP(Estimator):
     certificate = Certificate.UPPER
     norms = (2.0,)
     output_norms = (2.0, float("inf"))
+    kinds = (Affine, Relu, MaxPool)
+    branches = True
     searches = True
     solver_option = "sdp_solver"
     source = "Fazlyab et al. 2019 (LipSDP)"
@@ -80,21 +83,14 @@ class LipSDP(Estimator):
         """What the units of a single-point analysis are known to do."""
         return local.slopes, local.shares
 
-    def intervals(
-        self,
-        analysis: Analysis,
-        budget: Budget,
-        settings: Settings = DEFAULTS,
-        known: Known = (),
-        progress: Watch | None = None,
-    ) -> list[CertifiedInterval]:
-        self.check(analysis.placed.problem)
-        check_sdp_solver(settings.sdp_solver)
-        budget, batch, results = budget.started(), analysis.placed.batch, []
+    def answer(self, work: Work) -> list[CertifiedInterval]:
+        analysis, solver = work.analysis, work.settings.sdp_solver
+        check_sdp_solver(solver)
+        batch, results = analysis.placed.batch, []
         for i in range(batch):
-            run = Run(partial(_solve, settings.sdp_solver, self.iterations), budget.share(1 / (batch - i)))
+            run = Run(partial(_solve, solver, self.iterations), work.budget.share(1 / (batch - i)))
             with torch.no_grad():
-                results.append(self._point(analysis[i : i + 1], run, settings.sdp_solver))
+                results.append(self._point(analysis[i : i + 1], run, solver))
         return results
 
     def _point(self, local: Analysis, run: Run, solver: str) -> CertifiedInterval:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from lipreg.bounds import Analysis, without_pools
 from lipreg.budget import Budget
-from lipreg.estimators.base import DEFAULTS, ROUNDING, Estimator, Known, Settings, Watch, register, upper_interval
+from lipreg.estimators.base import ROUNDING, Estimator, Settings, Work, register, upper_interval
 from lipreg.estimators.jacobian_crown import JacobianCrown
+from lipreg.graph import Affine, MaxPool, Relu
 from lipreg.problem import LocalLipschitz
 from lipreg.results import Certificate, CertifiedInterval, Status
 
@@ -18,15 +19,17 @@ if TYPE_CHECKING:
 
 
 class ProgramEstimator(Estimator):
-    """What the LP and the MIP have in common: the questions they cover."""
+    """What the LP and the MIP have in common: the questions and the networks they cover."""
 
     scopes = ("regional",)
     norms = (1.0, math.inf)
     output_norms = (1.0, math.inf)
+    kinds = (Affine, Relu, MaxPool)  # pools are written out as ReLUs first
+    branches = True
     searches = True
 
-    def uncovered(self, problem: LocalLipschitz) -> tuple[str, str] | None:
-        refusal = super().uncovered(problem)
+    def uncovered_question(self, problem: LocalLipschitz) -> tuple[str, str] | None:
+        refusal = super().uncovered_question(problem)
         if refusal is None and problem.region.norm == 2.0:
             return "a region that is no polytope, an l2 ball,", "LinfBall, L1Ball, Box or Polytope regions"
         return refusal
@@ -60,18 +63,11 @@ class LinearProgram(ProgramEstimator):
     source = "Jordan & Dimakis 2020 (LipLP)"
     triangle: ClassVar[bool] = True
 
-    def intervals(
-        self,
-        analysis: Analysis,
-        budget: Budget,
-        settings: Settings = DEFAULTS,
-        known: Known = (),
-        progress: Watch | None = None,
-    ) -> list[CertifiedInterval]:
-        self.check(analysis.placed.problem)
+    def answer(self, work: Work) -> list[CertifiedInterval]:
         from lipreg.milp import families
 
-        budget, batch, results = budget.started(), analysis.placed.batch, []
+        analysis, budget, settings = work.analysis, work.budget, work.settings
+        batch, results = analysis.placed.batch, []
         for i in range(batch):
             local = analysis[i : i + 1]
             cheap = JacobianCrown().intervals(local, budget)[0].upper

@@ -5,13 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lipreg.bounds import Analysis
 from lipreg.bounds.deviation import Deviations
 from lipreg.bounds.semidefinite import norm_bound
-from lipreg.budget import Budget
 from lipreg.estimators.affine_relu import AffineRelu
-from lipreg.estimators.base import DEFAULTS, Estimator, Known, Settings, Watch, register, rounded_up, upper_interval
+from lipreg.estimators.base import Estimator, Work, register, rounded_up, upper_interval
 from lipreg.estimators.deviation import deviation_bound, written_down
+from lipreg.graph import Affine, MaxPool, Relu
 from lipreg.results import Certificate, CertifiedInterval
 
 ROOM = 2**22
@@ -36,20 +35,14 @@ class Mixing(Estimator):
     certificate = Certificate.UPPER
     norms = (2.0, float("inf"))
     output_norms = (float("inf"),)
+    kinds = (Affine, Relu, MaxPool)
+    branches = True
     source = "Wang, Chang & Kolter 2017 (mixing method); Raghunathan et al. 2018"
 
-    def intervals(
-        self,
-        analysis: Analysis,
-        budget: Budget,
-        settings: Settings = DEFAULTS,
-        known: Known = (),
-        progress: Watch | None = None,
-    ) -> list[CertifiedInterval]:
-        self.check(analysis.placed.problem)
-        p, results = analysis.placed.problem.p, []
-        for i in range(analysis.placed.batch):
-            local = analysis[i : i + 1]
+    def answer(self, work: Work) -> list[CertifiedInterval]:
+        p, results = work.analysis.placed.problem.p, []
+        for i in range(work.analysis.placed.batch):
+            local = work.analysis[i : i + 1]
             with torch.no_grad():
                 found, detail = written_down(local)
                 upper = float(AffineRelu().bound(local) if found is None else deviation_bound(local.placed, found))

@@ -22,10 +22,9 @@ from dataclasses import dataclass, replace
 import torch
 
 from lipreg.bounds import Analysis
-from lipreg.budget import Budget
 from lipreg.errors import UnsupportedRequest
 from lipreg.estimators import base
-from lipreg.estimators.base import DEFAULTS, IN_NORM, ROUNDING, Estimator, Known, Settings, Watch
+from lipreg.estimators.base import IN_NORM, ROUNDING, Estimator, Work
 from lipreg.estimators.witness import best_witness
 from lipreg.linalg import norm_name, parse_norm
 from lipreg.problem import LocalLipschitz
@@ -52,6 +51,8 @@ def in_norm(method: Estimator, norm: float) -> Estimator:
         certificate = method.certificate
         scopes = method.scopes
         vector = method.vector
+        kinds = method.kinds
+        branches = method.branches
         searches = method.searches
         preactivations = method.preactivations
         source = f"{method.source}; equivalence of norms"
@@ -98,7 +99,7 @@ class _InNorm(Estimator):
     def __reduce__(self) -> tuple[Callable[[Estimator, float], Estimator], tuple[Estimator, float]]:
         return in_norm, (self.method, self.norm)  # its class is made here anew: worker processes take it too
 
-    def uncovered(self, problem: LocalLipschitz) -> tuple[str, str] | None:
+    def uncovered_question(self, problem: LocalLipschitz) -> tuple[str, str] | None:
         return self._own_question(problem)[1]
 
     def engine(self, solver: str) -> str:
@@ -107,21 +108,13 @@ class _InNorm(Estimator):
     def tolerances(self) -> dict[str, float]:
         return self.method.tolerances()
 
-    def intervals(
-        self,
-        analysis: Analysis,
-        budget: Budget,
-        settings: Settings = DEFAULTS,
-        known: Known = (),
-        progress: Watch | None = None,
-    ) -> list[CertifiedInterval]:
-        asked = analysis.placed.problem
-        self.check(asked)
+    def answer(self, work: Work) -> list[CertifiedInterval]:
+        analysis, asked = work.analysis, work.analysis.placed.problem
         own, _ = self._own_question(asked)
         assert own is not None
         inner = analysis.asking(replace(analysis.placed, problem=own))
         # what is known so far, and what a search would report on its way, is in other norms
-        results = self.method.intervals(inner, budget, settings)
+        results = self.method.intervals(inner, work.budget, work.settings)
         if own == asked:
             return results
         return [self._converted(analysis, i, result) for i, result in enumerate(results)]
@@ -134,7 +127,7 @@ class _InNorm(Estimator):
                 own = replace(problem, p=self.norm, q=q)
             except UnsupportedRequest:  # from linf to l2
                 continue
-            refused = self.method.uncovered(own)
+            refused = self.method.uncovered_question(own)
             if refused is None:
                 return own, None
             refusal = refusal or refused

@@ -13,7 +13,7 @@ from torch import Tensor
 from lipreg.bounds import Analysis, linear_jacobian, underflow, without_pools
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput
-from lipreg.estimators.base import DEFAULTS, ROUNDING, Known, Settings, Watch, lower_interval
+from lipreg.estimators.base import ROUNDING, Known, Settings, Watch, Work, lower_interval
 from lipreg.estimators.lp import ProgramEstimator
 from lipreg.estimators.sampling import Sampling
 from lipreg.estimators.witness import best_witness
@@ -199,24 +199,17 @@ class ExactEstimator(ProgramEstimator):
 
     certificate = Certificate.BRACKET
 
-    def intervals(
-        self,
-        analysis: Analysis,
-        budget: Budget,
-        settings: Settings = DEFAULTS,
-        known: Known = (),
-        progress: Watch | None = None,
-    ) -> list[CertifiedInterval]:
-        self.check(analysis.placed.problem)
-        budget, batch, results = budget.started(), analysis.placed.batch, []
-        known = known or self.start(analysis, budget, settings)
+    def answer(self, work: Work) -> list[CertifiedInterval]:
+        analysis, budget, settings = work.analysis, work.budget, work.settings
+        batch, results = analysis.placed.batch, []
+        known = work.known or self.start(analysis, budget, settings)
         if len(known) != batch:
             raise InvalidInput(
                 f"{len(known)} known intervals for {batch} points", where=self.name, accepted="one a point"
             )
         for i in range(batch):
             own = budget.share(1 / (batch - i))
-            results.append(self.search(PointSearch.begin(analysis[i : i + 1], own, settings, known[i], progress)))
+            results.append(self.search(PointSearch.begin(analysis[i : i + 1], own, settings, known[i], work.progress)))
         return results
 
     def start(self, analysis: Analysis, budget: Budget, settings: Settings) -> Known:

@@ -87,7 +87,7 @@ def certified_radii(
         largest: where the search stops.
 
     Raises:
-        UnsupportedRequest: an estimator that proves no upper bound in closed form.
+        UnsupportedRequest: an estimator that proves no upper bound in closed form, or does not cover norm and network.
         InvalidInput: labels that are no classes of the network, or a network with one output, which has none.
 
     Source: Avant & Morgansen 2023 for the pointed constant; here each margin is folded into the last layer.
@@ -105,7 +105,7 @@ def certified_radii(
         raise InvalidInput("no bounds", where="certified_radii", accepted="names of estimators with upper bounds")
     region = BALLS[norm]
     start = LocalLipschitz(region(min(1.0, largest), low=low, high=high), AllMargins(0), scope="pointed", p=norm)
-    analysis = frozen_analysis(network, start, x, None, ("interval",))
+    analysis = frozen_analysis(network, start, x, None, ("interval",), "certified_radii", estimators=estimators)
     # a point that rounding has put outside of the data range stands for the nearest one inside
     graph, x = analysis.graph, analysis.placed.region.center
     with torch.no_grad():

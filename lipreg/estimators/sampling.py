@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
-from lipreg.budget import Budget
-from lipreg.estimators.base import DEFAULTS, Estimator, Known, Settings, Watch, lower_interval, register
+from lipreg.estimators.base import Estimator, Work, lower_interval, register
 from lipreg.estimators.witness import ranked, witnesses
+from lipreg.graph import Affine, MaxPool, Relu
 from lipreg.linalg import vector_norm
 from lipreg.results import Certificate, CertifiedInterval
 
@@ -35,22 +35,16 @@ class Sampling(Estimator):
     """
 
     certificate = Certificate.LOWER
+    kinds = (Affine, Relu, MaxPool)
+    branches = True
     source = "random search and projected gradient ascent"
 
     def __init__(self, steps: int = STEPS) -> None:
         self.steps = steps
 
-    def intervals(
-        self,
-        analysis: Analysis,
-        budget: Budget,
-        settings: Settings = DEFAULTS,
-        known: Known = (),
-        progress: Watch | None = None,
-    ) -> list[CertifiedInterval]:
-        self.check(analysis.placed.problem)
-        region = analysis.placed.region
-        drawn = region.sample(RANDOM_POINTS - 1, region.generators(settings.seed))
+    def answer(self, work: Work) -> list[CertifiedInterval]:
+        analysis, region = work.analysis, work.analysis.placed.region
+        drawn = region.sample(RANDOM_POINTS - 1, region.generators(work.settings.seed))
         points = torch.cat([region.center.unsqueeze(1), drawn], dim=1)
         with torch.no_grad():
             values = ranked(analysis, points)
@@ -59,7 +53,7 @@ class Sampling(Estimator):
         trail = [_take(points, top.indices[:, :1])]
         x = kept
         for step in range(self.steps):
-            if budget.stop.is_set():
+            if work.budget.stop.is_set():
                 break
             x = self._ascend(analysis, x, step / self.steps)
             with torch.no_grad():

@@ -9,11 +9,10 @@ from torch import Tensor
 
 from lipreg.bounds import Analysis, norm_rounding
 from lipreg.budget import Budget
-from lipreg.estimators.base import DEFAULTS, Estimator, Known, Settings, Watch, register, rounded_up, upper_interval
+from lipreg.estimators.base import Estimator, Work, register, rounded_up, upper_interval
 from lipreg.estimators.pieces import Chain, chain
 from lipreg.estimators.spectral import Spectral
 from lipreg.estimators.vertices import greedy_norm, largest_norm
-from lipreg.graph import Affine, Relu
 from lipreg.results import Certificate, CertifiedInterval, Status
 
 UNITS = 14
@@ -44,23 +43,15 @@ class LayerPairs(Estimator):
 
     norms = (2.0,)
     output_norms = (2.0, float("inf"))
+    branches = True  # by the product of norms
     searches = True
     source = "Virmaux & Scaman 2018 (SeqLip)"
 
-    def intervals(
-        self,
-        analysis: Analysis,
-        budget: Budget,
-        settings: Settings = DEFAULTS,
-        known: Known = (),
-        progress: Watch | None = None,
-    ) -> list[CertifiedInterval]:
-        self.check(analysis.placed.problem)
-        analysis.graph.require(Affine, Relu, who=f"estimator {self.name!r}")
-        budget, batch, results = budget.started(), analysis.placed.batch, []
+    def answer(self, work: Work) -> list[CertifiedInterval]:
+        batch, results = work.analysis.placed.batch, []
         for i in range(batch):
             with torch.no_grad():
-                results.append(self._point(analysis[i : i + 1], budget.share(1 / (batch - i))))
+                results.append(self._point(work.analysis[i : i + 1], work.budget.share(1 / (batch - i))))
         return results
 
     def _point(self, local: Analysis, budget: Budget) -> CertifiedInterval:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis, output_gradients, pool_factor
-from lipreg.estimators.base import BoundEstimator, register
+from lipreg.estimators.base import register
+from lipreg.estimators.bound_estimator import BoundEstimator
 from lipreg.graph import Affine, Forward, MaxPool, Relu
 from lipreg.linalg import LinearMap
 
@@ -28,6 +29,8 @@ class Spectral(BoundEstimator):
 
     source = "Szegedy et al. 2014; Virmaux & Scaman 2018 (AutoLip)"
 
+    kinds = (Affine, Relu, MaxPool)
+    branches = True
     layered = True
     masked = True
 

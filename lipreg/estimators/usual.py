@@ -10,6 +10,7 @@ from lipreg.budget import Budget
 from lipreg.errors import UnsupportedRequest
 from lipreg.estimators.base import DEFAULTS, Known, Settings, Watch, lower_interval
 from lipreg.estimators.norm_equivalence import get_estimator
+from lipreg.graph import Graph
 from lipreg.problem import LocalLipschitz
 from lipreg.results import Certificate, CertifiedInterval, Status
 
@@ -26,13 +27,15 @@ LIMITED = (Status.TIME_LIMIT, Status.NODE_LIMIT, Status.GAP_LIMIT, Status.INTERR
 """What a search says that did not end as it was meant to."""
 
 
-def usual_estimators(problem: LocalLipschitz) -> tuple[str, ...]:
+def usual_estimators(problem: LocalLipschitz, graph: Graph | None = None) -> tuple[str, ...]:
     """Those of ``USUAL`` that cover the question and are not implied by another one; they prove both ends.
+
+    With a graph, those that cover the network too.
 
     ``deviation`` is implied by ``mixing``. ``jacobian_crown`` and ``lipsdp`` are left out where an engine covers the
     question, but for q = 1, which an engine may find to have too many outputs.
     """
-    names = [name for name in USUAL if get_estimator(name).uncovered(problem) is None]
+    names = [name for name in USUAL if get_estimator(name).uncovered(problem, graph) is None]
     implied = {"deviation"} if "mixing" in names else set()
     if not set(names).isdisjoint(ENGINES):
         implied |= {"deviation", "lipsdp"} | (set() if problem.q == 1.0 else {"jacobian_crown"})
@@ -52,7 +55,7 @@ def usual_intervals(
     that it leaves open, and where there is none, the others follow, the cheapest first.
     """
     budget, placed = budget.started(), analysis.placed
-    names = usual_estimators(placed.problem)
+    names = usual_estimators(placed.problem, analysis.graph)
     found = list(known) or [lower_interval(analysis, i, None) for i in range(placed.batch)]
     limited: dict[int, Status] = {}  # by point, of the last search that ended early
     for name in sorted(names, key=lambda name: name not in ENGINES):

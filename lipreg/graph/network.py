@@ -51,6 +51,20 @@ class Graph:
     def device(self) -> torch.device:
         return self.output.bias.device
 
+    @property
+    def kinds(self) -> tuple[type[Node], ...]:
+        """The kinds of node it holds beside the Input: some of Affine, Relu and MaxPool, in this order."""
+        return tuple(kind for kind in (Affine, Relu, MaxPool) if any(isinstance(node, kind) for node in self.nodes))
+
+    @property
+    def branches(self) -> bool:
+        """Whether it is anything but one chain, in which each node reads the one just before it and nothing else.
+
+        Sums and several readers of one node branch; so do a constant, which reads nothing, and a node that nobody reads:
+        whoever takes the nodes one after another would be wrong there too.
+        """
+        return any(_sources(node) != (before,) for before, node in enumerate(self.nodes[1:]))
+
     def affines(self) -> list[tuple[int, Affine]]:
         """Indices and nodes of the Affines, in order."""
         return [(i, node) for i, node in enumerate(self.nodes) if isinstance(node, Affine)]
@@ -62,11 +76,6 @@ class Graph:
     def pools(self) -> list[tuple[int, MaxPool]]:
         """Indices and nodes of the MaxPools, in order."""
         return [(i, node) for i, node in enumerate(self.nodes) if isinstance(node, MaxPool)]
-
-    @property
-    def branches(self) -> bool:
-        """Whether it is more than one layer after the other: not every Affine reads the node before it, and no other."""
-        return any(node.sources != (index - 1,) for index, node in self.affines())
 
     def affine(self, index: int) -> Affine:
         """Node ``index``, which is an Affine."""
@@ -180,6 +189,12 @@ class Graph:
                 case _:
                     assert_never(node)
         return digest.hexdigest()[:16]
+
+
+def _sources(node: Node) -> tuple[int, ...]:
+    if isinstance(node, Input):
+        return ()
+    return node.sources if isinstance(node, Affine) else (node.source,)
 
 
 class _Values(Forward[N], Generic[N]):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lipreg.errors import InvalidInput, UnsupportedRequest
-from lipreg.estimators import Bound, Constants, closed_form, differentiable_bound, differentiable_names, live_analysis
+from lipreg.estimators import Bound, Constants, differentiable_bound, differentiable_names, live_analysis
 from lipreg.graph import CapturedNetwork, Graph, ReluChain, capture, chain_of, fixed_chain, unwrap
 from lipreg.labels import IGNORE_INDEX
 from lipreg.linalg import PowerIteration
@@ -77,7 +77,8 @@ class LipschitzPenalty:
 
     Raises:
         InvalidInput: an argument out of range or an unknown name.
-        UnsupportedRequest: the bound does not cover the problem, cannot be differentiated, or has no layers.
+        UnsupportedRequest: the bound does not cover the problem, cannot be differentiated, or has no layers; at the first
+            batch, it does not cover the network.
     """
 
     def __init__(
@@ -252,8 +253,8 @@ class LipschitzPenalty:
                 graph = self._lower(captured, x)
                 chain = chain_of(graph)
             if chain is not None and not self.penalty.layered:
-                settings = (self.problem, x, y, self.estimator.name, self.bound.methods, self.power, self._constants)
-                bounds = closed_form(chain, *settings)
+                asked = (self.problem, x, y, self.bound.methods, self.power, self._constants)
+                bounds = self.estimator.closed_form(chain, *asked)
                 if bounds is not None:
                     return bounds, self.penalty(bounds)
             graph = self._lower(captured, x) if graph is None else graph
@@ -281,6 +282,8 @@ class LipschitzPenalty:
             known.check(x, anew=self._checks % CHECK_EVERY == 0)
             self._checks += 1
         if known.trace is not self._trace or (self._chain is not None and not self._chain.is_current()):
+            with torch.no_grad():
+                self.estimator.check(self.problem, self._lower(known, x))
             self._chain, self._trace = fixed_chain(known), known.trace
         return known
 

@@ -70,7 +70,7 @@ def attack(case: Case, rng: np.random.Generator, tally: Tally) -> None:
         for question in itertools.islice(asked, case.searches):
             truth = question.truth(oracles[0])
             tally.counts["questions"] += 1
-            _search(case, question, x[:1], truth, oracles[0], rng, tally)
+            _search(case, graph, question, x[:1], truth, oracles[0], rng, tally)
         exact = [oracle for oracle in oracles if isinstance(oracle, Oracle)]
         if len(exact) == len(oracles):
             compare_inner(graph, region(case.where, case.points[0].shape), x, exact, tally)
@@ -110,7 +110,7 @@ def _closed_forms(
             analysis = frozen_analysis(graph, problem, x, labels, methods)
             for name in (*LOCAL, *ONCE) if methods is None else LOCAL:
                 method = ESTIMATORS.find(name)
-                if method.uncovered(problem) is None:
+                if method.uncovered(problem, graph) is None:
                     what = {"estimator": name, "methods": methods, "question": problem.sentence()}
                     with faults(tally, **what):
                         found = method.intervals(analysis, BUDGET)
@@ -121,6 +121,7 @@ def _closed_forms(
 
 def _search(
     case: Case,
+    graph: Graph,
     question: Question,
     x: torch.Tensor,
     truth: Constant,
@@ -130,7 +131,9 @@ def _search(
 ) -> None:
     problem, label = question.problem(case), torch.full((1,), question.label)
     able = [
-        name for name in (*SEARCHES, *CONVERTED) if name == "usual" or get_estimator(name).uncovered(problem) is None
+        name
+        for name in (*SEARCHES, *CONVERTED)
+        if name == "usual" or get_estimator(name).uncovered(problem, graph) is None
     ]
     if rng.random() < 0.7:
         able = [name for name in able if name not in RARE]

@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from lipreg.bounds import Analysis
 from lipreg.budget import Budget
-from lipreg.estimators import Estimator
+from lipreg.estimators import Estimator, Work
 from lipreg.estimators.base import lower_interval, upper_interval
 from lipreg.outputs import AllMargins
 from lipreg.problem import LocalLipschitz
@@ -50,11 +49,11 @@ class AtSecond(Estimator):
     certificate = Certificate.UPPER
     searches = True
 
-    def intervals(self, analysis: Analysis, budget: Budget, *given: Any) -> list[CertifiedInterval]:
-        for center in analysis.placed.region.center:
+    def answer(self, work: Work) -> list[CertifiedInterval]:
+        for center in work.analysis.placed.region.center:
             if torch.equal(center, X[1]):
-                self.act(budget)
-        return [upper_interval(analysis, i, 1e3, "a loose theorem") for i in range(analysis.placed.batch)]
+                self.act(work.budget)
+        return [upper_interval(work.analysis, i, 1e3, "a loose theorem") for i in range(work.analysis.placed.batch)]
 
     def act(self, budget: Budget) -> Any:
         raise NotImplementedError
@@ -112,7 +111,7 @@ class HangsEverywhere(Estimator):
     certificate = Certificate.UPPER
     searches = True
 
-    def intervals(self, analysis: Analysis, budget: Budget, *given: Any) -> list[CertifiedInterval]:
+    def answer(self, work: Work) -> list[CertifiedInterval]:
         time.sleep(600)
         return []
 
@@ -120,9 +119,9 @@ class HangsEverywhere(Estimator):
 class Unreadable(AtSecond):
     """Its answer cannot be pickled."""
 
-    def intervals(self, analysis: Analysis, budget: Budget, *given: Any) -> list[CertifiedInterval]:
-        found = super().intervals(analysis, budget, *given)
-        if torch.equal(analysis.placed.region.center[0], X[1]):
+    def answer(self, work: Work) -> list[CertifiedInterval]:
+        found = super().answer(work)
+        if torch.equal(work.analysis.placed.region.center[0], X[1]):
             object.__setattr__(found[0], "detail", threading.Lock())
         return found
 
@@ -133,9 +132,9 @@ class Unreadable(AtSecond):
 class Wrong(AtSecond):
     """Proves too little at the second point."""
 
-    def intervals(self, analysis: Analysis, budget: Budget, *given: Any) -> list[CertifiedInterval]:
-        second = torch.equal(analysis.placed.region.center[0], X[1])
-        return [upper_interval(analysis, 0, 1e-3 if second else 1e3, "a wrong theorem")]
+    def answer(self, work: Work) -> list[CertifiedInterval]:
+        second = torch.equal(work.analysis.placed.region.center[0], X[1])
+        return [upper_interval(work.analysis, 0, 1e-3 if second else 1e3, "a wrong theorem")]
 
 
 class Chatty(AtSecond):
@@ -152,10 +151,10 @@ class Waits(Estimator):
     certificate = Certificate.UPPER
     searches = True
 
-    def intervals(self, analysis: Analysis, budget: Budget, *given: Any) -> list[CertifiedInterval]:
-        stopped = budget.stop.wait(budget.seconds_left)
+    def answer(self, work: Work) -> list[CertifiedInterval]:
+        stopped = work.budget.stop.wait(work.budget.seconds_left)
         status = Status.INTERRUPTED if stopped else Status.TIME_LIMIT
-        return [upper_interval(analysis, 0, 1e3, "a loose theorem", status)]
+        return [upper_interval(work.analysis, 0, 1e3, "a loose theorem", status)]
 
 
 class Environment(Estimator):
@@ -164,11 +163,11 @@ class Environment(Estimator):
     certificate = Certificate.LOWER
     searches = True
 
-    def intervals(self, analysis: Analysis, budget: Budget, *given: Any) -> list[CertifiedInterval]:
+    def answer(self, work: Work) -> list[CertifiedInterval]:
         loaded = "pytorch_lightning" in sys.modules
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         detail = f"pid {os.getpid()}, {torch.get_num_threads()} threads, lightning {loaded}, cuda {visible!r}"
-        return [lower_interval(analysis, 0, None, detail)]
+        return [lower_interval(work.analysis, 0, None, detail)]
 
 
 Registers = Callable[..., str]

@@ -21,7 +21,7 @@ from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.callbacks import LipschitzAudit
 from lipreg.errors import CrossingBounds, InvalidInput, LipregError, UnsupportedRequest
-from lipreg.estimators import Bound, Estimator, certify, estimate, register, usual_estimators
+from lipreg.estimators import Bound, Estimator, Work, certify, estimate, register, usual_estimators
 from lipreg.estimators.base import ESTIMATORS, Known, Settings, lower_interval, upper_interval
 from lipreg.estimators.witness import best_witness
 from lipreg.outputs import AllLogits, AllMargins, Combination, Logit, Vector
@@ -48,10 +48,8 @@ def fake() -> Iterator[Callable[..., str]]:
             certificate = Certificate.UPPER
             searches = searching
 
-            def intervals(
-                self, analysis: Analysis, budget: Budget, settings: Any = None, known: Known = (), progress: Any = None
-            ) -> list[CertifiedInterval]:
-                return answer(analysis, budget, known)
+            def answer(self, work: Work) -> list[CertifiedInterval]:
+                return answer(work.analysis, work.budget, work.known)
 
         register(name)(Fake)
         return name

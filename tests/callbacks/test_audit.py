@@ -436,6 +436,15 @@ def test_an_unsupported_layer(tmp_path: Path) -> None:
     refused(UnsupportedModel, r"net\.3: Tanh", tmp_path, model)
 
 
+@pytest.mark.parametrize("background", [False, True])
+def test_an_estimator_that_does_not_cover_the_network(tmp_path: Path, background: bool) -> None:
+    model = Model()
+    model.net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.MaxPool1d(2), nn.Linear(4, 3))
+    problem, estimators = LocalLipschitz(LinfBall(0.1), Logit(0), p=2.0), ("affine_relu", "seqlip")
+    asked = {"problem": problem, "estimators": estimators, "background": background}
+    refused(UnsupportedRequest, "'seqlip': a network of Affine, Relu and MaxPool nodes", tmp_path, model, **asked)
+
+
 def test_points_outside_the_data_range(tmp_path: Path) -> None:
     refused(
         InvalidInput, "outside the data range", tmp_path, reference_points=(torch.full((1, 4), 2.0), torch.tensor([0]))

@@ -15,11 +15,13 @@ from lipreg.auditing import AuditPlan, audit
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.estimators import ESTIMATORS, certify, usual, usual_estimators
+from lipreg.graph import Affine, MaxPool, Relu, capture
 from lipreg.results import Certificate, CertifiedInterval, Status
 from tests import oracles
 from tests.conformance.questions import NORMS, REGIONS, SCOPES, VECTORS, Question, outputs_for
 from tests.conformance.test_estimators import ABSOLUTE, TOLERANCE, check_witness
 
+KINDS = {Affine, Relu, MaxPool}
 ENGINES = {("regional", 1.0), ("regional", 2.0), ("regional", math.inf), ("pointed", 1.0), ("pointed", math.inf)}
 """Scopes and norms of the exact engines: over regions with linear rows, for scalar functionals and q = 1 or inf."""
 
@@ -37,6 +39,27 @@ def test_every_question_has_usual_methods_for_both_ends() -> None:
             assert {Certificate.UPPER, Certificate.LOWER} <= kinds, question
             linear = region not in ("l2", "l2_cut") and (scope, p) in ENGINES and name != "vector_q2"
             assert is_exact(question) is linear, question
+
+
+def test_they_cover_every_network_so_that_none_has_fewer_ends() -> None:
+    for name in usual.USUAL:
+        assert set(ESTIMATORS[name].kinds) == KINDS and ESTIMATORS[name].branches, name
+
+
+def test_one_that_does_not_cover_a_network_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    question = Question("residual", "linf", "regional", math.inf, "all_margins")
+    graph, (engine, *others) = (
+        capture(question.module, question.x).frozen(),
+        reversed(usual_estimators(question.problem)),
+    )
+    monkeypatch.setattr(type(ESTIMATORS[engine]), "branches", False)
+    left = usual_estimators(question.problem, graph)
+    assert engine in usual_estimators(question.problem) and engine not in left and set(others) <= set(left)
+    calls = Calls(monkeypatch)
+    for point, found in enumerate(certify(question.module, question.problem, question.x)):
+        low, high = question.truth(point)
+        assert 0 < found.lower <= high * (1 + TOLERANCE) and low * (1 - TOLERANCE) <= found.upper < math.inf
+    assert engine not in {name for name, _, _ in calls.made}
 
 
 @pytest.mark.parametrize("region", ["linf", "l2"])

@@ -30,13 +30,28 @@ from lipreg import (
     Vector,
 )
 from lipreg.errors import InvalidInput
-from lipreg.estimators import BoundEstimator, closed_form, estimate, get_estimator, live_analysis
-from lipreg.graph import capture, fixed_chain
+from lipreg.estimators import BoundEstimator, estimate, get_estimator, live_analysis
+from lipreg.graph import ReluChain, capture, fixed_chain
 from lipreg.linalg import PowerIteration
 from tests.conformance.questions import sampled
 
 INF = float("inf")
 EXACT_NORMS = Bound("affine_relu", spectral_norms="exact")
+
+
+def closed_form(
+    chain: ReluChain,
+    problem: LocalLipschitz,
+    x: Tensor,
+    y: Tensor | None,
+    bound: str,
+    methods: list[str] | None,
+    power: PowerIteration | None = None,
+) -> Tensor | None:
+    """That of a registered estimator."""
+    estimator = get_estimator(bound)
+    assert isinstance(estimator, BoundEstimator)
+    return estimator.closed_form(chain, problem, x, y, methods, power)
 
 
 def mlp(*widths: int, bias: bool = True) -> nn.Sequential:

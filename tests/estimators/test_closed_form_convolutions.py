@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from lipreg import AllLogits, AllMargins, AllPairs, Bound, Box, LinfBall, LipschitzPenalty, LocalLipschitz
-from lipreg.estimators import BoundEstimator, closed_form, estimate, get_estimator, live_analysis
+from lipreg.estimators import BoundEstimator, estimate, get_estimator, live_analysis
 from lipreg.graph import ReluChain, capture, chain_of, fixed_chain
 from lipreg.linalg import PowerIteration
+from tests.estimators.test_closed_form import closed_form
 
 SHAPE = (2, 7, 6)
 

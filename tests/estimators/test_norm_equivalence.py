@@ -6,7 +6,6 @@ import itertools
 import math
 import pickle
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from lipreg.auditing import AuditPlan, audit
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput, UnsupportedRequest
-from lipreg.estimators import ESTIMATORS, BoundEstimator, Estimator, certify, get_estimator, register
+from lipreg.estimators import ESTIMATORS, BoundEstimator, Estimator, Work, certify, get_estimator, register
 from lipreg.graph import capture
 from lipreg.linalg import norm_name
 from lipreg.outputs import AllMargins, Logit, Vector
@@ -39,6 +38,7 @@ def euclidean() -> Iterator[None]:
     class Euclidean(BoundEstimator):
         norms = (2.0,)
         output_norms = (2.0,)
+        branches = True
 
         def bound(self, analysis: Analysis) -> Tensor:
             bound = ESTIMATORS["fastlip"]
@@ -51,8 +51,8 @@ def euclidean() -> Iterator[None]:
         norms = (2.0,)
         output_norms = (2.0,)
 
-        def intervals(self, analysis: Analysis, budget: Budget, *given: Any) -> list[CertifiedInterval]:
-            placed = analysis.placed
+        def answer(self, work: Work) -> list[CertifiedInterval]:
+            placed = work.analysis.placed
             return [CertifiedInterval(placed.problem, name, estimate=3.0) for name in placed.functionals]
 
     yield

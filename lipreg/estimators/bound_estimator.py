@@ -1,0 +1,83 @@
+"""A bound in closed form: an upper bound of a whole batch, which can be a penalty."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from lipreg.bounds import Analysis
+from lipreg.estimators.base import Estimator, Work, rounded_up, upper_interval
+from lipreg.graph import ReluChain
+from lipreg.linalg import PowerIteration
+from lipreg.problem import LocalLipschitz
+from lipreg.results import Certificate, CertifiedInterval
+
+if TYPE_CHECKING:
+    from lipreg.estimators.closed_form import Constants
+
+
+class BoundEstimator(Estimator):
+    """A closed-form upper bound, batched over points and differentiable in the network's parameters.
+
+    Attributes:
+        layered: whether it is a product over layers, with ``factors``.
+        masked: whether it sees the pre-activations only through ``slopes`` and ``moves``. In regional scope both are
+            constant almost everywhere, so the analysis behind them needs no gradient.
+    """
+
+    certificate = Certificate.UPPER
+    differentiable = True
+    preactivations = ("interval",)
+    layered: ClassVar[bool] = False
+    masked: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "bound" in vars(cls) and "closed_form" not in vars(cls):
+            cls.closed_form = BoundEstimator.closed_form  # an inherited one is of the other bound
+
+    @abstractmethod
+    def bound(self, analysis: Analysis) -> Tensor:
+        """The upper bound at each point, ``(batch,)``, in the graph's dtype."""
+
+    def factors(self, analysis: Analysis) -> Tensor:
+        """The factors of a product bound, ``(batch, layers)``: one for each linear map, the output's last."""
+        raise NotImplementedError
+
+    def closed_form(
+        self,
+        chain: ReluChain,
+        problem: LocalLipschitz,
+        x: Tensor,
+        y: Tensor | None,
+        methods: Sequence[str] | None,
+        power: PowerIteration | None = None,
+        constants: Constants | None = None,
+    ) -> Tensor | None:
+        """What ``bound`` is of a chain of layers, at less cost: penalties take it where there is one.
+
+        Args:
+            chain: the network, in its own weights.
+            problem: the question, which the method covers.
+            x: reference points ``(batch, *shape)``.
+            y: labels ``(batch,)``, where the functional needs them.
+            methods: pre-activation methods; None for all that fit.
+            power: estimates spectral norms in their place; None where they are to be exact.
+            constants: kept from step to step; None makes them anew.
+
+        Returns:
+            The bound at each point ``(batch,)``, differentiable in the chain's weights, with whatever ``problem.place``
+            refuses refused; None where none is written down, and ``bound`` is taken.
+        """
+        return None
+
+    def answer(self, work: Work) -> list[CertifiedInterval]:
+        analysis = work.analysis
+        with torch.no_grad():
+            bounds = rounded_up(analysis, self.bound(analysis))
+        detail = analysis.norms.certificate()
+        return [upper_interval(analysis, i, value, self.name, detail=detail) for i, value in enumerate(bounds)]

@@ -25,10 +25,11 @@ from lipreg.auditing.lock import RecordLock
 from lipreg.budget import Budget
 from lipreg.callbacks.batches import batch_to_inputs
 from lipreg.callbacks.checkpoints import read_checkpoint
-from lipreg.callbacks.reference_points import LabelsRead, Points, draw_reference_points
+from lipreg.callbacks.reference_points import LabelsRead, draw_reference_points
 from lipreg.errors import InvalidInput
 from lipreg.estimators.base import Settings
 from lipreg.outputs import Output
+from lipreg.points import Inputs
 from lipreg.problem import LocalLipschitz
 from lipreg.records import AuditRecord, RecordFile, read_records
 from lipreg.results import Certificate
@@ -109,7 +110,7 @@ def load_checkpoint(cfg: DictConfig) -> tuple[pl.LightningModule, int]:
         ) from None
 
 
-def _points(cfg: DictConfig, output: Output) -> Points:
+def _points(cfg: DictConfig, output: Output) -> Inputs:
     data: pl.LightningDataModule = instantiate(cfg.data)
     data.prepare_data()
     data.setup("fit")

@@ -12,6 +12,7 @@ from lipreg.errors import LipregError
 from lipreg.estimators import Bound, Settings, certify, estimate, general_position
 from lipreg.graph import capture
 from lipreg.outputs import AllLogits, AllMargins, AllPairs, Combination, Logit, Margin, Vector
+from lipreg.points import Points
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import Box, L1Ball, L2Ball, LinfBall, Polytope, UnitCube
 from lipreg.results import Certificate, CertifiedInterval, Status
@@ -37,6 +38,7 @@ __all__ = [
     "LocalLipschitz",
     "Logit",
     "Margin",
+    "Points",
     "Polytope",
     "Settings",
     "Status",

@@ -27,6 +27,7 @@ class Optioned:
 
 _Kind = TypeVar("_Kind")
 _Entry = TypeVar("_Entry")
+_Family = TypeVar("_Family")
 
 
 class Registry(dict[str, _Entry]):
@@ -84,6 +85,30 @@ class Registry(dict[str, _Entry]):
             raise unknown(name, self.what, self)
         return self[name]
 
+    def of(self, given: Any, family: type[_Family]) -> _Family:
+        """The object that a user means by an object, by a name, or by plain data as ``describe()`` gives it.
+
+        Args:
+            given: what the user gave.
+            family: what objects are instances of.
+
+        Raises:
+            InvalidInput: anything else, no such kind, an unknown or missing option, or a value out of range.
+        """
+        if isinstance(given, str):
+            return self.build(given)
+        if isinstance(given, Mapping) and "kind" in given:
+            return self.build(given["kind"], {name: value for name, value in given.items() if name != "kind"})
+        if isinstance(given, family) and "name" in vars(type(given)):  # its own, not that of a class it is made of
+            return given
+        got, todo = f"got {given!r}", ""
+        if isinstance(given, family):
+            got, todo = f"{type(given).__name__} has no name of its own", 'Add @register("...") before its @dataclass'
+        elif isinstance(given, type) and given in self.values():
+            got, todo = f"got the class {given.__name__}", f"Write {self.what}={written(given)} ({imported(given)})"
+        accepted = f'a name ({", ".join(sorted(self))}), an object, or plain data: {{"kind": its name, its options}}'
+        raise InvalidInput(got, where=self.what, accepted=accepted, todo=todo)
+
     def build(self, name: str, options: Mapping[str, Any] | None = None) -> Any:
         """An instance of the kind of that name, with its options.
 
@@ -100,6 +125,7 @@ class Registry(dict[str, _Entry]):
                 ", ".join(wrong),
                 where=f"{self.what} {name!r}",
                 accepted=", ".join(listed) or "no options: leave them out",
+                todo=f"Write {self.what}={written(kind, {n: given[n] for n in known if n in given})} ({imported(kind)})",
             )
         return kind(**given)
 
@@ -114,6 +140,19 @@ def instance(kind: Any, name: str) -> Any:
     if "name" not in vars(kind):
         kind.name = name
     return made
+
+
+def written(kind: Any, options: Mapping[str, Any] | None = None) -> str:
+    """How an object of a kind with options is written in Python; what it needs and is not given is three dots."""
+    given = {f.name: "..." for f in fields(kind) if f.default is MISSING} | {
+        n: repr(v) for n, v in (options or {}).items()
+    }
+    return f"{kind.__name__}({', '.join(f'{name}={value}' for name, value in given.items())})"
+
+
+def imported(kind: Any) -> str:
+    """The line that imports a class."""
+    return f"from {kind.__module__} import {kind.__name__}"
 
 
 def _origin(kind: type) -> tuple[str, str]:

@@ -7,6 +7,8 @@ A penalty is a small frozen class with its options as fields. Adding one takes a
     class Square(Penalty):
         def reduce(self, bounds):
             return bounds.square().mean()
+
+``penalty=Square()`` and ``penalty="square"`` are then the same.
 """
 
 from __future__ import annotations
@@ -66,17 +68,17 @@ PENALTIES: Registry[Penalty] = Registry("penalty")
 register = PENALTIES.register
 
 
-def get_penalty(name: str, options: Mapping[str, Any] | None = None) -> Penalty:
-    """The penalty of that name, with its options.
+def get_penalty(penalty: str | Penalty | Mapping[str, Any]) -> Penalty:
+    """The penalty that a user means by any of its three forms, which are equal.
 
     Args:
-        name: a registered name: "mean", "worst_k", "hinge", "log", "layer_sum", or one of your own.
-        options: its options by name, plain data; None for none.
+        penalty: an object, such as ``Hinge(target=5.0)``; plain data, ``{"kind": "hinge", "target": 5.0}``; or the name of
+            one that needs no options: "mean", "log", "layer_sum", or one of your own.
 
     Raises:
         InvalidInput: no such penalty, an unknown or missing option, or a value out of range.
     """
-    return PENALTIES.build(name, options)
+    return PENALTIES.of(penalty, Penalty)
 
 
 @register("mean")

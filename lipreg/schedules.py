@@ -10,6 +10,8 @@ among it, is handed in. Adding one takes a decorator:
 
         def factor(self, now):
             return 0.5 ** (now.batch // self.every)
+
+``schedule=Halving(every=100)`` and ``schedule={"kind": "halving", "every": 100}`` are then the same.
 """
 
 from __future__ import annotations
@@ -60,17 +62,17 @@ SCHEDULES: Registry[Schedule] = Registry("schedule")
 register = SCHEDULES.register
 
 
-def get_schedule(name: str, options: Mapping[str, Any] | None = None) -> Schedule:
-    """The schedule of that name, with its options.
+def get_schedule(schedule: str | Schedule | Mapping[str, Any]) -> Schedule:
+    """The schedule that a user means by any of its three forms, which are equal.
 
     Args:
-        name: a registered name: "constant", "linear", "cosine", "target", or one of your own.
-        options: its options by name, plain data; None for none.
+        schedule: an object, such as ``Cosine(batches=500)``; plain data, ``{"kind": "cosine", "batches": 500}``; or the name
+            of one that needs no options: "constant", "linear", "cosine", or one of your own.
 
     Raises:
         InvalidInput: no such schedule, an unknown or missing option, or a value out of range.
     """
-    return SCHEDULES.build(name, options)
+    return SCHEDULES.of(schedule, Schedule)
 
 
 @register("constant")

@@ -58,8 +58,10 @@ def test_the_callbacks_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_plain_loop_example(capsys: pytest.CaptureFixture[str]) -> None:
     torch.manual_seed(0)
-    space = run("\n".join(blocks("README.md")[2:4]), "readme")
+    space = run("\n".join(blocks("README.md")[2:5]), "readme")
     assert space["net"][0].weight.grad.abs().sum() > 0
+    assert space["hinge"](space["x"], space["y"]).item() == 0, "the schedule begins at 0"
+    assert space["hinge"].penalty == get_penalty({"kind": "hinge", "target": 5.0})
     found, x, y = space["penalty"].last, space["x"], space["y"]
     expected = estimate(space["net"], space["problem"], x, y).detach()
     torch.testing.assert_close(found.bounds, expected)
@@ -207,7 +209,7 @@ def test_a_penalty() -> None:
     assert registries
     try:
         run(blocks("docs/extending.md")[3], "extending")
-        value = get_penalty("power", {"exponent": 3.0})(torch.tensor([1.0, 2.0]))
+        value = get_penalty({"kind": "power", "exponent": 3.0})(torch.tensor([1.0, 2.0]))
         assert value == pytest.approx((1 + 8) / 2)
     finally:
         for known, old in zip(registries, before, strict=True):
@@ -218,7 +220,7 @@ def test_a_schedule() -> None:
     before = dict(SCHEDULES)
     try:
         run(blocks("docs/extending.md")[4], "extending")
-        assert get_schedule("halving", {"every": 2}).factor(Moment(5)) == 0.25
+        assert get_schedule({"kind": "halving", "every": 2}).factor(Moment(5)) == 0.25
     finally:
         _restore(SCHEDULES, before)
 

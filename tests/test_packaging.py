@@ -176,6 +176,8 @@ def test_lightning_cli_takes_the_callbacks_by_typed_arguments(tmp_path: Path, pa
     records = read_records(tmp_path)
     (trained,) = [r for r in records if isinstance(r, RunRecord)]
     assert (trained.bound, trained.twin) == ("affine_relu", None)
+    hinge, linear = trained.settings["lipreg"]
+    assert (hinge, linear["kind"]) == ({"kind": "hinge", "target": 1.0}, "linear")
     audits = [r for r in records if isinstance(r, AuditRecord)]
     assert {(r.epoch, r.point) for r in audits} == {(e, p) for e in (0, 1) for p in range(2)}
     assert all(r.penalised for r in audits if r.estimator == "affine_relu")

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from lipreg.errors import InvalidInput
-from lipreg.penalties import PENALTIES, Penalty, get_penalty, register
+from lipreg.penalties import PENALTIES, Hinge, Mean, Penalty, get_penalty, register
+from lipreg.schedules import get_schedule
 
 BOUNDS = [3.0, 0.5, 7.0, 2.0]
 FACTORS = [[3.0, 0.5], [7.0, 2.0]]
@@ -48,7 +49,7 @@ def scratch_registry() -> Iterator[None]:
 
 @pytest.mark.parametrize(("name", "options", "expected"), CASES, ids=IDS)
 def test_value(name: str, options: dict[str, Any] | None, expected: float) -> None:
-    got = get_penalty(name, options)(valid(name, dtype=torch.float64))
+    got = get_penalty({"kind": name, **(options or {})})(valid(name, dtype=torch.float64))
     assert got.shape == ()
     assert got.item() == pytest.approx(expected, rel=1e-14, abs=1e-14)
 
@@ -56,7 +57,53 @@ def test_value(name: str, options: dict[str, Any] | None, expected: float) -> No
 @pytest.mark.parametrize(("name", "options", "expected"), CASES, ids=IDS)
 def test_gradient(name: str, options: dict[str, Any] | None, expected: float) -> None:
     bounds = valid(name, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(get_penalty(name, options), (bounds,))
+    assert torch.autograd.gradcheck(get_penalty({"kind": name, **(options or {})}), (bounds,))
+
+
+@pytest.mark.parametrize(("name", "options", "expected"), CASES, ids=IDS)
+def test_an_object_and_plain_data_are_the_same_penalty(
+    name: str, options: dict[str, Any] | None, expected: float
+) -> None:
+    made = PENALTIES[name](**(options or {}))  # type: ignore[operator]
+    assert get_penalty(made) is made
+    assert get_penalty(made.describe()) == made
+    assert get_penalty({"kind": name, **(options or {})}) == made
+    if not made.describe().keys() - {"kind"}:
+        assert get_penalty(name) == made
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (Hinge, r"the class Hinge.*Write penalty=Hinge\(target=\.\.\.\)"),
+        (Mean, r"the class Mean.*Write penalty=Mean\(\)"),
+        ("hinge", r"'target' is missing.*Write penalty=Hinge\(target=\.\.\.\) \(from lipreg\.penalties import Hinge\)"),
+        ({"target": 5.0}, r"\{'target': 5\.0\}.*\"kind\": its name"),
+        ({"kind": "hing", "target": 5.0}, r"did you mean 'hinge'"),
+        (get_schedule("constant"), r"got Constant\(\)"),
+        (3, "got 3"),
+        (None, "got None"),
+    ],
+    ids=str,
+)
+def test_other_forms_are_refused(given: Any, words: str) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        get_penalty(given)
+
+
+def test_an_object_without_a_name_is_told_how_to_get_one() -> None:
+    @dataclass(frozen=True)
+    class Nameless(Penalty):
+        def reduce(self, bounds: Tensor) -> Tensor:
+            return bounds.sum()
+
+    @dataclass(frozen=True)
+    class Steeper(Hinge):
+        """Another formula, which records would call a hinge."""
+
+    for given in (Nameless(), Steeper(target=1.0)):
+        with pytest.raises(InvalidInput, match=r"(Nameless|Steeper) has no name of its own.*@register"):
+            get_penalty(given)
 
 
 def test_every_registered_penalty_is_covered_here() -> None:
@@ -66,13 +113,13 @@ def test_every_registered_penalty_is_covered_here() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_dtype_follows_the_bounds(dtype: torch.dtype) -> None:
     for name, options, _ in CASES:
-        assert get_penalty(name, options)(valid(name, dtype=dtype)).dtype == dtype
+        assert get_penalty({"kind": name, **(options or {})})(valid(name, dtype=dtype)).dtype == dtype
 
 
 def test_log_of_a_network_that_is_off_stays_finite() -> None:
     """A bound of 0 must neither become -inf nor send an infinite gradient into the weights."""
     bounds = torch.tensor([0.0, 4.0], dtype=torch.float64, requires_grad=True)
-    value = get_penalty("log", {"floor": 1e-3})(bounds)
+    value = get_penalty({"kind": "log", "floor": 1e-3})(bounds)
     (gradient,) = torch.autograd.grad(value, bounds)
     assert value.item() == pytest.approx((math.log(1e-3) + math.log(4.0)) / 2)
     assert gradient.tolist() == [0.0, 0.5 / 4.0]
@@ -80,7 +127,7 @@ def test_log_of_a_network_that_is_off_stays_finite() -> None:
 
 def test_worst_k_pulls_only_the_largest() -> None:
     bounds = torch.tensor(BOUNDS, requires_grad=True)
-    get_penalty("worst_k", {"k": 2})(bounds).backward()
+    get_penalty({"kind": "worst_k", "k": 2})(bounds).backward()
     assert bounds.grad is not None
     assert bounds.grad.tolist() == [0.5, 0.0, 0.5, 0.0]
 
@@ -103,7 +150,7 @@ def test_worst_k_pulls_only_the_largest() -> None:
 )
 def test_refusals_say_what_is_wrong(name: str, options: dict[str, Any] | None, words: list[str]) -> None:
     with pytest.raises(InvalidInput) as caught:
-        get_penalty(name, options)
+        get_penalty({"kind": name, **(options or {})})
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
@@ -113,11 +160,11 @@ def test_only_a_batch_of_bounds_is_taken(bounds: Tensor) -> None:
         if PENALTIES[name].layered and bounds.dim() == 2:
             bounds = bounds[0]
         with pytest.raises(InvalidInput, match=name):
-            get_penalty(name, options)(bounds)
+            get_penalty({"kind": name, **(options or {})})(bounds)
 
 
 def test_options_are_plain_data_and_travel() -> None:
-    penalty = get_penalty("hinge", {"target": 5.0})
+    penalty = get_penalty({"kind": "hinge", "target": 5.0})
     assert penalty.describe() == {"kind": "hinge", "target": 5.0}
     assert pickle.loads(pickle.dumps(penalty)) == penalty
 
@@ -133,9 +180,9 @@ def test_one_decorator_adds_a_penalty(scratch_registry: None) -> None:
         def reduce(self, bounds: Tensor) -> Tensor:
             return bounds.pow(self.exponent).mean()
 
-    assert get_penalty("power", {"exponent": 3.0})(torch.tensor([1.0, 2.0])).item() == 4.5
+    assert get_penalty({"kind": "power", "exponent": 3.0})(torch.tensor([1.0, 2.0])).item() == 4.5
     with pytest.raises(InvalidInput, match="exponent"):
-        get_penalty("power", {"degree": 3.0})
+        get_penalty({"kind": "power", "degree": 3.0})
 
 
 def test_names_are_not_taken_twice(scratch_registry: None) -> None:

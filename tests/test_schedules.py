@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from lipreg.errors import InvalidInput
-from lipreg.schedules import SCHEDULES, Moment, Schedule, get_schedule, register
+from lipreg.schedules import SCHEDULES, Constant, Cosine, Linear, Moment, Schedule, Target, get_schedule, register
 
 
 def factors(name: str, options: dict[str, Any] | None, count: int, batches: int | None = None) -> list[float]:
-    schedule, found = get_schedule(name, options), []
+    schedule, found = get_schedule({"kind": name, **(options or {})}), []
     for batch in range(count):
         found.append(schedule.factor(Moment(batch, batches, found[-1] if found else 1.0)))
     return found
@@ -21,6 +21,20 @@ def factors(name: str, options: dict[str, Any] | None, count: int, batches: int 
 
 def test_constant() -> None:
     assert factors("constant", None, 3) == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("made", [Constant(), Linear(batches=5), Cosine(start=2.0), Target(3.0, rate=0.2)], ids=str)
+def test_an_object_and_plain_data_are_the_same_schedule(made: Schedule) -> None:
+    assert get_schedule(made) is made
+    assert get_schedule(made.describe()) == made
+    with pytest.raises(InvalidInput, match=r"got the class.*Write schedule="):
+        get_schedule(type(made))  # type: ignore[arg-type]
+
+
+def test_names_do_where_no_option_is_needed() -> None:
+    assert [get_schedule(name) for name in ("constant", "linear", "cosine")] == [Constant(), Linear(), Cosine()]
+    with pytest.raises(InvalidInput, match=r"Write schedule=Target\(target=\.\.\.\) \(from lipreg\.schedules"):
+        get_schedule("target")
 
 
 def test_linear_warm_up() -> None:
@@ -38,7 +52,7 @@ def test_cosine() -> None:
 
 def test_target_holds_a_bound() -> None:
     """A bound that falls as the weight grows, B = 10 / (1 + factor), is held at 2: the factor has to become 4."""
-    schedule, factor, bound = get_schedule("target", {"target": 2.0, "rate": 0.2}), 1.0, None
+    schedule, factor, bound = get_schedule({"kind": "target", "target": 2.0, "rate": 0.2}), 1.0, None
     for batch in range(200):
         factor = schedule.factor(Moment(batch, None, factor, bound))
         bound = 10.0 / (1.0 + factor)
@@ -47,7 +61,7 @@ def test_target_holds_a_bound() -> None:
 
 
 def test_target_stays_within_its_limits() -> None:
-    schedule = get_schedule("target", {"target": 1.0, "rate": 1.0, "low": 0.5, "high": 4.0})
+    schedule = get_schedule({"kind": "target", "target": 1.0, "rate": 1.0, "low": 0.5, "high": 4.0})
     assert schedule.factor(Moment(1, None, 1.0, 1e9)) == 4.0
     assert schedule.factor(Moment(1, None, 1.0, 0.0)) == 0.5
     assert schedule.factor(Moment(1, None, 2.0, 1.5)) == 3.0
@@ -77,7 +91,7 @@ def test_a_length_that_nobody_knows_is_asked_for() -> None:
 )
 def test_refusals_say_what_is_wrong(name: str, options: dict[str, Any] | None, words: str) -> None:
     with pytest.raises(InvalidInput, match=words):
-        get_schedule(name, options)
+        get_schedule({"kind": name, **(options or {})})
 
 
 def test_one_decorator_adds_a_schedule() -> None:
@@ -93,7 +107,7 @@ def test_one_decorator_adds_a_schedule() -> None:
                 return 0.5 ** (now.batch // self.every)
 
         assert factors("halving", {"every": 2}, 5) == [1.0, 1.0, 0.5, 0.5, 0.25]
-        assert get_schedule("halving", {"every": 2}).describe() == {"kind": "halving", "every": 2}
+        assert get_schedule({"kind": "halving", "every": 2}).describe() == {"kind": "halving", "every": 2}
     finally:
         SCHEDULES.clear()
         SCHEDULES.update(before)

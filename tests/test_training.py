@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import lipreg
-from lipreg import AllMargins, L2Ball, LinfBall, LipschitzPenalty, LocalLipschitz, Logit, Vector
+from lipreg import AllMargins, L2Ball, LinfBall, LipschitzPenalty, LocalLipschitz, Logit, Points, Vector
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.estimators import ESTIMATORS, BoundEstimator, get_estimator, live_analysis
 from lipreg.graph import capture
+from lipreg.schedules import Linear, Target
 from tests.callbacks.cases import PROBLEM, WEIGHT, batches, bounds_by_hand, loss_by_hand
 
 DIFFERENTIABLE = sorted(n for n, e in ESTIMATORS.items() if isinstance(e, BoundEstimator) and e.differentiable)
@@ -60,7 +61,7 @@ def test_every_differentiable_estimator_can_be_the_bound(bound: str, p: float) -
 
 def test_weight_zero_computes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     net, ((x, y),) = network(), batches(1)
-    penalty = LipschitzPenalty(net, PROBLEM, schedule="linear", schedule_options={"batches": 3})
+    penalty = LipschitzPenalty(net, PROBLEM, schedule=Linear(batches=3))
     assert penalty.weight == 0.01
     with monkeypatch.context() as patched:
         patched.setattr(penalty, "_evaluate", None)
@@ -75,8 +76,7 @@ def test_weight_zero_computes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_target_schedule_follows_the_bound() -> None:
     net, ((x, y),) = network(), batches(1)
     bound = LipschitzPenalty(net, PROBLEM, weight=1.0)(x, y).item()
-    options = {"target": bound / 2, "rate": 1.0}
-    penalty = LipschitzPenalty(net, PROBLEM, weight=1.0, schedule="target", schedule_options=options)
+    penalty = LipschitzPenalty(net, PROBLEM, weight=1.0, schedule=Target(bound / 2, rate=1.0))
     assert [penalty(x, y).item() / bound for _ in range(3)] == pytest.approx([1, 2, 4], rel=1e-5)
 
 
@@ -133,7 +133,7 @@ def test_layer_sum_is_the_sum_of_the_factors(bound: str, p: float) -> None:
 
 def test_state_goes_on_where_it_stopped() -> None:
     data = batches(6, size=8)
-    options: dict[str, Any] = {"points": 3, "schedule": "target", "schedule_options": {"target": 0.2, "rate": 0.3}}
+    options: dict[str, Any] = {"points": 3, "schedule": {"kind": "target", "target": 0.2, "rate": 0.3}}
     net = network()
     whole, first, second = (LipschitzPenalty(net, PROBLEM, **options) for _ in range(3))
     expected = [whole(*batch).item() for batch in data]
@@ -231,7 +231,7 @@ def test_gradients_are_those_of_finite_differences(bound: str, scope: Any, regio
 def test_it_goes_to_spawned_processes_with_its_draws() -> None:
     """Two generators' states, as tensors that are gone once they are written, would share one file descriptor there."""
     net, ((x, y),) = network(), batches(1)
-    ours = LipschitzPenalty(None, PROBLEM, points=4, seed=3)
+    ours = LipschitzPenalty(None, PROBLEM, points=Points(4, seed=3))
     ours.next_batch()
     sent = bytes(ForkingPickler.dumps(ours))
     assert b"rebuild_storage" not in sent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,9 @@ from torch import Tensor
 from lipreg.callbacks.batches import batch_to_inputs
 from lipreg.callbacks.training_step import add_to_loss, check_loss_is_used
 from lipreg.errors import InvalidInput, UnsupportedRequest
+from lipreg.penalties import Mean, Penalty, get_penalty
 from lipreg.problem import LocalLipschitz
+from lipreg.schedules import Constant, Schedule, get_schedule
 
 
 class Baseline(pl.Callback):
@@ -28,7 +30,8 @@ class Baseline(pl.Callback):
             is used in training.
         weight: the strength, >= 0; what it measures is the subclass's to say.
         bound: the bound beside which the run is compared with its twin, for records; not used in training.
-        penalty, schedule: of Lipschitz penalties; a baseline has none, so only "mean" and "constant" pass.
+        penalty, schedule: of Lipschitz penalties, in any of their forms; a baseline has none, so only the mean and the
+            constant pass.
         seed: of the baseline's own random draws.
 
     Raises:
@@ -44,8 +47,8 @@ class Baseline(pl.Callback):
         problem: LocalLipschitz,
         weight: float = 0.0,
         bound: str = "affine_relu",
-        penalty: str = "mean",
-        schedule: str = "constant",
+        penalty: str | Penalty | Mapping[str, Any] = "mean",
+        schedule: str | Schedule | Mapping[str, Any] = "constant",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -53,9 +56,10 @@ class Baseline(pl.Callback):
         if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 <= weight < self.greatest:
             accepted = f"a number of at least 0, below {self.greatest:g}"
             raise InvalidInput(f"weight={weight!r}", where=where, accepted=accepted)
-        if (penalty, schedule) != ("mean", "constant"):
+        penalty, schedule = get_penalty(penalty), get_schedule(schedule)
+        if not isinstance(penalty, Mean) or not isinstance(schedule, Constant):
             raise UnsupportedRequest(
-                f"penalty={penalty!r} with schedule={schedule!r}, which are ways to penalise Lipschitz bounds",
+                f"penalty={penalty.name} with schedule={schedule.name}, which are ways to penalise Lipschitz bounds",
                 where=where,
                 accepted="penalty=mean schedule=constant",
             )

@@ -24,7 +24,7 @@ from lipreg.callbacks.logged import show, steps_taken, withdraw
 from lipreg.callbacks.logs import log_audit
 from lipreg.callbacks.monitors import check_monitors
 from lipreg.callbacks.neighbours import audits, check_others, with_penalised_bound
-from lipreg.callbacks.reference_points import LabelsRead, Points, given_reference_points, validation_points
+from lipreg.callbacks.reference_points import Inputs, LabelsRead, given_reference_points, validation_points
 from lipreg.callbacks.run_identity import epoch_record, run_record
 from lipreg.callbacks.snapshots import Snapshot
 from lipreg.errors import InvalidInput
@@ -112,7 +112,7 @@ class LipschitzAudit(Callback):
         run: str = "run",
         module: str | None = None,
         reference_points: Tensor | tuple[Tensor, Tensor] | None = None,
-        batch_to_inputs: Callable[[Any], Points] | None = None,
+        batch_to_inputs: Callable[[Any], Inputs] | None = None,
         seed: int = 0,
         solver: str = "highs",
         progress: bool = True,
@@ -149,7 +149,7 @@ class LipschitzAudit(Callback):
         self._labels = LabelsRead(problem.output, ignore_index, where)
         beside = BackgroundAudits(waiting, when_busy, where)  # checked in any case
         self._runs = AuditRuns(workers, executor, address, beside if background else None, end_limit, progress, where)
-        self._points: Points | None = given_reference_points(reference_points, self._labels)
+        self._points: Inputs | None = given_reference_points(reference_points, self._labels)
         self._captured: CapturedNetwork | None = None
         self._penalised: str | None = None
         self._metrics: dict[str, float] = {}
@@ -295,6 +295,6 @@ class LipschitzAudit(Callback):
         if self._finished == self._epochs_done:
             show(trainer, self._metrics)
 
-    def _reference(self) -> Points:
+    def _reference(self) -> Inputs:
         assert self._points is not None
         return self._points

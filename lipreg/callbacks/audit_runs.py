@@ -24,11 +24,11 @@ from lipreg.callbacks.metrics import metric_names, summary
 from lipreg.callbacks.named_metric import LoggedNames
 from lipreg.callbacks.progress import audit_bar
 from lipreg.callbacks.ranks import Ranks
-from lipreg.callbacks.reference_points import Points
 from lipreg.callbacks.snapshots import Snapshot
 from lipreg.callbacks.twins import Twin, Weights, with_twin
 from lipreg.errors import CrossingBounds, InvalidInput, LipregError
 from lipreg.graph import CapturedNetwork, Graph, untouched_random_state
+from lipreg.points import Inputs
 from lipreg.records import AuditRecord, Record, RunRecord
 
 
@@ -115,13 +115,13 @@ class AuditRuns:
         self._logged.see(record)
         self.ranks.by_first(lambda: self._journal().append(record))
 
-    def check(self, graph: Graph, points: Points) -> None:
+    def check(self, graph: Graph, points: Inputs) -> None:
         """Refuses what could not be handed to another process."""
         if self.beside is not None:
             packed(self._job(graph, points, 0, 0))
 
     def here(
-        self, trainer: pl.Trainer, captured: CapturedNetwork, points: Points, epoch: int, step: int
+        self, trainer: pl.Trainer, captured: CapturedNetwork, points: Inputs, epoch: int, step: int
     ) -> Iterator[Finished]:
         """One audit, its records written as they come; none if the network cannot be audited."""
         (x, y), journal, ranks, began = points, self._journal(), self.ranks, time.monotonic()
@@ -178,7 +178,7 @@ class AuditRuns:
         return bool(kind)
 
     def snapshot(
-        self, captured: CapturedNetwork, points: Points, epoch: int, step: int, last: bool
+        self, captured: CapturedNetwork, points: Inputs, epoch: int, step: int, last: bool
     ) -> Iterator[Finished]:
         """Asks for an audit of the weights as they are now; gives those that have ended meanwhile."""
         job = self._job_now(captured, points, epoch, step) if self._journal().is_first else None
@@ -191,7 +191,7 @@ class AuditRuns:
         """What the audits in the background that are not over are about."""
         return [] if self.beside is None else self.beside.pending
 
-    def take_up(self, captured: CapturedNetwork, points: Points, left: Iterable[Snapshot]) -> Iterator[Finished]:
+    def take_up(self, captured: CapturedNetwork, points: Inputs, left: Iterable[Snapshot]) -> Iterator[Finished]:
         """Asks for the audits that a training before this one has left; gives those that have ended meanwhile."""
         for snapshot in left if self._journal().is_first else ():
             try:
@@ -233,7 +233,7 @@ class AuditRuns:
             self._lock.release()
         self._lock = None if path is None else RecordLock(path)
 
-    def _job_now(self, captured: CapturedNetwork, points: Points, epoch: int, step: int) -> BackgroundJob | None:
+    def _job_now(self, captured: CapturedNetwork, points: Inputs, epoch: int, step: int) -> BackgroundJob | None:
         """Of the weights as they are now; None, with a warning, if they cannot be audited."""
         try:
             with untouched_random_state():
@@ -242,7 +242,7 @@ class AuditRuns:
             warnings.warn(f"no audit after epoch {epoch}: {error}", stacklevel=4)
             return None
 
-    def _job(self, graph: Graph, points: Points, epoch: int, step: int) -> BackgroundJob:
+    def _job(self, graph: Graph, points: Inputs, epoch: int, step: int) -> BackgroundJob:
         return BackgroundJob(
             graph,
             self.plan,

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from lipreg.errors import InvalidInput
 from lipreg.graph import unwrap
-from lipreg.training import Points
+from lipreg.points import Inputs
+from lipreg.training.points import READ_BATCH
 
 INPUT_KEYS = ("x", "image", "input", "inputs")
 LABEL_KEYS = ("y", "label", "target", "labels")
@@ -50,9 +51,7 @@ def batch_to_inputs(batch: Any) -> tuple[Tensor, Tensor | None]:
     else:
         x, y, got = None, None, f"a {type(batch).__name__}"
     if not isinstance(x, Tensor):
-        raise InvalidInput(
-            f"got {got}", where="batch", accepted=_ACCEPTED, todo="Or pass batch_to_inputs=, a function batch -> (x, y)"
-        )
+        raise InvalidInput(f"got {got}", where="batch", accepted=_ACCEPTED, todo=f"Or {READ_BATCH}")
     return x, y if isinstance(y, Tensor) else None
 
 
@@ -67,7 +66,7 @@ def _by_name(batch: Any) -> Mapping[Any, Any] | None:
     return None
 
 
-def as_steps_see_it(trainer: pl.Trainer, stage: str, read: Callable[[Any], Points], batch: Any) -> Points:
+def as_steps_see_it(trainer: pl.Trainer, stage: str, read: Callable[[Any], Inputs], batch: Any) -> Inputs:
     """Inputs and labels of a loader's batch after the hooks of its transfer to the device, which may change them.
 
     Args:

@@ -12,11 +12,12 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from lipreg.callbacks.batches import Points, as_steps_see_it
+from lipreg.callbacks.batches import as_steps_see_it
 from lipreg.errors import InvalidInput
 from lipreg.graph import untouched_random_state
 from lipreg.labels import IGNORE_INDEX, are_classes, check_ignore_index, labelled, targets
 from lipreg.outputs import Output
+from lipreg.points import Inputs
 from lipreg.regions.placed import check_reference_points
 from lipreg.training.points import READ_BATCH
 
@@ -38,7 +39,7 @@ class LabelsRead:
     def __post_init__(self) -> None:
         check_ignore_index(self.ignore_index, self.where)
 
-    def of(self, x: Tensor, y: Tensor | None) -> Points:
+    def of(self, x: Tensor, y: Tensor | None) -> Inputs:
         """The points that may be reference points, with their classes where they have any."""
         if self.output is None or not self.output.needs_labels:
             return x, y if are_classes(y, len(x)) else None
@@ -51,10 +52,10 @@ def draw_reference_points(
     kind: str,
     count: int,
     seed: int,
-    batch_to_inputs: Callable[[Any], Points],
+    batch_to_inputs: Callable[[Any], Inputs],
     where: str,
     labels: LabelsRead | None = None,
-) -> Points:
+) -> Inputs:
     """Inputs and labels of ``count`` examples of the first loader, chosen by ``seed`` alone, on the CPU.
 
     From a dataset of examples with a length they are a seeded choice of its indices; from a stream, or batches made
@@ -105,7 +106,7 @@ def draw_reference_points(
     return _copies(*_joined(drawn), count)
 
 
-def given_reference_points(points: Any, labels: LabelsRead) -> Points | None:
+def given_reference_points(points: Any, labels: LabelsRead) -> Inputs | None:
     """Reads points that a user gave: x ``(batch, *shape)``, or a pair (x, y). Those that ``labels`` leaves out are not in.
 
     None gives none.
@@ -128,8 +129,8 @@ def given_reference_points(points: Any, labels: LabelsRead) -> Points | None:
 
 
 def validation_points(
-    trainer: pl.Trainer, count: int, seed: int, batch_to_inputs: Callable[[Any], Points], labels: LabelsRead
-) -> Points:
+    trainer: pl.Trainer, count: int, seed: int, batch_to_inputs: Callable[[Any], Inputs], labels: LabelsRead
+) -> Inputs:
     """Reference points from a trainer's validation data, as its steps see them; see ``draw_reference_points``."""
     read = partial(as_steps_see_it, trainer, "validate", batch_to_inputs)
     return draw_reference_points(_validation_loaders(trainer), "validation", count, seed, read, labels.where, labels)
@@ -146,12 +147,12 @@ def _validation_loaders(trainer: pl.Trainer) -> Any:
     return source.dataloader() if source.is_defined() else None
 
 
-def _joined(drawn: Sequence[Points]) -> Points:
+def _joined(drawn: Sequence[Inputs]) -> Inputs:
     parts = [y for _, y in drawn if y is not None]
     return torch.cat([x for x, _ in drawn]), torch.cat(parts) if len(parts) == len(drawn) else None
 
 
-def _copies(x: Tensor, y: Tensor | None, count: int) -> Points:
+def _copies(x: Tensor, y: Tensor | None, count: int) -> Inputs:
     return x[:count].detach().cpu().clone(), None if y is None else y[:count].detach().cpu().clone()
 
 
@@ -161,7 +162,7 @@ def _first_loader(loaders: Any) -> Any:
     return loaders
 
 
-def _examples(loader: Any, seed: int, batch_to_inputs: Callable[[Any], Points]) -> Iterator[Points]:
+def _examples(loader: Any, seed: int, batch_to_inputs: Callable[[Any], Inputs]) -> Iterator[Inputs]:
     """All examples in the order in which they are drawn, one by one or in batches."""
     dataset: Any = getattr(loader, "dataset", None)
     collate: Any = getattr(loader, "collate_fn", None)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,18 +15,20 @@ import torch
 from pytorch_lightning.utilities import CombinedLoader
 from torch import Tensor
 
-from lipreg.callbacks.batches import as_steps_see_it, find_network
-from lipreg.callbacks.batches import batch_to_inputs as usual_batch_to_inputs
+from lipreg.arguments import moved_arguments, moved_options
+from lipreg.callbacks.batches import as_steps_see_it, batch_to_inputs, find_network
 from lipreg.callbacks.measures import EpochSums, StepClock
 from lipreg.callbacks.reference_points import LabelsRead, draw_reference_points
 from lipreg.callbacks.training_step import add_to_loss, check_loss_is_used, warn_if_untrained
 from lipreg.callbacks.where import Placed
 from lipreg.errors import InvalidInput
 from lipreg.estimators import Bound
-from lipreg.labels import IGNORE_INDEX
 from lipreg.lightning import Callback, is_overridden
+from lipreg.penalties import PENALTIES, Penalty
+from lipreg.points import Inputs, Points, Which, moved_points
 from lipreg.problem import LocalLipschitz
-from lipreg.training import Choice, LipschitzPenalty
+from lipreg.schedules import SCHEDULES, Schedule
+from lipreg.training import LipschitzPenalty
 from lipreg.training.sizes import warn_if_far_above
 
 
@@ -59,20 +62,18 @@ class LipschitzRegularizer(Callback):
         problem: the question: region, output functional, scope and norms.
         bound: a differentiable estimator's recipe, or its name for the recipe with its defaults; see ``LipschitzPenalty``.
         weight: >= 0, in loss per unit of penalty. The attribute may be changed during training.
-        penalty: name of a penalty: "mean", "worst_k", "hinge", "log", "layer_sum", or a registered one.
-        penalty_options: its options by name, such as ``{"target": 5.0}``.
-        schedule: name of a weight schedule: "constant", "linear", "cosine", "target", or a registered one.
-        schedule_options: its options by name, such as ``{"batches": 500}``; without it, all of training.
-        points: "all"; how many inputs of each batch to bound, drawn anew for every batch; or a fixed set, x or (x, y).
-        fixed_points: with a number of points, draw them from the training data once and keep them.
+        penalty: what becomes of the bounds: "mean", "log", "layer_sum" or another name of ``lipreg.penalties``; an object
+            of there, such as ``Hinge(target=5.0)``; or one as plain data, ``{"kind": "hinge", "target": 5.0}``.
+        schedule: what becomes of the weight: "constant", "linear", "cosine" or another name of ``lipreg.schedules``; an
+            object of there, such as ``Linear(batches=500)``, without a length over all of training; or one as plain data.
+        points: "all"; how many inputs of each batch to bound, drawn anew for every batch; a fixed set, x or (x, y); or a
+            ``Points``, which says too whether a number is drawn once and kept, by which seed, how batches are read, and
+            which label leaves a point out. The callback owns the generator and checkpoints it.
         every: evaluate at the first of every so many batches, with so many times the weight: on average the same
             gradient, at a fraction of the time. What is logged is of the evaluated batches.
         module: path of the submodule that is the network ("net"); None for the LightningModule's own ``forward``.
-        batch_to_inputs: batch -> (x, y or None), for batches that are not ``(x, y)`` or a dict of the usual keys.
-        seed: of the choice of points; the callback owns the generator and checkpoints it.
-        log_bound: with weight 0, compute and log the bounds all the same, without gradient; training stays as it is.
         name: first part of the logged names; must differ between two regularizers of one trainer.
-        ignore_index: a label that leaves a point out, like -1; see ``LipschitzPenalty``.
+        log_bound: with weight 0, compute and log the bounds all the same, without gradient; training stays as it is.
 
     Raises:
         InvalidInput: an argument out of range or an unknown name. At the start of ``fit``: no such submodule, or two
@@ -82,50 +83,44 @@ class LipschitzRegularizer(Callback):
         UnsupportedModel: at the first batch, calls in the network that no graph covers.
     """
 
+    @moved_arguments(
+        moved_options("penalty", PENALTIES, "mean"),
+        moved_options("schedule", SCHEDULES, "constant"),
+        moved_points("fixed_points", "seed", "batch_to_inputs", "ignore_index"),
+    )
     def __init__(
         self,
         problem: LocalLipschitz,
+        *,
         bound: str | Bound = "affine_relu",
         weight: float = 1e-2,
-        penalty: str = "mean",
-        penalty_options: dict[str, Any] | None = None,
-        schedule: str = "constant",
-        schedule_options: dict[str, Any] | None = None,
-        points: Choice = "all",
-        fixed_points: bool = False,
+        penalty: str | Penalty | Mapping[str, Any] = "mean",
+        schedule: str | Schedule | Mapping[str, Any] = "constant",
+        points: Which | Points = "all",
         every: int = 1,
         module: str | None = None,
-        batch_to_inputs: Callable[[Any], tuple[Tensor, Tensor | None]] | None = None,
-        seed: int = 0,
-        log_bound: bool = False,
         name: str = "lipreg",
-        ignore_index: int = IGNORE_INDEX,
+        log_bound: bool = False,
     ) -> None:
         super().__init__()
         where = type(self).__name__
         if not isinstance(name, str) or not name:
             raise InvalidInput(f"name={name!r}", where=where, accepted="a text that is not empty")
-        if fixed_points and not isinstance(points, int):
-            raise InvalidInput("fixed_points without a number of points", where=where, todo="Pass points=16, say")
+        self.points = Points.of(points, where)
         self.term = LipschitzPenalty(
             None,
             problem,
             bound=bound,
             weight=weight,
             penalty=penalty,
-            penalty_options=penalty_options,
             schedule=schedule,
-            schedule_options=schedule_options,
-            points=points,
+            # what needs a trainer's data is done here
+            points=replace(self.points, fixed=False, batch_to_inputs=None),
             every=every,
-            seed=seed,
             where=where,
-            ignore_index=ignore_index,
         )
-        self.problem, self.bound, self.points = problem, self.term.bound, points
-        self.fixed_points, self.module, self.name = fixed_points, module, name
-        self.log_bound, self.seed = log_bound, seed
-        self.batch_to_inputs = batch_to_inputs or usual_batch_to_inputs
+        self.problem, self.bound, self.module = problem, self.term.bound, module
+        self.name, self.log_bound = name, log_bound
         self._take_off: Callable[[], None] | None = None
         self._sums, self._clock = EpochSums(), StepClock()
         self._batch_idx, self._batches = 0, None
@@ -171,15 +166,15 @@ class LipschitzRegularizer(Callback):
         self._batches = _batches_of(trainer)
         if self.weight > 0:
             warn_if_untrained(trainer, find_network(pl_module, self.module))
-        if self.fixed_points and self.term.points.fixed is None:
-            assert isinstance(self.points, int)
+        if self.points.fixed and self.term.points.fixed is None:
             where = type(self).__name__
-            read = partial(as_steps_see_it, trainer, "train", self.batch_to_inputs)
+            read = partial(as_steps_see_it, trainer, "train", self._read)
             loaders: Any = trainer.train_dataloader
             if isinstance(loaders, dict | list | tuple):  # steps take a batch of each together
                 loaders = (batch for batch, *_ in CombinedLoader(loaders, "max_size_cycle"))
-            labels = LabelsRead(self.problem.output, self.term.points.ignore_index)
-            asked = loaders, "training", self.points, self.seed, read, where, labels
+            assert self.points.count is not None
+            labels = LabelsRead(self.problem.output, self.points.ignore_index)
+            asked = loaders, "training", self.points.count, self.points.seed, read, where, labels
             self.term.points.fixed = draw_reference_points(*asked)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -219,11 +214,11 @@ class LipschitzRegularizer(Callback):
             "bound": self.bound.describe(),
             "penalty": self.term.penalty.describe(),
             "schedule": self.term.schedule.describe(),
-            "points": self.points if isinstance(self.points, str | int) else "given",
-            "fixed_points": self.fixed_points,
+            "points": "given" if self.points.given is not None else self.points.which,
+            "fixed_points": self.points.fixed,
             "every": self.term.every,
             "module": self.module,
-            "seed": self.seed,
+            "seed": self.points.seed,
         }
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
         return self._generate_state_key(name=self.name, settings=digest)
@@ -249,7 +244,7 @@ class LipschitzRegularizer(Callback):
             return None
         with self._placed(pl_module), self._clock.forward():
             self.term.network = find_network(pl_module, self.module)
-            added = self.term.term(*self.batch_to_inputs(batch), log_only=self.log_bound)
+            added = self.term.term(*self._read(batch), log_only=self.log_bound)
         if added is not None:
             if not self._compared and pl_module.global_rank == 0:
                 warn_if_far_above(added / self.term.every, loss, type(self).__name__)
@@ -258,6 +253,9 @@ class LipschitzRegularizer(Callback):
         if self.term.last is not None:
             self._sums.add(self.term.last)
         return added
+
+    def _read(self, batch: Any) -> Inputs:
+        return (self.points.batch_to_inputs or batch_to_inputs)(batch)
 
     def _placed(self, pl_module: pl.LightningModule) -> Placed:
         return Placed(f"{type(self).__name__}, epoch {pl_module.current_epoch}, batch {self._batch_idx}")

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from lipreg.auditing import EXACT, AuditPlan, audit
 from lipreg.callbacks.checkpoints import completed_epochs, read_checkpoint, trained_with
-from lipreg.callbacks.reference_points import Points
 from lipreg.callbacks.snapshots import Snapshot
 from lipreg.callbacks.twin_files import FORMS, accepted_twins, candidates, other_versions, reading, runs_in
 from lipreg.callbacks.twin_warnings import (
@@ -29,6 +28,7 @@ from lipreg.callbacks.twin_warnings import (
 from lipreg.errors import IncomparableResults, InvalidInput
 from lipreg.estimators import frozen_analysis
 from lipreg.graph import CapturedNetwork, Graph, untouched_random_state
+from lipreg.points import Inputs
 from lipreg.records import AuditRecord, RecordFile, RunRecord, read_records
 from lipreg.runs import RecordedRun, ambiguous, as_json, recorded_runs
 from lipreg.transfer import Movement, TwinAudits, compare_audits, truth_movement
@@ -37,7 +37,7 @@ from lipreg.transfer.points import check_twin
 _CHECKPOINTS = (".ckpt", ".pt", ".pth")
 
 
-Weights = tuple[pl.LightningModule, CapturedNetwork | None, Points]
+Weights = tuple[pl.LightningModule, CapturedNetwork | None, Inputs]
 """A module, its network, and the reference points."""
 
 
@@ -189,7 +189,7 @@ def twin_of_checkpoint(
     module: pl.LightningModule,
     graph: Callable[[Tensor], Graph],
     plan: AuditPlan,
-    points: Points,
+    points: Inputs,
     path: Path,
 ) -> Twin:
     """The run whose weights a checkpoint holds: audited once, by the same plan at the same points, and kept.

@@ -246,7 +246,7 @@ def _labels(runs: Sequence[Run]) -> list[tuple[str, str]]:
 
     The file is named where that does not tell two runs apart, and the id where they lie in one file.
     """
-    flat = [dict(flatten(run.record.settings)) for run in runs]
+    flat = [dict(map(_by_class, flatten(run.record.settings))) for run in runs]
     keys = dict.fromkeys(key for settings in flat for key in settings)
     differing = [key for key in keys if len({settings.get(key) for settings in flat}) > 1 and not _told(key)]
     ends = [key.rpartition(".")[2] for key in differing]
@@ -278,6 +278,12 @@ def _labels(runs: Sequence[Run]) -> list[tuple[str, str]]:
 def _told(key: str) -> bool:
     """Whether a label says it anyway, or it does not matter to training and audit."""
     return key.endswith("seed") or key in ("regularizer.weight", "regularizer.bound") or key.startswith("logger.")
+
+
+def _by_class(setting: tuple[str, str]) -> tuple[str, str]:
+    """An object of a configuration by its class alone: "penalty Hinge"."""
+    key, value = setting
+    return (key.removesuffix("._target_"), value.rpartition(".")[2]) if key.endswith("._target_") else setting
 
 
 def flatten(settings: Any, name: str = "") -> list[tuple[str, str]]:

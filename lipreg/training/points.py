@@ -2,45 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lipreg.errors import InvalidInput
-from lipreg.labels import IGNORE_INDEX, check_ignore_index, labelled, targets
+from lipreg.labels import labelled, targets
 from lipreg.outputs import Output
+from lipreg.points import Inputs, Points
 
-Points = tuple[Tensor, Tensor | None]
-"""Inputs ``(batch, *shape)`` and labels ``(batch,)``, where there are any."""
-READ_BATCH = "Callbacks: batch_to_inputs=, a function batch -> (x, y or None), reads other batches"
+READ_BATCH = "batch_to_inputs=, a function batch -> (x, y or None), reads other batches (of a penalty: in its Points)"
 """What to do about a batch whose inputs are elsewhere."""
-Choice = Literal["all"] | int | Tensor | tuple[Tensor, Tensor | None]
-"""The whole batch, so many of it, or a fixed set x or (x, y)."""
 
 
 class ChosenPoints:
     """The choice, with the generator that it draws from.
 
     Args:
-        points: the choice.
-        seed: of the draws.
-        where: what error messages call it.
-        ignore_index: a label that, like -1, leaves a point out where the functional starts from labels.
+        points: the choice; it is drawn from every batch, whatever its ``fixed`` says.
 
     Attributes:
         fixed: the fixed set; None where there is none.
         generator: gives every batch a seed, so that all evaluations of a batch, on every device, bound the same points.
-
-    Raises:
-        InvalidInput: no choice of these kinds.
     """
 
-    def __init__(self, points: Any, seed: int, where: str, ignore_index: int = IGNORE_INDEX) -> None:
-        check_ignore_index(ignore_index, where)
-        self.ignore_index = ignore_index
-        self._count, self.fixed = _read(points, where)
-        self.generator = torch.Generator().manual_seed(seed)
+    def __init__(self, points: Points) -> None:
+        self.ignore_index, self._count = points.ignore_index, points.count
+        self.fixed: Inputs | None = None
+        if points.given is not None:
+            x, y = points.given
+            self.fixed = x.detach().clone(), None if y is None else y.detach().clone()
+        self.generator = torch.Generator().manual_seed(points.seed)
         self._draw, self._seed = torch.Generator(), 0
 
     def __getstate__(self) -> dict[str, Any]:
@@ -54,11 +47,11 @@ class ChosenPoints:
 
     def next(self, rank: int) -> None:
         """Another batch: other points, in each process its own."""
-        if isinstance(self._count, int):
+        if self._count is not None:
             # one draw, whatever the batch's size: the generators of all processes stay alike
             self._seed = int(torch.randint(2**62, (), generator=self.generator)) + rank
 
-    def of(self, x: Tensor, y: Tensor | None, output: Output) -> Points | None:
+    def of(self, x: Tensor, y: Tensor | None, output: Output) -> Inputs | None:
         """The points of this batch, for that functional; None where none of them has a label that it needs.
 
         Raises:
@@ -77,24 +70,26 @@ class ChosenPoints:
             x, y = x[kept], y[kept]
             if not len(x):
                 return None
-        if self.fixed is None and isinstance(self._count, int) and self._count < len(x):
+        if self.fixed is None and self._count is not None and self._count < len(x):
             chosen = torch.randperm(len(x), generator=self._draw.manual_seed(self._seed))[: self._count].to(x.device)
             x, y = x.index_select(0, chosen), None if y is None else y[chosen]
         return x, y
 
 
-def _read(points: Any, where: str) -> tuple[Literal["all"] | int, Points | None]:
-    x, y = points if isinstance(points, tuple | list) and len(points) == 2 else (points, None)
-    if (
-        isinstance(x, Tensor)
-        and x.dim() >= 2
-        and len(x)
-        and (y is None or (isinstance(y, Tensor) and len(y) == len(x)))
-    ):
-        return "all", (x.detach().clone(), None if y is None else y.detach().clone())
-    if isinstance(points, int) and not isinstance(points, bool) and points >= 1:
-        return points, None
-    if isinstance(points, str) and points == "all":
-        return "all", None
-    got = f"points={points!r}" if isinstance(points, str | int | float) else f"points of type {type(points).__name__}"
-    raise InvalidInput(got, where=where, accepted='"all", a number of at least 1, or a fixed set: x or (x, y), tensors')
+def of_calls(points: Points, where: str) -> Points:
+    """The points, if they can be chosen where the inputs and labels of each call are all that there is.
+
+    Raises:
+        InvalidInput: they are drawn from a training's data, or read from its batches.
+    """
+    if points.batch_to_inputs is None and not points.fixed:
+        return points
+    got = "Points(fixed=True)" if points.fixed else "Points(batch_to_inputs=...)"
+    raise InvalidInput(
+        f"{got}, and there is no data but x and y of each call",
+        where=where,
+        accepted='Points with "all", a number, x or (x, y), a seed and an ignore_index',
+        todo="Give the fixed points themselves: points=(x, y)"
+        if points.fixed
+        else "Read x and y from the batch yourself",
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -10,16 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lipreg.arguments import moved_arguments, moved_options
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.estimators import Bound, Constants, differentiable_bound, differentiable_names, live_analysis
 from lipreg.graph import CapturedNetwork, Graph, ReluChain, capture, chain_of, fixed_chain, unwrap
-from lipreg.labels import IGNORE_INDEX
 from lipreg.linalg import PowerIteration
 from lipreg.options import check_count, check_number
-from lipreg.penalties import get_penalty
+from lipreg.penalties import PENALTIES, Penalty, get_penalty
+from lipreg.points import Points, Which, moved_points
 from lipreg.problem import LocalLipschitz
-from lipreg.schedules import Moment, get_schedule
-from lipreg.training.points import Choice, ChosenPoints
+from lipreg.schedules import SCHEDULES, Moment, Schedule, get_schedule
+from lipreg.training.points import ChosenPoints, of_calls
 from lipreg.training.sizes import FiniteTerms, warn_if_coarse
 
 CHECK_EVERY = 256
@@ -63,17 +64,15 @@ class LipschitzPenalty:
             rest. ``spectral_norms="estimate"``, the default, is a warm-started step of power iteration for p = 2: it lies
             a little below the norm, so that the bound is none, only its estimate.
         weight: >= 0, in loss per unit of penalty. The attribute may be changed during training.
-        penalty: name of a penalty: "mean", "worst_k", "hinge", "log", "layer_sum", or a registered one.
-        penalty_options: its options by name, such as ``{"target": 5.0}``.
-        schedule: name of a weight schedule: "constant", "linear", "cosine", "target", or a registered one.
-        schedule_options: its options by name, such as ``{"batches": 500}``.
-        points: "all"; how many points of each batch, drawn anew for every batch; or a fixed set, x or (x, y).
+        penalty: what becomes of the bounds: "mean", "log", "layer_sum" or another name of ``lipreg.penalties``; an object
+            of there, such as ``Hinge(target=5.0)``; or one as plain data, ``{"kind": "hinge", "target": 5.0}``.
+        schedule: what becomes of the weight: "constant", "linear", "cosine" or another name of ``lipreg.schedules``; an
+            object of there, such as ``Linear(batches=500)``; or one as plain data.
+        points: "all"; how many points of each batch, drawn anew for every batch; a fixed set, x or (x, y); or a ``Points``,
+            which has the seed of the draws, by a generator of this object's own, and the ``ignore_index``, too.
         every: evaluate at the first of every so many batches, with so many times the weight, and add nothing at the
             others: on average the same gradient, at a fraction of the time.
-        seed: of the choice of points; the generator is this object's own.
         where: what error messages call it.
-        ignore_index: where the functional starts from labels, points with this one are left out of the batch, and those
-            with -1; torch's losses ignore the same.
 
     Raises:
         InvalidInput: an argument out of range or an unknown name.
@@ -81,6 +80,11 @@ class LipschitzPenalty:
             batch, it does not cover the network.
     """
 
+    @moved_arguments(
+        moved_options("penalty", PENALTIES, "mean"),
+        moved_options("schedule", SCHEDULES, "constant"),
+        moved_points("seed", "ignore_index"),
+    )
     def __init__(
         self,
         network: nn.Module | None,
@@ -88,32 +92,28 @@ class LipschitzPenalty:
         *,
         bound: str | Bound = "affine_relu",
         weight: float = 1e-2,
-        penalty: str = "mean",
-        penalty_options: dict[str, Any] | None = None,
-        schedule: str = "constant",
-        schedule_options: dict[str, Any] | None = None,
-        points: Choice = "all",
+        penalty: str | Penalty | Mapping[str, Any] = "mean",
+        schedule: str | Schedule | Mapping[str, Any] = "constant",
+        points: Which | Points = "all",
         every: int = 1,
-        seed: int = 0,
         where: str = "LipschitzPenalty",
-        ignore_index: int = IGNORE_INDEX,
     ) -> None:
         if not isinstance(problem, LocalLipschitz):
             raise InvalidInput(f"problem={problem!r}", where=where, accepted="a LocalLipschitz")
         check_number(weight, "weight", where, low=0.0)
         check_count(every, "every", where)
-        self.points = ChosenPoints(points, seed, where, ignore_index)
+        self.points = ChosenPoints(of_calls(Points.of(points, where), where))
         self.bound = Bound.of(bound, f"{where}.bound", differentiable_names())
         self.estimator = differentiable_bound(self.bound.estimator)
         self.estimator.check(problem)
-        self.penalty = get_penalty(penalty, penalty_options)
+        self.penalty = get_penalty(penalty)
         if self.penalty.layered and not self.estimator.layered:
             raise UnsupportedRequest(
-                f"penalty {penalty!r} of {self.estimator.name!r}, which is no product over layers",
+                f"penalty {self.penalty.name!r} of {self.estimator.name!r}, which is no product over layers",
                 where=where,
                 accepted="affine_relu",
             )
-        self.schedule = get_schedule(schedule, schedule_options)
+        self.schedule = get_schedule(schedule)
         self.network, self.problem, self.weight, self.every = network, problem, weight, every
         self.last: Evaluation | None = None
         """What the last evaluation found; None when nothing was computed."""

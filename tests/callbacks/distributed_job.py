@@ -21,7 +21,7 @@ CASES: dict[str, dict[str, Any]] = {
 }
 SETTINGS: dict[str, dict[str, Any]] = {
     "random points": {"points": 2},
-    "target": {"schedule": "target", "schedule_options": {"target": 0.3, "rate": 0.5}},
+    "target": {"schedule": {"kind": "target", "target": 0.3, "rate": 0.5}},
     "every other": {"every": 2},
 }
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from lipreg.points import Points
 from lipreg.training import ChosenPoints
 from tests.callbacks.cases import PROBLEM, WEIGHT, Classifier, assert_gradients, bounds_by_hand, gradients_by_hand
 from tests.callbacks.distributed_job import SETTINGS, share
@@ -63,8 +64,8 @@ def test_gradients_of_the_first_step_in_mixed_precision(found: Any) -> None:
 def test_gradients_of_every_setting_are_the_mean_over_processes(found: Any, case: str) -> None:
     """Each process with its own points, all with one weight, which follows the mean of their mean bounds."""
     settings = SETTINGS[case]
-    choices = [ChosenPoints(settings.get("points", "all"), 0, "test") for _ in (0, 1)]
-    every, target = settings.get("every", 1), settings.get("schedule_options")
+    choices = [ChosenPoints(Points(settings.get("points", "all"))) for _ in (0, 1)]
+    every, target = settings.get("every", 1), settings.get("schedule")
     torch.manual_seed(0)
     net, factor, seen = Classifier().net, 1.0, []
     for number, pair in enumerate(zip(share(0), share(1), strict=True)):

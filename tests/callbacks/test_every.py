@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lipreg import LipschitzPenalty
 from lipreg.errors import InvalidInput
+from lipreg.schedules import Target
 from tests.callbacks.cases import (
     PROBLEM,
     WEIGHT,
@@ -69,15 +70,13 @@ def test_batches_between_are_left_as_they_are() -> None:
 def test_the_target_schedule_moves_by_what_was_seen() -> None:
     net, (x, y) = nn.Sequential(nn.Linear(4, 7), nn.ReLU(), nn.Linear(7, 3)), batches(1)[0]
     bound = LipschitzPenalty(net, PROBLEM, weight=1.0)(x, y).item()
-    options = {"target": bound / 2, "rate": 1.0}
-    penalty = LipschitzPenalty(net, PROBLEM, weight=1.0, every=2, schedule="target", schedule_options=options)
+    penalty = LipschitzPenalty(net, PROBLEM, weight=1.0, every=2, schedule=Target(bound / 2, rate=1.0))
     assert [penalty(x, y).item() / bound for _ in range(5)] == pytest.approx([2, 0, 4, 0, 8], rel=1e-5)
 
 
 def test_the_callback_follows_what_was_seen() -> None:
     """A bound is followed once, not again at the batches after it."""
-    target = {"target": 1e-3, "rate": 0.5, "high": 1e9}
-    runs = [regularizer(every=every, schedule="target", schedule_options=target) for every in (1, 3)]
+    runs = [regularizer(every=every, schedule=Target(1e-3, rate=0.5, high=1e9)) for every in (1, 3)]
     model = Classifier(rate=0.0)
     for run in runs:
         fit(model, batches(1) * 7, run)

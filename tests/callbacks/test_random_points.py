@@ -14,6 +14,7 @@ from lipreg import LipschitzPenalty
 from lipreg.callbacks import LipschitzAudit, LipschitzRegularizer
 from lipreg.callbacks.batches import batch_to_inputs
 from lipreg.callbacks.reference_points import draw_reference_points
+from lipreg.points import Points
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
 from tests.callbacks.cases import (
@@ -54,7 +55,7 @@ def test_random_points_come_from_the_batch_and_leave_the_global_generator_alone(
 def test_points_follow_the_seed() -> None:
     drawn = []
     for seed in (0, 0, 1):
-        ours = watched(points=3, seed=seed)
+        ours = watched(points=Points(3, seed=seed))
         torch.manual_seed(seed + 40)
         fit(Classifier(), batches(3, size=8), ours)
         drawn.append(torch.cat(WatchedBall.placed))
@@ -144,7 +145,7 @@ def test_fixed_points_of_several_loaders_come_from_their_batches_together() -> N
             first, second = batches(2), batches(4, size=2)
             return {"first": feed(first), "second": feed(second)}
 
-    ours = regularizer(points=5, fixed_points=True, batch_to_inputs=lambda batch: batch["first"])
+    ours = regularizer(points=Points(5, fixed=True, batch_to_inputs=lambda batch: batch["first"]))
     run = fit(Two(), None, ours, limit_train_batches=2)
     assert ours.term.points.fixed is not None
     assert torch.equal(ours.term.points.fixed[0], batches(2)[0][0][:5])
@@ -168,7 +169,7 @@ def test_fixed_and_audited_points_are_what_steps_see(tmp_path: Path) -> None:
     augmented: list[int] = []
     model, data = Normalising(rate=0.0), batches(1)
     audit = LipschitzAudit(LocalLipschitz(region=LinfBall(RADIUS)), points=6, folder=str(tmp_path))
-    runs = [regularizer(points=6, fixed_points=True), regularizer(name="all")]
+    runs = [regularizer(points=Points(6, fixed=True)), regularizer(name="all")]
     run = fit(model, data, *runs, audit, validation=data)
     metrics = run.callback_metrics
     assert sum(augmented) == 12, "the fixed points and the batch, and no audited point"
@@ -204,7 +205,7 @@ def test_state_keys_tell_settings_apart() -> None:
         regularizer(penalty="log"),
         regularizer(points=4),
         regularizer(module="net"),
-        regularizer(seed=1),
+        regularizer(points=Points(seed=1)),
         regularizer(name="second"),
         regularizer(problem=LocalLipschitz(region=LinfBall(0.1))),
     ]

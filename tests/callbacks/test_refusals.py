@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from lipreg.errors import InvalidInput, UnsupportedModel, UnsupportedRequest
 from lipreg.outputs import Logit, Vector
+from lipreg.points import Points
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
 from tests.callbacks.cases import (
@@ -37,7 +38,7 @@ from tests.callbacks.cases import (
         ({"bound": "affine"}, InvalidInput, "affine_relu"),
         ({"bound": "sampling"}, UnsupportedRequest, "not differentiable"),
         ({"penalty": "max"}, InvalidInput, "worst_k"),
-        ({"penalty_options": {"k": 1}}, InvalidInput, "unknown option 'k'"),
+        ({"penalty": {"kind": "mean", "k": 1}}, InvalidInput, "unknown option 'k'"),
         ({"weight": -1.0}, InvalidInput, "weight=-1.0"),
         ({"weight": float("nan")}, InvalidInput, "weight=nan"),
         ({"weight": float("inf")}, InvalidInput, "weight=inf"),
@@ -159,7 +160,7 @@ def test_a_function_reads_other_batches() -> None:
     nested = [{"pair": {"a": batch[0], "b": batch[1]}}]
     with pytest.raises(InvalidInput, match=r"batch_to_inputs"):
         fit(model, nested, regularizer())
-    reads = regularizer(batch_to_inputs=lambda batch: (batch["pair"]["a"], batch["pair"]["b"]))
+    reads = regularizer(points=Points(batch_to_inputs=lambda batch: (batch["pair"]["a"], batch["pair"]["b"])))
     fit(model, nested, reads, notes)
     assert_gradients(notes.seen, expected)
 

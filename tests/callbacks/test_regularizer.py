@@ -11,8 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lipreg.penalties import Hinge, WorstK
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
+from lipreg.schedules import Cosine
 from tests.callbacks.cases import (
     RADIUS,
     WEIGHT,
@@ -133,14 +135,31 @@ def test_a_network_that_takes_the_place_of_another_is_read() -> None:
     assert run.callback_metrics["lipreg/bound_mean"].item() == pytest.approx(expected.item(), rel=1e-6)
 
 
-def test_penalty_options_reach_the_loss() -> None:
+def test_options_of_a_penalty_reach_the_loss() -> None:
     model, (batch,), notes = Classifier(), batches(1), Gradients()
     bounds = bounds_by_hand(model.net, *batch)
     target = bounds.median().item()
     loss = F.cross_entropy(model.net(batch[0]), batch[1]) + WEIGHT * torch.relu(bounds - target).sum() / len(bounds)
     expected = torch.autograd.grad(loss, list(model.net.parameters()))
-    fit(model, [batch], regularizer(penalty="hinge", penalty_options={"target": target}), notes)
+    fit(model, [batch], regularizer(penalty=Hinge(target)), notes)
     assert_gradients(notes.seen, [list(expected)])
+
+
+def test_the_forms_of_a_penalty_and_a_schedule_train_alike() -> None:
+    """To the last bit, and a checkpoint of one is one of the others."""
+    trained, keys = [], set()
+    for penalty, schedule in (
+        (Hinge(0.2), Cosine(batches=5)),
+        ({"kind": "hinge", "target": 0.2}, {"kind": "cosine", "batches": 5}),
+        (Hinge(0.2).describe(), Cosine(batches=5).describe()),
+    ):
+        torch.manual_seed(0)
+        model, ours = Classifier(), regularizer(penalty=penalty, schedule=schedule)
+        fit(model, batches(4), ours)
+        trained.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+        keys.add(ours.state_key)
+    assert torch.equal(trained[0], trained[1]) and torch.equal(trained[0], trained[2])
+    assert len(keys) == 1
 
 
 def test_two_regularizers_add_up() -> None:
@@ -148,7 +167,7 @@ def test_two_regularizers_add_up() -> None:
     bounds = bounds_by_hand(model.net, *batch)
     loss = F.cross_entropy(model.net(batch[0]), batch[1]) + WEIGHT * bounds.mean() + 0.7 * bounds.max()
     expected = torch.autograd.grad(loss, list(model.net.parameters()))
-    second = regularizer(weight=0.7, penalty="worst_k", penalty_options={"k": 1}, name="second")
+    second = regularizer(weight=0.7, penalty=WorstK(k=1), name="second")
     run = fit(model, [{"image": batch[0], "label": batch[1]}], regularizer(), second, notes)
     assert_gradients(notes.seen, [list(expected)])
     assert "training_step" not in vars(model)

@@ -17,8 +17,10 @@ from torch import Tensor
 from lipreg import LipschitzPenalty
 from lipreg.callbacks import LipschitzRegularizer, measures
 from lipreg.errors import UnsupportedRequest
+from lipreg.points import Points
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
+from lipreg.schedules import Cosine, Target
 from tests.callbacks.cases import (
     PROBLEM,
     RADIUS,
@@ -203,7 +205,7 @@ def test_batches_of_every_form(form: str) -> None:
 
     model, data, notes = Own(), batches(2), Gradients()
     expected = gradients_by_hand(model.net, [[batch] for batch in data])
-    ours = regularizer(batch_to_inputs=pixels_and_digit if form == "own" else None)
+    ours = regularizer(points=Points(batch_to_inputs=pixels_and_digit if form == "own" else None))
     fit(model, [forms(*batch)[form] for batch in data], ours, notes)
     assert_gradients(notes.seen, expected)
 
@@ -261,12 +263,12 @@ def test_values_are_there_for_callbacks_that_monitor_them(tmp_path: Path) -> Non
 
 RESUMED: list[dict[str, Any]] = [
     {"points": 2},
-    {"points": 3, "fixed_points": True},
+    {"points": Points(3, fixed=True)},
     {"schedule": "linear"},
-    {"schedule": "cosine", "schedule_options": {"batches": 7}},
-    {"schedule": "target", "schedule_options": {"target": 0.3, "rate": 0.5}},
+    {"schedule": Cosine(batches=7)},
+    {"schedule": Target(0.3, rate=0.5)},
     {"problem": LocalLipschitz(LinfBall(RADIUS), p=2.0)},
-    {"problem": LocalLipschitz(LinfBall(RADIUS), p=2.0), "points": 3, "fixed_points": True},
+    {"problem": LocalLipschitz(LinfBall(RADIUS), p=2.0), "points": Points(3, fixed=True)},
 ]
 
 

@@ -27,6 +27,7 @@ from lipreg.errors import InvalidInput
 from lipreg.estimators.radius import certified_radii
 from lipreg.labels import classes_if_any
 from lipreg.outputs import AllLogits, AllMargins, AllPairs, Logit, Output, Vector
+from lipreg.points import Points
 from lipreg.problem import LocalLipschitz
 from lipreg.records import AuditRecord, read_records
 from lipreg.regions import LinfBall
@@ -281,12 +282,12 @@ def test_points_without_a_class_are_left_out(ignored: int, tmp_path: Path) -> No
     task = Task(3, data.labels, lambda z, y: F.cross_entropy(z[y >= 1], y[y >= 1].clamp(max=2)), AllMargins())
     model, problem = Module(task), LocalLipschitz(LinfBall(RADIUS))
     by_hand = bounds_by_hand(model, X[kept], rows(AllMargins(), 3, data.labels[kept])).mean()
-    term = LipschitzPenalty(model.net, problem, weight=1.0, **settings)  # type: ignore[arg-type]
+    term = LipschitzPenalty(model.net, problem, weight=1.0, points=Points(**settings))  # type: ignore[arg-type]
     assert term(X, data.labels).item() == pytest.approx(float(by_hand), rel=1e-5)
     assert term(X[~kept], data.labels[~kept]).item() == 0.0
     assert term.last is None
 
-    regularizer = LipschitzRegularizer(problem, weight=WEIGHT, points=2, fixed_points=True, **settings)  # type: ignore[arg-type]
+    regularizer = LipschitzRegularizer(problem, weight=WEIGHT, points=Points(2, fixed=True, **settings))  # type: ignore[arg-type]
     ours = LipschitzAudit(problem, 8, ("affine_relu",), progress=False, at_start=False, **settings)  # type: ignore[arg-type]
     trainer = pl.Trainer(
         max_epochs=1, callbacks=[regularizer, ours], default_root_dir=tmp_path, logger=False, accelerator="cpu",

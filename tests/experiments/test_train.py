@@ -15,8 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from experiments.regularizers import Baseline
 from lipreg.callbacks import LipschitzAudit, LipschitzRegularizer
+from lipreg.penalties import Hinge, Log
 from lipreg.problem import LocalLipschitz
 from lipreg.records import AuditRecord, EpochRecord, Record, RunRecord, read_records
+from lipreg.schedules import Linear, Target
 from tests.conftest import ROOT
 from tests.experiments.programs import Done, run_here, run_there
 
@@ -73,7 +75,8 @@ def test_every_option_composes_and_its_objects_can_be_made(group: str, option: s
     assert isinstance(problem, LocalLipschitz)
     regularizer = partial(cfg.regularizer)(problem=problem)
     assert isinstance(regularizer, LipschitzRegularizer | Baseline)
-    assert regularizer.seed == 3
+    seeded = regularizer.points if isinstance(regularizer, LipschitzRegularizer) else regularizer
+    assert seeded.seed == 3
     audit = partial(cfg.audit)(problem=problem, folder=str(tmp_path), run="regularised")
     assert isinstance(audit, LipschitzAudit)
     assert audit.problem is problem
@@ -89,6 +92,26 @@ def test_every_option_composes_and_its_objects_can_be_made(group: str, option: s
         assert getattr(regularizer.term, group).name == option
     if group == "logger" and option != "none":
         assert callable(partial(cfg.logger))
+
+
+def test_options_of_penalty_schedule_and_points_are_set_on_the_command_line() -> None:
+    nested = ["penalty=hinge", "regularizer.penalty.target=3", "schedule=linear", "regularizer.schedule.batches=7"]
+    cfg = composed(*nested, "regularizer.points.which=16", "regularizer.points.fixed=true", "seed=5")
+    made = partial(cfg.regularizer)(problem=instantiate(cfg.problem))
+    assert (made.term.penalty, made.term.schedule) == (Hinge(3), Linear(7))
+    assert (made.points.count, made.points.fixed, made.points.seed) == (16, True, 5)
+    cfg = composed("regularizer.penalty=log", "regularizer.points=4")
+    made = partial(cfg.regularizer)(problem=instantiate(cfg.problem))
+    assert made.term.penalty == Log()
+    assert made.points.count == 4
+    cfg = composed("experiment=held_bound")
+    assert partial(cfg.regularizer)(problem=instantiate(cfg.problem)).term.schedule == Target(150.0)
+
+
+def test_a_baseline_has_no_penalty_of_bounds() -> None:
+    cfg = composed("regularizer=weight_decay", "penalty=hinge")
+    with pytest.raises(Exception, match="penalty=hinge with schedule=constant"):
+        partial(cfg.regularizer)(problem=instantiate(cfg.problem))
 
 
 def test_a_pointed_problem_needs_another_audit_and_says_so() -> None:

@@ -117,6 +117,14 @@ def test_labels_say_in_which_settings_runs_differ() -> None:
     ]
 
 
+def test_labels_name_objects_by_their_class() -> None:
+    hinge, log = ({"_target_": "lipreg.penalties.Hinge", "target": 5.0}, {"_target_": "lipreg.penalties.Log"})
+    settings = [{"weight": 0.01, "penalty": penalty} for penalty in (hinge, log)]
+    files = [Source(name, tuple(job(0, 0.01, regularizer=own))) for name, own in zip("ab", settings, strict=True)]
+    labels = [e.label for e in find_entries(files)[0]]
+    assert labels == ["weight 0.01, seed 0, penalty Hinge, target 5.0", "weight 0.01, seed 0, penalty Log"]
+
+
 def test_seeds_are_put_together() -> None:
     files = [Source(f"{seed}{weight}", tuple(job(seed, weight))) for weight in (0.01, 0.1) for seed in (0, 1, 2)]
     files.append(Source("single", tuple(job(0, 1.0))))

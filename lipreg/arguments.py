@@ -1,0 +1,112 @@
+"""Arguments that another argument holds: who writes one alone is shown the form that is taken, with the values given.
+
+@moved_arguments(Moved(("gap",), "budget", lambda given: (f"budget=Budget(gap={given['gap']!r})", "...")))
+def __init__(self, problem, *, budget=None):
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ParamSpec, TypeVar
+
+from lipreg.errors import InvalidInput
+from lipreg.options import Optioned, Registry, imported, nearest_name, written
+
+_Given = ParamSpec("_Given")
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Names that are no arguments of their own.
+
+    Attributes:
+        names: the names.
+        into: the argument that holds them.
+        form: all keyword arguments of a call -> how that argument is written with these values, and the line that
+            imports what it is written with; "" for none.
+    """
+
+    names: tuple[str, ...]
+    into: str
+    form: Callable[[Mapping[str, Any]], tuple[str, str]]
+
+
+def moved_arguments(*moved: Moved) -> Callable[[Callable[_Given, _Result]], Callable[_Given, _Result]]:
+    """Decorator of a method: a call with one of these arguments raises InvalidInput, which shows what to write.
+
+    A name that is not known at all raises TypeError, as Python does, with the argument that is nearly it. The signature
+    that type checkers, command lines and documentation see is the method's own.
+    """
+
+    def decorate(method: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
+        known = list(inspect.signature(method).parameters)[1:]
+
+        @functools.wraps(method)
+        def checked(*args: _Given.args, **given: _Given.kwargs) -> _Result:
+            unknown = [name for name in given if name not in known]
+            if unknown:
+                raise _refusal(type(args[0]).__name__, moved, given, unknown[0], known)
+            return method(*args, **given)
+
+        return checked
+
+    return decorate
+
+
+def moved_options(argument: str, registry: Registry[Any], default: str) -> Moved:
+    """The options of a registered kind beside its name: ``penalty_options`` of ``penalty``, say.
+
+    Args:
+        argument: that takes the kind.
+        registry: of the kinds.
+        default: the kind that is meant where none is given.
+    """
+    beside = f"{argument}_options"
+
+    def form(given: Mapping[str, Any]) -> tuple[str, str]:
+        kind, own = given.get(argument, default), {}
+        if isinstance(kind, Optioned):
+            kind, own = kind.name, asdict(kind)  # type: ignore[call-overload]
+        elif isinstance(kind, Mapping):
+            kind, own = kind.get("kind"), {name: value for name, value in kind.items() if name != "kind"}
+        options = {**own, **(given[beside] if isinstance(given[beside], Mapping) else {})}
+        # the kind that is named, or where it has no such options the first one that has them
+        named = [registry[kind]] if isinstance(kind, str) and kind in registry else []
+        others = registry.values() if options else ()
+        fitting = [k for k in (*named, *others) if set(options) <= {f.name for f in fields(k)}]
+        if not fitting:
+            return f"{argument}={ {'kind': kind, **options}!r}", ""
+        return f"{argument}={written(fitting[0], options)}", imported(fitting[0])
+
+    return Moved((beside,), argument, form)
+
+
+def _refusal(
+    where: str, moved: tuple[Moved, ...], given: Mapping[str, Any], unknown: str, known: list[str]
+) -> InvalidInput | TypeError:
+    meant = [(entry, [name for name in entry.names if name in given]) for entry in moved]
+    meant = [(entry, names) for entry, names in meant if names]
+    if not meant:
+        near = nearest_name(unknown, known)
+        hint = f". Did you mean {near!r}?" if near else ""
+        return TypeError(f"{where}.__init__() got an unexpected keyword argument {unknown!r}{hint}")
+    forms = [entry.form(given) for entry, _ in meant]
+    imports = "; ".join(line for _, line in forms if line)
+    told = [(", ".join(f"{n}={shown(given[n])}" for n in names), len(names), entry.into) for entry, names in meant]
+    return InvalidInput(
+        "; ".join(f"{values} {'is' if count == 1 else 'are'} part of {into}=" for values, count, into in told),
+        where=where,
+        todo=f"Write {', '.join(text for text, _ in forms)}" + (f" ({imports})" if imports else ""),
+    )
+
+
+def shown(value: Any) -> str:
+    """A value as it is written: plain data, or a function's name; three dots for what has no short form."""
+    if value is None or isinstance(value, str | int | float | dict):
+        return repr(value)
+    name = getattr(value, "__name__", "")
+    return name if name.isidentifier() else "..."

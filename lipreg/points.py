@@ -1,0 +1,120 @@
+"""Points: which reference points are meant, and how batches are read for them, in one value object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from torch import Tensor
+
+from lipreg.arguments import Moved, shown
+from lipreg.errors import InvalidInput
+from lipreg.labels import IGNORE_INDEX, check_ignore_index
+
+Inputs = tuple[Tensor, Tensor | None]
+"""Inputs ``(batch, *shape)`` and labels ``(batch,)``, where there are any."""
+Which = Literal["all"] | int | Tensor | tuple[Tensor, Tensor | None]
+"""The whole batch, so many points, or a set that is given: x or (x, y)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Which points, and how they are read.
+
+    Where nothing but the choice is to be said, it can be given without this object: ``points=16`` is
+    ``points=Points(16)``.
+
+    Args:
+        which: "all"; how many to draw; or a set that is given, x ``(points, *shape)`` or (x, y), which is copied where it
+            is used.
+        fixed: of a penalty, with a number: draw them from the training data once and keep them; else they are drawn from
+            each batch anew.
+        seed: of the draws.
+        batch_to_inputs: batch -> (x, y or None), for batches that are not ``(x, y)`` or a dict of the usual keys.
+        ignore_index: a label that, like -1, leaves a point out where the functional starts from labels; torch's losses
+            ignore the same.
+
+    Raises:
+        InvalidInput: none of these, or points that are to be drawn once and are not drawn.
+    """
+
+    which: Which = "all"
+    fixed: bool = False
+    seed: int = 0
+    batch_to_inputs: Callable[[Any], Inputs] | None = None
+    ignore_index: int = IGNORE_INDEX
+
+    def __post_init__(self) -> None:
+        where = type(self).__name__
+        everything = isinstance(self.which, str) and self.which == "all"
+        if not everything and self.count is None and self.given is None:
+            plain = isinstance(self.which, str | int | float)
+            got = f"points={self.which!r}" if plain else f"points of type {type(self.which).__name__}"
+            accepted = '"all", a number of at least 1, or a fixed set: x or (x, y), tensors'
+            raise InvalidInput(got, where=where, accepted=accepted)
+        if not isinstance(self.fixed, bool):
+            raise InvalidInput(f"fixed={self.fixed!r}", where=where, accepted="True or False")
+        if self.fixed and self.count is None:
+            raise InvalidInput(
+                "fixed=True without a number of points",
+                where=where,
+                todo="Write Points(16, fixed=True), say; tensors are a fixed set as they are",
+            )
+        if not isinstance(self.seed, int) or isinstance(self.seed, bool):
+            raise InvalidInput(f"seed={self.seed!r}", where=where, accepted="a whole number")
+        if self.batch_to_inputs is not None and not callable(self.batch_to_inputs):
+            got = f"batch_to_inputs={self.batch_to_inputs!r}"
+            raise InvalidInput(got, where=where, accepted="a function batch -> (x, y or None)")
+        check_ignore_index(self.ignore_index, where)
+
+    @classmethod
+    def of(cls, points: Points | Which, where: str) -> Points:
+        """The points that a user means by such an object or by the choice alone.
+
+        Args:
+            points: what the user gave.
+            where: named in errors.
+
+        Raises:
+            InvalidInput: anything else.
+        """
+        if isinstance(points, cls):
+            return points
+        try:
+            return cls(points)  # type: ignore[arg-type]
+        except InvalidInput as error:
+            raise InvalidInput(error.got, where=where, accepted=f"{error.accepted}; or a Points") from None
+
+    @property
+    def count(self) -> int | None:
+        """How many to draw; None where nothing is drawn."""
+        drawn = isinstance(self.which, int) and not isinstance(self.which, bool) and self.which >= 1
+        return self.which if drawn else None  # type: ignore[return-value]
+
+    @property
+    def given(self) -> Inputs | None:
+        """The set that was given; None where none was."""
+        pair = isinstance(self.which, tuple | list) and len(self.which) == 2
+        x, y = self.which if pair else (self.which, None)  # type: ignore[misc]
+        if not isinstance(x, Tensor) or x.dim() < 2 or not len(x):
+            return None
+        return (x, y) if y is None or (isinstance(y, Tensor) and len(y) == len(x)) else None
+
+
+def moved_points(*names: str) -> Moved:
+    """Fields of ``Points`` as arguments beside ``points``; ``fixed`` goes by ``fixed_points`` there."""
+
+    def form(given: Mapping[str, Any]) -> tuple[str, str]:
+        points, told = given.get("points", "all"), {}
+        if isinstance(points, Points):
+            own = {f.name: getattr(points, f.name) for f in fields(Points)[1:]}
+            told = {f.name: own[f.name] for f in fields(Points)[1:] if own[f.name] != f.default}
+            points = points.which
+        told |= {name.removesuffix("_points"): given[name] for name in names if name in given}
+        plain = isinstance(points, str | int)
+        which = repr(points) if plain else "(x, y)" if isinstance(points, tuple | list) else "x"
+        parts = [which, *(f"{name}={shown(value)}" for name, value in told.items())]
+        return f"points=Points({', '.join(parts)})", "from lipreg import Points"
+
+    return Moved(names, "points", form)

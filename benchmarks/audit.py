@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from benchmarks.environment import markdown, write_result
 from experiments.models import Classifier
 from lipreg import LinfBall, LocalLipschitz
-from lipreg.auditing import AuditPlan, RayWorkers, Workers, audit
+from lipreg.auditing import AuditPlan, Executor, Inline, Processes, Ray, audit
 from lipreg.data import DigitsDataModule
 from lipreg.results import Certificate
 
@@ -41,7 +41,7 @@ WARM_UP = 8
 """Points of the audits that are not measured."""
 CLOCK = os.sysconf("SC_CLK_TCK")
 
-Way = tuple[str, int, Workers | None]
+Way = tuple[str, int, Executor]
 
 
 def train(points: int) -> tuple[Classifier, torch.Tensor, torch.Tensor]:
@@ -62,11 +62,11 @@ def train(points: int) -> tuple[Classifier, torch.Tensor, torch.Tensor]:
     return model, x[:points], y[:points]
 
 
-def warm_up(net: nn.Module, x: Tensor, y: Tensor, plan: AuditPlan, pool: Workers | None) -> None:
+def warm_up(net: nn.Module, x: Tensor, y: Tensor, plan: AuditPlan, pool: Executor) -> None:
     """Until every process has started and worked."""
     ready = 0
     while ready < 2:
-        audit(net, plan, x[:WARM_UP], y[:WARM_UP], workers=pool or 1)
+        audit(net, plan, x[:WARM_UP], y[:WARM_UP], executor=pool)
         ready += pool is None or sum(p.ready for p in pool._processes) == pool.slots
 
 
@@ -74,7 +74,7 @@ def measure(net: nn.Module, x: Tensor, y: Tensor, plan: AuditPlan, way: Way) -> 
     """One audit: seconds on the wall and of CPUs, how many points are proved, and the widest gap."""
     name, count, pool = way
     cpu, stolen, began = cpu_seconds(), stolen_seconds(), time.monotonic()
-    points = audit(net, plan, x, y, workers=pool or 1)
+    points = audit(net, plan, x, y, executor=pool)
     seconds = time.monotonic() - began
     exact = [point.exact for point in points]
     return {
@@ -158,9 +158,9 @@ def main() -> None:
     count, ray = arguments.workers, importlib.util.find_spec("ray") is not None
     for beside in ("nothing", "an idle Ray cluster")[: 1 + ray]:
         with ExitStack() as pools:
-            asked: list[Way] = [("inline", 1, None), ("processes", count, pools.enter_context(Workers(count)))]
+            asked: list[Way] = [("inline", 1, Inline()), ("processes", count, pools.enter_context(Processes(count)))]
             if beside != "nothing":
-                asked = [asked[1], ("ray", count, pools.enter_context(RayWorkers(count)))]
+                asked = [asked[1], ("ray", count, pools.enter_context(Ray(count)))]
             for _, _, pool in asked:
                 warm_up(model.net, x, y, plan, pool)
             for points in arguments.points:

@@ -1,7 +1,7 @@
 """Audits a checkpoint at many points, in several processes; cut short, it goes on where it was.
 
 python -m experiments.audit ckpt=runs/2026-01-31/12-00-00/regularised.ckpt
-python -m experiments.audit ckpt=... audit.points=200 audit.budget=600 audit.workers=4 problem.region.radius=0.1
+python -m experiments.audit ckpt=... audit=parallel audit.executor.count=4 audit.points=200 audit.budget=600
 """
 
 from __future__ import annotations
@@ -19,17 +19,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from experiments.programs import progress_bar, said
+from experiments.programs import made, progress_bar, said
 from lipreg.auditing import EXACT, AuditPlan, PointAudit, Progress, audit
 from lipreg.auditing.lock import RecordLock
-from lipreg.budget import Budget
 from lipreg.callbacks.batches import batch_to_inputs
 from lipreg.callbacks.checkpoints import read_checkpoint
 from lipreg.callbacks.reference_points import LabelsRead, draw_reference_points
 from lipreg.errors import InvalidInput
-from lipreg.estimators.base import Settings
 from lipreg.outputs import Output
-from lipreg.points import Inputs
+from lipreg.points import Inputs, Points
 from lipreg.problem import LocalLipschitz
 from lipreg.records import AuditRecord, RecordFile, read_records
 from lipreg.results import Certificate
@@ -43,11 +41,8 @@ def audit_checkpoint(cfg: DictConfig, console: Console) -> list[PointAudit]:
     """
     problem: LocalLipschitz = instantiate(cfg.problem)
     asked = cfg.audit
-    budget = Budget.of(asked.budget, "audit", asked.gap, asked.nodes)
-    plan = AuditPlan(
-        problem, tuple(asked.estimators), budget, Settings(asked.solver, asked.sdp_solver, seed=asked.seed)
-    )
-    where = {"workers": asked.workers, "executor": asked.executor, "address": asked.address}
+    plan = AuditPlan(problem, tuple(asked.estimators), made(asked.budget), made(asked.settings))
+    executor = made(asked.executor)
     network, epoch = load_checkpoint(cfg)
     x, y = _points(cfg, problem.output)
     name, folder = Path(cfg.ckpt).stem, Path(cfg.folder or Path(cfg.ckpt).parent / "audits")
@@ -66,7 +61,7 @@ def audit_checkpoint(cfg: DictConfig, console: Console) -> list[PointAudit]:
             def keep(point: PointAudit) -> None:
                 records.append(*point.records(run, epoch))
 
-            points = audit(network, plan, x, y, keep, **where, earlier=earlier, on_progress=advance)
+            points = audit(network, plan, x, y, keep, executor=executor, earlier=earlier, on_progress=advance)
         partial.path.unlink()
     console.print(summary(points), Text(f"records: {records.path}"), soft_wrap=True)
     return points
@@ -115,8 +110,11 @@ def _points(cfg: DictConfig, output: Output) -> Inputs:
     data.prepare_data()
     data.setup("fit")
     asked, labels = cfg.audit, LabelsRead(output)
-    loader = data.val_dataloader()
-    return draw_reference_points(loader, "validation", asked.points, asked.seed, batch_to_inputs, "audit", labels)
+    loader, points = data.val_dataloader(), Points.of(made(asked.points), "audit")
+    if points.count is None:
+        raise InvalidInput(f"points={points.which!r}", where="audit", accepted="a number of points")
+    seed = asked.settings.seed if points.seed is None else points.seed
+    return draw_reference_points(loader, "validation", points.count, seed, batch_to_inputs, "audit", labels)
 
 
 @hydra.main(config_path="../conf", config_name="audit_checkpoint", version_base="1.3")

@@ -6,10 +6,12 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
@@ -83,3 +85,8 @@ def quiet_libraries(level: int = logging.WARNING) -> None:
     logging.getLogger("pytorch_lightning").setLevel(level)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     torch.set_num_threads(1)
+
+
+def made(value: Any) -> Any:
+    """A value of a configuration as it is meant: the object that its ``_target_`` makes, or a plain value as it is."""
+    return instantiate(value) if OmegaConf.is_config(value) else value

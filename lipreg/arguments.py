@@ -36,20 +36,21 @@ class Moved:
 
 
 def moved_arguments(*moved: Moved) -> Callable[[Callable[_Given, _Result]], Callable[_Given, _Result]]:
-    """Decorator of a method: a call with one of these arguments raises InvalidInput, which shows what to write.
+    """Decorator of a function or method: a call with one of these arguments raises InvalidInput, which shows what to write.
 
     A name that is not known at all raises TypeError, as Python does, with the argument that is nearly it. The signature
     that type checkers, command lines and documentation see is the method's own.
     """
 
     def decorate(method: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
-        known = list(inspect.signature(method).parameters)[1:]
+        known = [name for name in inspect.signature(method).parameters if name != "self"]
 
         @functools.wraps(method)
         def checked(*args: _Given.args, **given: _Given.kwargs) -> _Result:
             unknown = [name for name in given if name not in known]
             if unknown:
-                raise _refusal(type(args[0]).__name__, moved, given, unknown[0], known)
+                where = type(args[0]).__name__ if method.__name__ == "__init__" else method.__name__
+                raise _refusal(where, moved, given, unknown[0], known)
             return method(*args, **given)
 
         return checked
@@ -85,6 +86,40 @@ def moved_options(argument: str, registry: Registry[Any], default: str) -> Moved
     return Moved((beside,), argument, form)
 
 
+def moved_fields(
+    argument: str, kind: type[Any], names: tuple[str, ...], line: str, plain: tuple[str, Any] | None = None
+) -> Moved:
+    """Fields of the object that an argument takes, beside that argument.
+
+    Args:
+        argument: that takes the object.
+        kind: its class, a dataclass.
+        names: of the fields.
+        line: imports the class.
+        plain: the field that a plain value stands for, and what it is where nothing is given, None to leave it out; None
+            where there is no plain value.
+    """
+
+    def form(given: Mapping[str, Any]) -> tuple[str, str]:
+        value, told = given.get(argument), {}
+        if isinstance(value, kind):
+            own = {
+                f.name: getattr(value, f.name)
+                for f in fields(kind)
+                if f.compare and getattr(value, f.name) != f.default
+            }
+            told = own
+        elif plain is not None and (value is not None or plain[1] is not None):
+            told = {plain[0]: plain[1] if value is None else value}
+        told |= {name: given[name] for name in names if name in given}
+        if plain is not None and list(told) == [plain[0]]:
+            return f"{argument}={shown(told[plain[0]])}", ""
+        listed = (f"{f.name}={shown(told[f.name])}" for f in fields(kind) if f.name in told)
+        return f"{argument}={kind.__name__}({', '.join(listed)})", line
+
+    return Moved(names, argument, form)
+
+
 def _refusal(
     where: str, moved: tuple[Moved, ...], given: Mapping[str, Any], unknown: str, known: list[str]
 ) -> InvalidInput | TypeError:
@@ -93,7 +128,7 @@ def _refusal(
     if not meant:
         near = nearest_name(unknown, known)
         hint = f". Did you mean {near!r}?" if near else ""
-        return TypeError(f"{where}.__init__() got an unexpected keyword argument {unknown!r}{hint}")
+        return TypeError(f"{where}() got an unexpected keyword argument {unknown!r}{hint}")
     forms = [entry.form(given) for entry, _ in meant]
     imports = "; ".join(line for _, line in forms if line)
     told = [(", ".join(f"{n}={shown(given[n])}" for n in names), len(names), entry.into) for entry, names in meant]

@@ -24,6 +24,14 @@ class Stop(Protocol):
     def is_set(self) -> bool: ...
 
 
+class OutOfBudget(Exception):
+    """Work of which nothing is kept ended with its budget. Engines turn it into the status of what is proved so far."""
+
+    def __init__(self, status: Status) -> None:
+        super().__init__(status.value)
+        self.status = status
+
+
 @dataclass(frozen=True)
 class AnyOf:
     """Set as soon as one of several is."""
@@ -46,7 +54,7 @@ class Budget:
         nodes: branch and bound nodes at each reference point, in all of its programs, at least 1; None for no limit.
         memory: bytes of open nodes from which a search goes depth-first; never a reason to end.
         gap: (upper - lower) / upper at which a search may end, 0 <= gap < 1; 0 to go on until the ends meet.
-        stop: set from outside to end the search.
+        stop: set from outside to end the search, a ``threading.Event``; None for one of its own.
         clock: seconds on a clock that never goes back.
         deadline: on that clock; None before the start.
 
@@ -58,7 +66,9 @@ class Budget:
     nodes: int | None = None
     memory: int = MEMORY
     gap: float = 0.0
-    stop: Stop = field(default_factory=threading.Event, compare=False, repr=False)
+    stop: Any = field(
+        default=None, compare=False, repr=False
+    )  # a Stop: command lines copy defaults and know no protocols
     clock: Callable[[], float] = field(default=time.monotonic, compare=False, repr=False)
     deadline: float | None = field(default=None, compare=False, repr=False)
 
@@ -69,12 +79,26 @@ class Budget:
             raise InvalidInput(f"seconds={self.seconds!r}", where="Budget", accepted="a number of at least 0")
         if not _number(self.gap) or not 0 <= self.gap < 1:
             raise InvalidInput(f"gap={self.gap!r}", where="Budget", accepted="0 <= gap < 1")
+        if self.stop is None:
+            object.__setattr__(self, "stop", threading.Event())
+        if not callable(getattr(self.stop, "is_set", None)):
+            raise InvalidInput(
+                f"stop={self.stop!r}", where="Budget", accepted="a threading.Event, or what has is_set()"
+            )
+        if not callable(self.clock):
+            raise InvalidInput(f"clock={self.clock!r}", where="Budget", accepted="a function that gives seconds")
         # of a budget that is running, nothing may be left
         least = 1 if self.deadline is None else 0
         for name, number in (("nodes", self.nodes), ("memory", self.memory)):
             whole = isinstance(number, int) and not isinstance(number, bool) and number >= least
             if not whole and not (name == "nodes" and number is None):
                 raise InvalidInput(f"{name}={number!r}", where="Budget", accepted="a whole number of at least 1")
+
+    def __copy__(self) -> Budget:
+        return self  # nothing of it changes
+
+    def __deepcopy__(self, memo: object) -> Budget:
+        return self
 
     def __getstate__(self) -> dict[str, Any]:
         return {"seconds": self.seconds_left, "nodes": self.nodes, "memory": self.memory, "gap": self.gap}
@@ -123,6 +147,16 @@ class Budget:
         if self.seconds_left <= 0:
             return Status.TIME_LIMIT
         return Status.NODE_LIMIT if self.nodes is not None and self.nodes <= 0 else None
+
+    def check(self) -> None:
+        """Ends work that is worth nothing when it is half done.
+
+        Raises:
+            OutOfBudget: work must stop here.
+        """
+        status = self.ended()
+        if status is not None:
+            raise OutOfBudget(status)
 
     def within(self, seconds: float) -> Budget:
         """A started part: at most so many seconds from now."""

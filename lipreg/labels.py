@@ -19,9 +19,9 @@ IGNORE_INDEX = -100
 """What torch's losses ignore by default."""
 
 BY_TASK = (
-    "Classification: give classes as integers, of one-hot labels their argmax (callbacks: batch_to_inputs=, a function "
-    "batch -> (x, y)). Other tasks: ask for an output that needs no labels, Vector() for regression, autoencoders and maps, "
-    "Logit(0) for one logit, AllLogits() for several labels a point"
+    "Classification: give classes as integers, of one-hot labels their argmax (callbacks: Points(batch_to_inputs=f), f "
+    "a function batch -> (x, y)). Other tasks: ask for an output that needs no labels, Vector() for regression, "
+    "autoencoders and maps, Logit(0) for one logit, AllLogits() for several labels a point"
 )
 """What to do where labels are no classes."""
 

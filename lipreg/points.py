@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from lipreg.arguments import Moved, shown
@@ -30,7 +32,7 @@ class Points:
             is used.
         fixed: of a penalty, with a number: draw them from the training data once and keep them; else they are drawn from
             each batch anew.
-        seed: of the draws.
+        seed: of the draws; None takes that of the callback's settings, where it has any, else 0.
         batch_to_inputs: batch -> (x, y or None), for batches that are not ``(x, y)`` or a dict of the usual keys.
         ignore_index: a label that, like -1, leaves a point out where the functional starts from labels; torch's losses
             ignore the same.
@@ -41,7 +43,7 @@ class Points:
 
     which: Which = "all"
     fixed: bool = False
-    seed: int = 0
+    seed: int | None = None
     batch_to_inputs: Callable[[Any], Inputs] | None = None
     ignore_index: int = IGNORE_INDEX
 
@@ -61,8 +63,8 @@ class Points:
                 where=where,
                 todo="Write Points(16, fixed=True), say; tensors are a fixed set as they are",
             )
-        if not isinstance(self.seed, int) or isinstance(self.seed, bool):
-            raise InvalidInput(f"seed={self.seed!r}", where=where, accepted="a whole number")
+        if self.seed is not None and (not isinstance(self.seed, int) or isinstance(self.seed, bool)):
+            raise InvalidInput(f"seed={self.seed!r}", where=where, accepted="a whole number, or None")
         if self.batch_to_inputs is not None and not callable(self.batch_to_inputs):
             got = f"batch_to_inputs={self.batch_to_inputs!r}"
             raise InvalidInput(got, where=where, accepted="a function batch -> (x, y or None)")
@@ -99,21 +101,33 @@ class Points:
         x, y = self.which if pair else (self.which, None)  # type: ignore[misc]
         if not isinstance(x, Tensor) or x.dim() < 2 or not len(x):
             return None
+        y = torch.as_tensor(y) if isinstance(y, list | tuple | np.ndarray) else y
         return (x, y) if y is None or (isinstance(y, Tensor) and len(y) == len(x)) else None
 
 
-def moved_points(*names: str) -> Moved:
-    """Fields of ``Points`` as arguments beside ``points``; ``fixed`` goes by ``fixed_points`` there."""
+def moved_points(*names: str, default: Which = "all") -> Moved:
+    """Fields of ``Points`` as arguments beside ``points``.
+
+    There ``fixed`` goes by ``fixed_points``, and a set that is given by ``reference_points``.
+
+    Args:
+        names: of the arguments.
+        default: of ``points``.
+    """
 
     def form(given: Mapping[str, Any]) -> tuple[str, str]:
-        points, told = given.get("points", "all"), {}
+        points, told = given.get("reference_points", given.get("points", default)), {}
         if isinstance(points, Points):
             own = {f.name: getattr(points, f.name) for f in fields(Points)[1:]}
             told = {f.name: own[f.name] for f in fields(Points)[1:] if own[f.name] != f.default}
             points = points.which
-        told |= {name.removesuffix("_points"): given[name] for name in names if name in given}
+        told |= {
+            name.removesuffix("_points"): given[name] for name in names if name in given and name != "reference_points"
+        }
         plain = isinstance(points, str | int)
         which = repr(points) if plain else "(x, y)" if isinstance(points, tuple | list) else "x"
+        if not told and not isinstance(given.get("points"), Points):
+            return f"points={which}", ""
         parts = [which, *(f"{name}={shown(value)}" for name, value in told.items())]
         return f"points=Points({', '.join(parts)})", "from lipreg import Points"
 

@@ -24,7 +24,7 @@ os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 LONGEST = (
     "tests/conformance/test_estimators.py",
     "tests/experiments/test_sweeps.py",
-    "tests/auditing/test_workers.py",
+    "tests/auditing/test_processes.py",
     "tests/auditing/test_ray.py",
     "tests/test_packaging.py",
     "tests/experiments/test_audit.py",

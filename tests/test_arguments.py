@@ -10,8 +10,9 @@ import pytest
 import torch
 
 import lipreg
-from lipreg import LipschitzPenalty, Points
-from lipreg.callbacks import LipschitzRegularizer
+from lipreg import Budget, LipschitzPenalty, Points, Settings
+from lipreg.auditing import Processes
+from lipreg.callbacks import AuditLog, Epochs, LipschitzAudit, LipschitzRegularizer
 from lipreg.errors import InvalidInput
 from lipreg.penalties import Hinge
 from tests.callbacks.cases import PROBLEM
@@ -49,12 +50,67 @@ OF_THE_CALLBACK: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+OF_AN_AUDIT: list[tuple[dict[str, Any], str]] = [
+    ({"gap": 0.1}, "budget=Budget(seconds=60.0, gap=0.1)"),
+    ({"budget": 5, "gap": 0.1, "nodes": 100}, "budget=Budget(seconds=5, nodes=100, gap=0.1)"),
+    ({"budget": Budget(7.0, gap=0.2), "nodes": 9}, "budget=Budget(seconds=7.0, nodes=9, gap=0.2)"),
+    ({"solver": "highs", "sdp_solver": "CLARABEL"}, "settings=Settings(solver='highs', sdp_solver='CLARABEL')"),
+    ({"points": 4, "seed": 3}, "settings=Settings(seed=3)"),
+    ({"workers": 2}, "executor=Processes(2)"),
+    ({"workers": "auto"}, "executor=Processes('auto')"),
+    ({"workers": 1}, "executor='inline'"),
+    ({"workers": 1, "executor": "processes"}, "executor=Processes(1)"),
+    ({"background": True}, "executor=Beside()"),
+    ({"background": True, "workers": 2, "waiting": 3}, "executor=Beside(executor=Processes(2), waiting=3)"),
+    ({"background": False}, "executor='inline'"),
+    ({"at_start": False}, "every_n_epochs=Epochs(every=1, at_start=False)"),
+    ({"every_n_epochs": 5, "at_end": False}, "every_n_epochs=Epochs(every=5, at_end=False)"),
+    ({"name": "robust"}, "log='robust'"),
+    ({"background": True, "executor": Processes(2)}, "executor=Beside(executor=Processes(count=2))"),
+    ({"budget": Budget(5.0, memory=10**6), "gap": 0.1}, "budget=Budget(seconds=5.0, memory=1000000, gap=0.1)"),
+    ({"seed": 3, "settings": Settings(threads=2)}, "settings=Settings(threads=2, seed=3)"),
+    ({"metric": "m", "log": "bar"}, "log=AuditLog(name='bar', metric='m')"),
+    ({"metric": "m", "log": AuditLog("bar")}, "log=AuditLog(name='bar', metric='m')"),
+    ({"at_start": False, "every_n_epochs": Epochs(4)}, "every_n_epochs=Epochs(every=4, at_start=False)"),
+    ({"progress": False, "metric": "f1"}, "log=AuditLog(progress=False, metric='f1')"),
+    ({"reference_points": (X, Y)}, "points=(x, y)"),
+    ({"ignore_index": 2}, "points=Points(8, ignore_index=2)"),
+    ({"points": 4, "batch_to_inputs": read}, "points=Points(4, batch_to_inputs=read)"),
+    (
+        {"points": 4, "ignore_index": 2, "gap": 0.5, "at_start": False, "name": "a", "workers": 2},
+        "points=Points(4, ignore_index=2), budget=Budget(seconds=60.0, gap=0.5), executor=Processes(2), "
+        "every_n_epochs=Epochs(every=1, at_start=False), log='a'",
+    ),
+]
+
+
 def penalty(**arguments: Any) -> LipschitzPenalty:
     return LipschitzPenalty(None, PROBLEM, **arguments)
 
 
 def regularizer(**arguments: Any) -> LipschitzRegularizer:
     return LipschitzRegularizer(PROBLEM, **arguments)
+
+
+def audit(**arguments: Any) -> LipschitzAudit:
+    return LipschitzAudit(PROBLEM, **arguments)
+
+
+@pytest.mark.parametrize(("arguments", "form"), OF_AN_AUDIT)
+def test_the_message_of_an_audit_shows_what_to_write(arguments: dict[str, Any], form: str) -> None:
+    with pytest.raises(InvalidInput) as told:
+        audit(**arguments)
+    assert told.value.where == "LipschitzAudit"
+    assert told.value.todo.startswith(f"Write {form}"), told.value.todo
+    names: dict[str, Any] = {"x": X, "y": Y, "read": read}
+    exec(told.value.todo.removeprefix(f"Write {form}").strip(" ()"), names)
+    assert audit(**eval(f"dict({form})", names)).problem is PROBLEM, "what it says can be written"
+
+
+@pytest.mark.parametrize("door", [lipreg.auditing.audit, lipreg.compare])
+def test_workers_of_a_function_are_an_executor(door: Callable[..., Any]) -> None:
+    with pytest.raises(InvalidInput, match=r"workers=2.*part of executor=.*Write executor=Processes\(2\)"):
+        door(None, None, workers=2)
 
 
 @pytest.mark.parametrize(
@@ -93,3 +149,6 @@ def test_the_signatures_are_short_and_seen() -> None:
     assert own[:6] == ["problem", "bound", "weight", "penalty", "schedule", "points"]
     assert len(own) <= 12
     assert len(inspect.signature(lipreg.LipschitzPenalty).parameters) <= 12
+    names = ["problem", "points", "estimators", "budget", "every_n_epochs", "run", "twin", "folder"]
+    assert list(inspect.signature(LipschitzAudit).parameters)[:8] == names
+    assert len(inspect.signature(LipschitzAudit).parameters) <= 12

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import pickle
 import threading
@@ -16,6 +17,7 @@ from lipreg.bounds import analyse
 from lipreg.budget import AnyOf
 from lipreg.errors import InvalidInput
 from lipreg.estimators import ESTIMATORS, frozen_analysis
+from lipreg.milp.cells import Cell
 from lipreg.results import Certificate, Status
 from tests import oracles
 
@@ -121,3 +123,64 @@ def test_every_search_counts_on_the_clock_that_it_is_given(name: str | None) -> 
     )
     assert found.status is Status.TIME_LIMIT or found.certificate is Certificate.EXACT
     assert found.upper < math.inf
+
+
+def test_linear_bounds_on_the_jacobian_end_with_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries that are not reached keep their intervals, and the result says so."""
+    monkeypatch.setattr("lipreg.bounds.jacobian_relaxation.ROOM", 1)  # entry by entry
+    torch.manual_seed(0)
+    net, x = oracles.mlp(2, 8, 8, 8, 3).double(), X
+    problem = LocalLipschitz(LinfBall(0.8), AllLogits())
+
+    def bound(name: str, budget: Budget) -> Any:
+        return certify(net, problem, x, estimator=name, budget=budget)[0]
+
+    whole, interval = bound("jacobian_crown", Budget(math.inf)), bound("fastlip", Budget(math.inf))
+    assert whole.upper < interval.upper and "no time" not in whole.detail
+    seen = []
+    for seconds in (0, 20, 40, 80, 160, 320):
+        cut = bound("jacobian_crown", Budget(seconds, clock=Clock(step=1.0)))
+        seen.append(cut.upper)
+        assert whole.upper <= cut.upper * (1 + 1e-12)
+        if "linear bounds on the gradients" not in cut.detail:
+            assert cut.upper == whole.upper
+    assert seen == sorted(seen, reverse=True) and seen[0] > seen[-1]
+    exact = bound("branch_and_bound", Budget(math.inf))
+    ended = bound("mip", Budget(30, clock=Clock(step=1.0)))
+    assert exact.certificate is Certificate.EXACT
+    assert ended.lower <= exact.upper * (1 + 1e-9) and exact.lower <= ended.upper * (1 + 1e-9)
+
+
+def test_what_cannot_end_or_count_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="stop="):
+        Budget(stop=3)
+    for wrong in (None, 3):
+        with pytest.raises(InvalidInput, match="clock="):
+            Budget(clock=wrong)  # type: ignore[arg-type]
+    assert Budget().stop is not Budget().stop and not Budget(stop=None).stop.is_set()
+    with pytest.raises(InvalidInput, match="settings="):
+        certify(oracles.network("line"), PROBLEM, X[:, :1], settings={"seed": 1})  # type: ignore[arg-type]
+
+
+def test_a_copy_in_this_process_is_the_budget_itself() -> None:
+    budget = Budget(3.0)
+    assert copy.copy(budget) is budget and copy.deepcopy([budget])[0] is budget
+
+
+def test_a_search_whose_last_cells_had_no_time_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not that they may hold no point."""
+    clock, settled = Clock(), []
+
+    def late(*given: Any) -> tuple[Cell, None]:
+        settled.append(1)
+        clock.now += 100.0
+        return Cell.THIN, None
+
+    monkeypatch.setattr("lipreg.search.engine.settle_cell", late)
+    monkeypatch.setattr("lipreg.search.incumbent.Incumbent.offer", lambda *given: None)
+    monkeypatch.setattr("lipreg.search.incumbent.Incumbent.climb", lambda *given: None)
+    torch.manual_seed(0)
+    net = oracles.mlp(2, 6, 6, 2).double()
+    monkeypatch.setattr("lipreg.estimators.branch_and_bound.POINTS", 1)  # the reference point alone
+    (found,) = certify(net, PROBLEM, X, estimator="branch_and_bound", budget=Budget(50.0, clock=clock))
+    assert settled and found.certificate is Certificate.BRACKET and found.status is Status.TIME_LIMIT

@@ -13,7 +13,7 @@ import torch
 
 import lipreg
 from lipreg import LinfBall, LocalLipschitz, Logit, capture, certify, estimate
-from lipreg.auditing import AuditPlan, audit
+from lipreg.auditing import EXECUTORS, AuditPlan, audit
 from lipreg.bounds import analyse
 from lipreg.budget import Budget
 from lipreg.errors import UnsupportedRequest
@@ -242,6 +242,20 @@ def test_a_solver() -> None:
     assert theirs.status is ours.status is Status.PROVED
     assert theirs.incumbent == pytest.approx(ours.incumbent, rel=1e-6)
     assert theirs.claimed == pytest.approx(ours.claimed, rel=1e-6)
+
+
+def test_an_executor() -> None:
+    before = dict(EXECUTORS)
+    try:
+        run(blocks("docs/extending.md")[-1], "extending")
+        torch.manual_seed(0)
+        net, x = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.ReLU(), torch.nn.Linear(5, 2)), torch.rand(5, 3)
+        plan = AuditPlan(LocalLipschitz(LinfBall(0.1), Logit(1)), ("affine_relu", "branch_and_bound"))
+        found = [audit(net, plan, x, executor=given) for given in ("inline", "later", {"kind": "later", "most": 2})]
+        ends = [[(p.exact.lower, p.exact.upper) for p in points] for points in found]
+        assert ends[0] == ends[1] == ends[2]
+    finally:
+        _restore(EXECUTORS, before)
 
 
 def _restore(known: dict[Any, Any], before: dict[Any, Any]) -> None:

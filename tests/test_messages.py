@@ -108,10 +108,10 @@ def test_a_mismatch_within_the_network_is_the_networks() -> None:
 
 
 def test_given_reference_points_are_named_by_the_audit_s_argument() -> None:
-    with pytest.raises(InvalidInput, match=r"^LipschitzAudit\(reference_points=.*dtype torch.int64.*floating point"):
-        LipschitzAudit(PROBLEM, reference_points=(torch.zeros(2, 4, dtype=torch.int64), Y))
-    with pytest.raises(InvalidInput, match=r"^LipschitzAudit\(reference_points=.*point 1 holds NaN"):
-        LipschitzAudit(PROBLEM, reference_points=torch.tensor([[0.0, 1.0], [0.0, torch.nan]]))
+    with pytest.raises(InvalidInput, match=r"^LipschitzAudit\(points=.*dtype torch.int64.*floating point"):
+        LipschitzAudit(PROBLEM, points=(torch.zeros(2, 4, dtype=torch.int64), Y))
+    with pytest.raises(InvalidInput, match=r"^LipschitzAudit\(points=.*point 1 holds NaN"):
+        LipschitzAudit(PROBLEM, points=torch.tensor([[0.0, 1.0], [0.0, torch.nan]]))
 
 
 def test_what_a_second_question_leaves_aside_is_said_once(tmp_path: Path) -> None:

@@ -13,11 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import lipreg
-from lipreg import AllMargins, L2Ball, LinfBall, LipschitzPenalty, LocalLipschitz, Logit, Points, Vector
+from lipreg import AllLogits, AllMargins, L2Ball, LinfBall, LipschitzPenalty, LocalLipschitz, Logit, Points, Vector
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.estimators import ESTIMATORS, BoundEstimator, get_estimator, live_analysis
 from lipreg.graph import capture
 from lipreg.schedules import Linear, Target
+from tests import oracles
 from tests.callbacks.cases import PROBLEM, WEIGHT, batches, bounds_by_hand, loss_by_hand
 
 DIFFERENTIABLE = sorted(n for n, e in ESTIMATORS.items() if isinstance(e, BoundEstimator) and e.differentiable)
@@ -240,3 +241,16 @@ def test_it_goes_to_spawned_processes_with_its_draws() -> None:
         penalty.network = net
     for _ in range(3):
         assert ours(x, y).item() == theirs(x, y).item()
+
+
+@pytest.mark.parametrize("name", ["batch_norm", "residual", "leaky"])
+@pytest.mark.parametrize("bound", ["affine_relu", "abs_chain"])
+def test_inference_mode_gives_the_number(name: str, bound: str) -> None:
+    """Weights that are computed there, of batch norm say, have no version that could change."""
+    net, problem = oracles.network(name), LocalLipschitz(LinfBall(0.1), AllLogits())
+    x = torch.rand(3, oracles.input_size(net), dtype=torch.float64)
+    penalty = LipschitzPenalty(net, problem, bound=bound, weight=1.0)
+    wanted = penalty(x).item()
+    with torch.inference_mode():
+        assert penalty(x).item() == pytest.approx(wanted, rel=1e-12)
+        assert LipschitzPenalty(net, problem, bound=bound, weight=1.0)(x).item() == pytest.approx(wanted, rel=1e-12)

@@ -22,7 +22,7 @@ from experiments.estimators.networks import subjects
 from experiments.estimators.questions import Question, chosen, questions
 from experiments.estimators.views import check_outputs, write_views
 from experiments.programs import progress_bar, quiet_libraries, said
-from lipreg.auditing import Workers
+from lipreg.auditing import Executor, Processes
 from lipreg.records import AuditRecord, RecordFile, read_records
 
 
@@ -36,13 +36,13 @@ def compare(cfg: DictConfig, console: Console) -> pd.DataFrame:
     chosen(cfg.estimators)
     again = tuple(e.name for e in chosen(list(cfg.again)))
     effort = Effort(float(cfg.budget), cfg.seed, cfg.solver, again, cfg.sdp_solver)
-    with Workers(cfg.workers) as workers:
+    with Processes(cfg.workers) as executor:
         file = RecordFile(Path(cfg.folder) / "cells.jsonl")
         asked = questions(cfg, subjects(cfg, console))
         for line in refused(asked):
             console.print(Text(f"Refused by {line}"), soft_wrap=True)
         earlier = [r for r in read_records(file.path) if isinstance(r, AuditRecord)]
-        run(asked, effort, workers, file, earlier, console)
+        run(asked, effort, executor, file, earlier, console)
     # the folder may hold more than was asked for now: other radii, other networks
     wanted = [(question.subject.name, question.problem.describe()) for question in asked]
     records = [r for r in read_records(file.path) if (r.run, getattr(r, "question", None)) in wanted]
@@ -54,7 +54,7 @@ def compare(cfg: DictConfig, console: Console) -> pd.DataFrame:
 def run(
     asked: Sequence[Question],
     effort: Effort,
-    workers: Workers,
+    executor: Executor,
     file: RecordFile,
     earlier: Sequence[AuditRecord],
     console: Console,
@@ -73,7 +73,7 @@ def run(
                 bar.update(shown, advance=1, state=f"{state}: {cell.estimator}")
 
             bar.update(shown, state=state)
-            measure(question, effort, workers, file, earlier, advance)
+            measure(question, effort, executor, file, earlier, advance)
             if not console.is_terminal:
                 counts = ", ".join(f"{count} {status}" for status, count in sorted(ended.items()))
                 console.print(Text(f"{number} of {len(asked)}: {state}: {counts or 'refused by all'}"), soft_wrap=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from experiments.estimators.questions import Question
-from lipreg.auditing import EXACT, AuditPlan, PointAudit, Workers
+from lipreg.auditing import EXACT, AuditPlan, Executor, PointAudit
 from lipreg.auditing.points import begin
 from lipreg.auditing.resume import with_earlier
 from lipreg.auditing.tasks import Assignment, Contradicted, Event, Found, Lost, Task
@@ -46,7 +46,7 @@ class Effort:
 def measure(
     question: Question,
     effort: Effort,
-    workers: Workers,
+    executor: Executor,
     file: RecordFile,
     earlier: Iterable[AuditRecord],
     on_cell: Callable[[AuditRecord], None],
@@ -109,7 +109,7 @@ def measure(
     if tasks:
         assignment = Assignment(plan, analysis, plan.methods())
         names = {own: name for name, own in label.items()}
-        for event, seconds in done(assignment, tasks, workers):
+        for event, seconds in done(assignment, tasks, executor):
             match event:
                 case Found(task, own, (interval,), _, cpu_seconds):
                     enter(task.first, names[own], interval, cpu_seconds)
@@ -121,20 +121,20 @@ def measure(
                     raise error
 
 
-def done(assignment: Assignment, tasks: Sequence[Task], workers: Workers) -> Iterable[tuple[Event, float]]:
+def done(assignment: Assignment, tasks: Sequence[Task], executor: Executor) -> Iterable[tuple[Event, float]]:
     """Does the tasks; gives what happens as it happens, with the wall-clock seconds since its task was handed out."""
     waiting, handed_out = list(tasks), {}
-    workers.begin(assignment, threading.Event())
+    executor.begin(assignment, threading.Event())
     try:
-        while waiting or workers.running():
-            while waiting and workers.free():
+        while waiting or executor.running():
+            while waiting and executor.free():
                 task = waiting.pop(0)
                 handed_out[task] = time.monotonic()
-                workers.submit(task)
-            for event in workers.collect(0.5):
+                executor.submit(task)
+            for event in executor.collect(0.5):
                 yield event, time.monotonic() - handed_out[event.task]
     finally:
-        workers.end()
+        executor.end()
 
 
 def kept(question: Question, effort: Effort, earlier: Iterable[AuditRecord]) -> list[AuditRecord]:

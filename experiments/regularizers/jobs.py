@@ -18,9 +18,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 
-from experiments.programs import quiet_libraries
+from experiments.programs import made, quiet_libraries
 from lipreg.auditing import AuditPlan, PointAudit, audit
-from lipreg.budget import Budget
 from lipreg.callbacks.batches import batch_to_inputs
 from lipreg.callbacks.reference_points import draw_reference_points
 from lipreg.data import InMemoryDataModule
@@ -118,7 +117,7 @@ class Audits(pl.Callback):
     ) -> None:
         super().__init__()
         self.job, self.data, self.epochs, self.rows = job, data, tuple(epochs), []
-        shared: dict[str, Any] = {"budget": Budget(settings.budget), "settings": Settings(seed=job.seed)}
+        shared: dict[str, Any] = {"budget": made(settings.budget), "settings": Settings(seed=job.seed)}
         estimators = {"regional": (*BOUNDS, "branch_and_bound"), "pointed": (POINTED_BOUND, "sampling", "mip_pointed")}
         self.regional, self.pointed = (
             AuditPlan(replace(problem, scope=scope), estimators[scope], **shared) for scope in ("regional", "pointed")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from lipreg.auditing.executors import Executor
 from lipreg.auditing.plan import AuditPlan
 from lipreg.auditing.points import PointAudit
 from lipreg.auditing.process import Process, packed
@@ -30,7 +31,7 @@ class BackgroundJob:
 
     Attributes:
         graph: the network as it was at a moment, frozen.
-        plan, x, y, workers, executor, address, earlier: as for ``audit``.
+        plan, x, y, executor, earlier: as for ``audit``.
         estimators: the methods themselves, because the process knows only the registry of lipreg.
         records: the record file beside which what is proved is kept as it comes.
         run, epoch, penalised, run_id, step: of the records.
@@ -41,9 +42,7 @@ class BackgroundJob:
     plan: AuditPlan
     x: Tensor
     y: Tensor | None
-    workers: int | str
-    executor: str | None
-    address: str | None
+    executor: Executor
     estimators: Mapping[str, Estimator]
     records: Path
     run: str

@@ -13,11 +13,10 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from lipreg.auditing.background import BackgroundJob, lower_priority
-from lipreg.auditing.choice import choose_workers
+from lipreg.auditing.executors import Executor
 from lipreg.auditing.journal import Journal
 from lipreg.auditing.run import Progress, audit
 from lipreg.auditing.worker import messages, run
-from lipreg.auditing.workers import Workers
 from lipreg.errors import LipregError
 from lipreg.estimators.base import ESTIMATORS
 
@@ -39,13 +38,13 @@ def serve(channel: Connection) -> None:
 
 
 def _work(channel: Connection, jobs: queue.SimpleQueue[bytes], stop: threading.Event) -> None:
-    pool: Workers | None = None
+    executor: Executor | None = None
     while True:
         content = jobs.get()
         try:
             job: BackgroundJob = pickle.loads(content)
-            pool = pool or choose_workers(job.workers, job.executor, job.address, "audit")
-            answer: tuple[str, Any] = "points", _run(job, pool, stop)
+            executor = executor or job.executor  # that of the first job stays for the others
+            answer: tuple[str, Any] = "points", _run(job, executor, stop)
         except LipregError as error:
             answer = "error", error
         except BaseException as error:
@@ -56,7 +55,7 @@ def _work(channel: Connection, jobs: queue.SimpleQueue[bytes], stop: threading.E
             os._exit(0)  # nobody listens any more
 
 
-def _run(job: BackgroundJob, pool: Workers | None, stop: threading.Event) -> Any:
+def _run(job: BackgroundJob, executor: Executor, stop: threading.Event) -> Any:
     for label, estimator in job.estimators.items():
         ESTIMATORS.setdefault(job.plan.recipes[label].estimator, estimator)
     if job.stopped:
@@ -66,9 +65,8 @@ def _run(job: BackgroundJob, pool: Workers | None, stop: threading.Event) -> Any
     def advance(progress: Progress) -> None:
         journal.advance(progress.point, job.epoch, job.penalised, job.step)
 
-    workers: int | Workers = 1 if pool is None else pool
     return audit(
-        job.graph, job.plan, job.x, job.y, stop=stop, workers=workers, earlier=job.earlier, on_progress=advance
+        job.graph, job.plan, job.x, job.y, stop=stop, executor=executor, earlier=job.earlier, on_progress=advance
     )
 
 

@@ -8,6 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
+from lipreg.arguments import moved_arguments
+from lipreg.auditing.executors import Executing
+from lipreg.auditing.moved import moved_workers
 from lipreg.auditing.plan import AuditPlan
 from lipreg.auditing.run import audit
 from lipreg.budget import Budget
@@ -23,6 +26,7 @@ from lipreg.transfer import Comparison
 from lipreg.transfer import compare as compare_records
 
 
+@moved_arguments(moved_workers())
 def compare(
     network: Network,
     twin: Network,
@@ -34,7 +38,7 @@ def compare(
     estimators: Sequence[str | Bound] | None = None,
     budget: Budget | float = 60.0,
     settings: Settings = DEFAULTS,
-    workers: int = 1,
+    executor: Executing | None = None,
     names: tuple[str, str] = ("network", "twin"),
 ) -> Comparison:
     """How far the bound and the true constant moved from one network to another: movement, bound movement, transfer.
@@ -58,7 +62,7 @@ def compare(
         estimators: names or recipes; None takes the usual ones that cover the question.
         budget: for the searches of each of the two audits, a ``Budget`` or a number of seconds.
         settings: which engines serve, and the seed of sampling.
-        workers: processes that search at the same time.
+        executor: where searches run, as for ``audit``.
         names: what the two are called in the result.
 
     Returns:
@@ -90,6 +94,6 @@ def compare(
     for subject in subjects:  # of the second network too before the first is audited
         plan.check(subject if isinstance(subject, Graph) else subject.frozen())
     for name, subject in zip(names, subjects, strict=True):
-        for point in audit(subject, plan, x, y, workers=workers):
+        for point in audit(subject, plan, x, y, executor=executor):
             records += [replace(record, run_id=name) for record in point.records(name, 0, recipe.label)]
     return compare_records(records, names[0])

@@ -134,7 +134,7 @@ def cannot_be_sent(why: object) -> InvalidInput:
         f"cannot be sent to worker processes: {why}",
         where="audit",
         accepted="estimators, regions and outputs from modules that can be imported",
-        todo="Move the class out of the script into a module, or audit with workers=1",
+        todo='Move the class out of the script into a module, or audit with executor="inline"',
     )
 
 

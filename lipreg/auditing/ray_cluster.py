@@ -133,12 +133,19 @@ def unreachable(address: str | None, why: str) -> InvalidInput:
     )
 
 
+def check_address(address: str) -> None:
+    """Raises InvalidInput unless an address has the form of one: "auto" or HOST:PORT."""
+    host, _, port = address.rpartition(":")
+    # "ray://..." neither: its client has no streams
+    if address != "auto" and (not host or "/" in host or not port.isdecimal() or int(port) > 65535):
+        raise unreachable(address, "it is not HOST:PORT")
+
+
 def _check_reachable(address: str) -> None:
+    check_address(address)
     if address == "auto":
         return
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal():  # "ray://..." too: its client has no streams
-        raise unreachable(address, "it is not HOST:PORT")
     try:
         socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
     except (OSError, OverflowError) as error:

@@ -8,21 +8,21 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from lipreg.auditing.choice import choose_workers
-from lipreg.auditing.executors import Executor, Inline
+from lipreg.arguments import moved_arguments
+from lipreg.auditing.executors import Executing, Executor, get_executor
 from lipreg.auditing.interrupts import first_interrupt_stops
+from lipreg.auditing.moved import moved_workers
 from lipreg.auditing.plan import AuditPlan
 from lipreg.auditing.points import PointAudit, begin
 from lipreg.auditing.resume import with_earlier
 from lipreg.auditing.schedule import OVERTIME, Schedule
 from lipreg.auditing.tasks import Assignment
-from lipreg.auditing.workers import Workers
-from lipreg.budget import Budget
+from lipreg.budget import AnyOf, Budget, Stop
 from lipreg.errors import InvalidInput
 from lipreg.estimators import frozen_analysis
 from lipreg.estimators.evaluate import Network
@@ -48,6 +48,7 @@ class Progress:
     seconds_left: float
 
 
+@moved_arguments(moved_workers())
 def audit(
     network: Network,
     plan: AuditPlan,
@@ -56,9 +57,7 @@ def audit(
     on_point: Callable[[PointAudit], None] | None = None,
     stop: threading.Event | None = None,
     *,
-    workers: int | Literal["auto"] | Workers = 1,
-    executor: str | None = None,
-    address: str | None = None,
+    executor: Executing | None = None,
     earlier: Iterable[AuditRecord] = (),
     only: range | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -67,9 +66,9 @@ def audit(
     """Runs a plan at every reference point.
 
     Works on a frozen float64 copy on the CPU. Results and the calls of ``on_point`` are in the order of the points,
-    whatever the number of workers; apart from seconds and from what a time limit cuts, so are the numbers in them. Setting
-    ``stop``, or Ctrl-C, ends the running searches at their proved intervals; points that no search reached keep their
-    closed-form bounds. A Ctrl-C is raised again after that; a second one at once.
+    whatever the executor; apart from seconds and from what a time limit cuts, so are the numbers in them. Setting ``stop``,
+    or that of the plan's budget, or Ctrl-C, ends the running searches at their proved intervals; points that no search
+    reached keep their closed-form bounds. A Ctrl-C is raised again after that; a second one at once.
 
     Args:
         network: a module, a capture or a frozen graph.
@@ -77,13 +76,11 @@ def audit(
         x, y: reference points ``(batch, *shape)`` and labels ``(batch,)``.
         on_point: called with each point that is done, once all before it are done.
         stop: set it to end the audit early.
-        workers: how many processes search at the same time, each with one thread; "auto" is one for each core that this
-            process may use, or of the Ray cluster. In processes, a crash or a hang of a solver costs one point; their start
-            takes some seconds, which the budget does not count: pass ``Workers`` or ``RayWorkers`` to keep them between
-            audits.
-        executor: where they search: "inline" in this process, "processes" on this machine, or "ray" in a Ray cluster; None
-            is the first for one worker and the second for more.
-        address: of the Ray cluster, "HOST:PORT" or "auto"; None starts one on this machine.
+        executor: where searches run: "inline", the default, in this process; "processes", one for each core of this
+            machine; "ray", in a Ray cluster; or one of them with its options, ``Inline()``, ``Processes(4)``,
+            ``Ray(address="HOST:PORT")``. In processes, a crash or a hang of a solver costs one point; their start takes
+            some seconds, which the budget does not count: those of an executor that is passed as an object stay for the
+            next audit until its ``close``.
         earlier: records of an audit that was cut short. What it proved about the same network, points and question, with
             the same settings and versions, is not done again, and unfinished points go on from there.
         only: the points that are wanted; the others are left to other processes, which get the same arguments. The results
@@ -93,14 +90,13 @@ def audit(
 
     Raises:
         CrossingBounds: two estimators contradict each other. Earlier points have been handed on.
-        InvalidInput: reference points that do not fit the region or the network, outputs that are not finite, a number
-            of workers or an executor that cannot be, a Ray cluster that cannot be reached, or something of the user's
+        InvalidInput: reference points that do not fit the region or the network, outputs that are not finite, an executor
+            that cannot be, a Ray cluster that cannot be reached, or something of the user's
             that cannot be sent to worker processes.
         UnsupportedRequest: an estimator does not cover the network; raised before any bound is computed.
         MissingExtra: ray is not installed.
     """
-    pool = workers if isinstance(workers, Workers) else choose_workers(workers, executor, address, "audit")
-    does: Executor = Inline() if pool is None else pool
+    does = get_executor(executor, "audit")
     with untouched_random_state():
         whole = plan.budget.started()
         estimators = plan.methods()
@@ -116,10 +112,13 @@ def audit(
         points = with_earlier(begin(analysis, y, plan), analysis, earlier, on_unused)
         try:
             assignment, wanted = Assignment(plan, analysis, estimators), range(len(points)) if only is None else only
-            return _Course(assignment, points, wanted, does, searching, stop).follow(on_point, on_progress)
+            stops = [each for each in (stop, plan.budget.stop) if each is not None]
+            return _Course(assignment, points, wanted, does, searching, AnyOf(tuple(stops))).follow(
+                on_point, on_progress
+            )
         finally:
-            if pool is not None and pool is not workers:
-                pool.close()
+            if does is not executor:
+                does.close()
 
 
 class _Course:
@@ -136,7 +135,7 @@ class _Course:
         only: range,
         executor: Executor,
         searching: Budget,
-        stop: threading.Event | None,
+        stop: Stop,
     ) -> None:
         self._stop, self._asked_to_stop = threading.Event(), stop
         self._executor, self._only = executor, only
@@ -210,7 +209,7 @@ class _Course:
             self._pass_on_stop()
 
     def _pass_on_stop(self) -> None:
-        if self._asked_to_stop is not None and self._asked_to_stop.is_set():
+        if self._asked_to_stop.is_set():
             self._stop.set()
 
     def _give_up(self, wait: bool) -> None:
@@ -219,7 +218,5 @@ class _Course:
         After a Ctrl-C there is no waiting for a search in this process: it may be in compiled code for long.
         """
         self._schedule.abandon()
-        if isinstance(self._executor, Workers):
-            self._executor.kill()
-        if wait or isinstance(self._executor, Workers):
+        if self._executor.kill() or wait:
             self._thread.join(OVERTIME)

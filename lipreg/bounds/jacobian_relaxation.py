@@ -26,6 +26,7 @@ from lipreg.bounds.analysis import Analysis
 from lipreg.bounds.jacobian import interval_jacobian
 from lipreg.bounds.lines import Lines, relax_product
 from lipreg.bounds.rounding import gradient_rounding
+from lipreg.budget import Budget
 from lipreg.graph import Affine, Forward, MaxPool, Relu
 
 ENTRIES = 2048
@@ -41,11 +42,13 @@ class LinearJacobian:
     Attributes:
         bounds: of the gradients at every node, as of ``interval_jacobian`` and inside of them.
         lines: of the products at every Relu and MaxPool node that the output depends on.
+        left_out: what there was no time for, for the details of results.
     """
 
     analysis: Analysis
     bounds: dict[int, tuple[Tensor, Tensor]]
     lines: dict[int, Lines]
+    left_out: str = ""
 
     @property
     def lower(self) -> Tensor:
@@ -92,7 +95,7 @@ class LinearJacobian:
         return torch.minimum(apart, total)
 
 
-def linear_jacobian(analysis: Analysis) -> LinearJacobian:
+def linear_jacobian(analysis: Analysis, budget: Budget | None = None) -> LinearJacobian:
     """The interval Jacobian with linear forms in place of intervals wherever a sign is open.
 
     From the output to the input: the gradients at a node are bounded by intervals, those of open sign at undecided units
@@ -100,18 +103,31 @@ def linear_jacobian(analysis: Analysis) -> LinearJacobian:
     input every entry with room is bounded so, for p = inf those of open sign.
 
     Batched over points and rows, and differentiable. Costs a forward pass through the graph for each entry bounded, of each
-    row at each point; nodes with more than ``ENTRIES`` of them keep their intervals.
+    row at each point; nodes with more than ``ENTRIES`` of them keep their intervals. Made once for an analysis.
+
+    Args:
+        budget: started; entries that are not reached by its end keep their intervals, and ``left_out`` says so. None for no
+            limit.
     """
+    return analysis.derived(_linear_jacobian, budget)
+
+
+def _linear_jacobian(analysis: Analysis, budget: Budget | None) -> LinearJacobian:
     lines: dict[int, Lines] = {}
+    short = 0
 
     def tighten(index: int, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        nonlocal short
         wanted = _wanted(analysis, index, low, high)
         if wanted is not None and bool(wanted.any()):
-            low, high = _within(analysis, lines, index, low, high, wanted)
+            low, high, reached = _within(analysis, lines, index, low, high, wanted, budget)
+            short += not reached
         _add_lines(analysis, lines, index, low, high)
         return low, high
 
-    return LinearJacobian(analysis, interval_jacobian(analysis, tighten), lines)
+    bounds = interval_jacobian(analysis, tighten)
+    left_out = f"There was no time for linear bounds on the gradients at {short} nodes" if short else ""
+    return LinearJacobian(analysis, bounds, lines, left_out)
 
 
 def bound_forms(analysis: Analysis, lines: dict[int, Lines], index: int, forms: Tensor) -> Tensor:
@@ -174,18 +190,27 @@ def _wanted(analysis: Analysis, index: int, low: Tensor, high: Tensor) -> Tensor
 
 
 def _within(
-    analysis: Analysis, lines: dict[int, Lines], index: int, low: Tensor, high: Tensor, wanted: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The bounds intersected with those of linear forms, at the entries wanted."""
+    analysis: Analysis,
+    lines: dict[int, Lines],
+    index: int,
+    low: Tensor,
+    high: Tensor,
+    wanted: Tensor,
+    budget: Budget | None,
+) -> tuple[Tensor, Tensor, bool]:
+    """The bounds intersected with those of linear forms, at the entries wanted, and whether there was time for all."""
     shape, batch, rows = low.shape[2:], low.shape[0], low.shape[1]
     flat = wanted.flatten(2)
     slots = int(flat.sum(-1).max())  # as many as the busiest row needs; the others bound some further entries in theirs
     if slots > ENTRIES:
-        return low, high
-    entries = flat.to(torch.int8).argsort(dim=2, descending=True, stable=True)[:, :, :slots]
+        return low, high, True
+    entries, reached = flat.to(torch.int8).argsort(dim=2, descending=True, stable=True)[:, :, :slots], True
     largest = max(torch.Size(node.shape).numel() for node in analysis.graph.nodes[index:])
     least, most = low.flatten(2), high.flatten(2)
     for some in entries.split(max(1, ROOM // (2 * batch * rows * largest)), dim=2):
+        if budget is not None and budget.ended() is not None:
+            reached = False
+            break
         forms = least.new_zeros(batch, rows, some.shape[2], flat.shape[2]).scatter_(3, some.unsqueeze(3), 1.0)
         forms = forms.reshape(batch, rows, -1, *shape)
         ends = bound_forms(analysis, lines, index, torch.cat([forms, -forms], 2))
@@ -196,7 +221,7 @@ def _within(
         least = least.scatter(2, some, torch.maximum(least.gather(2, some), lower))
         most = most.scatter(2, some, torch.minimum(most.gather(2, some), upper))
     most = torch.maximum(least, most)  # where both are exact rounding may cross them
-    return least.reshape_as(low), most.reshape_as(high)
+    return least.reshape_as(low), most.reshape_as(high), reached
 
 
 def _add_lines(analysis: Analysis, lines: dict[int, Lines], index: int, low: Tensor, high: Tensor) -> None:

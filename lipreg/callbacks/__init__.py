@@ -1,6 +1,9 @@
 """The Lightning callbacks: a penalty on a bound, and an audit of the truth."""
 
 from lipreg.callbacks.audit import LipschitzAudit
+from lipreg.callbacks.audit_log import AuditLog
+from lipreg.callbacks.beside import Beside
+from lipreg.callbacks.epochs import Epochs
 from lipreg.callbacks.regularizer import LipschitzRegularizer
 
-__all__ = ["LipschitzAudit", "LipschitzRegularizer"]
+__all__ = ["AuditLog", "Beside", "Epochs", "LipschitzAudit", "LipschitzRegularizer"]

@@ -3,39 +3,43 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytorch_lightning as pl
-from torch import Tensor
 
-from lipreg.auditing import AuditPlan, PointAudit
+from lipreg.arguments import moved_arguments
+from lipreg.auditing import AuditPlan, Executing, PointAudit
 from lipreg.budget import Budget
+from lipreg.callbacks.audit_arguments import AUDIT_ARGUMENTS
+from lipreg.callbacks.audit_log import AuditLog
 from lipreg.callbacks.audit_runs import AuditRuns
 from lipreg.callbacks.averaging import averages, warn_if_replaced
-from lipreg.callbacks.background import BackgroundAudits
-from lipreg.callbacks.batches import batch_to_inputs as usual_batch_to_inputs
 from lipreg.callbacks.batches import find_network
+from lipreg.callbacks.beside import get_place
+from lipreg.callbacks.epochs import Epochs
 from lipreg.callbacks.finished import Finished
 from lipreg.callbacks.folders import record_file
 from lipreg.callbacks.logged import show, steps_taken, withdraw
 from lipreg.callbacks.logs import log_audit
 from lipreg.callbacks.monitors import check_monitors
 from lipreg.callbacks.neighbours import audits, check_others, with_penalised_bound
-from lipreg.callbacks.reference_points import Inputs, LabelsRead, given_reference_points, validation_points
+from lipreg.callbacks.places import Place
+from lipreg.callbacks.reference_points import LabelsRead, given_points, validation_points
 from lipreg.callbacks.run_identity import epoch_record, run_record
 from lipreg.callbacks.snapshots import Snapshot
 from lipreg.errors import InvalidInput
 from lipreg.estimators import Bound, Settings, frozen_analysis
+from lipreg.estimators.base import DEFAULTS
 from lipreg.graph import CapturedNetwork, capture
-from lipreg.labels import IGNORE_INDEX
 from lipreg.lightning import Callback
-from lipreg.options import check_count
+from lipreg.points import Inputs, Points, Which
 from lipreg.problem import LocalLipschitz
 from lipreg.records import RunRecord
-from lipreg.transfer.metric import check_metric
 
 _logger = logging.getLogger(__name__)
 
@@ -51,43 +55,31 @@ class LipschitzAudit(Callback):
     killed goes on with the audit where it was, if it comes to the same weights again.
 
     Under several training processes the points are shared out among them; the first one writes and logs.
-    With ``background`` a process of its own audits snapshots of the weights while training goes on (of several, the first
-    one's). Results are logged when they come, at the epoch whose weights they are about; ``callback_metrics`` has those of
-    the trained network alone, at the end.
+    With ``executor=Beside()`` a process of its own audits snapshots of the weights while training goes on.
 
     When a ``LipschitzRegularizer`` with the same problem is among the trainer's callbacks, its bound is audited too, by
     its own recipe, and marked as the penalised one.
 
     Args:
         problem: the question; give the regularizer the same object.
-        points: how many reference points to draw from the validation data.
+        points: how many reference points to draw from the validation data; points that are given, x or (x, y); or a
+            ``Points``, which says too by which seed they are drawn, how batches are read, and which label leaves a point
+            out.
         estimators: registered names, or recipes (``Bound``); None takes the usual ones that cover the question.
         budget: for the searches of one audit, a ``Budget`` or a number of seconds.
-        workers: how many search at the same time, or "auto", one a core; processes start with the first audit and stay.
-        executor: "inline" (in this process), "processes" or "ray"; None is the first for one worker, else the second.
-        address: of an existing Ray cluster; None starts one on this machine.
-        gap, nodes: limits of each search beside a number of seconds; a ``Budget`` has its own.
-        background: audit beside the training.
-        waiting: how many audits in the background may wait for the one that runs.
-        when_busy: what becomes of one more: "delay" training until there is room, or "drop" it.
-        end_limit: seconds that the end of ``fit`` waits for them; then they end with what they have proved.
-        every_n_epochs: audit after every so many epochs.
-        at_start, at_end: audit the untrained network; the trained one, if not done after its last epoch.
-        folder: where ``records.jsonl`` is written; default: the trainer's ``default_root_dir``, the folder of its logger, or
-            that of the Hydra program, whichever is set (``lipreg.callbacks.folders``).
+        every_n_epochs: audit after every so many epochs; an ``Epochs`` says too whether before the first and after the
+            last.
         run: label of this run in the records; ``run_id`` tells it from others.
         twin: a run without penalty, against which movement and transfer are logged too: label or id of one in the same
             record file, the path of another run's folder or record file, or a checkpoint, which is audited once.
+        folder: where ``records.jsonl`` is written; default: the trainer's ``default_root_dir``, the folder of its logger, or
+            that of the Hydra program, whichever is set (``lipreg.callbacks.folders``).
         module: path of the submodule that is the network; None for the LightningModule's own ``forward``.
-        reference_points: (x, y) or x, in place of validation data.
-        batch_to_inputs: batch -> (x, y or None), for batches that are not ``(x, y)`` or a dict of the usual keys.
-        seed: of the choice of points and of sampling.
-        solver: of the searches' programs: "highs", or another of ``lipreg.milp.installed_solvers()``.
-        sdp_solver: of semidefinite programs (``lipsdp``), by cvxpy's name for it: "SCS", "CLARABEL", ...
-        progress: show a bar over the points of an audit, in the trainer's own bar, where there is a terminal.
-        name: first part of the logged names; must differ between two audits of one trainer.
-        ignore_index: where the functional starts from labels, points with this one are not drawn, nor those with -1.
-        metric: name of the logged metric that reports show beside the constants; None takes "val_accuracy", or what fits.
+        executor: where searches run, as for ``audit``: "inline", the default, or ``Processes(4)``, ``Ray()``, whose
+            processes start with the first audit and stay; or ``Beside(...)``, beside the training, or "beside" for its
+            defaults.
+        settings: which engines serve, and the seed of sampling.
+        log: first part of the logged names; a ``AuditLog`` says too whether a bar is shown, and which metric reports show.
 
     Raises:
         InvalidInput: an argument out of range, an unknown name; at the start of ``fit``: a folder that cannot be
@@ -99,57 +91,45 @@ class LipschitzAudit(Callback):
         CrossingBounds: two estimators contradict each other.
     """
 
+    @moved_arguments(*AUDIT_ARGUMENTS)
     def __init__(
         self,
         problem: LocalLipschitz,
-        points: int = 8,
+        points: Which | Points = 8,
         estimators: Sequence[str | Bound] | None = None,
         budget: Budget | float = 60.0,
-        every_n_epochs: int = 1,
-        at_start: bool = True,
-        at_end: bool = True,
-        folder: str | None = None,
+        every_n_epochs: int | Epochs = 1,
+        *,
         run: str = "run",
-        module: str | None = None,
-        reference_points: Tensor | tuple[Tensor, Tensor] | None = None,
-        batch_to_inputs: Callable[[Any], Inputs] | None = None,
-        seed: int = 0,
-        solver: str = "highs",
-        progress: bool = True,
-        name: str = "audit",
-        workers: int | str = 1,
-        executor: str | None = None,
-        address: str | None = None,
-        gap: float | None = None,
-        nodes: int | None = None,
-        background: bool = False,
-        waiting: int = 1,
-        when_busy: str = "delay",
-        end_limit: float = 300.0,
         twin: str | None = None,
-        sdp_solver: str = "SCS",
-        ignore_index: int = IGNORE_INDEX,
-        metric: str | None = None,
+        folder: str | None = None,
+        module: str | None = None,
+        executor: Place | Executing | None = None,
+        settings: Settings = DEFAULTS,
+        log: str | AuditLog = "audit",
     ) -> None:
         super().__init__()
         where = type(self).__name__
         if not isinstance(problem, LocalLipschitz):
             raise InvalidInput(f"problem={problem!r}", where=where, accepted="a LocalLipschitz")
-        check_count(points, "points", where)
-        check_count(every_n_epochs, "every_n_epochs", where)
-        if not isinstance(name, str) or not name:
-            raise InvalidInput(f"name={name!r}", where=where, accepted="a text that is not empty")
-        asked, settings = cast(Any, estimators), Settings(solver, sdp_solver, seed=seed)
-        self.plan = AuditPlan(problem, asked, Budget.of(budget, where, gap, nodes), settings)
-        self.problem, self.points, self.every_n_epochs = problem, points, every_n_epochs
-        self.at_start, self.at_end, self.folder, self.run, self.module = at_start, at_end, folder, run, module
-        self.batch_to_inputs = batch_to_inputs or usual_batch_to_inputs
-        self.seed, self.name, self.background, self.twin = seed, name, background, twin
-        self.metric = check_metric(metric, where)
-        self._labels = LabelsRead(problem.output, ignore_index, where)
-        beside = BackgroundAudits(waiting, when_busy, where)  # checked in any case
-        self._runs = AuditRuns(workers, executor, address, beside if background else None, end_limit, progress, where)
-        self._points: Inputs | None = given_reference_points(reference_points, self._labels)
+        asked: Any = estimators
+        self.plan, self.problem = AuditPlan(problem, asked, Budget.of(budget, where), settings), problem
+        chosen = Points.of(points, where)
+        self.points = chosen if chosen.seed is not None else replace(chosen, seed=self.plan.settings.seed)
+        self.epochs, told = Epochs.of(every_n_epochs, where), AuditLog.of(log, where)
+        self.name, self.metric, self.every_n_epochs = told.name, told.metric, self.epochs.every
+        texts = {"run": run, "twin": twin, "module": module, "folder": folder}
+        for name, text in texts.items():
+            known = (
+                isinstance(text, str | os.PathLike) if name in ("folder", "twin") else isinstance(text, str) and text
+            )
+            if not known and not (text is None and name != "run"):
+                raise InvalidInput(f"{name}={text!r}", where=where, accepted="a text that is not empty")
+        self.folder, self.run, self.module, self.twin = folder, run, module, twin
+        self._labels = LabelsRead(problem.output, self.points.ignore_index, where)
+        self.place = get_place(executor, where)
+        self._runs = AuditRuns(self.place, told.progress)
+        self._points: Inputs | None = given_points(self.points, self._labels)
         self._captured: CapturedNetwork | None = None
         self._penalised: str | None = None
         self._metrics: dict[str, float] = {}
@@ -164,19 +144,20 @@ class LipschitzAudit(Callback):
 
     @property
     def state_key(self) -> str:
+        count = 8 if self.points.count is None else self.points.count
         return self._generate_state_key(
-            name=self.name, run=self.run, problem=str(self.problem.describe()), points=self.points
+            name=self.name, run=self.run, problem=str(self.problem.describe()), points=count
         )
 
     @property
     def dropped(self) -> list[int]:
         """Epochs whose audits in the background were left out, because others were still to be done."""
-        return [] if self._runs.beside is None else self._runs.beside.dropped
+        return self.place.dropped
 
     @property
     def record_file(self) -> Path | None:
         """Where the records are, once ``fit`` has started."""
-        return None if self._runs.journal is None else self._runs.journal.path
+        return self._runs.record_file
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage != "fit":
@@ -190,7 +171,7 @@ class LipschitzAudit(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         ranks = self._runs.ranks
-        wanted = self.points, self.seed, self.batch_to_inputs, self._labels
+        wanted = self.points, self._labels
         drawn = ranks.together(lambda: self._points or validation_points(trainer, *wanted))
         self._points = ranks.by_first(lambda: drawn)
         # whatever can be wrong with network, points and question shows here, before the first step
@@ -200,7 +181,8 @@ class LipschitzAudit(Callback):
         told = partial(run_record, trainer, self.run_id, self.run, self.problem, self.about, self.twin, self.metric)
         self.run_id = self._runs.begin(told, self.twin, (pl_module, self._captured, self._reference()))
         ranks.together(lambda: self._take_up(trainer))
-        if self.at_start and self._audited != self._epochs_done:
+        self._audited = ranks.by_first(lambda: self._audited)
+        if self.epochs.at_start and self._audited != self._epochs_done:
             self._audit(trainer, pl_module)
         self._agree(trainer)  # on those of a checkpoint that is resumed, too
 
@@ -210,7 +192,7 @@ class LipschitzAudit(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._runs.ranks.hold(lambda: self._conclude(trainer, self._runs.collected()))
+        self._runs.ranks.hold(lambda: self._conclude(trainer, self.place.collected()))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._epochs_done = trainer.current_epoch + 1
@@ -221,30 +203,32 @@ class LipschitzAudit(Callback):
         self._agree(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.at_end and self._audited != self._epochs_done and not averages(trainer):
+        if self.epochs.at_end and self._audited != self._epochs_done and not averages(trainer):
             self._audit(trainer, pl_module, last=True)
-        self._runs.ranks.together(lambda: self._conclude(trainer, self._runs.drained()))
+        self._runs.warn_of_metric()
+        self._runs.ranks.together(lambda: self._conclude(trainer, self.place.drained()))
         self._agree(trainer)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         audited = self.last if self._finished == self._epochs_done else []
         left = self._runs.left_to_audit(trainer, pl_module, self._captured, audited)
-        if left and self.at_end:
+        if left and self.epochs.at_end:
             self._audit(trainer, pl_module, last=True)
             self.on_train_end(trainer, pl_module)
         elif left:
             withdraw(trainer, f"{self.name}/")  # they are of weights that are not in the model any more
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        ended = stage == "fit" and self.at_end and self._finished == self._epochs_done
+        ended = stage == "fit" and self.epochs.at_end and self._finished == self._epochs_done
         warn_if_replaced(self._captured if ended else None, self.last)
         self._runs.close(ended=stage == "fit")
+        self._captured = None if stage == "fit" else self._captured  # it holds the module
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self._runs.close()
 
     def state_dict(self) -> dict[str, Any]:
-        record, pending = self._runs.record, [vars(snapshot) for snapshot in self._runs.pending]
+        record, pending = self._runs.record, [vars(snapshot) for snapshot in self.place.pending]
         done = {"audited": self._finished, "metrics": dict(self._metrics), "pending": pending}
         return {"points": self._points, "run_id": self.run_id, "seed": record and record.seed, **done}
 
@@ -258,26 +242,22 @@ class LipschitzAudit(Callback):
         """Compares the captured graph with the network at the reference points and places the question there."""
         network, (x, y) = find_network(pl_module, self.module), self._reference()
         asked, self._captured = self._runs.plan.methods().values(), capture(network, x, running_statistics=True)
-        self._runs.check(frozen_analysis(self._captured, self.problem, x, y, estimators=asked).graph, (x, y))
+        self.place.check(frozen_analysis(self._captured, self.problem, x, y, estimators=asked).graph, (x, y))
 
     def _take_up(self, trainer: pl.Trainer) -> None:
         """Goes on with what was under way in the background when the checkpoint that is resumed was saved."""
         assert self._captured is not None
-        left, self._left = self._left if self.background else [], []
-        self._audited = max([self._audited, *(snapshot.epoch for snapshot in left)])
-        self._conclude(trainer, self._runs.take_up(self._captured, self._reference(), left))
+        left, self._left = self._left, []
+        self._conclude(trainer, self.place.take_up(self._captured, self._reference(), left))
+        self._audited = max([self._audited, *(snapshot.epoch for snapshot in self.place.pending)])
 
     def _audit(self, trainer: pl.Trainer, pl_module: pl.LightningModule, last: bool = False) -> None:
-        """One audit of the weights as they are now, here or in the background."""
+        """One audit of the weights as they are now."""
         assert self._captured is not None
         asked = self._captured, self._reference(), self._epochs_done, steps_taken(trainer)
-        if self.background:
-            self._audited = self._epochs_done
-            self._runs.ranks.together(lambda: self._conclude(trainer, self._runs.snapshot(*asked, last)))
-            self._audited = -1 if self._epochs_done in self.dropped else self._audited
-        else:
-            audited = list(self._runs.here(trainer, *asked))
-            self._runs.ranks.together(lambda: self._conclude(trainer, audited))
+        audits = self.place.ask(trainer, *asked, last)
+        self._runs.ranks.together(lambda: self._conclude(trainer, audits))
+        self._audited = max([self._audited, *(snapshot.epoch for snapshot in self.place.pending)])
 
     def _conclude(self, trainer: pl.Trainer, audits: Iterable[Finished]) -> None:
         """Takes in and logs audits that are over; of those in the background the first process alone knows."""
@@ -291,7 +271,8 @@ class LipschitzAudit(Callback):
 
     def _agree(self, trainer: pl.Trainer) -> None:
         """Shows in every training process what the first one has of the weights as they are now, if it has anything."""
-        self._metrics, self._finished = self._runs.ranks.by_first(lambda: (self._metrics, self._finished))
+        known = self._runs.ranks.by_first(lambda: (self._metrics, self._finished, self._audited))
+        self._metrics, self._finished, self._audited = known
         if self._finished == self._epochs_done:
             show(trainer, self._metrics)
 

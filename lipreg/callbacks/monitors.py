@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import pytorch_lightning as pl
 
+from lipreg.callbacks.places import Place
 from lipreg.errors import InvalidInput
 from lipreg.options import nearest_name
 
@@ -23,7 +24,7 @@ class Followed(Protocol):
 
     name: str
     every_n_epochs: int
-    background: bool
+    place: Place
 
 
 def check_monitors(trainer: pl.Trainer, audit: Followed, known: Sequence[str]) -> None:
@@ -54,11 +55,11 @@ def check_monitors(trainer: pl.Trainer, audit: Followed, known: Sequence[str]) -
                 where=where,
                 todo="Monitor another metric; the averaged weights are audited at the end of the training",
             )
-        if audit.background:
+        if audit.place.later:
             raise InvalidInput(
-                f"{got}, of an audit in the background: its numbers come when the weights are others already",
+                f"{got}, of an audit beside the training: its numbers come when the weights are others already",
                 where=where,
-                todo="Pass background=False, or monitor another metric",
+                todo="Pass another executor than Beside, or monitor another metric",
             )
         if missing:
             raise InvalidInput(

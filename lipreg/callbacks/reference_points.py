@@ -12,12 +12,12 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from lipreg.callbacks.batches import as_steps_see_it
+from lipreg.callbacks.batches import as_steps_see_it, batch_to_inputs
 from lipreg.errors import InvalidInput
 from lipreg.graph import untouched_random_state
 from lipreg.labels import IGNORE_INDEX, are_classes, check_ignore_index, labelled, targets
 from lipreg.outputs import Output
-from lipreg.points import Inputs
+from lipreg.points import Inputs, Points
 from lipreg.regions.placed import check_reference_points
 from lipreg.training.points import READ_BATCH
 
@@ -80,7 +80,7 @@ def draw_reference_points(
             f"the Trainer has no {kind} data to take reference points from",
             where=where,
             accepted="a dataloader for it in the module or the datamodule, not switched off by limit_val_batches=0",
-            todo="Or pass reference_points=(x, y), of the training data for example",
+            todo="Or pass points=(x, y), of the training data for example",
         )
     labels, drawn = LabelsRead(where=where) if labels is None else labels, []
     kept = skipped = 0
@@ -95,7 +95,7 @@ def draw_reference_points(
                 break
     if not kept:
         without = f"has no point with a label but -1 and {labels.ignore_index}" if skipped else "is empty"
-        raise InvalidInput(f"the {kind} data {without}", where=where, todo="Pass reference_points=(x, y)")
+        raise InvalidInput(f"the {kind} data {without}", where=where, todo="Pass points=(x, y)")
     if skipped:
         text = f"{skipped} examples of the {kind} data have no class (-1 or {labels.ignore_index}) and are left out"
         warnings.warn(f"{where}: {text} of the reference points; others are drawn in their place", stacklevel=3)
@@ -106,34 +106,28 @@ def draw_reference_points(
     return _copies(*_joined(drawn), count)
 
 
-def given_reference_points(points: Any, labels: LabelsRead) -> Inputs | None:
-    """Reads points that a user gave: x ``(batch, *shape)``, or a pair (x, y). Those that ``labels`` leaves out are not in.
-
-    None gives none.
+def given_points(points: Points, labels: LabelsRead) -> Inputs | None:
+    """The points that a user gave; those that ``labels`` leaves out are not in. None where they are to be drawn.
 
     Raises:
-        InvalidInput: of another form, with more or fewer labels than inputs, or without a class where one is needed.
+        InvalidInput: all points, or given ones without a class where one is needed.
     """
-    if points is None:
+    if points.given is None:
+        if points.count is None:
+            accepted = "a number of points, or x or (x, y)"
+            raise InvalidInput(f"points={points.which!r}", where=labels.where, accepted=accepted)
         return None
-    x, y = points if isinstance(points, tuple | list) and len(points) == 2 else (points, None)
-    y = None if y is None else torch.as_tensor(y)
-    if not isinstance(x, Tensor) or x.dim() < 2 or (y is not None and y.shape[:1] != x.shape[:1]):
-        raise InvalidInput(
-            f"reference_points of type {type(points).__name__}",
-            where=labels.where,
-            accepted="a tensor (batch, *shape), or a pair (x, y) with one label for each input",
-        )
-    check_reference_points(x, f"{labels.where}(reference_points=...)")
+    x, y = points.given
+    check_reference_points(x, f"{labels.where}(points=...)")
     return _copies(*labels.of(x, y), len(x))
 
 
-def validation_points(
-    trainer: pl.Trainer, count: int, seed: int, batch_to_inputs: Callable[[Any], Inputs], labels: LabelsRead
-) -> Inputs:
+def validation_points(trainer: pl.Trainer, points: Points, labels: LabelsRead) -> Inputs:
     """Reference points from a trainer's validation data, as its steps see them; see ``draw_reference_points``."""
-    read = partial(as_steps_see_it, trainer, "validate", batch_to_inputs)
-    return draw_reference_points(_validation_loaders(trainer), "validation", count, seed, read, labels.where, labels)
+    assert points.count is not None and points.seed is not None
+    read = partial(as_steps_see_it, trainer, "validate", points.batch_to_inputs or batch_to_inputs)
+    asked = _validation_loaders(trainer), "validation", points.count, points.seed
+    return draw_reference_points(*asked, read, labels.where, labels)
 
 
 def _validation_loaders(trainer: pl.Trainer) -> Any:

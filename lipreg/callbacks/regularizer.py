@@ -174,7 +174,7 @@ class LipschitzRegularizer(Callback):
                 loaders = (batch for batch, *_ in CombinedLoader(loaders, "max_size_cycle"))
             assert self.points.count is not None
             labels = LabelsRead(self.problem.output, self.points.ignore_index)
-            asked = loaders, "training", self.points.count, self.points.seed, read, where, labels
+            asked = loaders, "training", self.points.count, self.points.seed or 0, read, where, labels
             self.term.points.fixed = draw_reference_points(*asked)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -218,7 +218,7 @@ class LipschitzRegularizer(Callback):
             "fixed_points": self.points.fixed,
             "every": self.term.every,
             "module": self.module,
-            "seed": self.points.seed,
+            "seed": self.points.seed or 0,
         }
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
         return self._generate_state_key(name=self.name, settings=digest)

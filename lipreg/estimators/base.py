@@ -75,7 +75,7 @@ class Work:
 
     Attributes:
         analysis: of a frozen graph, with the question at each reference point of a batch.
-        budget: for the whole batch of points, started; methods without a search ignore it.
+        budget: for the whole batch of points, started; bounds in closed form, a pass or two, ignore it.
         settings: which engines serve, and the seed.
         known: for each point, what earlier estimators proved.
         progress: told where a search stands.
@@ -201,13 +201,32 @@ class Estimator(ABC):
 
         Raises:
             UnsupportedRequest: question or network are outside what the method covers.
+            IncomparableResults: what is known is of another network, point or question.
+            InvalidInput: it is not one interval for each point.
         """
         self.check(analysis.placed.problem, analysis.graph)
+        check_known(analysis, known)
         return self.answer(Work(analysis, budget.started(), settings, known, progress))
 
     @abstractmethod
     def answer(self, work: Work) -> list[CertifiedInterval]:
         """What a method does: one certified interval for each reference point, of what its attributes say it covers."""
+
+
+def check_known(analysis: Analysis, known: Known) -> None:
+    """Raises InvalidInput or IncomparableResults unless there is an interval for each point, of the same question there.
+
+    None at all is nothing known.
+    """
+    if not len(known):
+        return
+    batch = analysis.placed.batch
+    if len(known) != batch or not all(isinstance(interval, CertifiedInterval) for interval in known):
+        kinds = ", ".join(sorted({type(interval).__name__ for interval in known}))
+        got = f"{len(known)} known intervals for {batch} points" if len(known) != batch else f"known of {kinds}"
+        raise InvalidInput(got, where="known", accepted="a CertifiedInterval for each point, or none at all")
+    for i, interval in enumerate(known):
+        lower_interval(analysis, i, None).check_comparable(interval)
 
 
 def rounded_up(analysis: Analysis, bounds: Tensor | float) -> list[float]:

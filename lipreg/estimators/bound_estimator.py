@@ -37,8 +37,11 @@ class BoundEstimator(Estimator):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "bound" in vars(cls) and "closed_form" not in vars(cls):
-            cls.closed_form = BoundEstimator.closed_form  # an inherited one is of the other bound
+        bound, closed = (
+            next(i for i, kind in enumerate(cls.__mro__) if name in vars(kind)) for name in ("bound", "closed_form")
+        )
+        if bound < closed:  # of a class or a mixin: the closed form is of the bound that it replaces
+            cls.closed_form = BoundEstimator.closed_form
 
     @abstractmethod
     def bound(self, analysis: Analysis) -> Tensor:

@@ -10,10 +10,10 @@ import torch
 from lipreg.bounds import Analysis, find_degeneracies
 from lipreg.budget import Budget
 from lipreg.errors import UnsupportedRequest
-from lipreg.estimators.base import Known, Settings, lower_interval, register
+from lipreg.estimators.base import Settings, lower_interval, register
 from lipreg.estimators.confirmation import by_search
 from lipreg.estimators.point_search import ExactEstimator, PointSearch
-from lipreg.estimators.witness import witnesses
+from lipreg.estimators.witness import best_witness
 from lipreg.problem import APART_OUTPUTS
 from lipreg.results import EXACT_TOLERANCE, CertifiedInterval, Status
 
@@ -41,11 +41,11 @@ class BranchAndBound(ExactEstimator):
 
         return {**super().tolerances(), "closed": TOLERANCE}
 
-    def start(self, analysis: Analysis, budget: Budget, settings: Settings) -> Known:
-        region = analysis.placed.region
+    def start(self, local: Analysis, budget: Budget, settings: Settings) -> CertifiedInterval:
+        region = local.placed.region
         drawn = region.sample(POINTS - 1, region.generators(settings.seed))
         points = torch.cat([region.center.unsqueeze(1), drawn], dim=1)
-        return [lower_interval(analysis, i, found) for i, found in enumerate(witnesses(analysis, points))]
+        return lower_interval(local, 0, best_witness(local, 0, points[0]))
 
     def search(self, search: PointSearch) -> CertifiedInterval:
         if search.families[0].signs:
@@ -56,7 +56,7 @@ class BranchAndBound(ExactEstimator):
                 todo="Choose 'mip', which covers more of them",
             )
         found = by_search(search, search.left, search.progress)
-        search.detail = f"{found.cells} cells settled by LP"
+        search.detail = "" if found.left_out else f"{found.cells} cells settled by LP"
         result = search.conclude("branch and bound", Status.UNCONFIRMED)
         if result.status is not Status.UNCONFIRMED:
             return result

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
-from lipreg.budget import Stop
+from lipreg.budget import Budget
 from lipreg.estimators.base import Estimator, Work, register
 from lipreg.estimators.witness import attained
 from lipreg.graph import Affine, MaxPool, Relu
@@ -78,16 +78,16 @@ class Clever(Estimator):
 
     def answer(self, work: Work) -> list[CertifiedInterval]:
         analysis = work.analysis
-        maxima, interrupted = batch_maxima(analysis, work.settings.seed, work.budget.stop)
+        maxima, cut = batch_maxima(analysis, work.settings.seed, work.budget)
         results = []
         for i, found in enumerate(maxima.numpy()):
             kept = found[np.isfinite(found)]
             largest = float(kept.max(initial=0.0))
-            fit = None if interrupted or level(kept) else fit_maxima(kept)
+            fit = None if cut or level(kept) else fit_maxima(kept)
             if fit is not None:
                 status, how = Status.ESTIMATED, str(fit)
-            elif interrupted:
-                status, how = Status.INTERRUPTED, "no fit: stopped before all batches were sampled"
+            elif cut:
+                status, how = cut, "no fit: stopped before all batches were sampled"
             elif level(kept):
                 status, how = Status.ESTIMATED, "no fit: all maxima agree, or too few points prove anything"
             else:
@@ -105,10 +105,10 @@ class Clever(Estimator):
         return results
 
 
-def batch_maxima(analysis: Analysis, seed: int, stop: Stop) -> tuple[Tensor, bool]:
+def batch_maxima(analysis: Analysis, seed: int, budget: Budget) -> tuple[Tensor, Status | None]:
     """The largest slope of every batch of points, ``(points, batches)``, -inf where none proves anything.
 
-    Also whether it was stopped from outside, which leaves fewer batches, but at least one.
+    Also what ended it early, which leaves fewer batches, but at least one.
     """
     region, rows = analysis.placed.region, analysis.placed.rows.shape[1]
     generators = region.generators(seed)
@@ -116,7 +116,11 @@ def batch_maxima(analysis: Analysis, seed: int, stop: Stop) -> tuple[Tensor, boo
     at_once = max(1, ROOM // (SAMPLES * region.batch * rows * largest))
     found: list[Tensor] = []
     done = 0
-    while done < BATCHES and not (found and stop.is_set()):
+    over: Status | None = None
+    while done < BATCHES:
+        over = budget.ended() if found else None
+        if over is not None:
+            break
         batches = min(at_once, BATCHES - done)
         with torch.no_grad():
             # batch after batch: what is drawn must not depend on how many fit into memory
@@ -124,7 +128,7 @@ def batch_maxima(analysis: Analysis, seed: int, stop: Stop) -> tuple[Tensor, boo
             slopes = attained(analysis, points)
         found.append(slopes.unflatten(1, (batches, SAMPLES)).amax(-1))
         done += batches
-    return torch.cat(found, 1), done < BATCHES
+    return torch.cat(found, 1), over
 
 
 def level(maxima: np.ndarray) -> bool:

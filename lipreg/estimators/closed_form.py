@@ -87,7 +87,7 @@ class _Attached(torch.autograd.Function):
     def forward(ctx: Any, found: tuple[Tensor, Pull], *weights: Tensor) -> Tensor:
         bounds, ctx.pull = found
         ctx.read = [
-            (weight, weight._version) for weight in weights
+            (weight, weight._version) for weight in weights if not weight.is_inference()
         ]  # what save_for_backward does, at a third of its cost
         return bounds
 

@@ -93,6 +93,8 @@ def by_search(search: PointSearch, budget: Budget, progress: Watch | None = None
             progress,
             start=search.witness_point,
         )
+    if found.left_out:
+        search.give_up(found.status, found.left_out)
     search.status = found.status
     search.nodes += found.nodes
     search.uppers = np.minimum(search.uppers, found.upper)

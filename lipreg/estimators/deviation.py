@@ -9,6 +9,7 @@ from lipreg.bounds import Analysis
 from lipreg.bounds.deviation import Deviations, deviations, undecided_units
 from lipreg.estimators.affine_relu import AffineRelu
 from lipreg.estimators.base import Estimator, Work, register, rounded_up, upper_interval
+from lipreg.estimators.unreached import cheap_interval
 from lipreg.graph import Affine, MaxPool, Relu
 from lipreg.linalg import vector_norm
 from lipreg.problem import PlacedProblem
@@ -40,7 +41,10 @@ class Deviation(Estimator):
     def answer(self, work: Work) -> list[CertifiedInterval]:
         results = []
         for i in range(work.analysis.placed.batch):
-            local = work.analysis[i : i + 1]
+            local, over = work.analysis[i : i + 1], work.budget.ended()
+            if over is not None:
+                results.append(cheap_interval(local, over))
+                continue
             with torch.no_grad():
                 found, detail = written_down(local)
                 upper = float(AffineRelu().bound(local) if found is None else deviation_bound(local.placed, found))

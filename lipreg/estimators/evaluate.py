@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 
 import torch
@@ -25,8 +24,6 @@ from lipreg.results import CertifiedInterval
 
 Network = nn.Module | CapturedNetwork | Graph
 
-ANALYSIS_SECONDS = 1.0
-"""Pre-activation bounds are what every estimator works from: they have so much time whatever the budget."""
 SEEN = 16
 """Points of each region at which a module with hooks is compared with its graph."""
 STEPS = 100
@@ -92,13 +89,17 @@ def certify(
             exact wherever an exact engine is among them.
         budget: what the whole batch may take, a ``Budget`` or a number of seconds; default 60 seconds.
         settings: which engines serve, and the seed.
-        known: what was certified before, an interval a point; searches start from there.
+        known: what was certified before of the same question about the same network and points, an interval a point;
+            searches start from there.
         progress: told where a search stands.
 
     Raises:
+        IncomparableResults: what is known is of another network, point or question.
         UnsupportedRequest: the estimator does not cover question and network; raised before any bound is computed.
     """
-    own, chosen = Budget.of(budget, "certify").started(), settings or DEFAULTS
+    own, chosen = Budget.of(budget, "certify").started(), DEFAULTS if settings is None else settings
+    if not isinstance(chosen, Settings):
+        raise InvalidInput(f"settings={settings!r}", where="certify", accepted="Settings(...)")
     if estimator is None:
         return usual_intervals(frozen_analysis(network, problem, x, y, budget=own), own, chosen, known, progress)
     recipe = Bound.of(estimator, "estimator")
@@ -199,8 +200,8 @@ def structure_of(network: Network, x: Tensor, y: Tensor | None, where: str) -> C
 
 
 def for_analysis(budget: Budget) -> Budget:
-    """What pre-activation bounds may take: half of what is left, but always ``ANALYSIS_SECONDS``."""
-    return replace(budget, deadline=None).within(max(ANALYSIS_SECONDS, budget.seconds_left / 2))
+    """What pre-activation bounds may take: half of what is left."""
+    return budget.share(0.5)
 
 
 def differentiable_bound(name: str) -> BoundEstimator:

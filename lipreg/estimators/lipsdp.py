@@ -22,6 +22,7 @@ from lipreg.estimators.sdp_solvers import check_sdp_solver, solver_version
 from lipreg.estimators.sector_norms import Norm, Run, Solution, sector_norm
 from lipreg.estimators.sectors import fits, open_units, sectors
 from lipreg.estimators.spectral import Spectral
+from lipreg.estimators.unreached import cheap_interval
 from lipreg.graph import Affine, MaxPool, Relu
 from lipreg.results import Certificate, CertifiedInterval, Status
 
@@ -88,9 +89,14 @@ class LipSDP(Estimator):
         check_sdp_solver(solver)
         batch, results = analysis.placed.batch, []
         for i in range(batch):
-            run = Run(partial(_solve, solver, self.iterations), work.budget.share(1 / (batch - i)))
+            local, own = analysis[i : i + 1], work.budget.share(1 / (batch - i))
+            over = own.ended()
+            if over is not None:
+                results.append(cheap_interval(local, over))
+                continue
+            run = Run(partial(_solve, solver, self.iterations), own)
             with torch.no_grad():
-                results.append(self._point(analysis[i : i + 1], run, solver))
+                results.append(self._point(local, run, solver))
         return results
 
     def _point(self, local: Analysis, run: Run, solver: str) -> CertifiedInterval:

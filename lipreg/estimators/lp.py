@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from lipreg.bounds import Analysis, without_pools
-from lipreg.budget import Budget
+from lipreg.budget import Budget, OutOfBudget
 from lipreg.estimators.base import ROUNDING, Estimator, Settings, Work, register, upper_interval
 from lipreg.estimators.jacobian_crown import JacobianCrown
+from lipreg.estimators.unreached import cheap_interval
 from lipreg.graph import Affine, MaxPool, Relu
 from lipreg.problem import LocalLipschitz
 from lipreg.results import Certificate, CertifiedInterval, Status
@@ -64,31 +65,35 @@ class LinearProgram(ProgramEstimator):
     triangle: ClassVar[bool] = True
 
     def answer(self, work: Work) -> list[CertifiedInterval]:
+        batch, results = work.analysis.placed.batch, []
+        for i in range(batch):
+            local, own = work.analysis[i : i + 1], replace(work.budget.share(1 / (batch - i)), nodes=None)
+            over = own.ended()
+            results.append(self._point(local, own, work.settings) if over is None else cheap_interval(local, over))
+        return results
+
+    def _point(self, local: Analysis, budget: Budget, settings: Settings) -> CertifiedInterval:
+        """The bound at a single point; functionals that are not reached have what linear bounds on the Jacobian say."""
         from lipreg.milp import families
 
-        analysis, budget, settings = work.analysis, work.budget, work.settings
-        batch, results = analysis.placed.batch, []
-        for i in range(batch):
-            local = analysis[i : i + 1]
-            cheap = JacobianCrown().intervals(local, budget)[0].upper
-            own = replace(budget.share(1 / (batch - i)), nodes=None)
-            bounds, status, detail = [], Status.BOUNDED, ""
-            asked, chosen = families(without_pools(local, own.share(0.5)))
-            for family in chosen:
-                over = own.ended()
-                if over is not None:
-                    status = over
-                    bounds.append(cheap)
-                    break
-                _, outcome = relaxation(asked, family, own, settings, self.triangle)
-                bounds.append(min(cheap, outcome.dual_bound * (1 + ROUNDING)))
-                detail = outcome.detail
-                if outcome.claims_infeasible:  # the reference point is feasible: the solver has failed
-                    status = Status.FAILED
-                elif outcome.status is not Status.PROVED:
-                    status = outcome.status
-            results.append(upper_interval(local, 0, max(bounds), "LP dual bound", status, detail))
-        return results
+        cheap = JacobianCrown().intervals(local, budget.share(0.5))[0].upper
+        bounds, status, detail = [], Status.BOUNDED, ""
+        asked, chosen = families(without_pools(local, budget.share(0.5)))
+        for family in chosen:
+            try:
+                budget.check()
+                _, outcome = relaxation(asked, family, budget, settings, self.triangle)
+            except OutOfBudget as over:
+                status, detail = over.status, f"There was time for {len(bounds)} of {len(chosen)} programs"
+                bounds.append(cheap)
+                break
+            bounds.append(min(cheap, outcome.dual_bound * (1 + ROUNDING)))
+            detail = outcome.detail
+            if outcome.claims_infeasible:  # the reference point is feasible: the solver has failed
+                status = Status.FAILED
+            elif outcome.status is not Status.PROVED:
+                status = outcome.status
+        return upper_interval(local, 0, max(bounds), "LP dual bound", status, detail)
 
 
 @register("lp_no_triangle")
@@ -111,13 +116,16 @@ def relaxation(
     """The encoding of one family of functionals at one point and the outcome of its LP relaxation.
 
     Remembered for as long as the analysis lives, because the LP estimator and the MIP both start from it.
+
+    Raises:
+        OutOfBudget: there was no time to fold the network.
     """
     from lipreg.milp import encode, get_solver
 
     known = local.derived(_relaxations)
     key = family, settings.solver, triangle
     if key not in known:
-        encoding = encode(local, family, triangle=triangle)
+        encoding = encode(local, family, triangle=triangle, budget=budget)
         program, solver = encoding.program.relaxed(), get_solver(settings.solver)
         outcome = solver.solve(program, replace(budget, nodes=None), threads=settings.threads)
         if outcome.status is not Status.PROVED:

@@ -97,7 +97,7 @@ def _joined(search: PointSearch, chosen: list[int]) -> Encoding:
     from lipreg.milp import Functionals, encode
 
     rows = tuple(row for i in chosen for row in search.families[i].rows)
-    return encode(search.apart, Functionals(rows), known=search.uppers[chosen])
+    return encode(search.apart, Functionals(rows), known=search.uppers[chosen], budget=search.left)
 
 
 def _solve(search: PointSearch, chosen: list[int], encoding: Encoding, solving: Budget) -> None:

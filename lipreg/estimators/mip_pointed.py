@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from lipreg.bounds import Analysis, analyse, interval_jacobian
+from lipreg.budget import Budget
 from lipreg.errors import UnsupportedRequest
 from lipreg.estimators.base import ROUNDING, register
 from lipreg.estimators.confirmation import for_solver
@@ -28,6 +29,8 @@ FEASIBILITY = 1e-10
 """Tolerance of the solver's rows and integers, fine because the quotient of a sloppy point is a bad one."""
 QUOTIENT = 1e-9
 """Relative growth of the best quotient that is worth another round."""
+INNER_SHARE = 0.25
+"""Of the time that is left, for CROWN in the inner boxes."""
 RADII = 40
 """How many inner radii are tried, spaced geometrically from the whole reach down to 1e-8 of it."""
 
@@ -67,13 +70,13 @@ class PointedMixedInteger(ExactEstimator):
                 accepted=f"up to {APART_OUTPUTS} outputs: each combination of their signs is a functional of its own",
                 todo="Ask for q = inf, AllLogits() or AllPairs()",
             )
-        inner = _inner(search.apart)
+        inner = _inner(search.apart, search.left.share(INNER_SHARE))
         for row in search.open_families():
             if search.closed(row):
                 continue  # a witness found meanwhile beats what this functional can reach
             if search.ended():
                 break
-            rise = encode_rise(search.apart, row)
+            rise = encode_rise(search.apart, row, search.left)
             search.tighten(row, max(_dinkelbach(search, row, sign, rise, inner) for sign in (0, 1)))
         # where all programs are closed, what is left of a gap is rounding, divided by the inner radius
         return search.conclude("tree of LP dual bounds (Dinkelbach)", Status.BOUNDED)
@@ -137,7 +140,7 @@ def _priced(program: Program, sign: int, price: float) -> Program:
     return replace(program, cost=cost, offset=factor * program.offset)
 
 
-def _inner(local: Analysis) -> _Inner:
+def _inner(local: Analysis, budget: Budget) -> _Inner:
     """Interval Jacobians over shrinking boxes about the reference point, all in one batch."""
     placed, region = local.placed, local.placed.region
     reach = float(region.distance(placed.problem.p)[0])
@@ -147,7 +150,7 @@ def _inner(local: Analysis) -> _Inner:
     down, up = torch.maximum(region.down, -width), torch.minimum(region.up, width)
     boxes = PlacedRegion.around(center, down, up, region.lower, region.upper)
     rows = placed.rows.expand(RADII, *placed.rows.shape[1:])
-    inside = analyse(local.graph, PlacedProblem(placed.problem, boxes, rows, placed.functionals * RADII))
+    inside = analyse(local.graph, PlacedProblem(placed.problem, boxes, rows, placed.functionals * RADII), budget=budget)
     low, high = (end.flatten(2) for end in interval_jacobian(inside)[0])
     down, up = (end.unsqueeze(1) for end in (region.room[0] < 0, region.room[1] > 0))
     rise = torch.maximum(high.clamp(min=0) * up, (-low).clamp(min=0) * down)

@@ -10,6 +10,7 @@ from lipreg.bounds.semidefinite import norm_bound
 from lipreg.estimators.affine_relu import AffineRelu
 from lipreg.estimators.base import Estimator, Work, register, rounded_up, upper_interval
 from lipreg.estimators.deviation import deviation_bound, written_down
+from lipreg.estimators.unreached import cheap_interval
 from lipreg.graph import Affine, MaxPool, Relu
 from lipreg.results import Certificate, CertifiedInterval
 
@@ -42,12 +43,17 @@ class Mixing(Estimator):
     def answer(self, work: Work) -> list[CertifiedInterval]:
         p, results = work.analysis.placed.problem.p, []
         for i in range(work.analysis.placed.batch):
-            local = work.analysis[i : i + 1]
+            local, over = work.analysis[i : i + 1], work.budget.ended()
+            if over is not None:
+                results.append(cheap_interval(local, over))
+                continue
             with torch.no_grad():
                 found, detail = written_down(local)
                 upper = float(AffineRelu().bound(local) if found is None else deviation_bound(local.placed, found))
                 if found is not None:
-                    if min(found.rows.shape) <= LARGEST:
+                    if work.budget.ended() is not None:
+                        detail = f"{detail}, no time for a program: the bound of 'deviation'"
+                    elif min(found.rows.shape) <= LARGEST:
                         upper = min(upper, _relaxed(found, p))
                     else:
                         detail = f"{detail}, too many for one program: the bound of 'deviation'"

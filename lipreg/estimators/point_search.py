@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis, linear_jacobian, underflow, without_pools
-from lipreg.budget import Budget
-from lipreg.errors import InvalidInput
-from lipreg.estimators.base import ROUNDING, Known, Settings, Watch, Work, lower_interval
+from lipreg.budget import Budget, OutOfBudget
+from lipreg.estimators.base import ROUNDING, Settings, Watch, Work
 from lipreg.estimators.lp import ProgramEstimator
 from lipreg.estimators.sampling import Sampling
+from lipreg.estimators.unreached import cheap_uppers, unreached
 from lipreg.estimators.witness import best_witness
 from lipreg.results import EXACT_TOLERANCE, Certificate, CertifiedInterval, Status, Witness
 
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 START_STEPS = 8
 """Steps of the ascents that give a search its first witness, where sampling has not run before."""
+START_SHARE = 0.25
+"""Of a point's time, for that start at most."""
+UNFOLDED = "There was no time to fold the network"
+"""For what ended a search before its first program or node."""
 SETTLED = 3e-6
 """A family this close above the witness is settled: the bound of one that was solved is widened by about as much."""
 
@@ -42,6 +46,7 @@ class PointSearch:
         families: whose largest constant is sought; their rows are those of ``apart``.
         uppers: of the families, ``(families,)``, all proved here; start as those of the Jacobian's linear relaxation.
         claims: what a solver says of them, inf where it says nothing. Never an upper end.
+        left_out: what there was no time for before the search could begin.
         programs: how many programs were solved.
         nodes: branch and bound nodes in all of them.
         status: PROVED until something ends the search early.
@@ -58,6 +63,7 @@ class PointSearch:
     families: list[Functionals]
     uppers: np.ndarray
     claims: np.ndarray
+    left_out: str = ""
     status: Status = Status.PROVED
     detail: str = ""
     nodes: int = 0
@@ -72,22 +78,25 @@ class PointSearch:
         known: CertifiedInterval,
         progress: Watch | None = None,
     ) -> PointSearch:
-        """Starts from what is known and from the linear bounds on the Jacobian."""
+        """Starts from what is known and from the linear bounds on the Jacobian, where there is time for them."""
         from lipreg.milp import families
 
-        lower_interval(network, 0, None).check_comparable(known)
         budget = budget.started()
         local = without_pools(network, budget.share(0.5))
         apart, asked = families(local)
-        cheap = _by_relaxation(apart, asked[0].signs)
+        cheap, left_out = _by_relaxation(apart, asked[0].signs, budget.share(0.5))
         if local is not network:  # of a max pool the network's own Jacobian says more than the ReLUs in its place
-            cheap = np.minimum(cheap, _by_relaxation(families(network)[0], asked[0].signs))
+            own, further = _by_relaxation(families(network)[0], asked[0].signs, budget.share(0.5))
+            cheap, left_out = np.minimum(cheap, own), left_out or further
         uppers = cheap * (1 + ROUNDING) + float(underflow(network).max())
+        if left_out:  # then what costs next to nothing is often tighter
+            uppers = np.minimum(uppers, cheap_uppers(network))
+        left_out = ". ".join(words for words in (network.left_out, left_out) if words)
         before = known.families
         if len(before) == len(uppers):
             uppers = np.minimum(uppers, before)
         claims = np.full(len(uppers), np.inf)
-        return cls(network, local, budget, settings, known, progress, known.witness, asked, uppers, claims)
+        return cls(network, local, budget, settings, known, progress, known.witness, asked, uppers, claims, left_out)
 
     @property
     def apart(self) -> Analysis:
@@ -152,6 +161,10 @@ class PointSearch:
         """Takes the best of the points x ``(k, *shape)`` as its witness, if that attains more than is known."""
         self.witness = best_witness(self.network, 0, x, known=self.lower) or self.witness
 
+    def give_up(self, over: Status, words: str) -> None:
+        """Ends a search that had no time for something that it cannot do without."""
+        self.status, self.left_out = over, ". ".join(part for part in (words, self.left_out) if part)
+
     def ended(self) -> bool:
         """Whether the search must stop here; says why in the status."""
         self.status = self.left.ended() or self.status
@@ -176,7 +189,7 @@ class PointSearch:
             status=self.status,
             proof=proof,
             witness=self.witness,
-            detail=f"{self.programs} programs, {self.nodes} nodes. {self.detail} {self.network.left_out}".strip(),
+            detail=f"{self.programs} programs, {self.nodes} nodes. {self.detail} {self.left_out}".strip(),
             subject=self.network.subject(0),
             families=tuple(self.uppers.tolist()),
         )
@@ -186,36 +199,49 @@ class PointSearch:
         return result
 
 
-def _by_relaxation(apart: Analysis, signs: bool) -> np.ndarray:
-    """The bound on each family by linear bounds on the Jacobian, ``(families,)``."""
-    found = linear_jacobian(apart)
+def _by_relaxation(apart: Analysis, signs: bool, budget: Budget) -> tuple[np.ndarray, str]:
+    """The bound on each family by linear bounds on the Jacobian, ``(families,)``, and what there was no time for."""
+    found = linear_jacobian(apart, budget)
     if signs:
-        return apart.placed.combine(torch.maximum(found.lower.abs(), found.upper.abs())).numpy()
-    return found.row_norms()[0].numpy()
+        return apart.placed.combine(torch.maximum(found.lower.abs(), found.upper.abs())).numpy(), found.left_out
+    return found.row_norms()[0].numpy(), found.left_out
 
 
 class ExactEstimator(ProgramEstimator):
-    """A search point by point; what one point leaves of the time goes to those after it."""
+    """A search point by point; what one point leaves of the time goes to those after it.
+
+    When the time has ended no further point is begun: what is said of it is known already, or costs next to nothing.
+    """
 
     certificate = Certificate.BRACKET
 
     def answer(self, work: Work) -> list[CertifiedInterval]:
         analysis, budget, settings = work.analysis, work.budget, work.settings
         batch, results = analysis.placed.batch, []
-        known = work.known or self.start(analysis, budget, settings)
-        if len(known) != batch:
-            raise InvalidInput(
-                f"{len(known)} known intervals for {batch} points", where=self.name, accepted="one a point"
-            )
         for i in range(batch):
-            own = budget.share(1 / (batch - i))
-            results.append(self.search(PointSearch.begin(analysis[i : i + 1], own, settings, known[i], work.progress)))
+            local, own = analysis[i : i + 1], budget.share(1 / (batch - i))
+            known, over = work.known[i] if work.known else None, own.ended()
+            if over is not None:
+                known = known or Sampling(steps=0).intervals(local, own, settings)[0]
+                results.append(unreached(local, over, known))
+                continue
+            known = known or self.start(local, own.share(START_SHARE), settings)
+            search = PointSearch.begin(local, own, settings, known, work.progress)
+            try:
+                results.append(self.search(search))
+            except OutOfBudget as ended:
+                search.give_up(ended.status, UNFOLDED)
+                results.append(search.conclude("linear bounds on the Jacobian", ended.status))
         return results
 
-    def start(self, analysis: Analysis, budget: Budget, settings: Settings) -> Known:
-        """The lower ends from which searches start where nothing is known."""
-        return Sampling(START_STEPS).intervals(analysis, budget, settings)
+    def start(self, local: Analysis, budget: Budget, settings: Settings) -> CertifiedInterval:
+        """The lower end from which the search of a single point starts where nothing is known."""
+        return Sampling(START_STEPS).intervals(local, budget, settings)[0]
 
     @abstractmethod
     def search(self, search: PointSearch) -> CertifiedInterval:
-        """The interval of one point; ends at the search's deadline or when it is stopped."""
+        """The interval of one point; ends at the search's deadline or when it is stopped.
+
+        Raises:
+            OutOfBudget: there was no time to fold the network; what is entered into the search holds.
+        """

@@ -13,6 +13,8 @@ from lipreg.linalg import vector_norm
 from lipreg.results import Certificate, CertifiedInterval
 
 RANDOM_POINTS = 512
+FEW = 8
+"""Random points where there is no time: they cost next to nothing."""
 RESTARTS = 32
 STEPS = 40
 
@@ -44,25 +46,27 @@ class Sampling(Estimator):
 
     def answer(self, work: Work) -> list[CertifiedInterval]:
         analysis, region = work.analysis, work.analysis.placed.region
-        drawn = region.sample(RANDOM_POINTS - 1, region.generators(work.settings.seed))
+        budget = work.budget
+        count = RANDOM_POINTS if budget.ended() is None else FEW
+        drawn = region.sample(count - 1, region.generators(work.settings.seed))
         points = torch.cat([region.center.unsqueeze(1), drawn], dim=1)
         with torch.no_grad():
-            values = ranked(analysis, points)
-            top = values.topk(min(RESTARTS, values.shape[1]), dim=1)
+            seen = ranked(analysis, points, budget)
+            top = seen.topk(min(RESTARTS, seen.shape[1]), dim=1)
             kept = _take(points, top.indices)
         trail = [_take(points, top.indices[:, :1])]
         x = kept
         for step in range(self.steps):
-            if work.budget.stop.is_set():
+            if budget.ended() is not None:
                 break
             x = self._ascend(analysis, x, step / self.steps)
             with torch.no_grad():
                 values = ranked(analysis, x)
                 trail.append(_take(x, values.argmax(1, keepdim=True)))
         best = torch.cat(trail, dim=1)
-        detail = f"{RANDOM_POINTS} random points"
+        detail = f"{seen.shape[1]} random points"
         if self.steps:
-            detail += f", {RESTARTS} ascents of {len(trail) - 1} steps"
+            detail += f", {kept.shape[1]} ascents of {len(trail) - 1} steps"
         return [lower_interval(analysis, i, found, detail) for i, found in enumerate(witnesses(analysis, best))]
 
     def _ascend(self, analysis: Analysis, x: Tensor, progress: float) -> Tensor:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.errors import UnsupportedRequest
-from lipreg.estimators.base import DEFAULTS, Known, Settings, Watch, lower_interval
+from lipreg.estimators.base import DEFAULTS, Known, Settings, Watch, check_known, lower_interval
 from lipreg.estimators.norm_equivalence import get_estimator
 from lipreg.graph import Graph
 from lipreg.problem import LocalLipschitz
@@ -54,6 +54,7 @@ def usual_intervals(
     The exact engine is the first where one covers the question: most points take it less than sampling would. At points
     that it leaves open, and where there is none, the others follow, the cheapest first.
     """
+    check_known(analysis, known)
     budget, placed = budget.started(), analysis.placed
     names = usual_estimators(placed.problem, analysis.graph)
     found = list(known) or [lower_interval(analysis, i, None) for i in range(placed.batch)]

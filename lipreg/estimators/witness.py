@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
+from lipreg.budget import Budget
 from lipreg.estimators.proved_norm import LEAST, operator_norm, vector_ends
 from lipreg.graph import Affine, Forward, MaxPool, Relu
 from lipreg.graph.accurate import precisions
@@ -26,6 +27,8 @@ AGREEMENT = 1e-9
 """Relative difference up to which two numbers are the same for the choice of a witness."""
 SHARP = AGREEMENT / 2
 """Relative width to which what a witness attains is computed: two machines that prove it agree."""
+ROOM = 2**20
+"""Numbers in the largest node's values, of the points that are looked at together."""
 TRIED = 4
 """Candidates that are proved one after another, where the first one does not attain what it promised."""
 
@@ -47,9 +50,23 @@ def attained(analysis: Analysis, x: Tensor) -> Tensor:
     return torch.where(shown, promised, -torch.inf)
 
 
-def ranked(analysis: Analysis, x: Tensor) -> Tensor:
-    """What each point of X attains; where float64 shows that of no point about a reference point, what it would attain."""
-    shown, promised = _seen(analysis, x)
+def ranked(analysis: Analysis, x: Tensor, budget: Budget | None = None) -> Tensor:
+    """What each point of X attains; where float64 shows that of no point about a reference point, what it would attain.
+
+    Args:
+        analysis, x: as for ``attained``.
+        budget: started; None for no limit.
+
+    Returns:
+        ``(batch, k)``, or fewer columns, at least one: of the points that were looked at by the end of the budget.
+    """
+    largest = max(torch.Size(node.shape).numel() for node in analysis.graph.nodes)
+    parts = []
+    for some in x.split(max(1, ROOM // (len(x) * largest)), dim=1):
+        if parts and budget is not None and budget.ended() is not None:
+            break
+        parts.append(_seen(analysis, some))
+    shown, promised = (torch.cat(part, 1) for part in zip(*parts, strict=True))
     none = ~(shown & (promised > 0)).any(1, keepdim=True)
     return torch.where(shown | none, promised, -torch.inf)
 

@@ -6,6 +6,7 @@ displacement d of the inputs that can move and the outputs h of the unstable uni
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis, form_rounding
+from lipreg.budget import Budget
 from lipreg.folding.arithmetic import columns, exactly
 from lipreg.folding.displacements import Displacements
 from lipreg.folding.units import Units, active, slopes
@@ -60,9 +62,15 @@ class Form:
         return Form(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
-def value_forms(analysis: Analysis, units: Units, domain: Displacements) -> tuple[Form, Form]:
-    """Pre-activations of the unstable units over (d, h), one row a unit, and the network's outputs over the same."""
-    rules = _Forms(analysis, units, domain)
+def value_forms(
+    analysis: Analysis, units: Units, domain: Displacements, budget: Budget | None = None
+) -> tuple[Form, Form]:
+    """Pre-activations of the unstable units over (d, h), one row a unit, and the network's outputs over the same.
+
+    Raises:
+        OutOfBudget: the budget, which is started, ended first.
+    """
+    rules = _Forms(analysis, units, domain, budget)
     found = analysis.graph.forward({0: rules.input()}, rules)
     asked = [(node.source, units.position[at]) for i, node in analysis.graph.relus() if len(at := units.of(i))]
     z = [rules.form(source, found[source])[chosen] for source, chosen in asked]
@@ -70,7 +78,9 @@ def value_forms(analysis: Analysis, units: Units, domain: Displacements) -> tupl
     return Form.stacked(z, len(domain), len(units)), rules.form(last, found[last])
 
 
-def cell_forms(analysis: Analysis, units: Units, domain: Displacements, pattern: np.ndarray) -> tuple[Form, Tensor]:
+def cell_forms(
+    analysis: Analysis, units: Units, domain: Displacements, pattern: np.ndarray, budget: Budget | None = None
+) -> tuple[Form, Tensor]:
     """Pre-activations of every unit that can move, over d, on the cell where the unstable units follow ``pattern``.
 
     A pass of its own: a cell has rows for stable units too, which may touch their kinks at the region's boundary, and where
@@ -78,8 +88,11 @@ def cell_forms(analysis: Analysis, units: Units, domain: Displacements, pattern:
 
     Returns:
         One row a unit, and the sign (1 active, -1 not) that the cell demands of it.
+
+    Raises:
+        OutOfBudget: the budget, which is started, ended first.
     """
-    rules = _Forms(analysis, units, domain, pattern)
+    rules = _Forms(analysis, units, domain, budget, pattern)
     found = analysis.graph.forward({0: rules.input()}, rules)
     forms, signs = [], [torch.zeros(0, dtype=torch.float64)]
     for index, node in analysis.graph.relus():
@@ -97,9 +110,15 @@ class _Forms(WithoutPools, Forward[Numbers]):
     """
 
     def __init__(
-        self, analysis: Analysis, units: Units, domain: Displacements, pattern: np.ndarray | None = None
+        self,
+        analysis: Analysis,
+        units: Units,
+        domain: Displacements,
+        budget: Budget | None,
+        pattern: np.ndarray | None = None,
     ) -> None:
         self.analysis, self.units, self.domain, self.pattern = analysis, units, domain, pattern
+        self.budget = budget or Budget(math.inf)
         self.make, self.exact = columns(analysis), exactly(analysis)
         self.outputs = len(units) if pattern is None else 0
         self.width = len(domain) + self.outputs + 1
@@ -117,10 +136,12 @@ class _Forms(WithoutPools, Forward[Numbers]):
         constant[-1] = node.bias if self.exact else self.analysis.anchors[index].constant[0]
         total = self.make(constant)
         for source, map in node.terms():
+            self.budget.check()
             total = values[source].through(map) + total
         return total
 
     def relu(self, index: int, node: Relu, value: Numbers) -> Numbers:
+        self.budget.check()
         factor = slopes(self.active(index, node), node)
         if self.pattern is not None:
             return value.times(factor.reshape(node.shape))
@@ -141,6 +162,7 @@ class _Forms(WithoutPools, Forward[Numbers]):
 
     def form(self, index: int, value: Numbers) -> Form:
         """The form of an Affine node, with what it may be off by."""
+        self.budget.check()
         own, lost = (part.flatten(1) for part in value.rounded())
         if self.exact:
             outputs = torch.from_numpy(self.units.size[: self.outputs])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
+from lipreg.budget import Budget
 from lipreg.errors import LipregError
 from lipreg.folding.arithmetic import MORE, columns, exactly, sharp
 from lipreg.folding.displacements import Displacements
@@ -35,7 +37,9 @@ class GradientForms:
     j_offset: Tensor
 
 
-def gradient_forms(analysis: Analysis, units: Units, domain: Displacements) -> GradientForms:
+def gradient_forms(
+    analysis: Analysis, units: Units, domain: Displacements, budget: Budget | None = None
+) -> GradientForms:
     """The gradients of every row of a single-point analysis.
 
     A unit passes on leak g + (1 - leak) w with w = g when it is active and 0 when not. The entries are as float64 has them,
@@ -43,6 +47,7 @@ def gradient_forms(analysis: Analysis, units: Units, domain: Displacements) -> G
 
     Raises:
         LipregError: entries are too many orders of magnitude apart for that.
+        OutOfBudget: the budget, which is started, ended first.
     """
     rows = analysis.placed.rows[0].double()
     # of rows that are more than the outputs the gradients are combinations of those of the outputs; not where digits are
@@ -50,7 +55,7 @@ def gradient_forms(analysis: Analysis, units: Units, domain: Displacements) -> G
     apart = exactly(analysis) or len(rows) <= rows.shape[1]
     seed = rows if apart else torch.eye(rows.shape[1], dtype=torch.float64)
     for more in MORE:
-        found = _gradient_forms(analysis, units, domain, seed, columns(analysis, more))
+        found = _gradient_forms(analysis, units, domain, seed, columns(analysis, more), budget)
         if found is None:
             continue
         if apart:
@@ -64,11 +69,16 @@ def gradient_forms(analysis: Analysis, units: Units, domain: Displacements) -> G
 
 
 def _gradient_forms(
-    analysis: Analysis, units: Units, domain: Displacements, seed: Tensor, make: Callable[[Tensor], Numbers]
+    analysis: Analysis,
+    units: Units,
+    domain: Displacements,
+    seed: Tensor,
+    make: Callable[[Tensor], Numbers],
+    budget: Budget | None,
 ) -> GradientForms | None:
     """The gradients of functionals ``(k, outputs)`` in one arithmetic; None where it has not enough digits."""
     graph, count = analysis.graph, len(units)
-    rules = _Gradients(analysis, units, count + len(seed), make)
+    rules = _Gradients(analysis, units, count + len(seed), make, budget)
     start = torch.cat([torch.zeros(count, seed.shape[1], dtype=torch.float64), seed])
     flowing = graph.backward([(len(graph.nodes) - 1, make(start.reshape(-1, *graph.output.shape)))], rules)
     entries = torch.zeros(count + len(seed), len(domain), dtype=torch.float64)
@@ -83,17 +93,27 @@ def _gradient_forms(
 class _Gradients(WithoutPools, Backward[Numbers]):
     """Carries gradients back as columns, one a switched gradient and one a functional, and notes those of the units."""
 
-    def __init__(self, analysis: Analysis, units: Units, width: int, make: Callable[[Tensor], Numbers]) -> None:
+    def __init__(
+        self,
+        analysis: Analysis,
+        units: Units,
+        width: int,
+        make: Callable[[Tensor], Numbers],
+        budget: Budget | None,
+    ) -> None:
         self.analysis, self.units, self.make = analysis, units, make
+        self.budget = budget or Budget(math.inf)
         self.g = torch.zeros(
             width, len(units), dtype=torch.float64
         )  # stays 0 where the output does not depend on a unit
         self.sharp = True
 
     def back(self, map: LinearMap, value: Numbers) -> Numbers:
+        self.budget.check()
         return value.back(map)
 
     def relu(self, index: int, node: Relu, value: Numbers) -> Numbers:
+        self.budget.check()
         at = torch.from_numpy(self.units.of(index))
         chosen = torch.from_numpy(self.units.position)[at]
         self.g[:, at] = self.known(value)[:, chosen]

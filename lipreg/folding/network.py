@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis, gradient_rounding, underflow
+from lipreg.budget import Budget
 from lipreg.folding.arithmetic import exactly
 from lipreg.folding.displacements import Displacements
 from lipreg.folding.forms import Form, value_forms
@@ -129,27 +130,37 @@ class FoldedNetwork(FoldedValues):
         return self.norm(self.j_offset + w @ self.j_unit.T)
 
 
-def fold_values(analysis: Analysis) -> FoldedValues:
-    """The forward half of a single-point analysis's folded network, which is made once and ends with the analysis."""
-    return analysis.derived(_fold_values)
+def fold_values(analysis: Analysis, budget: Budget | None = None) -> FoldedValues:
+    """The forward half of a single-point analysis's folded network, which is made once and ends with the analysis.
+
+    Args:
+        budget: started; folding goes on to its end, and no further than the map at hand. None for no limit.
+
+    Raises:
+        OutOfBudget: it ended first; nothing is kept of a network that is half folded.
+    """
+    return analysis.derived(_fold_values, budget)
 
 
-def fold(analysis: Analysis) -> FoldedNetwork:
-    """The folded network of a single-point analysis in regional scope, which is made once and ends with the analysis."""
-    return analysis.derived(_fold)
+def fold(analysis: Analysis, budget: Budget | None = None) -> FoldedNetwork:
+    """The folded network of a single-point analysis in regional scope, which is made once and ends with the analysis.
+
+    Args and errors are those of ``fold_values``.
+    """
+    return analysis.derived(_fold, budget)
 
 
-def _fold_values(analysis: Analysis) -> FoldedValues:
+def _fold_values(analysis: Analysis, budget: Budget | None) -> FoldedValues:
     units, domain = unstable_units(analysis), Displacements.within(analysis.placed.region)
-    z, output = value_forms(analysis, units, domain)
+    z, output = value_forms(analysis, units, domain, budget)
     levels = tuple(torch.from_numpy(units.of(node)) for node in np.unique(units.node))
     leak, lower, upper = (torch.from_numpy(column) for column in (units.leak, units.lower, units.upper))
     return FoldedValues(units, domain, z, output, levels, leak, lower, upper, *tied_units(analysis, units))
 
 
-def _fold(analysis: Analysis) -> FoldedNetwork:
-    values, placed = fold_values(analysis), analysis.placed
-    gradients = gradient_forms(analysis, values.units, values.domain)
+def _fold(analysis: Analysis, budget: Budget | None) -> FoldedNetwork:
+    values, placed = fold_values(analysis, budget), analysis.placed
+    gradients = gradient_forms(analysis, values.units, values.domain, budget)
     network = FoldedNetwork(
         **vars(values),
         **vars(gradients),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
-from lipreg.budget import Budget
+from lipreg.budget import Budget, OutOfBudget
 from lipreg.folding import Displacements, Units, cell_forms
 from lipreg.milp.assembly import Assembly
 from lipreg.milp.domain import displacement
@@ -44,13 +44,17 @@ def settle_cell(analysis: Analysis, units: Units, pattern: np.ndarray, budget: B
         analysis: of a single point.
         units: its unstable units.
         pattern: 1 (active) or 0 for each of them.
-        budget: of which the program takes at most ``CELL_SECONDS``.
+        budget: for all of it, of which the program takes at most ``CELL_SECONDS``.
 
     Returns:
-        The verdict and, for an OPEN cell, its deepest point ``(1, *shape)``. A failing solver leaves the cell THIN.
+        The verdict and, for an OPEN cell, its deepest point ``(1, *shape)``. A failing solver leaves the cell THIN, and so
+        does the end of the budget.
     """
-    domain = Displacements.within(analysis.placed.region)
-    form, demanded = cell_forms(analysis, units, domain, pattern)
+    domain, budget = Displacements.within(analysis.placed.region), replace(budget.started(), nodes=None)
+    try:
+        form, demanded = cell_forms(analysis, units, domain, pattern, budget)
+    except OutOfBudget:
+        return Cell.THIN, None
     (on_d, _, constant, loss), signs = form.arrays, demanded.numpy()
     down, up = domain.lower.numpy(), domain.upper.numpy()
     size = np.abs(constant + on_d @ (up + down) / 2) + np.abs(on_d) @ (up - down) / 2
@@ -60,7 +64,7 @@ def settle_cell(analysis: Analysis, units: Units, pattern: np.ndarray, budget: B
     program.variables("t", -np.ones(1), np.ones(1))
     program.at_most({"d": -signs[:, None] * on_d, "t": size[:, None]}, signs * constant + loss)
     # always by HiGHS: the point is evaluated on the network, so no engine has to be trusted
-    outcome = Highs().solve(program.program({"t": 1.0}, 0.0), replace(budget.within(CELL_SECONDS), nodes=None))
+    outcome = Highs().solve(program.program({"t": 1.0}, 0.0), budget.within(CELL_SECONDS))
     if outcome.dual_bound < 0:
         return Cell.EMPTY, None
     # as deep as the room for rounding makes an empty cell; of units that are rounding alone the network itself decides

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
+from lipreg.budget import Budget
 from lipreg.folding import FoldedValues, Form, Units, fold, fold_values
 from lipreg.linalg.floats import EPS, SPARE
 from lipreg.milp.assembly import Assembly
@@ -66,6 +67,7 @@ def encode(
     functionals: Functionals | int,
     known: np.ndarray | None = None,
     triangle: bool = True,
+    budget: Budget | None = None,
 ) -> Encoding:
     """The program for a family of functionals, or for one row, of a single-point analysis: regional scope.
 
@@ -75,10 +77,14 @@ def encode(
         known: proved upper bounds on each functional of the family, which cut the relaxation.
         triangle: whether h >= z and h >= leak z are rows. Without them each ReLU is the switch z a alone: the same integer
             points, and a looser relaxation.
+        budget: started, of the folding and the bounds on gradients that enter it; None for no limit.
+
+    Raises:
+        OutOfBudget: the budget ended before the network was folded.
     """
     if isinstance(functionals, int):
         functionals = Functionals((functionals,))
-    network, rows, p = fold(analysis), list(functionals.rows), analysis.placed.problem.p
+    network, rows, p = fold(analysis, budget), list(functionals.rows), analysis.placed.problem.p
     program = Assembly()
     _forward(program, network, triangle)
     of_row, fixed = functionals.add(program, p)
@@ -87,7 +93,7 @@ def encode(
         own = offset[rows].numpy().T
         return Gradient(on_w.numpy(), own @ of_row, own @ fixed)
 
-    bounds = gradient_bounds(analysis).of(rows)
+    bounds = gradient_bounds(analysis, None if budget is None else budget.share(0.5)).of(rows)
     _backward(program, gradient(network.g_unit, network.g_offset), bounds, functionals, p)
     objective = _largest if p == 1.0 else _total
     cost, offset = objective(program, gradient(network.j_unit, network.j_offset), bounds, functionals)
@@ -99,13 +105,16 @@ def encode(
     return Encoding(program.program(cost, offset + loss), network)
 
 
-def encode_rise(analysis: Analysis, row: int) -> Encoding:
+def encode_rise(analysis: Analysis, row: int, budget: Budget | None = None) -> Encoding:
     """The forward half alone: maximises c . (f(x) - f(x0)), with a variable ``distance`` >= |x - x0|_p at no cost.
 
     What the pointed constant is made of: see ``estimators/mip_pointed.py``, which prices the distance and asks for both
     signs of c; so ``loss`` is not in the offset.
+
+    Raises:
+        OutOfBudget: the budget, which is started, ended before the network was folded.
     """
-    placed, folded = analysis.placed, fold_values(analysis)
+    placed, folded = analysis.placed, fold_values(analysis, budget)
     domain, p = folded.domain, placed.problem.p
     program = Assembly()
     _forward(program, folded)
@@ -129,12 +138,15 @@ def encode_rise(analysis: Analysis, row: int) -> Encoding:
     return Encoding(program.program(cost, offset), folded, loss=float(np.abs(weights) @ lost))
 
 
-def encode_values(analysis: Analysis, index: int) -> tuple[Program, Form]:
+def encode_values(analysis: Analysis, index: int, budget: Budget | None = None) -> tuple[Program, Form]:
     """The forward pass up to a Relu node: a program with no objective yet, and the pre-activations of its unstable units.
 
     The form is over the program's variables: ``on_input`` of ``program.columns["d"]``, ``on_unit`` of ``["h"]``.
+
+    Raises:
+        OutOfBudget: the budget, which is started, ended before the network was folded.
     """
-    folded = fold_values(analysis)
+    folded = fold_values(analysis, budget)
     before = folded.before(index)
     program = Assembly()
     _forward(program, before)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lipreg.bounds import Analysis, linear_jacobian
-from lipreg.folding import fold_values
+from lipreg.budget import Budget
+from lipreg.folding import unstable_units
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,17 @@ class GradientBounds:
         return GradientBounds(self.lower[rows], self.upper[rows], self.unit_lower[rows], self.unit_upper[rows])
 
 
-def gradient_bounds(analysis: Analysis) -> GradientBounds:
-    """Bounds on every row's gradients at a single point, which are made once and end with the analysis."""
-    return analysis.derived(_gradient_bounds)
+def gradient_bounds(analysis: Analysis, budget: Budget | None = None) -> GradientBounds:
+    """Bounds on every row's gradients at a single point, which are made once and end with the analysis.
+
+    Args:
+        budget: started, of their linear bounds; None for no limit.
+    """
+    return analysis.derived(_gradient_bounds, budget)
 
 
-def _gradient_bounds(analysis: Analysis) -> GradientBounds:
-    bounds, units = linear_jacobian(analysis).bounds, fold_values(analysis).units
+def _gradient_bounds(analysis: Analysis, budget: Budget | None) -> GradientBounds:
+    bounds, units = linear_jacobian(analysis, budget).bounds, unstable_units(analysis)
     rows, moves = analysis.placed.rows.shape[1], analysis.placed.region.moves[0].flatten().numpy()
     lower, upper = (end[0].flatten(1).numpy()[:, moves] for end in bounds[0])
     unit_lower, unit_upper = np.zeros((rows, len(units))), np.zeros((rows, len(units)))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from lipreg.bounds import Analysis, analyse
-from lipreg.budget import Budget
+from lipreg.budget import Budget, OutOfBudget
 from lipreg.folding import Displacements, Form, unstable_units
 from lipreg.milp.encoding import encode_values
 from lipreg.milp.program import Program
@@ -47,9 +47,10 @@ def tighten(local: Analysis, budget: Budget) -> Analysis:
         # over a box or a ball the first layer's intervals are exact; over a polytope they are those of its box
         if not len(chosen) or not (len(units.before(index)) or placed.region.halfspaces is not None):
             continue
-        if budget.ended() is not None:
+        try:
+            program, own = encode_values(local, index, budget)
+        except OutOfBudget:
             break
-        program, own = encode_values(local, index)
         seen = values[node.source][0].flatten(1).numpy()[:, chosen]
         upper, lower = _by_lp(program, own, budget.share(0.5))
         for sign, ends, extreme in ((1.0, upper, seen.max(0)), (-1.0, lower, -seen.min(0))):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lipreg.bounds import Analysis
 from lipreg.bounds.semidefinite import norm_bound
-from lipreg.budget import Budget
+from lipreg.budget import Budget, OutOfBudget
 from lipreg.folding import fold
 from lipreg.milp import Cell, settle_cell
 from lipreg.milp import tighten as tighten_region
@@ -65,7 +65,7 @@ class Search:
     ) -> None:
         self.local, self.budget, self.progress = local, budget.started(), progress
         self.began = budget.clock()
-        self.network = fold(local).to(device)
+        self.network = fold(local, self.budget).to(device)
         self.incumbent = Incumbent(attain, lower, None if start is None else self.network.domain.of(start)[0])
         self.closed, self.upper = 0.0, math.inf
         self.nodes = 0
@@ -114,7 +114,9 @@ class Search:
                 self.closed = max(self.closed, closed)
                 self.frontier.add(children)
             self._report()
-        return self._outcome(Status.PROVED)
+        # cells whose programs had no time may be those that hold no point
+        ended = self.budget.ended() if self.closed > self.cutoff else None
+        return self._outcome(Status.PROVED if ended is None else ended)
 
     def _outcome(self, status: Status) -> Outcome:
         return Outcome(status, self.upper, self.nodes, self.settled, float(self.network.rounding.max()))
@@ -139,8 +141,12 @@ class Search:
     def _tighten_region(self) -> None:
         """Bounds over the whole region by LP and small MIPs; the open nodes over the units that these leave undecided."""
         self.tightened = True
-        self.local = tighten_region(self.local, self.budget.share(TIGHTEN_SHARE).within(TIGHTEN_SECONDS))
-        old, self.network = self.network, fold(self.local).to(self.network.j_unit.device)
+        local = tighten_region(self.local, self.budget.share(TIGHTEN_SHARE).within(TIGHTEN_SECONDS))
+        try:
+            network = fold(local, self.budget).to(self.network.j_unit.device)
+        except OutOfBudget:
+            return  # the open nodes stay as they are
+        self.local, old, self.network = local, self.network, network
         nodes = carry_over(self.frontier.all(), old, self.network, self.local)
         self.frontier, self.cells = Frontier(nodes, self.budget.memory), {}
 
@@ -234,4 +240,13 @@ def search(
         The proved upper end and how the search ended. The lower end is what ``attain`` has seen. Deterministic for a number
         of threads, up to where a time limit cuts it off.
     """
-    return Search(local, uppers, lower, attain, budget or Budget(math.inf), progress, device, start).run()
+    own = (budget or Budget(math.inf)).started()
+    began = own.clock()
+    try:
+        begun = Search(local, uppers, lower, attain, own, progress, device, start)
+    except OutOfBudget as over:
+        upper = float(uppers.max())
+        if progress is not None:
+            progress(Progress(lower, upper, open=len(uppers), nodes=0, seconds=own.clock() - began))
+        return Outcome(over.status, upper, nodes=0, cells=0, left_out="There was no time to fold the network")
+    return begun.run()

@@ -33,6 +33,7 @@ class Outcome:
         nodes: how many were bounded.
         cells: how many activation cells were settled by a linear program.
         rounding: what ``upper`` holds for the rounding of float64.
+        left_out: what there was no time for before the first node.
     """
 
     status: Status
@@ -40,3 +41,4 @@ class Outcome:
     nodes: int
     cells: int
     rounding: float = 0.0
+    left_out: str = ""

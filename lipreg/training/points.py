@@ -12,7 +12,7 @@ from lipreg.labels import labelled, targets
 from lipreg.outputs import Output
 from lipreg.points import Inputs, Points
 
-READ_BATCH = "batch_to_inputs=, a function batch -> (x, y or None), reads other batches (of a penalty: in its Points)"
+READ_BATCH = "points=Points(..., batch_to_inputs=f), f a function batch -> (x, y or None), reads other batches"
 """What to do about a batch whose inputs are elsewhere."""
 
 
@@ -33,7 +33,7 @@ class ChosenPoints:
         if points.given is not None:
             x, y = points.given
             self.fixed = x.detach().clone(), None if y is None else y.detach().clone()
-        self.generator = torch.Generator().manual_seed(points.seed)
+        self.generator = torch.Generator().manual_seed(points.seed or 0)
         self._draw, self._seed = torch.Generator(), 0
 
     def __getstate__(self) -> dict[str, Any]:

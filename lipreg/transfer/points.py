@@ -262,7 +262,7 @@ def check_same_functional(first: AuditRecord, second: AuditRecord) -> None:
             f"point {first.point} of {first.run!r} is another reference point than point {second.point} of {second.run!r}",
             where="comparing audits",
             accepted="audits at the same reference points",
-            todo="Give both audits the same reference_points=(x, y), or the same data, points and seed",
+            todo="Give both audits the same points=(x, y), or the same data, number of points and seed",
         )
     if (first.functional, first.label) != (second.functional, second.label):
         one, two = (f"{r.functional!r} (label {r.label}) in {r.run!r}" for r in (first, second))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lipreg.auditing import Workers
+from lipreg.auditing import Processes
 from lipreg.estimators import Estimator, register
 from lipreg.estimators.base import ESTIMATORS
 from tests.auditing.cases import Registers
@@ -27,7 +27,7 @@ def known_as() -> Iterator[Registers]:
 
 
 @pytest.fixture(scope="session")
-def shared_workers() -> Iterator[Workers]:
+def shared_workers() -> Iterator[Processes]:
     """Two processes, started once: an audit leaves them as it found them."""
-    with Workers(2) as workers:
+    with Processes(2) as workers:
         yield workers

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from lipreg.auditing import AuditPlan, RayWorkers, audit, choose_workers, ray_cluster, workers
+from lipreg.auditing import AuditPlan, Ray, audit, processes, ray_cluster
 from lipreg.errors import InvalidInput, MissingExtra
 from lipreg.estimators import Estimator
 from lipreg.results import Status
 from tests.auditing import cases
 from tests.auditing.cases import NET, PROBLEM, Registers, X, Y
 from tests.auditing.processes import alive, descendants, wait_until_dead
-from tests.auditing.test_workers import AMPLE, pids, without_seconds
+from tests.auditing.test_processes import AMPLE, pids, without_seconds
 from tests.conftest import ROOT
 
 has_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed: lipreg[ray]")
@@ -30,35 +30,22 @@ LISTENS = "0A"
 
 
 @pytest.fixture(scope="session")
-def on_ray() -> Iterator[RayWorkers]:
+def on_ray() -> Iterator[Ray]:
     """Two actors of one cluster, started once: it takes ten seconds."""
-    with RayWorkers(2) as pool:
+    with Ray(2) as pool:
         yield pool
 
 
 # ---------------------------------------------------------------- choosing
 
 
-@pytest.mark.parametrize(
-    "workers, executor, kind",
-    [(1, None, "NoneType"), (1, "processes", "Workers"), (2, None, "Workers"), ("auto", "inline", "NoneType")],
-)
-def test_executors_by_name(workers: Any, executor: str | None, kind: str) -> None:
-    assert type(choose_workers(workers, executor, None, "audit")).__name__ == kind
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:10001", "nowhere", "127.0.0.1:99999"])
+def test_a_cluster_that_is_not_there(address: str) -> None:
+    with pytest.raises(InvalidInput, match=r"no Ray cluster at .*HOST:PORT"):
+        ray_cluster._check_reachable(address)
 
 
-@pytest.mark.parametrize(
-    "workers, executor, address, says",
-    [
-        (1, "slurm", None, "executor='slurm'.*inline, processes, ray"),
-        (2, "inline", None, "workers=2 with executor='inline'"),
-        (2, "processes", "10.0.0.1:6379", "address='10.0.0.1:6379' with executor='processes'"),
-        (0, "ray", None, "workers=0"),
-    ],
-)
-def test_choices_that_cannot_be(workers: Any, executor: str, address: str | None, says: str) -> None:
-    with pytest.raises(InvalidInput, match=says):
-        audit(NET, AuditPlan(PROBLEM, ("fastlip",)), X, Y, workers=workers, executor=executor, address=address)
+# ---------------------------------------------------------------- on a cluster
 
 
 def test_without_ray_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,30 +56,20 @@ def test_without_ray_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) 
 
 
 @has_ray
-@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:10001", "nowhere", "127.0.0.1:99999"])
-def test_a_cluster_that_is_not_there(address: str) -> None:
-    with pytest.raises(InvalidInput, match=r"no Ray cluster at .*HOST:PORT"):
-        ray_cluster._check_reachable(address)
-
-
-# ---------------------------------------------------------------- on a cluster
-
-
-@has_ray
-def test_records_are_those_of_this_process(on_ray: RayWorkers) -> None:
+def test_records_are_those_of_this_process(on_ray: Ray) -> None:
     plan = AuditPlan(PROBLEM, budget=120.0)
     seen: list[Any] = []
-    points = audit(NET, plan, X, Y, seen.append, workers=on_ray)
+    points = audit(NET, plan, X, Y, seen.append, executor=on_ray)
     assert seen == points
     assert without_seconds(points) == without_seconds(audit(NET, plan, X, Y))
     before = pids(on_ray)
-    audit(NET, AuditPlan(PROBLEM, ("lp",)), X, Y, workers=on_ray)
+    audit(NET, AuditPlan(PROBLEM, ("lp",)), X, Y, executor=on_ray)
     assert pids(on_ray) == before, "kept between audits"
 
 
 @has_ray
-def test_everything_listens_on_loopback(on_ray: RayWorkers) -> None:
-    audit(NET, AuditPlan(PROBLEM, ("lp",)), X, Y, workers=on_ray)
+def test_everything_listens_on_loopback(on_ray: Ray) -> None:
+    audit(NET, AuditPlan(PROBLEM, ("lp",)), X, Y, executor=on_ray)
     listening = list(_listening(descendants(os.getpid())))
     assert len(listening) > 4
     assert {address for address, _ in listening} <= {"0100007F", "0000000000000000FFFF00000100007F"}, listening
@@ -108,10 +85,10 @@ def test_everything_listens_on_loopback(on_ray: RayWorkers) -> None:
     ],
 )
 def test_a_fault_costs_one_search_at_one_point(
-    on_ray: RayWorkers, known_as: Registers, kind: type[Estimator], says: str
+    on_ray: Ray, known_as: Registers, kind: type[Estimator], says: str
 ) -> None:
     plan = AuditPlan(PROBLEM, ("fastlip", "lp", known_as("faulty", kind), "sampling"), AMPLE)
-    points = audit(NET, plan, X, Y, workers=on_ray)
+    points = audit(NET, plan, X, Y, executor=on_ray)
     assert [p.intervals["faulty"].status for p in points] == [
         Status.FAILED if p.point == 1 else Status.BOUNDED for p in points
     ]
@@ -123,63 +100,63 @@ def test_a_fault_costs_one_search_at_one_point(
 
 @has_ray
 def test_what_a_killed_actor_was_at_is_done_by_another(
-    on_ray: RayWorkers, known_as: Registers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    on_ray: Ray, known_as: Registers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own, mark = ray_cluster.worker_environment(), str(tmp_path / "mark")
     monkeypatch.setattr(ray_cluster, "worker_environment", lambda: {**own, cases.KilledOnce.MARK: mark})
     plan = AuditPlan(PROBLEM, ("fastlip", known_as("killed_once", cases.KilledOnce), "lp", "sampling"), AMPLE)
     for actor in list(on_ray._processes):
         actor.kill()  # new ones know the mark
-    killed = audit(NET, plan, X, Y, workers=on_ray)
+    killed = audit(NET, plan, X, Y, executor=on_ray)
     assert Path(mark).exists()
-    assert without_seconds(killed) == without_seconds(audit(NET, plan, X, Y, workers=on_ray))
+    assert without_seconds(killed) == without_seconds(audit(NET, plan, X, Y, executor=on_ray))
 
 
 @has_ray
-def test_a_hanging_search_is_ended(on_ray: RayWorkers, known_as: Registers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "GRACE", 1.0)
+def test_a_hanging_search_is_ended(on_ray: Ray, known_as: Registers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "GRACE", 1.0)
     plan = AuditPlan(PROBLEM, ("fastlip", known_as("hangs", cases.Hangs)), budget=40.0)  # 2 seconds a point
-    points = audit(NET, plan, X, Y, workers=on_ray)
+    points = audit(NET, plan, X, Y, executor=on_ray)
     assert points[1].intervals["hangs"].status is Status.TIME_LIMIT
     assert points[1].exact.upper == points[1].intervals["fastlip"].upper
 
 
 @has_ray
-def test_a_stop_reaches_the_searches(on_ray: RayWorkers, known_as: Registers) -> None:
+def test_a_stop_reaches_the_searches(on_ray: Ray, known_as: Registers) -> None:
     stop = threading.Event()
     plan = AuditPlan(PROBLEM, ("fastlip", known_as("waits", cases.Waits)), budget=300.0)
     threading.Timer(3.0, stop.set).start()
     began = time.monotonic()
-    points = audit(NET, plan, X, Y, stop=stop, workers=on_ray)
+    points = audit(NET, plan, X, Y, stop=stop, executor=on_ray)
     assert time.monotonic() - began < 150  # of the budget's 300
     assert Status.INTERRUPTED in {p.intervals["waits"].status for p in points}
 
 
 @has_ray
-def test_what_cannot_be_sent_is_refused(on_ray: RayWorkers, known_as: Registers) -> None:
+def test_what_cannot_be_sent_is_refused(on_ray: Ray, known_as: Registers) -> None:
     kind = type("Typed", (cases.AtSecond,), {"__module__": "__main__", "act": lambda self, budget: None})
     with pytest.raises(InvalidInput, match=r"Typed is defined in __main__"):
-        audit(NET, AuditPlan(PROBLEM, (known_as("typed", kind),)), X, Y, workers=on_ray)
+        audit(NET, AuditPlan(PROBLEM, (known_as("typed", kind),)), X, Y, executor=on_ray)
 
 
 SCRIPT = """
 import sys, time, torch
 from torch import nn
 from lipreg import AllLogits, LinfBall, LocalLipschitz
-from lipreg.auditing import AuditPlan, RayWorkers, audit
+from lipreg.auditing import AuditPlan, Ray, audit
 
 torch.manual_seed(0)
 net = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 2))
-pool = RayWorkers(1, sys.argv[1])
-points = audit(net, AuditPlan(LocalLipschitz(LinfBall(0.3), AllLogits()), ("lp",)), torch.zeros(3, 2), workers=pool)
+pool = Ray(1, sys.argv[1])
+points = audit(net, AuditPlan(LocalLipschitz(LinfBall(0.3), AllLogits()), ("lp",)), torch.zeros(3, 2), executor=pool)
 print("done", [p.exact.upper > 0 for p in points], pool._processes[0].pid, flush=True)
 time.sleep(600)
 """
 
 
 @has_ray
-def test_another_program_joins_by_address_and_its_death_frees_the_actors(on_ray: RayWorkers, tmp_path: Path) -> None:
-    audit(NET, AuditPlan(PROBLEM, ("lp",)), X, Y, workers=on_ray)  # the cluster is up
+def test_another_program_joins_by_address_and_its_death_frees_the_actors(on_ray: Ray, tmp_path: Path) -> None:
+    audit(NET, AuditPlan(PROBLEM, ("lp",)), X, Y, executor=on_ray)  # the cluster is up
     address = on_ray._cluster.ray.get_runtime_context().gcs_address
     (tmp_path / "script.py").write_text(SCRIPT)
     program = subprocess.Popen(
@@ -199,7 +176,7 @@ def test_another_program_joins_by_address_and_its_death_frees_the_actors(on_ray:
         program.kill()
         program.communicate()
     assert wait_until_dead([actor])
-    assert audit(NET, AuditPlan(PROBLEM, ("lp",)), X, Y, workers=on_ray), "the cluster is not the program's"
+    assert audit(NET, AuditPlan(PROBLEM, ("lp",)), X, Y, executor=on_ray), "the cluster is not the program's"
 
 
 def _listening(pids: set[int]) -> Iterator[tuple[str, int]]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from lipreg.auditing import EXACT, AuditPlan, PointAudit, Workers, audit
+from lipreg.auditing import EXACT, AuditPlan, PointAudit, Processes, audit
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.errors import CrossingBounds
@@ -212,12 +212,12 @@ def test_other_weights_start_from_nothing(tmp_path: Path, searched: list[Any]) -
     assert not any(p.resumed for p in points)
 
 
-def test_resuming_in_worker_processes(tmp_path: Path, shared_workers: Workers) -> None:
+def test_resuming_in_worker_processes(tmp_path: Path, shared_workers: Processes) -> None:
     problem = LocalLipschitz(LinfBall(0.5), AllLogits())
     plan = AuditPlan(problem, ("mip", "sampling"), 30.0)
     first = audit(NET, plan, X)
     records = [r for r in saved(first, tmp_path) if r.point != 3]
-    points = audit(NET, plan, X, earlier=records, workers=shared_workers)
+    points = audit(NET, plan, X, earlier=records, executor=shared_workers)
     for one, two in zip(first, points, strict=True):
         assert (one.exact.lower, one.exact.upper) == (two.exact.lower, two.exact.upper)
     assert [bool(p.resumed) for p in points] == [True, True, True, False, True]

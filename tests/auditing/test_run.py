@@ -19,7 +19,6 @@ import torch
 from lipreg.auditing import EXACT, AuditPlan, PointAudit, audit
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
-from lipreg.callbacks import LipschitzAudit
 from lipreg.errors import CrossingBounds, InvalidInput, LipregError, UnsupportedRequest
 from lipreg.estimators import Bound, Estimator, Work, certify, estimate, register, usual_estimators
 from lipreg.estimators.base import ESTIMATORS, Known, Settings, lower_interval, upper_interval
@@ -107,8 +106,6 @@ def test_plans_that_cannot_be_right(settings: dict[str, Any], says: str) -> None
 def test_limits_that_cannot_be_right(limits: dict[str, Any], says: str) -> None:
     with pytest.raises(InvalidInput, match=says):
         Budget(**limits)
-    with pytest.raises(InvalidInput, match=says):
-        LipschitzAudit(PROBLEM, **limits)
 
 
 def test_a_solver_that_is_none_of_semidefinite_programs() -> None:
@@ -465,6 +462,16 @@ def test_stop_ends_the_audit_without_an_error() -> None:
     for a in audits:
         assert a.exact.upper <= a.intervals["fastlip"].upper
         assert a.exact.upper >= truth(a.point) * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("executor", ["inline", {"kind": "processes", "count": 1}])
+def test_the_stop_of_the_budget_ends_it_too(executor: Any) -> None:
+    stop = threading.Event()
+    stop.set()
+    budget = copy.deepcopy(Budget(1000.0, stop=stop))
+    audits = audit(NET, AuditPlan(PROBLEM, ("fastlip", "mip"), budget), X, Y, executor=executor)
+    statuses = [a.intervals["mip"].status for a in audits if a.intervals["mip"].certificate is not Certificate.EXACT]
+    assert set(statuses) == {Status.INTERRUPTED}
 
 
 def test_certify_and_audit_agree() -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from pytorch_lightning.strategies import DDPStrategy
 
-from lipreg.callbacks import LipschitzAudit
+from lipreg.callbacks import Beside, LipschitzAudit
 from tests.callbacks.test_audit import PROBLEM, Model, dataset, train
+from tests.given import composed
 
 SETTINGS: dict[str, Any] = {
     "problem": PROBLEM,
@@ -26,8 +27,8 @@ SETTINGS: dict[str, Any] = {
 def one_run(folder: Path, **settings: Any) -> dict[str, Any]:
     """A training that moves no weight, so that one process and two audit the same network."""
     torch.manual_seed(0)
-    background = settings.pop("background", False)
-    ours = LipschitzAudit(**SETTINGS, background=background, folder=str(folder))
+    executor = settings.pop("executor", None)
+    ours = LipschitzAudit(**composed(**SETTINGS), executor=executor, folder=str(folder))
     model = Model()
     model.configure_optimizers = lambda: torch.optim.SGD(model.parameters(), lr=0.0)  # type: ignore[method-assign]
     model.net[1].momentum = 0.0  # type: ignore[union-attr]
@@ -38,9 +39,9 @@ def one_run(folder: Path, **settings: Any) -> dict[str, Any]:
 
 def main(folder: Path) -> None:
     found = {}
-    for name, background in (("here", False), ("beside", True)):
+    for name, executor in (("here", "inline"), ("beside", Beside())):
         strategy = DDPStrategy(process_group_backend="gloo")
-        found[name] = one_run(folder / name, strategy=strategy, devices=2, background=background)
+        found[name] = one_run(folder / name, strategy=strategy, devices=2, executor=executor)
     torch.save(found, folder / f"{found['here']['rank']}.pt")
 
 

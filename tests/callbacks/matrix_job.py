@@ -25,13 +25,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MeanMetric
 
-import lipreg.callbacks.audit_runs
-from lipreg.callbacks import LipschitzAudit, LipschitzRegularizer
+import lipreg.callbacks.places
+from lipreg.callbacks import Beside, LipschitzAudit, LipschitzRegularizer
 from lipreg.errors import CrossingBounds
 from lipreg.problem import LocalLipschitz
 from lipreg.records import RecordFile
 from lipreg.regions import LinfBall
 from lipreg.training import LipschitzPenalty
+from tests.given import composed
 
 pl: Any = import_module("lightning.pytorch" if __name__ == "__main__" and len(sys.argv) > 2 else "pytorch_lightning")
 LIMIT = 60.0
@@ -71,7 +72,7 @@ class Module(pl.LightningModule):
 
 def callbacks(order: str, folder: Path, **settings: Any) -> list[Any]:
     defaults = {"points": 2, "estimators": ("fastlip", "sampling"), "progress": False, "folder": str(folder)}
-    audit = LipschitzAudit(PROBLEM, **{**defaults, **settings})
+    audit = LipschitzAudit(PROBLEM, **composed(**{**defaults, **settings}))
     regularizer = LipschitzRegularizer(PROBLEM, weight=0.1)
     made = {"audit": [audit], "regularizer": [regularizer], "both": [regularizer, audit]}
     return made.get(order) or [audit, regularizer]
@@ -93,7 +94,7 @@ def saw(trainer: Any) -> dict[str, float]:
 
 def cell(folder: Path, name: str, order: str, logs: str = "no log", **settings: Any) -> None:
     """One training; what it logged, or what ended it."""
-    own = {key: settings.pop(key) for key in ("batch_to_inputs", "reference_points", "background") if key in settings}
+    own = {key: settings.pop(key) for key in ("batch_to_inputs", "reference_points", "executor") if key in settings}
     added = callbacks(order, folder / name, **own)
     torch.manual_seed(0)
     faulthandler.dump_traceback_later(LIMIT, exit=True)  # anew for each
@@ -145,15 +146,15 @@ def raising(error: Exception, rank: int, otherwise: Callable[..., Any]) -> Calla
 
 def errors(folder: Path) -> None:
     """Each is raised in one process alone."""
-    real = lipreg.callbacks.audit_runs.audit
+    real = lipreg.callbacks.places.audit
     for name, error in (
         ("bounds that cross", CrossingBounds("lp lies below a witness", where="point 1")),
         ("no memory", MemoryError("of 9 GiB")),
         ("unreadable", Unreadable("this", "that")),
     ):
-        lipreg.callbacks.audit_runs.audit = raising(error, 1, real)
+        lipreg.callbacks.places.audit = raising(error, 1, real)
         cell(folder, name, "both")
-    lipreg.callbacks.audit_runs.audit = real
+    lipreg.callbacks.places.audit = real
     read = raising(ValueError("no inputs in this batch"), 1, lambda batch: (batch[0], batch[1]))
     cell(folder, "batches that cannot be read", "audit", batch_to_inputs=read)
     append = RecordFile.append
@@ -171,12 +172,10 @@ def main(folder: Path) -> None:
             cell(folder, f"{order}, {logs}", order, logs)
     for order in ("both", "both reversed"):  # the second epoch ends after one of its two batches
         cell(folder, f"{order}, cut short", order, "on_epoch with sync_dist", max_epochs=-1, max_steps=3)
-    cell(folder, "beside training", "both", "on_epoch with sync_dist", background=True)
+    cell(folder, "beside training", "both", "on_epoch with sync_dist", executor=Beside())
     plain_loop(folder)
     errors(folder)
-    lipreg.callbacks.audit_runs.audit = raising(
-        MemoryError("that nobody catches"), 1, lipreg.callbacks.audit_runs.audit
-    )
+    lipreg.callbacks.places.audit = raising(MemoryError("that nobody catches"), 1, lipreg.callbacks.places.audit)
     train(DDPStrategy(process_group_backend="gloo"), Module("no log"), callbacks("audit", folder / "uncaught"))
 
 

@@ -23,7 +23,8 @@ from pytorch_lightning.loggers import CSVLogger, WandbLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lipreg.callbacks import LipschitzAudit, LipschitzRegularizer
+from lipreg.auditing import Processes
+from lipreg.callbacks import Beside, LipschitzAudit, LipschitzRegularizer
 from lipreg.errors import InvalidInput, LipregError, UnsupportedModel, UnsupportedRequest
 from lipreg.estimators import estimate
 from lipreg.outputs import AllLogits, Logit
@@ -32,6 +33,7 @@ from lipreg.records import AuditRecord, EpochRecord, read_records
 from lipreg.regions import L2Ball, LinfBall
 from tests.callbacks.cases import Probe, batches, fit
 from tests.conftest import ROOT
+from tests.given import composed
 
 PROBLEM = LocalLipschitz(LinfBall(0.2, low=0.0, high=1.0))
 CHEAP = ("fastlip", "sampling")
@@ -86,7 +88,8 @@ def train(model: pl.LightningModule, *callbacks: pl.Callback, folder: Path, **se
 
 
 def audit(**settings: Any) -> LipschitzAudit:
-    return LipschitzAudit(**{"problem": PROBLEM, "points": 3, "estimators": CHEAP, "progress": False, **settings})
+    own = {"problem": PROBLEM, "points": 3, "estimators": CHEAP, "progress": False, **settings}
+    return LipschitzAudit(**composed(**own))
 
 
 def records(folder: Path, kind: type = AuditRecord) -> list[Any]:
@@ -118,15 +121,22 @@ def assert_equal(one: Any, two: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "estimators, workers", [(("fastlip", "sampling", "affine_relu"), 1), (("mip", "lp"), 1), (("mip", "sampling"), 2)]
+    "estimators, executor",
+    [
+        (("fastlip", "sampling", "affine_relu"), "inline"),
+        (("mip", "lp"), "inline"),
+        (("mip", "sampling"), Processes(2)),
+    ],
 )
-def test_training_is_bit_for_bit_the_same(tmp_path: Path, estimators: tuple[str, ...], workers: int) -> None:
+def test_training_is_bit_for_bit_the_same(
+    tmp_path: Path, estimators: tuple[str, ...], executor: str | Processes
+) -> None:
     results = []
     for with_audit in (False, True):
         pl.seed_everything(7, verbose=False)
         model, notes = Model(), Notes()
         model.net[1].eval()  # train() of the loop sets modes anew; a frozen layer comes with the callback below
-        extra = [audit(estimators=estimators, budget=20.0, workers=workers)] if with_audit else []
+        extra = [audit(estimators=estimators, budget=20.0, executor=executor)] if with_audit else []
         trainer = train(model, *extra, notes, folder=tmp_path / str(with_audit), max_epochs=3)
         end = (torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist())  # type: ignore[index]
         results.append(
@@ -365,11 +375,11 @@ def test_a_second_fit_goes_on(tmp_path: Path) -> None:
 
 
 def running(ours: LipschitzAudit) -> list[int]:
-    return [process.pid for process in ours._runs.workers._processes]  # type: ignore[union-attr]
+    return [process.pid for process in ours.place.executor._processes]  # type: ignore[union-attr]
 
 
 def test_workers_start_with_the_first_audit_stay_for_the_next_and_end_with_fit(tmp_path: Path) -> None:
-    ours, seen = audit(estimators=("lp",), workers=2), []
+    ours, seen = audit(estimators=("lp",), executor=Processes(2)), []
     assert running(ours) == []
     probe = Probe(lambda module: seen.append(running(ours)))
     train(Model(), ours, probe, folder=tmp_path, max_epochs=2)
@@ -386,7 +396,7 @@ def test_workers_start_with_the_first_audit_stay_for_the_next_and_end_with_fit(t
 
 
 def test_workers_end_with_an_error_in_training(tmp_path: Path) -> None:
-    ours, seen = audit(estimators=("lp",), workers=2), []
+    ours, seen = audit(estimators=("lp",), executor=Processes(2)), []
 
     def fail(module: pl.LightningModule) -> None:
         seen.extend(running(ours))
@@ -441,7 +451,7 @@ def test_an_estimator_that_does_not_cover_the_network(tmp_path: Path, background
     model = Model()
     model.net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.MaxPool1d(2), nn.Linear(4, 3))
     problem, estimators = LocalLipschitz(LinfBall(0.1), Logit(0), p=2.0), ("affine_relu", "seqlip")
-    asked = {"problem": problem, "estimators": estimators, "background": background}
+    asked = {"problem": problem, "estimators": estimators, "executor": Beside() if background else None}
     refused(UnsupportedRequest, "'seqlip': a network of Affine, Relu and MaxPool nodes", tmp_path, model, **asked)
 
 
@@ -475,16 +485,17 @@ def test_weights_that_are_not_numbers_from_the_start(tmp_path: Path) -> None:
         ({"every_n_epochs": 0}, InvalidInput, "every_n_epochs=0"),
         ({"every_n_epochs": 1.5}, InvalidInput, "every_n_epochs=1.5"),
         ({"name": ""}, InvalidInput, "name=''"),
-        ({"workers": 0}, InvalidInput, "workers=0"),
-        ({"workers": -1}, InvalidInput, "workers=-1"),
-        ({"workers": "many"}, InvalidInput, "workers='many'"),
+        ({"executor": {"kind": "processes", "count": 0}}, InvalidInput, "count=0"),
+        ({"executor": "slurm"}, InvalidInput, "slurm.*inline, processes, ray"),
+        ({"executor": 2}, InvalidInput, "executor=2"),
         ({"budget": 0}, InvalidInput, "budget"),
         ({"estimators": ()}, InvalidInput, "list of estimator names"),
         ({"estimators": "mip"}, InvalidInput, "list of estimator names"),
         ({"estimators": ("magic",)}, InvalidInput, "magic"),
         ({"problem": LocalLipschitz(L2Ball(0.1)), "estimators": ("mip",)}, UnsupportedRequest, "mip"),
-        ({"reference_points": torch.rand(4)}, InvalidInput, "reference_points"),
-        ({"reference_points": (torch.rand(3, 4), torch.tensor([1]))}, InvalidInput, "reference_points"),
+        ({"points": torch.rand(4)}, InvalidInput, "points of type Tensor"),
+        ({"points": (torch.rand(3, 4), torch.tensor([1]))}, InvalidInput, "points of type tuple"),
+        ({"points": "all"}, InvalidInput, "points='all'.*a number of points"),
     ],
 )
 def test_arguments_that_cannot_be_right(settings: dict[str, Any], kind: type[LipregError], says: str) -> None:

@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint, StochasticWeightAveraging
 from pytorch_lightning.loggers import CSVLogger
 
+from lipreg.callbacks import Beside
 from lipreg.errors import InvalidInput
 from lipreg.records import AuditRecord, read_records
 from tests.callbacks.cases import Classifier, batches, fit
@@ -46,7 +47,8 @@ AVERAGING = {
 def test_the_last_audit_is_of_the_model_that_is_left(
     tmp_path: Path, name: str, every: int, background: bool, expected: list[tuple[int, str]], audit_first: bool
 ) -> None:
-    ours, other, module = audit(every_n_epochs=every, background=background), AVERAGING[name](), Classifier(rate=1.0)
+    ours = audit(every_n_epochs=every, executor=Beside() if background else None)
+    other, module = AVERAGING[name](), Classifier(rate=1.0)
     callbacks = [ours, other] if audit_first else [other, ours]
     logger = CSVLogger(tmp_path)
     trainer = fit(module, batches(3), *callbacks, default_root_dir=tmp_path, max_epochs=3, logger=logger)

@@ -16,7 +16,8 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import CSVLogger
 
-from lipreg.callbacks import LipschitzAudit
+from lipreg.auditing.journal import Journal
+from lipreg.callbacks import Beside, LipschitzAudit
 from lipreg.callbacks.snapshots import Snapshot
 from lipreg.errors import InvalidInput
 from lipreg.estimators import ESTIMATORS, register
@@ -30,7 +31,8 @@ SEARCH = ("mip", "sampling")
 
 
 def beside(**settings: Any) -> LipschitzAudit:
-    return audit(**{"background": True, "estimators": SEARCH, "budget": 60.0, **settings})
+    own = {key: settings.pop(key) for key in ("waiting", "when_busy", "end_limit") if key in settings}
+    return audit(**{"executor": Beside(**own), "estimators": SEARCH, "budget": 60.0, **settings})
 
 
 @pytest.fixture
@@ -44,8 +46,8 @@ def waits() -> Iterator[str]:
 
 
 def pid(ours: LipschitzAudit) -> int | None:
-    assert ours._runs.beside is not None
-    return ours._runs.beside.process.pid
+    assert isinstance(ours.place, Beside)
+    return ours.place.queue.process.pid
 
 
 def told(folder: Path) -> dict[tuple[int, int, str], tuple[float, float, str]]:
@@ -54,9 +56,9 @@ def told(folder: Path) -> dict[tuple[int, int, str], tuple[float, float, str]]:
 
 def test_training_and_records_are_those_of_audits_here(tmp_path: Path) -> None:
     seen: list[Any] = []
-    for name, background in (("here", False), ("beside", True)):
+    for name, executor in (("here", "inline"), ("beside", Beside(waiting=5))):
         pl.seed_everything(7, verbose=False)
-        model, notes, ours = Model(), Notes(), beside(background=background, waiting=5)
+        model, notes, ours = Model(), Notes(), beside(executor=executor)
         logger = CSVLogger(tmp_path / name)
         trainer = train(model, ours, notes, folder=tmp_path / name, max_epochs=3, logger=logger)
         assert sorted(set(epochs(tmp_path / name))) == [0, 1, 2, 3]
@@ -144,7 +146,7 @@ def test_weights_that_are_nan_are_training_s_trouble(tmp_path: Path) -> None:
         ({"when_busy": "pile"}, "when_busy='pile'.*delay, drop"),
         ({"end_limit": -1.0}, "end_limit=-1.0"),
         ({"end_limit": float("inf")}, "end_limit=inf"),
-        ({"executor": "slurm"}, "executor='slurm'"),
+        ({"executor": "slurm"}, "slurm"),
         ({"gap": 2.0}, "gap=2.0"),
     ],
 )
@@ -162,9 +164,7 @@ def test_a_killed_training_goes_on_with_its_audit(tmp_path: Path, monkeypatch: p
     pl.seed_everything(3, verbose=False)
     train(Model(), audit(**settings), folder=tmp_path / "whole", max_epochs=1)
 
-    import lipreg.callbacks.audit_runs as runs
-
-    ours, own = audit(**settings), runs.Journal.advance
+    ours, own = audit(**settings), Journal.advance
     count = 0
 
     def stop_after_two(journal: Any, *arguments: Any) -> None:
@@ -172,10 +172,10 @@ def test_a_killed_training_goes_on_with_its_audit(tmp_path: Path, monkeypatch: p
         own(journal, *arguments)
         count += 1
         if count == 4:  # as by kill -9: nothing is put in order
-            monkeypatch.setattr(runs.Journal, "close", lambda journal: None)
+            monkeypatch.setattr(Journal, "close", lambda journal: None)
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(runs.Journal, "advance", stop_after_two)
+    monkeypatch.setattr(Journal, "advance", stop_after_two)
     pl.seed_everything(3, verbose=False)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         train(Model(), ours, folder=tmp_path / "killed", max_epochs=1)

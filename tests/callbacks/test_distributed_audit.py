@@ -12,7 +12,7 @@ import torch
 
 from lipreg.auditing import AuditPlan, audit
 from tests.auditing.cases import NET, PROBLEM
-from tests.auditing.test_workers import without_seconds
+from tests.auditing.test_processes import without_seconds
 from tests.callbacks.distributed_audit_job import one_run
 from tests.callbacks.test_audit import records
 from tests.conftest import ROOT

@@ -68,7 +68,7 @@ def test_a_state_goes_from_one_device_to_the_other() -> None:
 def test_a_training_with_both_callbacks(p: float, precision: Any, tmp_path: Path) -> None:
     problem, data = LocalLipschitz(LinfBall(0.05), p=p), batches(8)
     regularizer = LipschitzRegularizer(problem, weight=1e-2)
-    audit = LipschitzAudit(problem, reference_points=data[0])
+    audit = LipschitzAudit(problem, points=data[0])
     settings = {"accelerator": "gpu", "precision": precision, "default_root_dir": tmp_path}
     trainer = fit(Classifier(), data, regularizer, audit, **settings)
     assert math.isfinite(float(trainer.callback_metrics["lipreg/bound_mean"]))

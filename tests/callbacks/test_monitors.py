@@ -11,10 +11,11 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 
-from lipreg.callbacks import LipschitzAudit, LipschitzRegularizer
+from lipreg.callbacks import Beside, LipschitzAudit, LipschitzRegularizer
 from lipreg.errors import InvalidInput
 from lipreg.estimators import estimate
 from tests.callbacks.cases import PROBLEM, Classifier, batches, fit
+from tests.given import composed
 from tests.test_docs import blocks
 from tests.test_docs import run as run_block
 
@@ -64,7 +65,7 @@ def bound_of(module: Any) -> float:
 
 def audit(**settings: Any) -> LipschitzAudit:
     given = {"estimators": ("fastlip", "sampling"), "reference_points": POINTS, "every_n_epochs": 3, "progress": False}
-    return LipschitzAudit(PROBLEM, **{**given, **settings})
+    return LipschitzAudit(PROBLEM, **composed(**{**given, **settings}))
 
 
 def run(folder: Path, module: pl.LightningModule, *callbacks: pl.Callback, **settings: Any) -> pl.Trainer:
@@ -124,7 +125,7 @@ def test_training_stops_by_audits(tmp_path: Path) -> None:
 
 REFUSED: list[tuple[Any, dict[str, Any], dict[str, Any], str]] = [
     (lambda: EarlyStopping(METRIC), {}, {}, r"Pass EarlyStopping\(..., strict=False\)"),
-    (lambda: EarlyStopping(METRIC), {"background": True}, {}, "Pass background=False"),
+    (lambda: EarlyStopping(METRIC), {"executor": Beside()}, {}, "another executor than Beside"),
     (lambda: EarlyStopping("audit/exact_uper", strict=False), {}, {}, "Did you mean 'audit/exact_upper'"),
     (lambda: ModelCheckpoint(monitor="audit/lp", every_n_epochs=3), {}, {}, "this audit has no such number"),
     (lambda: EarlyStopping("audit/tightness"), {}, {}, "add a LipschitzRegularizer"),

@@ -22,6 +22,7 @@ from lipreg.errors import InvalidInput
 from lipreg.lightning import _packages
 from lipreg.records import AuditRecord, EpochRecord, read_records
 from tests.callbacks.cases import PROBLEM, assert_gradients, batches, feed, gradients_by_hand, regularizer
+from tests.given import composed
 
 QUIET: dict[str, Any] = dict.fromkeys(("enable_progress_bar", "enable_model_summary", "enable_checkpointing"), False)
 
@@ -61,7 +62,7 @@ def classifier(package: Any) -> Any:
 
 def audit(folder: Path, **settings: Any) -> LipschitzAudit:
     own = {"points": 2, "estimators": ("fastlip", "sampling"), "folder": str(folder)}
-    return LipschitzAudit(PROBLEM, **{**own, **settings})
+    return LipschitzAudit(PROBLEM, **composed(**{**own, **settings}))
 
 
 def fit(package: Any, model: Any, *callbacks: Any, ckpt_path: Any = None, **settings: Any) -> Any:

@@ -42,7 +42,7 @@ def train(folder: Path, *bars: pl.Callback, first: bool = True, **settings: Any)
     x, y = batches(1)[0]
     audit = LipschitzAudit(
         LocalLipschitz(LinfBall(0.1)),
-        reference_points=(x[:POINTS], y[:POINTS]),
+        points=(x[:POINTS], y[:POINTS]),
         estimators=("fastlip", "sampling"),
         folder=str(folder),
     )

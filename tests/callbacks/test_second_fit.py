@@ -5,14 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from lipreg import Bound
-from lipreg.callbacks import LipschitzAudit, LipschitzRegularizer
+from lipreg.callbacks import AuditLog, Epochs, LipschitzAudit, LipschitzRegularizer
 from lipreg.records import AuditRecord, read_records
 from tests.callbacks.cases import PROBLEM, Classifier, batches, fit
 
 
 def test_a_second_fit_does_not_inherit_the_first_ones_regularizer(tmp_path: Path) -> None:
     audit = LipschitzAudit(
-        PROBLEM, estimators=("abs_chain", "sampling"), reference_points=batches(1, 2)[0], at_end=False, progress=False
+        PROBLEM,
+        points=batches(1, 2)[0],
+        estimators=("abs_chain", "sampling"),
+        every_n_epochs=Epochs(at_end=False),
+        log=AuditLog(progress=False),
     )
     asked = audit.plan
     first = LipschitzRegularizer(PROBLEM, bound="fastlip", weight=1e-3)

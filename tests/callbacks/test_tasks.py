@@ -33,6 +33,7 @@ from lipreg.records import AuditRecord, read_records
 from lipreg.regions import LinfBall
 from lipreg.training import LipschitzPenalty
 from tests.callbacks.cases import feed, fit
+from tests.given import composed
 
 RADIUS, WEIGHT, HIDDEN = 0.3, 0.1, 4
 X = torch.rand(8, 2, generator=torch.Generator().manual_seed(3))
@@ -146,7 +147,7 @@ def callbacks(output: Output, **settings: Any) -> tuple[LipschitzRegularizer, Li
     problem = LocalLipschitz(LinfBall(RADIUS), output)
     asked = {"points": 3, "estimators": ("branch_and_bound", "affine_relu"), "at_start": False, "every_n_epochs": 9}
     return LipschitzRegularizer(problem, weight=WEIGHT), LipschitzAudit(
-        problem, **{**asked, "progress": False, **settings}
+        problem, **composed(**{**asked, "progress": False, **settings})
     )
 
 
@@ -288,7 +289,8 @@ def test_points_without_a_class_are_left_out(ignored: int, tmp_path: Path) -> No
     assert term.last is None
 
     regularizer = LipschitzRegularizer(problem, weight=WEIGHT, points=Points(2, fixed=True, **settings))  # type: ignore[arg-type]
-    ours = LipschitzAudit(problem, 8, ("affine_relu",), progress=False, at_start=False, **settings)  # type: ignore[arg-type]
+    own = {"points": 8, "estimators": ("affine_relu",), "progress": False, "at_start": False, **settings}
+    ours = LipschitzAudit(problem, **composed(**own))
     trainer = pl.Trainer(
         max_epochs=1, callbacks=[regularizer, ours], default_root_dir=tmp_path, logger=False, accelerator="cpu",
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
@@ -304,13 +306,13 @@ def test_points_without_a_class_are_left_out(ignored: int, tmp_path: Path) -> No
 def test_given_points_without_a_class_are_left_out() -> None:
     problem = LocalLipschitz(LinfBall(RADIUS))
     labels = torch.tensor([0, -1, 2, -100, 1, 1, 1, 1])
-    given = LipschitzAudit(problem, reference_points=(X, labels))._points
+    given = LipschitzAudit(problem, points=(X, labels))._points
     assert given is not None
     assert torch.equal(given[0], X[[0, 2, 4, 5, 6, 7]])
     with pytest.raises(InvalidInput, match="AllMargins starts from"):
-        LipschitzAudit(problem, reference_points=X)
+        LipschitzAudit(problem, points=X)
     with pytest.raises(InvalidInput, match="ignore_index='none'"):
-        LipschitzAudit(problem, ignore_index="none")  # type: ignore[arg-type]
+        LipschitzAudit(problem, points=Points(8, ignore_index="none"))  # type: ignore[arg-type]
 
 
 def test_only_points_without_a_class(tmp_path: Path) -> None:
@@ -349,7 +351,7 @@ def test_validation_data_that_nothing_validates_on(place: str, tmp_path: Path) -
 
 
 def test_no_validation_data_at_all(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match=r"no validation data.*reference_points=\(x, y\).*training data"):
+    with pytest.raises(InvalidInput, match=r"no validation data.*points=\(x, y\).*training data"):
         fit(Unvalidated(TASKS["counts"]), [(X, CLASSES)], callbacks(Logit(0))[1], default_root_dir=tmp_path)
 
 

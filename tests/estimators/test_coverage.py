@@ -258,6 +258,14 @@ def test_a_bound_of_ones_own_does_not_inherit_the_closed_form_of_another(registe
         def bound(self, analysis: Analysis) -> Tensor:
             return 3 * super().bound(analysis)
 
+    class Ninefold:
+        def bound(self, analysis: Analysis) -> Tensor:
+            return 9 * super().bound(analysis)  # type: ignore[misc]
+
+    @register("mixed")
+    class Mixed(Ninefold, AffineRelu):
+        source = "of a mixin"
+
     @register("same")
     class Same(AffineRelu):
         source = "another name"
@@ -265,4 +273,5 @@ def test_a_bound_of_ones_own_does_not_inherit_the_closed_form_of_another(registe
     net, problem, y = oracles.mlp(2, 5, 3).double(), LocalLipschitz(LinfBall(0.1)), torch.tensor([0, 2])
     once, thrice, same = (LipschitzPenalty(net, problem, bound=b)(X, y) for b in ("affine_relu", "tripled", "same"))
     torch.testing.assert_close(thrice, 3 * once)
+    torch.testing.assert_close(LipschitzPenalty(net, problem, bound="mixed")(X, y), 9 * once)
     assert Same.closed_form is AffineRelu.closed_form and same == once

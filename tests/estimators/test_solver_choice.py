@@ -134,7 +134,7 @@ def test_limits_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
 @each_solver
 def test_an_audit_takes_the_solver(solver: str) -> None:
     problem = LocalLipschitz(LinfBall(1.0), Logit(0))
-    assert LipschitzAudit(problem, solver=solver).plan.settings.solver == solver
+    assert LipschitzAudit(problem, settings=Settings(solver)).plan.settings.solver == solver
     for point in audit(SMALL, AuditPlan(problem, ("mip", "lp", "sampling"), settings=Settings(solver)), X):
         assert point.exact.certificate is Certificate.EXACT
         for record in point.records("run", 0):
@@ -144,7 +144,7 @@ def test_an_audit_takes_the_solver(solver: str) -> None:
 
 def test_the_callback_refuses_an_unknown_solver_when_it_is_made() -> None:
     with pytest.raises(InvalidInput, match="solver"):
-        LipschitzAudit(LocalLipschitz(LinfBall(1.0), Logit(0)), solver="gurobbi")
+        LipschitzAudit(LocalLipschitz(LinfBall(1.0), Logit(0)), settings=Settings("gurobbi"))
 
 
 def test_an_audit_whose_engine_cannot_be_loaded_is_recorded() -> None:

@@ -196,5 +196,5 @@ def test_weights_are_checked(kind: type[Baseline], weight: float) -> None:
 
 
 def test_penalties_of_bounds_are_refused() -> None:
-    with pytest.raises(LipregError, match=r"penalty='hinge'.*penalty=mean"):
-        WeightDecay(PROBLEM, 0.1, penalty="hinge")
+    with pytest.raises(LipregError, match=r"penalty=log.*penalty=mean"):
+        WeightDecay(PROBLEM, 0.1, penalty="log")

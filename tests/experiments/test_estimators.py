@@ -21,7 +21,7 @@ from rich.console import Console
 from experiments.estimators import __main__ as program
 from experiments.estimators.networks import bundled, reference_points, sizes
 from experiments.models import Classifier
-from lipreg.auditing import Workers
+from lipreg.auditing import Processes
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.estimators import ESTIMATORS
 from lipreg.outputs import AllMargins
@@ -151,7 +151,7 @@ def test_a_second_run_measures_nothing(
     small: tuple[Path, list[dict[str, Any]], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, rows, _ = small
-    monkeypatch.setattr(Workers, "begin", lambda *_: pytest.fail("nothing is left to do"))
+    monkeypatch.setattr(Processes, "begin", lambda *_: pytest.fail("nothing is left to do"))
     assert str(compared(folder)[0]) == str(rows), "as text, where NaN equals NaN"
     fewer, said = compared(folder, "estimators=[fastlip,branch_and_bound]", "scopes=[regional]", "radii=[0.05]")
     assert {row["estimator"] for row in fewer} == {"fastlip", "branch_and_bound"} and len(fewer) == 4
@@ -217,7 +217,7 @@ def test_an_interrupted_run_says_that_it_goes_on(
         (("points=few",), InvalidInput, "points='few'"),
         (("radii=0.1",), InvalidInput, r"a list: radii=\[0.1\]"),
         (("budget=0",), InvalidInput, "budget=0"),
-        (("workers=0",), InvalidInput, "workers=0"),
+        (("workers=0",), InvalidInput, "count=0"),
         (("solver=nope",), InvalidInput, "nope"),
         (("sdp_solver=nope",), InvalidInput, "nope"),
         (("tables=[xls]",), InvalidInput, "csv, parquet"),
@@ -229,7 +229,7 @@ def test_an_interrupted_run_says_that_it_goes_on(
 def test_refused_before_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: tuple[str, ...], kind: type[Exception], says: str
 ) -> None:
-    monkeypatch.setattr(Workers, "begin", lambda *_: pytest.fail("work was started"))
+    monkeypatch.setattr(Processes, "begin", lambda *_: pytest.fail("work was started"))
     overrides = ("nets=[{widths:[3,5,3],epochs:0}]", *overrides)
     with pytest.raises(kind, match=says):
         compared(tmp_path, *overrides)

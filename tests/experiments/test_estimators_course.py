@@ -13,7 +13,7 @@ from experiments.estimators import course
 from experiments.estimators.course import Effort, measure
 from experiments.estimators.networks import Subject
 from experiments.estimators.questions import Question, refusal
-from lipreg.auditing import Workers, workers
+from lipreg.auditing import Processes, processes
 from lipreg.errors import CrossingBounds
 from lipreg.estimators import ESTIMATORS, Estimator
 from lipreg.outputs import AllMargins
@@ -29,7 +29,7 @@ SUBJECT = Subject("shallow", cases.NET, cases.X[:POINTS], cases.Y[:POINTS], {"hi
 
 @pytest.fixture(scope="module")
 def process() -> Any:
-    with Workers(1) as started:
+    with Processes(1) as started:
         yield started
 
 
@@ -40,7 +40,7 @@ def question(problem: LocalLipschitz = cases.PROBLEM, names: Any = None) -> Ques
 
 
 def measured(
-    path: Path, process: Workers, asked: Question, budget: float = 20.0, again: tuple[str, ...] = ()
+    path: Path, process: Processes, asked: Question, budget: float = 20.0, again: tuple[str, ...] = ()
 ) -> list[AuditRecord]:
     """The cells as they are told while they come."""
     told: list[AuditRecord] = []
@@ -63,7 +63,9 @@ MISBEHAVING = {
 }
 
 
-def test_every_estimator_and_those_that_fail(tmp_path: Path, process: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_estimator_and_those_that_fail(
+    tmp_path: Path, process: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Bounds enclose what enumeration says, and a crash, an error and a hang cost one cell each."""
     for name, (kind, _, _) in MISBEHAVING.items():
         known_as(monkeypatch, name, kind)
@@ -71,7 +73,7 @@ def test_every_estimator_and_those_that_fail(tmp_path: Path, process: Workers, m
     # a crash must have the time to happen on a busy machine, and the hang ends by its limit alone
     others = replace(asked, able=tuple(name for name in asked.able if name != "hangs"))
     told = measured(tmp_path / "cells.jsonl", process, others, budget=120.0)
-    monkeypatch.setattr(workers, "GRACE", 1.0)
+    monkeypatch.setattr(processes, "GRACE", 1.0)
     told += measured(tmp_path / "cells.jsonl", process, replace(asked, able=("hangs",)), budget=3.0)
     assert len(told) == POINTS * len(asked.able) == len({(r.point, r.estimator) for r in told})
     records = read_records(tmp_path / "cells.jsonl")
@@ -95,7 +97,7 @@ def test_every_estimator_and_those_that_fail(tmp_path: Path, process: Workers, m
 
 
 def test_finished_cells_are_not_measured_again(
-    tmp_path: Path, process: Workers, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, process: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, asked = tmp_path / "cells.jsonl", question(names=["fastlip", "branch_and_bound", "sampling"])
     first = measured(path, process, asked)
@@ -115,7 +117,7 @@ def test_finished_cells_are_not_measured_again(
 
 
 def test_another_budget_measures_what_a_limit_had_ended(
-    tmp_path: Path, process: Workers, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, process: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = question(names=[known_as(monkeypatch, "waits", cases.Waits), "spectral"])
     path = tmp_path / "cells.jsonl"
@@ -128,7 +130,7 @@ def test_another_budget_measures_what_a_limit_had_ended(
 
 
 def test_a_contradiction_is_raised_and_names_the_estimator(
-    tmp_path: Path, process: Workers, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, process: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = question(names=["sampling", known_as(monkeypatch, "wrong", cases.Wrong)])
     with pytest.raises(CrossingBounds, match="'wrong' against sampling at point 1 of shallow"):
@@ -137,7 +139,7 @@ def test_a_contradiction_is_raised_and_names_the_estimator(
         cell_frame(read_records(tmp_path / "cells.jsonl"))
 
 
-def test_a_question_that_all_refuse(tmp_path: Path, process: Workers) -> None:
+def test_a_question_that_all_refuse(tmp_path: Path, process: Processes) -> None:
     asked = question(LocalLipschitz(L2Ball(0.5), AllMargins()), ["mip", "lp"])
     assert measured(tmp_path / "cells.jsonl", process, asked) == []
     (first, second) = rows_of(summary_frame(read_records(tmp_path / "cells.jsonl")))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lipreg.callbacks import LipschitzAudit
+from lipreg.callbacks import AuditLog, LipschitzAudit
 from lipreg.errors import InvalidInput
 from lipreg.problem import LocalLipschitz
 from lipreg.records import EpochRecord, Record, RunRecord, from_line, to_line
@@ -129,6 +129,6 @@ def test_the_table_of_points_has_no_columns_of_classes() -> None:
 @pytest.mark.parametrize("wrong", ["", 3])
 def test_a_metric_is_a_name(wrong: object) -> None:
     problem = LocalLipschitz(LinfBall(0.1))
-    assert LipschitzAudit(problem, metric="val/acc").metric == "val/acc"
+    assert LipschitzAudit(problem, log=AuditLog(metric="val/acc")).metric == "val/acc"
     with pytest.raises(InvalidInput, match="metric="):
-        LipschitzAudit(problem, metric=wrong)  # type: ignore[arg-type]
+        LipschitzAudit(problem, log=AuditLog(metric=wrong))  # type: ignore[arg-type]

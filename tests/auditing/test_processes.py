@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import torch
 
-from lipreg.auditing import EXACT, AuditPlan, PointAudit, Workers, audit, process, workers
+from lipreg.auditing import EXACT, AuditPlan, PointAudit, Processes, audit, process, processes
 from lipreg.budget import Budget
 from lipreg.errors import CrossingBounds, InvalidInput
 from lipreg.estimators import Estimator
@@ -44,17 +44,17 @@ def without_seconds(points: list[PointAudit]) -> list[Any]:
     return [replace(r, seconds=0.0) for r in records]
 
 
-def pids(pool: Workers) -> list[int]:
+def pids(pool: Processes) -> list[int]:
     return [p.pid for p in pool._processes]
 
 
 # ---------------------------------------------------------------- the same answers
 
 
-def test_results_and_records_are_the_same_in_the_same_order(shared_workers: Workers) -> None:
+def test_results_and_records_are_the_same_in_the_same_order(shared_workers: Processes) -> None:
     plan = AuditPlan(PROBLEM, budget=60.0)
     seen: list[PointAudit] = []
-    one, two = audit(NET, plan, X, Y), audit(NET, plan, X, Y, seen.append, workers=shared_workers)
+    one, two = audit(NET, plan, X, Y), audit(NET, plan, X, Y, seen.append, executor=shared_workers)
     assert seen == two
     assert [p.point for p in two] == list(range(5))
     assert without_seconds(one) == without_seconds(two)
@@ -64,17 +64,17 @@ def test_results_and_records_are_the_same_in_the_same_order(shared_workers: Work
         assert p.exact.upper >= truth(p.point) * (1 - 1e-9)
 
 
-def test_more_points_than_a_block_and_own_preactivations(shared_workers: Workers) -> None:
+def test_more_points_than_a_block_and_own_preactivations(shared_workers: Processes) -> None:
     x = torch.rand(40, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     problem = LocalLipschitz(LinfBall(0.2), AllLogits())
     plan = AuditPlan(problem, ("affine_relu", "sampling", "lp"))
-    one, two = audit(NET, plan, x), audit(NET, plan, x, workers=shared_workers)
+    one, two = audit(NET, plan, x), audit(NET, plan, x, executor=shared_workers)
     assert without_seconds(one) == without_seconds(two)
     alone = audit(NET, AuditPlan(problem, ("affine_relu",)), x[16:17])
     assert two[16].intervals["affine_relu"].upper == pytest.approx(alone[0].intervals["affine_relu"].upper, rel=1e-12)
 
 
-def test_the_world_is_left_as_it_was(shared_workers: Workers, known_as: Registers) -> None:
+def test_the_world_is_left_as_it_was(shared_workers: Processes, known_as: Registers) -> None:
     net = oracles.network("deep").train()
     net[1].eval()
     weights, modes, threads = copy.deepcopy(net.state_dict()), [m.training for m in net.modules()], 3
@@ -82,7 +82,7 @@ def test_the_world_is_left_as_it_was(shared_workers: Workers, known_as: Register
     try:
         torch.set_num_threads(threads)
         plan = AuditPlan(PROBLEM, ("mip", known_as("chatty", cases.Chatty), "sampling"), 30.0)
-        audit(net, plan, X, Y, workers=shared_workers)
+        audit(net, plan, X, Y, executor=shared_workers)
         audit(net, plan, X, Y)
         assert torch.get_num_threads() == threads
     finally:
@@ -94,11 +94,13 @@ def test_the_world_is_left_as_it_was(shared_workers: Workers, known_as: Register
     assert all(torch.equal(weights[name], value) for name, value in net.state_dict().items())
 
 
-def test_workers_have_one_thread_no_accelerator_and_no_lightning(shared_workers: Workers, known_as: Registers) -> None:
+def test_workers_have_one_thread_no_accelerator_and_no_lightning(
+    shared_workers: Processes, known_as: Registers
+) -> None:
     import pytorch_lightning  # noqa: F401  (loaded here, not there)
 
     plan = AuditPlan(PROBLEM, (known_as("environment", cases.Environment),))
-    details = [p.intervals["environment"].detail for p in audit(NET, plan, X, Y, workers=shared_workers)]
+    details = [p.intervals["environment"].detail for p in audit(NET, plan, X, Y, executor=shared_workers)]
     for detail in details:
         assert "1 threads, lightning False, cuda ''" in detail
         assert f"pid {os.getpid()}," not in detail
@@ -107,16 +109,16 @@ def test_workers_have_one_thread_no_accelerator_and_no_lightning(shared_workers:
 
 def test_processes_are_kept_between_audits_and_end_with_the_pool() -> None:
     plan = AuditPlan(PROBLEM, ("lp",))
-    with Workers(1) as pool:
+    with Processes(1) as pool:
         assert pids(pool) == []
-        audit(NET, plan, X, Y, workers=pool)
+        audit(NET, plan, X, Y, executor=pool)
         before = pids(pool)
-        audit(NET, plan, X, Y, workers=pool)
+        audit(NET, plan, X, Y, executor=pool)
         assert pids(pool) == before and len(before) == 1
         os.kill(before[0], signal.SIGKILL)  # while nothing is asked of it
         wait_until_dead(before)
         assert pool._processes[0].channel.poll(60)  # its last thread may end, and close the connection, a moment later
-        for p in audit(NET, plan, X, Y, workers=pool):
+        for p in audit(NET, plan, X, Y, executor=pool):
             assert p.intervals["lp"].status is Status.BOUNDED
         after = pids(pool)
         assert after != before
@@ -139,10 +141,10 @@ def test_processes_are_kept_between_audits_and_end_with_the_pool() -> None:
     ],
 )
 def test_a_fault_costs_one_search_at_one_point(
-    shared_workers: Workers, known_as: Registers, kind: type[Estimator], says: str
+    shared_workers: Processes, known_as: Registers, kind: type[Estimator], says: str
 ) -> None:
     plan = AuditPlan(PROBLEM, ("fastlip", "lp", known_as("faulty", kind), "lp_no_triangle", "sampling"), AMPLE)
-    points = audit(NET, plan, X, Y, workers=shared_workers)
+    points = audit(NET, plan, X, Y, executor=shared_workers)
     assert [p.intervals["faulty"].status for p in points] == [
         Status.FAILED if p.point == 1 else Status.BOUNDED for p in points
     ]
@@ -163,28 +165,28 @@ def test_what_a_killed_process_was_at_is_done_by_another(
 ) -> None:
     monkeypatch.setenv(cases.KilledOnce.MARK, str(tmp_path / "mark"))
     plan = AuditPlan(PROBLEM, ("fastlip", known_as("killed_once", kind), "lp", "sampling"), AMPLE)
-    with Workers(1) as pool:
-        killed = audit(NET, plan, X, Y, workers=pool)
+    with Processes(1) as pool:
+        killed = audit(NET, plan, X, Y, executor=pool)
         assert (tmp_path / "mark").exists()
-        assert without_seconds(killed) == without_seconds(audit(NET, plan, X, Y, workers=pool))
+        assert without_seconds(killed) == without_seconds(audit(NET, plan, X, Y, executor=pool))
     assert {p.intervals["killed_once"].status for p in killed} == {Status.BOUNDED}
 
 
-def test_a_crash_among_the_closed_forms_is_traced_to_its_point(shared_workers: Workers, known_as: Registers) -> None:
+def test_a_crash_among_the_closed_forms_is_traced_to_its_point(shared_workers: Processes, known_as: Registers) -> None:
     plan = AuditPlan(PROBLEM, ("fastlip", known_as("faulty", cases.KilledInBlock), "lp"), AMPLE)
-    points = audit(NET, plan, X, Y, workers=shared_workers)
+    points = audit(NET, plan, X, Y, executor=shared_workers)
     for p in points:
         assert p.intervals["faulty"].status is (Status.FAILED if p.point == 1 else Status.BOUNDED)
         assert p.intervals["lp"].status is p.intervals["fastlip"].status is Status.BOUNDED
 
 
 def test_a_hanging_search_is_ended(
-    shared_workers: Workers, known_as: Registers, monkeypatch: pytest.MonkeyPatch
+    shared_workers: Processes, known_as: Registers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "GRACE", 1.0)
+    monkeypatch.setattr(processes, "GRACE", 1.0)
     plan = AuditPlan(PROBLEM, ("fastlip", "lp", known_as("hangs", cases.Hangs)), budget=40.0)  # 2 seconds a point
     began = time.monotonic()
-    points = audit(NET, plan, X, Y, workers=shared_workers)
+    points = audit(NET, plan, X, Y, executor=shared_workers)
     assert time.monotonic() - began < 300  # it hangs for 600
     for p in points:
         assert p.intervals["hangs"].status is (Status.TIME_LIMIT if p.point == 1 else Status.BOUNDED)
@@ -195,22 +197,22 @@ def test_a_hanging_search_is_ended(
 def test_a_search_that_hangs_everywhere_does_not_hang_the_audit(
     known_as: Registers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "GRACE", 0.5)
+    monkeypatch.setattr(processes, "GRACE", 0.5)
     monkeypatch.setattr("lipreg.auditing.schedule.OVERTIME", 1.0)
     plan = AuditPlan(PROBLEM, ("fastlip", known_as("hangs", cases.HangsEverywhere)), budget=0.2)
     began = time.monotonic()
-    with Workers(1) as pool:
-        points = audit(NET, plan, X, Y, workers=pool)
+    with Processes(1) as pool:
+        points = audit(NET, plan, X, Y, executor=pool)
     assert time.monotonic() - began < 300
     assert {p.intervals["hangs"].status for p in points} == {Status.TIME_LIMIT}
     assert all(p.exact.upper == p.intervals["fastlip"].upper for p in points)
 
 
-def test_a_contradiction_is_raised_after_earlier_points(shared_workers: Workers, known_as: Registers) -> None:
+def test_a_contradiction_is_raised_after_earlier_points(shared_workers: Processes, known_as: Registers) -> None:
     seen: list[PointAudit] = []
     plan = AuditPlan(PROBLEM, ("sampling", known_as("wrong", cases.Wrong)))
     with pytest.raises(CrossingBounds, match=r"exceeds upper 0\.001"):
-        audit(NET, plan, X, Y, seen.append, workers=shared_workers)
+        audit(NET, plan, X, Y, seen.append, executor=shared_workers)
     assert [p.point for p in seen] == [0]
 
 
@@ -221,47 +223,47 @@ def test_workers_that_cannot_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         process, "worker_environment", lambda: {**own, "PYTHONPATH": f"{tmp_path}{os.pathsep}{own['PYTHONPATH']}"}
     )
     with pytest.warns(UserWarning, match="exit status 1, ImportError: broken on purpose"):
-        points = audit(NET, AuditPlan(PROBLEM), X, Y, workers=2)
+        points = audit(NET, AuditPlan(PROBLEM), X, Y, executor=Processes(2))
     assert all(p.exact.certificate is Certificate.EXACT for p in points)
 
 
 def test_no_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.warns(UserWarning, match="/nowhere/python"):
-        points = audit(NET, AuditPlan(PROBLEM, ("lp",)), X, Y, workers=2)
+        points = audit(NET, AuditPlan(PROBLEM, ("lp",)), X, Y, executor=Processes(2))
     assert all(p.intervals["lp"].status is Status.BOUNDED for p in points)
 
 
-def test_what_cannot_be_sent_is_refused(shared_workers: Workers, known_as: Registers) -> None:
+def test_what_cannot_be_sent_is_refused(shared_workers: Processes, known_as: Registers) -> None:
     class Local(cases.AtSecond):
         def act(self, budget: Budget) -> None:
             pass
 
-    with pytest.raises(InvalidInput, match=r"cannot be sent.*workers=1"):
-        audit(NET, AuditPlan(PROBLEM, (known_as("local", Local),)), X, Y, workers=shared_workers)
+    with pytest.raises(InvalidInput, match=r"cannot be sent.*executor=\"inline\""):
+        audit(NET, AuditPlan(PROBLEM, (known_as("local", Local),)), X, Y, executor=shared_workers)
     kind = type("Typed", (cases.AtSecond,), {"__module__": "__main__", "act": lambda self, budget: None})
-    with pytest.raises(InvalidInput, match=r"Typed is defined in __main__.*workers=1"):
-        audit(NET, AuditPlan(PROBLEM, (known_as("typed", kind),)), X, Y, workers=shared_workers)
+    with pytest.raises(InvalidInput, match=r"Typed is defined in __main__.*executor=\"inline\""):
+        audit(NET, AuditPlan(PROBLEM, (known_as("typed", kind),)), X, Y, executor=shared_workers)
     assert len(audit(NET, AuditPlan(PROBLEM, ("local",)), X, Y)) == 5
 
 
-def test_points_that_are_not_numbers(shared_workers: Workers) -> None:
+def test_points_that_are_not_numbers(shared_workers: Processes) -> None:
     x = X.clone()
     x[2, 1] = math.nan
     with pytest.raises(InvalidInput, match="reference point 2 holds NaN"):
-        audit(NET, AuditPlan(PROBLEM), x, Y, workers=shared_workers)
+        audit(NET, AuditPlan(PROBLEM), x, Y, executor=shared_workers)
 
 
 @pytest.mark.parametrize("count", [0, -1, "many", 1.5, True, None])
 def test_counts_that_cannot_be(count: Any) -> None:
     with pytest.raises(InvalidInput, match='a whole number of at least 1, or "auto"'):
-        audit(NET, AuditPlan(PROBLEM, ("fastlip",)), X, Y, workers=count)
-    with pytest.raises(InvalidInput, match="workers="):
-        Workers(count)
+        audit(NET, AuditPlan(PROBLEM, ("fastlip",)), X, Y, executor={"kind": "processes", "count": count})
+    with pytest.raises(InvalidInput, match="count="):
+        Processes(count)
 
 
 def test_auto_is_the_cores_that_may_be_used() -> None:
-    assert Workers("auto").slots == len(os.sched_getaffinity(0))
+    assert Processes("auto").slots == len(os.sched_getaffinity(0))
 
 
 # ---------------------------------------------------------------- stops
@@ -270,34 +272,34 @@ def test_auto_is_the_cores_that_may_be_used() -> None:
 def test_stopped_before_the_start() -> None:
     stop = threading.Event()
     stop.set()
-    with Workers(2) as pool:
-        points = audit(NET, AuditPlan(PROBLEM, ("fastlip", "mip")), X, Y, stop=stop, workers=pool)
+    with Processes(2) as pool:
+        points = audit(NET, AuditPlan(PROBLEM, ("fastlip", "mip")), X, Y, stop=stop, executor=pool)
         assert pids(pool) == [], "not worth starting processes for"
     for p in points:
         assert p.intervals["mip"].status is Status.INTERRUPTED or p.exact.certificate is Certificate.EXACT
         assert p.exact.upper <= p.intervals["fastlip"].upper < math.inf
 
 
-def test_a_stop_reaches_the_searches(shared_workers: Workers, known_as: Registers) -> None:
+def test_a_stop_reaches_the_searches(shared_workers: Processes, known_as: Registers) -> None:
     stop = threading.Event()
     plan = AuditPlan(PROBLEM, ("fastlip", known_as("waits", cases.Waits)), budget=300.0)
     timer = threading.Timer(2.0, stop.set)
     timer.start()
     began = time.monotonic()
-    points = audit(NET, plan, X, Y, stop=stop, workers=shared_workers)
+    points = audit(NET, plan, X, Y, stop=stop, executor=shared_workers)
     assert time.monotonic() - began < 150  # of the budget's 300
     statuses = [p.intervals["waits"].status for p in points]
     assert Status.INTERRUPTED in statuses
     assert all(p.exact.upper == min(p.intervals["fastlip"].upper, 1e3) for p in points)
 
 
-def test_a_budget_longer_than_any_clock(shared_workers: Workers) -> None:
-    for p in audit(NET, AuditPlan(PROBLEM, ("mip", "sampling"), budget=1e15), X, Y, workers=shared_workers):
+def test_a_budget_longer_than_any_clock(shared_workers: Processes) -> None:
+    for p in audit(NET, AuditPlan(PROBLEM, ("mip", "sampling"), budget=1e15), X, Y, executor=shared_workers):
         assert p.exact.certificate is Certificate.EXACT
 
 
 def test_a_budget_smaller_than_the_start() -> None:
-    points = audit(NET, AuditPlan(PROBLEM, ("fastlip", "lp"), budget=0.3), X, Y, workers=2)
+    points = audit(NET, AuditPlan(PROBLEM, ("fastlip", "lp"), budget=0.3), X, Y, executor=Processes(2))
     for p in points:  # the start is not counted, so there is time for these
         assert p.intervals["lp"].status in (Status.BOUNDED, Status.TIME_LIMIT)
         assert p.exact.upper <= p.intervals["fastlip"].upper
@@ -310,13 +312,13 @@ import os, sys, torch, threading, time
 print("script runs", flush=True)
 from torch import nn
 from lipreg import LinfBall, LocalLipschitz, AllLogits
-from lipreg.auditing import AuditPlan, Workers, audit
+from lipreg.auditing import AuditPlan, Processes, audit
 
 torch.manual_seed(0)
 net = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 2))
 problem = LocalLipschitz(LinfBall(0.3), AllLogits())
-pool = Workers(2)
-points = audit(net, AuditPlan(problem, ("lp",)), torch.zeros(3, 2), workers=pool)
+pool = Processes(2)
+points = audit(net, AuditPlan(problem, ("lp",)), torch.zeros(3, 2), executor=pool)
 print("pids", *(p.pid for p in pool._processes), flush=True)
 """
 
@@ -386,7 +388,7 @@ register("waits")(Waits)
 print("searching", flush=True)
 try:
     audit(net, AuditPlan(problem, ("fastlip", "waits"), budget=600.0), torch.zeros(3, 2), on_point=lambda p: print(
-        "kept", p.point, p.intervals["waits"].status.value, flush=True), workers=pool)
+        "kept", p.point, p.intervals["waits"].status.value, flush=True), executor=pool)
 except KeyboardInterrupt:
     print("interrupted", flush=True)
 """

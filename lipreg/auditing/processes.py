@@ -7,10 +7,11 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import Any
 
-from lipreg.auditing.executors import CannotStart
+from lipreg.auditing.executors import CannotStart, Executor, register_executor
 from lipreg.auditing.process import Process, cannot_be_sent, packed
 from lipreg.auditing.tasks import Assignment, Event, Found, Lost, Task
 from lipreg.errors import InvalidInput
@@ -26,62 +27,55 @@ FAILED_STARTS = 3
 """So many processes in a row that end before they can take a task, and no more are started."""
 
 
-def count_workers(workers: Any, where: str) -> int:
-    """The number of processes meant by an argument: a whole number of at least 1, or "auto".
-
-    Raises:
-        InvalidInput: anything else.
-    """
-    if workers == "auto":
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
-        raise InvalidInput(
-            f"workers={workers!r}", where=where, accepted='a whole number of at least 1, or "auto": one for each core'
-        )
-    return workers
-
-
-class Workers:
-    """Processes that search, each with one thread; started when first needed, and kept until ``close``.
+@register_executor("processes")
+@dataclass(eq=False)
+class Processes(Executor):
+    """Processes that search, each with one thread; a crash or a hang of a solver costs one point.
 
     They are programs of their own (``python -m lipreg.auditing.worker``): nothing of the script, notebook or training
     that runs the audit is run again or inherited by them, and they end when it ends, however it ends.
 
     Args:
-        count: how many, or "auto".
+        count: how many, or "auto": one for each core that this process may use.
+
+    Raises:
+        InvalidInput: a number that cannot be.
 
     Example:
-        >>> with Workers(2) as workers:  # doctest: +SKIP
-        ...     audits = [audit(network, plan, x, y, workers=workers) for network in networks]
+        >>> with Processes(2) as executor:  # doctest: +SKIP
+        ...     audits = [audit(network, plan, x, y, executor=executor) for network in networks]
     """
 
-    def __init__(self, count: int | str = "auto") -> None:
-        self.slots = count_workers(count, "Workers")
+    count: int | str = "auto"
+
+    def __post_init__(self) -> None:
+        self.slots = self._counted()
         self._processes: list[Process] = []
         self._unsent: list[Task] = []
         self._assignment, self._wanted = b"", self.slots
         self._failed_starts, self._found_dead, self._why = 0, 0, "the audit was stopped"
         self._stopped: threading.Event | None = None
 
-    def __enter__(self) -> Workers:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def __reduce__(self) -> tuple[type[Workers], tuple[int]]:
-        return Workers, (self.slots,)  # a copy has processes of its own
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.count,)  # a copy has processes of its own
 
     def close(self) -> None:
-        """Ends all processes. The next audit starts new ones."""
         for process in self._processes:
             process.kill()
         self._processes = []
 
-    def kill(self) -> None:
-        """Ends all processes in the middle of an audit that runs in another thread, which then finds them dead."""
-        for process in list(self._processes):
+    def kill(self) -> bool:
+        for process in list(self._processes):  # the audit's thread then finds them dead
             process.end_now()
+        return True
+
+    def _counted(self) -> int:
+        if self.count == "auto":
+            return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if not isinstance(self.count, int) or isinstance(self.count, bool) or self.count < 1:
+            accepted = 'a whole number of at least 1, or "auto": one for each core'
+            raise InvalidInput(f"count={self.count!r}", where=type(self).__name__, accepted=accepted)
+        return self.count
 
     # ---------------------------------------------------------------- the interface of executors
 

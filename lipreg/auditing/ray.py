@@ -1,4 +1,4 @@
-"""Workers on Ray: the same pool, whose processes are actors of a cluster, on this machine or on others."""
+"""Processes on Ray: the same pool, whose processes are actors of a cluster, on this machine or on others."""
 
 from __future__ import annotations
 
@@ -7,22 +7,25 @@ import pickle
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from lipreg.auditing.executors import CannotStart
+from lipreg.auditing.executors import CannotStart, register_executor
+from lipreg.auditing.processes import START_SECONDS, Processes
 from lipreg.auditing.ray_actor import Searcher
-from lipreg.auditing.ray_cluster import RayCluster, require_ray
+from lipreg.auditing.ray_cluster import RayCluster, check_address, require_ray
 from lipreg.auditing.tasks import Assignment, Task
-from lipreg.auditing.workers import START_SECONDS, Workers
 from lipreg.errors import InvalidInput
 
 CONTROL = "control"
 
 
-class RayWorkers(Workers):
-    """Ray actors that search, each with one thread; started when first needed, and kept until ``close``.
+@register_executor("ray")
+@dataclass(eq=False)
+class Ray(Processes):
+    """Ray actors that search, each with one thread.
 
-    Faults, limits and refilling are those of ``Workers``: Ray is told to restart nothing by itself. Machines of a cluster
+    Faults, limits and refilling are those of ``Processes``: Ray is told to restart nothing by itself. Machines of a cluster
     need lipreg, and the modules of a user's own estimators, installed.
 
     Args:
@@ -35,21 +38,24 @@ class RayWorkers(Workers):
         InvalidInput: a number that cannot be, something else than a text as address.
     """
 
-    def __init__(self, count: int | str = "auto", address: str | None = None) -> None:
-        super().__init__(count)
-        if address is not None and (not isinstance(address, str) or not address):
-            raise InvalidInput(f"address={address!r}", where="RayWorkers", accepted='"HOST:PORT", "auto" or None')
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.address is not None and (not isinstance(self.address, str) or not self.address):
+            raise InvalidInput(f"address={self.address!r}", where="Ray", accepted='"HOST:PORT", "auto" or None')
+        if self.address is not None:
+            check_address(self.address)
         require_ray()
-        self._count, self.address = count, address
         self._cluster: RayCluster | None = None
 
-    def __reduce__(self) -> tuple[type[RayWorkers], tuple[int | str, str | None]]:  # type: ignore[override]
-        return RayWorkers, (self._count, self.address)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.count, self.address)
 
     def begin(self, assignment: Assignment, stop: threading.Event) -> None:
         if self._cluster is None:
             self._cluster = RayCluster(self.slots, self.address)
-            if self._count == "auto":
+            if self.count == "auto":
                 self.slots = self._cluster.cores()
         super().begin(assignment, stop)
 

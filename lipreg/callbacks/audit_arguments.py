@@ -1,0 +1,23 @@
+"""How arguments of an audit that other arguments hold are written."""
+
+from __future__ import annotations
+
+from lipreg.arguments import moved_fields
+from lipreg.auditing.moved import moved_workers
+from lipreg.budget import Budget
+from lipreg.callbacks.audit_log import AuditLog
+from lipreg.callbacks.epochs import Epochs
+from lipreg.estimators import Settings
+from lipreg.points import moved_points
+
+AUDIT_ARGUMENTS = (
+    moved_points("reference_points", "batch_to_inputs", "ignore_index", default=8),
+    moved_fields("budget", Budget, ("gap", "nodes"), "from lipreg import Budget", ("seconds", 60.0)),
+    moved_fields("settings", Settings, ("solver", "sdp_solver", "seed"), "from lipreg import Settings"),
+    moved_workers("background", "waiting", "when_busy", "end_limit"),
+    moved_fields("every_n_epochs", Epochs, ("at_start", "at_end"), "from lipreg.callbacks import Epochs", ("every", 1)),
+    moved_fields(
+        "log", AuditLog, ("name", "progress", "metric"), "from lipreg.callbacks import AuditLog", ("name", None)
+    ),
+)
+"""Of ``LipschitzAudit``."""

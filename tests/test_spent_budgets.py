@@ -1,0 +1,171 @@
+"""One budget bounds everything: what there is no time for is left out, and what is said instead is true."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lipreg import AllLogits, Budget, LinfBall, LocalLipschitz, certify
+from lipreg.budget import OutOfBudget
+from lipreg.estimators import ESTIMATORS, frozen_analysis
+from lipreg.estimators.sampling import Sampling
+from lipreg.estimators.witness import ranked
+from lipreg.folding import fold, unstable_units
+from lipreg.folding.forms import _Forms
+from lipreg.folding.gradients import _Gradients
+from lipreg.milp import Cell, settle_cell, tighten
+from lipreg.results import Certificate, Status
+from lipreg.search import search
+from tests import oracles
+from tests.test_budget import Clock
+
+X = torch.tensor([[0.3, -0.2], [-0.4, 0.1]], dtype=torch.float64)
+ENGINES = ["branch_and_bound", "mip", "lipmip", "mip_pointed"]
+
+
+def network() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return oracles.mlp(2, 12, 12, 3).double()
+
+
+def question(name: str) -> LocalLipschitz:
+    """One that the estimator covers."""
+    for scope in ("regional", "pointed"):
+        for p in (math.inf, 2.0, 1.0):
+            problem = LocalLipschitz(LinfBall(0.8), AllLogits(), scope, p)
+            if ESTIMATORS[name].uncovered(problem) is None:
+                return problem
+    raise AssertionError(name)
+
+
+def local_analysis() -> Any:
+    return frozen_analysis(network(), LocalLipschitz(LinfBall(0.8), AllLogits()), X[:1], None)
+
+
+def refuse(*_: Any, **__: Any) -> Any:
+    raise AssertionError("there is no time for it")
+
+
+def jumping(monkeypatch: pytest.MonkeyPatch, owner: type, method: str, clock: Clock) -> None:
+    """An hour passes whenever the method is called."""
+    before: Callable[..., Any] = getattr(owner, method)
+
+    def slowly(*args: Any) -> Any:
+        clock.now += 3600.0
+        return before(*args)
+
+    monkeypatch.setattr(owner, method, slowly)
+
+
+@pytest.mark.parametrize("name", sorted(ESTIMATORS))
+def test_a_spent_budget_is_answered_at_once_and_truly(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    net, problem = network(), question(name)
+    truth = certify(net, problem, X, budget=Budget(math.inf))
+    for place in ("folding.network.value_forms", "folding.network.gradient_forms", "milp.encode", "milp.encode_rise"):
+        monkeypatch.setattr(f"lipreg.{place}", refuse)
+    if ESTIMATORS[name].searches:
+        monkeypatch.setattr("lipreg.bounds.jacobian_relaxation._linear_jacobian", refuse)
+    found = certify(net, problem, X, estimator=name, budget=Budget(0.0))
+    for one, known in zip(found, truth, strict=True):
+        if one.certificate is not Certificate.ESTIMATE:
+            assert one.lower <= known.upper * (1 + 1e-9) and known.lower <= one.upper * (1 + 1e-9)
+        if ESTIMATORS[name].searches:
+            assert one.status is Status.TIME_LIMIT and "no time" in one.detail
+        assert one.upper < math.inf or ESTIMATORS[name].certificate in (Certificate.LOWER, Certificate.ESTIMATE)
+        if name in ENGINES:
+            assert one.lower > 0.0
+
+
+@pytest.mark.parametrize("name", [*ENGINES, "lp"])
+@pytest.mark.parametrize("place", [(_Forms, "relu"), (_Gradients, "relu")], ids=["values", "gradients"])
+def test_a_fold_that_does_not_end_is_a_time_limit(
+    name: str, place: tuple[type, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The point at hand keeps what is proved of it, and no point after it is begun."""
+    net, problem, clock = network(), question(name), Clock()
+    truth = certify(net, problem, X, budget=Budget(math.inf))
+    jumping(monkeypatch, *place, clock)
+    found = certify(net, problem, X, estimator=name, budget=Budget(60.0, clock=clock))
+    if clock.now == 100.0:
+        pytest.skip("it does not fold gradients")
+    for one, known in zip(found, truth, strict=True):
+        assert one.status is Status.TIME_LIMIT
+        assert one.lower <= known.upper * (1 + 1e-9) and known.lower <= one.upper * (1 + 1e-9) < math.inf
+    assert "There was" in found[0].detail or name == "lipmip"  # whose own program needs no fold
+    assert "affine_relu" in found[1].detail
+
+
+def test_nothing_is_kept_of_half_a_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+    local, clock = local_analysis(), Clock()
+    with monkeypatch.context() as patch:
+        jumping(patch, _Gradients, "relu", clock)
+        with pytest.raises(OutOfBudget) as over:
+            fold(local, Budget(60.0, clock=clock).started())
+    assert over.value.status is Status.TIME_LIMIT
+    found, whole = fold(local, Budget(60.0, clock=clock).started()), fold(local_analysis())
+    assert torch.equal(found.g_unit, whole.g_unit) and torch.equal(found.z.on_input, whole.z.on_input)
+    assert fold(local, Budget(0.0).started()) is found  # what is there costs nothing
+
+
+def test_a_stop_ends_a_fold_too() -> None:
+    budget = Budget(math.inf).started()
+    budget.stop.set()  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(OutOfBudget) as over:
+        fold(local_analysis(), budget)
+    assert over.value.status is Status.INTERRUPTED
+
+
+def test_a_search_that_cannot_fold_its_tightened_network_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    local, clock = local_analysis(), Clock()
+    uppers = torch.full((3,), 1e6, dtype=torch.float64)
+    fresh = local_analysis()
+
+    def slow(*_: Any) -> Any:
+        clock.now += 3600.0
+        return fresh
+
+    monkeypatch.setattr("lipreg.search.engine.TIGHTEN_AFTER", 1)
+    monkeypatch.setattr("lipreg.search.engine.BATCH", (1, 1))
+    monkeypatch.setattr("lipreg.search.engine.tighten_region", slow)
+    found = search(local, uppers, 0.0, lambda points=None: 0.0, Budget(60.0, clock=clock))
+    assert found.status is Status.TIME_LIMIT and found.nodes > 0 and found.upper <= 1e6
+
+
+def test_tightening_and_cells_end_with_their_budget() -> None:
+    local = local_analysis()
+    assert tighten(local, Budget(0.0)) is local
+    units = unstable_units(local)
+    inside = local.graph.values(local.placed.region.center.unsqueeze(1))
+    sources = {index: inside[node.source][0].flatten() for index, node in local.graph.relus()}
+    pattern = torch.stack([sources[int(n)][p] > 0 for n, p in zip(units.node, units.position, strict=True)])
+    at_center = pattern.double().numpy()
+    assert settle_cell(local, units, at_center, Budget(0.0)) == (Cell.THIN, None)
+    no_nodes = Budget(60.0, nodes=1).after(1)  # cells are not counted
+    assert settle_cell(local, units, at_center, no_nodes)[0] is Cell.OPEN
+
+
+def test_points_that_are_not_looked_at_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    local = local_analysis()
+    points = local.placed.region.sample(12, torch.Generator().manual_seed(0))
+
+    def seen(budget: Budget | None) -> Tensor:
+        with torch.no_grad():
+            return ranked(local, points, budget)
+
+    whole = seen(None)
+    monkeypatch.setattr("lipreg.estimators.witness.ROOM", 12 * 5)
+    torch.testing.assert_close(seen(Budget(60.0).started()), whole)
+    torch.testing.assert_close(seen(Budget(0.0).started()), whole[:, :5])
+
+
+def test_ascents_end_with_the_budget() -> None:
+    local = local_analysis()
+    for seconds in (0.0, 4.5, math.inf):
+        (found,) = Sampling(20).intervals(local, Budget(seconds, clock=Clock(step=1.0)))
+        steps = {0.0: "8 ascents of 0", 4.5: "32 ascents of 3", math.inf: "ascents of 20"}[seconds]
+        assert steps in found.detail and found.lower > 0.0

@@ -19,6 +19,7 @@ from lipreg.errors import InvalidInput
 from lipreg.estimators import ESTIMATORS, frozen_analysis
 from lipreg.milp.cells import Cell
 from lipreg.results import Certificate, Status
+from lipreg.search.engine import Search
 from tests import oracles
 
 X = torch.tensor([[0.3, -0.2]], dtype=torch.float64)
@@ -184,3 +185,22 @@ def test_a_search_whose_last_cells_had_no_time_says_so(monkeypatch: pytest.Monke
     monkeypatch.setattr("lipreg.estimators.branch_and_bound.POINTS", 1)  # the reference point alone
     (found,) = certify(net, PROBLEM, X, estimator="branch_and_bound", budget=Budget(50.0, clock=clock))
     assert settled and found.certificate is Certificate.BRACKET and found.status is Status.TIME_LIMIT
+
+
+def test_nodes_that_there_is_no_time_to_branch_stay_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, settle = Clock(), Search._settle_leaves
+
+    def late(search: Search, nodes: Any) -> Any:
+        clock.now += 100.0
+        return settle(search, nodes)
+
+    def never(*given: Any) -> None:
+        raise AssertionError("there is no time for it")
+
+    torch.manual_seed(0)
+    net = oracles.mlp(2, 8, 8, 2).double()
+    (exact,) = certify(net, PROBLEM, X, estimator="branch_and_bound", budget=Budget(math.inf))
+    monkeypatch.setattr(Search, "_settle_leaves", late)
+    monkeypatch.setattr("lipreg.search.branching.branch", never)
+    (cut,) = certify(net, PROBLEM, X, estimator="branch_and_bound", budget=Budget(50.0, clock=clock))
+    assert cut.status is Status.TIME_LIMIT and cut.lower <= exact.upper <= cut.upper

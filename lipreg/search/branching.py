@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from lipreg.budget import Budget
 from lipreg.folding import FoldedNetwork
 from lipreg.search.gradients import interval_bound
 from lipreg.search.nodes import Nodes
@@ -19,14 +20,16 @@ LEAST = 1e-6
 """Least improvement of a child that counts, relative to the node's bound, so that a product of two has no zero factor."""
 
 
-def descend(network: FoldedNetwork, nodes: Nodes, cutoff: float, least: int) -> tuple[Nodes, float]:
+def descend(network: FoldedNetwork, nodes: Nodes, cutoff: float, least: int, budget: Budget) -> tuple[Nodes, float]:
     """Branches until ``least`` children are open, or nothing is undecided: a round costs a few nodes as much as many.
+
+    When the budget's time has ended what is not branched yet stays open as it is.
 
     Returns:
         The open children, and the largest bound of those that the cutoff closed, 0 without one.
     """
     done, closed = nodes[:0], 0.0
-    while len(nodes):
+    while len(nodes) and budget.ended() is None:
         children = branch(network, nodes)
         kept = children.upper > cutoff
         if not kept.all():

@@ -110,7 +110,7 @@ class Search:
             nodes = self._bound(*self._reach(nodes))
             nodes = self._settle_leaves(nodes)
             if len(nodes):
-                children, closed = descend(self.network, nodes, self.cutoff, SPREAD)
+                children, closed = descend(self.network, nodes, self.cutoff, SPREAD, self.budget)
                 self.closed = max(self.closed, closed)
                 self.frontier.add(children)
             self._report()

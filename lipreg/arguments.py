@@ -103,12 +103,8 @@ def moved_fields(
     def form(given: Mapping[str, Any]) -> tuple[str, str]:
         value, told = given.get(argument), {}
         if isinstance(value, kind):
-            own = {
-                f.name: getattr(value, f.name)
-                for f in fields(kind)
-                if f.compare and getattr(value, f.name) != f.default
-            }
-            told = own
+            own = {f.name: getattr(value, f.name) for f in fields(kind) if f.compare}
+            told = {f.name: own[f.name] for f in fields(kind) if f.compare and own[f.name] != f.default}
         elif plain is not None and (value is not None or plain[1] is not None):
             told = {plain[0]: plain[1] if value is None else value}
         told |= {name: given[name] for name in names if name in given}

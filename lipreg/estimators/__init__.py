@@ -21,7 +21,7 @@ from lipreg.estimators import (
 )
 from lipreg.estimators.base import ESTIMATORS, Estimator, Settings, Work, register
 from lipreg.estimators.bound_estimator import BoundEstimator
-from lipreg.estimators.closed_form import Constants
+from lipreg.estimators.closed_form import Constants, Step
 from lipreg.estimators.evaluate import (
     certify,
     differentiable_bound,
@@ -42,6 +42,7 @@ __all__ = [
     "Constants",
     "Estimator",
     "Settings",
+    "Step",
     "Work",
     "abs_chain",
     "affine_relu",

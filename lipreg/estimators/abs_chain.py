@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -12,10 +12,8 @@ from lipreg.bounds import Analysis, absolute_chain, output_gradients
 from lipreg.bounds.chain import ChainMasks
 from lipreg.estimators.base import register
 from lipreg.estimators.bound_estimator import BoundEstimator
-from lipreg.estimators.closed_form import Constants, Pull, Rows, by_hand, flattened, largest_row, output_gradient
+from lipreg.estimators.closed_form import Pull, Rows, Step, by_hand, flattened, largest_row, output_gradient
 from lipreg.graph import Affine, Forward, MaxPool, Relu, ReluChain
-from lipreg.linalg.power import PowerIteration
-from lipreg.problem import LocalLipschitz
 
 
 @register("abs_chain")
@@ -40,17 +38,8 @@ class AbsChain(BoundEstimator):
             return _largest_row_sum(analysis)
         return analysis.placed.combine(absolute_chain(analysis))
 
-    def closed_form(
-        self,
-        chain: ReluChain,
-        problem: LocalLipschitz,
-        x: Tensor,
-        y: Tensor | None,
-        methods: Sequence[str] | None,
-        power: PowerIteration | None = None,
-        constants: Constants | None = None,
-    ) -> Tensor | None:
-        return by_hand(chain, problem, x, y, methods, constants, _by_vectors) if problem.p == math.inf else None
+    def closed_form(self, step: Step) -> Tensor | None:
+        return by_hand(step, _by_vectors) if step.problem.p == math.inf else None
 
 
 def _largest_row_sum(analysis: Analysis) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -13,12 +12,11 @@ from lipreg.bounds import Analysis
 from lipreg.bounds.chain import ChainMasks
 from lipreg.estimators.base import register
 from lipreg.estimators.bound_estimator import BoundEstimator
-from lipreg.estimators.closed_form import Constants, Pull, Rows, by_hand, flattened, largest_row, output_gradient
+from lipreg.estimators.closed_form import Pull, Rows, Step, by_hand, flattened, largest_row, output_gradient
 from lipreg.estimators.spectral import layer_product
 from lipreg.graph import Affine, MaxPool, Relu, ReluChain
 from lipreg.graph.layers import flat
 from lipreg.linalg.power import PowerIteration
-from lipreg.problem import LocalLipschitz
 
 
 @register("affine_relu")
@@ -47,20 +45,11 @@ class AffineRelu(BoundEstimator):
     def factors(self, analysis: Analysis) -> Tensor:
         return layer_product(analysis, *_weights(analysis))[1]
 
-    def closed_form(
-        self,
-        chain: ReluChain,
-        problem: LocalLipschitz,
-        x: Tensor,
-        y: Tensor | None,
-        methods: Sequence[str] | None,
-        power: PowerIteration | None = None,
-        constants: Constants | None = None,
-    ) -> Tensor | None:
-        if problem.p == math.inf:
-            return by_hand(chain, problem, x, y, methods, constants, _product)
-        if problem.p == 2.0 and power is not None:  # an estimate from below
-            return by_hand(chain, problem, x, y, methods, constants, partial(_spectral, power=power))
+    def closed_form(self, step: Step) -> Tensor | None:
+        if step.problem.p == math.inf:
+            return by_hand(step, _product)
+        if step.problem.p == 2.0 and step.power is not None:  # an estimate from below
+            return by_hand(step, partial(_spectral, power=step.power))
         return None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -11,13 +10,10 @@ from torch import Tensor
 
 from lipreg.bounds import Analysis
 from lipreg.estimators.base import Estimator, Work, rounded_up, upper_interval
-from lipreg.graph import ReluChain
-from lipreg.linalg import PowerIteration
-from lipreg.problem import LocalLipschitz
 from lipreg.results import Certificate, CertifiedInterval
 
 if TYPE_CHECKING:
-    from lipreg.estimators.closed_form import Constants
+    from lipreg.estimators.closed_form import Step
 
 
 class BoundEstimator(Estimator):
@@ -51,26 +47,8 @@ class BoundEstimator(Estimator):
         """The factors of a product bound, ``(batch, layers)``: one for each linear map, the output's last."""
         raise NotImplementedError
 
-    def closed_form(
-        self,
-        chain: ReluChain,
-        problem: LocalLipschitz,
-        x: Tensor,
-        y: Tensor | None,
-        methods: Sequence[str] | None,
-        power: PowerIteration | None = None,
-        constants: Constants | None = None,
-    ) -> Tensor | None:
+    def closed_form(self, step: Step) -> Tensor | None:
         """What ``bound`` is of a chain of layers, at less cost: penalties take it where there is one.
-
-        Args:
-            chain: the network, in its own weights.
-            problem: the question, which the method covers.
-            x: reference points ``(batch, *shape)``.
-            y: labels ``(batch,)``, where the functional needs them.
-            methods: pre-activation methods; None for all that fit.
-            power: estimates spectral norms in their place; None where they are to be exact.
-            constants: kept from step to step; None makes them anew.
 
         Returns:
             The bound at each point ``(batch,)``, differentiable in the chain's weights, with whatever ``problem.place``

@@ -21,6 +21,7 @@ from lipreg.bounds.chain import ChainMasks, chain_masks, place_batch
 from lipreg.graph import ReluChain
 from lipreg.graph.layers import flat
 from lipreg.labels import are_classes
+from lipreg.linalg import PowerIteration
 from lipreg.outputs import AllLogits, AllMargins, AllPairs, Combination, Logit, Output
 from lipreg.problem import LocalLipschitz
 
@@ -33,35 +34,49 @@ Rule = Callable[[ReluChain, ChainMasks, "Rows"], tuple[Tensor, Pull]]
 _BY_LABEL = (Logit, AllLogits, AllMargins, AllPairs, Combination)
 
 
-def by_hand(
-    chain: ReluChain,
-    problem: LocalLipschitz,
-    x: Tensor,
-    y: Tensor | None,
-    methods: Sequence[str] | None,
-    constants: Constants | None,
-    rule: Rule,
-) -> Tensor | None:
+@dataclass(frozen=True)
+class Step:
+    """What a penalty asks of a closed form at a step.
+
+    Attributes:
+        chain: the network, in its own weights.
+        problem: the question, which the method covers.
+        x: reference points ``(batch, *shape)``.
+        y: labels ``(batch,)``, where the functional needs them.
+        methods: pre-activation methods; None for all that fit.
+        power: estimates spectral norms in their place; None where they are to be exact.
+        constants: kept from step to step; None makes them anew.
+    """
+
+    chain: ReluChain
+    problem: LocalLipschitz
+    x: Tensor
+    y: Tensor | None
+    methods: Sequence[str] | None
+    power: PowerIteration | None = None
+    constants: Constants | None = None
+
+
+def by_hand(step: Step, rule: Rule) -> Tensor | None:
     """A bound at each point by a rule that knows its own gradient; None outside of the questions that rules are made for.
 
-    These are regional, of functionals whose rows the labels decide; of pre-activation methods they take "interval", and
-    in l_inf "ball".
+    These are regional, of functionals whose rows the labels decide, of chains in float32 or float64; of pre-activation
+    methods they take "interval", and in l_inf "ball".
 
     Args:
-        chain: in float32 or float64.
-        problem: the question; the rule knows which norms it is for.
-        x, y, methods, constants: as for ``BoundEstimator.closed_form``.
+        step: the question; the rule knows which norms it is for.
         rule: the bound; called without autograd.
 
     Returns:
         ``(batch,)``, differentiable in the chain's weights.
     """
+    chain, problem, methods = step.chain, step.problem, step.methods
     dtype = chain.dtype
     if methods is None or not _covers(problem, methods) or dtype not in (torch.float32, torch.float64):
         return None
-    x = x.detach().to(dtype)
+    x = step.x.detach().to(dtype)
     with torch.no_grad():
-        rows = _rows(problem, chain.weights[-1], x, y, constants or Constants())
+        rows = _rows(problem, chain.weights[-1], x, step.y, step.constants or Constants())
         if rows is None:
             return None
         placed = place_batch(problem, x)

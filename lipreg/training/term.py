@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lipreg.arguments import moved_arguments, moved_options
 from lipreg.errors import InvalidInput, UnsupportedRequest
-from lipreg.estimators import Bound, Constants, differentiable_bound, differentiable_names, live_analysis
+from lipreg.estimators import Bound, Constants, Step, differentiable_bound, differentiable_names, live_analysis
 from lipreg.graph import CapturedNetwork, Graph, ReluChain, capture, chain_of, fixed_chain, unwrap
 from lipreg.linalg import PowerIteration
 from lipreg.options import check_count, check_number
@@ -253,8 +253,8 @@ class LipschitzPenalty:
                 graph = self._lower(captured, x)
                 chain = chain_of(graph)
             if chain is not None and not self.penalty.layered:
-                asked = (self.problem, x, y, self.bound.methods, self.power, self._constants)
-                bounds = self.estimator.closed_form(chain, *asked)
+                asked = self.problem, x, y, self.bound.methods, self.power, self._constants
+                bounds = self.estimator.closed_form(Step(chain, *asked))
                 if bounds is not None:
                     return bounds, self.penalty(bounds)
             graph = self._lower(captured, x) if graph is None else graph

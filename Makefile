@@ -11,12 +11,15 @@ ARGS ?=
 PYTEST_ARGS ?=
 TORCH_ARGS ?=
 WORKERS ?= 2
+LIPREG_DATA ?= $(wildcard $(abspath ../shared/data))
+
+export LIPREG_DATA
 
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help env train test test-all check lock clean intact
+.PHONY: help env train test test-all check docs lock clean intact
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +28,7 @@ help: ## list the targets
 	@echo "  ARGS='...'             what make train hands to experiments.train: make train ARGS='seed=1 trainer.max_epochs=3'"
 	@echo "  PYTEST_ARGS='...'      more options of pytest: make test PYTEST_ARGS='-k spectral'"
 	@echo "  WORKERS=2              test processes; 0 runs the tests in one process"
+	@echo "  LIPREG_DATA=...        the folder of data sets such as mnist; ../shared/data, if there is one"
 	@echo "  TORCH_ARGS='...'       more options of the pip command that installs torch, to choose a CPU or CUDA build"
 
 env: intact $(VENV)/.dev ## make .venv with everything for work on lipreg
@@ -43,6 +47,9 @@ check: env ## lint, format, types, layers
 	$(RUN) -m ruff format --check .
 	$(RUN) -m pyright
 	$(BIN)/lint-imports --no-logo
+
+docs: env ## write the API reference, from the docstrings, to build/reference
+	$(RUN) tools/reference.py
 
 lock: intact ## write the lock files from the versions installed in .venv
 	$(RUN) tools/lock.py

@@ -30,7 +30,7 @@ from lipreg import L2Ball, LinfBall, LocalLipschitz, Margin, Vector, capture
 from lipreg.bounds import Analysis, analyse
 from lipreg.budget import Budget
 from lipreg.estimators import ESTIMATORS, frozen_analysis
-from lipreg.estimators.witness import best_witness
+from lipreg.estimators.witnesses.witness import best_witness
 from lipreg.results import Certificate
 
 AVANT = Path(os.environ.get("LIPREG_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data") / "avant"

@@ -27,8 +27,8 @@ from torch import nn
 
 from benchmarks.environment import RESULTS, markdown, write_result
 from lipreg import Box, Combination, LocalLipschitz
-from lipreg.estimators import ESTIMATORS, certify
-from lipreg.estimators.base import Settings
+from lipreg.estimators import certify, get_estimator
+from lipreg.estimators.settings import Settings
 from lipreg.milp import installed_solvers
 
 matplotlib.use("Agg")
@@ -63,7 +63,7 @@ def answer(engine: str, case: str, norm: str, seconds: float) -> tuple[float, fl
     """CPU seconds, lower and upper end; None where the engine does not cover the question."""
     net, problem, x = question(case, norm)
     name, _, solver = engine.partition("@")
-    if ESTIMATORS[name].uncovered(problem) is not None:
+    if get_estimator(name).uncovered(problem) is not None:
         return None
     began = time.process_time()
     (found,) = certify(net, problem, x, estimator=name, budget=seconds, settings=Settings(solver or "highs"))

@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from benchmarks.environment import markdown, write_result
 from lipreg.records import read_records
 from lipreg.reporting.wording import between, ends, nearest, percent, share_between
-from lipreg.transfer import compare, regularised_run
+from lipreg.transfer import compare_pair, find_pair
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -27,15 +27,16 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     for path in folder.rglob("records.jsonl"):
         records = read_records(path)
         config = OmegaConf.load(path.parent / ".hydra" / "config.yaml")
-        run, figures = regularised_run(records, "regularised"), compare(records, "regularised")
+        pair = find_pair(records, "regularised")
+        run, figures = pair.mine.run.record, compare_pair(pair)
         mine, twin = figures.regularised, figures.twin
         found.append(
             {
                 "weight": run.weight,
                 "every": OmegaConf.select(config, "regularizer.every", default=1),
                 "seed": run.seed,
-                "accuracy": percent(mine.accuracy),
-                "twin's accuracy": percent(twin.accuracy),
+                "accuracy": percent(mine.metric),
+                "twin's accuracy": percent(twin.metric),
                 "bound": nearest(mine.bound),
                 "twin's bound": nearest(twin.bound),
                 "exact": ends(mine.exact),

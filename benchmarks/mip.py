@@ -32,9 +32,10 @@ from benchmarks.exact import folder, question
 from lipreg import LocalLipschitz
 from lipreg.bounds import Analysis, analyse
 from lipreg.budget import Budget
-from lipreg.estimators import certify, frozen_analysis, mip
+from lipreg.estimators import certify, frozen_analysis
+from lipreg.estimators.exact import mip
+from lipreg.estimators.yardsticks.plain import encode_plain
 from lipreg.milp import Highs, Program, encode
-from lipreg.milp.plain import encode_plain
 from lipreg.results import Status
 
 CLOSED = 1e-5

@@ -30,7 +30,7 @@ from lipreg import LinfBall, LipregError, LipschitzPenalty, LocalLipschitz
 from lipreg.budget import Budget
 from lipreg.data import DigitsDataModule
 from lipreg.estimators import ESTIMATORS, frozen_analysis
-from lipreg.estimators.base import Settings
+from lipreg.estimators.settings import Settings
 
 BATCH, SHARE, EVERY, WEIGHT, TIGHTNESS_POINTS = 128, 16, 4, 1e-3, 16
 

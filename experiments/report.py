@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.text import Text
 
 from experiments.programs import said
+from lipreg.records import read_sources
 from lipreg.reporting.html import write_runs_report
-from lipreg.reporting.sources import read_sources
 from lipreg.reporting.wording import counted, plain
 
 

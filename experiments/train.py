@@ -29,8 +29,9 @@ from experiments.sweeps import carry_out
 from lipreg.callbacks import LipschitzAudit, LipschitzRegularizer
 from lipreg.errors import InvalidInput
 from lipreg.estimators import Bound
+from lipreg.plain import alike
 from lipreg.problem import LocalLipschitz
-from lipreg.records import RecordFile, RunRecord, from_line, read_records, to_line
+from lipreg.records import RecordFile, RunRecord, read_records
 from lipreg.reporting.figures import trajectory_figure
 from lipreg.reporting.html import write_report
 from lipreg.reporting.panels import log_report
@@ -89,7 +90,7 @@ def _take_up(path: Path, runs: list[RunRecord]) -> set[str]:
     """
     earlier = read_records(path) if path.exists() and path.stat().st_size > 0 else []
     begun = [record for record in earlier if isinstance(record, RunRecord)]
-    if earlier and [_compared(record) for record in begun] != [_compared(r) for r in reversed(runs)][: len(begun)]:
+    if earlier and not alike([_compared(r) for r in begun], [_compared(r) for r in reversed(runs)][: len(begun)]):
         raise InvalidInput(
             f"{_short(path.parent)} holds the records of another run",
             where="run folder",
@@ -109,9 +110,11 @@ def _take_up(path: Path, runs: list[RunRecord]) -> set[str]:
 
 
 def _compared(record: RunRecord) -> dict[str, Any]:
-    """What two attempts at one run have in common, as it is read back: tuples have become lists."""
-    told = vars(from_line(to_line(record)))
-    return {key: told[key] for key in ("run", "twin", "seed", "bound", "weight", "question", "sentence", "settings")}
+    """What two attempts at one run have in common."""
+    return {
+        key: getattr(record, key)
+        for key in ("run", "twin", "seed", "bound", "weight", "question", "sentence", "settings")
+    }
 
 
 def _train(cfg: DictConfig, problem: LocalLipschitz, about: RunRecord, folder: Path, console: Console) -> None:

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.text import Text
 
 from experiments.programs import said
-from lipreg.errors import InvalidInput, MissingExtra
+from lipreg.errors import InvalidInput
+from lipreg.extras import require
 from lipreg.reporting.panels import AXIS
 
 SORTED_BY = "audit/exact_upper"
@@ -113,15 +114,10 @@ def _band(name: str) -> tuple[str, str]:
 
 
 def _library() -> tuple[Any, Any]:
-    try:
-        import wandb_workspaces.reports.v2 as wr
-        import wandb_workspaces.workspaces as ws
-    except ImportError as error:
-        raise MissingExtra(
-            f"wandb-workspaces cannot be imported: {error}",
-            where="experiments.workspace",
-            todo="Install it with: pip install 'lipreg[workspace]'",
-        ) from None
+    require("workspace", "wandb_workspaces", where="experiments.workspace")
+    import wandb_workspaces.reports.v2 as wr
+    import wandb_workspaces.workspaces as ws
+
     return wr, ws
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import importlib
+import importlib.metadata
 import math
+import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from typing import Any, ClassVar, TypeVar
@@ -25,6 +29,9 @@ class Optioned:
         return {"kind": self.name, **asdict(self)}  # type: ignore[call-overload]
 
 
+DECLARED = "lipreg"
+"""The group of entry points under which a package names its modules that register something."""
+
 _Kind = TypeVar("_Kind")
 _Entry = TypeVar("_Entry")
 _Family = TypeVar("_Family")
@@ -41,6 +48,8 @@ class Registry(dict[str, _Entry]):
     def __init__(self, what: str, entry: Callable[[Any, str], _Entry] | None = None) -> None:
         super().__init__()
         self.what, self._entry = what, entry or self._kind
+        self._elsewhere: dict[str, str] = {}
+        self._declared = False  # whether what installed packages declare is imported
 
     def register(self, name: str, *, replace: bool = False) -> Callable[[type[_Kind]], type[_Kind]]:
         """Class decorator: makes a class known under ``name``. The conformance suite takes it from there.
@@ -51,11 +60,21 @@ class Registry(dict[str, _Entry]):
                 runs again does, takes its own.
 
         Raises:
-            InvalidInput: another class has the name already, or a kind with options is no dataclass.
+            InvalidInput: another class has the name already, it is no name, what is to have it is no class, or a kind with
+                options is no dataclass.
         """
+        if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+", name):
+            todo = f'Write @register("...") above the class: the name of a new {self.what}'
+            raise InvalidInput(
+                f"the name {name!r}", where=self.what, accepted="letters, digits, '_', '-' and '.'", todo=todo
+            )
 
         def add(kind: type[_Kind]) -> type[_Kind]:
-            entry, taken = self._entry(kind, name), self.get(name)
+            if not isinstance(kind, type):
+                raise InvalidInput(f"got {kind!r}", where=f"{self.what} {name!r}", accepted="a class")
+            if not kind.__module__.startswith(self._elsewhere.get(name, "")):
+                self._load(name)
+            taken = self.get(name)
             before = taken if isinstance(taken, type) or taken is None else type(taken)
             if before is not None and not replace and _origin(before) != _origin(kind):
                 raise InvalidInput(
@@ -63,7 +82,7 @@ class Registry(dict[str, _Entry]):
                     where=f"{self.what} {name!r}",
                     todo="Choose another name, or register it with replace=True",
                 )
-            self[name] = entry
+            self[name] = self._entry(kind, name)  # which names the class, so it is refused before
             return kind
 
         return add
@@ -75,15 +94,49 @@ class Registry(dict[str, _Entry]):
         kind.name = name  # type: ignore[attr-defined]
         return kind
 
+    def elsewhere(self, module: str, *names: str) -> None:
+        """Says which module registers some names; it is imported when ``find`` is first asked for one of them."""
+        self._elsewhere |= dict.fromkeys(names, module)
+
     def find(self, name: str) -> _Entry:
         """The one of that name.
 
         Raises:
             InvalidInput: there is none; the message lists all.
         """
-        if not isinstance(name, str) or name not in self:
-            raise unknown(name, self.what, self)
+        if not self.has(name):
+            raise unknown(name, self.what, self.known())
         return self[name]
+
+    def has(self, name: object) -> bool:
+        """Whether there is one of that name, once what may register it is imported.
+
+        That is, the first time, what installed packages declare as entry points of the group "lipreg", and the module of
+        ``elsewhere``. A declared one that cannot be imported is a warning.
+        """
+        if not isinstance(name, str):
+            return False
+        if name not in self and not self._declared:
+            self._declared = True
+            for entry in importlib.metadata.entry_points(group=DECLARED):
+                try:
+                    entry.load()
+                except (Exception, SystemExit) as error:  # of somebody else's package, which may not be the one meant
+                    warnings.warn(f"{entry.value}, declared for lipreg, cannot be imported: {error!r}", stacklevel=3)
+        self._load(name)
+        return name in self
+
+    def _load(self, name: str) -> None:
+        if name not in self and name in self._elsewhere:
+            importlib.import_module(self._elsewhere[name])
+
+    def known(self) -> tuple[str, ...]:
+        """All names that ``find`` takes, loaded or not."""
+        return tuple(dict.fromkeys((*self, *self._elsewhere)))
+
+    def offered(self) -> dict[str, _Entry]:
+        """Those that messages offer: all but those of ``elsewhere``, whether one of them is loaded or not."""
+        return {name: entry for name, entry in self.items() if name not in self._elsewhere}
 
     def of(self, given: Any, family: type[_Family]) -> _Family:
         """The object that a user means by an object, by a name, or by plain data as ``describe()`` gives it.
@@ -117,7 +170,7 @@ class Registry(dict[str, _Entry]):
         """
         kind: Any = self.find(name)
         given, known = dict(options or {}), {f.name: f.default is MISSING for f in fields(kind)}
-        wrong = [f"unknown option {n!r}" for n in sorted(set(given) - set(known))]
+        wrong = [f"unknown option {n!r}{meant(n, known)}" for n in sorted(set(given) - set(known))]
         wrong += [f"option {n!r} is missing" for n, needed in known.items() if needed and n not in given]
         if wrong:
             listed = [f"{n} (required)" if needed else n for n, needed in known.items()]
@@ -167,9 +220,13 @@ def nearest_name(name: str, names: Iterable[str]) -> str:
 def unknown(name: object, where: str, names: Iterable[str]) -> InvalidInput:
     """The error about a name that is none of these; of one that is nearly one of them it says which."""
     listed = sorted(names)
-    near = nearest_name(name, listed) if isinstance(name, str) else ""
-    meant = f" (did you mean {near!r}?)" if near else ""
-    return InvalidInput(f"got {name!r}{meant}", where=where, accepted=", ".join(listed))
+    return InvalidInput(f"got {name!r}{meant(name, listed)}", where=where, accepted=", ".join(listed))
+
+
+def meant(name: object, names: Iterable[str]) -> str:
+    """In brackets, the one of some names that is meant by another that is nearly it; empty if none is near."""
+    near = nearest_name(name, names) if isinstance(name, str) else ""
+    return f" (did you mean {near!r}?)" if near else ""
 
 
 def check_number(value: Any, option: str, where: str, *, low: float | None = None, above: float | None = None) -> None:

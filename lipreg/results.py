@@ -96,7 +96,7 @@ class CertifiedInterval:
         functional: the functional at this point, in words.
         lower: 0 when nothing was found.
         upper: inf when nothing was proved.
-        status: how the work ended.
+        status: how the work ended; PROVED wherever the ends meet.
         proof: what proves ``upper``, evaluated by lipreg: a theorem, a search, multipliers. A solver's word proves nothing.
             Required for a finite upper end.
         witness: what attains ``lower``. Required for a lower end above 0.
@@ -137,6 +137,8 @@ class CertifiedInterval:
                 where=where,
                 todo="One of the two proofs is wrong. Please report this with the network and the reference point",
             )
+        if self.certificate is Certificate.EXACT:  # whatever limit or failure it ended with, nothing is left to prove
+            object.__setattr__(self, "status", Status.PROVED)
 
     @property
     def gap(self) -> float:
@@ -182,7 +184,7 @@ class CertifiedInterval:
         families = self.families or other.families
         if len(self.families) == len(other.families):
             families = tuple(map(min, self.families, other.families))
-        merged = replace(
+        return replace(
             self,
             lower=low.lower,
             witness=low.witness,
@@ -193,4 +195,3 @@ class CertifiedInterval:
             estimate=None,
             families=families,
         )
-        return replace(merged, status=Status.PROVED) if merged.certificate is Certificate.EXACT else merged

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from lipreg.errors import InvalidInput
-from lipreg.records import AuditRecord, EpochRecord, Record, RunRecord
+from lipreg.plain import alike
+from lipreg.records import EXACT, AuditRecord, EpochRecord, Record, RunRecord, Source
+from lipreg.results import Certificate
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,14 @@ class RecordedRun:
         audits, epochs: its other records, in the order they were written. Those of epochs that a resume has done again, or
             left behind, are not among them.
         parts: its record as it was each time that it was begun or resumed, without those that were left behind.
+        source: name of the first file that tells of it; empty where no files were told apart.
     """
 
     record: RunRecord
     audits: tuple[AuditRecord, ...] = ()
     epochs: tuple[EpochRecord, ...] = ()
     parts: tuple[RunRecord, ...] = ()
+    source: str = ""
 
     @property
     def label(self) -> str:
@@ -37,6 +40,20 @@ class RecordedRun:
     def key(self) -> str:
         """What tells it from other runs: its id, or its name where it has none."""
         return run_key(self.record)
+
+    @property
+    def question(self) -> dict[str, Any]:
+        """What it was audited under; empty where no record says it."""
+        return self.record.question or (self.audits[0].question if self.audits else {})
+
+    @property
+    def bound(self) -> str:
+        """The estimator that its penalty lowers; without a penalty the closest there is to it."""
+        if self.record.bound is not None:
+            return self.record.bound
+        marked = [r.estimator for r in self.audits if r.penalised]
+        upper = [r.estimator for r in self.audits if r.certificate == Certificate.UPPER and r.estimator != "lp"]
+        return next(iter((*marked, *upper)), EXACT)
 
     @property
     def start(self) -> str | None:
@@ -59,11 +76,11 @@ class RecordedRun:
         """How a resume changed the penalty, such as "weight 0.01, from epoch 2 on 0.5"; empty if none did."""
         phases = list(self.parts[:1])
         for part in self.parts[1:]:
-            phases += [part] if penalty_of(part) != penalty_of(phases[-1]) else []
+            phases += [] if same_penalty(part, phases[-1]) else [part]
         if len(phases) < 2:
             return ""
-        alike = len({json.dumps([p.bound, p.recipe]) for p in phases}) == 1
-        if alike and all(a.weight != b.weight for a, b in pairwise(phases)):
+        steps = list(pairwise(phases))
+        if all((a.bound, a.recipe) == (b.bound, b.recipe) and a.weight != b.weight for a, b in steps):
             words = [f"{part.weight:g}" for part in phases]
             first = f"weight {words[0]}"
         else:
@@ -84,22 +101,26 @@ class RecordedRun:
         return f"{self.label!r} ({', '.join(part for part in parts if part)})"
 
 
-def record_id(record: Record) -> str:
-    """The id of the run that wrote a record; empty in records of schema 1."""
-    return record.id if isinstance(record, RunRecord) else record.run_id
-
-
 def run_key(record: Record) -> str:
     """The id of the run that wrote a record, or the run's name where it has none."""
-    return record_id(record) or record.run
+    return record.run_id or record.run
 
 
-def recorded_runs(records: Iterable[Record]) -> list[RecordedRun]:
-    """The runs that records are about, in the order in which they first appear."""
-    by_run: dict[tuple[str, bool], list[Record]] = {}
-    for record in records:
-        by_run.setdefault((run_key(record), bool(record_id(record))), []).append(record)
-    return [_run(own) for own in by_run.values()]
+def recorded_runs(records: Iterable[Record], source: str = "") -> list[RecordedRun]:
+    """The runs that records of one file are about, in the order in which they first appear."""
+    return runs_of([Source(source, tuple(records))])
+
+
+def runs_of(sources: Iterable[Source]) -> list[RecordedRun]:
+    """The runs of some files: one with an id is one wherever its records lie, names count in their own file only."""
+    found: dict[_Key, list[Record]] = {}
+    first: dict[_Key, str] = {}
+    for source in sources:
+        for record in source.records:
+            key = _Key(id=record.run_id) if record.run_id else _Key(name=record.run, source=source.name)
+            found.setdefault(key, []).append(record)
+            first.setdefault(key, source.name)
+    return [_run(records, first[key]) for key, records in found.items()]
 
 
 def choose_run(runs: Sequence[RecordedRun], name: str, where: str) -> RecordedRun | None:
@@ -125,11 +146,6 @@ def ambiguous(name: str, found: Sequence[RecordedRun], where: str) -> InvalidInp
     )
 
 
-def as_json(content: Any) -> str:
-    """Plain data as text, equal for equal content: a record read back from a file has lists where a fresh one has tuples."""
-    return json.dumps(content, sort_keys=True)
-
-
 def certified_description(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe, as records describe it, with proved norms: what an audit evaluates, whatever training measured with."""
     return {**recipe, "spectral_norms": "exact"} if recipe else {}
@@ -137,36 +153,60 @@ def certified_description(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 def same_recipe(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two recipes of records make comparable bounds. Records of schema 1 do not say, and are taken at their name."""
-    return not one or not other or as_json(one) == as_json(other)
+    return not one or not other or alike(one, other)
 
 
-def penalty_of(record: RunRecord) -> str:
-    """What was lowered and how, as text that is equal for equal penalties."""
-    described = [value for value in record.settings.values() if isinstance(value, list)]  # as callbacks write them
-    return json.dumps([record.bound, record.recipe, record.weight, record.settings.get("regularizer", described)])
+def same_penalty(one: RunRecord, other: RunRecord) -> bool:
+    """Whether two records say that the same was lowered, and in the same way."""
+    same = (one.bound, one.weight) == (other.bound, other.weight) and alike(one.recipe, other.recipe)
+    return same and alike(_penalty(one), _penalty(other))
 
 
-def _run(records: Sequence[Record]) -> RecordedRun:
+def _penalty(record: RunRecord) -> Any:
+    """Penalty and schedule, as the callbacks or a configuration wrote them among the settings."""
+    described = [value for value in record.settings.values() if isinstance(value, list)]
+    return record.settings.get("regularizer", described)
+
+
+class _Key(NamedTuple):
+    """What tells runs apart: their ids, or name and file."""
+
+    id: str = ""
+    name: str = ""
+    source: str = ""
+
+
+@dataclass
+class _Part:
+    """What was recorded from one start of a run to the next."""
+
+    record: RunRecord | None = None
+    results: list[AuditRecord | EpochRecord] = field(default_factory=list)
+
+
+def _run(records: Sequence[Record], source: str) -> RecordedRun:
     """One run of its records, a part for each time that it was begun or resumed."""
-    parts: list[list[Record]] = [[]]
+    parts = [_Part()]
     for record in records:
-        if isinstance(record, RunRecord) and any(isinstance(r, RunRecord) for r in parts[-1]):
-            parts.append([])
-        parts[-1].append(record)
-    told = [[r for r in part if isinstance(r, RunRecord)] for part in parts]
-    # of several files, which may come in any order
-    order = sorted(range(len(parts)), key=lambda i: told[i][0].started if told[i] else "")
-    kept: list[Record] = []
-    begun: list[RunRecord] = []
-    for i in order:
-        own = told[i][0] if told[i] else None
-        if own is not None and own.id:
-            kept = [r for r in kept if isinstance(r, RunRecord) or r.epoch <= own.start_epoch]
-            begun = [part for part in begun if part.start_epoch < own.start_epoch]
-        begun += told[i][:1]
-        kept += parts[i]
+        if not isinstance(record, RunRecord):
+            parts[-1].results.append(record)
+        elif parts[-1].record is None:
+            parts[-1].record = record
+        else:
+            parts.append(_Part(record))
+    own, begun, kept = (
+        RunRecord(records[0].run, id=records[0].run_id),
+        list[RunRecord](),
+        list[AuditRecord | EpochRecord](),
+    )
+    for part in sorted(parts, key=lambda part: part.record.started if part.record else ""):  # files come in any order
+        if part.record is not None:
+            own, start = part.record, part.record.start_epoch
+            if own.id:
+                kept = [r for r in kept if r.epoch <= start]
+                begun = [earlier for earlier in begun if earlier.start_epoch < start]
+            begun.append(own)
+        kept += part.results
     audits = tuple(r for r in kept if isinstance(r, AuditRecord))
-    records_of_run = [r for r in kept if isinstance(r, RunRecord)]
-    made = RunRecord(kept[0].run, question=audits[0].question if audits else {}, id=record_id(kept[0]))
-    own = records_of_run[-1] if records_of_run else made
-    return RecordedRun(own, audits, tuple(r for r in kept if isinstance(r, EpochRecord)), tuple(begun))
+    epochs = tuple(r for r in kept if isinstance(r, EpochRecord))
+    return RecordedRun(own, audits, epochs, tuple(begun), source)

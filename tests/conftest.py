@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,27 +19,41 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+import lipreg.estimators.yardsticks  # noqa: F401  whoever goes through the registry is to meet all
+from lipreg.auditing import process
+from tests.forks import PROGRAMS, WORKERS, ForkServer
+
 ROOT = Path(__file__).resolve().parent.parent
 # whichever test imports ray first, Hydra's launcher among them, it is to stay on the loopback interface
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+os.environ.setdefault("LIPREG_DATA", str(ROOT.parent / "shared" / "data"))  # as the Makefile does
 
+FRESH = process.launch
 LONGEST = (
     "tests/conformance/test_estimators.py",
     "tests/experiments/test_sweeps.py",
-    "tests/auditing/test_processes.py",
     "tests/auditing/test_ray.py",
-    "tests/test_packaging.py",
-    "tests/experiments/test_audit.py",
+    "tests/test_bare_install.py",
     "tests/experiments/test_regularizers.py",
+    "tests/experiments/test_audit.py",
     "tests/experiments/test_estimators.py",
+    "tests/auditing/test_processes.py",
+    "tests/test_packaging.py",
     "tests/experiments/test_train.py",
+    "tests/attacks/test_attacks.py",
+    "tests/callbacks/test_matrix.py",
+    "tests/estimators/test_coverage.py",
     "tests/test_reference.py",
     "tests/callbacks/test_audit.py",
-    "tests/callbacks/test_matrix.py",
-    "tests/callbacks/test_background.py",
-    "tests/callbacks/test_distributed_audit.py",
     "tests/estimators/test_branch_and_bound.py",
+    "tests/callbacks/test_background.py",
+    "tests/callbacks/test_runs_of_trainings.py",
     "tests/conformance/test_solvers.py",
+    "tests/attacks/test_known_cases.py",
+    "tests/conformance/test_lying_solvers.py",
+    "tests/estimators/test_lipsdp.py",
+    "tests/estimators/test_closed_form.py",
+    "tests/experiments/test_workspace.py",
 )
 """Files of more than ten seconds, the longest first."""
 
@@ -63,6 +79,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files come first: ``make test`` hands out whole files, and short ones fill up the end."""
     place = {ROOT / name: k for k, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path, len(place)))
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded and collected by now stays: a million objects that no collection of garbage has to look at again."""
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +140,38 @@ def _working_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pat
     folder = tmp_path_factory.mktemp("working_directory")
     with contextlib.chdir(folder):
         yield folder
+
+
+@pytest.fixture(scope="session")
+def programs() -> Iterator[ForkServer]:
+    """Starts programs of this checkout, or of anybody's, in a fraction of a second."""
+    server = ForkServer(PROGRAMS)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forked_workers() -> Iterator[None]:
+    """Worker processes are forks of one, except where a test changes what they are started with, or asks for fresh ones."""
+    interpreter, server = sys.executable, ForkServer(WORKERS)
+    path = process.worker_environment()["PYTHONPATH"]
+
+    def launch(command: list[str], connection: int, said: Any) -> Any:
+        own = {**os.environ, **process.worker_environment()}
+        if command[0] != interpreter or own["PYTHONPATH"] != path:
+            return FRESH(command, connection, said)
+        return server.start(command, os.getcwd(), own, (said, said), (connection,))
+
+    process.launch = launch
+    yield
+    process.launch = FRESH
+    server.close()
+
+
+@pytest.fixture
+def fresh_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Worker processes are interpreters of their own, started as users' are."""
+    monkeypatch.setattr(process, "launch", FRESH)
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from lipreg.budget import Budget
 from lipreg.callbacks import AuditLog, Epochs
-from lipreg.estimators.base import Settings
+from lipreg.estimators.settings import Settings
 from lipreg.points import Points
 
 

@@ -182,7 +182,7 @@ def test_a_search_whose_last_cells_had_no_time_says_so(monkeypatch: pytest.Monke
     monkeypatch.setattr("lipreg.search.incumbent.Incumbent.climb", lambda *given: None)
     torch.manual_seed(0)
     net = oracles.mlp(2, 6, 6, 2).double()
-    monkeypatch.setattr("lipreg.estimators.branch_and_bound.POINTS", 1)  # the reference point alone
+    monkeypatch.setattr("lipreg.estimators.exact.branch_and_bound.POINTS", 1)  # the reference point alone
     (found,) = certify(net, PROBLEM, X, estimator="branch_and_bound", budget=Budget(50.0, clock=clock))
     assert settled and found.certificate is Certificate.BRACKET and found.status is Status.TIME_LIMIT
 

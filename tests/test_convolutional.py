@@ -106,8 +106,8 @@ def test_gradients_of_penalties_reach_the_kernels() -> None:
 def test_exact_programs_take_convolutions(estimator: str, p: float) -> None:
     net, twin, x = twins(3)
     problem = LocalLipschitz(LinfBall(0.05), Margin(0, 1), p=p)
-    ours = certify(net, problem, x, estimator=estimator, budget=Budget(30.0))
-    other = certify(twin, problem, x.flatten(1), estimator=estimator, budget=Budget(30.0))
+    ours = certify(net, problem, x, estimator=estimator, budget=Budget(600.0))
+    other = certify(twin, problem, x.flatten(1), estimator=estimator, budget=Budget(600.0))
     for a, b in zip(ours, other, strict=True):
         assert a.upper == pytest.approx(b.upper, rel=1e-5)
         if estimator == "mip":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -24,6 +26,7 @@ from lipreg.milp import SOLVERS, Highs, encode, get_solver
 from lipreg.penalties import get_penalty
 from lipreg.results import Certificate, Status
 from lipreg.schedules import SCHEDULES, Moment, get_schedule
+from lipreg.testing import CheckFailed, check_estimator
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,6 +34,14 @@ ROOT = Path(__file__).parents[1]
 def blocks(path: str) -> list[str]:
     """The Python blocks of a page."""
     return re.findall(r"```python\n(.*?)```", (ROOT / path).read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def files(path: str) -> dict[str, str]:
+    """The Python blocks of a page that are files, by the name in their first line."""
+    return {block.partition("\n")[0].removeprefix("# "): block for block in blocks(path)}
+
+
+EXTENDING = files("docs/extending.md")
 
 
 def run(source: str, name: str) -> dict[str, Any]:
@@ -107,10 +118,84 @@ def test_the_commands_and_links_of_the_readme_exist() -> None:
         assert re.search(rf"^{command}:", makefile, flags=re.MULTILINE), command
 
 
+def test_each_file_about_extending_passes_its_check_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    """As a stranger runs it, `python FILE`: one process does it for all of them, as most of the time is lipreg's import."""
+    assert len(EXTENDING) == 7
+    for name, source in EXTENDING.items():
+        assert re.search(r"\n\nif __name__ == \"__main__\":\n    check_\w+\(.*\)\n$", source), name
+        folder = tmp_path / Path(name).stem
+        folder.mkdir()
+        (folder / name).write_text(source, encoding="utf-8")
+    program = (
+        "import os, runpy, sys\n"
+        "for folder, name in zip(sys.argv[1::2], sys.argv[2::2]):\n"
+        "    os.chdir(folder)\n"
+        "    sys.path[0], sys.argv[0] = folder, name\n"
+        "    runpy.run_path(name, run_name='__main__')\n"
+        "    print('passed', name)\n"
+    )
+    asked = [part for name in EXTENDING for part in (str(tmp_path / Path(name).stem), name)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", program, *asked],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.splitlines() == [f"passed {name}" for name in EXTENDING]
+
+
+def test_an_estimator_that_says_more_than_it_holds_is_found() -> None:
+    """What the page says of `branches = True`."""
+    before = dict(ESTIMATORS)
+    try:
+        wider = EXTENDING["schur.py"].replace("    vector = False\n", "    vector = False\n    branches = True\n")
+        wider = wider.replace("((_, last),) = graph.output.terms()", "_, last = next(iter(graph.output.terms()))")
+        run(wider, "extending")
+        with pytest.raises(CheckFailed, match=r"of (residual|weak_branch)"):
+            check_estimator("schur", aspects=["truth"])
+    finally:
+        _restore(ESTIMATORS, before)
+
+
+def test_a_name_is_found_in_an_installed_package_that_declares_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = dict(ESTIMATORS)
+    about = tmp_path / "my_bounds-1.0.dist-info"
+    for folder in (about, tmp_path / "my_bounds"):
+        folder.mkdir()
+    declared = re.findall(
+        r"```toml\n.*?\[project\.(.*?)\]\n(.*?)```", (ROOT / "docs/extending.md").read_text(), re.DOTALL
+    )[0]
+    assert declared[0] == "entry-points.lipreg"
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: my-bounds\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(f"[lipreg]\n{declared[1].replace(chr(34), '')}")
+    (tmp_path / "my_bounds" / "__init__.py").touch()
+    (tmp_path / "my_bounds" / "schur.py").write_text(EXTENDING["schur.py"])
+    net, x = torch.nn.Linear(2, 2), torch.rand(1, 2)
+    problem = LocalLipschitz(LinfBall(0.1), Logit(1), p=2.0)
+    try:
+        monkeypatch.setattr(ESTIMATORS, "_declared", False)
+        with pytest.raises(lipreg.errors.InvalidInput, match="schur"):
+            certify(net, problem, x, estimator="schur")
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setattr(ESTIMATORS, "_declared", False)
+        (found,) = certify(net, problem, x, estimator="schur")
+        assert estimate(net, problem, x, bound="schur").item() == pytest.approx(found.upper, rel=1e-6)
+    finally:
+        _restore(ESTIMATORS, before)
+        for name in ("my_bounds", "my_bounds.schur"):
+            sys.modules.pop(name, None)
+
+
 def test_a_layer() -> None:
     modules, examples = dict(registry.MODULES), dict(registry.EXAMPLES)
     try:
-        run(blocks("docs/extending.md")[0], "extending")
+        run(EXTENDING["scale.py"], "extending")
         example = registry.EXAMPLES["lower_scale"]
         module, x = example.build(), torch.randn(5, *example.input_shape)
         torch.testing.assert_close(capture(module, x).live()(x), module(x))
@@ -122,7 +207,7 @@ def test_a_layer() -> None:
 def test_an_estimator() -> None:
     before = dict(ESTIMATORS)
     try:
-        run(blocks("docs/extending.md")[1], "extending")
+        run(EXTENDING["schur.py"], "extending")
         torch.manual_seed(0)
         net = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.ReLU(), torch.nn.Linear(5, 2)).double()
         x = torch.rand(4, 3, dtype=torch.float64)
@@ -172,7 +257,7 @@ def _refused_off_chains(name: str) -> None:
 def test_a_closed_form(monkeypatch: pytest.MonkeyPatch) -> None:
     before = dict(ESTIMATORS)
     try:
-        run(blocks("docs/extending.md")[2], "extending")
+        run(EXTENDING["entries.py"], "extending")
         entries: Any = ESTIMATORS["entries"]
         torch.manual_seed(0)
         net = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.ReLU(), torch.nn.Linear(5, 2))
@@ -208,7 +293,7 @@ def test_a_penalty() -> None:
     before = [dict(known) for known in registries]
     assert registries
     try:
-        run(blocks("docs/extending.md")[3], "extending")
+        run(EXTENDING["power.py"], "extending")
         value = get_penalty({"kind": "power", "exponent": 3.0})(torch.tensor([1.0, 2.0]))
         assert value == pytest.approx((1 + 8) / 2)
     finally:
@@ -219,7 +304,7 @@ def test_a_penalty() -> None:
 def test_a_schedule() -> None:
     before = dict(SCHEDULES)
     try:
-        run(blocks("docs/extending.md")[4], "extending")
+        run(EXTENDING["halving.py"], "extending")
         assert get_schedule({"kind": "halving", "every": 2}).factor(Moment(5)) == 0.25
     finally:
         _restore(SCHEDULES, before)
@@ -228,7 +313,7 @@ def test_a_schedule() -> None:
 def test_a_solver() -> None:
     before = dict(SOLVERS)
     try:
-        run(blocks("docs/extending.md")[5], "extending")
+        run(EXTENDING["scipy_solver.py"], "extending")
         solver = get_solver("scipy")
     finally:
         _restore(SOLVERS, before)
@@ -238,7 +323,7 @@ def test_a_solver() -> None:
     graph = capture(net, x).frozen()
     with torch.no_grad():
         program = encode(analyse(graph, LocalLipschitz(LinfBall(0.5), Logit(0)).place(x, graph(x))), 0).program
-    ours, theirs = Highs().solve(program, Budget(20)), solver.solve(program, Budget(20))
+    ours, theirs = Highs().solve(program, Budget(600.0)), solver.solve(program, Budget(600.0))
     assert theirs.status is ours.status is Status.PROVED
     assert theirs.incumbent == pytest.approx(ours.incumbent, rel=1e-6)
     assert theirs.claimed == pytest.approx(ours.claimed, rel=1e-6)
@@ -247,7 +332,7 @@ def test_a_solver() -> None:
 def test_an_executor() -> None:
     before = dict(EXECUTORS)
     try:
-        run(blocks("docs/extending.md")[-1], "extending")
+        run(EXTENDING["later.py"], "extending")
         torch.manual_seed(0)
         net, x = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.ReLU(), torch.nn.Linear(5, 2)), torch.rand(5, 3)
         plan = AuditPlan(LocalLipschitz(LinfBall(0.1), Logit(1)), ("affine_relu", "branch_and_bound"))

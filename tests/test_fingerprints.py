@@ -111,7 +111,7 @@ def test_one_difference_is_a_difference_and_none_is_none() -> None:
 
 def test_they_are_the_same_in_another_process() -> None:
     program = "from tests.test_fingerprints import fingerprints; print(fingerprints())"
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=600)
     assert told.stdout.strip() == str(fingerprints())
 
 

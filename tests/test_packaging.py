@@ -1,4 +1,4 @@
-"""What is installed: conf/ travels with the package, and other people's programs take the callbacks from it."""
+"""What is installed: lipreg with its configuration groups, from which other people's programs take the callbacks."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from lipreg.records import AuditRecord, RunRecord, read_records
+from lipreg.records import AuditRecord, RunRecord, read_records, read_sources
 from lipreg.reporting.runs import find_entries
-from lipreg.reporting.sources import read_sources
 from tests.conftest import ROOT
+from tests.forks import ForkServer
 
 HYDRA_PROGRAM = """
 import hydra
@@ -71,6 +71,53 @@ trainer:
   enable_checkpointing: false
   default_root_dir: out
 """
+EVERY_FILE = """
+from importlib.resources import files
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+import lipreg.conf
+
+SHARED = {"audit", "regularizer"}  # their objects ask for the question
+NESTED = {"penalty", "schedule"}  # parts of the regularizer
+
+
+def targets(node):
+    if isinstance(node, dict):
+        yield from ([node["_target_"]] if "_target_" in node else [])
+        node = list(node.values())
+    for entry in node if isinstance(node, list) else ():
+        yield from targets(entry)
+
+
+def made(group, option):
+    if group == "callbacks":
+        cfg = compose("config", [f"+callbacks={option}"])
+        return cfg, [instantiate(entry) for entry in cfg.callbacks.values()]
+    if group in NESTED:
+        own = f"+{group}@callbacks.lipschitz_regularizer={option}"
+        cfg = compose("config", ["+callbacks=lipreg", own])
+        alone = compose("config", ["+problem=linf_margins", "+regularizer=affine_relu", f"+{group}={option}"])
+        assert alone.regularizer[group] == cfg.callbacks.lipschitz_regularizer[group]
+        return cfg, [instantiate(cfg.callbacks.lipschitz_regularizer)]
+    scope = "linf_margins_pointed" if option.endswith("pointed") else "linf_margins"
+    cfg = compose("config", [f"+{group}={option}", *([f"+problem={scope}"] if group in SHARED else [])])
+    own = instantiate(cfg[group], _partial_=group in SHARED)
+    return cfg, [own(problem=instantiate(cfg.problem)) if group in SHARED else own]
+
+
+with initialize_config_dir(str(Path.cwd()), version_base="1.3"):
+    for group in sorted(entry.name for entry in files(lipreg.conf).iterdir() if entry.is_dir()):
+        for file in sorted(entry.name for entry in (files(lipreg.conf) / group).iterdir()):
+            if file.endswith(".yaml"):
+                cfg, objects = made(group, file.removesuffix(".yaml"))
+                plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+                assert all(name.startswith("lipreg.") for name in targets(plain)), plain
+                print(f"{group}/{file}", *(type(thing).__name__ for thing in objects))
+"""
 CLI_PROGRAM = """
 from lipreg.data import DigitsDataModule  # before the package whose command line takes it
 import torch
@@ -99,18 +146,22 @@ LightningCLI(Classifier, DigitsDataModule, save_config_callback=None)
 QUIET = ["logger=false", "enable_progress_bar=false", "enable_model_summary=false", "enable_checkpointing=false"]
 
 
-def run(folder: Path, library: Path, *arguments: str, program: Sequence[str] = ("program.py",)) -> str:
-    """What a program of the folder prints, with the library at ``library``."""
-    done = subprocess.run(
-        [sys.executable, *program, *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(library), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+class Run:
+    """Runs a program of a folder, with the library at ``library``, and returns what it prints."""
+
+    def __init__(self, programs: ForkServer) -> None:
+        self._programs = programs
+
+    def __call__(self, folder: Path, library: Path, *arguments: str, program: Sequence[str] = ("program.py",)) -> str:
+        variables = {**os.environ, "PYTHONPATH": str(library), "OMP_NUM_THREADS": "1"}
+        done = self._programs.run([sys.executable, *program, *arguments], folder, variables)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.fixture
+def run(programs: ForkServer) -> Run:
+    return Run(programs)
 
 
 @pytest.fixture(scope="module")
@@ -133,15 +184,30 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_every_configuration_file_once(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    ours = {f"lipreg/conf/{path.relative_to(ROOT / 'conf')}" for path in (ROOT / "conf").rglob("*.yaml")}
+    ours = {str(path.relative_to(ROOT)) for path in (ROOT / "lipreg" / "conf").rglob("*.yaml")}
     assert ours and {name for name in names if name.endswith(".yaml")} == ours
     assert len(names) == len(set(names))
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"lipreg"}
 
 
+def test_every_configuration_file_is_good_for_a_program_of_ones_own(tmp_path: Path, wheel: Path, run: Run) -> None:
+    pytest.importorskip("ray", reason="audit=ray needs it: pip install lipreg[ray]")
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    (tmp_path / "config.yaml").write_text("hydra: {searchpath: [pkg://lipreg.conf]}\n", encoding="utf-8")
+    (tmp_path / "program.py").write_text(EVERY_FILE, encoding="utf-8")
+    printed = run(tmp_path, tmp_path / "site")
+    kinds = dict(line.split(" ", 1) for line in printed.splitlines())
+    folder = tmp_path / "site" / "lipreg" / "conf"
+    assert set(kinds) == {str(path.relative_to(folder)) for path in folder.rglob("*.yaml")}
+    of_group = {"audit": "LipschitzAudit", "data": "DigitsDataModule", "problem": "LocalLipschitz"}
+    of_group["callbacks"] = "LipschitzRegularizer LipschitzAudit"
+    for file, kind in kinds.items():
+        assert kind == of_group.get(file.partition("/")[0], "LipschitzRegularizer"), file
+
+
 @pytest.mark.parametrize("installed", ["beside callbacks of its own", "wheel"])
 def test_a_hydra_program_of_ones_own_takes_the_callbacks_by_search_path(
-    installed: str, tmp_path: Path, wheel: Path
+    installed: str, tmp_path: Path, wheel: Path, run: Run
 ) -> None:
     library = ROOT
     if installed == "wheel":
@@ -165,7 +231,7 @@ def test_a_hydra_program_of_ones_own_takes_the_callbacks_by_search_path(
 
 
 @pytest.mark.parametrize("package", ["pytorch_lightning", "lightning.pytorch"])
-def test_lightning_cli_takes_the_callbacks_by_typed_arguments(tmp_path: Path, package: str) -> None:
+def test_lightning_cli_takes_the_callbacks_by_typed_arguments(tmp_path: Path, package: str, run: Run) -> None:
     pytest.importorskip(
         "jsonargparse", reason="LightningCLI needs jsonargparse: pip install 'jsonargparse[signatures]'"
     )
@@ -183,7 +249,7 @@ def test_lightning_cli_takes_the_callbacks_by_typed_arguments(tmp_path: Path, pa
     assert all(r.penalised for r in audits if r.estimator == "affine_relu")
 
 
-def test_a_project_of_somebody_else_s_trains_with_it_and_reports(tmp_path: Path, wheel: Path) -> None:
+def test_a_project_of_somebody_else_s_trains_with_it_and_reports(tmp_path: Path, wheel: Path, run: Run) -> None:
     """tests/template knows of lipreg in its configuration alone: a twin and a penalised run of two seeds, with an average
     of the weights, a checkpoint and torchmetrics, by Hydra and in the ``lightning`` namespace."""
     library, project = tmp_path / "site", tmp_path / "project"
@@ -195,12 +261,12 @@ def test_a_project_of_somebody_else_s_trains_with_it_and_reports(tmp_path: Path,
 
     entries, left_out = find_entries(read_sources(project / "runs").files)
     assert not left_out
-    assert sorted(entry.mine.run.name for entry in entries) == ["penalised, seed 0", "penalised, seed 1"]
+    assert sorted(entry.mine.run.label for entry in entries) == ["penalised, seed 0", "penalised, seed 1"]
     for entry in entries:
         seed = entry.mine.run.record.seed
         assert entry.twin is not None and entry.last is not None
-        assert (entry.twin.run.name, entry.twin.run.record.seed) == (f"plain, seed {seed}", seed)
-        assert entry.bound_name == "affine_relu"
+        assert (entry.twin.run.label, entry.twin.run.record.seed) == (f"plain, seed {seed}", seed)
+        assert entry.mine.bound == "affine_relu"
         assert entry.mine.run.record.weight == 0.02
         start, last = entry.comparisons[0], entry.last
         assert start.movement.bound == pytest.approx(1.0)  # both begin as the same network

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from lipreg.problem import LocalLipschitz
 from lipreg.records import (
     SCHEMA,
     AuditRecord,
+    DamagedLine,
     EpochRecord,
     Record,
     RecordFile,
@@ -25,6 +27,7 @@ from lipreg.records import (
     field_names,
     from_line,
     read_records,
+    read_sources,
     to_line,
 )
 from lipreg.regions import Box, LinfBall
@@ -111,12 +114,71 @@ def test_ends_that_cross_or_are_no_numbers_are_refused_at_writing_and_reading(lo
         ({"certificate": "exact", "lower": 0.0, "upper": 5.0}, "ends that meet"),
         ({"lower": "1"}, "a number"),
         ({"upper": True}, "a number"),
+        ({"epoch": -3}, "epoch=-3 .0 or more"),
+        ({"point": -1}, "point=-1"),
+        ({"seconds": -3}, "seconds=-3"),
+        ({"certificate": "sure"}, "certificate='sure' .upper, lower, bracket, exact, estimate"),
+        ({"status": "whatever"}, "status='whatever' .proved"),
+        ({"weights": "foo"}, "weights='foo' .training, averaged, replaced"),
     ],
 )
 def test_records_that_nothing_can_have_written_are_refused(changed: dict[str, Any], words: str) -> None:
     written = json.dumps(json.loads(to_line(AUDIT)) | changed)
     with pytest.raises(InvalidInput, match=words):
         from_line(written, "line 4")
+
+
+NUMBERS = (
+    "epoch",
+    "point",
+    "label",
+    "lower",
+    "upper",
+    "seconds",
+    "margin",
+    "estimate",
+    "step",
+    "witness",
+    "families",
+    "tolerances",
+)
+
+
+@pytest.mark.parametrize("digits", ["1" + "0" * 400, "1" + "0" * 5000, "1e400"], ids=["401", "5001", "exponent"])
+@pytest.mark.parametrize("name", [*NUMBERS, "question", "schema"])
+def test_a_number_beyond_float64_is_a_damaged_line(name: str, digits: str) -> None:
+    data = json.loads(to_line(AUDIT))
+    around = {"witness": "[%s]", "families": "[%s]", "tolerances": '{"a": %s}', "question": '{"radius": %s}'}
+    written = json.dumps(data | {name: "HERE"}).replace('"HERE"', around.get(name, "%s") % digits)
+    with pytest.raises(DamagedLine, match="is no number"):
+        from_line(written)
+    if name not in around and len(digits) == 401 and name != "schema":
+        with pytest.raises(InvalidInput, match=name):
+            to_line(replace(AUDIT, **{name: int(digits)}))
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("[1]", "JSON, but not an object"),
+        ("{", "cut off, or no JSON from column"),
+        (b"\xff{}", "no text in UTF-8"),
+        ("{}", "no field 'schema'"),
+        ('{"schema": true, "kind": "run", "run": "a"}', "unknown schema 'True'"),
+        ('{"schema": 2.0, "kind": "run", "run": "a"}', "unknown schema '2.0'"),
+        ('{"schema": 2, "run": "a"}', "no field 'kind' .run, epoch, audit"),
+        ('{"schema": 2, "kind": ["audit"]}', "unknown kind"),
+        ('{"schema": 2, "kind": "run"}', "run record with no field 'run'"),
+        ('{"schema": 2, "kind": "run", "run": "a", "colour": 1}', "run record with the unknown field 'colour'"),
+        ('{"schema": 2, "kind": "epoch", "run": "a", "epoch": "3"}', "epoch record with epoch='3' .a whole number"),
+        ('{"schema": 2, "kind": "epoch", "run": null, "epoch": 3}', "run=None .text"),
+        ('{"schema": 2, "kind": "epoch", "run": "a", "epoch": 3, "metrics": []}', r"metrics=\[\] .numbers by name"),
+        ('{"schema": 2, "kind": "run", "run": "a", "seed": "0"}', "seed='0' .a whole number or null"),
+    ],
+)
+def test_damage_is_said_in_words(line: str | bytes, words: str) -> None:
+    with pytest.raises(DamagedLine, match=words):
+        from_line(line)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +219,7 @@ def test_other_lines_are_refused_with_their_place(line: str) -> None:
 
 def test_a_newer_schema_is_refused_by_number() -> None:
     data = json.loads(to_line(AUDIT)) | {"schema": 3}
-    with pytest.raises(InvalidInput, match="schema 3"):
+    with pytest.raises(InvalidInput, match="schema 3, written by a newer lipreg"):
         from_line(json.dumps(data))
 
 
@@ -227,13 +289,93 @@ def test_a_run_resumed_after_a_kill_loses_no_later_record(tmp_path: Path, cut: i
     assert read_records(path) == kept
 
 
-def test_a_broken_line_in_the_middle_is_an_error_with_its_place(tmp_path: Path) -> None:
+NO_NUMBER = to_line(AUDIT).encode().replace(b"1.25", b'"x"')
+HUGE = to_line(AUDIT).encode().replace(b"2.5", b"1" + b"0" * 400)
+BROKEN = [b"{broken", b'{"schema": 2, "kind": "run"}', b"\xff\xfe\x00", NO_NUMBER, HUGE]
+
+
+def lines(*parts: Record | bytes) -> bytes:
+    return b"".join((part if isinstance(part, bytes) else to_line(part).encode()) + b"\n" for part in parts)
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=["json", "field", "bytes", "type", "huge"])
+def test_a_damaged_line_costs_nothing_but_itself_and_is_named_once(tmp_path: Path, broken: bytes) -> None:
     path = tmp_path / "records.jsonl"
-    path.write_text(to_line(RunRecord("a")) + "\n{broken\n" + to_line(RunRecord("b")) + "\n", encoding="utf-8")
-    with pytest.raises(InvalidInput, match="line 2"):
+    path.write_bytes(lines(RunRecord("a"), broken, *[AUDIT] * 520, RunRecord("b")))
+    with pytest.warns(UserWarning) as warned:
+        assert read_records(path) == [RunRecord("a"), *[AUDIT] * 520, RunRecord("b")]
+    assert len(warned) == 1 and f"{path}: line 2 is damaged and left out" in str(warned[0].message)
+    path.write_bytes(lines(RunRecord("a"), *[broken] * 9))  # the last one is whole, so not cut off by a kill
+    with pytest.warns(UserWarning, match="lines 2, 3, 4, 5, 6, ... are damaged") as warned:
+        assert read_records(path) == [RunRecord("a")]
+        RecordFile(path).append(RunRecord("c"))  # a run that goes on
+        assert read_records(path) == [RunRecord("a"), RunRecord("c")]
+    assert len(warned) == 2
+
+
+@pytest.mark.filterwarnings("error")
+def test_blank_lines_and_a_byte_order_mark_are_no_damage(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + lines(RunRecord("a"), b"", b"  \r", AUDIT))
+    assert read_records(path) == [RunRecord("a"), AUDIT]
+    path.write_bytes(b"\xef\xbb\xbf" + to_line(AUDIT).encode())  # as a kill leaves it
+    RecordFile(path)
+    assert read_records(path) == [AUDIT]
+    path.write_bytes(b"\n\n")
+    assert read_records(path) == []
+
+
+def test_what_is_no_file_is_named_and_never_waited_for(tmp_path: Path) -> None:
+    RecordFile(tmp_path / "good.jsonl").append(RunRecord("a"))
+    (tmp_path / "folder.jsonl").mkdir()
+    assert read_records(tmp_path) == [RunRecord("a")]
+    (tmp_path / "broken.jsonl").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    (tmp_path / "circle.jsonl").symlink_to("circle.jsonl")
+    with pytest.raises(InvalidInput, match=r"broken.jsonl: no file that can be read"):
+        read_records(tmp_path)
+    read = read_sources(tmp_path)
+    assert [source.name for source in read.files] == ["good.jsonl"]
+    assert [name for name, _ in read.left_out] == ["broken.jsonl", "circle.jsonl", "pipe.jsonl"]
+    for paths in (None, 3, [None], tmp_path / "pipe.jsonl"):
+        with pytest.raises(InvalidInput, match=r"no path|no file that can be read"):
+            read_records(paths)  # type: ignore[arg-type]
+
+
+def test_a_refused_record_is_named_with_its_line(tmp_path: Path) -> None:
+    told = json.dumps(json.loads(to_line(AUDIT)) | {"certificate": "sure"}).encode()
+    (tmp_path / "a.jsonl").write_bytes(lines(RunRecord("a"), told))
+    (tmp_path / "b.jsonl").write_bytes(lines(RunRecord("b")))
+    ((name, reason),) = read_sources(tmp_path).left_out
+    assert name == "a.jsonl" and reason.startswith("line 2: audit record of run 'run 1' with certificate='sure'")
+
+
+def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"loss": 1.0}\n{"loss": 0.5}\n')
+    with pytest.raises(InvalidInput, match="holds no records of lipreg"):
         read_records(path)
-    path.write_text(to_line(RunRecord("a")) + "\n{broken\n", encoding="utf-8")  # whole, so not cut off by a kill
-    with pytest.raises(InvalidInput, match="line 2"):
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"lower": 3.0}, "0 <= lower <= upper"),
+        ({"certificate": "exact"}, "ends that meet"),
+        ({"schema": 3}, "newer lipreg"),
+    ],
+    ids=["crossing", "not exact", "newer"],
+)
+def test_whoever_says_the_impossible_is_never_passed_over(tmp_path: Path, changed: dict[str, Any], words: str) -> None:
+    """A damaged line says nothing; an interval that is none, or a record that cannot be understood, is not left out."""
+    path = tmp_path / "records.jsonl"
+    told = json.dumps(json.loads(to_line(AUDIT)) | changed).encode()
+    path.write_bytes(lines(RunRecord("a"), told, RunRecord("b")))
+    with pytest.raises(InvalidInput, match=f"line 2.*{words}"):
+        read_records(path)
+    path.write_bytes(told)  # as a kill leaves it, without a line break
+    RecordFile(path)
+    with pytest.raises(InvalidInput, match=words):
         read_records(path)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from lipreg.budget import Budget
 from lipreg.estimators import certify
-from lipreg.estimators.base import Settings
+from lipreg.estimators.settings import Settings
 from lipreg.milp import installed_solvers
 from lipreg.outputs import Combination
 from lipreg.problem import LocalLipschitz
@@ -42,7 +42,7 @@ def test_every_solver_proves_the_reference_value(reference: Reference, solver: s
     problem = LocalLipschitz(box, Combination(tuple(arrays["c"].tolist())), p=norm)  # type: ignore[arg-type]
     x = torch.from_numpy(arrays["x0"]).unsqueeze(0)
     (found,) = certify(
-        network(arrays), problem, x, estimator="mip", budget=Budget(120.0), settings=Settings(solver=solver)
+        network(arrays), problem, x, estimator="mip", budget=Budget(600.0), settings=Settings(solver=solver)
     )
     assert found.status is Status.PROVED, found.detail
     assert found.certificate is Certificate.EXACT

@@ -182,3 +182,11 @@ def test_results_and_errors_cross_processes() -> None:
     again = pickle.loads(pickle.dumps(caught.value))
     assert type(again) is CrossingBounds and str(again) == str(caught.value)
     assert (again.where, again.todo) == (caught.value.where, caught.value.todo)
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_where_the_ends_meet_nothing_is_left_to_prove(status: Status) -> None:
+    met = interval(2.0, 2.0, proof="a search", status=status)
+    assert (met.certificate, met.status) == (Certificate.EXACT, Status.PROVED)
+    apart = interval(1.0, 2.0, proof="a search", status=status)
+    assert apart.status is status

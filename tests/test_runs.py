@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 
 from lipreg.errors import InvalidInput
-from lipreg.records import AuditRecord, EpochRecord, Record, RunRecord
+from lipreg.records import AuditRecord, EpochRecord, Record, RunRecord, Source
 from lipreg.reporting.frames import audit_frame
 from lipreg.reporting.html import write_report
 from lipreg.reporting.runs import find_entries
-from lipreg.reporting.sources import Source
 from lipreg.runs import choose_run, recorded_runs
-from lipreg.transfer import compare, trajectory
+from lipreg.transfer import compare, find_pair
 from tests.test_transfer import ALL, INTERVAL, by_recipes, two_points
 
 
@@ -117,7 +116,7 @@ def test_two_runs_of_one_label_are_told_apart_as_columns() -> None:
     found = compare(alike, "a-reg")
     assert (found.regularised.run, found.twin.run) == ("run", "run (a-twin)")
     assert found.movement == compare(trained("a"), "reg").movement
-    assert [points[-1].bound for points in trajectory(alike, "a-reg").values()] == [6.0, 12.0]
+    assert [side.course[-1].bound for side in find_pair(alike, "a-reg").sides] == [6.0, 12.0]
 
 
 def test_candidates_are_said_with_id_time_seed_and_epochs() -> None:

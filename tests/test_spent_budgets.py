@@ -13,8 +13,8 @@ from torch import Tensor
 from lipreg import AllLogits, Budget, LinfBall, LocalLipschitz, certify
 from lipreg.budget import OutOfBudget
 from lipreg.estimators import ESTIMATORS, frozen_analysis
-from lipreg.estimators.sampling import Sampling
-from lipreg.estimators.witness import ranked
+from lipreg.estimators.witnesses.sampling import Sampling
+from lipreg.estimators.witnesses.witness import ranked
 from lipreg.folding import fold, unstable_units
 from lipreg.folding.forms import _Forms
 from lipreg.folding.gradients import _Gradients
@@ -158,7 +158,7 @@ def test_points_that_are_not_looked_at_are_left_out(monkeypatch: pytest.MonkeyPa
             return ranked(local, points, budget)
 
     whole = seen(None)
-    monkeypatch.setattr("lipreg.estimators.witness.ROOM", 12 * 5)
+    monkeypatch.setattr("lipreg.estimators.witnesses.witness.ROOM", 12 * 5)
     torch.testing.assert_close(seen(Budget(60.0).started()), whole)
     torch.testing.assert_close(seen(Budget(0.0).started()), whole[:, :5])
 

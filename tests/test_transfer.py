@@ -18,11 +18,10 @@ from lipreg.transfer import (
     Interval,
     certified_radius,
     compare,
+    find_pair,
     geometric_mean,
     rank_correlation,
     ratio,
-    regularised_run,
-    trajectory,
     transfer,
 )
 
@@ -294,7 +293,7 @@ class TestRefusals:
     )
     def test_other_questions_are_not_compared(self, change: dict[str, Any]) -> None:
         records = [*two_points(), audit("twin", 2, "exact", 1.0, 1.0, question=QUESTION | change)]
-        for work in (compare, trajectory):
+        for work in (compare, find_pair):
             with pytest.raises(IncomparableResults, match=next(iter(change))):
                 work(records, "reg")
 
@@ -331,7 +330,7 @@ class TestRefusals:
         with pytest.raises(InvalidInput, match="no twin"):
             compare(two_points(), "twin")
         with pytest.raises(InvalidInput, match="no penalised bound"):
-            regularised_run([RunRecord("reg", "twin")], "reg")
+            find_pair([RunRecord("reg", "twin")], "reg")
 
     def test_two_networks_under_one_name(self) -> None:
         with pytest.raises(InvalidInput, match="different weights"):
@@ -390,18 +389,18 @@ class TestTrajectory:
         later = [r for r in two_points(epoch=5) if not isinstance(r, RunRecord)]
         sampled = [audit("reg", point, "sampling", 0.5 + point, math.inf, epoch=5) for point in (0, 1)]
         records = [*later, *two_points(), *sampled, EpochRecord("reg", 4, {"val_accuracy": 0.8, "val_loss": 1.0})]
-        found = trajectory(records, "reg")
-        assert list(found) == ["reg", "twin"]
-        assert [p.epoch for p in found["reg"]] == [3, 4, 5] and [p.epoch for p in found["twin"]] == [3, 5]
-        third, fourth, fifth = found["reg"]
+        mine, twin = find_pair(records, "reg").sides
+        assert (mine.name, twin.name) == ("reg", "twin")
+        assert [p.epoch for p in mine.course] == [p.epoch for p in twin.course] == [3, 5]
+        third, fifth = mine.course
         assert (third.bound, third.lp, third.exact, third.sampling) == (6, 4, Interval(1.5, 2), None)
-        assert (third.points, third.metric) == (2, 0.9)
-        assert (fourth.points, fourth.bound, fourth.exact, fourth.metric) == (0, None, None, 0.8)
+        assert (len(third.points), third.metric) == (2, 0.9)
+        assert mine.metric == {3: 0.9, 4: 0.8, 5: 0.9}, "of epochs without an audit too"
         assert fifth.sampling == 1.0
 
     def test_the_twin_is_measured_by_the_bound_of_the_penalty(self) -> None:
-        found = trajectory([*two_points(), audit("twin", 0, "fastlip", 0.0, 5.0)], "reg")
-        assert found["twin"][0].bound == 12
+        found = find_pair([*two_points(), audit("twin", 0, "fastlip", 0.0, 5.0)], "reg")
+        assert found.twin.course[0].bound == 12
 
 
 def test_audits_at_other_reference_points_are_not_compared() -> None:
@@ -410,3 +409,25 @@ def test_audits_at_other_reference_points_are_not_compared() -> None:
     moved = [replace(r, reference="elsewhere") if isinstance(r, AuditRecord) and r.run == "twin" else r for r in told]
     with pytest.raises(IncomparableResults, match="another reference point"):
         compare(moved, "reg")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [("exact", 1.0, 1.0), ("sampling", 5.0, math.inf), ("exact", 3.0, 3.0), ("branch_and_bound", 0.0, 1.0)],
+    ids=["exact below a witness", "witness above exact", "exact twice", "search below a witness"],
+)
+@pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
+def test_records_that_contradict_each_other_raise(wrong: tuple[str, float, float], last: bool) -> None:
+    """Whichever of them counts, and whether or not its point has the penalised bound."""
+    fitting = [
+        *two_points(),
+        audit("reg", 0, "sampling", 1.9, math.inf),
+        audit("reg", 0, "branch_and_bound", 1.0, 2.5),
+    ]
+    contrary = audit("reg", 0, *wrong)
+    found = [*fitting, contrary] if last else [*fitting[:2], contrary, *fitting[2:]]
+    for records in (found, without(found, "reg", 0, "affine_relu")):
+        with pytest.raises(CrossingBounds, match="run 'reg', epoch 3, point 0"):
+            compare(records, "reg")
+    elsewhere = replace(contrary, fingerprint="retrained in the same folder", functional="another")
+    assert compare([elsewhere, *fitting], "reg") == compare(fitting, "reg")

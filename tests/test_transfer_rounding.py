@@ -11,7 +11,7 @@ from fractions import Fraction
 import pytest
 
 from lipreg.transfer import Interval, geometric_mean, mean_of, ratio, transfer
-from lipreg.transfer.comparison import movement
+from lipreg.transfer.movement import movement
 from lipreg.transfer.points import PointFigures
 from lipreg.transfer.rounding import above, below
 
@@ -74,7 +74,7 @@ def test_geometric_means_hold_the_root_of_the_product() -> None:
 
 
 def figures(bound: float, exact: Interval) -> PointFigures:
-    return PointFigures(0, bound, None, None, exact, None, None, None)  # type: ignore[arg-type]  # no record is read
+    return PointFigures(bound, exact, None)  # type: ignore[arg-type]  # no record is read
 
 
 @pytest.mark.parametrize("points", [1, 3])

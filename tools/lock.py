@@ -21,8 +21,10 @@ from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHONS = ("3.11", "3.12", "3.13")
+PROGRAMS = ("digits", "views")
+"""The extras that the programs of a checkout need, and with them `make train`."""
 RUNTIME_HEADER = """\
-# Exact versions of everything lipreg needs to run, for Python 3.11 to 3.13 on Linux, with or without a GPU.
+# Exact versions of all that lipreg and a checkout's programs need, for Python 3.11 to 3.13 on Linux, with or without a GPU.
 # Written by `make lock` from the versions installed in .venv and the requirements in pyproject.toml; do not edit.
 # Install torch first, held to these versions, then the rest as it is written (`make env` does both):
 #   pip install -c requirements.lock torch=={torch}
@@ -38,7 +40,8 @@ DEV_HEADER = """\
 def main() -> None:
     """Write requirements.lock and requirements-dev.lock at the root of the repository."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    runtime = closure(project["project"]["dependencies"])
+    extras = project["project"]["optional-dependencies"]
+    runtime = closure([*project["project"]["dependencies"], *(text for name in PROGRAMS for text in extras[name])])
     dev = closure(project["dependency-groups"]["dev"])
     header = RUNTIME_HEADER.format(torch=runtime["torch"])
     write(ROOT / "requirements.lock", header, runtime)

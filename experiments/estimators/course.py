@@ -16,7 +16,7 @@ from lipreg.auditing.tasks import Assignment, Contradicted, Event, Found, Lost, 
 from lipreg.budget import Budget
 from lipreg.errors import CrossingBounds
 from lipreg.estimators import Bound, frozen_analysis
-from lipreg.estimators.base import Settings
+from lipreg.estimators.settings import Settings
 from lipreg.records import AuditRecord, RecordFile, RunRecord
 from lipreg.results import CertifiedInterval, Status
 

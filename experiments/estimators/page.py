@@ -14,8 +14,8 @@ from typing import Any
 
 import pandas as pd
 
-from lipreg.reporting.tightness_figures import growth_figure, radius_figure, seconds_figure
-from lipreg.reporting.tightness_tables import growth_table, overview
+from experiments.estimators.tightness_figures import growth_figure, radius_figure, seconds_figure
+from experiments.estimators.tightness_tables import growth_table, overview
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, PAGE, IMAGES = ROOT / "benchmarks" / "results", ROOT / "docs" / "estimators.md", ROOT / "docs" / "images"

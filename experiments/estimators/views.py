@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,12 +14,13 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.text import Text
 
-from lipreg.errors import InvalidInput, MissingExtra
+from experiments.estimators.tightness import cell_frame, summary_frame
+from experiments.estimators.tightness_figures import growth_figure, radius_figure, seconds_figure
+from experiments.estimators.tightness_tables import question_tables, wandb_table
+from lipreg.errors import InvalidInput
+from lipreg.extras import require
 from lipreg.records import Record
 from lipreg.reporting.svg import save
-from lipreg.reporting.tightness import cell_frame, summary_frame
-from lipreg.reporting.tightness_figures import growth_figure, radius_figure, seconds_figure
-from lipreg.reporting.tightness_tables import question_tables, wandb_table
 
 WRITERS = {"csv": pd.DataFrame.to_csv, "parquet": pd.DataFrame.to_parquet}
 
@@ -35,8 +35,8 @@ def check_outputs(cfg: DictConfig) -> None:
     for kind in cfg.tables:
         if kind not in WRITERS:
             raise InvalidInput(f"{kind!r}", where="tables", accepted=", ".join(WRITERS))
-    if "parquet" in cfg.tables and importlib.util.find_spec("pyarrow") is None:
-        raise MissingExtra("pyarrow is not installed", where="tables", todo="pip install pyarrow, or tables=[csv]")
+    if "parquet" in cfg.tables:
+        require("parquet", "pyarrow", where="tables", otherwise="take tables=[csv]")
     if cfg.logger.get("_target_") is not None and not cfg.logger["_target_"].endswith("WandbLogger"):
         raise InvalidInput(
             f"{cfg.logger['_target_']}",

@@ -23,7 +23,7 @@ from lipreg.auditing import AuditPlan, PointAudit, audit
 from lipreg.callbacks.batches import batch_to_inputs
 from lipreg.callbacks.reference_points import draw_reference_points
 from lipreg.data import InMemoryDataModule
-from lipreg.estimators.base import Settings
+from lipreg.estimators.settings import Settings
 from lipreg.problem import LocalLipschitz
 from lipreg.reporting.wording import rounded
 

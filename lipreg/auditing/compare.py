@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -16,14 +15,14 @@ from lipreg.auditing.run import audit
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput
 from lipreg.estimators import ESTIMATORS, Bound, Settings, get_estimator, usual_estimators
-from lipreg.estimators.base import DEFAULTS
 from lipreg.estimators.evaluate import Network, structure_of
+from lipreg.estimators.settings import DEFAULTS
 from lipreg.graph import Graph
 from lipreg.problem import LocalLipschitz
-from lipreg.records import Record, RunRecord
+from lipreg.records import RunRecord
 from lipreg.results import Certificate
-from lipreg.transfer import Comparison
-from lipreg.transfer import compare as compare_records
+from lipreg.runs import RecordedRun
+from lipreg.transfer import Comparison, Pair, compare_pair
 
 
 @moved_arguments(moved_workers())
@@ -76,7 +75,7 @@ def compare(
     """
     if len(names) != 2 or names[0] == names[1]:
         raise InvalidInput(f"names={names!r}", where="compare", accepted="two different names")
-    upper = [name for name, kind in ESTIMATORS.items() if kind.certificate is Certificate.UPPER]
+    upper = [name for name, kind in ESTIMATORS.offered().items() if kind.certificate is Certificate.UPPER]
     recipe = Bound.of(bound, "compare.bound", upper).certified
     if get_estimator(recipe.estimator).certificate is not Certificate.UPPER:
         raise InvalidInput(
@@ -86,14 +85,12 @@ def compare(
     plan = AuditPlan(problem, (*asked, recipe), Budget.of(budget, "compare"), settings)
     about: dict[str, Any] = {"question": problem.describe(), "sentence": problem.sentence(), "of_training": False}
     penalised = {"bound": recipe.label, "recipe": recipe.describe()}
-    records: list[Record] = [
-        RunRecord(names[0], twin=names[1], id=names[0], **penalised, **about),
-        RunRecord(names[1], id=names[1], **about),
-    ]
     subjects = [structure_of(subject, x, y, "compare") for subject in (network, twin)]
     for subject in subjects:  # of the second network too before the first is audited
         plan.check(subject if isinstance(subject, Graph) else subject.frozen())
-    for name, subject in zip(names, subjects, strict=True):
-        for point in audit(subject, plan, x, y, executor=executor):
-            records += [replace(record, run_id=name) for record in point.records(name, 0, recipe.label)]
-    return compare_records(records, names[0])
+    runs: list[RecordedRun] = []
+    for name, subject, more in zip(names, subjects, (penalised, {}), strict=True):
+        points = audit(subject, plan, x, y, executor=executor)
+        records = [record for point in points for record in point.records(name, 0, recipe.label)]
+        runs.append(RecordedRun(RunRecord(name, **about, **more), tuple(records)))
+    return compare_pair(Pair.of(runs[0], runs[1]))

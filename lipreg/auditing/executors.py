@@ -6,7 +6,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
 import torch
@@ -29,6 +29,9 @@ class Executor(ABC):
 
     name: ClassVar[str]
     slots: int
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), tuple(getattr(self, field.name) for field in fields(self) if field.init)  # type: ignore[arg-type]
 
     @abstractmethod
     def begin(self, assignment: Assignment, stop: threading.Event) -> None:
@@ -119,9 +122,6 @@ class Inline(Executor):
 
     def __post_init__(self) -> None:
         self._tasks: list[Task] = []
-
-    def __reduce__(self) -> tuple[type[Inline], tuple[()]]:
-        return type(self), ()
 
     def begin(self, assignment: Assignment, stop: threading.Event) -> None:
         self._assignment, self._stop = assignment, stop

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lipreg.auditing.points import PointAudit
-from lipreg.records import AuditRecord, Record, RecordFile, read_records
+from lipreg.records import TRAINING, AuditRecord, Record, RecordFile, read_records
 
 
 class Journal:
@@ -35,7 +35,7 @@ class Journal:
 
     def __init__(self, path: Path, run: str, part: int = 0, run_id: str = "") -> None:
         self.path, self.run, self.run_id = path, run, run_id
-        self.weights = "training"  # which ones the next records are about
+        self.weights = TRAINING  # which ones the next records are about
         self._stem = f"{path.stem}.{hashlib.sha256(run.encode()).hexdigest()[:8]}"
         self._partial: RecordFile | None = None
         self.is_first = part == 0

@@ -10,7 +10,7 @@ from typing import Any
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput
 from lipreg.estimators import Bound, Estimator, Settings, get_estimator, usual_estimators
-from lipreg.estimators.base import DEFAULTS
+from lipreg.estimators.settings import DEFAULTS
 from lipreg.graph import Graph
 from lipreg.problem import LocalLipschitz
 from lipreg.results import Certificate

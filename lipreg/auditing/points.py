@@ -14,11 +14,8 @@ from lipreg.auditing.plan import AuditPlan
 from lipreg.bounds import Analysis
 from lipreg.graph.accurate import margins
 from lipreg.labels import UNLABELLED, classes_if_any
-from lipreg.records import AuditRecord
+from lipreg.records import EXACT, AuditRecord
 from lipreg.results import EXACT_TOLERANCE, CertifiedInterval, Status
-
-EXACT = "exact"
-"""The name under which the intersection of all estimators at a point is recorded."""
 
 
 @dataclass(frozen=True)

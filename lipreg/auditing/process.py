@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import Any
+from typing import IO, Any
 
 from lipreg.auditing.tasks import Task
 from lipreg.errors import InvalidInput
@@ -52,15 +52,8 @@ class Process:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process)
         self.channel, theirs = multiprocessing.Pipe()
         try:
-            self._popen = subprocess.Popen(
-                [sys.executable or "python", "-P", "-m", program, str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=self._said,
-                stderr=self._said,
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, **worker_environment()},
-                start_new_session=True,
-            )
+            command = [sys.executable or "python", "-P", "-m", program, str(theirs.fileno())]
+            self._popen = launch(command, theirs.fileno(), self._said)
         finally:
             theirs.close()
 
@@ -112,6 +105,19 @@ class Process:
         self._said.seek(0)
         lines = self._said.read().decode(errors="replace").strip().splitlines()
         return f"exit status {code}" + (f", {lines[-1]}" if lines else "")
+
+
+def launch(command: list[str], connection: int, said: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Starts an interpreter in a session of its own, which keeps that descriptor open and writes what it says to a file."""
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=said,
+        stderr=said,
+        pass_fds=[connection],
+        env={**os.environ, **worker_environment()},
+        start_new_session=True,
+    )
 
 
 def packed(content: Any) -> bytes:

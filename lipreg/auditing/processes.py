@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import wait
-from typing import Any
 
 from lipreg.auditing.executors import CannotStart, Executor, register_executor
 from lipreg.auditing.process import Process, cannot_be_sent, packed
@@ -55,9 +54,6 @@ class Processes(Executor):
         self._assignment, self._wanted = b"", self.slots
         self._failed_starts, self._found_dead, self._why = 0, 0, "the audit was stopped"
         self._stopped: threading.Event | None = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.count,)  # a copy has processes of its own
 
     def close(self) -> None:
         for process in self._processes:

@@ -49,9 +49,6 @@ class Ray(Processes):
         require_ray()
         self._cluster: RayCluster | None = None
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.count, self.address)
-
     def begin(self, assignment: Assignment, stop: threading.Event) -> None:
         if self._cluster is None:
             self._cluster = RayCluster(self.slots, self.address)

@@ -109,7 +109,7 @@ def require_ray() -> None:
             "ray is not installed",
             where="executor 'ray'",
             accepted="inline, processes",
-            todo="pip install lipreg[ray]",
+            todo="pip install 'lipreg[ray]'",
         )
 
 

@@ -14,7 +14,7 @@ from lipreg.auditing.plan import AuditPlan
 from lipreg.auditing.points import EXACT, PointAudit, versions
 from lipreg.bounds import Analysis
 from lipreg.errors import CrossingBounds, InvalidInput
-from lipreg.estimators.witness import best_witness
+from lipreg.estimators.witnesses.witness import best_witness
 from lipreg.plain import misfits
 from lipreg.records import AuditRecord
 from lipreg.results import CertifiedInterval, Status

@@ -13,7 +13,6 @@ from lipreg.auditing.plan import AuditPlan
 from lipreg.bounds import Analysis, analyse
 from lipreg.errors import CrossingBounds
 from lipreg.estimators import Estimator
-from lipreg.estimators.evaluate import for_analysis
 from lipreg.results import CertifiedInterval, Status
 
 
@@ -114,9 +113,7 @@ def perform(assignment: Assignment, task: Task, stop: threading.Event) -> Iterat
         try:
             methods = plan.recipes[name].methods
             with torch.no_grad():
-                own = (
-                    local if methods is None else analyse(local.graph, local.placed, methods, budget=for_analysis(part))
-                )
+                own = local if methods is None else analyse(local.graph, local.placed, methods, budget=part.share(0.5))
             intervals = tuple(assignment.estimators[name].intervals(own, part, plan.settings, start))
             if len(intervals) != local.placed.batch:
                 raise ValueError(f"{len(intervals)} intervals for {local.placed.batch} points")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lipreg.bounds.induced import InducedNorms
 from lipreg.bounds.pooling import Shares, pool_shares
-from lipreg.bounds.preactivations import METHODS, Preactivations, bound_preactivations, usual_methods
+from lipreg.bounds.preactivations import METHODS, Preactivations, Reaching, usual_methods
 from lipreg.bounds.reach import Anchors, Reach
 from lipreg.bounds.slopes import Slopes, slope_bounds
 from lipreg.budget import Budget
@@ -190,6 +190,6 @@ def analyse(
 
     def find() -> Preactivations:
         own = budget() if callable(budget) else budget
-        return bound_preactivations(graph, region, chosen, norms, known or {}, outward, own)
+        return Reaching(graph, region, chosen, norms, known or {}, outward, own).run()
 
     return Analysis(graph, placed, norms, outward, find)

@@ -53,30 +53,11 @@ def usual_methods(graph: Graph) -> tuple[str, ...]:
     return METHODS if units <= CROWN_UNITS else ("ball", "interval")
 
 
-def bound_preactivations(
-    graph: Graph,
-    region: PlacedRegion,
-    methods: tuple[str, ...],
-    norms: InducedNorms,
-    known: Mapping[int, tuple[Tensor, Tensor]],
-    outward: bool,
-    budget: Budget | None,
-) -> Preactivations:
-    """One pass from the input on; see ``lipreg.bounds.analyse`` for what goes in."""
-    rules = _Reaching(graph, region, methods, norms, known, outward, budget)
-    distance = region.distance(region.norm) if "ball" in methods else None
-    if distance is not None and not outward:
-        distance = distance + vector_norm(allowance(region).flatten(1), region.norm)
-    error = torch.zeros_like(region.center) if outward else None
-    start = Reach(region.center, region.lower, region.upper, region.moves, distance, error)
-    found = graph.forward({0: start}, rules)
-    layers = len(graph.affines()) - 1
-    left_out = f"There was no time for CROWN in {rules.short} of {layers} layers" if rules.short else ""
-    return Preactivations(tuple(found.values()), rules.anchors, left_out)
+class Reaching(Forward[Reach]):
+    """The reach of every node; a node's lines are made where CROWN goes back through it.
 
-
-class _Reaching(Forward[Reach]):
-    """The reach of every node; a node's lines are made where CROWN goes back through it."""
+    What goes in is that of ``lipreg.bounds.analyse``.
+    """
 
     def __init__(
         self,
@@ -97,6 +78,18 @@ class _Reaching(Forward[Reach]):
         self._sources: dict[int, Mapping[int, Reach]] = {}  # of each Affine node
         self._pools = _pools_reading(graph)
         self._kinked = {node.source for _, node in graph.relus()}
+
+    def run(self) -> Preactivations:
+        """One pass from the input on."""
+        region = self.region
+        distance = region.distance(region.norm) if "ball" in self.methods else None
+        if distance is not None and not self.outward:
+            distance = distance + vector_norm(allowance(region).flatten(1), region.norm)
+        error = torch.zeros_like(region.center) if self.outward else None
+        start = Reach(region.center, region.lower, region.upper, region.moves, distance, error)
+        found, layers = self.graph.forward({0: start}, self), len(self.graph.affines()) - 1
+        left_out = f"There was no time for CROWN in {self.short} of {layers} layers" if self.short else ""
+        return Preactivations(tuple(found.values()), self.anchors, left_out)
 
     def affine(self, index: int, node: Affine, values: Mapping[int, Reach]) -> Reach:
         last = index == len(self.graph.nodes) - 1

@@ -34,7 +34,7 @@ from lipreg.callbacks.run_identity import epoch_record, run_record
 from lipreg.callbacks.snapshots import Snapshot
 from lipreg.errors import InvalidInput
 from lipreg.estimators import Bound, Settings, frozen_analysis
-from lipreg.estimators.base import DEFAULTS
+from lipreg.estimators.settings import DEFAULTS
 from lipreg.graph import CapturedNetwork, capture
 from lipreg.lightning import Callback
 from lipreg.points import Inputs, Points, Which

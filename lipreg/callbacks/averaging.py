@@ -17,8 +17,9 @@ from torch import nn
 from lipreg.auditing import PointAudit
 from lipreg.errors import LipregError
 from lipreg.graph import CapturedNetwork
+from lipreg.records import WEIGHTS
 
-TRAINING, AVERAGED, REPLACED = "training", "averaged", "replaced"
+TRAINING, AVERAGED, REPLACED = WEIGHTS
 
 
 def averages(trainer: pl.Trainer) -> list[nn.Module]:

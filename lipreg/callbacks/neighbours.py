@@ -35,7 +35,7 @@ def check_others(own: Audits, trainer: pl.Trainer) -> None:
             raise InvalidInput(
                 f"two audits log under {own.name!r}",
                 where=where,
-                todo='Pass name="..." to one of them',
+                todo='Pass log="..." to one of them, another first part of the logged names',
             )
         path = record_file(trainer, own.folder)
         if other.run == own.run and record_file(trainer, other.folder) == path:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import RichProgressBar
-from tqdm import tqdm
+from tqdm import tqdm  # Lightning needs it too, and brings it
 
 from lipreg.auditing import Progress
 from lipreg.lightning import classes

@@ -15,7 +15,7 @@ FORMS = "the path of a run folder, record file or checkpoint"
 
 def runs_in(file: Path, own: RunRecord) -> list[RecordedRun]:
     """The audited runs of a record file, without the training's own."""
-    runs = recorded_runs(read_records(file)) if file.exists() and file.stat().st_size else []
+    runs = recorded_runs(read_records(file), str(file)) if file.exists() and file.stat().st_size else []
     return [run for run in runs if run.record.id != own.id and run.audits]
 
 

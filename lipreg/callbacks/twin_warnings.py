@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lipreg.errors import LipregError
 from lipreg.records import AuditRecord, Record, RunRecord, read_records
-from lipreg.runs import RecordedRun, certified_description, penalty_of, record_id, recorded_runs, same_recipe
+from lipreg.runs import RecordedRun, certified_description, recorded_runs, same_penalty, same_recipe
 from lipreg.transfer import likeness
 from lipreg.transfer.incomplete import listed_epochs
 from lipreg.transfer.points import how_to_audit
@@ -51,8 +51,8 @@ def warn_of_changed_penalty(files: Iterable[Path], own: RunRecord) -> None:
     for file in files if own.start_epoch else ():
         with contextlib.suppress(LipregError, OSError, UnicodeDecodeError):  # a file of other runs is their trouble
             earlier += read_records(file)
-    known = recorded_runs([*(r for r in earlier if record_id(r) == own.id), own])[0]
-    if len(known.parts) > 1 and penalty_of(known.parts[-2]) != penalty_of(own):
+    known = recorded_runs([*(r for r in earlier if r.run_id == own.id), own])[0]
+    if len(known.parts) > 1 and not same_penalty(known.parts[-2], own):
         warnings.warn(
             f"run {own.run!r} goes on from epoch {own.start_epoch} with another penalty than before: {known.course}. It "
             "stays one run, and pages say so; for a run of its own, load the weights alone and fit without ckpt_path",

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -28,11 +28,12 @@ from lipreg.callbacks.twin_warnings import (
 from lipreg.errors import IncomparableResults, InvalidInput
 from lipreg.estimators import frozen_analysis
 from lipreg.graph import CapturedNetwork, Graph, untouched_random_state
+from lipreg.plain import alike
 from lipreg.points import Inputs
 from lipreg.records import AuditRecord, RecordFile, RunRecord, read_records
-from lipreg.runs import RecordedRun, ambiguous, as_json, recorded_runs
-from lipreg.transfer import Movement, TwinAudits, compare_audits, truth_movement
-from lipreg.transfer.points import check_twin
+from lipreg.runs import RecordedRun, ambiguous, recorded_runs
+from lipreg.transfer import Movement, Pair, compare_pair, truth_movement
+from lipreg.transfer.pairs import check_twin
 
 _CHECKPOINTS = (".ckpt", ".pt", ".pth")
 
@@ -89,10 +90,10 @@ class Twin:
             warn_of_another_start(recorded, own, audits)
         if own.bound is None or recorded is None:
             return {}
-        mine = RecordedRun(replace(own, twin=self.label), tuple(audits))
+        mine = RecordedRun(own, tuple(audits))
         theirs = replace(recorded, audits=tuple(r for r in recorded.audits if r.epoch == epoch))
         try:
-            movement = _movement(TwinAudits.of(mine, theirs), epoch)
+            movement = _movement(Pair.of(mine, theirs), epoch)
         except IncomparableResults as error:
             warnings.warn(f"no movement or transfer against the twin {self.label!r}: {error}", stacklevel=3)
             return {}
@@ -134,13 +135,12 @@ def with_twin(
     return replace(record, twin=found.label, twin_id=found.id), found
 
 
-def _movement(audits: TwinAudits, epoch: int) -> Movement:
+def _movement(pair: Pair, epoch: int) -> Movement:
     """At one epoch; of the truth alone where the penalised bound is not known in both."""
     try:
-        return compare_audits(audits, epoch).movement
+        return compare_pair(pair, epoch).movement
     except (InvalidInput, IncomparableResults):
-        exact, points = truth_movement(audits, epoch)
-        return Movement(points, exact, None, None)
+        return truth_movement(pair, epoch)
 
 
 def find_twin(name: str, own: RunRecord, path: Path, where: str) -> Twin | None:
@@ -160,7 +160,7 @@ def find_twin(name: str, own: RunRecord, path: Path, where: str) -> Twin | None:
     for file in (path, *other_versions(path)):
         named = [run for run in runs_in(file, own) if name in (run.label, run.record.id)]
         if named:
-            return _chosen(name, named, own, {run.key: file for run in named}, where)
+            return _chosen(name, named, own, where)
     if not Path(name).exists():
         if os.sep in name or Path(name).suffix in (".jsonl", *_CHECKPOINTS):
             raise InvalidInput(f"twin={name!r}: nothing is there", where=where, accepted=accepted_twins(path, own))
@@ -174,13 +174,12 @@ def find_twin(name: str, own: RunRecord, path: Path, where: str) -> Twin | None:
         return None
     with reading(name, where):
         files = sorted(Path(name).rglob("*.jsonl")) if Path(name).is_dir() else [Path(name)]
-        found = {run.key: (run, file) for file in files for run in runs_in(file, own)}
+        found = {run.key: run for file in files for run in runs_in(file, own)}
     if not found:
         raise InvalidInput(
             f"twin={name!r}: no records of a run are there", where=where, accepted=accepted_twins(path, own)
         )
-    runs = [run for run, _ in found.values()]
-    return _chosen(name, runs, own, {key: file for key, (_, file) in found.items()}, where)
+    return _chosen(name, list(found.values()), own, where)
 
 
 def twin_of_checkpoint(
@@ -239,7 +238,7 @@ def twin_of_checkpoint(
     return twin
 
 
-def _chosen(name: str, runs: Sequence[RecordedRun], own: RunRecord, files: Mapping[str, Path], where: str) -> Twin:
+def _chosen(name: str, runs: Sequence[RecordedRun], own: RunRecord, where: str) -> Twin:
     """The one of them that can be the twin.
 
     Where several can, and their audits are of the same networks, as those of a script that ran twice with one seed, they
@@ -254,14 +253,14 @@ def _chosen(name: str, runs: Sequence[RecordedRun], own: RunRecord, files: Mappi
             raise ambiguous(name, fitting, where)
         fitting = here
     run = fitting[-1]
-    return Twin(run.label, run.record.id, files[run.key])
+    return Twin(run.label, run.record.id, Path(run.source))
 
 
 def _refusal(own: RunRecord, run: RecordedRun) -> IncomparableResults | None:
     """Why a run is no twin, as far as that is known when training begins."""
     try:
         check_twin(own, run)
-        if run.record.question and as_json(run.record.question) != as_json(own.question):
+        if run.question and not alike(run.question, own.question):
             raise IncomparableResults(
                 f"{run.label!r} was audited under another question",
                 where="twin",

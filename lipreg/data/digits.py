@@ -6,7 +6,8 @@ import torch
 from torch.utils.data import TensorDataset
 
 from lipreg.data.in_memory import InMemoryDataModule
-from lipreg.errors import InvalidInput, MissingExtra
+from lipreg.errors import InvalidInput
+from lipreg.extras import require
 
 _COUNT = 1797
 
@@ -28,7 +29,7 @@ class DigitsDataModule(InMemoryDataModule):
 
     Raises:
         InvalidInput: an argument out of range, or a share that leaves a side with fewer points than classes.
-        MissingExtra: scikit-learn is not installed (from ``setup``).
+        MissingExtra: from ``setup``: scikit-learn is not installed.
     """
 
     input_shape: tuple[int, ...] = (64,)
@@ -48,13 +49,10 @@ class DigitsDataModule(InMemoryDataModule):
         self.validation_share = validation_share
 
     def load(self) -> tuple[TensorDataset, TensorDataset]:
-        try:
-            from sklearn.datasets import load_digits
-            from sklearn.model_selection import train_test_split
-        except ImportError as error:
-            raise MissingExtra(
-                "scikit-learn is not installed", where=type(self).__name__, todo="pip install scikit-learn"
-            ) from error
+        require("digits", "sklearn", where=type(self).__name__)
+        from sklearn.datasets import load_digits
+        from sklearn.model_selection import train_test_split
+
         pixels, labels = load_digits(return_X_y=True)
         parts = train_test_split(
             pixels / 16.0, labels, test_size=self.validation_share, random_state=self.seed, stratify=labels

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -13,15 +13,13 @@ from torch import Tensor
 from lipreg.bounds import Analysis, underflow
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput, UnsupportedRequest
-from lipreg.estimators.sdp_solvers import check_sdp_solver
+from lipreg.estimators.settings import DEFAULTS, Settings
 from lipreg.graph import Affine, Graph, Node, Relu
 from lipreg.linalg import norm_name
-from lipreg.options import Registry, check_count, instance
+from lipreg.options import Registry, instance
 from lipreg.problem import LocalLipschitz
 from lipreg.results import Certificate, CertifiedInterval, Status, Witness
-
-if TYPE_CHECKING:
-    from lipreg.search import Progress
+from lipreg.search import Progress
 
 ROUNDING = 1e-9
 """Relative widening of bounds computed by float64 passes: far above the rounding of such passes, far below any use."""
@@ -30,42 +28,9 @@ IN_NORM = "@l"
 """Stands between the name of a method and the norm in which it is to be evaluated; see ``norm_equivalence``."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What decides an estimator's answer beside the question, its recipe and its budget: which engines serve, and the seed.
-
-    Attributes:
-        solver: of mixed-integer and linear programs; see ``lipreg.milp.installed_solvers``.
-        sdp_solver: of semidefinite programs, by cvxpy's name for it ("SCS", "CLARABEL", ...).
-        threads: that each solver may use.
-        seed: of every random choice.
-
-    Raises:
-        InvalidInput: an unknown solver, no installed one of semidefinite programs, or no number of threads or seed.
-        MissingExtra: the solver is not installed.
-    """
-
-    solver: str = "highs"
-    sdp_solver: str = "SCS"
-    threads: int = 1
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_count(self.threads, "threads", "Settings")
-        if not isinstance(self.seed, int) or isinstance(self.seed, bool):
-            raise InvalidInput(f"seed={self.seed!r}", where="Settings", accepted="a whole number")
-        if self.solver != "highs":  # always there; methods without a search need not load it
-            from lipreg.milp import get_solver
-
-            get_solver(self.solver)
-        if self.sdp_solver != "SCS":  # likewise
-            check_sdp_solver(self.sdp_solver)
-
-
-DEFAULTS = Settings()
 Known = Sequence[CertifiedInterval]
 """What earlier estimators proved, an interval a point; empty where nothing is known. A search starts from its witness."""
-Watch = Callable[["Progress"], None]
+Watch = Callable[[Progress], None]
 """Told where a search stands, as it goes along; estimators without a search of their own tell it nothing."""
 
 
@@ -163,7 +128,7 @@ class Estimator(ABC):
         if refusal is None:
             return
         got, accepted = refusal
-        able = [name for name, other in ESTIMATORS.items() if other.uncovered(problem, graph) is None]
+        able = [name for name, other in ESTIMATORS.offered().items() if other.uncovered(problem, graph) is None]
         both = "the question" if graph is None else "the question and the network"
         todo = f"Estimators that cover {both}: {', '.join(able)}" if able else ""
         if problem.p not in self.norms:
@@ -171,7 +136,7 @@ class Estimator(ABC):
 
             converted = nearest(self, problem.p)
             if converted.uncovered(problem, graph) is None:
-                todo += f". {converted.name!r} takes it in another norm and says the factor of norm equivalence"
+                todo += f". For certify and audits, {converted.name!r} takes it in another norm and says the factor"
         raise UnsupportedRequest(
             f"{got} is not covered", where=f"estimator {self.name!r}", accepted=accepted, todo=todo
         )
@@ -241,7 +206,8 @@ def upper_interval(
 ) -> CertifiedInterval:
     """An interval with only an upper end."""
     placed = analysis.placed
-    detail = f"{detail}. {analysis.left_out}".lstrip(". ") if analysis.left_out else detail
+    if analysis.left_out:
+        detail, status = f"{detail}. {analysis.left_out}".lstrip(". "), cut_short(status)
     return CertifiedInterval(
         placed.problem,
         placed.functionals[index],
@@ -251,6 +217,11 @@ def upper_interval(
         detail=detail,
         subject=analysis.subject(index),
     )
+
+
+def cut_short(status: Status) -> Status:
+    """The status of a bound that is looser than its method's own, because there was no time for a part of it."""
+    return Status.TIME_LIMIT if status is Status.BOUNDED else status
 
 
 def lower_interval(analysis: Analysis, index: int, witness: Witness | None, detail: str = "") -> CertifiedInterval:

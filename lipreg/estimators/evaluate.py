@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from lipreg.bounds import Analysis, GeneralPosition, analyse, find_degeneracies
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput, UnsupportedRequest
-from lipreg.estimators.base import DEFAULTS, ESTIMATORS, Estimator, Known, Settings, Watch
+from lipreg.estimators.base import ESTIMATORS, IN_NORM, Estimator, Known, Watch
 from lipreg.estimators.bound_estimator import BoundEstimator
 from lipreg.estimators.norm_equivalence import get_estimator
 from lipreg.estimators.recipe import Bound
+from lipreg.estimators.settings import DEFAULTS, Settings
 from lipreg.estimators.usual import usual_intervals
 from lipreg.graph import CapturedNetwork, Graph, capture, check_hooks, check_question
 from lipreg.linalg import PowerIteration
@@ -163,7 +164,7 @@ def frozen_analysis(
     """The float64 analysis on the CPU that estimators with certificates work from.
 
     A module is compared with its captured graph at x first. Estimators that are to work from it are asked whether they
-    cover the network before any bound is computed. Of a budget, pre-activation bounds take ``for_analysis``.
+    cover the network before any bound is computed. Of a budget, pre-activation bounds take half of what is left by then.
     """
     structure, module = structure_of(network, x, y, where), None
     if isinstance(structure, Graph):
@@ -182,7 +183,7 @@ def frozen_analysis(
         check_question(graph, placed, where)
         if module is not None:
             check_hooks(graph, module, placed.region.sample(SEEN, torch.Generator().manual_seed(0)).flatten(0, 1))
-        return analyse(graph, placed, preactivations, budget=None if budget is None else partial(for_analysis, budget))
+        return analyse(graph, placed, preactivations, budget=None if budget is None else partial(budget.share, 0.5))
 
 
 def structure_of(network: Network, x: Tensor, y: Tensor | None, where: str) -> CapturedNetwork | Graph:
@@ -199,23 +200,21 @@ def structure_of(network: Network, x: Tensor, y: Tensor | None, where: str) -> C
     return network if isinstance(network, CapturedNetwork | Graph) else capture(network, x)
 
 
-def for_analysis(budget: Budget) -> Budget:
-    """What pre-activation bounds may take: half of what is left."""
-    return budget.share(0.5)
-
-
 def differentiable_bound(name: str) -> BoundEstimator:
     """The estimator of that name, if its bound can be differentiated."""
     estimator = get_estimator(name)
     if not isinstance(estimator, BoundEstimator) or not estimator.differentiable:
         able = ", ".join(differentiable_names())
-        raise UnsupportedRequest(f"{name!r} is not differentiable", where="bound", accepted=able)
+        got = f"{name!r} is not differentiable"
+        if IN_NORM in name:
+            got = f"{name!r} converts a certificate, for certify and audits, and is no bound to differentiate"
+        raise UnsupportedRequest(got, where="bound", accepted=able)
     return estimator
 
 
 def differentiable_names() -> list[str]:
     """The estimators that can be penalised."""
-    return sorted(n for n, e in ESTIMATORS.items() if isinstance(e, BoundEstimator) and e.differentiable)
+    return sorted(n for n, e in ESTIMATORS.offered().items() if isinstance(e, BoundEstimator) and e.differentiable)
 
 
 def _live(network: Network, x: Tensor) -> Graph:

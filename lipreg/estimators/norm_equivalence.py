@@ -25,7 +25,7 @@ from lipreg.bounds import Analysis
 from lipreg.errors import UnsupportedRequest
 from lipreg.estimators import base
 from lipreg.estimators.base import IN_NORM, ROUNDING, Estimator, Work
-from lipreg.estimators.witness import best_witness
+from lipreg.estimators.witnesses.witness import best_witness
 from lipreg.linalg import norm_name, parse_norm
 from lipreg.problem import LocalLipschitz
 from lipreg.results import Certificate, CertifiedInterval, Status
@@ -37,7 +37,7 @@ def get_estimator(name: str) -> Estimator:
     Raises:
         InvalidInput: there is none, or no such norm.
     """
-    if not isinstance(name, str) or IN_NORM not in name or name in base.ESTIMATORS:
+    if not isinstance(name, str) or IN_NORM not in name or base.ESTIMATORS.has(name):
         return base.get_estimator(name)
     method, _, norm = name.rpartition(IN_NORM)
     return in_norm(base.get_estimator(method), parse_norm(norm, f"estimator {name!r}"))
@@ -161,7 +161,7 @@ class _InNorm(Estimator):
             subject=result.subject,
         )
         if converted.certificate is Certificate.EXACT:
-            return replace(converted, status=Status.PROVED)
+            return converted
         # ends that met, or were as close as asked, in the method's own norms need not be so in these
         settled = (Status.PROVED, Status.GAP_LIMIT, Status.UNCONFIRMED)
         return replace(converted, status=Status.BOUNDED if result.status in settled else result.status)

@@ -138,7 +138,7 @@ def _closed(name: str) -> Estimator:
         raise UnsupportedRequest(
             f"estimator {name!r}",
             where="certified_radii",
-            accepted=f"closed-form upper bounds in pointed scope: {', '.join(filter(_fits, ESTIMATORS))}",
+            accepted=f"closed-form upper bounds in pointed scope: {', '.join(filter(_fits, ESTIMATORS.offered()))}",
         )
     return estimator
 

@@ -85,7 +85,7 @@ class Bound:
         if isinstance(bound, cls):
             return bound
         name = bound.get("estimator") if isinstance(bound, Mapping) else bound
-        if among is not None and isinstance(name, str) and name.partition(IN_NORM)[0] not in ESTIMATORS:
+        if among is not None and isinstance(name, str) and not ESTIMATORS.has(name.partition(IN_NORM)[0]):
             raise unknown(name, where, among)
         if isinstance(bound, Mapping) and "estimator" in bound:
             try:

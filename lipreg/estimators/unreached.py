@@ -7,8 +7,8 @@ from dataclasses import replace
 import torch
 
 from lipreg.bounds import Analysis
-from lipreg.estimators.affine_relu import AffineRelu
 from lipreg.estimators.base import rounded_up, upper_interval
+from lipreg.estimators.products.affine_relu import AffineRelu
 from lipreg.results import Certificate, CertifiedInterval, Status
 
 CHEAP = "affine_relu"

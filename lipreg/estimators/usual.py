@@ -8,8 +8,9 @@ from dataclasses import replace
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.errors import UnsupportedRequest
-from lipreg.estimators.base import DEFAULTS, Known, Settings, Watch, check_known, lower_interval
+from lipreg.estimators.base import Known, Watch, check_known, lower_interval
 from lipreg.estimators.norm_equivalence import get_estimator
+from lipreg.estimators.settings import DEFAULTS, Settings
 from lipreg.graph import Graph
 from lipreg.problem import LocalLipschitz
 from lipreg.results import Certificate, CertifiedInterval, Status

@@ -180,11 +180,8 @@ class CapturedNetwork:
         if problems:
             _raise_unsupported(self._name, problems)
         if not isinstance(output, Symbol):
-            raise UnsupportedModel(
-                f"forward returns {type(output).__name__}",
-                where=self._name,
-                accepted="one tensor that depends on the input",
-            )
+            got, accepted = f"forward returns {type(output).__name__}", "one tensor that depends on the input"
+            raise UnsupportedModel(got, where=self._name, accepted=accepted)
         return context.graph(output, self._name)
 
     def _call(
@@ -205,13 +202,15 @@ class CapturedNetwork:
             if any(isinstance(v, Unknown) for v in operands):
                 return Unknown()  # an earlier refusal; this call itself is covered
             context.call = str(node.target) if is_module else node.name
-            return lower(context, module, *args, **kwargs) if is_module else lower(context, *args, **kwargs)
+            found = lower(context, module, *args, **kwargs) if is_module else lower(context, *args, **kwargs)
+            symbolic = is_module and any(isinstance(v, Symbol) for v in operands)
+            if found is None or (symbolic and not any(isinstance(v, Symbol | Unknown) for v in _leaves(found))):
+                own, given = getattr(lower, "__name__", lower), "None" if found is None else f"a {type(found).__name__}"
+                raise Refusal("settings", f"its lowering {own} returns {given}, not a symbolic tensor")
+            return found
         except Refusal as refusal:
             problems.append((_path(node), name, refusal.kind, refusal.why))
-        except (
-            TypeError,
-            AttributeError,
-        ) as error:  # arithmetic with the batch size, arguments a lowering does not take
+        except (TypeError, AttributeError) as error:  # arithmetic with the batch size, arguments that it does not take
             problems.append((_path(node), name, "settings", str(error)))
         return Unknown()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -21,7 +21,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Affine:
-    """sum_i maps[i](node sources[i]) + bias: a linear layer and all that folds into it, or a residual sum of several."""
+    """``sum_i maps[i](node sources[i]) + bias``: a linear layer and all that folds into it, or a residual sum of several."""
 
     sources: tuple[int, ...]
     maps: tuple[LinearMap, ...]
@@ -31,7 +31,7 @@ class Affine:
     def shape(self) -> Shape:
         return tuple(self.bias.shape)
 
-    def terms(self) -> zip[tuple[int, LinearMap]]:
+    def terms(self) -> Iterator[tuple[int, LinearMap]]:
         return zip(self.sources, self.maps, strict=True)
 
     def combine(self, values: Mapping[int, N]) -> N:

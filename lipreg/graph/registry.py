@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import nn
 
+from lipreg.errors import InvalidInput
+
 Lowering = Callable[..., Any]
 
 
@@ -24,7 +26,7 @@ CALLS: dict[Callable[..., Any] | str, Lowering] = {}
 EXAMPLES: dict[str, Example] = {}
 
 
-def lowers(*targets: type[nn.Module] | Callable[..., Any] | str, example: Example | None = None):
+def lowers(*targets: type[nn.Module] | Callable[..., Any] | str, example: Example | None = None, replace: bool = False):
     """Registers a lowering for module classes, functions, or tensor methods by name.
 
     A lowering of a module is called as ``lower(context, module, x)``; one of a function or method as
@@ -34,19 +36,39 @@ def lowers(*targets: type[nn.Module] | Callable[..., Any] | str, example: Exampl
     Args:
         targets: what this function lowers.
         example: a module that uses it; the conformance suite compares graph and module on random inputs.
+        replace: whether it may take a target of another function; one that is defined anew, as a notebook's cell that runs
+            again does, takes its own.
+
+    Raises:
+        InvalidInput: another function lowers a target already, or it is nothing that a network can call.
     """
 
     def register(function: Lowering) -> Lowering:
         for target in targets:
-            if isinstance(target, type) and issubclass(target, nn.Module):
-                MODULES[target] = function
-            else:
-                CALLS[target] = function
+            name, table = getattr(target, "__name__", target), _table(target)
+            before = table.get(target)
+            if before is not None and not replace and _origin(before) != _origin(function):
+                todo = "Lower a class of your own, or register it with replace=True"
+                raise InvalidInput(f"{'.'.join(_origin(before))} lowers it", where=f"lowering of {name}", todo=todo)
+            table[target] = function
         if example is not None:
             EXAMPLES[function.__name__] = example
         return function
 
     return register
+
+
+def _table(target: Any) -> dict[Any, Lowering]:
+    if isinstance(target, type) and issubclass(target, nn.Module):
+        return MODULES
+    if isinstance(target, type | nn.Module) or not (callable(target) or isinstance(target, str)):
+        accepted = "a class of modules, a function, or the name of a tensor's method"
+        raise InvalidInput(f"got {target!r}", where="lowers", accepted=accepted)
+    return CALLS
+
+
+def _origin(function: Any) -> tuple[str, str]:
+    return function.__module__, function.__qualname__
 
 
 def module_lowering(module: nn.Module) -> Lowering | None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csc_array
+import scipy
 
 from lipreg.milp.program import Program
 
@@ -109,7 +109,7 @@ class Assembly:
         return Program(
             cost=cost,
             offset=float(offset),
-            matrix=csc_array((values, (at_row, at_column)), shape=(len(right), self.width)),
+            matrix=scipy.sparse.csc_array((values, (at_row, at_column)), shape=(len(right), self.width)),
             right=right,
             equalities=sum(len(ends) for _, ends in self._rows[True]),
             lower=np.concatenate(self._lower),

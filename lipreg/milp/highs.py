@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import highspy
 import numpy as np
 
 from lipreg.budget import Budget
@@ -13,14 +12,17 @@ from lipreg.milp.program import Program
 from lipreg.milp.solvers import Found, Options, Solver, register_solver
 from lipreg.results import Status
 
+if TYPE_CHECKING:
+    import highspy
+
 _ENDED = {
-    highspy.HighsModelStatus.kOptimal: Status.PROVED,
-    highspy.HighsModelStatus.kInfeasible: Status.PROVED,
-    highspy.HighsModelStatus.kTimeLimit: Status.TIME_LIMIT,
-    highspy.HighsModelStatus.kInterrupt: Status.INTERRUPTED,
-    highspy.HighsModelStatus.kIterationLimit: Status.TIME_LIMIT,
-    highspy.HighsModelStatus.kObjectiveTarget: Status.TIME_LIMIT,
-    highspy.HighsModelStatus.kSolutionLimit: Status.NODE_LIMIT,  # its word for mip_max_nodes, and no other limit is set
+    "kOptimal": Status.PROVED,
+    "kInfeasible": Status.PROVED,
+    "kTimeLimit": Status.TIME_LIMIT,
+    "kInterrupt": Status.INTERRUPTED,
+    "kIterationLimit": Status.TIME_LIMIT,
+    "kObjectiveTarget": Status.TIME_LIMIT,
+    "kSolutionLimit": Status.NODE_LIMIT,  # its word for mip_max_nodes, and no other limit is set
 }
 
 
@@ -36,6 +38,8 @@ class Highs(Solver):
     finest = 1e-10
 
     def version(self) -> str:
+        import highspy
+
         return f"HiGHS {highspy.Highs().version()}"
 
     def run(self, program: Program, budget: Budget, options: Options) -> Found:
@@ -47,14 +51,12 @@ class Highs(Solver):
         watch(solver, budget.stop.is_set)
         solver.run()
         ended = solver.getModelStatus()
-        status = _ENDED.get(ended, Status.FAILED)
         info, solution = solver.getInfo(), solver.getSolution()
-        feasible = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
         return Found(
-            status,
+            _ENDED.get(ended.name, Status.FAILED),
             solver.modelStatusToString(ended),
-            infeasible=ended == highspy.HighsModelStatus.kInfeasible,
-            point=np.asarray(solution.col_value) if feasible else None,
+            infeasible=infeasible(solver),
+            point=np.asarray(solution.col_value) if feasible(solver) else None,
             bound=-info.mip_dual_bound if mip else None,  # maximised as the minimum of -cost
             multipliers=None if mip else row_multipliers(solution),
             nodes=int(info.mip_node_count) if mip else 0,
@@ -63,6 +65,8 @@ class Highs(Solver):
 
 def loaded(program: Program, budget: Budget, options: Options) -> highspy.Highs:
     """A solver that holds the program, with our tolerances."""
+    import highspy
+
     solver = highspy.Highs()
     values: dict[str, Any] = {
         "output_flag": False,
@@ -87,12 +91,26 @@ def loaded(program: Program, budget: Budget, options: Options) -> highspy.Highs:
     return solver
 
 
+def infeasible(solver: highspy.Highs) -> bool:
+    """Whether it says that there is no point."""
+    return solver.getModelStatus().name == "kInfeasible"
+
+
+def feasible(solver: highspy.Highs) -> bool:
+    """Whether it says that its solution is a feasible point."""
+    import highspy
+
+    return solver.getInfo().primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
+
+
 def row_multipliers(solution: highspy.HighsSolution) -> np.ndarray | None:
     """The row multipliers in the sense of a maximum; HiGHS's belong to the minimum of -cost."""
     return -np.asarray(solution.row_dual) if solution.dual_valid else None
 
 
 def _model(program: Program) -> highspy.HighsLp:
+    import highspy
+
     lp = highspy.HighsLp()
     rows, cols = len(program.right), len(program.cost)
     lp.num_row_, lp.num_col_ = rows, cols

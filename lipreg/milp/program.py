@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.sparse import csc_array, vstack
+import scipy  # its parts load when they are first used
 
 from lipreg.linalg.floats import EPS, TINY
 from lipreg.results import Status
@@ -25,7 +25,7 @@ class Program:
 
     cost: np.ndarray
     offset: float
-    matrix: csc_array
+    matrix: scipy.sparse.csc_array
     right: np.ndarray
     equalities: int
     lower: np.ndarray
@@ -39,8 +39,8 @@ class Program:
 
     def at_least(self, cutoff: float) -> Program:
         """The program with the row: objective >= cutoff. Infeasible means that nothing better exists."""
-        row = csc_array(-self.cost.reshape(1, -1))
-        matrix = csc_array(vstack([self.matrix, row], format="csc"))
+        row = scipy.sparse.csc_array(-self.cost.reshape(1, -1))
+        matrix = scipy.sparse.csc_array(scipy.sparse.vstack([self.matrix, row], format="csc"))
         return replace(self, matrix=matrix, right=np.append(self.right, self.offset - cutoff))
 
     def column_sizes(self) -> np.ndarray:
@@ -62,7 +62,7 @@ class Program:
         """
         columns, rows = self.column_sizes(), self.row_sizes()
         objective = float(np.abs(self.cost * columns).sum()) or 1.0
-        matrix = csc_array((self.matrix * columns).tocsr() / rows[:, None])
+        matrix = scipy.sparse.csc_array((self.matrix * columns).tocsr() / rows[:, None])
         program = replace(
             self,
             cost=self.cost * columns / objective,

@@ -8,11 +8,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-import highspy
 import numpy as np
 
 from lipreg.budget import Budget
-from lipreg.milp.highs import loaded, row_multipliers, watch
+from lipreg.milp.highs import feasible, infeasible, loaded, row_multipliers, watch
 from lipreg.milp.program import Program
 from lipreg.milp.solvers import LONGEST, Options
 
@@ -73,12 +72,11 @@ class Relaxation:
         solver, left = self._solver, min(LONGEST, max(1e-3, self.budget.seconds_left))
         solver.setOptionValue("time_limit", solver.getRunTime() + left)
         solver.run()
-        if solver.getModelStatus() == highspy.HighsModelStatus.kInfeasible:
+        if infeasible(solver):
             _, found, ray = solver.getDualRay()  # pyright: ignore[reportAttributeAccessIssue]
             return _Said(True, np.asarray(ray) if found else None, None)
         solution = solver.getSolution()
-        feasible = solver.getInfo().primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
-        return _Said(False, row_multipliers(solution), np.asarray(solution.col_value) if feasible else None)
+        return _Said(False, row_multipliers(solution), np.asarray(solution.col_value) if feasible(solver) else None)
 
 
 @dataclass(frozen=True)

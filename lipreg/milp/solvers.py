@@ -197,7 +197,7 @@ def get_solver(name: str) -> Solver:
             f"{solver.package} is not installed",
             where=f"solver {name!r}",
             accepted=", ".join(installed_solvers()),
-            todo=f"pip install lipreg[{solver.extra}]" if solver.extra else f"pip install {solver.package}",
+            todo=f"pip install 'lipreg[{solver.extra}]'" if solver.extra else f"pip install {solver.package}",
         )
     return solver
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 
 from lipreg.errors import LipregError
 
@@ -49,8 +50,6 @@ def deepest_point(matrix: np.ndarray, right: np.ndarray, low: np.ndarray, high: 
         right: ``(rows,)``.
         low, high: ``(n,)``, infinite where open; equal where a coordinate is fixed.
     """
-    from scipy.optimize import linprog
-
     free = low < high
     norms = np.linalg.norm(matrix[:, free], axis=1)
     scaled, level = matrix / norms[:, None], right / norms
@@ -64,7 +63,9 @@ def deepest_point(matrix: np.ndarray, right: np.ndarray, low: np.ndarray, high: 
     cost = np.zeros(len(low) + 1)
     cost[-1] = -1.0
     column = np.ones((len(rows), 1))
-    found = linprog(cost, np.hstack([rows, column]), levels, bounds=bounds, method="highs-ds", options=TOLERANCES)
+    found = scipy.optimize.linprog(
+        cost, np.hstack([rows, column]), levels, bounds=bounds, method="highs-ds", options=TOLERANCES
+    )
     if found.x is None:  # the program is feasible and bounded by construction
         raise LipregError(
             f"the program for the deepest point ended without an answer: {found.message}", where="Polytope"
@@ -93,8 +94,6 @@ def coordinate_ranges(
     Raises:
         Unbounded: the polytope has no end in a coordinate.
     """
-    from scipy.optimize import linprog
-
     size = len(low)
     touched = np.flatnonzero((matrix != 0).any(0) & (low < high))
     if len(touched) > PROGRAMS and np.isfinite(low).all() and np.isfinite(high).all():
@@ -109,7 +108,7 @@ def coordinate_ranges(
         for sign in (0, 1):
             cost = np.zeros(size)
             cost[j] = -1.0 if sign == 0 else 1.0
-            found = linprog(cost, matrix, right, bounds=sides, method="highs-ds", options=TOLERANCES)
+            found = scipy.optimize.linprog(cost, matrix, right, bounds=sides, method="highs-ds", options=TOLERANCES)
             if found.x is None:
                 if np.isinf(ends[sign, j]):
                     raise Unbounded(int(j), sign == 0)

@@ -28,10 +28,10 @@ def report(
         The path of the file.
 
     Raises:
-        InvalidInput: no such place, nothing there was audited, or a path that cannot be written.
+        InvalidInput: no such place, nothing there was audited, no run logged that metric, or a path that cannot be written.
         CrossingBounds: a bound lies below a witness, or the ends of a record cross.
     """
+    from lipreg.records import read_sources
     from lipreg.reporting.html import write_runs_report
-    from lipreg.reporting.sources import read_sources
 
     return write_runs_report(read_sources(paths), path, metric)

@@ -1,36 +1,39 @@
-"""The trajectory figure: bound, LP relaxation and certified exact band over training, for a run and its twin.
-
-Drawn with matplotlib's object API alone: no pyplot, no global state, no display.
-"""
+"""The trajectory figure: bound, LP relaxation and certified exact band over training, for a run and its twin."""
 
 from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
-from typing import Literal
-
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import LogFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
+from collections.abc import Iterable
+from typing import Any, Literal
 
 from lipreg.errors import InvalidInput
 from lipreg.records import Record
 from lipreg.reporting.labels import FONT_SIZE, Label, name_lines
+from lipreg.reporting.plotting import (
+    Axes,
+    Figure,
+    FigureCanvasAgg,
+    Line2D,
+    LogFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    PercentFormatter,
+)
 from lipreg.reporting.svg import GRID, INK, RUN_COLOURS
 from lipreg.reporting.wording import at_most, between, counted, measured, plain
-from lipreg.transfer import Metric, TrajectoryPoint, TwinAudits, trajectory
+from lipreg.transfer import Metric, Pair, Side, find_pair
 
 WIDE, NARROW = (9.2, 6.4), (3.8, 6.4)
 
 _ROLES = ("regularised", "twin")
+_LINE: dict[str, Any] = {"marker": "o", "markersize": 3, "linewidth": 1.6}
 _STYLES: dict[str, Literal["--", ":", "-"]] = {"bound": "--", "LP": ":", "exact": "-"}
 
 
 def trajectory_figure(
-    records: Sequence[Record], run: str, size: tuple[float, float] = WIDE, metric: str | None = None
+    records: Iterable[Record], run: str, size: tuple[float, float] = WIDE, metric: str | None = None
 ) -> Figure:
     """Bound, LP and exact band over epochs on a log axis, the task's own metric below: a regularised run and its twin.
 
@@ -44,111 +47,83 @@ def trajectory_figure(
         InvalidInput: no such run, no twin, or nothing audited.
         IncomparableResults: the records answer different questions.
     """
-    audits = TwinAudits(records, run, metric)
-    courses = list(trajectory(records, run, metric).values())
-    if not any(point.points for course in courses for point in course):
+    pair = find_pair(records, run, metric)
+    if not any(side.course for side in pair.sides):
         raise InvalidInput(
-            f"no point of {run!r} or its twin has both {audits.bound_name!r} and 'exact' audits",
+            f"no point of {run!r} or its twin has both {pair.mine.bound!r} and 'exact' audits",
             where="trajectory_figure",
             accepted="records of at least one audit",
         )
     figure = Figure(figsize=size, facecolor="white")
     FigureCanvasAgg(figure)
-    wide, has_metric = size[0] >= 6, any(p.metric is not None for course in courses for p in course)
-    rows = figure.subplots(
-        2 if has_metric else 1, 1, sharex=True, squeeze=False, height_ratios=[3, 1][: 1 + has_metric]
-    )
-    axes: list[Axes] = list(rows[:, 0])
-    top = 1 - (_titles(figure, audits, courses, wide) + 0.12) / size[1]
+    wide, heights = size[0] >= 6, [3] if pair.metric is None else [3, 1]
+    axes: list[Axes] = list(figure.subplots(len(heights), sharex=True, squeeze=False, height_ratios=heights)[:, 0])
+    top = 1 - (_titles(figure, pair, wide) + 0.12) / size[1]
     bottom = (0.55 if wide else 1.25) / size[1]
     figure.subplots_adjust(left=0.92 / size[0], right=0.7 if wide else 0.97, top=top, bottom=bottom, hspace=0.12)
 
-    labels = _draw_constants(axes[0], courses)
-    unit = {"inf": "∞"}.get(str(audits.question.get("p")), plain(str(audits.question.get("p", "p")), 4))
+    labels = _draw_constants(axes[0], pair)
+    unit = plain(str(pair.question.get("p", "p")), 4).replace("inf", "∞")
     axes[0].set_ylabel(f"Lipschitz constant\n(output per unit of input, l{unit} norm)", color=INK, fontsize=FONT_SIZE)
     for ax in axes:
         _dress(ax)
-    if has_metric:
-        metric_labels = _draw_metric(axes[1], courses, audits.metric)
-        if wide:
-            name_lines(axes[1], metric_labels)
+    if pair.metric is not None:
+        beside = _draw_metric(axes[1], pair, pair.metric)
+        name_lines(axes[1], beside if wide else [])
     axes[-1].set_xlabel("completed training epochs", color=INK, fontsize=FONT_SIZE)
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    if wide:
-        name_lines(axes[0], labels)
-    else:
-        _legend(figure)
+    name_lines(axes[0], labels) if wide else _legend(figure)
     return figure
 
 
-def _draw_constants(ax: Axes, courses: list[list[TrajectoryPoint]]) -> list[Label]:
-    points = [p for course in courses for p in course if p.points]
-    ends = [v for p in points for v in (p.bound, p.lp, *((p.exact.lower, p.exact.upper) if p.exact else ()))]
+def _draw_constants(ax: Axes, pair: Pair) -> list[Label]:
+    points = [p for side in pair.sides for p in side.course]
+    ends = [v for p in points for v in (p.bound, p.lp, p.exact.lower, p.exact.upper)]
     positive = [v for v in ends if v is not None and 0 < v < math.inf]
     floor = min(positive, default=0.1) / 1.6
     ax.set_yscale("log", nonpositive="clip")
     ax.set_ylim(floor, max(positive, default=1.0) * 1.6)
     labels: list[Label] = []
-    for role, colour, course in zip(_ROLES, RUN_COLOURS, courses, strict=True):
-        audited = [p for p in course if p.points and p.exact is not None]
-        epochs = [p.epoch for p in audited]
-        bounds, relaxed = [p.bound for p in audited], [p.lp for p in audited]
-        lower, upper = [p.exact.lower for p in audited if p.exact], [p.exact.upper for p in audited if p.exact]
+    for role, colour, side in _drawn(pair):
+        course, epochs = side.course, [p.epoch for p in side.course]
+        lower, upper = [p.exact.lower for p in course], [p.exact.upper for p in course]
         # a lower end of 0 has no place on a log axis: the band reaches down to the axis, and the middle line has a gap
         middle = [math.sqrt(lo * up) if lo > 0 and up < math.inf else None for lo, up in zip(lower, upper, strict=True)]
-        ax.fill_between(
-            epochs,
-            [max(v, floor) for v in lower],
-            _finite(upper),
-            color=colour,
-            alpha=0.22,
-            linewidth=0,
-            gid=f"band-{role}",
-        )
-        for what, values in (("bound", bounds), ("LP", relaxed), ("exact", middle)):
+        band = [max(v, floor) for v in lower], _finite(upper)
+        ax.fill_between(epochs, *band, color=colour, alpha=0.22, linewidth=0, gid=f"band-{role}")
+        lines = {"bound": [p.bound for p in course], "LP": [p.lp for p in course], "exact": middle}
+        for what, values in lines.items():
             drawn = _finite(values)
-            ax.plot(
-                epochs,
-                drawn,
-                _STYLES[what],
-                color=colour,
-                marker="o",
-                markersize=3,
-                linewidth=1.6,
-                gid=f"{what}-{role}",
-            )
+            ax.plot(epochs, drawn, _STYLES[what], color=colour, gid=f"{what}-{role}", **_LINE)
             if drawn and math.isfinite(drawn[-1]):
-                last = between(audited[-1].exact) if what == "exact" else at_most(values[-1])
+                last = between(course[-1].exact) if what == "exact" else at_most(values[-1])
                 labels.append(Label(epochs[-1], drawn[-1], f"{role}: {what} {last}", colour))
-        sampled = _finite([p.sampling for p in audited])
+        sampled = _finite([p.sampling for p in course])
         ax.plot(epochs, sampled, linestyle="none", color=colour, marker="+", markersize=6, gid=f"sampling-{role}")
     return labels
 
 
-def _draw_metric(ax: Axes, courses: list[list[TrajectoryPoint]], metric: Metric | None) -> list[Label]:
-    kind = "accuracy" if metric is not None and metric.share else "metric"
+def _draw_metric(ax: Axes, pair: Pair, metric: Metric) -> list[Label]:
+    kind = "accuracy" if metric.share else "metric"
     labels: list[Label] = []
-    for role, colour, course in zip(_ROLES, RUN_COLOURS, courses, strict=True):
-        known = [(p.epoch, p.metric) for p in course if p.metric is not None]
+    for role, colour, side in _drawn(pair):
+        known = sorted(side.metric.items())
         if known:
             style = "-" if role == "regularised" else "--"
-            ax.plot(
-                *zip(*known, strict=True),
-                style,
-                color=colour,
-                marker="o",
-                markersize=3,
-                linewidth=1.6,
-                gid=f"{kind}-{role}",
-            )
+            ax.plot(*zip(*known, strict=True), style, color=colour, gid=f"{kind}-{role}", **_LINE)
             labels.append(Label(*known[-1], f"{role}: {measured(metric, known[-1][1])}", colour))
-    if metric is not None and metric.share:
+    title = plain(metric.title, 24)
+    if metric.share:
         ax.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
-    title = plain("" if metric is None else metric.title, 24)
-    title = f"{title.replace(' ', chr(10))} (%)" if kind == "accuracy" else title
+        title = f"{title.replace(' ', chr(10))} (%)"
     ax.set_ylabel(title, color=INK, fontsize=FONT_SIZE)
     ax.margins(y=0.2)
     return labels
+
+
+def _drawn(pair: Pair) -> Iterable[tuple[str, str, Side]]:
+    """Role, colour and run of both sides."""
+    return zip(_ROLES, RUN_COLOURS, pair.sides, strict=True)
 
 
 def _dress(ax: Axes) -> None:
@@ -167,56 +142,44 @@ def _dress(ax: Axes) -> None:
         ax.yaxis.set_major_locator(MaxNLocator(4))
 
 
-def _titles(figure: Figure, audits: TwinAudits, courses: list[list[TrajectoryPoint]], wide: bool) -> float:
+def _titles(figure: Figure, pair: Pair, wide: bool) -> float:
     """Writes question and key at the top; returns the inches they take."""
-    counts = {p.points for course in courses for p in course if p.points}
+    counts = {len(p.points) for side in pair.sides for p in side.course}
     span = ("" if len(counts) == 1 else f"{min(counts)} to ") + counted(max(counts), "point")
-    sentence = plain(audits.regularised.sentence, 220) or "Lipschitz constant over training"
+    sentence = plain(pair.mine.run.record.sentence, 220) or "Lipschitz constant over training"
     key = (
-        f"dashed: {plain(audits.bound_name, 40)}, the bound that the penalty lowers; dotted: LP relaxation; solid, "
+        f"dashed: {plain(pair.mine.bound, 40)}, the bound that the penalty lowers; dotted: LP relaxation; solid, "
         f"with band: certified interval of the exact constant; plus: best random sample. Means over {span}."
     )
     width, inch = figure.get_size_inches()[0], figure.get_figheight()
-    title = _lines(sentence[:1].upper() + sentence[1:], int(width * (11 if wide else 10.5)))
-    below = _lines(key, int(width * (15.5 if wide else 14.5)))
     offset = 0.12
-    for lines, size, line, weight in (
-        (title, 11.0 if wide else 9.5, 0.2 if wide else 0.175, "bold"),
-        (below, 8.0, 0.155, "normal"),
-    ):
+
+    def write(words: str, letters: float, size: float, line: float, weight: str) -> None:
+        nonlocal offset
+        lines = _lines(words, int(width * letters))
         text = figure.text(0.1 / width, 1 - offset / inch, "\n".join(lines), va="top", ha="left", color=INK)
         text.set(fontsize=size, fontweight=weight, parse_math=False)
         offset += len(lines) * line + 0.08
+
+    write(sentence[:1].upper() + sentence[1:], *((11, 11.0, 0.2) if wide else (10.5, 9.5, 0.175)), weight="bold")
+    write(key, 15.5 if wide else 14.5, 8.0, 0.155, "normal")
     return offset
 
 
 def _lines(text: str, width: int) -> list[str]:
     """Lines of about equal length, so that no word is left alone on the last one."""
-    count = len(textwrap.wrap(text, width))
-    return min(
-        (textwrap.wrap(text, w) for w in range(width, width // 2, -1)),
-        key=lambda ls: (len(ls) > count, max(map(len, ls))),
-    )
+    wrapped = [textwrap.wrap(text, w) for w in range(width, width // 2, -1)]
+    return min(wrapped, key=lambda lines: (len(lines), max(map(len, lines))))
 
 
 def _legend(figure: Figure) -> None:
-    entries = [
-        (f"{role}: {what}", Line2D([], [], color=colour, linestyle=style, linewidth=1.6))
+    lines = [
+        Line2D([], [], color=colour, linestyle=style, linewidth=1.6, label=f"{role}: {what}")
         for role, colour in zip(_ROLES, RUN_COLOURS, strict=True)
         for what, style in _STYLES.items()
     ]
-    legend = figure.legend(
-        [line for _, line in entries],
-        [text for text, _ in entries],
-        loc="lower left",
-        ncols=2,
-        frameon=False,
-        fontsize=FONT_SIZE - 1,
-        labelcolor=INK,
-        handlelength=1.8,
-        columnspacing=1.0,
-    )
-    legend.set_gid("legend")
+    form: dict[str, Any] = {"fontsize": FONT_SIZE - 1, "labelcolor": INK, "handlelength": 1.8, "columnspacing": 1.0}
+    figure.legend(handles=lines, loc="lower left", ncols=2, frameon=False, **form).set_gid("legend")
 
 
 def _finite(values: Iterable[float | None]) -> list[float]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lipreg.extras import require
 from lipreg.records import AuditRecord, Record, read_records
 from lipreg.runs import recorded_runs
 
@@ -28,13 +29,14 @@ def audit_frame(records: str | Path | Iterable[Record]) -> pd.DataFrame:
     Args:
         records: the records, or where they are: a run folder, a folder of such, or a record file.
 
+    Raises:
+        MissingExtra: pandas is not installed.
+
     Example:
         >>> frame = audit_frame("runs")  # doctest: +SKIP
         >>> frame[frame.estimator == "exact"].groupby(["run", "epoch"]).upper.mean()  # doctest: +SKIP
     """
-    import pandas as pd
-
-    records = _read(records)
+    pd, records = _pandas(), _read(records)
     standing = {id(record) for run in recorded_runs(records) for record in run.audits}
     audits = [record for record in records if isinstance(record, AuditRecord) and id(record) in standing]
     if not audits:
@@ -54,12 +56,14 @@ def epoch_frame(records: str | Path | Iterable[Record]) -> pd.DataFrame:
     Args:
         records: as for ``audit_frame``.
 
+    Raises:
+        MissingExtra: pandas is not installed.
+
     Example:
         >>> audits, epochs = audit_frame("runs"), epoch_frame("runs")  # doctest: +SKIP
         >>> audits.merge(epochs, on=["run_id", "epoch"], suffixes=("", "_epoch"))  # doctest: +SKIP
     """
-    import pandas as pd
-
+    pd = _pandas()
     told = [r for run in recorded_runs(_read(records)) for r in run.epochs]
     rows = [{**r.metrics, "run_id": r.run_id, "run": r.run, "epoch": r.epoch, "step": r.step} for r in told]
     first = ["run_id", "run", "epoch", "step"]
@@ -71,6 +75,13 @@ def _as_logged(frame: pd.DataFrame) -> pd.DataFrame:
     """With the epoch and step that Lightning's loggers have in their row of the moment; the untrained have no epoch."""
     epoch, step = frame.epoch.astype("Int64"), frame.step.astype("Int64")
     return frame.assign(logged_epoch=(epoch - 1).where(epoch > 0), logged_step=(step - 1).clip(lower=0))
+
+
+def _pandas():
+    require("views", "pandas", where="lipreg.reporting.frames")
+    import pandas
+
+    return pandas
 
 
 def _read(records: str | Path | Iterable[Record]) -> list[Record]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from matplotlib.axes import Axes
+from lipreg.reporting.plotting import Axes
 
 FONT_SIZE = 9.0
 

@@ -1,97 +1,19 @@
-"""Training runs found in record files, each with its twin: by name in its own file, else by seed in another."""
+"""Runs found in record files, each with its twin: by name in its own file, else by seed in another."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from lipreg.errors import IncomparableResults, InvalidInput
-from lipreg.records import AuditRecord, EpochRecord, Record, RunRecord
-from lipreg.reporting.sources import Source
+from lipreg.plain import alike, frozen
+from lipreg.records import LeftOut, Source
 from lipreg.reporting.wording import between, counted, epochs
-from lipreg.results import Certificate
-from lipreg.runs import RecordedRun, record_id, recorded_runs
-from lipreg.transfer import (
-    Comparison,
-    Metric,
-    PointFigures,
-    TwinAudits,
-    compare_audits,
-    truth_movement,
-    why_not_compared,
-)
-from lipreg.transfer.points import EXACT
+from lipreg.runs import RecordedRun, runs_of
+from lipreg.transfer import Comparison, Pair, RunFigures, Side, compare_pair, truth_movement, why_not_compared
 
 _TRAINED_ALIKE = ("data", "model", "trainer")  # settings that a run and its twin share
-_NO_TWIN = "(none)"
-
-
-@dataclass(frozen=True)
-class Run:
-    """A training run, as its records tell it.
-
-    Attributes:
-        source: name of the first record file that tells of it.
-        recorded: the run.
-    """
-
-    source: str
-    recorded: RecordedRun
-
-    @property
-    def record(self) -> RunRecord:
-        """The run's own record; made from its audits where the file has none."""
-        return self.recorded.record
-
-    @property
-    def audits(self) -> tuple[AuditRecord, ...]:
-        return self.recorded.audits
-
-    @property
-    def epochs(self) -> tuple[EpochRecord, ...]:
-        return self.recorded.epochs
-
-    @property
-    def name(self) -> str:
-        return self.record.run
-
-    @cached_property
-    def question(self) -> str:
-        """The question as text that is equal for equal questions."""
-        asked = self.record.question or (self.audits[0].question if self.audits else {})
-        return json.dumps(asked, sort_keys=True)
-
-    @cached_property
-    def identity(self) -> str:
-        """Equal for runs whose audits and epochs say the same: a twin that every job of a sweep trained again."""
-        said = [(r.epoch, r.point, r.estimator, r.fingerprint, r.subject) for r in self.audits]
-        return json.dumps([self.question, self.record.seed, sorted(said), self.name if not said else ""])
-
-    def penalised(self) -> str:
-        """The bound that the penalty lowers; without a penalty the closest there is to it."""
-        if self.record.bound is not None:
-            return self.record.bound
-        marked = [r.estimator for r in self.audits if r.penalised]
-        upper = [r.estimator for r in self.audits if r.certificate == Certificate.UPPER.value and r.estimator != "lp"]
-        return next(iter((*marked, *upper)), EXACT)
-
-
-@dataclass(frozen=True)
-class Side:
-    """A run as one side of an entry.
-
-    Attributes:
-        run: the run.
-        points: the figures at each audited epoch, by epoch and point.
-        metric: the task's own metric by epoch.
-    """
-
-    run: Run
-    points: Mapping[int, Mapping[int, PointFigures]]
-    metric: Mapping[int, float]
 
 
 @dataclass(frozen=True)
@@ -101,30 +23,49 @@ class Entry:
     Attributes:
         label: tells it from the other entries.
         group: equal for entries that differ in their seed alone.
-        bound_name: the bound that is held against the truth, in both runs.
-        mine, twin: ``twin`` is None for a run alone.
+        pair: the run, and its twin if there is one.
+        alone: whether there is none to show.
         comparisons: with the twin, by epoch; none where only the untrained networks could be compared.
         trouble: why there is no comparison, where one was to be expected.
-        metric: which of the logged metrics is shown; None where nothing fits.
     """
 
     label: str
     group: str
-    bound_name: str
-    mine: Side
-    twin: Side | None = None
+    pair: Pair
+    alone: bool = False
     comparisons: Mapping[int, Comparison] = field(default_factory=dict)
     trouble: str = ""
-    metric: Metric | None = None
+
+    @property
+    def mine(self) -> Side:
+        """The run."""
+        return self.pair.mine
+
+    @property
+    def twin(self) -> Side | None:
+        """Its twin; None for a run alone."""
+        return None if self.alone else self.pair.twin
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """What is drawn: the run, and its twin if there is one."""
+        return self.pair.sides[:1] if self.alone else self.pair.sides
 
     @property
     def last(self) -> Comparison | None:
         """The comparison at the last epoch that both were audited."""
         return self.comparisons[max(self.comparisons)] if self.comparisons else None
 
+    @property
+    def figures(self) -> RunFigures | None:
+        """The run's own figures: those that are compared with the twin, else its last; None where there are none."""
+        return self.last.regularised if self.last else next(reversed(self.mine.course), None)
 
-def find_entries(sources: Iterable[Source], metric: str | None = None) -> tuple[list[Entry], list[tuple[str, str]]]:
+
+def find_entries(sources: Iterable[Source], metric: str | None = None) -> tuple[list[Entry], list[LeftOut]]:
     """Every run that was trained with a penalty, beside its twin; then the audited runs that are nobody's twin.
+
+    The twin of a run that cannot be shown is shown alone.
 
     Args:
         sources: the record files.
@@ -134,145 +75,157 @@ def find_entries(sources: Iterable[Source], metric: str | None = None) -> tuple[
         The entries; and file and reason of runs that cannot be shown, because their records do not fit together.
 
     Raises:
+        InvalidInput: no run logged that metric.
         CrossingBounds: a bound lies below a witness, or the ends of a record cross.
     """
-    runs = _runs(list(sources))
-    joined = [(run, *_twin(run, runs)) for run in runs if run.record.twin is not None or run.recorded.penalised]
-    taken = {id(run) for pair in joined for run in pair[:2]}
-    alone = [(run, None, "") for run in runs if id(run) not in taken and run.audits]
-    chosen = [(run, twin, why) for run, twin, why in (*joined, *alone) if run.audits]
+    runs = runs_of(sources)
+    logged = sorted({name for run in runs for record in run.epochs for name in record.metrics})
+    if metric and metric not in logged:
+        raise InvalidInput(
+            f"metric={metric!r}, which no run has logged",
+            where="report",
+            accepted=", ".join(logged) or "None, as no metric was logged",
+        )
+    found = [_Found(run, *_twin(run, runs)) for run in runs if run.record.twin is not None or run.penalised]
+    taken = {id(run) for pair in found for run in (pair.run, pair.twin)}
+    found += [_Found(run, None, "") for run in runs if id(run) not in taken and run.audits]
+    left_out = [_left_out(pair.run, "nothing was audited") for pair in found if not pair.run.audits]
+    found = [pair for pair in found if pair.run.audits]
+    entries, failed = _entries(found, metric)
+    shown = {id(side.run) for entry in entries for side in entry.sides}
+    twins = {id(pair.twin): pair.twin for pair, _ in failed if pair.twin is not None and pair.twin.audits}
+    more, failed_too = _entries([_Found(twin, None, "") for key, twin in twins.items() if key not in shown], metric)
+    return entries + more, left_out + [_left_out(pair.run, str(error)) for pair, error in (*failed, *failed_too)]
+
+
+class _Label(NamedTuple):
+    """``Entry.label`` and ``Entry.group``."""
+
+    text: str
+    group: str
+
+
+class _Found(NamedTuple):
+    """A run, its twin, and why it has none where one was to be expected."""
+
+    run: RecordedRun
+    twin: RecordedRun | None
+    why: str
+
+
+def _entries(found: Sequence[_Found], metric: str | None) -> tuple[list[Entry], list[tuple[_Found, Exception]]]:
+    """The entries, and what cannot be shown, each with the reason."""
     entries: list[Entry] = []
-    left_out = [(run.source, f"run {run.name}: nothing was audited") for run, _, _ in joined if not run.audits]
-    for (run, twin, why), names in zip(chosen, _labels([run for run, _, _ in chosen]), strict=True):
+    failed: list[tuple[_Found, Exception]] = []
+    for pair, label in zip(found, _labels([pair.run for pair in found]), strict=True):
         try:
-            entries.append(_entry(run, twin, why, names, metric))
+            entries.append(_entry(pair, label, metric))
         except (IncomparableResults, InvalidInput) as error:
-            left_out.append((run.source, f"run {run.name}: {error}"))
-    return entries, left_out
+            failed.append((pair, error))
+    return entries, failed
 
 
-def _runs(sources: Sequence[Source]) -> list[Run]:
-    """A run with an id is one wherever its records lie, as those of a resume do; names count in their own file only."""
-    found: list[Run] = []
-    with_id: dict[str, list[Record]] = {}
-    for record in (record for source in sources for record in source.records if record_id(record)):
-        with_id.setdefault(record_id(record), []).append(record)
-    joined = {id: recorded_runs(records)[0] for id, records in with_id.items()}
-    for source in sources:
-        for run in recorded_runs(source.records):
-            if run.record.id == "":
-                found.append(Run(source.name, run))
-            elif run.record.id in joined:
-                found.append(Run(source.name, joined.pop(run.record.id)))
-    return found
+def _left_out(run: RecordedRun, reason: str) -> LeftOut:
+    return LeftOut(run.source, f"run {run.label}: {reason}")
 
 
-def _twin(run: Run, runs: Sequence[Run]) -> tuple[Run | None, str]:
+def _twin(run: RecordedRun, runs: Sequence[RecordedRun]) -> tuple[RecordedRun | None, str]:
     """The twin, or None and why there is none."""
     if run.record.twin_id:
-        named = [other for other in runs if other.record.id == run.record.twin_id]
+        twin = next((other for other in runs if other.record.id == run.record.twin_id), None)
         why = f"no twin: {run.record.twin} (id {run.record.twin_id}) is in none of these files"
-        return (named[0], "") if named else (None, why)
-    named = [other for other in runs if other.source == run.source and other.name == run.record.twin]
+        return twin, "" if twin else why
+    named = [other for other in runs if other.source == run.source and other.label == run.record.twin]
     if len(named) > 1:  # trained again in the same folder
         named = [other for other in named if _could_be_twin(other, run)]
-    if len({other.identity for other in named}) == 1:
+    if len(set(map(_said, named))) == 1:
         return named[0], ""
     fitting = [other for other in runs if other is not run and _could_be_twin(other, run)]
-    fitting = [other for other in fitting if other.name == run.record.twin] or fitting
+    fitting = [other for other in fitting if other.label == run.record.twin] or fitting
     if not fitting:
         return None, f"no twin: no run of weight 0 with seed {run.record.seed}, the same question, settings and start"
-    if len({other.identity for other in fitting}) > 1:
+    if len(set(map(_said, fitting))) > 1:
         return None, f"no twin: {len(fitting)} different runs could be it ({', '.join(o.source for o in fitting[:3])})"
     return fitting[0], ""
 
 
-def _could_be_twin(other: Run, run: Run) -> bool:
+def _said(run: RecordedRun) -> Hashable:
+    """Equal for runs whose audits say the same: a twin that every job of a sweep trained again."""
+    audits = frozenset((r.epoch, r.point, r.estimator, r.fingerprint, r.subject) for r in run.audits)
+    return frozen(run.question), run.record.seed, audits or run.label
+
+
+def _could_be_twin(other: RecordedRun, run: RecordedRun) -> bool:
     """Same seed, question and training, no penalty, and the same weights wherever both were audited untrained."""
     mine, theirs = run.record, other.record
-    if theirs.twin is not None or other.recorded.penalised or theirs.seed is None or theirs.seed != mine.seed:
+    if theirs.twin is not None or other.penalised or theirs.seed is None or theirs.seed != mine.seed:
         return False
-    if other.question != run.question or not other.audits:
+    if not other.audits or not alike(other.question, run.question):
         return False
-    if any(mine.settings.get(key) != theirs.settings.get(key) for key in _TRAINED_ALIKE):
-        return False
-    starts = {run.recorded.start, other.recorded.start} - {None}
-    return len(starts) < 2
+    trained_alike = all(alike(mine.settings.get(key), theirs.settings.get(key)) for key in _TRAINED_ALIKE)
+    return trained_alike and len({run.start, other.start} - {None}) < 2
 
 
-def _entry(run: Run, twin: Run | None, why: str, names: tuple[str, str], metric: str | None) -> Entry:
-    bound = run.penalised()
-    told = replace(run.record, twin=_NO_TWIN if twin is None else twin.name, bound=bound)
-    other = None if twin is None else twin.recorded
+def _entry(found: _Found, label: _Label, metric: str | None) -> Entry:
+    run, twin, why = found
     try:
-        audits = TwinAudits.of(replace(run.recorded, record=told), other, metric)
-        mine = _side(run, audits.runs[0], audits)
+        pair = Pair.of(run, twin, metric)
+        mine, theirs = (side.points for side in pair.sides)
         if twin is None:
-            return Entry(*names, bound, mine, trouble=why, metric=audits.metric)
-        theirs = _side(twin, audits.runs[1], audits)
-        shared = sorted(e for e, points in mine.points.items() if points.keys() & theirs.points.get(e, {}).keys())
-        shared = [] if shared == [0] and audits.of_trainings else shared
-        comparisons = {epoch: compare_audits(audits, epoch) for epoch in shared}
-        trouble = "" if shared else _not_compared(audits)
-        return Entry(*names, bound, mine, theirs, comparisons, trouble, audits.metric)
+            return Entry(*label, pair, alone=True, trouble=why)
+        shared = [epoch for epoch, points in mine.items() if points.keys() & theirs.get(epoch, {}).keys()]
+        if not shared or (shared == [0] and pair.of_trainings):
+            return Entry(*label, pair, trouble=_not_compared(pair))
+        return Entry(*label, pair, comparisons={epoch: compare_pair(pair, epoch) for epoch in shared})
     except (IncomparableResults, InvalidInput) as error:
         if twin is None:
             raise
-        return _entry(run, None, f"not compared with {twin.name}: {error}", names, metric)
+        return _entry(_Found(run, None, f"not compared with {twin.label}: {error}"), label, metric)
 
 
-def _not_compared(audits: TwinAudits) -> str:
+def _not_compared(pair: Pair) -> str:
     """Why a run and its twin are not compared, and what adds it; the movement of the truth where that is known."""
-    why, what_adds_it = why_not_compared(audits, untrained=not audits.of_trainings)
-    trouble = f"not compared with {audits.runs[1]}: {why}. {what_adds_it}"
-    both = set(audits.epochs(audits.runs[0])) & set(audits.epochs(audits.runs[1]))
-    for epoch in sorted(both - ({0} if audits.of_trainings else set()), reverse=True):
-        moved, points = truth_movement(audits, epoch)
-        if moved is not None:
-            doubts = "".join(f". {doubt}" for doubt in audits.likeness.doubts)
-            when = f" after {epochs(epoch)}" if audits.of_trainings else ""
-            told = f"E_reg / E_twin{when}, geometric mean over {counted(points, 'point')}: {between(moved)}"
+    why, what_adds_it = why_not_compared(pair, untrained=not pair.of_trainings)
+    trouble = f"not compared with {pair.twin.name}: {why}. {what_adds_it}"
+    both = [epoch for epoch in pair.mine.audits if epoch in pair.twin.audits and (epoch or not pair.of_trainings)]
+    for epoch in reversed(both):
+        moved = truth_movement(pair, epoch)
+        if moved.exact is not None:
+            doubts = "".join(f". {doubt}" for doubt in pair.likeness.doubts)
+            when = f" after {epochs(epoch)}" if pair.of_trainings else ""
+            told = f"E_reg / E_twin{when}, geometric mean over {counted(moved.points, 'point')}: {between(moved.exact)}"
             return f"{trouble}. The movement of the truth is known without the bound ({told}){doubts}"
     return trouble
 
 
-def _side(run: Run, name: str, audits: TwinAudits) -> Side:
-    points = {epoch: audits.points(name, epoch) for epoch in audits.epochs(name)}
-    return Side(run, points, {epoch: value for (of, epoch), value in audits.metrics.items() if of == name})
-
-
-def _labels(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """(label, group): weight and seed, and the settings in which the runs differ; a group's runs differ in the seed alone.
+def _labels(runs: Sequence[RecordedRun]) -> list[_Label]:
+    """Weight and seed, and the settings in which the runs differ; a group's runs differ in the seed alone.
 
     The file is named where that does not tell two runs apart, and the id where they lie in one file.
     """
-    flat = [dict(map(_by_class, flatten(run.record.settings))) for run in runs]
+    flat = [dict(map(_by_class, flatten(run.record.settings).items())) for run in runs]
     keys = dict.fromkeys(key for settings in flat for key in settings)
     differing = [key for key in keys if len({settings.get(key) for settings in flat}) > 1 and not _told(key)]
     ends = [key.rpartition(".")[2] for key in differing]
     short = {key: end if ends.count(end) == 1 else key for key, end in zip(differing, ends, strict=True)}
     bounds = {run.record.bound for run in runs if run.record.bound is not None}
-    labels, groups = [], []
+    labels = []
     for run, settings in zip(runs, flat, strict=True):
-        penalised = run.record.bound is not None or run.recorded.penalised
-        head = (run.recorded.course or f"weight {run.record.weight:g}") if penalised else run.name
-        head = (
-            f"{run.record.bound}, {head}"
-            if penalised and len(bounds) > 1 and str(run.record.bound) not in head
-            else head
-        )
+        head = run.label
+        if run.record.bound is not None or run.penalised:
+            head = run.course or f"weight {run.record.weight:g}"
+            named = len(bounds) > 1 and str(run.record.bound) not in head
+            head = f"{run.record.bound}, {head}" if named else head
         rest = [f"{short[key]} {settings[key]}" for key in differing if key in settings]
         seed = [] if run.record.seed is None else [f"seed {run.record.seed}"]
-        labels.append(", ".join([head, *seed, *rest]))
-        groups.append(", ".join([head, *rest]))
-    again = {label for label in labels if labels.count(label) > 1}
-    places = [(label, run.source) for label, run in zip(labels, runs, strict=True)]
-    marks = [
-        f"{run.source}, id {run.record.id[:8]}" if places.count(place) > 1 and run.record.id else run.source
-        for place, run in zip(places, runs, strict=True)
-    ]
-    full = [f"{label} ({mark})" if label in again else label for label, mark in zip(labels, marks, strict=True)]
-    return list(zip(full, groups, strict=True))
+        labels.append(_Label(", ".join([head, *seed, *rest]), ", ".join([head, *rest])))
+    texts = [label.text for label in labels]
+    places = [(label.text, run.source) for label, run in zip(labels, runs, strict=True)]
+    for i, (label, run) in enumerate(zip(labels, runs, strict=True)):
+        if texts.count(label.text) > 1:
+            mark = f", id {run.record.id[:8]}" if places.count(places[i]) > 1 and run.record.id else ""
+            labels[i] = label._replace(text=f"{label.text} ({run.source}{mark})")
+    return labels
 
 
 def _told(key: str) -> bool:
@@ -286,8 +239,11 @@ def _by_class(setting: tuple[str, str]) -> tuple[str, str]:
     return (key.removesuffix("._target_"), value.rpartition(".")[2]) if key.endswith("._target_") else setting
 
 
-def flatten(settings: Any, name: str = "") -> list[tuple[str, str]]:
-    """Nested settings as (dotted name, value in words)."""
-    if isinstance(settings, Mapping):
-        return [row for key, inner in settings.items() for row in flatten(inner, f"{name}.{key}" if name else str(key))]
-    return [(name, str(settings))]
+def flatten(settings: Any, name: str = "") -> dict[str, str]:
+    """Nested settings in words, by dotted name."""
+    if not isinstance(settings, Mapping):
+        return {name: str(settings)}
+    found: dict[str, str] = {}
+    for key, inner in settings.items():
+        found |= flatten(inner, f"{name}.{key}" if name else str(key))
+    return found

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
+from typing import Any, NamedTuple
 
 from lipreg.records import AuditRecord
-from lipreg.reporting.runs import Entry, Run, flatten
+from lipreg.reporting.runs import Entry, flatten
 from lipreg.reporting.wording import (
     at_most,
     between,
@@ -22,9 +23,16 @@ from lipreg.reporting.wording import (
     share_between,
     which_weights,
 )
-from lipreg.results import Certificate
-from lipreg.transfer import Comparison, Metric, mean_tightness
-from lipreg.transfer.comparison import mean, mean_interval
+from lipreg.runs import RecordedRun
+from lipreg.transfer import Comparison, Metric, RunFigures
+
+
+class Card(NamedTuple):
+    """A figure of its own: heading, the figure in HTML, and what it is in words."""
+
+    head: str
+    figure: str
+    note: str
 
 
 def entry_section(entry: Entry, number: int) -> str:
@@ -38,92 +46,84 @@ def entry_section(entry: Entry, number: int) -> str:
 def _compared(entry: Entry, last: Comparison) -> str:
     mine, twin, moved = last.regularised, last.twin, last.movement
 
-    def two(first: str, second: str) -> str:
-        return (
-            f'<div class="value run">{text(first)} <span>regularised</span></div>'
-            f'<div class="value twin">{text(second)} <span>twin</span></div>'
-        )
+    def two(show: Callable[[RunFigures], str]) -> str:
+        return value(show(mine), "regularised", "run") + value(show(twin), "twin", "twin")
 
-    def one(value: str, what: str = "") -> str:
-        return f'<div class="value">{text(value)} <span>{what}</span></div>'
-
-    cards = (
-        *_metric_card(entry.metric, two(measured(entry.metric, mine.metric), measured(entry.metric, twin.metric))),
-        (
-            "Exact constant",
-            two(between(mine.exact), between(twin.exact)),
-            f"Mean certified interval. {certificate([p.record for p in (*mine.points, *twin.points)])}",
-        ),
-        (
-            f"Bound ({last.bound_name})",
-            two(at_most(mine.bound), at_most(twin.bound)),
-            f"Mean. Tightness (bound / exact, geometric mean): {between(mine.tightness)} and {between(twin.tightness)}.",
-        ),
-        (
-            "Movement",
-            one(between(moved.exact), "truth") + one(nearest(moved.bound), "bound"),
-            "Regularised / twin, geometric mean over the points.",
-        ),
-        ("Transfer", one(share_between(moved.transfer)), "1: all of the bound's movement is real. 0: none of it is."),
-    )
-    noted = [_sentence(moved.note)] if moved.note and moved.transfer is not None else []
+    exact = certificate([p.record for p in (*mine.points, *twin.points)])
+    tight = f"{between(mine.tightness)} and {between(twin.tightness)}"
     weights = which_weights(mine.points, mine.metric is not None)
-    below = [note for note in (*noted, *notes(last)) if note not in weights]
-    small = "".join(f'<p class="soft small">{text(note)}</p>' for note in below)
-    twin_name = entry.twin.run.name if entry.twin else twin.run
+    noted = [_sentence(moved.note)] if moved.note and moved.transfer is not None else []
+    small = [note for note in (*noted, *notes(last)) if note not in weights]
     when = "" if last.epoch is None else f"After {epochs(last.epoch)}."
     known = " ".join(words for words in (f"{last.likeness.shared}.", when, *weights) if words)
     pair = (
         f'<span class="run">{_named("Regularised", mine.run)}</span>: penalty on {text(last.bound_name)}. '
-        f'<span class="twin">{_named("Twin", twin_name)}</span>: '
-        f"{text(known)}"
+        f'<span class="twin">{_named("Twin", entry.pair.twin.run.label)}</span>: {text(known)}'
     )
-    doubted = "".join(f'<p class="notice">{text(doubt)}</p>' for doubt in doubts(last))
+    shown = cards(
+        *_metric_card(entry.pair.metric, two(lambda figures: measured(entry.pair.metric, figures.metric))),
+        Card("Exact constant", two(lambda figures: between(figures.exact)), f"Mean certified interval. {exact}"),
+        Card(
+            f"Bound ({last.bound_name})",
+            two(lambda figures: at_most(figures.bound)),
+            f"Mean. Tightness (bound / exact, geometric mean): {tight}.",
+        ),
+        Card(
+            "Movement",
+            value(between(moved.exact), "truth") + value(nearest(moved.bound), "bound"),
+            "Regularised / twin, geometric mean over the points.",
+        ),
+        Card(
+            "Transfer",
+            value(share_between(moved.transfer)),
+            "1: all of the bound's movement is real. 0: none of it is.",
+        ),
+    )
     rows = table(("", "regularised", "twin", "ratio"), comparison_rows(last), numbers=(1, 2, 3))
     return (
-        f'<p class="soft small">{pair}</p><div class="cards">{_cards(cards)}</div>'
-        f'<p class="verdict"><strong>{text(judgement(last))}</strong></p>{doubted}'
-        f'<details class="side-by-side"><summary>Side by side, in numbers</summary><div class="scroll">{rows}</div>'
-        f"{small}</details>"
+        f'{_soft(pair)}{shown}<p class="verdict"><strong>{text(judgement(last))}</strong></p>'
+        + "".join(f'<p class="notice">{text(doubt)}</p>' for doubt in doubts(last))
+        + f'<details class="side-by-side"><summary>Side by side, in numbers</summary><div class="scroll">{rows}</div>'
+        + "".join(_soft(text(note)) for note in small)
+        + "</details>"
     )
 
 
 def _alone(entry: Entry) -> str:
-    side = entry.mine
-    epoch = max((e for e, points in side.points.items() if points), default=None)
-    if epoch is None:
-        return f'<p class="notice">No point of this run has both {text(entry.bound_name)} and exact audits.</p>'
-    points = list(side.points[epoch].values())
-    exact, bound = mean_interval(points), mean([p.bound for p in points])
-    tightness = between(mean_tightness([p.tightness for p in points]))
-    cards = (
-        *_metric_card(entry.metric, _value(measured(entry.metric, side.metric.get(epoch)))),
-        ("Exact constant", _value(between(exact)), f"Mean interval. {certificate([p.record for p in points])}"),
-        (f"Bound ({entry.bound_name})", _value(at_most(bound)), "Mean. Never below the exact constant."),
-        ("Tightness", _value(tightness), "Bound / exact constant, geometric mean over the points."),
+    run, figures, metric = entry.mine.run, entry.figures, entry.pair.metric
+    if figures is None:
+        return f'<p class="notice">No point of this run has both {text(entry.mine.bound)} and exact audits.</p>'
+    exact = certificate([p.record for p in figures.points])
+    at = counted(len(figures.points), "reference point")
+    at += f" after {epochs(figures.epoch)}" if run.record.of_training else ""
+    alone = "no twin to compare with" if entry.twin is None else f"not compared with its twin {entry.twin.run.label}"
+    weights = which_weights(figures.points, figures.metric is not None)
+    return _soft(text(" ".join((f"{run.label}, audited at {at}; {alone}.", *weights)))) + cards(
+        *_metric_card(metric, value(measured(metric, figures.metric))),
+        Card("Exact constant", value(between(figures.exact)), f"Mean interval. {exact}"),
+        Card(f"Bound ({entry.mine.bound})", value(at_most(figures.bound)), "Mean. Never below the exact constant."),
+        Card(
+            "Tightness",
+            value(between(figures.tightness)),
+            "Bound / exact constant, geometric mean over the points.",
+        ),
     )
-    at = counted(len(points), "reference point")
-    at += f" after {epochs(epoch)}" if side.run.record.of_training else ""
-    weights = which_weights(points, side.metric.get(epoch) is not None)
-    alone = "no twin to compare with" if entry.twin is None else f"not compared with its twin {entry.twin.run.name}"
-    head = " ".join((f"{side.run.name}, audited at {at}; {alone}.", *weights))
-    return f'<p class="soft small">{text(head)}</p><div class="cards">{_cards(cards)}</div>'
 
 
-def _metric_card(metric: Metric | None, values: str) -> list[tuple[str, str, str]]:
+def _metric_card(metric: Metric | None, figure: str) -> list[Card]:
     """The card of the task's own metric, if there is one."""
     if metric is None:
         return []
-    said = "Inputs classified rightly." if metric.share else "As the training logged it."
-    return [(metric.title[:1].upper() + metric.title[1:] if metric.share else metric.title, values, said)]
+    if metric.share:
+        return [Card(metric.title[:1].upper() + metric.title[1:], figure, "Inputs classified rightly.")]
+    return [Card(metric.title, figure, "As the training logged it.")]
 
 
 def certificate(records: Sequence[AuditRecord]) -> str:
     """How many of the intervals are exact."""
-    exact = sum(r.certificate == Certificate.EXACT.value for r in records)
-    return f"Certificate: exact at {exact} of {counted(len(records), 'point')}" + (
-        "." if exact == len(records) else ", else wider."
-    )
+    exact = sum(r.is_exact for r in records)
+    rest = "." if exact == len(records) else ", else wider."
+    return f"Certificate: exact at {exact} of {counted(len(records), 'point')}{rest}"
 
 
 def settings_tables(entries: Sequence[Entry]) -> str:
@@ -142,20 +142,14 @@ def settings_tables(entries: Sequence[Entry]) -> str:
     return "".join(parts)
 
 
-def _settings(run: Run) -> dict[str, str]:
+def _settings(run: RecordedRun) -> dict[str, str]:
     record = run.record
-    weight = run.recorded.course or f"{record.weight:g}"
-    own = {"run": record.run, "seed": str(record.seed), "weight": weight, "bound": str(record.bound)}
-    first = run.audits[-1] if run.audits else None
-    rows = [*flatten(first.question if first else record.question, "question"), *flatten(record.settings, "settings")]
-    if first is not None:
-        rows += [("weights", first.fingerprint), *flatten(first.versions, "versions")]
-    return own | dict(rows)
-
-
-def definitions(pairs: Iterable[tuple[str, str]]) -> str:
-    """Terms and their meanings."""
-    return "\n".join(f"<dt>{text(term)}</dt><dd>{text(meaning)}</dd>" for term, meaning in pairs)
+    weight = run.course or f"{record.weight:g}"
+    told: dict[str, Any] = {"run": record.run, "seed": record.seed, "weight": weight, "bound": record.bound}
+    told |= {"question": run.audits[-1].question if run.audits else record.question, "settings": record.settings}
+    if run.audits:
+        told |= {"weights": run.audits[-1].fingerprint, "versions": run.audits[-1].versions}
+    return flatten(told)
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = ()) -> str:
@@ -176,18 +170,29 @@ def text(words: str) -> str:
     return escape(plain(words, 2000), quote=True)
 
 
-def _cards(cards: Iterable[tuple[str, str, str]]) -> str:
-    return "".join(
-        f'<div class="card"><h3>{text(head)}</h3>{value}<p>{text(note)}</p></div>' for head, value, note in cards
+def cards(*shown: Card) -> str:
+    """Cards side by side."""
+    return (
+        '<div class="cards">'
+        + "".join(
+            f'<div class="card"><h3>{text(card.head)}</h3>{card.figure}<p>{text(card.note)}</p></div>' for card in shown
+        )
+        + "</div>"
     )
+
+
+def value(words: str, what: str = "", of: str = "") -> str:
+    """A figure on a card, what it is, and the class of the run that it is of."""
+    kind, beside = f"value {of}".rstrip(), f" <span>{what}</span>" if what else ""
+    return f'<div class="{kind}">{text(words)}{beside}</div>'
+
+
+def _soft(markup: str) -> str:
+    return f'<p class="soft small">{markup}</p>'
 
 
 def _named(role: str, name: str) -> str:
     return role if role.lower() == name else f"{role} {text(name)}"
-
-
-def _value(words: str) -> str:
-    return f'<div class="value">{text(words)}</div>'
 
 
 def _sentence(words: str) -> str:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-import matplotlib
-from matplotlib.figure import Figure
-
 from lipreg.errors import InvalidInput
+from lipreg.reporting.plotting import Figure, rc_context
 
 # Okabe and Ito's blue and vermilion stay apart for every kind of colour blindness; line styles say which quantity it is
 RUN_COLOURS = ("#0072b2", "#d55e00")
@@ -35,7 +33,7 @@ def save(figure: Figure, path: str | Path) -> Path:
 def svg(figure: Figure) -> str:
     """The figure as SVG text without a date or random names: equal figures give equal text."""
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "lipreg"}):
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "lipreg"}):
         nothing = dict.fromkeys(("Date", "Creator", "Type", "Format"))
         figure.savefig(buffer, format="svg", metadata=nothing)
     return buffer.getvalue()

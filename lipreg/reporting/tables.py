@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from rich import box
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING
 
+from lipreg.extras import require
 from lipreg.reporting.wording import comparison_rows, doubts, judgement, movement_lines, notes, plain
 from lipreg.transfer import Comparison
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def comparison_table(comparison: Comparison) -> Table:
     """A ``rich`` table: accuracy, bound, LP, exact interval, tightness and radius of both runs, transfer below.
 
     Names from outside are set as ``Text``, so brackets in them are not read as markup.
+
+    Raises:
+        MissingExtra: rich is not installed.
     """
+    require("views", "rich", where="comparison_table", otherwise="take comparison_text, which needs nothing")
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(
         title=Text(plain(comparison.sentence), style="bold"),
         caption=Text("\n".join(_below(comparison))),

@@ -5,20 +5,39 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from typing import Any, NamedTuple
 
+from lipreg.records import TRAINING
 from lipreg.results import EXACT_TOLERANCE
-from lipreg.transfer import Comparison, Interval, Metric, Movement, ratio
+from lipreg.transfer import Comparison, Interval, Metric, Movement, PointFigures, ratio
 from lipreg.transfer.incomplete import listed_epochs
-from lipreg.transfer.points import PointFigures
 from lipreg.transfer.radius import radius_meaning
 
 MISSING = "n/a"
 DIGITS = 4
 
-TRAINING = "training"
-"""``AuditRecord.weights`` of ordinary audits."""
-
 _EQUAL = 0.05  # transfer within this of 0 or 1 is called "nothing" or "all of it"
+
+
+class Cell(NamedTuple):
+    """A figure in a table: what is shown, and the number by which it is sorted."""
+
+    words: str
+    value: float | None
+
+
+class Row(NamedTuple):
+    """A row of the final table, in words."""
+
+    name: str
+    regularised: str
+    twin: str
+    ratio: str
+
+
+def finite(value: Any) -> Any:
+    """A value for what cannot draw infinity: None in its place, and in that of NaN."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def rounded(value: float, rounding: str = ROUND_HALF_EVEN, digits: int = DIGITS) -> str:
@@ -92,30 +111,30 @@ def plain(text: str, limit: int = 400) -> str:
     return clean if len(clean) <= limit else clean[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
-def comparison_rows(comparison: Comparison) -> list[tuple[str, str, str, str]]:
-    """The rows (name, regularised, twin, ratio) of the final table; the ratio is that of the two columns.
+def comparison_rows(comparison: Comparison) -> list[Row]:
+    """The rows of the final table; the ratio is that of the two columns.
 
     There is no row for a metric or a radius that neither run has. Of the metric it is the difference.
     """
-    mine, twin = comparison.regularised, comparison.twin
-    metric, radius = comparison.metric, (mine.radius, twin.radius)
-    own = [measured(metric, mine.metric), measured(metric, twin.metric), _apart(comparison)]
+    mine, twin, metric = comparison.regularised, comparison.twin, comparison.metric
+
+    def upper(name: str, one: float | None, other: float | None) -> Row:
+        return Row(name, at_most(one), at_most(other), _quotient(one, other))
+
     rows = [
-        *([] if metric is None else [(plain(metric.title, 60), *own)]),
-        (
-            f"bound ({plain(comparison.bound_name, 40)})",
-            at_most(mine.bound),
-            at_most(twin.bound),
-            _quotient(mine.bound, twin.bound),
-        ),
-        ("LP relaxation", at_most(mine.lp), at_most(twin.lp), _quotient(mine.lp, twin.lp)),
-        ("exact [lower, upper]", ends(mine.exact), ends(twin.exact), between(ratio(mine.exact, twin.exact))),
-        ("certified exact", percent(mine.share_exact), percent(twin.share_exact), ""),
-        ("tightness (bound / exact)", between(mine.tightness), between(twin.tightness), ""),
-        *([] if radius == (None, None) else [("certified radius", *map(at_least, radius), _quotient(*radius))]),
-        ("rank correlation", nearest(mine.rank_correlation), nearest(twin.rank_correlation), ""),
+        upper(f"bound ({plain(comparison.bound_name, 40)})", mine.bound, twin.bound),
+        upper("LP relaxation", mine.lp, twin.lp),
+        Row("exact [lower, upper]", ends(mine.exact), ends(twin.exact), between(ratio(mine.exact, twin.exact))),
+        Row("certified exact", percent(mine.share_exact), percent(twin.share_exact), ""),
+        Row("tightness (bound / exact)", between(mine.tightness), between(twin.tightness), ""),
     ]
-    return rows
+    if metric is not None:
+        one, other = measured(metric, mine.metric), measured(metric, twin.metric)
+        rows.insert(0, Row(plain(metric.title, 60), one, other, _apart(metric, mine.metric, twin.metric)))
+    if (mine.radius, twin.radius) != (None, None):
+        radii = at_least(mine.radius), at_least(twin.radius)
+        rows.append(Row("certified radius", *radii, _quotient(mine.radius, twin.radius)))
+    return [*rows, Row("rank correlation", nearest(mine.rank_correlation), nearest(twin.rank_correlation), "")]
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -135,6 +154,13 @@ def notes(comparison: Comparison) -> list[str]:
             f"The radius holds {radius_meaning(points[0].record)}; it {of} classified rightly in both runs, and is cut "
             "to the radius of the region."
         )
+    if (comparison.regularised.rank_correlation, comparison.twin.rank_correlation) != (None, None):
+        audited = {epoch for of_run in comparison.audited for epoch in of_run}
+        over = " and epochs, not those of this epoch alone" if len(audited) > 1 else ""
+        over += (
+            "; the untrained network is among them" if over and 0 in audited and comparison.epoch is not None else ""
+        )
+        texts.append(f"The rank correlation is Spearman's, of bound and exact constant over all audited points{over}.")
     return texts
 
 
@@ -238,10 +264,9 @@ def _share_at_most(value: float) -> str:
     return f"{math.ceil(100 * value)}%"
 
 
-def _apart(comparison: Comparison) -> str:
+def _apart(metric: Metric, mine: float | None, twin: float | None) -> str:
     """How far the metric of the two runs is apart; which way is better is not said."""
-    mine, twin, metric = comparison.regularised.metric, comparison.twin.metric, comparison.metric
-    if metric is None or mine is None or twin is None:
+    if mine is None or twin is None:
         return MISSING
     return f"{100 * (mine - twin):+.1f} points" if metric.share else f"{mine - twin:+.{DIGITS}g}"
 

@@ -13,14 +13,16 @@ Ratios and transfer are aggregated over reference points by the geometric mean. 
 inverts the result. Sizes in a table (bound, LP, exact) are arithmetic means.
 """
 
-from lipreg.transfer.comparison import Comparison, Movement, RunFigures, compare, compare_audits
-from lipreg.transfer.course import TrajectoryPoint, trajectory
-from lipreg.transfer.incomplete import truth_movement, why_not_compared
+from lipreg.transfer.comparison import Comparison, compare, compare_pair
+from lipreg.transfer.incomplete import why_not_compared
 from lipreg.transfer.likeness import Likeness, likeness
 from lipreg.transfer.metric import Metric, choose_metric
-from lipreg.transfer.points import PointFigures, TwinAudits, regularised_run
+from lipreg.transfer.movement import Movement, truth_movement
+from lipreg.transfer.pairs import Pair, find_pair
+from lipreg.transfer.points import PointFigures
 from lipreg.transfer.radius import certified_radius, radius_factor
 from lipreg.transfer.ratios import Interval, geometric_mean, mean_of, rank_correlation, ratio, transfer
+from lipreg.transfer.sides import RunFigures, Side
 from lipreg.transfer.tightness import mean_tightness, tightness
 
 __all__ = [
@@ -29,14 +31,15 @@ __all__ = [
     "Likeness",
     "Metric",
     "Movement",
+    "Pair",
     "PointFigures",
     "RunFigures",
-    "TrajectoryPoint",
-    "TwinAudits",
+    "Side",
     "certified_radius",
     "choose_metric",
     "compare",
-    "compare_audits",
+    "compare_pair",
+    "find_pair",
     "geometric_mean",
     "likeness",
     "mean_of",
@@ -44,9 +47,7 @@ __all__ = [
     "radius_factor",
     "rank_correlation",
     "ratio",
-    "regularised_run",
     "tightness",
-    "trajectory",
     "transfer",
     "truth_movement",
     "why_not_compared",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from lipreg.errors import InvalidInput
@@ -63,6 +63,19 @@ def check_metric(name: object, where: str) -> str:
     if not isinstance(name, str) or not name:
         raise InvalidInput(f"metric={name!r}", where=where, accepted="the name of a logged metric, or None")
     return name
+
+
+def shown_metric(wanted: Iterable[str], logged: Iterable[Mapping[str, float]]) -> Metric | None:
+    """The metric that is shown of what some epochs have logged; None where it has no value.
+
+    Args:
+        wanted: as for ``choose_metric``.
+        logged: values by name, for each epoch.
+    """
+    logged = list(logged)
+    name = choose_metric(wanted, {name for metrics in logged for name in metrics})
+    values = [] if name is None else [metrics[name] for metrics in logged if name in metrics]
+    return read_as(name, values) if name is not None and values else None
 
 
 def read_as(name: str, values: Iterable[float]) -> Metric:

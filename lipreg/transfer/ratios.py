@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from lipreg.errors import CrossingBounds, InvalidInput
+from lipreg.records import AuditRecord
 from lipreg.transfer.rounding import DOWN, UP, above, below, exp_of_mean, log_between, mean_between
 
 NO_BOUND_MOVEMENT = 1e-3
@@ -39,6 +40,11 @@ class Interval:
                 where="Interval",
                 todo="One of the two proofs is wrong. Please report this with the network and the reference point",
             )
+
+    @classmethod
+    def of(cls, record: AuditRecord) -> Interval:
+        """The ends of a record."""
+        return cls(record.lower, record.upper)
 
     @property
     def midpoint(self) -> float:

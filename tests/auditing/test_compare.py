@@ -11,10 +11,9 @@ import torch
 from torch import nn
 
 import lipreg
-from lipreg.records import RunRecord
+from lipreg.records import RunRecord, Source, Sources
 from lipreg.reporting.html import write_runs_report
 from lipreg.reporting.runs import find_entries
-from lipreg.reporting.sources import Source, Sources
 from lipreg.reporting.tables import comparison_text
 from lipreg.runs import recorded_runs
 from lipreg.transfer import Comparison, likeness

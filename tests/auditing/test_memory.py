@@ -58,7 +58,7 @@ def test_no_network_outlives_its_audit(
 ) -> None:
     torch.manual_seed(0)
     x, y = torch.rand(1, *shape), torch.tensor([0])
-    plan = AuditPlan(LocalLipschitz(LinfBall(0.2), output, scope=scope), estimators, budget=20.0)
+    plan = AuditPlan(LocalLipschitz(LinfBall(0.2), output, scope=scope), estimators, budget=600.0)
     (found,) = audit(make(), plan, x, y)
     assert set(estimators) < set(found.intervals)
     assert alive() == []

@@ -15,8 +15,8 @@ from lipreg.auditing import EXACT, AuditPlan, PointAudit, Processes, audit
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.errors import CrossingBounds
-from lipreg.estimators.base import Settings
-from lipreg.estimators.mip import MixedInteger
+from lipreg.estimators.exact.mip import MixedInteger
+from lipreg.estimators.settings import Settings
 from lipreg.outputs import AllLogits
 from lipreg.problem import LocalLipschitz
 from lipreg.records import AuditRecord, RecordFile, read_records
@@ -126,17 +126,17 @@ def test_a_bracket_is_where_the_search_goes_on(tmp_path: Path, searched: list[An
 @pytest.mark.parametrize(
     "saved_status, plan, goes_on",
     [
-        (Status.GAP_LIMIT, replace(PLAN, budget=Budget(30.0, gap=0.5)), False),
-        (Status.GAP_LIMIT, replace(PLAN, budget=Budget(30.0, gap=0.1)), True),
-        (Status.NODE_LIMIT, replace(PLAN, budget=Budget(30.0, nodes=10)), False),
-        (Status.NODE_LIMIT, replace(PLAN, budget=Budget(30.0, nodes=11)), True),
+        (Status.GAP_LIMIT, replace(PLAN, budget=Budget(600.0, gap=0.5)), False),
+        (Status.GAP_LIMIT, replace(PLAN, budget=Budget(600.0, gap=0.1)), True),
+        (Status.NODE_LIMIT, replace(PLAN, budget=Budget(600.0, nodes=10)), False),
+        (Status.NODE_LIMIT, replace(PLAN, budget=Budget(600.0, nodes=11)), True),
         (Status.NODE_LIMIT, PLAN, True),
     ],
 )
 def test_searches_that_ended_at_a_limit_go_on_under_a_wider_one(
     tmp_path: Path, searched: list[Any], saved_status: Status, plan: AuditPlan, goes_on: bool
 ) -> None:
-    records = saved(audit(NET, replace(PLAN, budget=Budget(30.0, nodes=10)), X, Y), tmp_path)
+    records = saved(audit(NET, replace(PLAN, budget=Budget(600.0, nodes=10)), X, Y), tmp_path)
     loose = [
         replace(r, status=saved_status.value, upper=1.5 * r.upper, families=[1.5 * u for u in r.families])
         if (r.point, r.estimator) == (2, "mip")

@@ -21,13 +21,15 @@ from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.errors import CrossingBounds, InvalidInput, LipregError, UnsupportedRequest
 from lipreg.estimators import Bound, Estimator, Work, certify, estimate, register, usual_estimators
-from lipreg.estimators.base import ESTIMATORS, Known, Settings, lower_interval, upper_interval
-from lipreg.estimators.witness import best_witness
+from lipreg.estimators.base import ESTIMATORS, Known, lower_interval, upper_interval
+from lipreg.estimators.settings import Settings
+from lipreg.estimators.witnesses.witness import best_witness
 from lipreg.outputs import AllLogits, AllMargins, Combination, Logit, Vector
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import L2Ball, LinfBall
 from lipreg.results import Certificate, CertifiedInterval, Status
 from tests import oracles
+from tests.test_budget import Clock
 
 PROBLEM = LocalLipschitz(LinfBall(0.5), AllMargins())
 X = torch.tensor([[0.1, -0.2], [0.4, 0.3], [-0.5, 0.2]], dtype=torch.float64)
@@ -243,7 +245,7 @@ def test_the_world_is_left_as_it_was() -> None:
     torch.manual_seed(5)
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()
     points = X.clone()
-    audit(net, AuditPlan(PROBLEM, budget=20.0), points, Y)
+    audit(net, AuditPlan(PROBLEM, budget=600.0), points, Y)
     after = random.getstate(), np.random.get_state(), torch.get_rng_state()
     assert before[0] == after[0]
     for one, two in zip(before[1], after[1], strict=True):
@@ -352,40 +354,40 @@ def test_points_that_do_not_fit() -> None:
 
 def test_the_budget_is_shared_out_over_the_points_that_are_left(fake: Callable[..., str]) -> None:
     given: list[float] = []
+    clock = Clock()
 
     def note(analysis: Analysis, budget: Budget, known: Known) -> list[CertifiedInterval]:
         given.append(budget.seconds_left)
-        time.sleep(0.3 if len(given) == 1 else 0.0)
+        clock.now += 0.3 if len(given) == 1 else 0.0
         return infinite(analysis, budget, known)
 
-    audit(NET, AuditPlan(PROBLEM, (fake("note", note),), budget=3.0), X, Y)
-    assert given[0] == pytest.approx(1.0, abs=0.2)  # a third
-    assert given[1] == pytest.approx(1.35, abs=0.25)  # half of what 0.3 seconds leave
-    assert given[2] == pytest.approx(2.7, abs=0.5)  # the rest
+    audit(NET, AuditPlan(PROBLEM, (fake("note", note),), Budget(3.0, clock=clock)), X, Y)
+    assert given == pytest.approx([1.0, 1.35, 2.7])  # a third, half of what 0.3 seconds leave, and the rest
     given.clear()
-    audit(NET, AuditPlan(PROBLEM, ("note",), budget=0.2), X, Y)
+    audit(NET, AuditPlan(PROBLEM, ("note",), Budget(0.2, clock=clock)), X, Y)
     assert given[1:] == [0.0, 0.0], "an overrun leaves nothing, and no negative time"
 
 
 def test_a_search_goes_on_in_the_next_round_from_what_it_had_proved(fake: Callable[..., str]) -> None:
     seen: list[CertifiedInterval] = []
+    clock = Clock()
 
     def slowly(analysis: Analysis, budget: Budget, known: Known) -> list[CertifiedInterval]:
         seen.extend(known)
-        time.sleep(0.1)
+        clock.now += 0.1
         if len(seen) % 2:
             families = (100.0, 60.0)
             unfinished = upper_interval(analysis, 0, 100.0, "a first round", Status.TIME_LIMIT)
             return [replace(unfinished, families=families)]
         return [upper_interval(analysis, 0, 50.0, "a second round")]
 
-    plan = AuditPlan(PROBLEM, ("sampling", fake("slowly", slowly)), budget=60.0)
+    plan = AuditPlan(PROBLEM, ("sampling", fake("slowly", slowly)), Budget(60.0, clock=clock))
     (point,) = audit(NET, plan, X[:1], Y[:1])
     assert [k.upper for k in seen] == [math.inf, 100.0]
     assert seen[1].families == (100.0, 60.0)
     assert (point.intervals["slowly"].upper, point.intervals["slowly"].status) == (50.0, Status.BOUNDED)
     assert (point.exact.upper, point.exact.proof) == (50.0, "a second round")
-    assert 0.2 <= point.seconds["slowly"] < 5
+    assert point.seconds["slowly"] == pytest.approx(0.2)
 
 
 def test_searches_know_the_witness_of_closed_forms(fake: Callable[..., str]) -> None:
@@ -422,7 +424,7 @@ def test_an_interrupt_keeps_every_point_and_is_raised_again(fake: Callable[..., 
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         audit(NET, plan, X, Y, seen.append)
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 110
     assert [a.point for a in seen] == [0, 1, 2]
     first, *rest = seen
     assert first.intervals["mip"].status is Status.PROVED
@@ -447,7 +449,7 @@ def test_a_second_interrupt_is_raised_at_once(fake: Callable[..., str]) -> None:
     try:
         with pytest.raises(KeyboardInterrupt):
             audit(NET, AuditPlan(PROBLEM, (fake("deaf", deaf),)), X, Y)
-        assert time.monotonic() - began < 60
+        assert time.monotonic() - began < 110
     finally:
         release.set()
 
@@ -475,7 +477,7 @@ def test_the_stop_of_the_budget_ends_it_too(executor: Any) -> None:
 
 
 def test_certify_and_audit_agree() -> None:
-    direct = certify(NET, PROBLEM, X, Y, budget=Budget(60))
+    direct = certify(NET, PROBLEM, X, Y, budget=Budget(600.0))
     for a, interval in zip(audit(NET, AuditPlan(PROBLEM, ("mip",)), X, Y), direct, strict=True):
         assert a.intervals["mip"].lower == pytest.approx(interval.lower, rel=1e-9)
         assert a.intervals["mip"].upper == pytest.approx(interval.upper, rel=2e-6)

@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import lipreg.bounds.analysis
 from lipreg.bounds import METHODS, Analysis, analyse, crown, linear_upper_bound, pool_factor, relax
+from lipreg.bounds.preactivations import Reaching
 from lipreg.errors import InvalidInput
 from lipreg.estimators import Bound, estimate, get_estimator
 from lipreg.graph import Affine, MaxPool, Relu, capture
@@ -328,7 +328,7 @@ def test_an_analysis_computes_what_is_asked_and_nothing_else(monkeypatch: pytest
         monkeypatch.setattr(f"lipreg.bounds.preactivations.{name}", never)
     analysis = analyse(graph, placed, ("interval",))
     assert torch.equal(get_estimator("affine_relu").bound(analysis), wanted)  # type: ignore[union-attr]
-    monkeypatch.setattr("lipreg.bounds.analysis.bound_preactivations", never)
+    monkeypatch.setattr(Reaching, "run", never)
     lazy = analyse(graph, placed)
     assert (get_estimator("spectral").bound(lazy[:1]) >= wanted[:1]).all()  # type: ignore[union-attr]
     with pytest.raises(AssertionError, match="nobody"):
@@ -341,8 +341,8 @@ def test_parts_of_an_analysis_share_one_computation(monkeypatch: pytest.MonkeyPa
     graph = capture(question.module, question.x).frozen()
     placed = question.problem.place(question.x, graph(question.x))
     analysis, calls = analyse(graph, placed), []
-    find = lipreg.bounds.analysis.bound_preactivations
-    monkeypatch.setattr("lipreg.bounds.analysis.bound_preactivations", lambda *given: calls.append(1) or find(*given))
+    run = Reaching.run
+    monkeypatch.setattr(Reaching, "run", lambda self: calls.append(1) or run(self))
     parts = [analysis[i : i + 1] for i in range(len(question.x))]
     other = analysis.asking(dataclasses.replace(placed, problem=dataclasses.replace(question.problem, scope="pointed")))
     copy = pickle.loads(pickle.dumps(parts[0]))

@@ -14,7 +14,7 @@ from torch import nn
 from lipreg.bounds import Analysis, interval_jacobian, jacobian_relaxation, linear_jacobian
 from lipreg.bounds.jacobian_relaxation import bound_forms, relax_product
 from lipreg.estimators import Bound, estimate, frozen_analysis
-from lipreg.estimators.witness import attained
+from lipreg.estimators.witnesses.witness import attained
 from lipreg.outputs import AllLogits, Logit
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall

@@ -124,7 +124,7 @@ def test_two_engines_agree_and_no_point_is_steeper(name: str, radius: float, p: 
     net, pooled = asked(name, radius, p=p)
     x = pooled.placed.region.center
     found = {
-        engine: certify(net, pooled.placed.problem, x, estimator=engine, budget=Budget(30))[0]
+        engine: certify(net, pooled.placed.problem, x, estimator=engine, budget=Budget(600.0))[0]
         for engine in ("branch_and_bound", "mip", "lp", "fastlip")
     }
     exact = found["branch_and_bound"]
@@ -141,7 +141,7 @@ def test_exact_pointed_constants(name: str) -> None:
     net, pooled = asked(name, 0.05, "pointed")
     x = pooled.placed.region.center
     problem = LocalLipschitz(LinfBall(0.05), Margin(0, 1), scope="pointed")
-    (found,) = certify(net, problem, x, estimator="mip_pointed", budget=Budget(30))
+    (found,) = certify(net, problem, x, estimator="mip_pointed", budget=Budget(600.0))
     assert found.certificate is Certificate.EXACT
     (seen,) = certify(net, problem, x, estimator="sampling")
     assert 0.97 * found.upper <= seen.lower <= found.upper * (1 + 1e-9)

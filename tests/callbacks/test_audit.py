@@ -136,7 +136,7 @@ def test_training_is_bit_for_bit_the_same(
         pl.seed_everything(7, verbose=False)
         model, notes = Model(), Notes()
         model.net[1].eval()  # train() of the loop sets modes anew; a frozen layer comes with the callback below
-        extra = [audit(estimators=estimators, budget=20.0, executor=executor)] if with_audit else []
+        extra = [audit(estimators=estimators, budget=600.0, executor=executor)] if with_audit else []
         trainer = train(model, *extra, notes, folder=tmp_path / str(with_audit), max_epochs=3)
         end = (torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist())  # type: ignore[index]
         results.append(
@@ -271,7 +271,7 @@ def test_a_regularizer_of_another_question_is_not_marked(tmp_path: Path) -> None
 
 
 def test_logged_means(tmp_path: Path) -> None:
-    ours = audit(estimators=("mip", "fastlip", "sampling"), budget=20.0)
+    ours = audit(estimators=("mip", "fastlip", "sampling"), budget=600.0)
     regularizer = LipschitzRegularizer(PROBLEM, bound="fastlip", weight=0.0)
     trainer = train(Model(), regularizer, ours, folder=tmp_path, logger=CSVLogger(tmp_path), max_epochs=2)
     (table,) = (tmp_path / "lightning_logs").rglob("metrics.csv")
@@ -546,7 +546,7 @@ def test_two_audits_of_two_questions(tmp_path: Path) -> None:
 
 
 def test_two_audits_under_one_name_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match='name="'):
+    with pytest.raises(InvalidInput, match='log="'):
         train(Model(), audit(), audit(problem=LocalLipschitz(LinfBall(0.3))), folder=tmp_path)
     with pytest.raises(InvalidInput, match='run="'):
         train(Model(), audit(), audit(name="other", problem=LocalLipschitz(LinfBall(0.3))), folder=tmp_path)

@@ -32,7 +32,7 @@ SEARCH = ("mip", "sampling")
 
 def beside(**settings: Any) -> LipschitzAudit:
     own = {key: settings.pop(key) for key in ("waiting", "when_busy", "end_limit") if key in settings}
-    return audit(**{"executor": Beside(**own), "estimators": SEARCH, "budget": 60.0, **settings})
+    return audit(**{"executor": Beside(**own), "estimators": SEARCH, "budget": 600.0, **settings})
 
 
 @pytest.fixture
@@ -54,6 +54,7 @@ def told(folder: Path) -> dict[tuple[int, int, str], tuple[float, float, str]]:
     return {(r.epoch, r.point, r.estimator): (r.lower, r.upper, r.fingerprint) for r in records(folder)}
 
 
+@pytest.mark.usefixtures("fresh_workers")
 def test_training_and_records_are_those_of_audits_here(tmp_path: Path) -> None:
     seen: list[Any] = []
     for name, executor in (("here", "inline"), ("beside", Beside(waiting=5))):
@@ -89,7 +90,7 @@ def test_the_queue_is_short(tmp_path: Path, waits: str) -> None:
 
 
 def test_delay_lets_training_wait(tmp_path: Path, waits: str) -> None:
-    ours = beside(estimators=("fastlip", waits), budget=1.0, points=1, waiting=0)
+    ours = beside(estimators=("fastlip", waits), budget=0.2, points=1, waiting=0)
     train(Model(), ours, folder=tmp_path, max_epochs=2)
     assert ours.dropped == []
     assert epochs(tmp_path) == [0, 1, 2]
@@ -122,7 +123,7 @@ def test_an_error_in_training_ends_the_process(tmp_path: Path, waits: str) -> No
 
 
 def test_it_can_be_pickled_while_an_audit_runs(tmp_path: Path, waits: str) -> None:
-    ours, sizes = beside(estimators=("fastlip", waits), budget=1.0), []
+    ours, sizes = beside(estimators=("fastlip", waits), budget=0.2), []
     train(Model(), ours, Probe(lambda module: sizes.append(len(pickle.dumps(ours)))), folder=tmp_path, max_epochs=1)
     assert len(sizes) == 3
 
@@ -160,7 +161,7 @@ def test_arguments_that_cannot_be_right(settings: dict[str, Any], says: str) -> 
 
 def test_a_killed_training_goes_on_with_its_audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was proved is in the record file after the restart, and the audit does the rest."""
-    settings: dict[str, Any] = {"estimators": SEARCH, "budget": 60.0, "points": 4}
+    settings: dict[str, Any] = {"estimators": SEARCH, "budget": 600.0, "points": 4}
     pl.seed_everything(3, verbose=False)
     train(Model(), audit(**settings), folder=tmp_path / "whole", max_epochs=1)
 
@@ -191,7 +192,7 @@ def test_a_killed_training_goes_on_with_its_audit(tmp_path: Path, monkeypatch: p
 
 def test_a_checkpoint_holds_the_audits_that_are_under_way(tmp_path: Path, waits: str) -> None:
     """The training that is resumed from it does them first, and ends with the weights that it would have without them."""
-    settings = {"estimators": SEARCH, "budget": 60.0, "end_limit": 60.0}
+    settings = {"estimators": SEARCH, "budget": 600.0, "end_limit": 60.0}
     pl.seed_everything(3, verbose=False)
     train(Model(), beside(**settings), folder=tmp_path / "whole", max_epochs=1)
     checkpoint = tmp_path / "middle.ckpt"

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,19 +12,19 @@ from lipreg.points import Points
 from lipreg.training import ChosenPoints
 from tests.callbacks.cases import PROBLEM, WEIGHT, Classifier, assert_gradients, bounds_by_hand, gradients_by_hand
 from tests.callbacks.distributed_job import SETTINGS, share
+from tests.callbacks.ranks import Ranks
 from tests.callbacks.test_settings import half_precision_gradients
+from tests.forks import ForkServer
 
-ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not torch.distributed.is_available(), reason="no torch.distributed")]
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def found(tmp_path_factory: pytest.TempPathFactory, programs: ForkServer) -> list[dict[str, Any]]:
     """What each process saw, by case."""
     folder = tmp_path_factory.mktemp("distributed")
-    command = [sys.executable, "-m", "tests.callbacks.distributed_job", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
+    job = Ranks(programs, "tests.callbacks.distributed_job", str(folder))
+    assert job.wait() == [0, 0], job.printed()[-3000:]
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in (0, 1)]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +12,26 @@ from lipreg.auditing import AuditPlan, audit
 from tests.auditing.cases import NET, PROBLEM
 from tests.auditing.test_processes import without_seconds
 from tests.callbacks.distributed_audit_job import one_run
+from tests.callbacks.ranks import Ranks
 from tests.callbacks.test_audit import records
-from tests.conftest import ROOT
+from tests.forks import ForkServer
+
+
+@pytest.fixture(scope="module")
+def many() -> tuple[Any, ...]:
+    """A network, a plan, forty points, their labels, and their audit as a whole."""
+    x = torch.rand(40, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    asked = NET, AuditPlan(PROBLEM, ("fastlip", "sampling", "lp")), x, torch.arange(40) % 3
+    return *asked, audit(*asked)
 
 
 @pytest.mark.parametrize("cut", [1, 16, 17, 39])
-def test_a_share_of_the_points_has_the_records_of_all(cut: int) -> None:
-    x = torch.rand(40, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    y, plan = torch.arange(40) % 3, AuditPlan(PROBLEM, ("fastlip", "sampling", "lp"))
-    whole = audit(NET, plan, x, y)
-    parts = [audit(NET, plan, x, y, only=part) for part in (range(cut), range(cut, 40))]
+def test_a_share_of_the_points_has_the_records_of_all(cut: int, many: tuple[Any, ...]) -> None:
+    net, plan, x, y, whole = many
+    parts = [audit(net, plan, x, y, only=part) for part in (range(cut), range(cut, 40))]
     assert [len(part) for part in parts] == [cut, 40 - cut]
     assert without_seconds([p for part in parts for p in part]) == without_seconds(whole)
-    assert audit(NET, plan, x, y, only=range(7, 7)) == []
+    assert audit(net, plan, x, y, only=range(7, 7)) == []
 
 
 def told(folder: Path) -> list[Any]:
@@ -35,10 +40,9 @@ def told(folder: Path) -> list[Any]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="no torch.distributed")
-def test_records_and_metrics_are_those_of_one_process(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.callbacks.distributed_audit_job", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400)
-    assert done.returncode == 0, done.stderr[-3000:]
+def test_records_and_metrics_are_those_of_one_process(tmp_path: Path, programs: ForkServer) -> None:
+    job = Ranks(programs, "tests.callbacks.distributed_audit_job", str(tmp_path))
+    assert job.wait() == [0, 0], job.printed()[-3000:]
     alone = one_run(tmp_path / "alone")
     for name in ("here", "beside"):
         assert told(tmp_path / name) == told(tmp_path / "alone")

@@ -108,7 +108,7 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logged]:
     patch.undo()
     (run,) = (folder / "wandb").glob("offline-run-*")
     leet = Path(sys.executable).parent / "wandb"
-    done = subprocess.run([leet, "leet", "inspect", "--json", run], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([leet, "leet", "inspect", "--json", run], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     yield Logged(folder, [json.loads(line) for line in done.stdout.splitlines()])
 

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +10,10 @@ import pytest
 import torch
 
 from lipreg.records import EpochRecord, read_records
-from tests.callbacks.matrix_job import LIMIT, LOGS, ORDERS
+from tests.callbacks.matrix_job import LOGS, ORDERS
+from tests.callbacks.ranks import Ranks
 from tests.conftest import ROOT
+from tests.forks import ForkServer
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="no torch.distributed")
 
@@ -23,25 +21,12 @@ pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="no
 class Job:
     """A job in processes of its own, none of which outlives its limit."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
-        self.folder, self.printed = folder, ""
-        command = [sys.executable, "-m", "tests.callbacks.matrix_job", str(folder), *arguments]
-        pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-        self.process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, **pipes)
+    def __init__(self, programs: ForkServer, folder: Path, *arguments: str) -> None:
+        self.folder = folder
+        self.ranks = Ranks(programs, "tests.callbacks.matrix_job", str(folder), *arguments, count=1 if arguments else 2)
 
     def wait(self) -> None:
-        try:
-            self.printed = self.process.communicate(timeout=8 * LIMIT)[1]
-        except subprocess.TimeoutExpired:
-            self.printed = "the job did not end"
-        finally:
-            self.kill()
-
-    def kill(self) -> None:
-        try:
-            os.killpg(self.process.pid, signal.SIGKILL)  # the second process belongs to the group of the first
-        except ProcessLookupError:
-            return
+        self.statuses, self.printed = self.ranks.wait(), self.ranks.printed()
 
     def saw(self, name: str, rank: int = 0) -> dict[str, Any]:
         path = self.folder / f"{name}.{rank}.pt"
@@ -50,16 +35,14 @@ class Job:
 
 
 @pytest.fixture(scope="module")
-def jobs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, Job]:
+def jobs(tmp_path_factory: pytest.TempPathFactory, programs: ForkServer) -> tuple[Job, Job]:
     """All cells, and the one in a notebook."""
-    started = Job(tmp_path_factory.mktemp("matrix")), Job(tmp_path_factory.mktemp("notebook"), "notebook")
-    try:
-        for job in started:
-            job.wait()
-    finally:
-        for job in started:
-            job.kill()
-    return started
+    whole, notebook = (
+        Job(programs, tmp_path_factory.mktemp("matrix"), *arguments) for arguments in ((), ("notebook",))
+    )
+    whole.wait()
+    notebook.wait()
+    return whole, notebook
 
 
 def reported(folder: Path) -> list[float]:
@@ -128,7 +111,7 @@ def test_an_audit_that_fails_in_one_process_ends_all_with_its_message(
 
 def test_an_error_that_nobody_catches_ends_both_programs(jobs: tuple[Job, Job]) -> None:
     jobs[0].saw("no folder")  # all cells are done
-    assert jobs[0].process.returncode != 0
+    assert 0 not in jobs[0].statuses
     assert "(raised in process 1 of the training)" in jobs[0].printed
     assert jobs[0].printed.count("MemoryError: that nobody catches") >= 1
 

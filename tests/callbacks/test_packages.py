@@ -204,7 +204,7 @@ def test_w_and_b_offline_in_the_newer_package(tmp_path: Path, monkeypatch: pytes
     logger.experiment.finish()
     (run,) = (tmp_path / "wandb").glob("offline-run-*")
     leet = Path(sys.executable).parent / "wandb"
-    done = subprocess.run([leet, "leet", "inspect", "--json", run], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([leet, "leet", "inspect", "--json", run], capture_output=True, text=True, timeout=600)
     entries = [json.loads(line) for line in done.stdout.splitlines()]
     axes = {e["metric"]["name"]: e["metric"].get("step_metric") for e in entries if "name" in e.get("metric", {})}
     rows = [e["history"]["item"] for e in entries if e["type"] == "history"]

@@ -27,11 +27,10 @@ from lipreg.callbacks.folders import record_file
 from lipreg.callbacks.run_identity import run_record
 from lipreg.callbacks.twins import find_twin, twin_of_checkpoint
 from lipreg.errors import IncomparableResults, InvalidInput
-from lipreg.records import AuditRecord, EpochRecord, RecordFile, RunRecord, read_records
+from lipreg.records import AuditRecord, EpochRecord, RecordFile, RunRecord, Source, Sources, read_records, read_sources
 from lipreg.reporting.frames import audit_frame, epoch_frame
 from lipreg.reporting.html import write_runs_report
 from lipreg.reporting.runs import find_entries
-from lipreg.reporting.sources import Source, Sources, read_sources
 from lipreg.runs import recorded_runs
 from lipreg.transfer import compare
 from tests.callbacks import cases, test_audit
@@ -333,7 +332,7 @@ main()
 """
     (tmp_path / "program.py").write_text(program)
     command = [sys.executable, "program.py", "hydra.run.dir=out/here"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.stdout.splitlines()[-1:] == [str(tmp_path / "out" / "here" / "records.jsonl")], done.stderr
 
 

@@ -10,97 +10,56 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lipreg.errors import InvalidInput, UnsupportedModel
-from lipreg.graph import Affine, CapturedNetwork, Graph, Input, MaxPool, Relu, capture, check_agreement, evaluation_mode
-from lipreg.graph.registry import CALLS, EXAMPLES, MODULES, Example
+from lipreg.graph import Graph, capture, check_agreement, evaluation_mode, lowers
+from lipreg.graph.registry import CALLS, EXAMPLES, MODULES
+from lipreg.testing import check_lowering
+from lipreg.testing.lowerings import ASPECTS
 from tests import oracles
 
-each_example = pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)
 each_net = pytest.mark.parametrize("name", oracles.ZOO)
-
-
-def built(example: Example, seed: int = 0, dtype: torch.dtype = torch.float64) -> nn.Module:
-    torch.manual_seed(seed)
-    return example.build().to(dtype)
-
-
-def live_graph(captured: CapturedNetwork) -> Graph:
-    """The live graph in float64, said so where no parameter says it."""
-    return captured.live(None if any(True for _ in captured.module.parameters()) else torch.float64)
 
 
 def inputs(shape: tuple[int, ...], count: int = 6, dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.randn(count, *shape, generator=torch.Generator().manual_seed(9), dtype=dtype)
 
 
-def test_every_lowering_module_has_an_example() -> None:
-    """Each file of lowerings brings at least one example, and examples name registered functions."""
-    functions = set(MODULES.values()) | set(CALLS.values())
-    assert {function.__name__ for function in functions} >= set(EXAMPLES)
-    files = {function.__module__ for function in functions}
-    assert files == {function.__module__ for function in functions if function.__name__ in EXAMPLES}
+def test_every_target_is_called_by_an_example() -> None:
+    """Each class, function and method that has a lowering, so that the tests below run it."""
+    called: set[object] = set()
+    for example in EXAMPLES.values():
+        captured = capture(example.build().double().eval(), inputs(example.input_shape, 1))
+        kinds = dict(captured.module.named_modules())
+        called |= {type(kinds[n.target]) if n.op == "call_module" else n.target for n in captured.trace.nodes}
+    assert sorted(map(str, (MODULES.keys() | CALLS.keys()) - called)) == []
+    assert {function.__name__ for function in (MODULES | CALLS).values()} >= set(EXAMPLES)
+
+
+@pytest.mark.parametrize("aspect", ASPECTS)
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_graph_is_the_layer(name: str, aspect: str) -> None:
+    target = next(known for known, lowering in (MODULES | CALLS).items() if lowering.__name__ == name)
+    check_lowering(target, EXAMPLES[name], aspects=[aspect])
+
+
+def test_a_target_belongs_to_one_lowering() -> None:
+    def other(context: object, module: nn.Module, x: object) -> object:
+        return x
+
+    before = MODULES[nn.ReLU]
+    with pytest.raises(InvalidInput, match=r"lowerings\.activation\.\w+ lowers it.*replace=True"):
+        lowers(nn.ReLU)(other)
+    assert MODULES[nn.ReLU] is before
+    try:
+        lowers(nn.ReLU, replace=True)(other)
+        assert MODULES[nn.ReLU] is other
+    finally:
+        lowers(nn.ReLU, replace=True)(before)
+    for target in (int, nn.ReLU(), 3):
+        with pytest.raises(InvalidInput, match="a class of modules, a function"):
+            lowers(target)(other)  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------- values and gradients
-
-
-@each_example
-@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
-def test_graphs_equal_the_module_in_evaluation_mode(example: Example, training: bool) -> None:
-    for seed in range(3):
-        module = built(example, seed).train(training)
-        x = inputs(example.input_shape)
-        captured = capture(module, x[:1], running_statistics=training)
-        with evaluation_mode(module):
-            own = module(x)
-        torch.testing.assert_close(live_graph(captured)(x), own, rtol=1e-12, atol=1e-12)
-        torch.testing.assert_close(captured.frozen()(x), own.detach(), rtol=1e-12, atol=1e-12)
-        check_agreement(captured.frozen(), module, x)
-
-
-@each_example
-def test_single_precision_modules_agree_to_their_rounding(example: Example) -> None:
-    module = built(example, dtype=torch.float32).eval()
-    x = inputs(example.input_shape, dtype=torch.float32)
-    captured = capture(module, x[:1])
-    live, frozen = captured.live(), captured.frozen()
-    assert live.dtype == torch.float32 and frozen.dtype == torch.float64
-    torch.testing.assert_close(live(x), module(x), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(frozen(x.double()), module.double()(x.double()), rtol=1e-6, atol=1e-6)
-
-
-@each_example
-def test_live_graph_has_the_gradients_of_the_module(example: Example) -> None:
-    module = built(example).eval()
-    parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
-    x = inputs(example.input_shape)
-    own, ours = module(x), live_graph(capture(module, x[:1]))(x)
-    if not parameters:
-        assert not ours.requires_grad
-        return
-    weights = torch.randn(own.shape, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
-    expected = torch.autograd.grad((own * weights).sum(), list(parameters.values()), allow_unused=True)
-    got = torch.autograd.grad((ours * weights).sum(), list(parameters.values()), allow_unused=True)
-    for name, a, b in zip(parameters, expected, got, strict=True):
-        assert (a is None) == (b is None), name
-        if a is not None and b is not None:
-            torch.testing.assert_close(b, a, rtol=1e-10, atol=1e-12, msg=lambda text, name=name: f"{name}: {text}")
-
-
-@each_example
-def test_gradients_of_the_graph_equal_autograd(example: Example) -> None:
-    module = built(example).eval()
-    x = inputs(example.input_shape, count=4)
-    graph = capture(module, x[:1]).frozen()
-    outputs = torch.Size(graph.output.shape)
-    rows = torch.eye(outputs.numel(), dtype=torch.float64).reshape(-1, *outputs).expand(len(x), -1, *outputs)
-    slopes = {i: s.unsqueeze(1) for i, s in graph.patterns(graph.values(x)).items()}
-    own = torch.stack([torch.autograd.functional.jacobian(lambda z: module(z[None])[0], point) for point in x])
-    torch.testing.assert_close(
-        graph.gradients(slopes, rows),
-        own.reshape(len(x), outputs.numel(), *example.input_shape),
-        rtol=1e-10,
-        atol=1e-12,
-    )
 
 
 @each_net
@@ -115,56 +74,7 @@ def test_networks_of_the_zoo_are_captured(name: str) -> None:
     torch.testing.assert_close(graph.gradients(slopes, rows), own, rtol=1e-10, atol=1e-12)
 
 
-@each_example
-def test_graphs_keep_the_shape_of_the_waist(example: Example) -> None:
-    """First the Input, last an Affine; an Affine never feeds an Affine, and Relus and MaxPools read one Affine."""
-    graph = capture(built(example).eval(), inputs(example.input_shape, 1)).frozen()
-    assert isinstance(graph.nodes[0], Input) and isinstance(graph.nodes[-1], Affine)
-    assert sum(isinstance(node, Input) for node in graph.nodes) == 1
-    for index, node in enumerate(graph.nodes):
-        match node:
-            case Affine(sources=sources):
-                assert all(source < index for source in sources)
-                assert not any(isinstance(graph.nodes[source], Affine) for source in sources)
-            case Relu(source=source) | MaxPool(source=source):
-                assert isinstance(graph.nodes[source], Affine) and source < index
-
-
-@each_example
-def test_graphs_take_any_number_of_batch_dimensions(example: Example) -> None:
-    graph = capture(built(example).eval(), inputs(example.input_shape, 1)).frozen()
-    x = inputs(example.input_shape, 6)
-    folded = graph(x.reshape(2, 3, *example.input_shape))
-    torch.testing.assert_close(folded.reshape(6, *folded.shape[2:]), graph(x))
-    with pytest.raises(InvalidInput, match="shape"):
-        graph(torch.zeros(2, 99, dtype=torch.float64))
-    with pytest.raises(InvalidInput, match="float32"):
-        graph(x.float())
-
-
 # ---------------------------------------------------------------- what capture leaves alone
-
-
-@each_example
-def test_capture_leaves_module_and_random_numbers_alone(example: Example) -> None:
-    module = built(example)
-    submodules = list(module.modules())
-    for i, submodule in enumerate(submodules):  # a mixture of modes, as a user with frozen layers has
-        submodule.training = i % 2 == 0
-    x = inputs(example.input_shape)
-    modes = [m.training for m in submodules]
-    state = {key: value.clone() for key, value in module.state_dict().items()}
-    trained = [parameter.requires_grad for parameter in module.parameters()]
-    random = torch.get_rng_state()
-    captured = capture(module, x[:1], running_statistics=True)
-    captured.live()
-    check_agreement(captured.frozen(), module, x)
-    assert [m.training for m in module.modules()] == modes
-    assert torch.equal(torch.get_rng_state(), random)
-    assert all(torch.equal(value, state[key]) for key, value in module.state_dict().items())
-    assert all(parameter.grad is None for parameter in module.parameters())
-    assert [parameter.requires_grad for parameter in module.parameters()] == trained
-    assert not any(m._forward_hooks for m in submodules)
 
 
 def test_modes_are_restored_after_an_error() -> None:
@@ -174,25 +84,6 @@ def test_modes_are_restored_after_an_error() -> None:
         assert not any(m.training for m in module.modules())
         raise RuntimeError
     assert module.training and module[1].training and not module[0].training
-
-
-@each_example
-def test_a_frozen_graph_does_not_follow_the_weights(example: Example) -> None:
-    module = built(example).eval()
-    x = inputs(example.input_shape)
-    captured = capture(module, x[:1])
-    graph = captured.frozen()
-    before, mark = graph(x), graph.fingerprint()
-    assert not graph.output.bias.requires_grad
-    with torch.no_grad():
-        for tensor in (*module.parameters(), *module.buffers()):
-            if tensor.is_floating_point():
-                tensor.add_(0.5)
-    torch.testing.assert_close(graph(x), before, rtol=0, atol=0)
-    assert graph.fingerprint() == mark
-    if any(True for _ in module.parameters()):
-        assert captured.frozen().fingerprint() != mark
-        torch.testing.assert_close(captured.live()(x), module.eval()(x), rtol=1e-12, atol=1e-12)
 
 
 def test_live_weights_are_read_at_each_call() -> None:

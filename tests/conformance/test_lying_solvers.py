@@ -24,9 +24,10 @@ import lipreg.milp.relaxations as relaxations
 import lipreg.search.engine as engine
 from lipreg import AllLogits, LinfBall, LocalLipschitz, certify
 from lipreg.budget import Budget
-from lipreg.estimators import ESTIMATORS, mip
-from lipreg.estimators.base import Settings
-from lipreg.estimators.lp import ProgramEstimator
+from lipreg.estimators import ESTIMATORS
+from lipreg.estimators.exact import mip
+from lipreg.estimators.relaxations.lp import ProgramEstimator
+from lipreg.estimators.settings import Settings
 from lipreg.milp import (
     SOLVERS,
     Found,
@@ -125,7 +126,7 @@ def check(name: str, p: float, solver: str = "highs", seed: int = 7) -> Certifie
     scope = ESTIMATORS[name].scopes[0]
     problem = LocalLipschitz(LinfBall(RADIUS), AllLogits(), scope, p)  # type: ignore[arg-type]
     true = truth(net, scope, p)
-    (found,) = certify(net, problem, X, estimator=name, budget=Budget(20), settings=Settings(solver=solver))
+    (found,) = certify(net, problem, X, estimator=name, budget=Budget(600.0), settings=Settings(solver=solver))
     assert found.upper >= true * (1 - 1e-9), found
     if scope == "regional":
         assert found.lower <= true * (1 + 1e-9), found
@@ -235,9 +236,9 @@ def test_what_is_proved_of_tiny_programs_does_not_lean_on_a_solver(solver: str) 
     """Whatever an installed solver claims, its ``dual_bound`` is true; and the tree's bound is the optimum."""
     for seed in range(20):
         asked, best = tiny(seed)
-        outcome = get_solver(solver).solve(asked, Budget(20))
+        outcome = get_solver(solver).solve(asked, Budget(600.0))
         assert outcome.dual_bound >= best
-        proof = prove(asked, -math.inf, Budget(20.0))
+        proof = prove(asked, -math.inf, Budget(600.0))
         assert proof.status is Status.PROVED and proof.bound >= best
         assert proof.bound <= best + 1e-6 * max(1.0, abs(best))
 
@@ -256,16 +257,16 @@ def test_a_tree_whose_linear_programs_are_noise_still_bounds(monkeypatch: pytest
     monkeypatch.setattr(Relaxation, "_said", said)
     for seed in range(20):
         asked, best = tiny(seed)
-        assert prove(asked, -math.inf, Budget(20.0)).bound >= best
-        assert prove(asked, best + 1.0, Budget(20.0, nodes=3)).bound >= best
+        assert prove(asked, -math.inf, Budget(600.0)).bound >= best
+        assert prove(asked, best + 1.0, Budget(600.0, nodes=3)).bound >= best
 
 
 def test_a_tree_finds_that_there_is_no_point() -> None:
     asked, best = tiny(0)
     assert best > -math.inf
     impossible = asked.at_least(best + 1e-3 * abs(best))
-    assert prove(impossible, -math.inf, Budget(20.0)).bound == -math.inf
-    assert prove(asked.at_least(best - 1e-3 * abs(best)), -math.inf, Budget(20.0)).bound >= best
+    assert prove(impossible, -math.inf, Budget(600.0)).bound == -math.inf
+    assert prove(asked.at_least(best - 1e-3 * abs(best)), -math.inf, Budget(600.0)).bound >= best
 
 
 # ---------------------------------------------------------------- networks on which a solver was wrong

@@ -17,9 +17,10 @@ from lipreg.budget import Budget
 from lipreg.estimators import ESTIMATORS, certify, usual, usual_estimators
 from lipreg.graph import Affine, MaxPool, Relu, capture
 from lipreg.results import Certificate, CertifiedInterval, Status
+from lipreg.testing.judged import ABSOLUTE, TOLERANCE
+from lipreg.testing.soundness import check_witness
 from tests import oracles
 from tests.conformance.questions import NORMS, REGIONS, SCOPES, VECTORS, Question, outputs_for
-from tests.conformance.test_estimators import ABSOLUTE, TOLERANCE, check_witness
 
 KINDS = {Affine, Relu, MaxPool}
 ENGINES = {("regional", 1.0), ("regional", 2.0), ("regional", math.inf), ("pointed", 1.0), ("pointed", math.inf)}
@@ -72,7 +73,7 @@ def test_both_ends_are_proved(p: float, scope: str, region: str) -> None:
             low, high = question.truth(point)
             assert 0 < found.lower <= high * (1 + TOLERANCE) + ABSOLUTE, question
             assert low * (1 - TOLERANCE) <= found.upper < math.inf, question
-            check_witness(question, point, found)
+            check_witness(question, point, found, str(question))
             if is_exact(question):
                 assert found.certificate is Certificate.EXACT and found.status is Status.PROVED, question
                 continue

@@ -12,9 +12,10 @@ from scipy.stats import weibull_max
 from torch import nn
 
 from lipreg.budget import Budget
-from lipreg.estimators import certify, clever
-from lipreg.estimators.base import Settings
-from lipreg.estimators.clever import fit_maxima, level
+from lipreg.estimators import certify
+from lipreg.estimators.settings import Settings
+from lipreg.estimators.yardsticks import clever
+from lipreg.estimators.yardsticks.clever import fit_maxima, level
 from lipreg.outputs import AllLogits, Vector
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall

@@ -12,7 +12,7 @@ from torch import nn
 
 from lipreg import AllLogits, LinfBall, LocalLipschitz, Vector, certify
 from lipreg.budget import Budget
-from lipreg.estimators import confirmation
+from lipreg.estimators.exact import confirmation
 from lipreg.milp import Found, Highs, Program
 from lipreg.results import Certificate, Status, Witness
 from lipreg.search import Outcome
@@ -71,7 +71,7 @@ def test_a_tree_goes_on_where_branch_and_bound_did_not_end(monkeypatch: pytest.M
     (exact,) = certify(net, problem, x, estimator="branch_and_bound")
     assert exact.certificate is Certificate.EXACT
     ended = Outcome(Status.TIME_LIMIT, math.inf, 1, 0)
-    monkeypatch.setattr(confirmation, "by_search", lambda search, budget: ended)
+    monkeypatch.setattr(confirmation, "by_search", lambda search, budget, proof: ended)
     run = Highs.run
     monkeypatch.setattr(Highs, "run", lambda self, *given: _without_points(run(self, *given), given[0]))
     at_center = abs(oracles.jacobian(net, x[0].numpy()))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from lipreg import LinfBall, LocalLipschitz, certify
+from lipreg import Budget, LinfBall, LocalLipschitz, certify
 from lipreg.errors import IncomparableResults, InvalidInput
 from lipreg.results import Certificate
 
@@ -48,3 +49,21 @@ def test_what_is_known_of_the_same_is_taken_up(name: str | None) -> None:
         assert found.lower <= before.upper * (1 + 1e-9) and before.lower <= found.upper * (1 + 1e-9)
         if name is None:
             assert found == before and before.certificate is Certificate.EXACT
+
+
+@pytest.mark.parametrize("name", ["branch_and_bound", "mip", "lipmip"])
+def test_an_end_that_was_known_keeps_its_proof(name: str) -> None:
+    net, problem = network(), LocalLipschitz(LinfBall(1.0))
+    (known,) = certify(net, problem, X[:1], Y[:1], estimator="branch_and_bound")
+    (loose,) = certify(net, problem, X[:1], Y[:1], estimator="jacobian_crown")
+    assert known.upper < loose.upper * 0.99 and known.proof == "branch and bound"
+    (found,) = certify(net, problem, X[:1], Y[:1], estimator=name, known=(known,), budget=Budget(60.0, nodes=1))
+    assert found.upper <= known.upper and found.proof.startswith("branch and bound")
+
+
+def test_a_relaxation_that_was_not_solved_proves_nothing() -> None:
+    stopped = threading.Event()
+    stopped.set()
+    for budget in (Budget(0.0), Budget(60.0, stop=stopped)):
+        (found,) = certify(network(), LocalLipschitz(LinfBall(1.0)), X[:1], Y[:1], estimator="lp", budget=budget)
+        assert "LP" not in found.proof

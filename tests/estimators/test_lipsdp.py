@@ -21,11 +21,12 @@ from torch import Tensor
 from lipreg.bounds import Slopes
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput
-from lipreg.estimators import certify, frozen_analysis, get_estimator, lipsdp, sector_norms
-from lipreg.estimators.base import Settings
-from lipreg.estimators.descent import descend
-from lipreg.estimators.multipliers import QuadraticForm
-from lipreg.estimators.sectors import Sectors, open_units, sectors
+from lipreg.estimators import certify, frozen_analysis, get_estimator
+from lipreg.estimators.sdp import lipsdp, sector_norms
+from lipreg.estimators.sdp.descent import descend
+from lipreg.estimators.sdp.multipliers import QuadraticForm
+from lipreg.estimators.sdp.sectors import Sectors, open_units, sectors
+from lipreg.estimators.settings import Settings
 from lipreg.outputs import AllMargins, AllPairs, Combination, Logit, Margin, Output, Vector
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall

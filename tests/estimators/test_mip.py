@@ -27,7 +27,7 @@ NORMS = pytest.mark.parametrize("p", [1.0, math.inf], ids=["p1", "pinf"])
 
 def exact(net: nn.Module, x: torch.Tensor, output: Output, p: float, region: Region | None = None) -> CertifiedInterval:
     problem = LocalLipschitz(region or LinfBall(0.7), output, p=p)
-    (interval,) = certify(net, problem, x, torch.tensor([1]), estimator="mip", budget=Budget(30))
+    (interval,) = certify(net, problem, x, torch.tensor([1]), estimator="mip", budget=Budget(600.0))
     return interval
 
 
@@ -67,7 +67,7 @@ def test_several_functionals_are_the_largest_of_single_ones(name: str, p: float)
 def test_a_batch_is_its_points(p: float) -> None:
     net = oracles.network("shallow")
     x = torch.tensor([[0.1, -0.2], [0.5, 0.4], [-0.6, 0.3]], dtype=torch.float64)
-    together = certify(net, LocalLipschitz(LinfBall(0.5), Logit(0), p=p), x, estimator="mip", budget=Budget(60))
+    together = certify(net, LocalLipschitz(LinfBall(0.5), Logit(0), p=p), x, estimator="mip", budget=Budget(600.0))
     for i, interval in enumerate(together):
         alone = exact(net, x[i : i + 1], Logit(0), p, LinfBall(0.5))
         assert interval.lower == pytest.approx(alone.lower, rel=1e-9)

@@ -72,7 +72,7 @@ ASKED = [
     for seed in range(4)
     for turn, region in enumerate(REGIONS)
     for k, p in enumerate((1.0, math.inf))
-    if sampled(2, seed, turn, k)
+    if sampled(4, seed, turn, k)
 ]
 
 
@@ -118,10 +118,10 @@ def test_a_budget_and_a_stop_leave_a_valid_interval() -> None:
     torch.manual_seed(0)
     net, x = oracles.mlp(4, 12, 12, 2).double(), torch.rand(1, 4, dtype=torch.float64)
     problem = LocalLipschitz(LinfBall(1.0), Margin(0, 1), "pointed")
-    (exact,) = certify(net, problem, x, estimator="mip_pointed", budget=Budget(60.0))
+    (exact,) = certify(net, problem, x, estimator="mip_pointed", budget=Budget(600.0))
     stop = threading.Event()
     stop.set()
-    budgets = (Budget(0.01), Budget(60.0, stop=stop))
+    budgets = (Budget(0.01), Budget(600.0, stop=stop))
     for budget, status in zip(budgets, (Status.TIME_LIMIT, Status.INTERRUPTED), strict=True):
         (result,) = certify(net, problem, x, estimator="mip_pointed", budget=budget)
         assert result.status is status

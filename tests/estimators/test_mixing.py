@@ -13,7 +13,8 @@ import torch
 
 from lipreg import AllMargins, LinfBall, LocalLipschitz, Margin, certify
 from lipreg.bounds.deviation import deviations
-from lipreg.estimators import deviation, frozen_analysis, mixing
+from lipreg.estimators import frozen_analysis
+from lipreg.estimators.jacobians import deviation, mixing
 from lipreg.results import CertifiedInterval
 from tests import oracles
 

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lipreg.errors import UnsupportedRequest
-from lipreg.estimators import certify, seqlip
-from lipreg.estimators.pieces import Chain
-from lipreg.estimators.vertices import greedy_norm, largest_norm
+from lipreg.estimators import certify
+from lipreg.estimators.sdp.pieces import Chain
+from lipreg.estimators.yardsticks import seqlip
+from lipreg.estimators.yardsticks.vertices import greedy_norm, largest_norm
 from lipreg.outputs import AllLogits, Combination, Logit, Output, Vector
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import Box, LinfBall

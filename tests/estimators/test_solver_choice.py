@@ -17,7 +17,7 @@ from lipreg.budget import Budget
 from lipreg.callbacks import LipschitzAudit
 from lipreg.errors import InvalidInput
 from lipreg.estimators import certify
-from lipreg.estimators.base import Settings
+from lipreg.estimators.settings import Settings
 from lipreg.milp import SOLVERS, Found, Options, Program, Solver, get_solver, installed_solvers, register_solver
 from lipreg.outputs import AllLogits, Logit
 from lipreg.problem import LocalLipschitz

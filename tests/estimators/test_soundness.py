@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-import lipreg.estimators.lp as lp
-import lipreg.milp
+import lipreg.estimators.relaxations.lp as lp
 from lipreg import AllLogits, LinfBall, LocalLipschitz, Logit, certify, estimate
 from lipreg.errors import IncomparableResults, InvalidInput
 from tests import oracles
@@ -28,7 +27,7 @@ def test_a_program_that_leaves_cells_out_contradicts_the_witness(monkeypatch: py
     net, x, single = question()
     problem = replace(single, output=AllLogits())  # a single functional has no cutoff
     (right,) = certify(net, problem, x, estimator="mip")
-    real = lipreg.milp.encode
+    real = lp.encode
 
     def sabotaged(*args: Any, **options: Any) -> Any:
         encoding = real(*args, **options)
@@ -36,7 +35,7 @@ def test_a_program_that_leaves_cells_out_contradicts_the_witness(monkeypatch: py
         upper[encoding.program.columns["a"]] = 0.0
         return replace(encoding, program=replace(encoding.program, upper=upper))
 
-    monkeypatch.setattr(lipreg.milp, "encode", sabotaged)
+    monkeypatch.setattr(lp, "encode", sabotaged)
     (known,) = certify(net, problem, x, estimator="sampling")
     assert known.lower > 0.5 * right.upper
     (found,) = certify(net, problem, x, estimator="mip", known=(known,))

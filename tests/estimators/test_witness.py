@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lipreg import AllLogits, AllMargins, Box, L1Ball, L2Ball, LinfBall, LocalLipschitz, Vector, certify
 from lipreg.bounds import Analysis
 from lipreg.estimators.evaluate import frozen_analysis
-from lipreg.estimators.witness import attained, best_witness, proved
+from lipreg.estimators.witnesses.witness import attained, best_witness, proved
 from lipreg.graph import Graph, capture
 from lipreg.problem import Scope
 from lipreg.results import Witness

@@ -2,7 +2,7 @@
 
 Importing what a program needs takes several seconds, its work in these tests mostly less than one. ``run_here`` runs the
 module as ``__main__`` in this process, as ``python -m`` would, and puts back what programs change in theirs. What is about
-processes themselves (kills, signals, whether a program starts at all) launches real ones with ``run_there``.
+processes themselves (kills, signals, whether a program starts at all) has some of its own, by ``run_there`` or ``programs``.
 """
 
 from __future__ import annotations
@@ -25,8 +25,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.singleton import Singleton
 
 from tests.conftest import ROOT
+from tests.forks import ForkServer
 
 Done = subprocess.CompletedProcess[str]
+GROUPS = (ROOT / "conf", ROOT / "lipreg" / "conf")
+"""Where the programs find their configuration groups."""
 QUIET = {
     "OMP_NUM_THREADS": "1",
     "COLUMNS": "160",
@@ -47,11 +50,13 @@ def environment() -> dict[str, str]:
     return {**os.environ, **QUIET, "PYTHONPATH": str(ROOT)}
 
 
-def run_there(folder: Path, module: str, *arguments: str) -> Done:
-    """Runs a program as a user starts it, from a folder, which is made where it is missing."""
+def run_there(programs: ForkServer, folder: Path, module: str, *arguments: str) -> Done:
+    """Runs a program in a process of its own, from a folder, which is made where it is missing.
+
+    The process has nothing of lipreg or Lightning before the program imports it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    call = command(module, *arguments)
-    return subprocess.run(call, cwd=folder, env=environment(), capture_output=True, text=True, timeout=600)
+    return programs.run(command(module, *arguments), folder, environment())
 
 
 def run_here(folder: Path, module: str, *arguments: str) -> Done:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from rich.console import Console
 
 from experiments.estimators import __main__ as program
 from experiments.estimators.networks import bundled, reference_points, sizes
+from experiments.estimators.tightness import rows_of
 from experiments.models import Classifier
 from lipreg.auditing import Processes
 from lipreg.errors import InvalidInput, UnsupportedRequest
@@ -27,9 +27,9 @@ from lipreg.estimators import ESTIMATORS
 from lipreg.outputs import AllMargins
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
-from lipreg.reporting.tightness import rows_of
 from tests.conftest import ROOT
 from tests.experiments.programs import command, environment
+from tests.forks import ForkServer
 
 SETTINGS = sorted(file.stem for file in (ROOT / "conf" / "setting").glob("*.yaml"))
 SMALL = (
@@ -158,16 +158,11 @@ def test_a_second_run_measures_nothing(
     assert "radius_" not in said, "one radius is no line"
 
 
-def test_a_killed_run_goes_on(tmp_path: Path) -> None:
+def test_a_killed_run_goes_on(tmp_path: Path, programs: ForkServer) -> None:
     overrides = ("radii=[0.3]", "norms=[inf]", "scopes=[regional]", "estimators=[spectral,sampling,mip]")
     overrides += ("nets=[{widths:[3,8,3],epochs:0}]", "points=6", f"folder={tmp_path}")
-    path, end = tmp_path / "cells.jsonl", time.monotonic() + 300
-    process = subprocess.Popen(
-        command("experiments.estimators", *SMALL, *overrides),
-        cwd=tmp_path,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-    )
+    path, end = tmp_path / "cells.jsonl", time.monotonic() + 600
+    process = programs.start(command("experiments.estimators", *SMALL, *overrides), tmp_path, environment())
     while process.poll() is None and time.monotonic() < end:
         if path.exists() and path.read_text().count('"kind": "audit"') >= 3:
             break

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from experiments.estimators import page
+from experiments.estimators.tightness import only, rows_of
 from lipreg.estimators import ESTIMATORS
-from lipreg.reporting.tightness import only, rows_of
 
 SETTINGS = sorted(file.stem.removeprefix("estimators_") for file in page.RESULTS.glob("estimators_*.csv"))
 TEXT = page.PAGE.read_text(encoding="utf-8")

@@ -13,6 +13,7 @@ from experiments.radius import radii, table
 from tests.conftest import ROOT
 from tests.experiments.programs import run_here, run_there
 from tests.experiments.test_train import composed_as
+from tests.forks import ForkServer
 
 
 @pytest.fixture
@@ -22,8 +23,10 @@ def checkpoint(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_command_writes_a_radius_for_each_point(checkpoint: Path, tmp_path: Path) -> None:
-    done = run_there(ROOT, "experiments.radius", f"ckpt={checkpoint}", "points=3", f"hydra.run.dir={tmp_path}")
+def test_the_command_writes_a_radius_for_each_point(checkpoint: Path, tmp_path: Path, programs: ForkServer) -> None:
+    done = run_there(
+        programs, ROOT, "experiments.radius", f"ckpt={checkpoint}", "points=3", f"hydra.run.dir={tmp_path}"
+    )
     assert done.returncode == 0, done.stderr
     assert "certified radius" in done.stdout
     lines = [json.loads(line) for line in (tmp_path / "radius.jsonl").read_text().splitlines()]

@@ -17,7 +17,7 @@ from rich.console import Console
 from experiments.regularizers.figures import FIGURES
 from experiments.regularizers.jobs import BOUNDS, TWIN, Job, Row, run
 from experiments.regularizers.results import ResultFile
-from experiments.regularizers.study import jobs_of, run_study
+from experiments.regularizers.study import asked_by, jobs_of, run_study
 from experiments.regularizers.summary import NAMES, POINTED, against, at_equal_accuracy, strengths, whole_seeds
 from experiments.regularizers.tables import fill, tables
 from experiments.regularizers.views import PAGE, RESULTS
@@ -25,12 +25,13 @@ from lipreg.callbacks import LipschitzRegularizer
 from lipreg.errors import InvalidInput
 from lipreg.reporting.svg import svg
 from tests.conftest import ROOT
-from tests.data.test_mnist import write as write_mnist
-from tests.experiments.programs import run_here, run_there
+from tests.experiments.programs import GROUPS, run_here, run_there
+from tests.experiments.test_mnist import write as write_mnist
 from tests.experiments.test_train import composed, composed_as, partial
+from tests.forks import ForkServer
 
 TINY = ["model.widths=[64,6,10]", "data.batch_size=400", "audit.points=2"]
-CHOICES = sorted(file.stem for file in (ROOT / "conf" / "regularizer").glob("*.yaml"))
+CHOICES = sorted(file.stem for folder in GROUPS for file in (folder / "regularizer").glob("*.yaml"))
 
 
 def study(tmp_path: Path, *overrides: str) -> DictConfig:
@@ -59,6 +60,15 @@ def test_every_choice_has_a_name_and_strengths_in_the_study() -> None:
     jobs = jobs_of(cfg)
     assert len(set(jobs)) == len(jobs)
     assert jobs[0] == Job("digits", TWIN, 0.0, 0)
+
+
+def test_the_committed_results_are_of_today_s_settings() -> None:
+    committed = ResultFile(RESULTS).asked
+    asked = asked_by(composed_as("study"))
+    assert committed is not None
+    assert {name: committed[name] for name in ("epochs", "pointed", "settings")} == {
+        name: asked[name] for name in ("epochs", "pointed", "settings")
+    }
 
 
 @pytest.mark.parametrize("dataset", ["digits", "mnist"])
@@ -181,14 +191,14 @@ def test_a_job_that_fails_does_not_sink_the_others(tmp_path: Path, monkeypatch: 
     assert len(ResultFile(cfg.results).rows) == 3
 
 
-def test_the_command_runs_in_several_processes(tmp_path: Path) -> None:
+def test_the_command_runs_in_several_processes(tmp_path: Path, programs: ForkServer) -> None:
     tiny = "overrides=[" + ",".join(f"'{text}'" for text in TINY) + "]"
     weights = (
         "weights={digits:{" + ",".join(f"{name}:[]" for name in CHOICES if name not in (TWIN, "l1")) + ",l1:[0.001]}}"
     )
     settings = ["seeds=[0]", "datasets=[digits]", "processes=2", "pointed.digits=0", "epochs.digits=[0,1]"]
     folders = [f"results={tmp_path / 'r.jsonl'}", f"hydra.run.dir={tmp_path / 'run'}"]
-    done = run_there(ROOT, "experiments.regularizers", *settings, *folders, tiny, weights)
+    done = run_there(programs, ROOT, "experiments.regularizers", *settings, *folders, tiny, weights)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 of 2 runs" in done.stdout
     rows = ResultFile(tmp_path / "r.jsonl").rows

@@ -6,15 +6,16 @@ from pathlib import Path
 
 from lipreg.records import to_line
 from tests.experiments.programs import run_here, run_there
+from tests.forks import ForkServer
 from tests.reporting.conftest import build
 
 
-def test_a_folder_becomes_a_page(tmp_path: Path) -> None:
+def test_a_folder_becomes_a_page(tmp_path: Path, programs: ForkServer) -> None:
     for name in ("a", "b"):
         (tmp_path / "runs" / name).mkdir(parents=True)
         (tmp_path / "runs" / name / "records.jsonl").write_text("".join(to_line(r) + "\n" for r in build()))
     (tmp_path / "runs" / "other.jsonl").write_text("{}\n")
-    done = run_there(tmp_path, "experiments.report", "runs=runs", "output=page.html")
+    done = run_there(programs, tmp_path, "experiments.report", "runs=runs", "output=page.html")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "page.html: 160 records of 2 files" in done.stdout
     assert "left out: other.jsonl: holds no records of lipreg" in done.stdout

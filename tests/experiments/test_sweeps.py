@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -24,9 +22,11 @@ from experiments.sweeps import JobReport, of_this_start, planned_jobs, progress,
 from experiments.train import REGULARISED, TWIN, train_pair
 from lipreg.errors import InvalidInput
 from lipreg.records import AuditRecord, EpochRecord, RunRecord, read_records
+from tests.conformance.questions import EVERYTHING
 from tests.conftest import ROOT
-from tests.data.test_mnist import REAL as MNIST
 from tests.experiments.programs import Done, command, environment, run_here
+from tests.experiments.test_mnist import REAL as MNIST
+from tests.forks import ForkServer
 
 CONF = ROOT / "conf"
 TINY = ["experiment=smoke", "logger=none", "audit=bounds", "audit.points=1", "model.widths=[64,8,10]"]
@@ -125,18 +125,17 @@ def test_a_failed_job_is_reported_and_finished_jobs_are_not_done_again(tmp_path:
     assert (same["attempts"], same["result"]) == (2, good["result"])
 
 
-def test_a_killed_sweep_goes_on(tmp_path: Path) -> None:
+def test_a_killed_sweep_goes_on(tmp_path: Path, programs: ForkServer) -> None:
     folder = tmp_path / "runs" / "sweeps" / "cut"
-    cut = ["sweep=cut", "seed=0,1", "trainer.max_epochs=6", "audit.every_n_epochs=1"]
-    call, silent = command("experiments.train", *given(*cut)), subprocess.DEVNULL
-    process = subprocess.Popen(call, cwd=tmp_path, env=environment(), stdout=silent, stderr=silent)
-    deadline = time.monotonic() + 200
+    cut = ["sweep=cut", "seed=0,1", "trainer.max_epochs=4", "audit.every_n_epochs=1"]
+    process = programs.start(command("experiments.train", *given(*cut)), tmp_path, environment())
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline:  # until the second job's first run has audited something
         second = [path for path in folder.rglob("records.jsonl") if "seed=1" in str(path)]
         if second and any(isinstance(r, EpochRecord) for r in read_records(second[0])):
             break
         time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait()
     jobs = {report.overrides[-3]: report for path in folder.rglob("job.json") if (report := read_job(path.parent))}
     (first,) = (path.parent for path in folder.rglob("job.json") if "seed=0" in str(path))
@@ -151,7 +150,7 @@ def test_a_killed_sweep_goes_on(tmp_path: Path) -> None:
     assert (first / "records.jsonl").read_text() == kept
     assert (last / "records.interrupted").read_text() == written
     epochs = [r.epoch for r in read_records(last / "records.jsonl") if isinstance(r, EpochRecord) and r.run == TWIN]
-    assert epochs == list(range(1, 7))
+    assert epochs == list(range(1, 5))
 
 
 def test_a_search_takes_failed_jobs_for_the_worst(tmp_path: Path) -> None:
@@ -166,6 +165,7 @@ def test_a_search_takes_failed_jobs_for_the_worst(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not EVERYTHING, reason="one launcher with processes is sampled, joblib: make test-all takes both")
 def test_jobs_in_processes_of_their_own(tmp_path: Path) -> None:
     pytest.importorskip("submitit", reason="launcher=submitit_local needs its extra")
     done = sweep(tmp_path, "sweep=other", "problem.region.radius=0.05", "launcher=submitit_local")

@@ -20,12 +20,15 @@ from lipreg.problem import LocalLipschitz
 from lipreg.records import AuditRecord, EpochRecord, Record, RunRecord, read_records
 from lipreg.schedules import Linear, Target
 from tests.conftest import ROOT
+from tests.experiments.programs import GROUPS as GROUP_FOLDERS
 from tests.experiments.programs import Done, run_here, run_there
+from tests.forks import ForkServer
 
 CONF = ROOT / "conf"
-GROUPS = sorted({path.parent.name for path in CONF.glob("*/*.yaml")})
+FILES = sorted(path for folder in GROUP_FOLDERS for path in folder.glob("*/*.yaml"))
+GROUPS = sorted({path.parent.name for path in FILES})
 SWAPPED = [group for group in GROUPS if group not in ("callbacks", "setting")]  # for other programs
-OPTIONS = [(group, file.stem) for group in SWAPPED for file in sorted((CONF / group).glob("*.yaml"))]
+OPTIONS = sorted((path.parent.name, path.stem) for path in FILES if path.parent.name in SWAPPED)
 
 
 def composed(*overrides: str) -> DictConfig:
@@ -143,11 +146,11 @@ def run(folder: Path, *overrides: str) -> Done:
 
 
 @pytest.fixture(scope="module")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
+def smoke(tmp_path_factory: pytest.TempPathFactory, programs: ForkServer) -> tuple[Path, Done]:
     """The program in a process of its own, as a user starts it; the other runs of this file are in this process."""
     folder = tmp_path_factory.mktemp("smoke")
     settings = ("experiment=smoke", "logger=wandb_offline", f"hydra.run.dir={folder / 'out'}")
-    return folder / "out", run_there(folder, "experiments.train", *settings)
+    return folder / "out", run_there(programs, folder, "experiments.train", *settings)
 
 
 def of_kind(records: list[Record], kind: type) -> list[Any]:

@@ -37,12 +37,12 @@ GRID = [
 def test_the_optimum_is_the_largest_gradient_of_all_cells(question: Question) -> None:
     truth, _ = question.truth(1)
     program = encode(local(question, 1), 0).program
-    outcome = Highs().solve(program, Budget(30))
+    outcome = Highs().solve(program, Budget(600.0))
     assert outcome.status is Status.PROVED
     assert outcome.incumbent == pytest.approx(truth, rel=1e-6)
     assert outcome.claimed == pytest.approx(truth, rel=1e-6)
     assert outcome.claimed >= truth * (1 - 1e-9)
-    relaxed = Highs().solve(program.relaxed(), Budget(30))
+    relaxed = Highs().solve(program.relaxed(), Budget(600.0))
     assert relaxed.status is Status.PROVED
     assert relaxed.claimed >= truth * (1 - 1e-9)
 
@@ -108,7 +108,7 @@ def test_a_fully_stable_network_needs_no_units(name: str, p: float) -> None:
     assert len(encoding.units) == 0
     assert len(encoding.program.integer) == (0 if p == math.inf else 2 * x.shape[1])  # p = 1 selects an entry
     expected = oracles.slope_norm(oracles.jacobian(net, x[0].numpy()), rows, p, None)
-    outcome = Highs().solve(encoding.program, Budget(10))
+    outcome = Highs().solve(encoding.program, Budget(600.0))
     assert outcome.incumbent == pytest.approx(expected, rel=1e-7)
     assert outcome.claimed == pytest.approx(expected, rel=1e-7)
 
@@ -124,7 +124,7 @@ def test_the_optimum_scales_with_the_network(scale: float) -> None:
         net[0].bias.mul_(scale)
         net[2].weight.div_(scale)
     analysis = frozen_analysis(net, question.problem, question.x[:1], None)
-    outcome = Highs().solve(encode(analysis, 0).program, Budget(20))
+    outcome = Highs().solve(encode(analysis, 0).program, Budget(600.0))
     assert outcome.status is Status.PROVED
     assert outcome.claimed == pytest.approx(truth, rel=1e-5)
 
@@ -152,7 +152,7 @@ def test_images_and_rows_keep_their_order() -> None:
         values = []
         for net, at in ((flat, x.reshape(1, 2)), (shaped, x)):
             analysis = frozen_analysis(net, LocalLipschitz(LinfBall(0.6), Combination(c)), at, None)
-            values.append(Highs().solve(encode(analysis, 0).program, Budget(10)).incumbent)
+            values.append(Highs().solve(encode(analysis, 0).program, Budget(600.0)).incumbent)
         domain = oracles.Domain(np.array([0.1, -0.2]), np.array([-0.5, -0.8]), np.array([0.7, 0.4]))
         exact = oracles.regional(oracles.cells(flat, domain), np.array([c]), math.inf, None)
         assert values == pytest.approx([exact, exact], rel=1e-6)
@@ -177,7 +177,7 @@ def test_the_relaxation_has_the_triangle_rows(net: str, p: float) -> None:
         matrix=csc_array(vstack([program.matrix, csc_array(rows)])),
         right=np.concatenate([program.right, slope * constant + shift]),
     )
-    without, with_rows = (Highs().solve(each, Budget(10)) for each in (program, triangle))
+    without, with_rows = (Highs().solve(each, Budget(600.0)) for each in (program, triangle))
     assert with_rows.claimed == pytest.approx(without.claimed, rel=1e-7)
 
 
@@ -187,20 +187,20 @@ def test_without_the_triangle_rows_the_relaxation_alone_changes(question: Questi
     analysis = local(question, 1)
     encoding, triangle = encode(analysis, 0, triangle=False), encode(analysis, 0)
     program, truth = encoding.program, question.truth(1)[0]
-    assert Highs().solve(program, Budget(30)).incumbent == pytest.approx(truth, rel=1e-6)
+    assert Highs().solve(program, Budget(600.0)).incumbent == pytest.approx(truth, rel=1e-6)
     c = analysis.placed.rows[0, 0].numpy()
     for x in points(analysis, 20):
         v = variables(analysis, encoding, trace(question.module, x, c), x)
         assert (v >= program.lower - 1e-9).all() and (v <= program.upper + 1e-9).all()
         assert (program.matrix @ v - program.right).max(initial=0.0) <= 1e-9
-    loose, tight = (Highs().solve(each.program.relaxed(), Budget(30)).claimed for each in (encoding, triangle))
+    loose, tight = (Highs().solve(each.program.relaxed(), Budget(600.0)).claimed for each in (encoding, triangle))
     assert loose >= tight * (1 - 1e-9) >= truth * (1 - 1e-8)
 
 
 def test_without_the_triangle_rows_the_relaxation_is_looser_somewhere() -> None:
     analysis = local(Question("batch_norm", "linf_cut", "regional", math.inf, "combination"), 1)
     programs = [encode(analysis, 0, triangle=triangle).program.relaxed() for triangle in (True, False)]
-    tight, loose = (Highs().solve(program, Budget(30)).claimed for program in programs)
+    tight, loose = (Highs().solve(program, Budget(600.0)).claimed for program in programs)
     assert loose > 1.04 * tight
 
 
@@ -208,11 +208,11 @@ def test_what_is_known_of_functionals_cuts_no_point_off_that_rounding_lifts(monk
     """Programs have room for rounding; a row that holds what is proved of the network must leave them that room."""
     question = Question("shallow", "linf", "regional", math.inf, "all_logits")
     analysis, both = local(question), Functionals((0, 1))
-    solved = [Highs().solve(encode(analysis, row).program, Budget(20)).claimed for row in (0, 1)]
+    solved = [Highs().solve(encode(analysis, row).program, Budget(600.0)).claimed for row in (0, 1)]
     room = 0.5 * max(solved)
     monkeypatch.setattr("lipreg.folding.network.underflow", lambda analysis: torch.tensor([room]))
     analysis = local(question)
     known = np.array(solved)
-    outcome = Highs().solve(encode(analysis, both, known=known).program, Budget(20))
+    outcome = Highs().solve(encode(analysis, both, known=known).program, Budget(600.0))
     assert outcome.status is Status.PROVED
     assert outcome.claimed == pytest.approx(known.max() + room, rel=1e-6)

@@ -15,13 +15,13 @@ import pytest
 from lipreg.auditing import AuditPlan
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput, MissingExtra
-from lipreg.estimators.base import Settings
+from lipreg.estimators.settings import Settings
 from lipreg.milp import SOLVERS, Found, Gurobi, Options, Program, Solver, get_solver, installed_solvers, register_solver
 from lipreg.outputs import Logit
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
 from lipreg.results import Status
-from tests.milp import programs
+from lipreg.testing import programs
 
 ROOT = Path(__file__).parents[2]
 PROBLEM = LocalLipschitz(LinfBall(0.1), Logit(0))
@@ -49,7 +49,7 @@ def test_a_missing_package_names_its_extra(name: str, monkeypatch: pytest.Monkey
         lambda n: Settings(solver=n),
         lambda n: AuditPlan(PROBLEM, ("fastlip",), settings=Settings(n)),
     ):
-        with pytest.raises(MissingExtra, match=re.escape(f"pip install lipreg[{name}]")):
+        with pytest.raises(MissingExtra, match=re.escape(f"pip install 'lipreg[{name}]'")):
             ask(name)
 
 
@@ -129,7 +129,7 @@ CTRL_C = """
 import os, signal, sys, threading, time
 from lipreg.budget import Budget
 from lipreg.milp import get_solver
-from tests.milp import programs
+from lipreg.testing import programs
 for name in sys.argv[1:]:
     threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
     began = time.monotonic()
@@ -145,7 +145,7 @@ def test_a_real_ctrl_c_is_raised_whichever_engine_ran_before() -> None:
     """Gurobi puts its own handler of the signal in place, SCIP would."""
     names = [*installed_solvers(), *installed_solvers()]
     command = [sys.executable, "-c", CTRL_C, *names]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert [line.split() for line in done.stdout.splitlines() if line.endswith(("it", "late", "raised"))] == [
         [name, "raised"] for name in names

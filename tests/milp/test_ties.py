@@ -47,7 +47,7 @@ def test_the_optimum_is_that_of_the_enumeration(seed: int) -> None:
     assert len(ties) and (np.count_nonzero(ties, axis=1) == 2).all()
     domain = oracles.Domain(x[0].numpy(), x[0].numpy() - 1.0, x[0].numpy() + 1.0)
     truth = oracles.regional(oracles.cells(net, domain), np.eye(1), math.inf, None)
-    outcome = Highs().solve(program, Budget(30))
+    outcome = Highs().solve(program, Budget(600.0))
     assert outcome.claimed == pytest.approx(truth, rel=1e-6)
     for point in points(analysis, 40):
         traced = trace(net, point, np.ones(1))
@@ -69,4 +69,4 @@ def test_a_unit_that_rests_on_its_kink_loses_no_slope() -> None:
         net[4].weight.data.copy_(torch.tensor([weights]))
         analysis = frozen_analysis(net, LocalLipschitz(LinfBall(1.0), AllLogits()), x, None)
         slope = oracles.segments(net, oracles.Domain(np.zeros(1), -np.ones(1), np.ones(1)), np.eye(1), None)[0]
-        assert Highs().solve(encode(analysis, 0).program, Budget(10)).claimed >= slope * (1 - 1e-8)
+        assert Highs().solve(encode(analysis, 0).program, Budget(600.0)).claimed >= slope * (1 - 1e-8)

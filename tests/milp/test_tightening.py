@@ -28,7 +28,7 @@ def analysis(seed: int, widths: tuple[int, ...] = (3, 8, 8, 6, 2), radius: float
 @pytest.mark.parametrize("seed", range(6))
 def test_tighter_bounds_hold_every_sampled_value_and_are_never_looser(seed: int) -> None:
     plain = analysis(seed)
-    tight = tighten(plain, Budget(20.0))
+    tight = tighten(plain, Budget(600.0))
     values = plain.graph.values(torch.from_numpy(points(plain, 4000, seed=seed + 1)))
     shrunk = 0
     for _, node in plain.graph.relus():
@@ -51,7 +51,7 @@ def test_units_of_undecided_sign_are_decided_when_no_point_takes_the_other() -> 
     problem = LocalLipschitz(LinfBall(1.0), Combination((1.0, 1.0)))
     plain = frozen_analysis(net, problem, torch.zeros(1, 1, dtype=torch.float64), None)
     assert plain.reach[3].unstable.any()
-    tight = tighten(plain, Budget(20.0))
+    tight = tighten(plain, Budget(600.0))
     assert not tight.reach[3].unstable.any()
     assert 0.0 <= float(tight.reach[3].lower) <= 0.01 + 1e-9
 
@@ -62,12 +62,12 @@ def test_the_exact_program_keeps_its_value_and_loses_binaries(seed: int, p: floa
     plain = analysis(seed, (2, 6, 6, 2))
     problem = LocalLipschitz(plain.placed.problem.region, plain.placed.problem.output, p=p)
     plain = frozen_analysis(plain.graph, problem, plain.placed.region.center, None)
-    tight = tighten(plain, Budget(20.0))
+    tight = tighten(plain, Budget(600.0))
     programs = [encode(a, 0).program for a in (plain, tight)]
-    first, second = (Highs().solve(program, Budget(30.0)) for program in programs)
+    first, second = (Highs().solve(program, Budget(600.0)) for program in programs)
     assert second.claimed == pytest.approx(first.claimed, rel=1e-6)
     assert len(programs[1].integer) <= len(programs[0].integer)
-    relaxed = [Highs().solve(program.relaxed(), Budget(30.0)).dual_bound for program in programs]
+    relaxed = [Highs().solve(program.relaxed(), Budget(600.0)).dual_bound for program in programs]
     assert relaxed[1] <= relaxed[0] * (1 + 1e-9)
 
 
@@ -75,7 +75,7 @@ def test_nothing_is_lost_without_time_or_when_stopped() -> None:
     plain = analysis(0)
     stop = threading.Event()
     stop.set()
-    for tight in (tighten(plain, Budget(0.0)), tighten(plain, Budget(20.0, stop=stop))):
+    for tight in (tighten(plain, Budget(0.0)), tighten(plain, Budget(600.0, stop=stop))):
         for before, after in zip(plain.reach, tight.reach, strict=True):
             np.testing.assert_array_equal(before.lower, after.lower)
             np.testing.assert_array_equal(before.upper, after.upper)

@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from lipreg.records import AuditRecord, EpochRecord, Record, RunRecord
+from lipreg.records import AuditRecord, EpochRecord, LeftOut, Record, RunRecord, Source, Sources
 from lipreg.reporting.html import write_report, write_runs_report
-from lipreg.reporting.sources import Source, Sources
 from lipreg.reporting.wording import at_most, ends
 from lipreg.transfer import Interval, compare
 from tests.reporting.conftest import build
@@ -57,7 +56,7 @@ def sweep() -> Sources:
                 if (seed, weight) != (1, 0.1) or r.run == "regularised":
                     changed.append(r)
             files.append(Source(f"seed={seed},weight={weight}/records.jsonl", tuple(changed)))
-    return Sources(tuple(files), (("broken.jsonl", "line 3: not a record"),))
+    return Sources(tuple(files), (LeftOut("broken.jsonl", "line 3: not a record"),))
 
 
 class Shown:
@@ -212,7 +211,7 @@ def test_a_witness_is_shown_as_the_image_it_is(browser: Any, tmp_path: Path) -> 
 
 def test_hostile_texts_run_nothing(browser: Any, records: Sequence[Record], tmp_path: Path) -> None:
     files = (Source(HOSTILE, tuple(hostile(records))), Source("two" + HOSTILE, tuple(hostile(records))))
-    path = write_runs_report(Sources(files, ((HOSTILE, HOSTILE),)), tmp_path / "r.html")
+    path = write_runs_report(Sources(files, (LeftOut(HOSTILE, HOSTILE),)), tmp_path / "r.html")
     with Shown(browser, path) as shown:
         assert min(shown.drawn().values()) >= 2
         shown.page.locator("#records-table tbody tr").first.click()

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lipreg.records import AuditRecord, Record, RunRecord
+from lipreg.records import AuditRecord, Record, RunRecord, Source, Sources
 from lipreg.reporting.html import write_report, write_runs_report
-from lipreg.reporting.sources import Source, Sources
 from lipreg.reporting.tables import comparison_text
 from lipreg.transfer import compare
 from tests.reporting.pages import Page

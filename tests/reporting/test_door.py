@@ -9,10 +9,9 @@ import pytest
 from pytorch_lightning.loggers import CSVLogger
 
 from lipreg.errors import InvalidInput
-from lipreg.records import Record, to_line
+from lipreg.records import Record, read_sources, to_line
 from lipreg.reporting import report
 from lipreg.reporting.html import write_runs_report
-from lipreg.reporting.sources import read_sources
 from tests.callbacks.test_runs_of_trainings import audit, regularizer, train
 from tests.test_docs import blocks, run
 from tests.test_import import HEAVY, loaded_by

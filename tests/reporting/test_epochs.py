@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lipreg.records import AuditRecord, Record, RunRecord
+from lipreg.records import AuditRecord, Record, RunRecord, Source, Sources
 from lipreg.reporting.html import write_report, write_runs_report
-from lipreg.reporting.sources import Source, Sources
 from lipreg.reporting.tables import comparison_text
 from lipreg.reporting.wording import judgement
 from lipreg.transfer import compare

@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 
 from lipreg.errors import CrossingBounds, IncomparableResults, InvalidInput
-from lipreg.records import AuditRecord, EpochRecord, Record, RunRecord
+from lipreg.records import AuditRecord, EpochRecord, LeftOut, Record, RunRecord, Source, Sources
 from lipreg.reporting.html import write_report, write_runs_report
-from lipreg.reporting.sources import Source, Sources
 from lipreg.results import Status
 from tests.reporting.conftest import audit, build
 from tests.reporting.pages import HOSTILE, Page, hostile
@@ -78,20 +77,19 @@ def test_cards_and_tables_show_the_hand_computed_figures(page: Page) -> None:
 def test_the_data_for_the_scripts_are_the_records(page: Page, records: Sequence[Record]) -> None:
     data = json.loads(page.scripts[0])
     audits = [r for r in records if isinstance(r, AuditRecord)]
-    columns, strings = data["records"]["columns"], data["records"]["strings"]
-    names = [(data["sides"][i]["name"], strings[e]) for i, e in zip(columns["side"], columns["estimator"], strict=True)]
+    told = data["records"]
+    columns, strings, estimators = told["plain"], told["strings"], told["texts"]["estimator"]
+    names = [(data["sides"][i]["name"], strings[e]) for i, e in zip(told["sides"], estimators, strict=True)]
     lower = zip(names, columns["epoch"], columns["point"], columns["lower"], columns["upper"], strict=True)
     found = {(*name, epoch, point): (low, high) for name, epoch, point, low, high in lower}
     assert found == {
         (r.run, r.estimator, r.epoch, r.point): (r.lower, None if r.upper == float("inf") else r.upper) for r in audits
     }
-    assert data["entries"][0]["transfer"][-1] == [
-        10,
-        pytest.approx(0.339036),
-        pytest.approx(0.660964),
-        "[0.339, 0.661]",
-    ]
-    assert data["sides"][1]["course"][-1] == pytest.approx([10, 40 * 7 / 3, 16 * 7 / 3, 4 * 7 / 3, 5 * 7 / 3, 0.935])
+    ends = {"lower": pytest.approx(0.339036), "upper": pytest.approx(0.660964)}
+    assert data["entries"][0]["transfer"][-1] == {"epoch": 10, **ends, "words": "[0.339, 0.661]"}
+    sizes = {"bound": 40 * 7 / 3, "LP": 16 * 7 / 3, "lower": 4 * 7 / 3, "upper": 5 * 7 / 3}
+    assert data["sides"][1]["course"][-1] == pytest.approx({"epoch": 10, **sizes, "metric": 0.935})
+    assert data["sides"][1]["metric"][-1] == {"epoch": 10, "value": 0.935}
 
 
 def test_every_term_certificate_and_status_is_explained(page: Page) -> None:
@@ -108,7 +106,7 @@ def test_misclassified_points_are_marked(records: Sequence[Record], tmp_path: Pa
     page = Page(write_report(wrong, tmp_path / "report.html", "penalty").read_text(encoding="utf-8"))
     assert "it averages the 2 points that are classified rightly in both runs" in page.text
     points = json.loads(page.scripts[0])["sides"][0]["points"]["10"]
-    assert [point[8] for point in points] == [True, False, True]
+    assert [point["correct"] for point in points] == [True, False, True]
 
 
 def test_hostile_texts_stay_texts(records: Sequence[Record], tmp_path: Path) -> None:
@@ -124,7 +122,7 @@ def test_hostile_texts_stay_texts(records: Sequence[Record], tmp_path: Path) -> 
 
 
 def test_hostile_paths_and_reasons_stay_texts(records: Sequence[Record], tmp_path: Path) -> None:
-    sources = Sources((Source(HOSTILE, tuple(records)),), ((HOSTILE, HOSTILE),))
+    sources = Sources((Source(HOSTILE, tuple(records)),), (LeftOut(HOSTILE, HOSTILE),))
     page = Page(write_runs_report(sources, tmp_path / "r.html").read_text(encoding="utf-8"))
     assert page.tags.count("script") == 2 and "img" not in page.tags
     assert page.text.count("<img src=x onerror=alert(1)>") == 3
@@ -135,6 +133,23 @@ def test_an_undefined_transfer_says_why(records: Sequence[Record], tmp_path: Pat
     page = Page(write_report(still, tmp_path / "r.html", "penalty").read_text(encoding="utf-8"))
     assert "Transfer is undefined: the bound moved by less than 0.1%" in page.text
     assert "Transfer undefined" in page.text
+
+
+@pytest.mark.parametrize(
+    ("open_runs", "shown"), [({"penalty"}, r"\[0\.\d+, inf\]"), ({"penalty", "twin"}, r"\[-inf, inf\]")]
+)
+def test_what_is_known_of_transfer_in_the_middle_is_an_interval(
+    records: Sequence[Record], tmp_path: Path, open_runs: set[str], shown: str
+) -> None:
+    """Of points whose lower end is 0 a transfer has no end on one side, or on both."""
+    known = [
+        replace(r, lower=0.0, certificate="upper", status="time limit")
+        if isinstance(r, AuditRecord) and r.estimator == "exact" and r.run in open_runs
+        else r
+        for r in records
+    ]
+    page = Page(write_report(known, tmp_path / "r.html", "penalty").read_text(encoding="utf-8"))
+    assert re.search(f"Transfer, median {shown} Of one compared run: {shown}", page.text)
 
 
 def test_gaps_in_the_records_make_gaps_in_the_page(records: Sequence[Record], tmp_path: Path) -> None:

@@ -12,14 +12,13 @@ import pytest
 from lipreg.callbacks import AuditLog, LipschitzAudit
 from lipreg.errors import InvalidInput
 from lipreg.problem import LocalLipschitz
-from lipreg.records import EpochRecord, Record, RunRecord, from_line, to_line
+from lipreg.records import EpochRecord, Record, RunRecord, Source, Sources, from_line, to_line
 from lipreg.regions import LinfBall
 from lipreg.reporting.figures import trajectory_figure
 from lipreg.reporting.html import write_report, write_runs_report
 from lipreg.reporting.panels import points_table
-from lipreg.reporting.sources import Source, Sources
 from lipreg.reporting.tables import comparison_text
-from lipreg.transfer import Metric, choose_metric, compare, trajectory
+from lipreg.transfer import Metric, choose_metric, compare, find_pair
 from lipreg.transfer.metric import read_as
 from tests.reporting.conftest import audit, build
 from tests.reporting.pages import Page
@@ -73,8 +72,8 @@ def test_a_loss_is_a_plain_number_under_its_own_name() -> None:
     row = next(line for line in text.splitlines() if "val_loss" in line)
     assert row.split() == ["val_loss", "0.125", "0.25", "-0.125"]
     assert "accuracy" not in text and "certified radius" not in text, "no classes"
-    course = trajectory(regression(), "penalty")["twin"]
-    assert [p.metric for p in course] == [2.0, 0.75, 0.25]
+    twin = find_pair(regression(), "penalty").twin
+    assert list(twin.metric.values()) == [p.metric for p in twin.course] == [2.0, 0.75, 0.25]
 
 
 def test_the_run_or_the_report_names_another() -> None:
@@ -100,8 +99,18 @@ def test_the_page_shows_it(tmp_path: Path) -> None:
     assert "val_mae 1.25 regularised 2.5 twin" in Page(page).text
     shown = json.loads(re.findall(r'id="data">(.*?)</script>', page, re.DOTALL)[0])
     assert shown["entries"][0]["metric"] == {"title": "val_mae", "share": False}
-    assert shown["entries"][0]["row"][:2] == [["1.25", 1.25], ["2.5", 2.5]]
+    row = shown["entries"][0]["row"]
+    assert (row["metric"], row["twins"]) == ({"words": "1.25", "value": 1.25}, {"words": "2.5", "value": 2.5})
     assert "ccuracy" not in Page(page).text
+
+
+def test_a_metric_that_no_run_logged_is_refused_with_those_that_are_there(tmp_path: Path) -> None:
+    sources = Sources((Source("a", tuple(regression())), Source("b", tuple(build()))))
+    with pytest.raises(
+        InvalidInput, match=r"'val_acc', which no run.*lipreg/bound_mean, val_accuracy, val_loss, val_mae"
+    ):
+        write_runs_report(sources, tmp_path / "a.html", metric="val_acc")
+    assert write_runs_report(sources, tmp_path / "a.html", metric="val_loss").is_file(), "one that some have logged"
 
 
 def test_different_metrics_are_told_apart(tmp_path: Path) -> None:
@@ -109,7 +118,10 @@ def test_different_metrics_are_told_apart(tmp_path: Path) -> None:
     sources = Sources((Source("a", tuple(regression())), Source("b", tuple(build()))))
     page = write_runs_report(sources, tmp_path / "a.html").read_text(encoding="utf-8")
     shown = json.loads(re.findall(r'id="data">(.*?)</script>', page, re.DOTALL)[0])
-    assert [entry["row"][0][0] for entry in shown["entries"]] == ["val_loss 0.125", "validation accuracy 91.0%"]
+    assert [entry["row"]["metric"]["words"] for entry in shown["entries"]] == [
+        "val_loss 0.125",
+        "validation accuracy 91.0%",
+    ]
     assert shown["metric"] == "metric"
 
 

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from lipreg.errors import CrossingBounds, InvalidInput
-from lipreg.records import AuditRecord, EpochRecord, Record, RunRecord, to_line
+from lipreg.records import AuditRecord, EpochRecord, Record, RunRecord, Source, read_sources, to_line
+from lipreg.reporting.html import write_runs_report
 from lipreg.reporting.page_data import page_data
 from lipreg.reporting.runs import Entry, find_entries
-from lipreg.reporting.seeds import columns, seed_groups
-from lipreg.reporting.sources import Source, read_sources
+from lipreg.reporting.seeds import columns, metric_heading, seed_groups
 from lipreg.transfer import compare
 from tests.reporting.conftest import audit, build
 
@@ -130,17 +130,47 @@ def test_seeds_are_put_together() -> None:
     files.append(Source("single", tuple(job(0, 1.0))))
     entries, _ = find_entries(files)
     groups = seed_groups(entries)
-    assert [(g["name"], g["runs"]) for g in groups] == [("weight 0.01", 3), ("weight 0.1", 3)]
-    cells = dict(zip(columns(entries), groups[0]["cells"], strict=True))
+    assert [(g.name, len(g.members)) for g in groups] == [("weight 0.01", 3), ("weight 0.1", 3)]
+    cells = groups[0].cells(metric_heading(entries))
     assert cells["bound moved"] == ("0.25\n0.25 to 0.25", 0.25)
-    assert cells["accuracy"][0] == "91.0%\n91.0% to 91.0%"
-    assert cells["transfer"][1] == pytest.approx(0.5)
+    assert cells["accuracy"].words == "91.0%\n91.0% to 91.0%"
+    assert cells["transfer"].value == pytest.approx(0.5)
+    shown = page_data(entries)["groups"][0]["cells"]
+    assert list(shown) == columns("accuracy") and shown["bound moved"] == {"words": "0.25\n0.25 to 0.25", "value": 0.25}
+
+
+def test_a_seed_that_was_trained_again_is_no_second_seed() -> None:
+    def began(seed: int, hour: int, scale: float = 1.0) -> Source:
+        records = [
+            replace(r, started=f"2026-01-01T{hour:02}:00:00") if isinstance(r, RunRecord) else r for r in job(seed)
+        ]
+        logged = [replace(r, metrics={"val_accuracy": scale}) if isinstance(r, EpochRecord) else r for r in records]
+        return Source(f"{seed} {hour}", tuple(logged))
+
+    entries, _ = find_entries([began(0, 2, 0.75), began(0, 1, 0.25)])
+    assert len(entries) == 2 and seed_groups(entries) == []
+    entries, _ = find_entries([began(0, 2, 0.75), began(0, 1, 0.25), began(1, 3, 0.75)])
+    (group,) = seed_groups(entries)
+    assert len(group.members) == 2 and group.cells("accuracy")["accuracy"].words == "75.0%\n75.0% to 75.0%"
+
+
+def test_a_line_of_another_question_costs_one_run_and_is_named(tmp_path: Path) -> None:
+    records = [
+        replace(r, question={**r.question, "scope": "pointed"})
+        if isinstance(r, AuditRecord) and (r.run, r.epoch, r.point, r.estimator) == ("regularised", 10, 0, "lp")
+        else r
+        for r in job(0)
+    ]
+    (entry,), ((_, reason),) = find_entries([Source("a", tuple(records))])
+    assert (
+        entry.alone and entry.mine.run.label == "twin" and reason.startswith("run regularised: ") and "scope" in reason
+    )
 
 
 def test_audits_without_a_run_record_are_shown_alone() -> None:
     entry = only([Source("a", tuple(r for r in build() if isinstance(r, AuditRecord) and r.run == "twin"))])
     assert (entry.twin is None and entry.trouble == "" and entry.label == "twin, seed None") or entry.label == "twin"
-    assert entry.bound_name == "affine_relu"
+    assert entry.mine.bound == "affine_relu"
     assert [p.exact.upper for p in entry.mine.points[10].values()] == [5.0, 10.0, 20.0]
     data = page_data([entry])
     assert [side["role"] for side in data["sides"]] == ["alone"]
@@ -161,7 +191,10 @@ def test_records_that_do_not_fit_together_are_left_out_and_named() -> None:
     twice = [*job(0), audit("regularised", 10, 1, "lp", 0.0, 99.0, fingerprint="another network")]
     empty = (RunRecord("regularised", "twin", 7, "affine_relu", 0.1),)
     entries, left_out = find_entries([Source("a", tuple(twice)), Source("b", empty), Source("c", tuple(job(1)))])
-    assert [e.mine.run.source for e in entries] == ["c"]
+    assert [(e.mine.run.source, e.mine.run.label, e.alone) for e in entries] == [
+        ("c", "regularised", False),
+        ("a", "twin", True),
+    ], "the twin of a run that cannot be shown is shown alone"
     assert [name for name, _ in left_out] == ["b", "a"]
     assert "different weights" in left_out[1][1] and "nothing was audited" in left_out[0][1]
 
@@ -200,12 +233,18 @@ def test_files_that_hold_no_records_cost_nothing_but_themselves(tmp_path: Path) 
     (tmp_path / "damaged.jsonl").write_text("\n".join([lines[0], "{broken", *lines[1:]]) + "\n")
     (tmp_path / "cut.jsonl").write_text("\n".join([*lines[:4], lines[4][:30]]))
     (tmp_path / "binary.jsonl").write_bytes(b"\x80\x04\xff\xfe\x00")
-    read = read_sources(tmp_path)
-    assert [(source.name, len(source.records)) for source in read.files] == [("cut.jsonl", 4), ("good.jsonl", 80)]
+    crossing = json.dumps(json.loads(lines[-1]) | {"lower": 9.0, "upper": 1.0})
+    (tmp_path / "crossing.jsonl").write_text("\n".join([*lines, crossing]) + "\n")
+    with pytest.warns(UserWarning, match=r"damaged\.jsonl: line 2 is damaged"):
+        read = read_sources(tmp_path)
+    known = {"cut.jsonl": 4, "damaged.jsonl": 80, "good.jsonl": 80}
+    assert {source.name: len(source.records) for source in read.files} == known
     assert [name for name, _ in read.left_out] == [
-        *("binary.jsonl", "damaged.jsonl", "empty.jsonl", "list.jsonl", "radius.jsonl")
+        *("binary.jsonl", "crossing.jsonl", "damaged.jsonl", "empty.jsonl", "list.jsonl", "radius.jsonl")
     ]
-    assert "not a record" in dict(read.left_out)["damaged.jsonl"]
+    assert "lower end 9.0 and upper end 1.0" in dict(read.left_out)["crossing.jsonl"]
+    page = write_runs_report(read, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "damaged.jsonl: line 2 is damaged and left out (not a record: " in page
 
 
 def test_a_pickle_in_a_run_folder_is_never_loaded(tmp_path: Path) -> None:
@@ -223,7 +262,7 @@ def test_a_pickle_in_a_run_folder_is_never_loaded(tmp_path: Path) -> None:
 def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="no folder or file"):
         read_sources(tmp_path / "nowhere")
-    with pytest.raises(InvalidInput, match="no records at"):
+    with pytest.raises(InvalidInput, match="no records"):
         read_sources(tmp_path)
     (tmp_path / "a.jsonl").write_text("{}\n")
     with pytest.raises(InvalidInput, match=r"a\.jsonl: holds no records of lipreg"):

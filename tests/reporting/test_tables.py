@@ -50,6 +50,19 @@ def test_both_views_show_the_hand_computed_figures(records: Sequence[Record], vi
     assert "penalty" in text and "twin" in text and "regional constant of AllMargins" in text
 
 
+def test_it_is_said_what_the_rank_correlation_is_over(records: Sequence[Record]) -> None:
+    said = "The rank correlation is Spearman's, of bound and exact constant over all audited points"
+    trained = [r for r in records if getattr(r, "epoch", 10) > 0]
+    once = [r for r in records if getattr(r, "epoch", 10) == 10]
+    beyond = " and epochs, not those of this epoch alone"
+    for found, over in (
+        (records, f"{beyond}; the untrained network is among them."),
+        (trained, f"{beyond}."),
+        (once, "."),
+    ):
+        assert f"{said}{over}" in comparison_text(compare(found, "penalty")).splitlines()
+
+
 def test_names_are_not_read_as_markup_or_control_codes(records: Sequence[Record]) -> None:
     hostile = "[bold red]boo[/] [link=http://x]\x1b[31m\u202e"
     bound = "[bold]b"

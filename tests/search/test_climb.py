@@ -84,13 +84,13 @@ def test_a_search_that_climbs_proves_the_same(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(engine, "CLIMB_AFTER", after)
         steps: list[engine.Progress] = []
         net, local = many_inputs(1, 9, 7)
-        (result,) = ESTIMATORS["branch_and_bound"].intervals(local, Budget(60.0), progress=steps.append)
+        (result,) = ESTIMATORS["branch_and_bound"].intervals(local, Budget(600.0), progress=steps.append)
         assert result.certificate is Certificate.EXACT
         first = next(step.nodes for step in steps if step.lower >= result.lower * (1 - 1e-6))
         found[after] = result.upper, first
     assert found[1][0] == pytest.approx(found[10**12][0], rel=1e-5)
     assert found[1][1] <= found[10**12][1]
     problem, x = local.placed.problem, local.placed.region.center
-    (other,) = certify(net, problem, x.reshape(1, -1), estimator="mip", budget=Budget(60.0))
+    (other,) = certify(net, problem, x.reshape(1, -1), estimator="mip", budget=Budget(600.0))
     assert other.certificate is Certificate.EXACT
     assert other.lower * (1 - 1e-6) <= found[1][0] <= other.upper * (1 + 1e-6)

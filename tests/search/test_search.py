@@ -45,7 +45,7 @@ def random_question(seed: int, p: float, largest: int = 9) -> tuple[nn.Module, t
 
 
 def solve(net: nn.Module, x: torch.Tensor, problem: LocalLipschitz, trace: list[Progress]) -> CertifiedInterval:
-    (found,) = certify(net, problem, x, estimator=ENGINE.name, budget=Budget(60.0), progress=trace.append)
+    (found,) = certify(net, problem, x, estimator=ENGINE.name, budget=Budget(600.0), progress=trace.append)
     return found
 
 
@@ -85,8 +85,8 @@ def test_it_is_the_mip(p: float) -> None:
         analysis = frozen_analysis(net, problem, x, None)
         undecided.append(int(analysis.unstable_units()))
         trace: list[Progress] = []
-        (found,) = ENGINE.intervals(analysis, Budget(60.0), progress=trace.append)
-        (other,) = ESTIMATORS["mip"].intervals(analysis, Budget(60.0), known=(found,))
+        (found,) = ENGINE.intervals(analysis, Budget(600.0), progress=trace.append)
+        (other,) = ESTIMATORS["mip"].intervals(analysis, Budget(600.0), known=(found,))
         assert found.certificate is other.certificate is Certificate.EXACT, (seed, found, other)
         assert found.upper == pytest.approx(other.upper, rel=2e-6, abs=1e-12)
         assert found.lower == pytest.approx(other.lower, rel=1e-6, abs=1e-12)
@@ -158,7 +158,7 @@ def test_every_limit_leaves_a_proved_interval() -> None:
 def test_a_gap_that_is_good_enough_ends_the_search(gap: float) -> None:
     whole, _, truth = run(Budget(math.inf))
     net, x, problem = hard()
-    (found,) = certify(net, problem, x, estimator=ENGINE.name, budget=Budget(60.0, gap=gap))
+    (found,) = certify(net, problem, x, estimator=ENGINE.name, budget=Budget(600.0, gap=gap))
     assert found.lower <= truth * (1 + 1e-9) <= found.upper * (1 + 2e-9)
     assert found.gap <= gap * (1 + 1e-9)
     assert found.status in (Status.GAP_LIMIT, Status.PROVED)  # it may close on the way
@@ -198,7 +198,7 @@ def test_nodes_are_carried_over_to_fewer_units() -> None:
     """A point keeps its nodes, and nodes that want a decided unit on its other side go."""
     net, x, problem = hard()
     local = frozen_analysis(net, problem, x, None)
-    tighter = tighten(local, Budget(60.0))
+    tighter = tighten(local, Budget(600.0))
     old, new = sample(net, local, 200), sample(net, tighter, 200)
     assert new.folded.count < old.folded.count
     nodes = nodes_around(old, torch.arange(50), known=0.5)

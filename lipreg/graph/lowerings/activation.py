@@ -70,7 +70,19 @@ def lower_clamp(context: Context, input: Symbol, min: Any = None, max: Any = Non
     nn.Dropout2d,
     nn.AlphaDropout,
     nn.Identity,
-    example=Example(lambda: nn.Sequential(nn.Dropout(0.5), nn.Linear(3, 3), nn.Identity(), nn.ReLU()), (3,)),
+    example=Example(
+        lambda: nn.Sequential(
+            nn.Dropout(0.5),
+            nn.Dropout2d(),
+            nn.Linear(3, 3),
+            nn.Identity(),
+            nn.ReLU(),
+            nn.AlphaDropout(),
+            nn.Flatten(2),
+            nn.Dropout1d(),
+        ),
+        (2, 3, 3),
+    ),
 )
 def lower_identity(context: Context, module: nn.Module, x: Symbol) -> Symbol:
     """Dropout is off in a bound, as at evaluation."""
@@ -95,7 +107,9 @@ class _Calls(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.dropout(F.leaky_relu(self.a(x), 0.2), training=self.training)
-        return self.c(torch.relu(self.b(x)) + self.b(x).relu() + x.clamp(min=0))
+        y = torch.relu(self.b(x)) + self.b(-x).relu() + torch.relu_(self.b(2 * x)) + self.b(x + 1).relu_()
+        clamped = x.clamp(min=0) - torch.clamp(1 - x, min=0) + (x - 1).clamp_min(0) - torch.clamp_min(-x, 0)
+        return self.c(y + F.relu(clamped))
 
 
 lowers(example=Example(_Calls, (4,)))(lower_relu_call)

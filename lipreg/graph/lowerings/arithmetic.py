@@ -13,7 +13,7 @@ from lipreg.graph.registry import Example, Refusal, lowers
 from lipreg.graph.symbols import Context, Symbol
 
 
-@lowers(torch.add, operator.add, operator.iadd, "add", "add_")
+@lowers(torch.add, operator.add, "add", "add_")
 def lower_add(context: Context, input: Any, other: Any, *, alpha: float = 1) -> Symbol:
     if isinstance(input, Symbol) and isinstance(other, Symbol):
         input, other = _broadcast(context, input, other), _broadcast(context, other, input)
@@ -40,12 +40,12 @@ def lower_neg(context: Context, input: Symbol) -> Symbol:
     return input.scaled(context.constant(-1.0, input.shape))
 
 
-@lowers(torch.sub, operator.sub, operator.isub, "sub", "sub_")
+@lowers(torch.sub, operator.sub, "sub", "sub_")
 def lower_sub(context: Context, input: Any, other: Any, *, alpha: float = 1) -> Symbol:
     return lower_add(context, input, other, alpha=-alpha)
 
 
-@lowers(torch.mul, operator.mul, operator.imul, "mul", "mul_")
+@lowers(torch.mul, operator.mul, "mul", "mul_")
 def lower_mul(context: Context, input: Any, other: Any) -> Symbol:
     if isinstance(input, Symbol) and isinstance(other, Symbol):
         raise Refusal("never", "a product of two activations is not piecewise linear")
@@ -53,7 +53,7 @@ def lower_mul(context: Context, input: Any, other: Any) -> Symbol:
     return symbol.scaled(context.constant(factor, symbol.shape))
 
 
-@lowers(torch.div, operator.truediv, operator.itruediv, "div", "div_")
+@lowers(torch.div, operator.truediv, "div", "div_")
 def lower_div(context: Context, input: Any, other: Any, *, rounding_mode: str | None = None) -> Symbol:
     if not isinstance(input, Symbol) or isinstance(other, Symbol):
         raise Refusal("never", "a division by activations is not piecewise linear")
@@ -77,4 +77,14 @@ class _Residual(nn.Module):
         return 1.0 - self.c(torch.relu(h) + h) * 2 + (-self.c(h))
 
 
+class _Named(nn.Module):
+    """The same as functions and as methods, which may write into what they are of."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.sub(x.add(1.0), x.neg().relu(), alpha=2).mul(torch.tensor([1.0, -2.0, 3.0])).div(2.0)
+        h = torch.div(torch.mul(torch.neg(h.sub(0.5)), 3.0), 4.0).relu()
+        return (h + x).add_(x).sub_(1.0, alpha=0.5).mul_(3.0).div_(4.0)
+
+
+lowers(example=Example(_Named, (3,)))(lower_sub)
 lowers(example=Example(_Residual, (5,)))(lower_add)

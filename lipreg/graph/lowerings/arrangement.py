@@ -78,7 +78,8 @@ class _Arrangement(nn.Module):
         x = torch.cat([x, torch.relu(self.a(x))], 1)
         x = torch.cat((self.b(x), x[:, 1:3]), dim=-3).permute(0, 2, 3, 1)
         x = torch.relu(x[:, :, :2, ...].transpose(1, -1))
-        return self.c(x.flatten(1))
+        x = torch.concat([torch.permute(x, (0, 2, 1, 3)), torch.swapaxes(x, 1, 2)], 1)[:, :2]
+        return self.c(torch.transpose(x.swapaxes(2, 3), 2, 3).flatten(1))
 
 
 lowers(example=Example(_Arrangement, (2, 3, 4)))(lower_concatenation)

@@ -163,4 +163,17 @@ class _Means(nn.Module):
         return self.last(torch.relu(y)) + x.sum(1).flatten(1).mean(1, keepdim=True)
 
 
+class _Lines(nn.Module):
+    """In one dimension, where the windows of a call are not of one size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool, self.last = nn.AvgPool1d(2, stride=1), nn.AdaptiveAvgPool1d(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.avg_pool1d(self.pool(x).relu(), 3, 2, padding=1, count_include_pad=False)
+        return self.last(F.adaptive_avg_pool1d(x, 3)) + torch.mean(x, -1, keepdim=True) - torch.sum(x, (1, 2), True)
+
+
+lowers(example=Example(_Lines, (2, 8)))(lower_sum)
 lowers(example=Example(_Means, (2, 5, 4)))(lower_mean)

@@ -150,11 +150,13 @@ class _Calls(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.a, self.b = nn.Parameter(torch.randn(4, 1, 3)), nn.Parameter(torch.randn(4, 3, 2))
-        self.mix = nn.Conv1d(4, 3, 1)
+        self.plane = nn.Parameter(torch.randn(2, 1, 2, 3))
+        self.mix, self.back = nn.Conv1d(4, 3, 1), nn.ConvTranspose1d(3, 3, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.conv1d(x, self.a, None, 1, "same", groups=4)
-        return F.conv_transpose1d(self.mix(x), self.b[:3], stride=2)
+        x = F.conv_transpose1d(self.back(self.mix(x)), self.b[:3], stride=2).unsqueeze(1)
+        return F.conv_transpose2d(F.conv2d(x, self.plane), self.plane, stride=(1, 2))
 
 
 lowers(example=Example(_Calls, (4, 5)))(lower_convolution_call)

@@ -43,15 +43,17 @@ def lower_matmul(context: Context, input: Any, other: Any) -> Symbol:
 
 
 class _Functional(nn.Module):
-    """Weights as bare parameters, used by F.linear and @."""
+    """Weights as bare parameters, used by F.linear and in matrix products."""
 
     def __init__(self) -> None:
         super().__init__()
         self.first, self.second = nn.Parameter(torch.randn(4, 5)), nn.Parameter(torch.randn(4, 3))
-        self.bias = nn.Parameter(torch.randn(4))
+        self.bias, self.third = nn.Parameter(torch.randn(4)), nn.Parameter(torch.randn(3, 3))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(F.linear(x, self.first, self.bias)) @ self.second
+        x = F.relu(F.linear(x, self.first, self.bias))
+        x = F.relu(x @ self.second) @ self.third + torch.matmul(x, self.second)
+        return torch.mm(x, self.third).matmul(self.third) + x.mm(self.third)
 
 
 lowers(example=Example(_Functional, (5,)))(lower_matmul)

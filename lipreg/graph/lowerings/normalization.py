@@ -86,3 +86,20 @@ def lower_batch_norm_call(
     if training:  # networks are traced in evaluation mode
         raise Refusal("settings", "batch norm that uses batch statistics at evaluation; pass training=self.training")
     return _normalize(context, input, running_mean, running_var, weight, bias, eps)
+
+
+class _Call(nn.Module):
+    """With the weights and statistics of a layer, as networks that share some of them have it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.of = nn.BatchNorm1d(4, eps=1e-3)
+        self.of.running_mean, self.of.running_var = torch.randn(4), torch.rand(4) + 0.5
+
+    def forward(self, x: Tensor) -> Tensor:
+        m = self.of
+        x = F.batch_norm(x, m.running_mean, m.running_var, m.weight, m.bias, self.training, eps=m.eps)
+        return F.batch_norm(torch.relu(x), m.running_mean, m.running_var, training=self.training)
+
+
+lowers(example=Example(_Call, (4,)))(lower_batch_norm_call)

@@ -58,6 +58,16 @@ def pad(context: Context, x: Symbol, ends: Sequence[tuple[int, int]], mode: str,
             nn.ReLU(),
             nn.ConstantPad2d((1, 0, -1, 0), 0.5),
             nn.Conv2d(2, 1, 2),
+            nn.ReplicationPad2d((0, 1, 2, 0)),
+            nn.CircularPad2d(1),
+            nn.ZeroPad2d((0, 0, 1, 0)),
+            nn.Flatten(2),
+            nn.ReflectionPad1d((3, 1)),
+            nn.ReplicationPad1d((0, 2)),
+            nn.CircularPad1d((1, 2)),
+            nn.ZeroPad1d((1, 0)),
+            nn.ConstantPad1d((0, -5), -1.5),
+            nn.Conv1d(1, 1, 9, stride=8),
         ),
         (2, 4, 4),
     ),
@@ -87,7 +97,13 @@ def _pad_flat(context: Context, x: Symbol, flat: Sequence[int], mode: str, value
     nn.Upsample,
     nn.UpsamplingNearest2d,
     example=Example(
-        lambda: nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(2, 2, 3), nn.ReLU(), nn.Upsample((5, 7))),
+        lambda: nn.Sequential(
+            nn.Upsample(scale_factor=2),
+            nn.Conv2d(2, 2, 3),
+            nn.ReLU(),
+            nn.Upsample((5, 7)),
+            nn.UpsamplingNearest2d((3, 8)),
+        ),
         (2, 3, 3),
     ),
 )
@@ -110,3 +126,17 @@ def _resize(context: Context, x: Symbol, size: Any, factor: Any, mode: str) -> S
     # torch itself says which entry each place reads; positions are whole numbers, exact in float64
     index = F.interpolate(positions(x).double().unsqueeze(0), size=size, scale_factor=factor, mode=mode)
     return moved(context, x, index[0].long())
+
+
+class _Calls(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 1, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(F.pad(x, (1, 0), value=0.5)).relu()
+        x = F.pad(F.interpolate(x, scale_factor=2), (1, 1, 0, 2), mode="reflect")
+        return F.interpolate(x, (3, 5), mode="nearest-exact")
+
+
+lowers(example=Example(_Calls, (2, 3, 3)))(lower_pad_call)

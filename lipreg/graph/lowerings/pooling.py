@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from lipreg.graph.lowerings.convolution import spatial
 from lipreg.graph.registry import Example, Refusal, lowers
@@ -105,7 +105,12 @@ lower_max_pool2d = lowers(F.max_pool2d, torch.max_pool2d)(_max_pool_call(2))
 @lowers(
     nn.AdaptiveMaxPool1d,
     nn.AdaptiveMaxPool2d,
-    example=Example(lambda: nn.Sequential(nn.Conv2d(1, 2, 2), nn.AdaptiveMaxPool2d((2, None))), (1, 4, 3)),
+    example=Example(
+        lambda: nn.Sequential(
+            nn.Conv2d(1, 2, 2), nn.AdaptiveMaxPool2d((2, None)), nn.Flatten(2), nn.AdaptiveMaxPool1d(3)
+        ),
+        (1, 4, 3),
+    ),
 )
 def lower_adaptive_max_pool(context: Context, module: nn.AdaptiveMaxPool1d | nn.AdaptiveMaxPool2d, x: Symbol) -> Symbol:
     dims = 2 if isinstance(module, nn.AdaptiveMaxPool2d) else 1
@@ -124,3 +129,17 @@ def _adaptive(context: Context, x: Symbol, dims: int, output_size: Any, indices:
         raise Refusal("settings", "max pooling with return_indices")
     wanted = adaptive_sizes(output_size, x, dims)
     return _pool(context, x, [adaptive_windows(n, o) for n, o in zip(x.shape[-dims:], wanted, strict=True)])
+
+
+class _Calls(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.max_pool2d(F.max_pool2d(self.conv(x), 2, 1), (2, 1), 1, (1, 0))
+        x = F.adaptive_max_pool2d(x, (3, 2)).flatten(1, 2)
+        return torch.max_pool1d(F.max_pool1d(x.transpose(1, 2), 3, padding=1, ceil_mode=True), 2, 1)
+
+
+lowers(example=Example(_Calls, (1, 5, 6)))(lower_adaptive_max_pool_call)

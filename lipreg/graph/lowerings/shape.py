@@ -126,12 +126,13 @@ def lower_copy(context: Context, input: Symbol, *args: Any, **kwargs: Any) -> Sy
 class _Reshapes(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.a, self.b = nn.Linear(6, 8), nn.Linear(8, 2)
+        self.a, self.b = nn.Linear(6, 8), nn.Linear(4, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.a(x.view(x.size(0), -1)).reshape(x.shape[0], 2, 4).contiguous()
-        x = torch.flatten(x.unsqueeze(1).squeeze(1), 1)
-        return self.b(torch.relu(x.reshape(-1, 2, 4).view((-1, 8))))
+        x = torch.flatten(torch.squeeze(torch.unsqueeze(x.unsqueeze(1).squeeze(1), 2)), x.dim() - 2)
+        x = torch.reshape(torch.relu(x), (-1, 2, 4)).clone()[:, :, : x.ndim].contiguous()
+        return self.b(torch.relu(x.reshape(-1, 2, 2).view((-1, 4)).flatten(1)))
 
 
 lowers(example=Example(_Reshapes, (2, 3)))(lower_reshape)

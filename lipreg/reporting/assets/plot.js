@@ -189,11 +189,11 @@ function follow(svg, cursor, host, chart, across, up, box) {
   });
 }
 
-/** Points as the path of a line; a null breaks it. */
+/** Points {x, y} as the path of a line; a null breaks it. */
 function path(points) {
   let open = false;
   return points
-    .map(([x, y]) => {
+    .map(({ x, y }) => {
       if (y === null || !Number.isFinite(y)) {
         open = false;
         return "";

@@ -3,11 +3,12 @@
 const PART = 25;
 
 /**
- * columns: [{ name, help, number, value(i), words(i), mark(i), choose }]: `value` sorts, `words` is shown, `mark` is a class,
- * `choose` offers the column's words as a filter. options: { rows, detail(i), act(i), chosen(i), caption, sorted }.
+ * columns: [{ name, help, number, value(row), words(row), mark(row), choose }]: `value` sorts, `words` is shown (the value,
+ * where there is none), `mark` is a class, `choose` offers the column's words as a filter.
+ * options: { caption, detail(row), act(row), chosen(row) }.
  */
-function makeTable(host, columns, options) {
-  let [order, down, shown, opened] = [options.sorted ?? null, false, PART, null];
+function makeTable(host, columns, rows, options) {
+  let [order, down, shown, opened] = [null, false, PART, null];
   const wanted = new Map();
   let search = "";
   const count = element("span", { class: "soft small count", role: "status" });
@@ -23,9 +24,10 @@ function makeTable(host, columns, options) {
     return head;
   });
 
-  const matches = (i) => {
-    for (const [column, word] of wanted) if (column.words(i) !== word) return false;
-    return !search || columns.some((column) => column.words(i).toLowerCase().includes(search));
+  const said = (column, row) => (column.words ? column.words(row) : String(column.value(row)));
+  const matches = (row) => {
+    for (const [column, word] of wanted) if (said(column, row) !== word) return false;
+    return !search || columns.some((column) => said(column, row).toLowerCase().includes(search));
   };
   const compare = (a, b) => {
     const [x, y] = [columns[order].value(a), columns[order].value(b)];
@@ -33,39 +35,37 @@ function makeTable(host, columns, options) {
     const sign = down ? -1 : 1;
     return (typeof x === "number" ? x - y : String(x).localeCompare(String(y), undefined, { numeric: true })) * sign;
   };
-  const rowOf = (i) => {
+  const line = (row) => {
     const cells = columns.map((column, c) =>
-      element(c ? "td" : "th", { class: [column.number ? "number" : "", column.mark?.(i) ?? ""].join(" ").trim() }, column.words(i)),
+      element(c ? "td" : "th", { class: [column.number ? "number" : "", column.mark?.(row) ?? ""].join(" ").trim() }, said(column, row)),
     );
-    const row = element("tr", { class: options.chosen?.(i) ? "chosen" : "" }, ...cells);
+    const made = element("tr", { class: options.chosen?.(row) ? "chosen" : "" }, ...cells);
     if (options.act || options.detail) {
-      row.tabIndex = 0;
-      row.classList.add("clickable");
-      const press = () => (options.act ? options.act(i) : open(i, row));
-      row.addEventListener("click", press);
-      row.addEventListener("keydown", (event) => {
+      made.tabIndex = 0;
+      made.classList.add("clickable");
+      const press = () => (options.act ? options.act(row) : open(row, made));
+      made.addEventListener("click", press);
+      made.addEventListener("keydown", (event) => {
         if (event.key === "Enter") press();
       });
     }
-    return row;
+    return made;
   };
-  const open = (i, row) => {
-    opened?.remove();
-    const again = opened?.dataset.row === String(i);
-    opened = null;
-    if (again) return;
-    opened = element("tr", { class: "detail", "data-row": i }, element("td", { colspan: columns.length }, options.detail(i)));
-    row.after(opened);
+  const open = (row, below) => {
+    const again = opened?.row === row;
+    opened?.shown.remove();
+    opened = again ? null : { row, shown: element("tr", { class: "detail" }, element("td", { colspan: columns.length }, options.detail(row))) };
+    if (opened) below.after(opened.shown);
   };
   const fill = () => {
-    const rows = Array.from({ length: options.rows }, (_, i) => i).filter(matches);
-    if (order !== null) rows.sort(compare);
+    const fitting = rows.filter(matches);
+    if (order !== null) fitting.sort(compare);
     heads.forEach((head, c) => head.setAttribute("aria-sort", c !== order ? "none" : down ? "descending" : "ascending"));
     opened = null;
-    body.replaceChildren(...rows.slice(0, shown).map(rowOf));
-    const many = rows.length === options.rows ? counted(rows.length, "row") : `${rows.length} of ${counted(options.rows, "row")}`;
-    count.textContent = rows.length > shown ? `${many}, the first ${shown} shown` : many;
-    more.hidden = rows.length <= shown;
+    body.replaceChildren(...fitting.slice(0, shown).map(line));
+    const many = (fitting.length === rows.length ? "" : `${fitting.length} of `) + counted(rows.length, "row");
+    count.textContent = fitting.length > shown ? `${many}, the first ${shown} shown` : many;
+    more.hidden = fitting.length <= shown;
   };
 
   const tools = element("div", { class: "tools" });
@@ -77,7 +77,7 @@ function makeTable(host, columns, options) {
   });
   tools.append(input);
   for (const column of columns.filter((c) => c.choose)) {
-    const words = [...new Set(Array.from({ length: options.rows }, (_, i) => column.words(i)))];
+    const words = [...new Set(rows.map((row) => said(column, row)))];
     if (words.length < 2) continue;
     words.sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
     const select = element("select", { "aria-label": `Filter by ${column.name}` }, element("option", { value: "" }, `any ${column.name}`));
@@ -96,7 +96,7 @@ function makeTable(host, columns, options) {
   });
   tools.append(count);
   const table = element("table", { "aria-label": options.caption }, element("thead", {}, element("tr", {}, ...heads)), body);
-  host.replaceChildren(...(options.rows > 8 ? [tools] : []), element("div", { class: "scroll" }, table), more);
+  host.replaceChildren(...(rows.length > 8 ? [tools] : []), element("div", { class: "scroll" }, table), more);
   fill();
   return fill;
 }

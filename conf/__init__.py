@@ -1,1 +1,0 @@
-"""The configuration groups, as a package: Hydra finds them with ``hydra.searchpath: [pkg://lipreg.conf]``."""

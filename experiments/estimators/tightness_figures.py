@@ -1,0 +1,235 @@
+"""Figures of how tight estimators are: bounds against radius, tightness against seconds, tightness of growing networks."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterator
+from itertools import cycle, product
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
+
+from experiments.estimators.names_beside import Mark, name_marks
+from experiments.estimators.tightness import Row, only, rows_of
+from experiments.estimators.tightness_tables import NORMS, ranked
+from lipreg.errors import InvalidInput
+from lipreg.reporting.labels import FONT_SIZE, Label, name_lines
+from lipreg.reporting.svg import GRID, INK
+from lipreg.reporting.wording import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Okabe and Ito's colours without yellow, in an order that keeps neighbours apart; dealt out from the loosest to the tightest
+COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#6a3d9a")
+MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+LINES = {"lower": "--", "estimate": ":"}
+CLOSE = 1e-3
+"""An estimator this close to the constant at every radius is named in the panel's head, not drawn over its line."""
+PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
+RESOLUTION = 1e-4
+"""Seconds that records resolve."""
+_PANEL = (5.4, 5.2)  # inches, the names beside the lines included
+_WORDS = 8.5  # inches that the text above the panels needs
+
+
+def radius_figure(summary: pd.DataFrame, network: str) -> Figure:
+    """What every estimator says against the radius, a panel for each norm and scope, around the constant itself.
+
+    Values are geometric means over the reference points. Where the constant is not exact at all points the black line is
+    the best proved upper end, with a band down to the best witness.
+    """
+    rows = only(rows_of(summary), network=network)
+    figure, panels = _grid(rows, f"{network}: local Lipschitz constant and its bounds", rows)
+    styles = _styles(rows)
+    for ax, head, part in panels:
+        truth = _along(part, "radius")
+        radii = [row["radius"] for row in truth]
+        low, high = ([row[end] for row in truth] for end in ("truth_lower", "truth_upper"))
+        ax.fill_between(radii, low, high, color=INK, alpha=0.2, linewidth=0, gid="band")
+        ax.plot(radii, high, color=INK, linewidth=2.4, gid="constant", zorder=5)
+        ax.set_xscale("log")
+        ax.set_yscale("log")
+        ax.margins(y=0.1)
+        labels, meets = _lines(ax, part, "radius", "value", styles)
+        labels.append(Label(radii[-1], high[-1], "constant", INK))
+        _dress(ax, head, meets)
+        ax.set_xlabel("radius of the region", color=INK, fontsize=FONT_SIZE)
+        ax.set_ylabel("Lipschitz constant, or its bound", color=INK, fontsize=FONT_SIZE)
+        _ticks(ax, radii)
+        name_lines(ax, labels)
+    return figure
+
+
+def seconds_figure(summary: pd.DataFrame, network: str, radius: float) -> Figure:
+    """Tightness against cost at one radius, a panel for each norm and scope: best is left and low, on the line at 1."""
+    rows = only(rows_of(summary), network=network)
+    figure, panels = _grid(only(rows, radius=radius), f"{network}: tightness against cost at radius {radius:g}", rows)
+    styles = _styles(rows)
+    for ax, head, part in panels:
+        ax.axhline(1.0, color=INK, linewidth=1.2, gid="constant")
+        ax.set_xscale("log")
+        ax.set_yscale("log")
+        marks = []
+        for row in part:
+            if 0 < row["ratio"] < math.inf:
+                colour, mark = styles[row["estimator"]]
+                seconds = max(row["seconds"], RESOLUTION)
+                inside = "white" if row["certificate"] in LINES else colour
+                point: dict[str, Any] = {"color": colour, "markerfacecolor": inside, "markersize": 6}
+                ax.plot([seconds], [row["ratio"]], mark, gid=row["estimator"], **point)
+                marks.append(Mark(seconds, row["ratio"], row["estimator"], colour))
+        ax.margins(0.16, 0.12)
+        _dress(ax, head, _caveat(part))
+        ax.set_xlabel("CPU seconds a point (median)", color=INK, fontsize=FONT_SIZE)
+        ax.set_ylabel("bound / constant", color=INK, fontsize=FONT_SIZE)
+        name_marks(ax, marks, line=1.0)
+    return figure
+
+
+def growth_figure(summary: pd.DataFrame, axis: str, radius: float) -> Figure:
+    """Tightness against the size of the network at one radius, a panel for each norm and scope.
+
+    Args:
+        summary: of networks that differ in ``axis``.
+        axis: the column of the size: "inputs", "hidden layers" or "units a layer".
+        radius: at which.
+
+    Raises:
+        InvalidInput: the summary has no such sizes.
+    """
+    rows = [row for row in rows_of(summary) if not math.isnan(row.get(axis, math.nan))]
+    if not rows:
+        raise InvalidInput(f"no sizes {axis!r}", where="growth_figure", accepted=", ".join(summary.columns))
+    figure, panels = _grid(
+        only(rows, radius=radius), f"Tightness of networks that grow in {axis}, radius {radius:g}", rows
+    )
+    styles = _styles(rows)
+    for ax, head, part in panels:
+        ax.axhline(1.0, color=INK, linewidth=1.6, gid="constant")
+        ax.set_yscale("log")
+        if axis != "hidden layers":
+            ax.set_xscale("log")
+        ax.margins(y=0.1)
+        labels, meets = _lines(ax, part, axis, "ratio", styles)
+        _dress(ax, head, meets or _caveat(part))
+        ax.set_xlabel(axis, color=INK, fontsize=FONT_SIZE)
+        ax.set_ylabel("bound / constant", color=INK, fontsize=FONT_SIZE)
+        _ticks(ax, [row[axis] for row in _along(part, axis)])
+        name_lines(ax, labels)
+    return figure
+
+
+def _lines(ax: Axes, part: list[Row], x: str, y: str, styles: dict[str, tuple[str, str]]) -> tuple[list[Label], str]:
+    """Draws the estimators' lines, with gaps where one did not answer at all points.
+
+    Returns:
+        The labels of the lines, and the names of those that are the constant everywhere, which are not drawn.
+    """
+    labels, meets = [], []
+    for name in ranked(part):
+        mine = _along(only(part, estimator=name), x)
+        if all(abs(row["ratio"] - 1) <= CLOSE and row["answers"] == row["known"] == row["points"] for row in mine):
+            meets.append(name)
+            continue
+        colour, mark = styles[name]
+        shape = LINES.get(mine[-1]["certificate"], "-")
+        values = [row[y] if row["answers"] == row["points"] else math.nan for row in mine]
+        at = [row[x] for row in mine]
+        ax.plot(at, values, shape, color=colour, marker=mark, markersize=4, linewidth=1.3, gid=name)
+        ends = [(a, v) for a, v in zip(at, values, strict=True) if math.isfinite(v) and v > 0]
+        labels += [Label(*ends[-1], name, colour)] if ends else []
+    return labels, f"on the line of the constant: {', '.join(meets)}" if meets else ""
+
+
+def _along(rows: list[Row], column: str) -> list[Row]:
+    """The first row of each value of a column, ascending."""
+    first: dict[float, Row] = {}
+    for row in rows:
+        first.setdefault(row[column], row)
+    return [first[value] for value in sorted(first)]
+
+
+def _caveat(part: list[Row]) -> str:
+    known = all(row["known"] == row["points"] for row in part)
+    return "" if known else "not every constant is exact: ratios to the best witness"
+
+
+def _grid(rows: list[Row], title: str, spoken: list[Row]) -> tuple[Figure, Iterator[tuple[Axes, str, list[Row]]]]:
+    """A figure with a row of panels for each norm and a column for each scope; axes, heading and rows of each panel.
+
+    Args:
+        rows: what is drawn.
+        title: of the figure.
+        spoken: more rows of the same network, one of which says what it is.
+    """
+    answered = [row for row in rows if row["answers"]]
+    if not answered:
+        raise InvalidInput("nothing was answered", where="figure", accepted="a summary of at least one answer")
+    scopes = sorted({row["scope"] for row in answered}, key=["regional", "pointed"].index)
+    norms = sorted({row["p"] for row in answered}, key=list(NORMS).index)
+    width = max(_PANEL[0] * len(scopes), _WORDS)
+    height = _PANEL[1] * len(norms) + 0.75
+    figure = Figure(figsize=(width, height), facecolor="white")
+    FigureCanvasAgg(figure)
+    grid: Any = figure.subplots(len(norms), len(scopes), squeeze=False)
+    figure.subplots_adjust(
+        left=0.75 / width, right=1 - 1.6 / width, top=1 - 1.6 / height, bottom=0.55 / height,
+        wspace=2.1 / (_PANEL[0] - 2.1), hspace=0.95 / (_PANEL[1] - 0.95),
+    )  # fmt: skip
+    about, output = (next((row[c] for row in spoken if row[c]), "") for c in ("about", "output"))
+    key = (
+        f"{about or title}. Lipschitz constant of {output or 'the output'}; p: norm of input distances. Regional: between "
+        "any two points of the region; pointed: against its reference point. Black: the constant itself, with a grey band "
+        "down to the best witness where it is not known exactly. Solid lines and filled marks: proved upper bounds; dashed "
+        "lines: lower bounds; dotted lines: estimates; hollow marks: either. Geometric means over "
+        f"{counted(max(row['points'] for row in answered), 'reference point')}."
+    )
+    figure.text(0.15 / width, 1 - 0.14 / height, title, va="top", color=INK, fontsize=12, fontweight="bold")
+    lines = "\n".join(textwrap.wrap(key, int(width * 15)))
+    figure.text(0.15 / width, 1 - 0.42 / height, lines, va="top", color=INK, fontsize=8, parse_math=False)
+
+    def panels() -> Iterator[tuple[Axes, str, list[Row]]]:
+        for (i, p), (j, scope) in product(enumerate(norms), enumerate(scopes)):
+            part = only(answered, p=p, scope=scope)
+            if part:
+                yield grid[i][j], f"{scope}, p = {NORMS[p]}", part
+            else:
+                grid[i][j].set_axis_off()
+
+    return figure, panels()
+
+
+def _styles(rows: list[Row]) -> dict[str, tuple[str, str]]:
+    """A colour and a mark for each estimator, the same in all panels."""
+    return dict(zip(ranked(rows), zip(cycle(COLOURS), cycle(MARKS), strict=False), strict=False))
+
+
+def _ticks(ax: Axes, values: list[float]) -> None:
+    """Ticks on the x axis at the values that were measured."""
+    ax.xaxis.set_major_locator(FixedLocator(values))
+    ax.xaxis.set_minor_locator(FixedLocator([]))
+    ax.xaxis.set_major_formatter(PLAIN)
+
+
+def _dress(ax: Axes, head: str, below: str) -> None:
+    lines = textwrap.wrap(below, 80)
+    pad = 18 + 9 * max(0, len(lines) - 1)  # points
+    ax.set_title(head, loc="left", color=INK, fontsize=FONT_SIZE + 1, fontweight="bold", pad=pad)
+    words = {"fontsize": FONT_SIZE - 1.5, "color": INK, "va": "bottom"}
+    note = ax.text(0, 1.02, "\n".join(lines), transform=ax.transAxes, **words)
+    note.set_gid("note")
+    ax.tick_params(which="both", colors=INK, labelsize=FONT_SIZE - 1)
+    ax.grid(True, which="major", color=GRID, linewidth=0.7)
+    ax.set_axisbelow(True)
+    for side, spine in ax.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(INK)
+    low, high = ax.get_ylim()
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 3e3 * low else (1.0,)))
+    ax.yaxis.set_major_formatter(PLAIN)
+    ax.yaxis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,66 @@
+"""Branch and bound: the exact regional constant, in all three norms, without a mixed-integer solver."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+
+from lipreg.bounds import Analysis, find_degeneracies
+from lipreg.budget import Budget
+from lipreg.errors import UnsupportedRequest
+from lipreg.estimators.base import lower_interval, register
+from lipreg.estimators.exact.confirmation import by_search
+from lipreg.estimators.exact.point_search import ExactEstimator, PointSearch
+from lipreg.estimators.settings import Settings
+from lipreg.estimators.witnesses.witness import best_witness
+from lipreg.problem import APART_OUTPUTS
+from lipreg.results import EXACT_TOLERANCE, CertifiedInterval, Status
+from lipreg.search.engine import TOLERANCE
+
+POINTS = 64
+"""Random points that a search starts from where nothing is known. It finds its own as it goes, so few will do."""
+
+
+@register("branch_and_bound")
+class BranchAndBound(ExactEstimator):
+    """The exact constant, or the interval proved when the budget ends.
+
+    One search over the phases of the unstable units for all functionals at once, best bound first, with one incumbent
+    between them; see ``lipreg.search``. The upper end is the largest bound of any part of the region, each proved in
+    float64 with its rounding; the lower end is a point, re-evaluated on the network.
+
+    Exact for networks whose kinks are in general position (Jordan & Dimakis 2020, Theorem 3), which holds with
+    probability 1; otherwise the maximising pattern may have no interior, and the status is UNCONFIRMED.
+    """
+
+    norms = (1.0, 2.0, math.inf)
+    source = "branch and bound on activation phases, with interval, semidefinite and Lagrangian bounds"
+
+    def tolerances(self) -> dict[str, float]:
+        return {**super().tolerances(), "closed": TOLERANCE}
+
+    def start(self, local: Analysis, budget: Budget, settings: Settings) -> CertifiedInterval:
+        region = local.placed.region
+        drawn = region.sample(POINTS - 1, region.generators(settings.seed))
+        points = torch.cat([region.center.unsqueeze(1), drawn], dim=1)
+        return lower_interval(local, 0, best_witness(local, 0, points[0]))
+
+    def search(self, search: PointSearch) -> CertifiedInterval:
+        if search.families[0].signs:
+            raise UnsupportedRequest(
+                f"an operator norm into l1 over {len(search.families[0])} outputs",
+                where=f"estimator {self.name!r}",
+                accepted=f"up to {APART_OUTPUTS} outputs, whose sign vectors are searched together",
+                todo="Choose 'mip', which covers more of them",
+            )
+        found = by_search(search, search.left, "branch and bound", search.progress)
+        search.detail = "" if found.left_out else f"{found.cells} cells settled by LP"
+        result = search.conclude(Status.UNCONFIRMED)
+        if result.status is not Status.UNCONFIRMED:
+            return result
+        reason = find_degeneracies(search.local).sentence()
+        if found.rounding > EXACT_TOLERANCE * result.upper:
+            reason = f"Rounding in float64 may be {found.rounding:.3g}: weights cancel, or differ by many orders"
+        return replace(result, detail=f"{result.detail}. {reason}")

@@ -1,0 +1,175 @@
+"""The exact pointed constant, by Dinkelbach's method over forward-only MIPs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from lipreg.bounds import Analysis, analyse, interval_jacobian
+from lipreg.budget import Budget
+from lipreg.errors import UnsupportedRequest
+from lipreg.estimators.base import ROUNDING, register
+from lipreg.estimators.exact.confirmation import for_solver
+from lipreg.estimators.exact.point_search import ExactEstimator, PointSearch
+from lipreg.graph.accurate import zeros
+from lipreg.milp import Encoding, Program, encode_rise, prove
+from lipreg.problem import APART_OUTPUTS, PlacedProblem
+from lipreg.regions import PlacedRegion
+from lipreg.results import CertifiedInterval, Status
+
+TOLERANCE = 1e-6
+"""Relative gap to which the bound is proved."""
+FEASIBILITY = 1e-10
+"""Tolerance of the solver's rows and integers, fine because the quotient of a sloppy point is a bad one."""
+QUOTIENT = 1e-9
+"""Relative growth of the best quotient that is worth another round."""
+INNER_SHARE = 0.25
+"""Of the time that is left, for CROWN in the inner boxes."""
+RADII = 40
+"""How many inner radii are tried, spaced geometrically from the whole reach down to 1e-8 of it."""
+
+
+@register("mip_pointed")
+class PointedMixedInteger(ExactEstimator):
+    r"""sup over x in X of |c . (f(x) - f(x0))| / |x - x0|_p, for p in {inf, 1}: exact, or what the budget proves.
+
+    With r(x) = s c . (f(x) - f(x0)), s = 1 or -1, let F(t) = max over X of r(x) - t |x - x0|_p, a MIP with forward rows
+    only. If x attains F(t) > 0, its quotient is above t and becomes the next t (Dinkelbach 1967; superlinear). At the end
+    a tree of linear programs, bounded by weak duality evaluated here, proves F(t) <= gain, with a gain near 0; no solver is
+    trusted. A gain divides by the distance, so the proof splits X at an inner radius:
+
+        quotient <= t + gain / radius       for |x - x0|_p >= radius,
+        quotient <= near(radius)            for |x - x0|_p <= radius,
+
+    near being the interval Jacobian over the inner box, over the directions that X leaves open. Where f - f(x0) is
+    positively homogeneous in the inner box (every kink in it goes through x0), quotients do not change along rays, so the
+    first line covers the inner part too. The radius is chosen to give the smallest bound.
+
+    Source: the constant that Avant & Morgansen 2020, 2023 bound.
+    """
+
+    scopes = ("pointed",)
+    source = "Dinkelbach 1967 over the forward half of LipMIP"
+
+    def tolerances(self) -> dict[str, float]:
+        return {**super().tolerances(), "closed": TOLERANCE, "feasibility": FEASIBILITY}
+
+    def search(self, search: PointSearch) -> CertifiedInterval:
+        if search.families[0].signs:
+            raise UnsupportedRequest(
+                f"the norm into l1 of {search.local.placed.rows.shape[1]} outputs",
+                where=f"estimator {self.name!r}",
+                accepted=f"up to {APART_OUTPUTS} outputs: each combination of their signs is a functional of its own",
+                todo="Ask for q = inf, AllLogits() or AllPairs()",
+            )
+        inner = _inner(search.apart, search.left.share(INNER_SHARE))
+        for row in search.open_families():
+            if search.closed(row):
+                continue  # a witness found meanwhile beats what this functional can reach
+            if search.ended():
+                break
+            rise = encode_rise(search.apart, row, search.left)
+            upper = max(_dinkelbach(search, row, sign, rise, inner) for sign in (0, 1))
+            search.tighten(upper, "tree of LP dual bounds (Dinkelbach)", row)
+        # where all programs are closed, what is left of a gap is rounding, divided by the inner radius
+        return search.conclude(Status.BOUNDED)
+
+
+@dataclass(frozen=True)
+class _Inner:
+    """near(radius) for every functional: ``bounds[sign]`` is ``(radii, rows)``, sign 0 for +, 1 for -."""
+
+    radii: np.ndarray
+    bounds: tuple[np.ndarray, np.ndarray]
+
+
+def _dinkelbach(search: PointSearch, row: int, sign: int, rise: Encoding, inner: _Inner) -> float:
+    """A proved upper bound on the quotients of one functional with one sign; raises the search's witness on the way."""
+    best = math.inf
+    while not search.ended():
+        price = search.lower
+        outcome = search.solve(_priced(rise.program, sign, price), for_solver(search), feasibility=FEASIBILITY)
+        if outcome.claims_infeasible:  # the reference point is feasible, so the solver is wrong
+            search.status = Status.FAILED
+            break
+        if outcome.point is not None:
+            search.offer(rise.points(outcome.point))
+        if search.lower > price * (1 + QUOTIENT) and outcome.status is Status.PROVED:
+            continue
+        best = min(best, _proved(search, row, sign, rise, inner))
+        if search.status is not Status.PROVED or search.lower <= price * (1 + QUOTIENT):
+            break  # no better quotient than the price: the maximum is 0
+    return best
+
+
+def _proved(search: PointSearch, row: int, sign: int, rise: Encoding, inner: _Inner) -> float:
+    """The upper end at the present price, from a tree that has what is left of the limits."""
+    price = search.lower
+    radii, near = inner.radii, inner.bounds[sign][:, row]
+    aim = price * max(1 + TOLERANCE, 1 / (1 - search.budget.gap))
+    # the gain that the aim allows at the largest radius within which the intervals already prove it
+    within = radii[near <= aim]
+    target = (aim - price) * float(within.max() if len(within) else radii.min()) / 2
+
+    def better(point: np.ndarray) -> bool:
+        search.offer(rise.points(point))
+        return search.lower > price * (1 + QUOTIENT)
+
+    proof = prove(_priced(rise.program, sign, price), target, search.left, better)
+    search.nodes += proof.nodes
+    if proof.status not in (Status.PROVED, Status.BOUNDED):
+        search.status = proof.status
+    gain = max(proof.bound, 0.0) + rise.loss
+    return float(np.maximum(near, price + gain / radii).min()) * (1 + ROUNDING)
+
+
+def _priced(program: Program, sign: int, price: float) -> Program:
+    """max s c . (f(x) - f(x0)) - price |x - x0|_p."""
+    factor = 1.0 - 2.0 * sign
+    cost = factor * program.cost
+    cost[program.columns["distance"]] = -price
+    return replace(program, cost=cost, offset=factor * program.offset)
+
+
+def _inner(local: Analysis, budget: Budget) -> _Inner:
+    """Interval Jacobians over shrinking boxes about the reference point, all in one batch."""
+    placed, region = local.placed, local.placed.region
+    reach = float(region.distance(placed.problem.p)[0])
+    radii = reach * np.geomspace(1.0, 1e-8, RADII)
+    width = torch.from_numpy(radii).reshape(-1, *(1,) * len(region.shape))
+    center = region.center.expand(RADII, *region.shape)
+    down, up = torch.maximum(region.down, -width), torch.minimum(region.up, width)
+    boxes = PlacedRegion.around(center, down, up, region.lower, region.upper)
+    rows = placed.rows.expand(RADII, *placed.rows.shape[1:])
+    inside = analyse(local.graph, PlacedProblem(placed.problem, boxes, rows, placed.functionals * RADII), budget=budget)
+    low, high = (end.flatten(2) for end in interval_jacobian(inside)[0])
+    down, up = (end.unsqueeze(1) for end in (region.room[0] < 0, region.room[1] > 0))
+    rise = torch.maximum(high.clamp(min=0) * up, (-low).clamp(min=0) * down)
+    fall = torch.maximum((-low).clamp(min=0) * up, high.clamp(min=0) * down)
+    # along a direction each coordinate moves one way: its best slope, summed for p = inf, the largest for p = 1
+    totals = [e.sum(-1) if placed.problem.p == math.inf else e.amax(-1) for e in (rise, fall)]
+    along_rays = _homogeneous(inside, region, radii)[:, None]
+    first, second = (np.where(along_rays, 0.0, t.numpy() * (1 + ROUNDING)) for t in totals)
+    return _Inner(radii, (first, second))
+
+
+def _homogeneous(inside: Analysis, region: PlacedRegion, radii: np.ndarray) -> np.ndarray:
+    """For which radii every ray's part in the inner box has one quotient, found again at the radius itself, in X."""
+    cone = radii <= float(region.cone_radius(inside.placed.problem.p)[0])
+    sources = [node.source for _, node in inside.graph.relus()]
+    may_be = {i: (inside.reach[i].at[0] <= 0) & (inside.reach[i].at[1] >= 0) for i in sources}
+    if not (_all_at_kinks(inside, may_be) & cone).any():
+        return np.zeros(RADII, dtype=bool)
+    proved = zeros(inside.graph, region.center)  # a value that is 0 in float64 need not be
+    return _all_at_kinks(inside, {i: proved[i] for i in sources}) & cone
+
+
+def _all_at_kinks(inside: Analysis, at_kink: dict[int, torch.Tensor]) -> np.ndarray:
+    """For which radii the reference point is at the kinks of all unstable units."""
+    through_center = torch.ones(RADII, dtype=torch.bool)
+    for source, own in at_kink.items():
+        through_center &= (~inside.reach[source].unstable | own).flatten(1).all(-1)
+    return through_center.numpy()

@@ -1,0 +1,119 @@
+"""The affine-ReLU bound: the product of layer norms, with the slopes that the region allows in place of ones."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from lipreg.bounds import Analysis
+from lipreg.bounds.chain import ChainMasks
+from lipreg.estimators.base import register
+from lipreg.estimators.bound_estimator import BoundEstimator
+from lipreg.estimators.closed_form import Pull, Rows, Step, by_hand, flattened, largest_row, output_gradient
+from lipreg.estimators.products.spectral import layer_product
+from lipreg.graph import Affine, MaxPool, Relu, ReluChain
+from lipreg.graph.layers import flat
+from lipreg.linalg.power import PowerIteration
+
+
+@register("affine_relu")
+class AffineRelu(BoundEstimator):
+    r"""L <= |C A_K D_K|_{p} prod_{k<K} |diag(s_k) A_k D_k|_{p->p}.
+
+    s_k are the upper slope bounds of the scope: in pointed scope relu(u) - relu(y) over u - y, in regional scope 1 for a
+    unit that can be active and 0 otherwise. D_k drops the inputs that cannot move. C is the output functional. With ball
+    pre-activation bounds alone, pointed scope and p = 2 this is the papers' own bound; tighter pre-activation bounds
+    only lower it.
+
+    Guarantee: an upper bound in exact arithmetic; batched; differentiable almost everywhere.
+
+    Source: Avant & Morgansen 2020 (arXiv 2008.06141); 2023 (arXiv 2104.14672), Theorem 1 and section IV.
+    """
+
+    source = "Avant & Morgansen 2020, 2023"
+    kinds = (Affine, Relu, MaxPool)
+    branches = True
+    layered = True
+    masked = True
+
+    def bound(self, analysis: Analysis) -> Tensor:
+        return layer_product(analysis, *_weights(analysis))[0]
+
+    def factors(self, analysis: Analysis) -> Tensor:
+        return layer_product(analysis, *_weights(analysis))[1]
+
+    def closed_form(self, step: Step) -> Tensor | None:
+        if step.problem.p == math.inf:
+            return by_hand(step, _product)
+        if step.problem.p == 2.0 and step.power is not None:  # an estimate from below
+            return by_hand(step, partial(_spectral, power=step.power))
+        return None
+
+
+def _weights(analysis: Analysis) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    """Slopes of the outputs and motion of the inputs of every map, as weights of its rows and columns."""
+    columns = {i: reach.moves.to(reach.value.dtype) for i, reach in enumerate(analysis.reach)}
+    rows = {i: slopes.upper for i, slopes in analysis.slopes.items()}
+    for i, node in analysis.graph.pools():
+        rows[i] = torch.ones_like(analysis.reach[node.source].value)
+    return rows, columns
+
+
+def _product(chain: ReluChain, masks: ChainMasks, rows: Rows) -> tuple[Tensor, Pull]:
+    """max over rows of |C W_K D_K| times prod_k max over rows of |diag(s) W_k D_k|, for p = inf."""
+    assert masks.row_sums is not None
+    folded, entries = rows.table @ chain.weights[-1], flattened(masks.moves[-1])
+    top, chosen = largest_row(folded.abs(), entries, rows)
+    picked = [flat(s * r).max(1) for s, r in zip(masks.active, masks.row_sums, strict=True)]
+    factors = [*(values for values, _ in picked), top]
+    bounds = math.prod(factors[1:], start=factors[0])
+
+    def pull(gradient: Tensor) -> list[Tensor]:
+        *shares, share = _shares(gradient, bounds, factors)
+        found = [
+            layer.rows(index, moves, share)
+            for layer, moves, (_, index), share in zip(chain.layers[:-1], masks.moves, picked, shares, strict=False)
+        ]
+        row = folded.index_select(0, chosen).sign_().mul_(share.unsqueeze(1))
+        return [*found, output_gradient(rows, chosen, row if entries is None else row.mul_(entries))]
+
+    return bounds, pull
+
+
+def _spectral(chain: ReluChain, masks: ChainMasks, rows: Rows, power: PowerIteration) -> tuple[Tensor, Pull]:
+    """|C W_K D_K|_2 prod_k |diag(s) W_k D_k|_2, the norms by a step of power iteration."""
+    folded, entries = rows.table @ chain.weights[-1], flattened(masks.moves[-1])
+    squared, chosen = largest_row(folded.square(), entries, rows)
+    top = squared.sqrt()
+    sides, factors = [], []
+    for k, (layer, s) in enumerate(zip(chain.layers[:-1], masks.active, strict=True)):
+        moves = masks.moves[k]
+        moves = s.new_ones(()).expand(1, *layer.in_shape) if moves is None else moves
+        sigma, u, v = power.iterate(str(k), s, moves, layer.forward, layer.back)
+        sides.append((u, v))
+        factors.append(sigma)
+    factors = [*factors, top]
+    bounds = math.prod(factors[1:], start=factors[0])
+
+    def pull(gradient: Tensor) -> list[Tensor]:
+        *shares, share = _shares(gradient, bounds, factors)
+        found = [
+            layer.outer(share.reshape(-1, *(1,) * (u.dim() - 1)) * u, v)
+            for layer, share, (u, v) in zip(chain.layers[:-1], shares, sides, strict=True)
+        ]
+        row = folded.index_select(0, chosen)
+        row.mul_((share / top.clamp(min=torch.finfo(top.dtype).tiny)).unsqueeze(1))
+        return [*found, output_gradient(rows, chosen, row if entries is None else row.mul_(entries))]
+
+    return bounds, pull
+
+
+def _shares(gradient: Tensor, product: Tensor, factors: list[Tensor]) -> tuple[Tensor, ...]:
+    """The gradient of every factor, ``(batch,)`` each.
+
+    Where the product is 0 they all are 0, that of a factor 0 too: no unit of its layer is active, so no entry counts.
+    """
+    return ((gradient * product) / torch.stack(factors).clamp_(min=torch.finfo(product.dtype).tiny)).unbind()

@@ -1,0 +1,122 @@
+"""The LP relaxation of the exact program: an upper bound with a dual certificate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import ClassVar
+
+from lipreg.bounds import Analysis, without_pools
+from lipreg.budget import Budget, OutOfBudget
+from lipreg.estimators.base import ROUNDING, Estimator, Work, register, upper_interval
+from lipreg.estimators.jacobians.jacobian_crown import JacobianCrown
+from lipreg.estimators.settings import Settings
+from lipreg.estimators.unreached import cheap_interval
+from lipreg.graph import Affine, MaxPool, Relu
+from lipreg.milp import Encoding, Functionals, Outcome, encode, families, get_solver
+from lipreg.milp.solvers import FEASIBILITY, GAP
+from lipreg.problem import LocalLipschitz
+from lipreg.results import Certificate, CertifiedInterval, Status
+
+
+class ProgramEstimator(Estimator):
+    """What the LP and the MIP have in common: the questions and the networks they cover."""
+
+    scopes = ("regional",)
+    norms = (1.0, math.inf)
+    output_norms = (1.0, math.inf)
+    kinds = (Affine, Relu, MaxPool)  # pools are written out as ReLUs first
+    branches = True
+    searches = True
+
+    def uncovered_question(self, problem: LocalLipschitz) -> tuple[str, str] | None:
+        refusal = super().uncovered_question(problem)
+        if refusal is None and problem.region.norm == 2.0:
+            return "a region that is no polytope, an l2 ball,", "LinfBall, L1Ball, Box or Polytope regions"
+        return refusal
+
+    def engine(self, solver: str) -> str:
+        try:
+            return get_solver(solver).version()
+        except Exception as error:  # what it failed to prove is recorded all the same
+            return f"{solver}: {type(error).__name__}: {error}"
+
+    def tolerances(self) -> dict[str, float]:
+        return {**super().tolerances(), "feasibility": FEASIBILITY, "mip_gap": GAP}
+
+
+@register("lp")
+class LinearProgram(ProgramEstimator):
+    """The largest over the functionals of the LP relaxation's dual bound.
+
+    The same encoding as the MIP with its binaries relaxed to [0, 1]. The lower sides of every ReLU's triangle are rows of
+    it, and its rows with binaries imply the upper side; ``lp_no_triangle`` is without. The bound is evaluated here from the
+    solver's row multipliers by weak duality, rounded outward, so it holds whatever the solver answers.
+
+    Source: Jordan & Dimakis 2020, section 6 (LipLP).
+    """
+
+    certificate = Certificate.UPPER
+    source = "Jordan & Dimakis 2020 (LipLP)"
+    triangle: ClassVar[bool] = True
+
+    def answer(self, work: Work) -> list[CertifiedInterval]:
+        batch, results = work.analysis.placed.batch, []
+        for i in range(batch):
+            local, own = work.analysis[i : i + 1], replace(work.budget.share(1 / (batch - i)), nodes=None)
+            over = own.ended()
+            results.append(self._point(local, own, work.settings) if over is None else cheap_interval(local, over))
+        return results
+
+    def _point(self, local: Analysis, budget: Budget, settings: Settings) -> CertifiedInterval:
+        """The bound at a single point; functionals that are not reached have what linear bounds on the Jacobian say."""
+        (start,) = JacobianCrown().intervals(local, budget.share(0.5))
+        cheap = start.upper
+        bounds, status, detail = [], Status.BOUNDED, ""
+        asked, chosen = families(without_pools(local, budget.share(0.5)))
+        for family in chosen:
+            try:
+                budget.check()
+                _, outcome = relaxation(asked, family, budget, settings, self.triangle)
+            except OutOfBudget as over:
+                status, detail = over.status, f"There was time for {len(bounds)} of {len(chosen)} programs"
+                bounds.append(cheap)
+                break
+            bounds.append(min(cheap, outcome.dual_bound * (1 + ROUNDING)))
+            detail = outcome.detail
+            if outcome.claims_infeasible:  # the reference point is feasible: the solver has failed
+                status = Status.FAILED
+            elif outcome.status is not Status.PROVED:
+                status = outcome.status
+        proof = start.proof if max(bounds) == cheap else "LP dual bound"
+        return upper_interval(local, 0, max(bounds), proof, status, detail)
+
+
+Solved = dict[tuple["Functionals", str, bool], tuple["Encoding", "Outcome"]]
+
+
+def relaxation(
+    local: Analysis, family: Functionals, budget: Budget, settings: Settings, triangle: bool = True
+) -> tuple[Encoding, Outcome]:
+    """The encoding of one family of functionals at one point and the outcome of its LP relaxation.
+
+    Remembered for as long as the analysis lives, because the LP estimator and the MIP both start from it.
+
+    Raises:
+        OutOfBudget: there was no time to fold the network.
+    """
+    known = local.derived(_relaxations)
+    key = family, settings.solver, triangle
+    if key not in known:
+        encoding = encode(local, family, triangle=triangle, budget=budget)
+        program, solver = encoding.program.relaxed(), get_solver(settings.solver)
+        outcome = solver.solve(program, replace(budget, nodes=None), threads=settings.threads)
+        if outcome.status is not Status.PROVED:
+            return encoding, outcome
+        known[key] = encoding, outcome
+    return known[key]
+
+
+def _relaxations(local: Analysis) -> Solved:
+    """The relaxations of an analysis that are solved so far."""
+    return {}

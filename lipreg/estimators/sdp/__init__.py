@@ -1,0 +1,5 @@
+"""Semidefinite bounds: LipSDP, whole and in pieces, with multipliers that are repaired and evaluated here."""
+
+from lipreg.estimators.sdp import lipsdp
+
+__all__ = ["lipsdp"]

@@ -1,0 +1,199 @@
+"""LipSDP: the semidefinite bound in l2, from repaired multipliers."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+
+from lipreg.bounds import Analysis, Shares, Slopes, norm_rounding, pool_shares
+from lipreg.budget import Budget
+from lipreg.estimators.base import Estimator, Work, register, rounded_up, upper_interval
+from lipreg.estimators.products.spectral import Spectral
+from lipreg.estimators.sdp.multipliers import QuadraticForm
+from lipreg.estimators.sdp.pieces import Chain, chain
+from lipreg.estimators.sdp.sector_norms import Norm, Run, Solution, sector_norm
+from lipreg.estimators.sdp.sectors import fits, open_units, sectors
+from lipreg.estimators.sdp_solvers import check_sdp_solver, solver_version
+from lipreg.estimators.unreached import cheap_interval
+from lipreg.graph import Affine, MaxPool, Relu
+from lipreg.results import Certificate, CertifiedInterval, Status
+
+UNITS = 128
+"""Undecided units that share one program where the network can be cut; a program costs their third power an iteration."""
+LARGEST = 512
+"""Undecided units up to which a program is written down at all."""
+ACCURACIES = (1e-4, 1e-6)
+"""Tolerances asked of a first-order solver one after another, for a program that is scaled to size 1."""
+CLOSE = 1e-4
+"""Relative difference that the repair makes at which the coarser tolerance was enough."""
+ITERATIONS = 20000
+
+LIMITS: dict[str, Callable[[float, int], list[dict[str, Any]]]] = {
+    "SCS": lambda seconds, steps: [
+        {"eps_abs": accuracy, "eps_rel": accuracy, "max_iters": steps, "time_limit_secs": seconds}
+        for accuracy in ACCURACIES
+    ],
+    "CLARABEL": lambda seconds, steps: [{"time_limit": seconds, "max_iter": min(steps, 200)}],
+}
+"""Seconds and iterations in a solver's own words, one set for each attempt; other solvers keep their defaults."""
+
+
+@register("lipsdp")
+class LipSDP(Estimator):
+    """L^2 <= rho, the least with rho |d|^2 + sum_u lambda_u w_u (w_u - Delta z_u) - |Delta f|^2 >= 0 for some lambda >= 0.
+
+    Neuron form, with every unit's slope in the interval that the region leaves it: of derivatives in regional scope, of
+    secants from x0 in pointed scope. Decided units are folded away, so a program has the undecided ones alone; max pools
+    and branches are covered. The solver's multipliers are repaired to a feasible point in float64 before anything is called
+    a bound; the value before the repair is the result's ``estimate`` and in its detail.
+
+    Several functionals are one program each; those that the multipliers of an earlier one already bound below its value are
+    not solved. With more than ``UNITS`` undecided units a chain of layers is cut between layers and the pieces' bounds are
+    multiplied, which is looser; beyond ``LARGEST`` in one piece the product of norms stands in, and the status says failed.
+
+    Args:
+        iterations: limit of the solver's.
+
+    Source: Fazlyab et al. 2019 (LipSDP-Neuron; their form with coupled multipliers is invalid, Pauli et al. 2021).
+    """
+
+    certificate = Certificate.UPPER
+    norms = (2.0,)
+    output_norms = (2.0, float("inf"))
+    kinds = (Affine, Relu, MaxPool)
+    branches = True
+    searches = True
+    solver_option = "sdp_solver"
+    source = "Fazlyab et al. 2019 (LipSDP)"
+
+    def __init__(self, iterations: int = ITERATIONS) -> None:
+        self.iterations = iterations
+
+    def engine(self, solver: str) -> str:
+        return f"cvxpy {version('cvxpy')}, {solver_version(solver)}"
+
+    def slopes(self, local: Analysis) -> tuple[dict[int, Slopes], dict[int, Shares]]:
+        """What the units of a single-point analysis are known to do."""
+        return local.slopes, local.shares
+
+    def answer(self, work: Work) -> list[CertifiedInterval]:
+        analysis, solver = work.analysis, work.settings.sdp_solver
+        check_sdp_solver(solver)
+        batch, results = analysis.placed.batch, []
+        for i in range(batch):
+            local, own = analysis[i : i + 1], work.budget.share(1 / (batch - i))
+            over = own.ended()
+            if over is not None:
+                results.append(cheap_interval(local, over))
+                continue
+            run = Run(partial(_solve, solver, self.iterations), own)
+            with torch.no_grad():
+                results.append(self._point(local, run, solver))
+        return results
+
+    def _point(self, local: Analysis, run: Run, solver: str) -> CertifiedInterval:
+        trivial = Spectral().intervals(local, run.budget)[0].upper
+        placed = local.placed.apart()
+        rows, joint = placed.rows[0].to(local.graph.dtype), placed.problem.output.joint
+        slopes, shares = self.slopes(local)
+        units, moves = open_units(slopes, shares), placed.region.moves[0]
+        whole = chain(local, slopes) if units > UNITS else None
+        if whole is None and (units > LARGEST or not fits(local.graph, units, moves)):
+            detail = f"{units} undecided units and {int(moves.sum())} inputs are too many for one program"
+            return upper_interval(local, 0, trivial, "spectral", Status.FAILED, f"{detail}: product of norms")
+        if whole is None:
+            norm = sector_norm(sectors(local.graph, slopes, shares, moves, rows), joint, run)
+        else:
+            norm = _product(whole.with_last(rows).cut(UNITS), joint, run, trivial)
+        upper, raw = rounded_up(local, norm.upper + float(norm_rounding(local)))[0], norm.raw
+        notes = [
+            f"{units} undecided units",
+            f"{run.programs} programs by {solver_version(solver)}",
+            *run.notes,
+        ]
+        if run.norms and upper <= trivial:
+            # what a solver left unfinished is repaired like the rest; the detail says that it did
+            status = Status.BOUNDED if run.status is Status.FAILED else run.status
+            if run.answers == 0:  # multipliers by descent, or no undecided unit: there was nothing to repair
+                return upper_interval(local, 0, upper, "LipSDP", status, ", ".join(notes))
+            detail = f"{raw:.9g} before the repair; {', '.join(notes)}"
+            return replace(upper_interval(local, 0, upper, "LipSDP, repaired", status, detail), estimate=raw)
+        status = run.status if run.norms else Status.FAILED  # of pieces that are all too large
+        return upper_interval(local, 0, trivial, "spectral", status, f"{', '.join(notes)}: product of norms")
+
+
+@register("lipsdp_global")
+class GlobalLipSDP(LipSDP):
+    """LipSDP as published: every slope between that of the negative side and 1, wherever the region lies.
+
+    Valid for every region and both scopes, like the spectral product, which it never exceeds by more than the repair.
+
+    Source: Fazlyab et al. 2019 (LipSDP-Neuron).
+    """
+
+    def slopes(self, local: Analysis) -> tuple[dict[int, Slopes], dict[int, Shares]]:
+        slopes, shares = {}, {}
+        for index, node in local.graph.relus():
+            one = torch.ones_like(local.reach[node.source].value)
+            slopes[index] = Slopes(node.slope * one, one)
+        for index, node in local.graph.pools():
+            one = torch.ones_like(local.reach[node.source].value)
+            shares[index] = pool_shares(node, -one, one, one > 0)
+        return slopes, shares
+
+
+def _product(pieces: list[Chain], joint: bool, run: Run, trivial: float) -> Norm:
+    """The pieces' norms multiplied, with what cutting lost to rounding; each has an equal share of the time that is left."""
+    if len(pieces) > 1:
+        run.notes.append(f"a product over {len(pieces)} pieces of the network")
+    upper = raw = 1.0
+    whole = run.budget
+    for k, piece in enumerate(pieces):
+        run.budget = whole.share(1 / (len(pieces) - k))
+        together = joint or k < len(pieces) - 1
+        if sum(piece.open_units) <= LARGEST:
+            norm = sector_norm(piece.sectors(), together, run)
+        else:
+            run.notes.append(f"one of them, with {sum(piece.open_units)} undecided units, by the product of norms")
+            # of scalar functionals the largest, not the operator norm of all
+            last = torch.linalg.matrix_norm(piece.maps[-1], ord=2) if together else piece.maps[-1].norm(dim=1).amax()
+            norm = Norm(*[float(piece.norms()[:-1].prod() * last)] * 2)
+        upper, raw = upper * norm.upper, raw * norm.raw
+    return Norm(upper + trivial * sum(piece.slack for piece in pieces), raw)
+
+
+def _solve(solver: str, iterations: int, form: QuadraticForm, budget: Budget) -> Solution:
+    """min rho subject to Q(rho, lambda) >= 0, lambda >= 0."""
+    import cvxpy as cp
+
+    entries, constant = form.coefficients()
+    size = len(form)
+    x = cp.Variable(1 + form.units, nonneg=True)
+    matrix = cp.reshape(entries @ x + constant, (size, size), order="C")
+    problem = cp.Problem(cp.Minimize(x[0]), [matrix >> 0])
+    found = Solution(0.0, None, False, "")
+    for options in LIMITS[solver](budget.seconds_left, iterations) if solver in LIMITS else [{}]:
+        if "time_limit_secs" in options:
+            options["time_limit_secs"] = max(0.01, budget.seconds_left)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # an inaccurate solution is repaired and reported
+                problem.solve(solver=solver, warm_start=True, **options)
+        except (cp.SolverError, ArithmeticError, ValueError) as error:
+            return replace(found, solved=False, words=f"{solver}: {error}")
+        if x.value is None or not np.isfinite(x.value).all():
+            return replace(found, solved=False, words=f"{solver}: {problem.status}")
+        rho, multipliers = float(x.value[0]), x.value[1:]
+        found = Solution(rho, multipliers, problem.status == cp.OPTIMAL, str(problem.status))
+        raw = form.size * math.sqrt(max(0.0, rho))
+        if not found.solved or abs(form.bound(rho, multipliers)[0] - raw) <= CLOSE * raw:
+            break
+    return found

@@ -1,0 +1,133 @@
+"""A chain of layers cut into pieces: between them every map is split in half by its singular value decomposition.
+
+With W = A B, A = U sqrt(Sigma) and B = sqrt(Sigma) V^T, the norm of a chain is at most the product of the norms of its
+pieces, and each piece begins and ends with half a map. One hidden layer a piece is SeqLip's product.
+
+Source: Virmaux & Scaman 2018, section 5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from lipreg.bounds import Analysis, Slopes
+from lipreg.estimators.sdp.sectors import Sectors, sectors
+from lipreg.graph import Affine, Graph, Input, Node, Relu
+from lipreg.linalg import Dense
+
+ENTRIES = 2**24
+"""Entries up to which a map is written out and decomposed."""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """W_K S_{K-1} W_{K-1} ... S_1 W_1 with diagonal S_k between ``lower[k]`` and ``upper[k]``.
+
+    Attributes:
+        maps: written out; columns of inputs that cannot move are zero.
+        slack: what splitting maps may have lost to rounding, relative to the product of all norms.
+    """
+
+    maps: tuple[Tensor, ...]
+    lower: tuple[Tensor, ...]
+    upper: tuple[Tensor, ...]
+    slack: float = 0.0
+
+    @property
+    def open_units(self) -> list[int]:
+        """Undecided units of each hidden layer."""
+        return [int((high > low).sum()) for low, high in zip(self.lower, self.upper, strict=True)]
+
+    def norms(self) -> Tensor:
+        """|S_k W_k|_2 of the upper slopes for every map, the last without slopes; at least the norm as a product."""
+        scaled = [high.unsqueeze(1) * map for map, high in zip(self.maps, self.upper, strict=False)]
+        return torch.stack([torch.linalg.matrix_norm(map, ord=2) for map in (*scaled, self.maps[-1])])
+
+    def with_last(self, rows: Tensor) -> Chain:
+        """The chain of functionals of its output: ``rows @ W_K`` in place of W_K."""
+        return Chain((*self.maps[:-1], rows @ self.maps[-1]), self.lower, self.upper, self.slack)
+
+    def folded(self) -> Chain:
+        """The same chain with hidden layers whose units are all decided folded into one map with their neighbours."""
+        maps, lower, upper = [self.maps[0]], [], []
+        for map, low, high in zip(self.maps[1:], self.lower, self.upper, strict=True):
+            if bool((high > low).any()):
+                maps.append(map)
+                lower.append(low)
+                upper.append(high)
+            else:
+                maps[-1] = (map * low) @ maps[-1]
+        return Chain(tuple(maps), tuple(lower), tuple(upper), self.slack)
+
+    def cut(self, most: int) -> list[Chain]:
+        """Pieces of consecutive layers with at most ``most`` undecided units together; a layer with more is one alone.
+
+        With ``most`` = 0 every hidden layer of a folded chain is a piece.
+        """
+        groups: list[list[int]] = []
+        for layer, count in enumerate(self.open_units):
+            if groups and sum(self.open_units[k] for k in groups[-1]) + count <= most:
+                groups[-1].append(layer)
+            else:
+                groups.append([layer])
+        if len(groups) <= 1:
+            return [self]
+        halves = {group[0]: _halves(self.maps[group[0]]) for group in groups[1:]}
+        pieces = []
+        for group, after in pairwise([*groups, []]):
+            first = halves[group[0]][0] if group[0] in halves else self.maps[group[0]]
+            last = self.maps[group[-1] + 1] if not after else halves[after[0]][1]
+            lost = halves[group[0]][2] if group[0] in halves else 0.0
+            own = slice(group[0], group[-1] + 1)
+            maps = (first, *self.maps[group[0] + 1 : group[-1] + 1], last)
+            pieces.append(Chain(maps, self.lower[own], self.upper[own], lost))
+        return pieces
+
+    def sectors(self) -> Sectors:
+        """Its differences as sectors, a row for each output."""
+        nodes: list[Node] = [Input(self.maps[0].shape[1:])]
+        slopes: dict[int, Slopes] = {}
+        for k, map in enumerate(self.maps):
+            if k:
+                nodes.append(Relu(len(nodes) - 1, map.shape[1:]))
+                slopes[len(nodes) - 1] = Slopes(self.lower[k - 1].unsqueeze(0), self.upper[k - 1].unsqueeze(0))
+            dense = Dense(map, tuple(map.shape[1:]), tuple(map.shape[:1]))
+            nodes.append(Affine((len(nodes) - 1,), (dense,), map.new_zeros(len(map))))
+        moves = torch.ones(self.maps[0].shape[1], dtype=torch.bool)
+        rows = torch.eye(len(self.maps[-1]), dtype=self.maps[-1].dtype)
+        return sectors(Graph(tuple(nodes)), slopes, {}, moves, rows)
+
+
+def chain(local: Analysis, slopes: dict[int, Slopes]) -> Chain | None:
+    """The layers of a single-point analysis with the given slopes; None where it branches or a map is too large.
+
+    Args:
+        slopes: of every Relu, with a batch axis of one.
+    """
+    affines, relus = local.graph.affines(), local.graph.relus()
+    large = any(node.maps[0].in_size * node.maps[0].out_size > ENTRIES for _, node in affines if node.maps)
+    if local.graph.branches or local.graph.pools() or large:
+        return None
+    maps, bounds = [node.maps[0].dense() for _, node in affines], [slopes[index] for index, _ in relus]
+    maps[0] = maps[0] * local.placed.region.moves[0].flatten().to(maps[0].dtype)
+    lower, upper = (
+        tuple(end[0].flatten() for end in ends) for ends in ([b.lower for b in bounds], [b.upper for b in bounds])
+    )
+    return Chain(tuple(maps), lower, upper)
+
+
+def _halves(map: Tensor) -> tuple[Tensor, Tensor, float]:
+    """(A, B, r): A B = W up to |W - A B| <= r |W|."""
+    left, values, right = torch.linalg.svd(map, full_matrices=False)
+    root = values.sqrt()
+    a, b = left * root, root.unsqueeze(1) * right
+    size = float(values[0])
+    if size == 0.0:
+        return a, b, 0.0
+    eps = (len(values) + 4) * torch.finfo(map.dtype).eps
+    lost = torch.linalg.matrix_norm(map - a @ b) + eps * torch.linalg.matrix_norm(a) * torch.linalg.matrix_norm(b)
+    return a, b, float(lost) / size

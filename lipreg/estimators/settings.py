@@ -1,0 +1,42 @@
+"""Which engines serve, and the seed: what decides an answer beside the question, its recipe and its budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lipreg.errors import InvalidInput
+from lipreg.estimators.sdp_solvers import check_sdp_solver
+from lipreg.milp import get_solver
+from lipreg.options import check_count
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides an estimator's answer beside the question, its recipe and its budget: which engines serve, and the seed.
+
+    Attributes:
+        solver: of mixed-integer and linear programs; see ``lipreg.milp.installed_solvers``.
+        sdp_solver: of semidefinite programs, by cvxpy's name for it ("SCS", "CLARABEL", ...).
+        threads: that each solver may use.
+        seed: of every random choice.
+
+    Raises:
+        InvalidInput: an unknown solver, no installed one of semidefinite programs, or no number of threads or seed.
+        MissingExtra: the solver is not installed.
+    """
+
+    solver: str = "highs"
+    sdp_solver: str = "SCS"
+    threads: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_count(self.threads, "threads", "Settings")
+        if not isinstance(self.seed, int) or isinstance(self.seed, bool):
+            raise InvalidInput(f"seed={self.seed!r}", where="Settings", accepted="a whole number")
+        get_solver(self.solver)
+        if self.sdp_solver != "SCS":  # always there; others are looked for, which loads cvxpy
+            check_sdp_solver(self.sdp_solver)
+
+
+DEFAULTS = Settings()

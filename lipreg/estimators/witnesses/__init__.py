@@ -1,0 +1,5 @@
+"""Points, and what they prove about the constant from below."""
+
+from lipreg.estimators.witnesses import sampling
+
+__all__ = ["sampling"]

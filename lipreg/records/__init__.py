@@ -1,0 +1,27 @@
+"""What is saved: plain records, one JSON object a line, appended as they come. Reports and loggers are views of them."""
+
+from lipreg.records.files import LeftOut, RecordFile, Source, Sources, read_records, read_sources
+from lipreg.records.kinds import EXACT, TRAINING, WEIGHTS, AuditRecord, EpochRecord, Record, RunRecord, field_names
+from lipreg.records.lines import READABLE, SCHEMA, DamagedLine, from_line, to_line
+
+__all__ = [
+    "EXACT",
+    "READABLE",
+    "SCHEMA",
+    "TRAINING",
+    "WEIGHTS",
+    "AuditRecord",
+    "DamagedLine",
+    "EpochRecord",
+    "LeftOut",
+    "Record",
+    "RecordFile",
+    "RunRecord",
+    "Source",
+    "Sources",
+    "field_names",
+    "from_line",
+    "read_records",
+    "read_sources",
+    "to_line",
+]

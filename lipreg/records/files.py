@@ -1,0 +1,196 @@
+"""Record files: records are appended as they come, and files are read back, one by one or all below a folder."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from codecs import BOM_UTF8
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from lipreg.errors import InvalidInput
+from lipreg.records.kinds import Record
+from lipreg.records.lines import DamagedLine, from_line, to_line
+
+_NO_RECORDS = "holds no records of lipreg"
+_ACCEPTED = (
+    "a record file, or a folder below which experiments.train, experiments.audit or a LipschitzAudit has written"
+)
+_LISTED = 5
+"""More damaged lines than these are not listed one by one."""
+
+Paths = str | Path | Iterable[str | Path]
+
+
+class RecordFile:
+    """An append-only file of records. Each line is on disk when ``append`` returns, so a kill loses nothing written.
+
+    Args:
+        path: a file; its folder is made.
+
+    Raises:
+        InvalidInput: the folder cannot be written, found before any work starts.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._mend()
+        except OSError as error:
+            raise InvalidInput(
+                f"cannot write {self.path}: {error.strerror or error}",
+                where="records",
+                todo="Choose a folder that can be written",
+            ) from None
+
+    def _mend(self) -> None:
+        """Makes the file if there is none, and closes a last line that a kill left open: kept if whole, cut if not."""
+        with self.path.open("a+b") as file:
+            file.seek(0)
+            text = file.read()
+            begin = text.rfind(b"\n") + 1
+            if begin == len(text):
+                return
+            try:
+                from_line(text[begin:])
+            except DamagedLine:
+                file.truncate(begin)
+                return
+            except InvalidInput:  # whole, and an error for whoever reads it
+                pass
+            file.write(b"\n")
+
+    def append(self, *records: Record) -> None:
+        """Writes records at the end of the file."""
+        if not records:
+            return
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write("".join(to_line(record) + "\n" for record in records))
+            file.flush()
+            os.fsync(file.fileno())
+
+
+@dataclass(frozen=True)
+class Source:
+    """A record file that was read.
+
+    Attributes:
+        name: its path below the folder that was asked for.
+        records: in the order they were written.
+        damage: which lines are left out, because they are damaged; empty without such lines.
+    """
+
+    name: str
+    records: tuple[Record, ...]
+    damage: str = ""
+
+
+class LeftOut(NamedTuple):
+    """A file, or a part of it, that is not shown, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What was read, and what was not.
+
+    Attributes:
+        files: the record files.
+        left_out: ``.jsonl`` files that hold no records of lipreg, or cannot be read, and damaged lines of others.
+    """
+
+    files: tuple[Source, ...]
+    left_out: tuple[LeftOut, ...] = ()
+
+
+def read_records(paths: Paths) -> list[Record]:
+    """Reads record files, or every ``*.jsonl`` below folders. A damaged line is left out, with one warning a file.
+
+    Of a last line without a line break nothing is said: whoever records may be writing it.
+
+    Raises:
+        InvalidInput: no file is found, one cannot be read or holds no records, or a record is of a newer lipreg, has ends
+            that cross or other values that nothing can have written.
+    """
+    return [record for path in _files(paths) for record in _read(path, str(path)).records]
+
+
+def read_sources(paths: Paths) -> Sources:
+    """``read_records``, file by file: one that cannot be read is named and costs nothing but itself.
+
+    Raises:
+        InvalidInput: no file is found, or none with records.
+    """
+    read: list[Source] = []
+    left_out: list[LeftOut] = []
+    for path, name in _files(paths).items():
+        try:
+            source = _read(path, name)
+            read += [source] if source.records else []
+            reason = source.damage if source.records else _NO_RECORDS
+            left_out += [LeftOut(name, reason)] if reason else []
+        except InvalidInput as error:
+            line = error.where.partition(f"{path}, ")[2]
+            left_out.append(LeftOut(name, f"{line}: {error.got}" if line else error.got))
+    if not read:
+        raise _nothing("; ".join(f"{name}: {reason}" for name, reason in left_out))
+    return Sources(tuple(read), tuple(left_out))
+
+
+def _files(paths: Paths) -> dict[Path, str]:
+    """The record files, each once, with their names: below the one folder that was asked for, or with its name."""
+    try:
+        roots = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    except TypeError:
+        raise InvalidInput(f"{paths!r} is no path", where="records", accepted=_ACCEPTED) from None
+    found: dict[Path, str] = {}
+    for root in roots:
+        if not root.exists():
+            raise InvalidInput(f"no folder or file {root}", where="records", accepted=_ACCEPTED)
+        for path in sorted(root.rglob("*.jsonl")) if root.is_dir() else [root]:
+            if path.is_dir():
+                continue
+            below = path.relative_to(root if len(roots) == 1 else root.parent) if root.is_dir() else path
+            found.setdefault(path.resolve() if path.exists() else path, str(below))
+    if not found:
+        raise _nothing(f"no .jsonl file at {', '.join(map(str, roots)) or 'no path'}")
+    return found
+
+
+def _nothing(why: str) -> InvalidInput:
+    return InvalidInput(f"no records: {why}", where="records", accepted=_ACCEPTED)
+
+
+def _read(path: Path, name: str) -> Source:
+    """One file. A last line that has no end is left out without a word: a kill cut it off, and ``RecordFile`` mends it, or
+    somebody is writing it. Blank lines are no damage."""
+    if not path.is_file():  # reading a pipe would wait for whoever writes into it
+        raise InvalidInput("no file that can be read (a broken link, a pipe)", where=str(path), accepted=_ACCEPTED)
+    try:
+        *lines, cut = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise InvalidInput(f"cannot be read: {error.strerror or error}", where=str(path), accepted=_ACCEPTED) from None
+    records: list[Record] = []
+    damaged: list[tuple[int, DamagedLine]] = []
+    for number, line in enumerate([*lines, cut], 1):
+        try:
+            if not line.removeprefix(BOM_UTF8).strip():
+                continue
+            records.append(from_line(line, f"{path}, line {number}"))
+        except DamagedLine as error:
+            damaged += [(number, error)] if number <= len(lines) else []
+    if not damaged:
+        return Source(name, tuple(records))
+    if not records:
+        raise InvalidInput(_NO_RECORDS, where=str(path), accepted="a record file")
+    numbers = [str(number) for number, _ in damaged]
+    listed = ", ".join(numbers[:_LISTED] + ["..."] * (len(numbers) > _LISTED))
+    one = len(numbers) == 1
+    damage = f"line{'' if one else 's'} {listed} {'is' if one else 'are'} damaged and left out ({damaged[0][1].got})"
+    warnings.warn(f"{path}: {damage}", stacklevel=1)  # from one place: however often the file is read, it is said once
+    return Source(name, tuple(records), damage)

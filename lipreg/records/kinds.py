@@ -1,0 +1,164 @@
+"""What is saved: one run, one epoch, or one estimator's result at one reference point, each a record of plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
+
+from lipreg.results import Certificate
+
+EXACT = "exact"
+"""The name under which an audit records what all its estimators together prove at a point."""
+
+TRAINING = "training"
+"""``AuditRecord.weights`` of ordinary audits."""
+
+WEIGHTS = (TRAINING, "averaged", "replaced")
+"""All that ``AuditRecord.weights`` may say."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One training run, or a network that is audited without one.
+
+    Attributes:
+        run: its name; a label, which another run may have too.
+        twin: name of the run it is compared with, meant to be the same training with weight 0; None for a twin.
+        bound: the estimator that the penalty lowers; None without a penalty.
+        weight: the penalty's weight.
+        question: ``LocalLipschitz.describe()`` of penalty and audit.
+        sentence: the question in words.
+        settings: everything else worth keeping, plain data (the composed configuration).
+        id: of the fit that wrote it; a resumed fit has the id of the one it goes on from, any other has its own.
+        recipe: ``Bound.describe()`` of what the penalty lowers; empty without a penalty.
+        twin_id: ``id`` of the twin, where it was known when the run began.
+        start_epoch: completed epochs when this part began: 0, or its checkpoint's; what was recorded of later ones is void.
+        started: when this part began, UTC, ISO 8601.
+        process: the process that wrote it, as "pid 123 on host".
+        versions: of the software that trained.
+        metric: name of the logged metric that reports show beside the constants; empty takes what fits.
+        of_training: False for a network of which nothing is known but its weights; the epoch of its records says nothing.
+    """
+
+    kind: ClassVar[str] = "run"
+    run: str
+    twin: str | None = None
+    seed: int | None = None
+    bound: str | None = None
+    weight: float = 0.0
+    question: dict[str, Any] = field(default_factory=dict)
+    sentence: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    id: str = ""
+    recipe: dict[str, Any] = field(default_factory=dict)
+    twin_id: str = ""
+    start_epoch: int = 0
+    started: str = ""
+    process: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    metric: str = ""
+    of_training: bool = True
+
+    @property
+    def run_id(self) -> str:
+        """``id``, by the name that it has in the other records."""
+        return self.id
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What training itself reported after ``epoch`` completed epochs, such as the validation accuracy.
+
+    Attributes:
+        run_id: ``RunRecord.id`` of its run.
+        step: training steps taken by then, as Lightning's loggers count; their row of that moment has epoch - 1, step - 1.
+    """
+
+    kind: ClassVar[str] = "epoch"
+    run: str
+    epoch: int
+    metrics: dict[str, float] = field(default_factory=dict)
+    run_id: str = ""
+    step: int | None = None
+
+
+@dataclass(frozen=True)
+class AuditRecord:
+    """One estimator's result at one reference point.
+
+    Attributes:
+        run: name of the training run.
+        epoch: completed training epochs when the audit ran; 0 is the untrained network (if the run is ``of_training``).
+        point: index of the reference point in the audit's fixed list.
+        label: its class, -1 without labels.
+        estimator: ``Bound.label`` of the recipe (the method's registered name, unless the recipe differs from its
+            defaults), or "exact": what all methods together prove at the point.
+        certificate, status: values of ``Certificate`` and ``Status``.
+        lower, upper: the interval; upper is inf when nothing was proved.
+        functional: the functional at this point, in words.
+        question: ``LocalLipschitz.describe()``.
+        fingerprint: hash of the audited weights and structure.
+        correct, margin: whether the network classifies the point rightly, and its smallest logit margin, rounded down.
+        penalised: whether this estimator is the bound that the penalty of the run lowers.
+        proof, detail: what proves the upper end, how it came about.
+        witness: the point that attains the lower end, flattened.
+        versions: of the software that proved it.
+        subject: hash of the network and the reference point.
+        engine: what did the arithmetic, with its version; empty for "exact", which joins several.
+        tolerances: inside the proof, by name; for "exact" the relative gap at which the two ends count as one.
+        asked: the budget in seconds, the estimators, and this one's seed and pre-activation methods.
+        families: proved upper bounds of the families of functionals one by one, where a search has them.
+        resumed: whether this estimator started from what an earlier audit had saved.
+        run_id: ``RunRecord.id`` of its run.
+        recipe: ``Bound.describe()`` of what was evaluated, with proved norms; empty for "exact".
+        step: training steps taken by the audited weights, as in ``EpochRecord``.
+        weights: "training", those that the optimizer steps; "averaged", by a callback, or "replaced", those left at the end.
+        reference: hash of the reference point itself; empty in records that do not tell it.
+    """
+
+    kind: ClassVar[str] = "audit"
+    run: str
+    epoch: int
+    point: int
+    label: int
+    estimator: str
+    certificate: str
+    status: str
+    lower: float
+    upper: float
+    seconds: float
+    functional: str
+    question: dict[str, Any]
+    fingerprint: str
+    correct: bool | None = None
+    margin: float | None = None
+    penalised: bool = False
+    proof: str = ""
+    detail: str = ""
+    estimate: float | None = None
+    witness: list[float] | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    subject: str = ""
+    engine: str = ""
+    tolerances: dict[str, float] = field(default_factory=dict)
+    asked: dict[str, Any] = field(default_factory=dict)
+    families: list[float] = field(default_factory=list)
+    resumed: bool = False
+    run_id: str = ""
+    recipe: dict[str, Any] = field(default_factory=dict)
+    step: int | None = None
+    weights: str = TRAINING
+    reference: str = ""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether both ends are proved and meet."""
+        return self.certificate == Certificate.EXACT
+
+
+Record = RunRecord | EpochRecord | AuditRecord
+
+
+def field_names(kind: type[Record]) -> list[str]:
+    """The columns of a table of records."""
+    return [f.name for f in fields(kind)]

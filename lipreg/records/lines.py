@@ -1,0 +1,164 @@
+"""A record as one line of strict JSON, and back: the one place that knows what earlier versions have written."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import MISSING, asdict, fields
+from typing import Any
+
+from lipreg.errors import InvalidInput
+from lipreg.plain import misfits
+from lipreg.records.kinds import WEIGHTS, AuditRecord, EpochRecord, Record, RunRecord
+from lipreg.results import EXACT_TOLERANCE, Certificate, Status, meet
+
+SCHEMA = 2
+READABLE = (1, 2)
+"""Schemas that can be read. Records of schema 1 have no run ids and no recipes: those fields are empty."""
+
+_COUNTS = ("epoch", "point", "seconds", "step", "start_epoch")
+_CHOICES = {"certificate": tuple(Certificate), "status": tuple(Status), "weights": WEIGHTS}
+"""The fields that are never negative, and those that have one of a few values."""
+
+_DIGITS = 300
+"""Whole numbers of more digits may be beyond float64."""
+
+_KINDS: dict[str, type[Record]] = {kind.kind: kind for kind in (RunRecord, EpochRecord, AuditRecord)}
+
+
+class DamagedLine(InvalidInput):
+    """A line that no version of lipreg has written. It says nothing, so what stands around it can be read without it."""
+
+
+def to_line(record: Record) -> str:
+    """A record as one line of strict JSON. An infinite upper end is written as the text "inf".
+
+    Raises:
+        InvalidInput: a field holds NaN, another infinity, or something that is not plain data; the lower end of an
+            interval lies above its upper end; or it would be refused when read.
+    """
+    _check_fields(record, "records")
+    _check_interval(record, "records")
+    data = {"schema": SCHEMA, "kind": record.kind, **asdict(record)}
+    if isinstance(record, AuditRecord) and record.upper == math.inf:
+        data["upper"] = "inf"
+    try:
+        return json.dumps(data, allow_nan=False)
+    except (ValueError, TypeError) as error:
+        raise InvalidInput(
+            f"{type(record).__name__} of run {record.run!r}: {error}",
+            where="records",
+            accepted="plain data: numbers that are finite, text, lists and dicts of these",
+        ) from None
+
+
+def from_line(line: str | bytes, where: str = "record") -> Record:
+    """Reads what ``to_line`` wrote, today or in an earlier version. A byte order mark before it is no damage.
+
+    Raises:
+        DamagedLine: not strict JSON in UTF-8, or with missing or unknown fields, or fields of other types.
+        InvalidInput: written by a newer lipreg, or what nothing can have written: an interval that is none, as its ends
+            cross, a negative epoch, an unknown certificate.
+    """
+    data = _object(line, where)
+    schema, name = data.pop("schema", None), data.pop("kind", None)
+    if type(schema) is int and schema > SCHEMA:
+        raise InvalidInput(
+            f"a record of schema {schema}, written by a newer lipreg",
+            where=where,
+            accepted=f"schema {' or '.join(map(str, READABLE))}",
+            todo="Read it with that version",
+        )
+    if type(schema) is not int or schema not in READABLE:
+        raise _damaged(_field("schema", schema), where)
+    kind = _KINDS.get(name) if isinstance(name, str) else None
+    if kind is None:
+        raise _damaged(f"{_field('kind', name)} ({', '.join(_KINDS)})", where)
+    known = {field.name: field.default is MISSING and field.default_factory is MISSING for field in fields(kind)}
+    unknown = [f"the unknown field {field[:40]!r}" for field in data if field not in known]
+    lacking = [f"no field {field!r}" for field, needed in known.items() if needed and field not in data]
+    if wrong := [*lacking, *unknown]:
+        raise _damaged(f"{name} record with {', '.join(wrong[:5])}", where)
+    if kind is AuditRecord and data["upper"] == "inf":
+        data["upper"] = math.inf
+    record = kind(**data)
+    _check_fields(record, where)
+    _check_interval(record, where)
+    return record
+
+
+def _object(line: str | bytes, where: str) -> dict[str, Any]:
+    """The JSON object of a line."""
+    try:
+        text = line.decode() if isinstance(line, bytes) else line
+        data = json.loads(text.removeprefix("\ufeff"), parse_constant=_no_number, parse_int=_whole, parse_float=_finite)
+    except UnicodeDecodeError:
+        raise _damaged("no text in UTF-8", where) from None
+    except json.JSONDecodeError as error:
+        raise _damaged(f"cut off, or no JSON from column {error.colno} on", where) from None
+    except (ValueError, RecursionError) as error:
+        raise _damaged("it nests too deep" if isinstance(error, RecursionError) else str(error), where) from None
+    if not isinstance(data, dict):
+        raise _damaged("JSON, but not an object with fields", where)
+    return data
+
+
+def _field(name: str, value: Any) -> str:
+    return f"no field {name!r}" if value is None else f"unknown {name} {str(value)[:40]!r}"
+
+
+def _damaged(why: str, where: str) -> DamagedLine:
+    return DamagedLine(f"not a record: {why}", where=where, todo="If the line is damaged, remove it")
+
+
+def _check_fields(record: Record, where: str) -> None:
+    """Raises DamagedLine for fields of other types, InvalidInput for values that nothing can have written."""
+    if wrong := misfits(record):
+        raise DamagedLine(f"{record.kind} record with {', '.join(wrong)}", where=where)
+    told = [(name, getattr(record, name, None)) for name in (*_COUNTS, *_CHOICES)]
+    wrong = [
+        f"{name}={value!r} (0 or more)" for name, value in told if name in _COUNTS and value is not None and value < 0
+    ]
+    wrong += [
+        f"{name}={value[:40]!r} ({', '.join(_CHOICES[name])})"
+        for name, value in told
+        if name in _CHOICES and value is not None and value not in _CHOICES[name]
+    ]
+    if wrong:
+        raise InvalidInput(
+            f"{record.kind} record of run {record.run!r} with {', '.join(wrong)}",
+            where=where,
+            accepted="values that lipreg writes",
+            todo="The record was changed or damaged, or is of another version: remove its line, and audit again",
+        )
+
+
+def _check_interval(record: Record, where: str) -> None:
+    """Raises InvalidInput for ends in which no proof ends: whatever is made of such a record would be a false figure."""
+    if not isinstance(record, AuditRecord):
+        return
+    accepted = ""
+    if not 0 <= record.lower <= record.upper or record.lower == math.inf:
+        accepted = "an interval of Lipschitz constants: 0 <= lower <= upper, lower finite"
+    elif record.is_exact and not meet(record.lower, record.upper):
+        accepted = f"ends that meet to {EXACT_TOLERANCE:g}, where the certificate says exact"
+    if accepted:
+        got = f"lower end {record.lower!r} and upper end {record.upper!r} of {record.estimator!r}, run {record.run!r}"
+        got += f", epoch {record.epoch}, point {record.point}"
+        todo = "The record was changed or damaged: remove its line, and audit again"
+        raise InvalidInput(got, where=where, accepted=accepted, todo=todo)
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _DIGITS:
+        raise ValueError(f"{digits[:8]}..., of {len(digits)} digits, is no number of a record")
+    return int(digits)
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    return value if math.isfinite(value) else _no_number(digits[:40])

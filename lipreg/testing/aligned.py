@@ -1,0 +1,64 @@
+"""Networks whose layers all stretch the same direction: the worst that products of norms can meet, in one linear piece."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import Tensor, nn
+
+from lipreg.outputs import AllLogits, Output, Vector
+from lipreg.problem import LocalLipschitz
+from lipreg.regions import LinfBall
+from lipreg.results import Certificate
+from lipreg.testing.domains import rows_of, slope_norm
+from lipreg.testing.failures import expect
+from lipreg.testing.judged import TOLERANCE, Judged
+from lipreg.testing.pieces import evaluate, jacobian
+from lipreg.testing.questions import VECTORS, Q
+
+WIDTHS = {1.0: [(2, 4, 9, 9)], 2.0: [(9, 4, 2, 2), (2, 4, 9, 9)], float("inf"): [(9, 4, 2, 2)]}
+"""By p: many inputs and few units stretch more in l_inf than in any norm below, few inputs and many units more in l1."""
+
+
+def aligned(widths: tuple[int, ...], x: Tensor, signed: bool) -> nn.Sequential:
+    """Linear layers of ones, or of signs u v' with v the u of the layer before, every unit far on at x ``(1, inputs)``."""
+    layers: list[nn.Module] = []
+    generator = torch.Generator().manual_seed(sum(widths))
+    signs = [
+        2.0 * torch.randint(2, (width,), generator=generator) - 1.0 if signed else torch.ones(width) for width in widths
+    ]
+    for given, made in itertools.pairwise(signs):
+        layer = nn.Linear(len(given), len(made)).double()
+        with torch.no_grad():
+            layer.weight.copy_(torch.outer(made, given))
+            layer.bias.copy_(5.0 - layer.weight @ nn.Sequential(*layers)(x)[0])  # 5 at x, whatever comes before
+        layers += [layer, nn.ReLU()]
+    return nn.Sequential(*layers[:-1]).eval()
+
+
+def aligned_layers(judged: Judged) -> None:
+    """A norm or a q too many is claimed where a product is below the slope of layers that all stretch one direction."""
+    for signed, (scope, p) in itertools.product((False, True), judged.kinds):
+        for widths in WIDTHS[p]:
+            x = torch.linspace(-0.4, 0.5, widths[0], dtype=torch.float64).unsqueeze(0)
+            net = aligned(widths, x, signed)
+            if not judged.takes_network(net):
+                continue
+            slope, outputs = jacobian(net, x[0].numpy()), evaluate(net, x.numpy())[0]
+            for kind, q in _outputs(judged, p):
+                problem = LocalLipschitz(LinfBall(1e-3), kind, scope, p, q)  # type: ignore[arg-type]
+                exact = slope_norm(slope, rows_of(kind, outputs), p, q)
+                (result,) = judged.certify(net, problem, x)
+                entries, said = "signs" if signed else "ones", problem.sentence()
+                here = f"{judged.name}: {said} of a chain of {widths}, all weights {entries}: "
+                here += f"[{result.lower}, {result.upper}]"
+                expect(result.upper >= exact * (1 - TOLERANCE), f"{here}: the upper end is below the slope {exact}")
+                expect(result.lower <= exact * (1 + TOLERANCE), f"{here}: the lower end is above the slope {exact}")
+                if judged.method.certificate is Certificate.BRACKET:
+                    expect(result.certificate is Certificate.EXACT, f"{here}: not exact")
+
+
+def _outputs(judged: Judged, p: float) -> list[tuple[Output, float | None]]:
+    joint = [Q[name] for name in VECTORS[p] if Q[name] in judged.method.output_norms] if judged.method.vector else []
+    return [(AllLogits(), None), *((Vector(), q) for q in joint)]

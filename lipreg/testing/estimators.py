@@ -1,0 +1,87 @@
+"""check_estimator: whether an estimator keeps what it says of itself, on tiny networks whose constants are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from lipreg.budget import Budget
+from lipreg.errors import InvalidInput
+from lipreg.estimators import ESTIMATORS, Estimator, get_estimator
+from lipreg.testing import aligned, degenerate, gradients, invariance, soundness
+from lipreg.testing.failures import CheckFailed, aspects_of, expect
+from lipreg.testing.judged import Judged
+from lipreg.testing.questions import Questions
+
+ASPECTS: dict[str, Callable[[Judged], None]] = {
+    "truth": soundness.truth,
+    "one piece": soundness.one_piece,
+    "aligned layers": aligned.aligned_layers,
+    "larger networks": soundness.larger_networks,
+    "no budget": soundness.no_budget,
+    "limits": soundness.limits,
+    "what is known": soundness.what_is_known,
+    "refusals": soundness.refusals,
+    "scopes": invariance.scopes,
+    "nesting": invariance.nesting,
+    "units": invariance.units,
+    "batch": invariance.batch,
+    "images": invariance.images,
+    "repeats": invariance.repeats,
+    "single precision": invariance.single_precision,
+    "gradients": gradients.gradients,
+    "dead gradients": gradients.dead_gradients,
+    "closed form": gradients.closed_form,
+    "cancelled units": degenerate.cancelled_units,
+    "kinks on the border": degenerate.kinks_on_the_border,
+    "constant networks": degenerate.constant_networks,
+}
+"""What is checked of an estimator, one after the other; those of bounds leave searches alone, and the other way round."""
+
+
+def check_estimator(
+    estimator: str | Estimator,
+    *,
+    seed: int = 0,
+    aspects: Iterable[str] | None = None,
+    questions: Questions | None = None,
+    budget: Budget | float = 60.0,
+) -> None:
+    """Checks that a registered estimator keeps what its class attributes say.
+
+    It is asked about chains, branches, max pools, leaky ReLUs, batch norm and convolutions, as far as it says that it covers
+    them, in all its scopes, norms and outputs, over balls, boxes and polytopes, cut and uncut. Every upper end has to hold
+    the exact constant (``exact_constants``), every slope that is met between sampled points of larger networks, and that of
+    layers that all stretch one direction, so that no product of norms claims a norm of inputs or outputs too many; every
+    lower end has to be attained, and what does not matter must not matter: the order and number of points, units of layers,
+    logits and inputs, the shape of images, float32 weights. What it does not declare it must refuse. A bound that can be
+    a penalty has the gradient of its value, and its closed form the value of its graph.
+
+    Args:
+        estimator: its name, or the registered estimator itself; ``"name@l2"`` too.
+        seed: which questions are drawn of the grid, and which weights.
+        aspects: the names of some checks (``ASPECTS``); None for all of them.
+        questions: drawn before, with truths that are known; None draws them by the seed.
+        budget: of each question, for searches.
+
+    Raises:
+        CheckFailed: it does not; the text names network, question and numbers.
+        InvalidInput: it is not registered, or there is no such aspect.
+
+    Example:
+        >>> check_estimator("fastlip", aspects=["one piece"])
+    """
+    name = estimator if isinstance(estimator, str) else getattr(estimator, "name", type(estimator).__name__)
+    if not isinstance(estimator, str) and ESTIMATORS.get(name) is not estimator:
+        todo = 'Put @register("...") above the class, and give the name'
+        got = f"a {type(estimator).__name__} that is not registered as {name!r}"
+        raise InvalidInput(got, where="check_estimator", todo=todo)
+    method = get_estimator(name)
+    judged = Judged(name, method, questions or Questions(seed), Budget.of(budget, "check_estimator"))
+    expect(judged.kinds, f"{name} covers no question: scopes {method.scopes}, norms {method.norms}")
+    for aspect in aspects_of(aspects, ASPECTS, "check_estimator"):
+        try:
+            ASPECTS[aspect](judged)
+        except CheckFailed:
+            raise
+        except Exception as error:
+            raise CheckFailed(f"{name}, {aspect}: {type(error).__name__}: {error}") from error

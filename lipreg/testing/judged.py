@@ -1,0 +1,114 @@
+"""An estimator that is being judged: what it says of itself, and its answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lipreg.bounds import Analysis
+from lipreg.budget import Budget
+from lipreg.errors import UnsupportedRequest
+from lipreg.estimators import BoundEstimator, Estimator, certify, frozen_analysis, get_estimator
+from lipreg.graph import CapturedNetwork, capture
+from lipreg.problem import LocalLipschitz
+from lipreg.regions import L2Ball
+from lipreg.results import CertifiedInterval
+from lipreg.testing import networks
+from lipreg.testing.failures import expect
+from lipreg.testing.questions import NORMS, SCOPES, Question, Questions
+
+TOLERANCE = 1e-8
+"""Relative slack for the rounding of both sides; solvers widen their own answers by their own tolerances."""
+ABSOLUTE = 1e-12
+"""Slack where the constant is 0 and the truth holds rounding alone."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An estimator and the questions that it is judged on.
+
+    Attributes:
+        name, method: the estimator.
+        questions: those that may be asked.
+        budget: of each question that is searched.
+    """
+
+    name: str
+    method: Estimator
+    questions: Questions
+    budget: Budget
+
+    @property
+    def bound(self) -> BoundEstimator | None:
+        """The estimator where it is a bound of a whole batch."""
+        return self.method if isinstance(self.method, BoundEstimator) else None
+
+    @cached_property
+    def kinds(self) -> list[tuple[str, float]]:
+        """The scopes and norms that it says it covers."""
+        return [(scope, p) for scope in SCOPES for p in NORMS.values() if self.says(scope, p)]
+
+    def says(self, scope: str, p: float) -> bool:
+        """Whether its attributes say that it covers scope and norm."""
+        return scope in self.method.scopes and p in self.method.norms
+
+    @cached_property
+    def nets(self) -> list[str]:
+        """The networks of ``networks.JUDGED`` that it says it covers."""
+        return [net for net in networks.JUDGED if self._takes(self.questions.one(net, "linf", "", 2.0, "").captured)]
+
+    def takes_network(self, net: nn.Module) -> bool:
+        """Whether it says that it covers a network, by its kinds of node and whether it branches."""
+        return self._takes(capture(net, torch.zeros(1, networks.input_size(net), dtype=torch.float64)))
+
+    def _takes(self, captured: CapturedNetwork) -> bool:
+        return self.method.uncovered_network(captured.frozen()) is None
+
+    def takes(self, question: Question) -> bool:
+        """Whether it takes a question; beyond its attributes only a region that is no polytope may be refused."""
+        problem, method = question.problem, self.method
+        if not self.says(question.scope, question.p) or (problem.output.joint and not method.vector):
+            return False
+        if problem.q is not None and problem.q not in method.output_norms:
+            return False
+        try:
+            method.check(problem)
+        except UnsupportedRequest as error:
+            said = f"{self.name} refuses the {question}, which its attributes cover: {error}"
+            expect(isinstance(problem.region, L2Ball), said)
+            return False
+        return True
+
+    def certify(self, net: Any, problem: LocalLipschitz, x: Tensor, y: Tensor | None = None, **given: Any) -> Any:
+        """What it says of a question, as ``lipreg.certify`` asks it."""
+        return certify(net, problem, x, y, **({"estimator": self.name, "budget": self.budget} | given))
+
+    def answer(self, question: Question, name: str = "") -> list[CertifiedInterval]:
+        """What a bound, itself unless another is named, says of a question, from the tightest pre-activation bounds."""
+        method = get_estimator(name) if name else self.method
+
+        def make() -> list[CertifiedInterval]:
+            with torch.no_grad():
+                placed = question.problem.place(question.x, question.module(question.x))
+            return method.intervals(self._analysis(question).asking(placed), self.budget)
+
+        return question.once(("answer", method, question), make)  # not by name, which another class may take
+
+    def _analysis(self, question: Question) -> Analysis:
+        plain = self.questions.one(question.net, question.region, question.scope, math.inf, "logit")
+        key = ("analysis", question.net, question.seed, question.region, question.scope)
+        return question.once(key, lambda: frozen_analysis(question.captured, plain.problem, question.x, None))
+
+    def each(self, values: Iterable[Any], times: int = 2) -> Iterator[tuple[str, float, Any]]:
+        """Each value of a factor with so many of the scopes and norms that it covers, in turn; all where all are asked."""
+        step = max(1, min(self.questions.one_in, len(self.kinds) // times))
+        for j, value in enumerate(values):
+            for k, (scope, p) in enumerate(self.kinds):
+                if (k + j) % step == 0:
+                    yield scope, p, value

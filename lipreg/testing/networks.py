@@ -1,0 +1,155 @@
+"""Networks so small that their linear pieces can be listed, one or two of each kind."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+
+class Residual(nn.Module):
+    """A sum of branches over the same and over different activations, with the input passed on."""
+
+    def __init__(self, inputs: int, width: int, outputs: int) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(inputs, width), nn.Linear(width, width), nn.Linear(width, outputs)
+        self.skip = nn.Linear(inputs, outputs)
+        self.act1, self.act2 = nn.ReLU(), nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.act1(self.a(x))
+        h = h + self.act2(self.b(h))
+        return self.c(h) + self.skip(x)
+
+
+class Scaled(nn.Module):
+    """Normalises its input and multiplies by constants on the way."""
+
+    def __init__(self, inputs: int, width: int, outputs: int) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(inputs, width), nn.Linear(width, outputs)
+        self.act = nn.ReLU()
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.linspace(-0.2, 0.3, inputs))
+        self.register_buffer("std", torch.linspace(0.5, 1.5, inputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.act(-0.5 * self.a((x - self.mean) / self.std) + 0.1)
+        return 1.0 - self.b(3.0 * h) / 2.0
+
+
+def mlp(*widths: int, leak: float | None = None) -> nn.Sequential:
+    """Linear layers of the given widths with a ReLU, or a leaky one, between them."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in itertools.pairwise(widths):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU() if leak is None else nn.LeakyReLU(leak)]
+    return nn.Sequential(*layers[:-1])
+
+
+def _batch_norm() -> nn.Module:
+    first, second = nn.BatchNorm1d(4), nn.BatchNorm1d(3, affine=False)
+    for norm in (first, second):
+        norm.running_mean = 0.3 * torch.randn(norm.num_features)
+        norm.running_var = 0.5 + torch.rand(norm.num_features)
+    nn.init.uniform_(first.weight, -1.5, 1.5)
+    nn.init.uniform_(first.bias, -0.3, 0.3)
+    return nn.Sequential(nn.Linear(2, 4), first, nn.ReLU(), nn.Linear(4, 3), second, nn.ReLU(), nn.Linear(3, 2))
+
+
+def _dead_units() -> nn.Module:
+    """Units that no region reaches, a unit without weights, and one that is always on."""
+    net = mlp(2, 5, 4, 3)
+    with torch.no_grad():
+        first, second, _ = (layer for layer in net if isinstance(layer, nn.Linear))
+        first.bias[0], first.bias[1] = -20.0, 20.0
+        first.weight[2], first.bias[2] = 0.0, 0.5
+        second.bias[3] = -100.0
+    return net
+
+
+ZOO: dict[str, Callable[[], nn.Module]] = {
+    "line": lambda: mlp(1, 5, 2),
+    "line_deep": lambda: mlp(1, 4, 4, 2),
+    "shallow": lambda: mlp(2, 5, 3),
+    "deep": lambda: mlp(2, 4, 4, 4, 3),
+    "solid": lambda: mlp(3, 4, 3, 2),
+    "leaky": lambda: mlp(2, 4, 3, 2, leak=0.2),
+    "residual": lambda: Residual(2, 4, 2),
+    "batch_norm": _batch_norm,
+    "scaled": lambda: Scaled(2, 5, 2),
+    "dead_units": _dead_units,
+    "affine": lambda: nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2)),
+}
+
+
+class Pooled(nn.Module):
+    """Max pooling of neighbours as a layer, or written out by ReLUs: max(a, b) = b + relu(a - b)."""
+
+    def __init__(self, stride: int = 1, written_out: bool = False) -> None:
+        super().__init__()
+        self.a, self.act1, self.act2 = nn.Linear(2, 4), nn.ReLU(), nn.ReLU()
+        self.pool = nn.MaxPool1d(2, stride=stride)
+        self.b = nn.Linear(4 // stride if stride == 2 else 3, 3)
+        self.stride, self.written_out = stride, written_out
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.act1(self.a(x))
+        if not self.written_out:
+            return self.b(self.pool(h))
+        left = h[:, :-1][:, :: self.stride]
+        right = h[:, 1:][:, :: self.stride]
+        return self.b(right + self.act2(left - right))
+
+
+def _convolution() -> nn.Module:
+    return nn.Sequential(
+        *(nn.Unflatten(1, (1, 3)), nn.Conv1d(1, 2, 2), nn.ReLU(), nn.Conv1d(2, 2, 2), nn.ReLU(), nn.Flatten()),
+        nn.Linear(2, 2),
+    )
+
+
+def _weak_branch() -> nn.Module:
+    """A residual network whose branch hardly counts: a product along it is far below the constant."""
+    net = Residual(2, 4, 2)
+    with torch.no_grad():
+        net.b.weight.mul_(0.02)
+    return net
+
+
+JUDGED: dict[str, Callable[[], nn.Module]] = ZOO | {
+    "weak_branch": _weak_branch,
+    "convolution": _convolution,
+    "pooled": Pooled,
+    "pooled_apart": lambda: Pooled(2),
+}
+"""The zoo, a branch that hardly counts, a convolution, and max pools whose windows overlap or do not."""
+
+
+def network(name: str, seed: int = 0) -> nn.Module:
+    """A network of ``JUDGED`` in float64 and evaluation mode, with spread-out kinks."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1000 * seed + sum(map(ord, name)))
+        net = JUDGED[name]()
+        for module in net.modules():
+            if isinstance(module, nn.Linear):  # the default weights leave half of the units undecided by no region
+                module.weight.data.mul_(1.8)
+    return net.double().eval()
+
+
+def input_size(net: nn.Module) -> int:
+    """The number of inputs of a network of ``JUDGED``."""
+    first = next(m for m in net.modules() if isinstance(m, nn.Linear | nn.Unflatten))
+    return first.in_features if isinstance(first, nn.Linear) else math.prod(first.unflattened_size)
+
+
+def written_out(net: nn.Module) -> nn.Module:
+    """The same function without max pools: what the enumeration reads."""
+    if not isinstance(net, Pooled):
+        return net
+    twin = Pooled(net.stride, True).double().eval()
+    twin.load_state_dict(net.state_dict())
+    return twin

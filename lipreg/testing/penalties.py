@@ -1,0 +1,195 @@
+"""check_penalty and check_schedule: whether what shapes a penalty is a pure function of what it is handed."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import pickle
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lipreg.errors import InvalidInput
+from lipreg.estimators import estimate
+from lipreg.outputs import AllLogits
+from lipreg.penalties import Penalty, get_penalty
+from lipreg.problem import LocalLipschitz
+from lipreg.regions import LinfBall
+from lipreg.schedules import Moment, Schedule, get_schedule
+from lipreg.testing import networks
+from lipreg.testing.failures import CheckFailed, expect, expect_near, refused
+from lipreg.training import LipschitzPenalty
+
+BATCHES = 40
+"""Of the training in which a schedule is followed."""
+SIZES = (1.0, 1e3, 1e6)
+"""A penalty above a target has a gradient only of bounds so many times as large."""
+
+
+def check_penalty(penalty: str | Penalty | Mapping[str, Any], *, seed: int = 0) -> None:
+    """Checks a penalty on drawn bounds, and in a training step.
+
+    It is a scalar in the dtype of the bounds, the same whatever the order of the batch and whatever was asked before, never
+    smaller for larger bounds, with the gradient of its value, finite at a bound of 0. Name and options survive a record, a
+    pickle and a copy; what is no batch of bounds is refused.
+
+    Args:
+        penalty: an object, a name, or plain data.
+        seed: of the bounds.
+
+    Raises:
+        CheckFailed: it does not pass; the text has the bounds.
+        InvalidInput: there is no such penalty.
+
+    Example:
+        >>> check_penalty("mean")
+    """
+    own = get_penalty(penalty)
+    _check_travels(own, get_penalty)
+    generator = torch.Generator().manual_seed(seed)
+    for batch in (1, 2, 7):
+        shape = (batch, 3) if own.layered else (batch,)
+        drawn = 10.0 * torch.rand(shape, generator=generator, dtype=torch.float64) + 0.05
+        here = f"penalty {own.describe()} of {drawn.tolist()}"
+        try:
+            _check_value(own, drawn, generator, here)
+        except CheckFailed:
+            raise
+        except Exception as error:
+            raise CheckFailed(f"{here}: {type(error).__name__}: {error}") from error
+    other = torch.zeros(2) if own.layered else torch.zeros(2, 3)
+    for wrong in (torch.zeros(0), torch.tensor(1.0), torch.tensor([1, 2]), other):
+        with refused(InvalidInput, f"penalty {own.describe()} of {wrong}", own.name):
+            own(wrong)
+    _check_step(own)
+
+
+def _check_value(penalty: Penalty, drawn: Tensor, generator: torch.Generator, here: str) -> None:
+    value, kept = penalty(drawn), drawn.clone()
+    got = (
+        f"{here}: reduce gives {value!r}, a {type(value).__name__}; a scalar tensor computed from the bounds is wanted"
+    )
+    expect(isinstance(value, Tensor), got)
+    expect(value.shape == () and torch.isfinite(value), f"{here}: {value} is no finite scalar")
+    for dtype in (torch.float32, torch.bfloat16):
+        found = penalty(drawn.to(dtype)).dtype
+        expect(found == dtype, f"{here}: {found} of bounds in {dtype}; the dtype of the bounds must be kept")
+    order = torch.randperm(len(drawn), generator=generator)
+    expect_near(penalty(drawn[order]).item(), value.item(), f"{here}: of the same in another order")
+    expect_near(penalty(drawn).item(), value.item(), f"{here}: asked again")
+    expect(torch.equal(drawn, kept), f"{here}: it has changed the bounds, to {drawn.tolist()}")
+    larger = penalty(drawn + torch.rand(drawn.shape, generator=generator, dtype=torch.float64)).item()
+    expect(larger >= value.item() - 1e-9 * abs(value.item()), f"{here}: {value.item()}, and {larger} of larger bounds")
+    bounds = drawn.clone().requires_grad_()
+    detached = f"{here}: no gradient reaches the bounds: reduce detaches them, leaves torch, or does not look at them"
+    expect(penalty(bounds).requires_grad, detached)
+    try:
+        torch.autograd.gradcheck(penalty, (bounds,))
+    except RuntimeError as error:
+        raise CheckFailed(
+            f"{here}: its gradient is not that of its value: {' '.join(str(error).split())[:300]}"
+        ) from None
+    (gradient,) = torch.autograd.grad(penalty(bounds), bounds)
+    expect((gradient >= 0).all(), f"{here}: the gradient {gradient.tolist()} makes a bound grow")
+    expect(
+        any(_pulls(penalty, size * drawn) for size in SIZES), f"{here}: the gradient is 0, also of far larger bounds"
+    )
+    dead = torch.zeros_like(drawn).requires_grad_()
+    value = penalty(dead)
+    (gradient,) = torch.autograd.grad(value, dead)
+    finite = bool(torch.isfinite(value)) and bool(torch.isfinite(gradient).all())
+    expect(finite, f"{here}: {value.item()} with gradient {gradient.tolist()} where all bounds are 0")
+
+
+def _pulls(penalty: Penalty, drawn: Tensor) -> bool:
+    bounds = drawn.clone().requires_grad_()
+    return bool(torch.autograd.grad(penalty(bounds), bounds)[0].any())
+
+
+def _check_step(penalty: Penalty) -> None:
+    """As the term of a loss it is what its formula says of the bounds of the batch."""
+    net, x = networks.network("shallow"), torch.tensor([[0.1, -0.2], [0.3, 0.4]], dtype=torch.float64)
+    problem = LocalLipschitz(LinfBall(0.3), AllLogits())
+    term = LipschitzPenalty(net, problem, bound="affine_relu", weight=0.5, penalty=penalty)
+    value = term(x)
+    value.backward()
+    if not penalty.layered:
+        wanted = 0.5 * float(penalty(estimate(net, problem, x, bound="affine_relu").detach()))
+        expect_near(value.item(), wanted, f"penalty {penalty.describe()} as the term of a loss", 1e-7)
+    finite = all(w.grad is None or torch.isfinite(w.grad).all() for w in net.parameters())
+    expect(finite, f"penalty {penalty.describe()}: a gradient in the weights is not finite")
+
+
+def check_schedule(schedule: str | Schedule | Mapping[str, Any], *, seed: int = 0) -> None:
+    """Checks a schedule over a training of which it is told step by step.
+
+    Its factor is a finite number of at least 0 that follows from the moment alone: the same when it is asked again, of a
+    copy, or after a resume; it looks at the bound only if it says ``follows_bound``, and takes a bound that is not known.
+    Where nobody knows how many batches there will be, it has a factor, or says so as InvalidInput.
+
+    Args:
+        schedule: an object, a name, or plain data.
+        seed: of the bounds that it is told.
+
+    Raises:
+        CheckFailed: it does not pass; the text has the moment.
+        InvalidInput: there is no such schedule.
+
+    Example:
+        >>> check_schedule("linear")
+    """
+    own = get_schedule(schedule)
+    _check_travels(own, get_schedule)
+    twin, generator, factor, bound = pickle.loads(pickle.dumps(own)), torch.Generator().manual_seed(seed), 1.0, None
+    for batch in range(BATCHES):
+        moment = Moment(batch, BATCHES, factor, bound if own.follows_bound else None)
+        here = f"schedule {own.describe()} at {moment}"
+        try:
+            found = own.factor(moment)
+            expect(
+                isinstance(found, float | int) and math.isfinite(found) and found >= 0, f"{here}: the factor {found!r}"
+            )
+            expect(found == own.factor(moment), f"{here}: another factor when it is asked again")
+            # a copy that is asked of nothing but every fifth moment, as after a resume
+            expect(batch % 5 or found == twin.factor(moment), f"{here}: another factor of a copy, as after a resume")
+            told = own.factor(replace(moment, bound=3.0))
+            expect(own.follows_bound or told == found, f"{here}: it looks at the bound and does not say follows_bound")
+            for unknown in (math.nan, math.inf):
+                told = own.factor(replace(moment, bound=unknown))
+                expect(math.isfinite(told) and told >= 0, f"{here}: the factor {told} for a bound of {unknown}")
+        except CheckFailed:
+            raise
+        except Exception as error:
+            raise CheckFailed(f"{here}: {type(error).__name__}: {error}") from error
+        factor, bound = found, 10.0 * float(torch.rand((), generator=generator))
+    try:
+        told = own.factor(Moment(3))
+    except InvalidInput:
+        return
+    except Exception as error:
+        raise CheckFailed(f"schedule {own.describe()}, batches not known: {type(error).__name__}: {error}") from error
+    expect(math.isfinite(told) and told >= 0, f"schedule {own.describe()}, batches not known: the factor {told}")
+
+
+def _check_travels(own: Any, of: Any) -> None:
+    """Name and options as plain data, in a pickle and in a copy mean the same object."""
+    described, here = own.describe(), f"{type(own).__name__} {own!r}"
+    try:
+        pickled = pickle.dumps(own)
+    except Exception as error:
+        todo = "its class has to stand at the top of a module, not in a function, and its options have to be plain data"
+        raise CheckFailed(f"{here}: it cannot be pickled, as checkpoints and processes do; {todo}: {error}") from error
+    for way, found in {
+        "plain data": of(described),
+        "JSON": of(json.loads(json.dumps(described))),
+        "a pickle": pickle.loads(pickled),
+        "a copy": copy.deepcopy(own),
+    }.items():
+        expect(found == own and found.describe() == described, f"{here}: {found!r} after {way}")
+    expect(of(own) is own, f"{here}: another object where it is given itself")
+    if described.keys() == {"kind"}:
+        expect(of(own.name) == own, f"{here}: not what its name {own.name!r} means")

@@ -1,0 +1,186 @@
+"""The grid of questions about tiny networks on which estimators are judged, each with the exact constant."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lipreg.graph import CapturedNetwork, capture
+from lipreg.outputs import AllLogits, AllMargins, AllPairs, Combination, Logit, Margin, Output, Vector
+from lipreg.problem import LocalLipschitz
+from lipreg.regions import Box, L1Ball, L2Ball, LinfBall, Polytope, Region
+from lipreg.testing import networks
+from lipreg.testing.domains import Array, Domain, domain_of, rows_of
+from lipreg.testing.oracle import Enumeration
+from lipreg.testing.pieces import evaluate
+
+NORMS = {"p1": 1.0, "p2": 2.0, "pinf": math.inf}
+SCOPES = ("regional", "pointed")
+POINTS = 2
+"""Reference points of a question, the second with a coordinate at the end of its range."""
+
+
+def _cut_box(size: int) -> Box:
+    """A box in which the last of several coordinates has no room."""
+    lower, upper = [-1.0] * size, [0.9] * size
+    if size > 1:
+        lower[-1] = upper[-1] = 0.25
+    return Box(lower, upper)
+
+
+def _polytope(size: int) -> Polytope:
+    """A cube with two slanted faces; both reference points are inside."""
+    slant = np.linspace(1.0, -0.5, size)
+    return Polytope(np.stack([slant, -slant[::-1]]), [0.75, 0.3], low=-0.9, high=0.8)
+
+
+REGIONS: dict[str, Callable[[int], Region]] = {
+    "linf": lambda size: LinfBall(0.8),
+    "linf_cut": lambda size: LinfBall(0.8, low=-0.3, high=0.7),
+    "l2": lambda size: L2Ball(0.9),
+    "l2_cut": lambda size: L2Ball(0.9, low=-0.3, high=0.7),
+    "l1": lambda size: L1Ball(1.2),
+    "l1_cut": lambda size: L1Ball(1.2, low=-0.3),
+    "box_flat": _cut_box,
+    "polytope": _polytope,
+}
+
+SCALARS: dict[str, Callable[[int], Output]] = {
+    "logit": lambda count: Logit(0),
+    "margin": lambda count: Margin(0, 1),
+    "all_logits": lambda count: AllLogits(),
+    "all_margins": lambda count: AllMargins(1),
+    "all_pairs": lambda count: AllPairs(),
+    "combination": lambda count: Combination((0.7, -1.3, 0.4)[:count]),
+}
+Q = {"vector_q1": 1.0, "vector_q2": 2.0, "vector_qinf": math.inf}
+VECTORS = {1.0: tuple(Q), 2.0: tuple(Q), math.inf: ("vector_q1", "vector_qinf")}
+"""Whole outputs by p: from l_inf to l2 there is no operator norm."""
+
+
+def outputs_for(p: float) -> tuple[str, ...]:
+    """The names of all outputs that have an operator norm with p."""
+    return (*SCALARS, *VECTORS[p])
+
+
+def reference_points(size: int) -> Tensor:
+    """Two points in [-0.3, 0.7], the second with a coordinate at the end of that range."""
+    x = torch.rand(POINTS, size, generator=torch.Generator().manual_seed(size), dtype=torch.float64) - 0.3
+    x[1, 0] = 0.7
+    if size > 1:
+        x[:, -1] = 0.25
+    return x
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question about one network of ``networks.JUDGED`` at ``POINTS`` reference points.
+
+    Attributes:
+        net, seed: the network.
+        region, output: names in REGIONS and of ``outputs_for``.
+        scope, p: as in ``LocalLipschitz``.
+        kept: what has been computed, shared by questions of one ``Questions``.
+    """
+
+    net: str
+    region: str
+    scope: str
+    p: float
+    output: str
+    seed: int = 0
+    kept: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What ``make`` returns, made once for all questions that share what is kept."""
+        if key not in self.kept:
+            self.kept[key] = make()
+        return self.kept[key]
+
+    @property
+    def module(self) -> nn.Module:
+        """The network, which nobody is to change."""
+        return self.once(("network", self.net, self.seed), lambda: networks.network(self.net, self.seed))
+
+    @property
+    def enumerable(self) -> nn.Module:
+        """The same function without max pools."""
+        return self.once(("plain", self.net, self.seed), lambda: networks.written_out(self.module))
+
+    @property
+    def captured(self) -> CapturedNetwork:
+        """The network as estimators take it."""
+        return self.once(("captured", self.net, self.seed), lambda: capture(self.module, self.x))
+
+    @property
+    def x(self) -> Tensor:
+        """Reference points in [-0.3, 0.7], the last of several coordinates that of the flat box."""
+        return self.once(("points", self.net), lambda: reference_points(networks.input_size(self.module)))
+
+    @property
+    def region_itself(self) -> Region:
+        """The region as users ask for it."""
+        size = self.x.shape[1]
+        return self.once(("region", self.region, size), lambda: REGIONS[self.region](size))
+
+    @property
+    def problem(self) -> LocalLipschitz:
+        """The question as users ask it."""
+        count = self.once(("outputs", self.net), lambda: evaluate(self.module, self.x[:1].numpy()).shape[1])
+        kind = SCALARS.get(self.output, lambda count: Vector())(count)
+        return LocalLipschitz(self.region_itself, kind, self.scope, self.p, Q.get(self.output))  # type: ignore[arg-type]
+
+    def domain(self, point: int) -> Domain:
+        """The region around a reference point."""
+        return domain_of(self.region_itself, self.x[point].numpy())
+
+    def rows(self, point: int) -> Array | None:
+        """The functional's rows there."""
+        return rows_of(self.problem.output, evaluate(self.module, self.x[point : point + 1].numpy())[0])
+
+    def truth(self, point: int) -> tuple[float, float]:
+        """An interval that holds the exact constant: one number, twice, wherever the enumeration has it."""
+        own = (self.net, self.seed, self.region, point)
+        listed = self.once(("pieces", *own), lambda: Enumeration(self.enumerable, self.domain(point)))
+        return self.once(("truth", *own, self.scope, self.p, self.output), lambda: listed.constant(self.problem))
+
+    def __str__(self) -> str:
+        return f"{self.scope} constant of {self.output} of {self.net}[{self.seed}] on {self.region}, p={self.p:g}"
+
+
+@dataclass(frozen=True)
+class Questions:
+    """The questions that checks ask, drawn by a seed from the grid of all; checks that share one share the truths.
+
+    Args:
+        seed: where the draw begins.
+        one_in: the share that is asked of each network, scope and norm, in diagonals that reach each region and each output;
+            1 for all.
+    """
+
+    seed: int = 0
+    one_in: int = 8
+    kept: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def about(self, net: str, scope: str, p: float) -> Iterator[Question]:
+        """Regions and outputs for one network, scope and norm, the same in both scopes; two sets of weights take turns."""
+        start = zlib.crc32(f"{net} {p}".encode()) + self.seed
+        for turn, region in enumerate(REGIONS):
+            for place, kind in enumerate(outputs_for(p)):
+                if self.taken(start, turn, place):
+                    yield Question(net, region, scope, p, kind, turn % 2, self.kept)
+
+    def taken(self, *places: int) -> bool:
+        """Whether a combination is asked, of values that stand at these places of their factors."""
+        return sum(places) % self.one_in == 0
+
+    def one(self, net: str, region: str, scope: str, p: float, output: str) -> Question:
+        """That question."""
+        return Question(net, region, scope, p, output, kept=self.kept)

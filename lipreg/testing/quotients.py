@@ -1,0 +1,122 @@
+"""Quotients against the reference point: the pointed constant, from the vertices of the linear pieces or by sampling."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from torch import nn
+
+from lipreg.testing.domains import Array, Domain, rise_norm
+from lipreg.testing.pieces import Cell, evaluate, preactivations, unknown
+
+Rise = tuple[Array | None, float, float | None]
+"""Rows, p and q of a question."""
+NEAR = 1e-9
+"""A kink nearer to x0, in units of the region, and not through it, cannot be told from one that is."""
+
+
+def candidates(found: list[Cell], domain: Domain, p: float) -> Array:
+    """Points of a polyhedral domain among which the pointed quotient in p in {1, inf} is largest; ``(count, inputs)``."""
+    return domain.points(np.vstack([vertices(cell, domain, p) for cell in found]))
+
+
+def vertices(cell: Cell, domain: Domain, p: float) -> Array:
+    """Displacements ``(count, free)`` to the vertices of a piece, cut by the cones on which the norm in p is linear."""
+    size, width = len(domain.free), domain.widths.max()
+    eye = np.eye(size)
+    if p == 1:
+        cones = eye
+    else:
+        pairs = [eye[i] - s * eye[j] for i, j in itertools.combinations(range(size), 2) for s in (1, -1)]
+        cones = np.vstack([eye[:1], *pairs])
+    # in units of the region
+    (a, b), level = domain.facets(), cell.b / width
+    planes, levels = np.vstack([cell.a, cones]), np.concatenate([level, np.zeros(len(cones))])
+    choices = np.array(list(itertools.combinations(range(len(planes)), size)))
+    systems = planes[choices]
+    regular = np.abs(np.linalg.det(systems)) > 1e-10
+    d = np.linalg.solve(systems[regular], levels[choices[regular]][..., None])[..., 0]
+    far = np.abs(d).max(1, keepdims=True)
+    slack = 1e-14 + 1e-9 * far
+    inside = (d @ cell.a.T <= level + slack).all(1) & (d @ a.T <= b / width + slack).all(1)
+    return d[inside & (far[:, 0] > NEAR / 10)] * width
+
+
+def largest(net: nn.Module, found: list[Cell], domain: Domain, at: list[Array], question: Rise) -> tuple[float, float]:
+    """An interval that holds the largest quotient at the vertices ``at`` of each piece; one number where rounding allows.
+
+    Raises:
+        UnsupportedRequest: rounding hides where a kink is.
+    """
+    rows, p, q = question
+    start = evaluate(net, domain.center[None])
+    low = high = best = 0.0
+    width = domain.widths.max()
+    near = [level / width for cell in found for level in cell.b if 1e-12 < level / width < NEAR]
+    if near:
+        raise unknown(f"a kink or border {min(near):g} of the region's width from x0")
+    for cell, d in zip(found, at, strict=True):
+        if not len(d):
+            continue
+        apart = np.linalg.norm(d, p, axis=1)
+        met = quotients(net, domain, domain.points(d), rows, p, q)
+        noise = 1e-15 * start.size * np.abs(start).max() / apart
+        # a piece that begins at x0 rises from f(x0) itself, which rounding hides from the network near x0
+        if (cell.b >= -1e-12 * width).all():
+            own = rise_norm(d @ cell.matrix.T, rows, q) / apart
+            if (np.abs(own - met) > noise + 1e-5 * own.max()).any():
+                raise unknown("vertices that rounding moves, or operations that PyTorch does not show")
+            hidden = noise > 1e-10 * met.max()
+            met, noise = np.where(hidden, own, met), np.where(hidden, 0.0, noise)
+        best, low = max(best, float(met.max())), max(low, float((met - noise).max()))
+        high = max(high, float((met + noise).max()))
+    return (best, best) if high - low <= 1e-9 * high else (low, high)
+
+
+def quotients(net: nn.Module, domain: Domain, x: Array, rows: Array | None, p: float, q: float | None) -> Array:
+    """|f(x) - f(x0)| / |x - x0|_p at points ``(count, inputs)``."""
+    change = evaluate(net, x) - evaluate(net, domain.center[None])
+    return rise_norm(change, rows, q) / np.linalg.norm(x - domain.center, p, axis=1)
+
+
+def sampled_pointed(
+    net: nn.Module, domain: Domain, rows: Array | None, p: float, q: float | None, count: int = 4000, seed: int = 1
+) -> float:
+    """A lower reference for the pointed constant: the best quotient of random points, less its rounding."""
+    d = domain.sample(count, np.random.default_rng(seed))
+    d = d[np.linalg.norm(d, axis=1) > 1e-4 * domain.widths.max(initial=0.0)]
+    if not len(d):
+        return 0.0
+    start = evaluate(net, domain.center[None])
+    noise = 1e-15 * start.size * np.abs(start).max() / np.linalg.norm(d, p, axis=1)
+    return max(0.0, float((quotients(net, domain, domain.points(d), rows, p, q) - noise).max()))
+
+
+# ---------------------------------------------------------------- one input: breakpoints
+
+
+def breakpoints(net: nn.Module, lower: float, upper: float) -> Array:
+    """The kinks of a network with one input in [lower, upper], ends included, layer by layer by interpolation."""
+    knots = np.array([lower, upper])
+    for layer in range(len(preactivations(net, knots[:, None]))):
+        seen = preactivations(net, knots[:, None])
+        z = seen[layer]
+        crossing = z[:-1] * z[1:] < 0
+        at, _ = np.nonzero(crossing)
+        share = (z[:-1] / np.where(crossing, z[:-1] - z[1:], 1.0))[crossing]
+        knots = np.unique(np.concatenate([knots, knots[at] + share * (knots[at + 1] - knots[at])]))
+    return knots
+
+
+def segments(net: nn.Module, domain: Domain, rows: Array | None, q: float | None) -> tuple[float, float]:
+    """(regional, pointed) constants of a network with one input: exact, and the same for every input norm."""
+    a, b = domain.facets()
+    ends = b / a[:, 0] + domain.center[0]
+    knots = breakpoints(net, float(ends[a[:, 0] < 0].max()), float(ends[a[:, 0] > 0].min()))
+    least = 1e-9 * float(knots[-1] - knots[0])
+    knots = knots[np.append(True, np.diff(knots) > least)]
+    values = evaluate(net, knots[:, None])
+    steepest = float((rise_norm(np.diff(values, axis=0), rows, q) / np.diff(knots)).max())
+    away = knots[np.abs(knots - domain.center[0]) > least]
+    return steepest, float(quotients(net, domain, away[:, None], rows, 1, q).max())

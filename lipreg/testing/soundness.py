@@ -1,0 +1,286 @@
+"""Whether the ends of an estimator's intervals are true: below and above the exact constant, and attained."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lipreg.budget import Budget
+from lipreg.errors import CrossingBounds, UnsupportedRequest
+from lipreg.estimators import ESTIMATORS, BoundEstimator, certify
+from lipreg.outputs import AllLogits, Logit, Vector
+from lipreg.problem import LocalLipschitz
+from lipreg.regions import L1Ball, L2Ball, LinfBall
+from lipreg.results import Certificate, CertifiedInterval, Status
+from lipreg.testing import networks
+from lipreg.testing.domains import Array, Domain, domain_of, rise_norm, slope_norm
+from lipreg.testing.failures import expect, expect_near, refused
+from lipreg.testing.judged import ABSOLUTE, TOLERANCE, Judged
+from lipreg.testing.pieces import evaluate, jacobian
+from lipreg.testing.questions import NORMS, POINTS, SCOPES, Question
+from lipreg.testing.quotients import quotients
+
+
+def truth(judged: Judged) -> None:
+    """Both ends against the enumeration; bounds for every network, scope and norm, searches for a draw of these."""
+    for question in questions_of(judged):
+        if judged.bound:
+            check_ends(judged, question, judged.answer(question))
+            continue
+        results = judged.certify(question.module, question.problem, question.x)
+        check_ends(judged, question, results)
+        if judged.method.certificate is Certificate.BRACKET:
+            _check_ended(judged, question, results)
+        _check_against_bounds(judged, question, results)
+
+
+def questions_of(judged: Judged) -> Iterator[Question]:
+    """The questions that are drawn for it and that it takes.
+
+    Of a search one for each network and scope and norm in turn: the one whose region and output it was asked about least.
+    """
+    if judged.bound:
+        for net in judged.nets:
+            for scope, p in judged.kinds:
+                yield from filter(judged.takes, judged.questions.about(net, scope, p))
+        return
+    asked: Counter[tuple[str, str]] = Counter()
+    for scope, p, net in judged.each(judged.nets):
+        taken = list(filter(judged.takes, judged.questions.about(net, scope, p)))
+        expect(taken, f"{judged.name} takes no question of {net} in {scope} scope with p={p:g}")
+        question = min(taken, key=lambda q: asked["region", q.region] + asked["output", q.output])
+        asked.update((("region", question.region), ("output", question.output)))
+        yield question
+
+
+def check_ends(judged: Judged, question: Question, results: list[CertifiedInterval]) -> None:
+    """Each end of each interval against the truth, and what its certificate promises."""
+    expect(len(results) == POINTS, f"{judged.name}: {question}: {len(results)} intervals for {POINTS} points")
+    for point, result in enumerate(results):
+        low, high = question.truth(point)
+        place = f"{judged.name}: {question} at x={question.x[point].tolist()}"
+        here = f"{place}: [{result.lower}, {result.upper}] where the constant is in [{low}, {high}]"
+        expect(result.upper >= low * (1 - TOLERANCE) - ABSOLUTE, f"{here}: the upper end is below the constant")
+        expect(result.lower <= high * (1 + TOLERANCE) + ABSOLUTE, f"{here}: the lower end is above the constant")
+        match judged.method.certificate:
+            case Certificate.UPPER:
+                expect(result.upper < math.inf and result.lower == 0.0, f"{here}: it says that it gives an upper end")
+            case Certificate.LOWER:
+                expect(result.upper == math.inf, f"{here}: it says that it gives a lower end")
+            case Certificate.ESTIMATE:
+                number = result.estimate
+                said = f"{place}: it says that it gives an estimate, not {number}"
+                expect(number is not None and math.isfinite(number), said)
+        expect(result.subject, f"{here}: it names no subject, so that it may be compared with any other")
+        expect(result.status is not Status.FAILED, f"{here}: {judged.name} says that it failed")
+        met = result.status is not Status.PROVED or result.certificate is Certificate.EXACT
+        expect(met, f"{here}: called proved, and its ends do not meet")
+        if result.certificate is Certificate.EXACT and low == high:
+            expect_near(result.upper, high, f"{here}: called exact", 2e-5, 1e-9)
+        if result.witness is not None:
+            check_witness(question, point, result, place)
+
+
+def check_witness(question: Question, point: int, result: CertifiedInterval, place: str) -> None:
+    """The witness lies in the region and attains what it says, by autograd on the module itself."""
+    assert result.witness is not None
+    x0, where, x = question.x[point].numpy(), question.domain(point), np.array(result.witness.point)
+    a, b = where.facets()
+    inside = ((x >= where.lower - 1e-9) & (x <= where.upper + 1e-9)).all()
+    inside &= np.linalg.norm(x - x0, where.norm) <= where.radius + 1e-9 and (a @ (x - x0)[where.free] <= b + 1e-9).all()
+    expect(inside, f"{place}: the witness {x.tolist()} is outside of the region")
+    rows, p, q = question.rows(point), question.p, question.problem.q
+    if question.scope == "pointed":
+        attained = float(quotients(question.module, where, x[None], rows, p, q)[0])
+    else:
+        attained = slope_norm(jacobian(question.module, x)[:, where.free], rows, p, q)
+    # near x0 the rounding of f is a rise of its own
+    size, apart = np.abs(evaluate(question.module, x[None])).max(), np.linalg.norm(x - x0, p)
+    noise = 1e-15 * float(size / apart) if question.scope == "pointed" else 0.0
+    said = f"{place}: what the witness {x.tolist()} attains"
+    expect_near(result.witness.attained, attained, said, absolute=1e-12 + 16.0 * noise)
+    expect(result.lower <= result.witness.attained, f"{place}: the lower end {result.lower} is not attained")
+
+
+def _check_ended(judged: Judged, question: Question, results: list[CertifiedInterval]) -> None:
+    """Networks this small are searched to the end; max pools may tie on an open set, so that no point attains the end."""
+    for point, result in enumerate(results):
+        low, high = question.truth(point)
+        tied = result.status is Status.UNCONFIRMED and question.net.startswith("pooled")
+        said = f"{judged.name}: {question}: {result} where the constant is in [{low}, {high}]: not searched to the end"
+        expect(result.certificate is Certificate.EXACT or (tied and result.lower >= low * (1 - 1e-5)), said)
+
+
+def _check_against_bounds(judged: Judged, question: Question, results: list[CertifiedInterval]) -> None:
+    """No proved bound contradicts a search, however slightly."""
+    for name, other in ESTIMATORS.items():
+        if not isinstance(other, BoundEstimator) or not Judged(name, other, judged.questions, judged.budget).takes(
+            question
+        ):
+            continue
+        for found, proved in zip(results, judged.answer(question, name), strict=True):
+            try:
+                found.intersect(proved)
+            except CrossingBounds as error:
+                expect(False, f"{judged.name}: {question}: contradicts {name}: {error}")
+
+
+def one_piece(judged: Judged) -> None:
+    """Over a region within one linear piece the constant is the Jacobian's own norm, and a search has nothing to search."""
+    nets = [net for net in ("line", "deep", "residual") if net in judged.nets]
+    regions = (LinfBall(1e-6), LinfBall(1e-3), L1Ball(1e-6), L1Ball(1e-3))
+    for scope, p, (net, region) in judged.each(itertools.product(nets, regions), 1):
+        module = networks.network(net)
+        x = torch.full((1, networks.input_size(module)), 0.21, dtype=torch.float64)
+        own = jacobian(module, x[0].numpy())
+        exact = slope_norm(own, np.eye(len(own)), p, None)
+        problem = LocalLipschitz(region, AllLogits(), scope, p)  # type: ignore[arg-type]
+        (result,) = judged.certify(module, problem, x)
+        here = f"{judged.name}: {net} within one piece, {scope}, p={p:g}, {region}: {result}"
+        expect(result.upper >= exact * (1 - TOLERANCE), f"{here}: the upper end is below the slope {exact}")
+        expect(result.lower <= exact * (1 + TOLERANCE), f"{here}: the lower end is above the slope {exact}")
+        if judged.method.certificate is Certificate.BRACKET:
+            expect(result.certificate is Certificate.EXACT, f"{here}: not exact")
+
+
+class _Branches(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(5, 9), nn.Linear(9, 9), nn.Linear(9, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.relu(self.a(x))
+        return self.c(h + torch.relu(self.b(h)))
+
+
+LARGER: dict[str, Callable[[], nn.Module]] = {
+    "a chain of 5, 12, 12 and 4": lambda: networks.mlp(5, 12, 12, 4),
+    "a chain of 5, 9, 9 and 4 with branches": _Branches,
+    "a convolution with batch norm and max pools": lambda: nn.Sequential(
+        *(nn.Unflatten(1, (1, 4, 4)), nn.Conv2d(1, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(12, 4)),
+    ),
+    "a leaky convolution": lambda: nn.Sequential(
+        *(nn.Unflatten(1, (1, 8)), nn.Conv1d(1, 3, 3), nn.LeakyReLU(0.1), nn.Flatten(), nn.Linear(18, 3)),
+    ),
+}
+"""Networks beyond enumeration."""
+SEARCHED = 1.0
+"""Seconds of a search at a network beyond enumeration."""
+
+
+def larger_networks(judged: Judged) -> None:
+    """No upper end below a slope that the network itself has between two points of the region."""
+    if judged.method.certificate in (Certificate.LOWER, Certificate.ESTIMATE):
+        return
+    for turn, (scope, p, (place, label)) in enumerate(judged.each(enumerate(LARGER))):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(judged.questions.seed + place)
+            net = LARGER[label]().double().eval()
+        if not judged.takes_network(net):
+            continue
+        x = torch.linspace(-0.4, 0.5, networks.input_size(net), dtype=torch.float64).unsqueeze(0)
+        region = (LinfBall(0.4, low=-0.6), L2Ball(0.7), L1Ball(0.9))[(turn + place) % 3]
+        kinds = (AllLogits(), Vector()) if judged.method.vector else (AllLogits(),)
+        kind = kinds[turn % len(kinds)]
+        q = None if not kind.joint else p if p in judged.method.output_norms else judged.method.output_norms[-1]
+        try:
+            problem = LocalLipschitz(region, kind, scope, p, q)  # type: ignore[arg-type]
+            judged.method.check(problem)
+        except UnsupportedRequest:
+            continue
+        where = domain_of(region, x[0].numpy())
+        d = _displacements(where, 1000, np.random.default_rng(turn))
+        start = np.zeros_like(d) if scope == "pointed" else d[::-1] if turn % 2 else d * 0.999
+        change = evaluate(net, where.points(d)) - evaluate(net, where.points(start))
+        apart = np.linalg.norm(d - start, p, axis=1)
+        rise = rise_norm(change, None if kind.joint else np.eye(change.shape[1]), problem.q)
+        met = float((rise[apart > 1e-6] / apart[apart > 1e-6]).max())
+        (result,) = judged.certify(net, problem, x, budget=Budget(SEARCHED))
+        said = f"{judged.name}: {problem.sentence()} of {label}: {result.upper}, and two points have slope {met}"
+        expect(result.upper >= met * (1 - 1e-7), said)
+
+
+def _displacements(where: Domain, count: int, rng: np.random.Generator) -> Array:
+    """Displacements ``(count, inputs)`` within a ball that a box cuts, many of them on its border."""
+    d = rng.normal(size=(count, len(where.center)))
+    d[::2] = np.sign(d[::2])
+    room = np.where(d > 0, where.upper - where.center, where.center - where.lower)
+    far = np.minimum((room / np.abs(d)).min(1), where.radius / np.linalg.norm(d, where.norm, axis=1))
+    return d * (far * np.maximum(rng.uniform(size=count), rng.uniform(size=count)))[:, None]
+
+
+def no_budget(judged: Judged) -> None:
+    """A search that may not spend anything is sound."""
+    if judged.bound or "deep" not in judged.nets:
+        return
+    stopped = threading.Event()
+    stopped.set()
+    for scope, p in judged.kinds:
+        question = judged.questions.one("deep", "linf_cut", scope, p, "margin")
+        for budget in (Budget(0.0), Budget(10.0, stop=stopped)):
+            check_ends(judged, question, judged.certify(question.module, question.problem, question.x, budget=budget))
+
+
+def limits(judged: Judged) -> None:
+    """A search that a limit ends is true at both ends: from what is known by a limit of nodes, of six points by a gap."""
+    if judged.bound or "deep" not in judged.nets:
+        return
+    for scope, p in judged.kinds:
+        question = judged.questions.one("deep", "linf_cut", scope, p, "all_logits")
+        if not judged.takes(question):
+            continue
+        module, problem, x = question.module, question.problem, question.x
+        known = tuple(judged.answer(question, "fastlip"))
+        check_ends(judged, question, judged.certify(module, problem, x, budget=Budget(30.0, nodes=1), known=known))
+        six = judged.certify(module, problem, x.repeat(3, 1), budget=Budget(30.0, gap=0.5))
+        for start in range(0, 3 * POINTS, POINTS):
+            check_ends(judged, question, six[start : start + POINTS])
+
+
+def what_is_known(judged: Judged) -> None:
+    """A search may start from what is known, and does not lose it."""
+    if judged.bound or "residual" not in judged.nets:
+        return
+    for scope, p in judged.kinds:
+        question = judged.questions.one("residual", "l1_cut", scope, p, "all_logits")
+        asked = question.module, question.problem, question.x
+        sampled = question.once(("sampled", question), lambda asked=asked: certify(*asked, estimator="sampling"))
+        proved = judged.answer(question, "fastlip")
+        known = tuple(low.intersect(high) for low, high in zip(sampled, proved, strict=True))
+        results = judged.certify(*asked, budget=10.0, known=known)
+        check_ends(judged, question, results)
+        if judged.method.certificate is Certificate.BRACKET:
+            for start, result in zip(known, results, strict=True):
+                kept = result.lower >= start.lower and result.upper <= start.upper * (1 + 1e-6)
+                expect(kept, f"{judged.name}: {question}: {result} is wider than {start}, which was known")
+
+
+def refusals(judged: Judged) -> None:
+    """Questions and networks that it does not declare are refused before any work, and others are named."""
+    shallow, x = networks.network("shallow"), torch.zeros(1, 2, dtype=torch.float64)
+    for scope in SCOPES:
+        for p in NORMS.values():
+            for kind in (Logit(0), Vector()):
+                problem = LocalLipschitz(LinfBall(0.5), kind, scope, p, math.inf if kind.joint else None)  # type: ignore[arg-type]
+                here = f"{judged.name}: {problem.sentence()}"
+                covered = judged.says(scope, p) and (judged.method.vector or not kind.joint)
+                if covered and (problem.q is None or problem.q in judged.method.output_norms):
+                    judged.method.check(problem)
+                    continue
+                with refused(UnsupportedRequest, here, judged.name):
+                    judged.certify(shallow, problem, x)
+    for net in networks.JUDGED:
+        if net in judged.nets:
+            continue
+        module, (scope, p) = networks.network(net), judged.kinds[0]
+        x = torch.full((1, networks.input_size(module)), 0.1, dtype=torch.float64)
+        with refused(UnsupportedRequest, f"{judged.name}: {net}, which it does not declare", judged.name):
+            judged.certify(module, LocalLipschitz(LinfBall(0.5), Logit(0), scope, p), x)  # type: ignore[arg-type]

@@ -76,9 +76,9 @@ class Registry(dict[str, _Entry]):
                 self._load(name)
             taken = self.get(name)
             before = taken if isinstance(taken, type) or taken is None else type(taken)
-            if before is not None and not replace and _origin(before) != _origin(kind):
+            if (owner := other_owner(before, kind)) and not replace:
                 raise InvalidInput(
-                    f"the name belongs to {'.'.join(_origin(before))}",
+                    f"the name belongs to {owner}",
                     where=f"{self.what} {name!r}",
                     todo="Choose another name, or register it with replace=True",
                 )
@@ -208,8 +208,13 @@ def imported(kind: Any) -> str:
     return f"from {kind.__module__} import {kind.__name__}"
 
 
-def _origin(kind: type) -> tuple[str, str]:
-    return kind.__module__, kind.__qualname__
+def other_owner(before: Any, new: Any) -> str:
+    """Where a class or function stands that has a place already, if it is another one than the new; else empty.
+
+    One that is defined anew, as a notebook's cell that runs again does, is the same.
+    """
+    origins = [(thing.__module__, thing.__qualname__) for thing in (before, new) if thing is not None]
+    return ".".join(origins[0]) if len(set(origins)) == 2 else ""
 
 
 def nearest_name(name: str, names: Iterable[str]) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 
 from lipreg.bounds import Analysis
-from lipreg.estimators.base import rounded_up, upper_interval
+from lipreg.estimators.base import Work, rounded_up, upper_interval
 from lipreg.estimators.products.affine_relu import AffineRelu
 from lipreg.results import Certificate, CertifiedInterval, Status
 
@@ -24,6 +25,15 @@ def cheap_uppers(analysis: Analysis) -> list[float]:
 def cheap_interval(local: Analysis, status: Status) -> CertifiedInterval:
     """The interval with that upper end at a single point, where a method had no time for its own."""
     return upper_interval(local, 0, cheap_uppers(local)[0], CHEAP, status, NO_TIME)
+
+
+def one_by_one(work: Work, answer: Callable[[Analysis], CertifiedInterval]) -> list[CertifiedInterval]:
+    """The answer at each point, of a method without a search; points that there is no time for have the cheap interval."""
+    results = []
+    for i in range(work.analysis.placed.batch):
+        local, over = work.analysis[i : i + 1], work.budget.ended()
+        results.append(answer(local) if over is None else cheap_interval(local, over))
+    return results
 
 
 def unreached(local: Analysis, status: Status, known: CertifiedInterval) -> CertifiedInterval:

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from lipreg.errors import InvalidInput
+from lipreg.options import other_owner
 
 Lowering = Callable[..., Any]
 
@@ -46,10 +47,9 @@ def lowers(*targets: type[nn.Module] | Callable[..., Any] | str, example: Exampl
     def register(function: Lowering) -> Lowering:
         for target in targets:
             name, table = getattr(target, "__name__", target), _table(target)
-            before = table.get(target)
-            if before is not None and not replace and _origin(before) != _origin(function):
+            if (owner := other_owner(table.get(target), function)) and not replace:
                 todo = "Lower a class of your own, or register it with replace=True"
-                raise InvalidInput(f"{'.'.join(_origin(before))} lowers it", where=f"lowering of {name}", todo=todo)
+                raise InvalidInput(f"{owner} lowers it", where=f"lowering of {name}", todo=todo)
             table[target] = function
         if example is not None:
             EXAMPLES[function.__name__] = example
@@ -65,10 +65,6 @@ def _table(target: Any) -> dict[Any, Lowering]:
         accepted = "a class of modules, a function, or the name of a tensor's method"
         raise InvalidInput(f"got {target!r}", where="lowers", accepted=accepted)
     return CALLS
-
-
-def _origin(function: Any) -> tuple[str, str]:
-    return function.__module__, function.__qualname__
 
 
 def module_lowering(module: nn.Module) -> Lowering | None:

@@ -8,7 +8,7 @@ from lipreg.budget import Budget
 from lipreg.errors import InvalidInput
 from lipreg.estimators import ESTIMATORS, Estimator, get_estimator
 from lipreg.testing import aligned, degenerate, gradients, invariance, soundness
-from lipreg.testing.failures import CheckFailed, aspects_of, expect
+from lipreg.testing.failures import aspects_of, attempt, expect
 from lipreg.testing.judged import Judged
 from lipreg.testing.questions import Questions
 
@@ -79,9 +79,5 @@ def check_estimator(
     judged = Judged(name, method, questions or Questions(seed), Budget.of(budget, "check_estimator"))
     expect(judged.kinds, f"{name} covers no question: scopes {method.scopes}, norms {method.norms}")
     for aspect in aspects_of(aspects, ASPECTS, "check_estimator"):
-        try:
+        with attempt(f"{name}, {aspect}"):
             ASPECTS[aspect](judged)
-        except CheckFailed:
-            raise
-        except Exception as error:
-            raise CheckFailed(f"{name}, {aspect}: {type(error).__name__}: {error}") from error

@@ -30,6 +30,17 @@ def expect_near(got: Any, wanted: Any, said: str, rel: float = 1e-9, absolute: f
 
 
 @contextmanager
+def attempt(said: str) -> Iterator[None]:
+    """What is done inside fails as CheckFailed alone: any other error becomes one, with what is said before it."""
+    try:
+        yield
+    except CheckFailed:
+        raise
+    except Exception as error:
+        raise CheckFailed(f"{said}: {type(error).__name__}: {error}") from error
+
+
+@contextmanager
 def refused(kind: type[Exception], said: str, word: str = "") -> Iterator[None]:
     """What is done inside must raise an error of this kind, with the word in its text."""
     try:

@@ -19,7 +19,7 @@ from lipreg.graph.registry import CALLS, EXAMPLES, MODULES, Example
 from lipreg.outputs import AllLogits
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
-from lipreg.testing.failures import CheckFailed, aspects_of, expect, refused
+from lipreg.testing.failures import CheckFailed, aspects_of, attempt, expect, refused
 
 SEARCHED = 5.0
 """Seconds of the search for the exact constant of an example."""
@@ -66,12 +66,8 @@ def check_lowering(
         raise InvalidInput(f"no example of {name}", where="check_lowering", todo=todo)
     _check_used(name, lowering, example)
     for aspect in aspects_of(aspects, ASPECTS, "check_lowering"):
-        try:
+        with attempt(f"{name}, {aspect}"):
             ASPECTS[aspect](Layer(f"{name}, {aspect}", example, seed))
-        except CheckFailed:
-            raise
-        except Exception as error:
-            raise CheckFailed(f"{name}, {aspect}: {type(error).__name__}: {error}") from error
     for module, shape in refuses:
         with refused(UnsupportedModel, f"{name}: {module}"):
             capture(module.eval(), torch.zeros(1, *shape))

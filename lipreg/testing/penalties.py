@@ -21,7 +21,7 @@ from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
 from lipreg.schedules import Moment, Schedule, get_schedule
 from lipreg.testing import networks
-from lipreg.testing.failures import CheckFailed, expect, expect_near, refused
+from lipreg.testing.failures import CheckFailed, attempt, expect, expect_near, refused
 from lipreg.training import LipschitzPenalty
 
 BATCHES = 40
@@ -55,12 +55,8 @@ def check_penalty(penalty: str | Penalty | Mapping[str, Any], *, seed: int = 0) 
         shape = (batch, 3) if own.layered else (batch,)
         drawn = 10.0 * torch.rand(shape, generator=generator, dtype=torch.float64) + 0.05
         here = f"penalty {own.describe()} of {drawn.tolist()}"
-        try:
+        with attempt(here):
             _check_value(own, drawn, generator, here)
-        except CheckFailed:
-            raise
-        except Exception as error:
-            raise CheckFailed(f"{here}: {type(error).__name__}: {error}") from error
     other = torch.zeros(2) if own.layered else torch.zeros(2, 3)
     for wrong in (torch.zeros(0), torch.tensor(1.0), torch.tensor([1, 2]), other):
         with refused(InvalidInput, f"penalty {own.describe()} of {wrong}", own.name):
@@ -148,7 +144,7 @@ def check_schedule(schedule: str | Schedule | Mapping[str, Any], *, seed: int = 
     for batch in range(BATCHES):
         moment = Moment(batch, BATCHES, factor, bound if own.follows_bound else None)
         here = f"schedule {own.describe()} at {moment}"
-        try:
+        with attempt(here):
             found = own.factor(moment)
             expect(
                 isinstance(found, float | int) and math.isfinite(found) and found >= 0, f"{here}: the factor {found!r}"
@@ -161,10 +157,6 @@ def check_schedule(schedule: str | Schedule | Mapping[str, Any], *, seed: int = 
             for unknown in (math.nan, math.inf):
                 told = own.factor(replace(moment, bound=unknown))
                 expect(math.isfinite(told) and told >= 0, f"{here}: the factor {told} for a bound of {unknown}")
-        except CheckFailed:
-            raise
-        except Exception as error:
-            raise CheckFailed(f"{here}: {type(error).__name__}: {error}") from error
         factor, bound = found, 10.0 * float(torch.rand((), generator=generator))
     try:
         told = own.factor(Moment(3))

@@ -9,7 +9,7 @@ from lipreg.bounds import Analysis
 from lipreg.bounds.deviation import Deviations, deviations, undecided_units
 from lipreg.estimators.base import Estimator, Work, register, rounded_up, upper_interval
 from lipreg.estimators.products.affine_relu import AffineRelu
-from lipreg.estimators.unreached import cheap_interval
+from lipreg.estimators.unreached import one_by_one
 from lipreg.graph import Affine, MaxPool, Relu
 from lipreg.linalg import vector_norm
 from lipreg.problem import PlacedProblem
@@ -39,17 +39,18 @@ class Deviation(Estimator):
     source = "centre and deviations of the chain rule over undecided units"
 
     def answer(self, work: Work) -> list[CertifiedInterval]:
-        results = []
-        for i in range(work.analysis.placed.batch):
-            local, over = work.analysis[i : i + 1], work.budget.ended()
-            if over is not None:
-                results.append(cheap_interval(local, over))
-                continue
-            with torch.no_grad():
-                found, detail = written_down(local)
-                upper = float(AffineRelu().bound(local) if found is None else deviation_bound(local.placed, found))
-            results.append(upper_interval(local, 0, rounded_up(local, upper)[0], self.name, detail=detail))
-        return results
+        return one_by_one(work, self._point)
+
+    @torch.no_grad()
+    def _point(self, local: Analysis) -> CertifiedInterval:
+        _, upper, detail = deviation_end(local)
+        return upper_interval(local, 0, rounded_up(local, upper)[0], self.name, detail=detail)
+
+
+def deviation_end(local: Analysis) -> tuple[Deviations | None, float, str]:
+    """The deviations of a single-point analysis, None if they are too many; the bound that they give, and in words."""
+    found, detail = written_down(local)
+    return found, float(AffineRelu().bound(local) if found is None else deviation_bound(local.placed, found)), detail
 
 
 def written_down(local: Analysis) -> tuple[Deviations | None, str]:

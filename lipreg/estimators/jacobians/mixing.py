@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lipreg.bounds import Analysis
 from lipreg.bounds.deviation import Deviations
 from lipreg.bounds.semidefinite import norm_bound
+from lipreg.budget import Budget
 from lipreg.estimators.base import Estimator, Work, register, rounded_up, upper_interval
-from lipreg.estimators.jacobians.deviation import deviation_bound, written_down
-from lipreg.estimators.products.affine_relu import AffineRelu
-from lipreg.estimators.unreached import cheap_interval
+from lipreg.estimators.jacobians.deviation import deviation_end
+from lipreg.estimators.unreached import one_by_one
 from lipreg.graph import Affine, MaxPool, Relu
 from lipreg.results import Certificate, CertifiedInterval
 
@@ -41,24 +42,19 @@ class Mixing(Estimator):
     source = "Wang, Chang & Kolter 2017 (mixing method); Raghunathan et al. 2018"
 
     def answer(self, work: Work) -> list[CertifiedInterval]:
-        p, results = work.analysis.placed.problem.p, []
-        for i in range(work.analysis.placed.batch):
-            local, over = work.analysis[i : i + 1], work.budget.ended()
-            if over is not None:
-                results.append(cheap_interval(local, over))
-                continue
-            with torch.no_grad():
-                found, detail = written_down(local)
-                upper = float(AffineRelu().bound(local) if found is None else deviation_bound(local.placed, found))
-                if found is not None:
-                    if work.budget.ended() is not None:
-                        detail = f"{detail}, no time for a program: the bound of 'deviation'"
-                    elif min(found.rows.shape) <= LARGEST:
-                        upper = min(upper, _relaxed(found, p))
-                    else:
-                        detail = f"{detail}, too many for one program: the bound of 'deviation'"
-            results.append(upper_interval(local, 0, rounded_up(local, upper)[0], self.name, detail=detail))
-        return results
+        return one_by_one(work, lambda local: self._point(local, work.budget))
+
+    @torch.no_grad()
+    def _point(self, local: Analysis, budget: Budget) -> CertifiedInterval:
+        found, upper, detail = deviation_end(local)
+        if found is not None:
+            if budget.ended() is not None:
+                detail = f"{detail}, no time for a program: the bound of 'deviation'"
+            elif min(found.rows.shape) <= LARGEST:
+                upper = min(upper, _relaxed(found, local.placed.problem.p))
+            else:
+                detail = f"{detail}, too many for one program: the bound of 'deviation'"
+        return upper_interval(local, 0, rounded_up(local, upper)[0], self.name, detail=detail)
 
 
 def _relaxed(found: Deviations, p: float) -> float:

@@ -28,6 +28,11 @@ def write_result(name: str, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
+def read_result(name: str) -> list[dict[str, Any]]:
+    """The rows of ``results/NAME.json``."""
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))["rows"]
+
+
 def markdown(rows: list[dict[str, Any]]) -> str:
     """The rows as a Markdown table, in the order of the first row's keys."""
     keys = list(rows[0])

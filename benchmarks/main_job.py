@@ -4,7 +4,8 @@ DIR holds the runs of, for instance,
 
     python -m experiments.train -m seed=0,1,2 regularizer.weight=0.0001,0.001,0.01,0.1 hydra.sweep.dir=DIR
 
-One row a run, written to benchmarks/results/NAME.json ("main_job") and printed as a Markdown table.
+One row a run is written to benchmarks/results/NAME.json ("main_job"); printed are the columns of docs/main_job.md, what
+rescaling does not move first. ``python -m benchmarks.main_job - NAME`` prints those of a file that is there.
 """
 
 from __future__ import annotations
@@ -15,10 +16,28 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from benchmarks.environment import markdown, write_result
+from benchmarks.environment import markdown, read_result, write_result
 from lipreg.records import read_records
 from lipreg.reporting.wording import between, ends, nearest, percent, share_between
 from lipreg.transfer import compare_pair, find_pair
+
+SHOWN = (
+    "penalty",
+    "weight",
+    "every",
+    "seed",
+    "accuracy",
+    "twin's accuracy",
+    "margin over constant",
+    "twin's margin over constant",
+    "calibrated truth / twin's",
+    "calibrated bound / twin's",
+    "calibrated transfer",
+    "truth / twin's",
+    "bound / twin's",
+    "transfer",
+)
+"""What is printed; files have more."""
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -29,27 +48,37 @@ def rows(folder: Path) -> list[dict[str, Any]]:
         config = OmegaConf.load(path.parent / ".hydra" / "config.yaml")
         pair = find_pair(records, "regularised")
         run, figures = pair.mine.run.record, compare_pair(pair)
-        mine, twin = figures.regularised, figures.twin
+        mine, twin, scale_free = figures.regularised, figures.twin, figures.calibrated
         found.append(
             {
+                "penalty": run.penalty.get("quantity", run.bound),
                 "weight": run.weight,
                 "every": OmegaConf.select(config, "regularizer.every", default=1),
                 "seed": run.seed,
                 "accuracy": percent(mine.metric),
                 "twin's accuracy": percent(twin.metric),
+                "margin over constant": between(mine.margin_over_constant),
+                "twin's margin over constant": between(twin.margin_over_constant),
+                "calibrated truth / twin's": between(scale_free.movement.exact),
+                "calibrated bound / twin's": nearest(scale_free.movement.bound),
+                "calibrated transfer": share_between(scale_free.movement.transfer),
+                "noise of T": percent(scale_free.noise),
+                "worse": "; ".join(scale_free.worse),
                 "bound": nearest(mine.bound),
                 "twin's bound": nearest(twin.bound),
                 "exact": ends(mine.exact),
                 "twin's exact": ends(twin.exact),
-                "movement of the bound": nearest(figures.movement.bound),
-                "movement of the truth": between(figures.movement.exact),
+                "bound / twin's": nearest(figures.movement.bound),
+                "truth / twin's": between(figures.movement.exact),
                 "transfer": share_between(figures.movement.transfer),
             }
         )
-    return sorted(found, key=lambda row: (row["weight"], row["every"], row["seed"]))
+    return sorted(found, key=lambda row: (row["penalty"], row["weight"], row["every"], row["seed"]))
 
 
 if __name__ == "__main__":
-    table = rows(Path(sys.argv[1]))
-    print(markdown(table))
-    print(f"written to {write_result(*(sys.argv[2:] or ['main_job']), table)}")
+    name = (sys.argv[2:] or ["main_job"])[0]
+    table = rows(Path(sys.argv[1])) if sys.argv[1] != "-" else read_result(name)
+    print(markdown([{column: row[column] for column in SHOWN} for row in table]))
+    if sys.argv[1] != "-":
+        print(f"written to {write_result(name, table)}")

@@ -1,103 +1,67 @@
-"""What the penalty adds to a training step, and how tight it is: python -m benchmarks.penalty [CASE ...]
+"""What a penalty adds to a training step, and how tight it is: python -m benchmarks.penalty [images | CASE ...]
 
-``python -m benchmarks.penalty prices cuda`` takes the times of affine_relu on one device alone, in about a minute.
+Without a word it takes the small networks, with ``images`` those of images' size, and writes their file of results;
+``python -m benchmarks.penalty page`` puts both into docs/choosing.md. ``python -m benchmarks.penalty prices cuda`` takes
+the times of affine_relu on one device alone, in about a minute. The penalties are the rows of
+``benchmarks.penalty_terms.TERMS``.
 
 A step is forward, backward and Adam on 128 points. Steps with and without penalty alternate in one process, so that a
 busy machine slows all of them; times are medians of the thread's processor time (of the wall clock on a GPU), and ratios
 are of medians. A penalty at every fourth batch is timed over four steps together. Tightness is the penalised bound over the
 best witness, geometric mean over 16 points of a network trained for a few epochs with the penalty; for p = 2 the bound is
-the estimate that training uses. Memory is the largest sum of all tensors alive during a step (weights, gradients, optimizer,
-batch, and what the step makes), over the plain step's. Written to benchmarks/results/penalty.json.
+the estimate that training uses, and what is no bound has none. Memory is the largest sum of all tensors alive during a step
+(weights, gradients, optimizer, batch, and what the step makes), over the plain step's. Written to
+benchmarks/results/penalty.json and penalty_images.json.
 """
 
 from __future__ import annotations
 
 import math
+import re
 import statistics
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import accumulate, pairwise
-from typing import Any, Literal
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.environment import markdown, write_result
+from benchmarks.environment import markdown, read_result, write_result
+from benchmarks.penalty_cases import CASES, Case, data
+from benchmarks.penalty_terms import TERMS, Named, Points, Term
 from lipreg import LinfBall, LipregError, LipschitzPenalty, LocalLipschitz
 from lipreg.budget import Budget
-from lipreg.data import DigitsDataModule
 from lipreg.estimators import ESTIMATORS, frozen_analysis
 from lipreg.estimators.settings import Settings
 
-BATCH, SHARE, EVERY, WEIGHT, TIGHTNESS_POINTS = 128, 16, 4, 1e-3, 16
+Key = tuple[int, tuple[Points, int]] | None
+"""Which row of the terms, and of how many points at every how many batches; None for a step without."""
+BATCH, SHARE, EVERY, TIGHTNESS_POINTS = 128, 16, 4, 16
 
 
-@dataclass(frozen=True)
-class Case:
-    """A network with data like what it is made for.
-
-    Attributes:
-        network: makes it.
-        shape: of one input.
-        radius: of the l_inf ball.
-        repeats: how many steps of each kind are timed.
-    """
-
-    network: Callable[[], nn.Module]
-    shape: tuple[int, ...]
-    radius: float
-    repeats: int
-
-
-def mlp(*widths: int) -> nn.Module:
-    """Linear layers with ReLUs between."""
-    layers: list[nn.Module] = []
-    for before, after in pairwise(widths):
-        layers += [nn.Linear(before, after), nn.ReLU()]
-    return nn.Sequential(nn.Flatten(), *layers[:-1])
-
-
-def lenet() -> nn.Module:
-    """Two convolutions with stride in place of pooling, and two linear layers."""
-    return nn.Sequential(
-        nn.Conv2d(1, 8, 5, stride=2),
-        nn.ReLU(),
-        nn.Conv2d(8, 16, 5, stride=2),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(256, 84),
-        nn.ReLU(),
-        nn.Linear(84, 10),
-    )
-
-
-CASES = {
-    "digits MLP 64-32-32-10": Case(lambda: mlp(64, 32, 32, 10), (1, 8, 8), 0.05, 500),
-    "MNIST MLP 784-256-256-10": Case(lambda: mlp(784, 256, 256, 10), (1, 28, 28), 0.02, 100),
-    "LeNet 8-16-84-10": Case(lenet, (1, 28, 28), 0.02, 60),
-}
-KINDS: list[tuple[Literal["all"] | int, int]] = [("all", 1), (SHARE, 1), (SHARE, EVERY)]
+KINDS: list[tuple[Points, int]] = [("all", 1), (SHARE, 1), (SHARE, EVERY)]
 """How many points are bounded, and at every how many batches."""
-QUESTIONS: list[tuple[float, str]] = [(math.inf, "affine_relu"), (math.inf, "abs_chain"), (2.0, "affine_relu")]
 
 
-def data(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Digits, enlarged to the shape where it is larger."""
-    module = DigitsDataModule(seed=0)
-    module.prepare_data()
-    module.setup("fit")
-    batches = [(batch[0], batch[1]) for batch in module.train_dataloader()]
-    x, y = (torch.cat(parts) for parts in zip(*batches, strict=True))
-    return nn.functional.interpolate(x.reshape(-1, 1, 8, 8), size=shape[1:], mode="bilinear"), y
+PLACE = re.compile(r"<!-- table prices -->\n.*?<!-- end -->", re.DOTALL)
+COLUMNS = {
+    "plain step, ms": "plain step, ms",
+    "ratio": f"{BATCH} points",
+    f"ratio of {SHARE}": f"{SHARE} points",
+    f"ratio of {SHARE} at every {EVERY}th": f"{SHARE}, `every={EVERY}`",
+    "memory": "memory",
+    "bound / witness": "bound / witness",
+}
+"""What of the results stands in docs/choosing.md, and under which names."""
 
 
 class Step:
     """One training step of a network, with or without penalty."""
 
-    def __init__(self, net: nn.Module, x: Tensor, y: Tensor, penalty: LipschitzPenalty | None, rate: float) -> None:
+    def __init__(self, net: nn.Module, x: Tensor, y: Tensor, penalty: Term | None, rate: float) -> None:
         self.net, self.x, self.y, self.penalty = net, x, y, penalty
         self.optimizer = torch.optim.Adam(net.parameters(), lr=rate)
         self.round = 1 if penalty is None else penalty.every
@@ -112,18 +76,19 @@ class Step:
         self.optimizer.step()
 
 
-def medians(steps: dict[str, Step], repeats: int, device: str) -> dict[str, float]:
+def medians(steps: dict[Key, Step], repeats: int, device: str) -> dict[Key, float]:
     """Milliseconds of each step, the steps taken in turn, those of a round of batches together."""
     clock = time.thread_time if device == "cpu" else time.perf_counter
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for i in range(repeats + 5):
+    seconds: dict[Key, list[float]] = {name: [] for name in steps}
+    unmeasured = min(5, repeats // 2)
+    for i in range(repeats + unmeasured):
         for name, step in steps.items():
             _wait(device)
             began = clock()
             for _ in range(step.round):
                 step()
             _wait(device)
-            if i >= 5:
+            if i >= unmeasured:
                 seconds[name].append((clock() - began) / step.round)
     return {name: 1e3 * statistics.median(times) for name, times in seconds.items()}
 
@@ -149,58 +114,68 @@ def peak(step: Step, device: str) -> float:
     return there + float(max(accumulate(e.nbytes() for e in sorted(events, key=lambda e: e.start_ns()))))
 
 
-def tightness(case: Case, problem: LocalLipschitz, bound: str, device: str) -> float:
+def question(case: Case, p: float) -> LocalLipschitz:
+    """The case's question in the norm of a row."""
+    return LocalLipschitz(LinfBall(case.radius, low=0.0, high=1.0), p=p)
+
+
+def tightness(case: Case, term: Named, device: str) -> float:
     """Penalised bound over best witness, on a network trained with the penalty."""
     torch.manual_seed(0)
     x, y = data(case.shape)
-    net = case.network().to(device)
-    step = Step(net, x, y, LipschitzPenalty(net, problem, bound=bound, weight=WEIGHT), 2e-3)
-    for _ in range(10):
+    net, problem = case.network().to(device), question(case, term.p)
+    penalty = term.make(net, problem, "all", 1)
+    assert isinstance(penalty, LipschitzPenalty)
+    step = Step(net, x, y, penalty, 2e-3)
+    for _ in range(case.epochs):
         for i in range(0, len(x), BATCH):
             step(x[i : i + BATCH].to(device), y[i : i + BATCH].to(device))
-    x, y = x[:TIGHTNESS_POINTS].to(device), y[:TIGHTNESS_POINTS].to(device)
-    assert step.penalty is not None
-    step.penalty(x, y)
-    assert step.penalty.last is not None
+    x, y, net = x[:TIGHTNESS_POINTS].to(device), y[:TIGHTNESS_POINTS].to(device), net.eval()
+    penalty(x, y)
+    assert penalty.last is not None
     # sampling needs no tight pre-activations, and linear ones take minutes on a convolutional network
     analysis = frozen_analysis(net, problem, x, y, ["interval"])
     intervals = ESTIMATORS["sampling"].intervals(analysis, Budget(), Settings(seed=0))
-    ratios = [b / i.lower for b, i in zip(step.penalty.last.bounds.tolist(), intervals, strict=True)]
+    ratios = [b / i.lower for b, i in zip(penalty.last.bounds.tolist(), intervals, strict=True)]
     return statistics.geometric_mean(ratios)
 
 
-def measure(name: str, case: Case, device: str) -> list[dict[str, Any]]:
-    """Rows of one network."""
+def steps_of(case: Case, terms: list[Named], device: str) -> dict[Key, Step]:
+    """A step without penalty, under no name, and one of every term and kind."""
     torch.manual_seed(0)
     x, y = data(case.shape)
     x, y = x[:BATCH].to(device), y[:BATCH].to(device)
     net = case.network().to(device)
-    steps: dict[str, Step] = {"plain": Step(net, x, y, None, 1e-6)}
-    for p, bound in QUESTIONS:
-        problem = LocalLipschitz(LinfBall(case.radius, low=0.0, high=1.0), p=p)
-        for points, every in KINDS:
-            penalty = LipschitzPenalty(net, problem, bound=bound, weight=WEIGHT, points=points, every=every)
-            steps[f"{p} {bound} {points} {every}"] = Step(net, x, y, penalty, 1e-6)
+    steps: dict[Key, Step] = {None: Step(net, x, y, None, 1e-6)}
+    for row, term in enumerate(terms):
+        for kind in KINDS:
+            steps[row, kind] = Step(net, x, y, term.make(net, question(case, term.p), *kind), 1e-6)
+    return steps
+
+
+def measure(name: str, case: Case, device: str) -> list[dict[str, Any]]:
+    """Rows of one network."""
+    steps = steps_of(case, TERMS, device)
     found = medians(steps, case.repeats, device)
-    memory = {step: peak(steps[step], device) for step in steps}
-    rows = []
-    for p, bound in QUESTIONS:
-        problem = LocalLipschitz(LinfBall(case.radius, low=0.0, high=1.0), p=p)
-        all_points, some, now_and_then = (f"{p} {bound} {points} {every}" for points, every in KINDS)
+    memory = {key: peak(step, device) for key, step in steps.items() if key is None or key[1] == KINDS[0]}
+    plain, rows = found[None], []
+    for row, term in enumerate(TERMS):
+        all_points, some, now_and_then = ((row, kind) for kind in KINDS)
+        tight = round(tightness(case, term, device), 2) if term.bounds and case.epochs else "-"
         rows.append(
             {
                 "network": name,
                 "device": device,
-                "p": "inf" if p == math.inf else "2",
-                "bound": bound,
-                "plain step, ms": round(found["plain"], 3),
+                "p": ("inf" if term.p == math.inf else "2") if term.bounds else "-",
+                "bound": term.name,
+                "plain step, ms": round(plain, 3),
                 f"all {BATCH} points, ms": round(found[all_points], 3),
-                "ratio": round(found[all_points] / found["plain"], 2),
+                "ratio": round(found[all_points] / plain, 2),
                 f"{SHARE} points, ms": round(found[some], 3),
-                f"ratio of {SHARE}": round(found[some] / found["plain"], 2),
-                f"ratio of {SHARE} at every {EVERY}th": round(found[now_and_then] / found["plain"], 2),
-                "memory": round(memory[all_points] / memory["plain"], 2),
-                "bound / witness": round(tightness(case, problem, bound, device), 2),
+                f"ratio of {SHARE}": round(found[some] / plain, 2),
+                f"ratio of {SHARE} at every {EVERY}th": round(found[now_and_then] / plain, 2),
+                "memory": round(memory[all_points] / memory[None], 2),
+                "bound / witness": tight,
             }
         )
     return rows
@@ -208,24 +183,26 @@ def measure(name: str, case: Case, device: str) -> list[dict[str, Any]]:
 
 def prices(device: str, repeats: int = 60) -> list[dict[str, Any]]:
     """The times of all networks on one device, as ratios to the plain step."""
-    rows = []
+    rows, terms = [], [term for term in TERMS if term.name == "affine_relu"]
     for name, case in CASES.items():
-        torch.manual_seed(0)
-        x, y = data(case.shape)
-        x, y = x[:BATCH].to(device), y[:BATCH].to(device)
-        net = case.network().to(device)
-        steps = {"plain": Step(net, x, y, None, 1e-6)}
-        for p in (math.inf, 2.0):
-            problem = LocalLipschitz(LinfBall(case.radius, low=0.0, high=1.0), p=p)
+        found = medians(steps_of(case, terms, device), min(repeats, case.repeats), device)
+        ratios = {}
+        for row, term in enumerate(terms):
             for points, every in KINDS:
-                penalty = LipschitzPenalty(net, problem, weight=WEIGHT, points=points, every=every)
-                steps[f"p = {'inf' if p == math.inf else 2}, points {points}, every {every}"] = Step(
-                    net, x, y, penalty, 1e-6
-                )
-        found = medians(steps, repeats, device)
-        ratios = {step: round(found[step] / found["plain"], 2) for step in steps if step != "plain"}
-        rows.append({"network": name, "device": device, "plain step, ms": round(found["plain"], 3), **ratios})
+                said = f"p = {'inf' if term.p == math.inf else 2}, points {points}, every {every}"
+                ratios[said] = round(found[row, (points, every)] / found[None], 2)
+        rows.append({"network": name, "device": device, "plain step, ms": round(found[None], 3), **ratios})
     return rows
+
+
+def table() -> str:
+    """All results, as the table of docs/choosing.md."""
+    rows = []
+    for row in [row for name in ("penalty", "penalty_images") for row in read_result(name) if row["device"] == "cpu"]:
+        named = {key: str(row[key]).removeprefix("-") for key in ("network", "p")}
+        numbers = {key: row[key] for key in row if key in COLUMNS}
+        rows.append({**named, "penalty": f"`{row['bound']}`", **{COLUMNS[key]: numbers[key] for key in COLUMNS}})
+    return markdown(rows)
 
 
 def _wait(device: str) -> None:
@@ -241,9 +218,16 @@ def main(chosen: list[str]) -> None:
         print(markdown(rows))
         print(f"written to {write_result(f'penalty_prices_{device}', rows)}")
         return
-    rows = []
+    if chosen == ["page"]:
+        page = Path(__file__).parents[1] / "docs" / "choosing.md"
+        page.write_text(PLACE.sub(f"<!-- table prices -->\n{table()}\n<!-- end -->", page.read_text("utf-8")), "utf-8")
+        return
+    rows, images = [], chosen == ["images"]
     for name, case in CASES.items():
-        if chosen and not any(word.lower() in name.lower() for word in chosen):
+        whole = not chosen or images
+        if (case.epochs and images) or (not case.epochs and not chosen):
+            continue
+        if not whole and not any(word.lower() in name.lower() for word in chosen):
             continue
         for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
             try:
@@ -251,8 +235,8 @@ def main(chosen: list[str]) -> None:
             except LipregError as error:
                 print(f"{name} is left out: {error}")
     print(markdown(rows))
-    if not chosen:
-        print(f"written to {write_result('penalty', rows)}")
+    if not chosen or images:
+        print(f"written to {write_result('penalty_images' if images else 'penalty', rows)}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,13 @@ from rich.text import Text
 from experiments.programs import made, progress_bar, said
 from lipreg.auditing import EXACT, AuditPlan, PointAudit, Progress, audit
 from lipreg.auditing.lock import RecordLock
+from lipreg.calibration import Calibrating
 from lipreg.callbacks.batches import batch_to_inputs
 from lipreg.callbacks.checkpoints import read_checkpoint
 from lipreg.callbacks.reference_points import LabelsRead, draw_reference_points
+from lipreg.callbacks.scale_free import ScaleFree, calibration_of, calibration_points
 from lipreg.errors import InvalidInput
-from lipreg.outputs import Output
+from lipreg.graph import capture
 from lipreg.points import Inputs, Points
 from lipreg.problem import LocalLipschitz
 from lipreg.records import AuditRecord, RecordFile, read_records
@@ -41,14 +44,18 @@ def audit_checkpoint(cfg: DictConfig, console: Console) -> list[PointAudit]:
     """
     problem: LocalLipschitz = instantiate(cfg.problem)
     asked = cfg.audit
-    plan = AuditPlan(problem, tuple(asked.estimators), made(asked.budget), made(asked.settings))
+    scale_free: ScaleFree = made(asked.get("scale_free")) or ScaleFree()
+    plan = AuditPlan(
+        problem, tuple(asked.estimators), made(asked.budget), made(asked.settings), attack=scale_free.attack
+    )
     executor = made(asked.executor)
     network, epoch = load_checkpoint(cfg)
-    x, y = _points(cfg, problem.output)
+    (x, y), calibrating = _points(cfg, problem, scale_free)
     name, folder = Path(cfg.ckpt).stem, Path(cfg.folder or Path(cfg.ckpt).parent / "audits")
     with RecordLock(folder / f"{name}.jsonl"):
         records, partial = RecordFile(folder / f"{name}.jsonl"), RecordFile(folder / f"{name}.partial")
-        earlier = [r for r in read_records([records.path, partial.path]) if isinstance(r, AuditRecord)]
+        known = read_records([records.path, partial.path])
+        earlier = [r for r in known if isinstance(r, AuditRecord)]
         run = f"audit of {name}"
         console.print(f"[bold]Question:[/] {problem.sentence()}", highlight=False)
         with progress_bar(console, "points") as bar:
@@ -61,6 +68,9 @@ def audit_checkpoint(cfg: DictConfig, console: Console) -> list[PointAudit]:
             def keep(point: PointAudit) -> None:
                 records.append(*point.records(run, epoch))
 
+            calibration = calibration_of(calibrating, capture(network, x), run, epoch)
+            if calibration is not None and calibration not in known:
+                records.append(calibration)
             points = audit(network, plan, x, y, keep, executor=executor, earlier=earlier, on_progress=advance)
         partial.path.unlink()
     console.print(summary(points), Text(f"records: {records.path}"), soft_wrap=True)
@@ -105,16 +115,21 @@ def load_checkpoint(cfg: DictConfig) -> tuple[pl.LightningModule, int]:
         ) from None
 
 
-def _points(cfg: DictConfig, output: Output) -> Inputs:
+def _points(cfg: DictConfig, problem: LocalLipschitz, scale_free: ScaleFree) -> tuple[Inputs, Calibrating | None]:
+    """The reference points, and those that the outputs are calibrated with."""
     data: pl.LightningDataModule = instantiate(cfg.data)
     data.prepare_data()
     data.setup("fit")
-    asked, labels = cfg.audit, LabelsRead(output)
+    asked, labels = cfg.audit, LabelsRead(problem.output)
     loader, points = data.val_dataloader(), Points.of(made(asked.points), "audit")
     if points.count is None:
         raise InvalidInput(f"points={points.which!r}", where="audit", accepted="a number of points")
     seed = asked.settings.seed if points.seed is None else points.seed
-    return draw_reference_points(loader, "validation", points.count, seed, batch_to_inputs, "audit", labels)
+    drawn = draw_reference_points(loader, "validation", points.count, seed, batch_to_inputs, "audit", labels)
+    if scale_free.calibration is None:
+        return drawn, None
+    held_out = replace(Points.of(scale_free.calibration, "audit"), seed=seed)
+    return drawn, calibration_points(loader, held_out, batch_to_inputs, drawn, problem)
 
 
 @hydra.main(config_path="../conf", config_name="audit_checkpoint", version_base="1.3")

@@ -60,3 +60,49 @@ def digit_convolutions(width: int = 16) -> nn.Sequential:
         *(nn.Conv2d(width, 2 * width, 4, stride=2, padding=1), nn.ReLU()),
         *(nn.Flatten(), nn.Linear(2 * width * 49, 100), nn.ReLU(), nn.Linear(100, 10)),
     )
+
+
+def vgg11(width: int = 64, classes: int = 10) -> nn.Sequential:
+    """VGG-11 with batch norm for images of 32 x 32: five max pools, and one linear layer behind them.
+
+    Args:
+        width: channels of the first convolution, 64 in the paper (Simonyan & Zisserman 2014, configuration A).
+        classes: outputs.
+    """
+    features, channels = nn.Sequential(), 3
+    for out, depth in ((width, 1), (2 * width, 1), (4 * width, 2), (8 * width, 2), (8 * width, 2)):
+        for _ in range(depth):
+            features.extend([nn.Conv2d(channels, out, 3, padding=1), nn.BatchNorm2d(out), nn.ReLU()])
+            channels = out
+        features.append(nn.MaxPool2d(2))
+    return nn.Sequential(*features, nn.Flatten(), nn.Linear(channels, classes))
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions of 3 x 3 with batch norm, and what goes past them: as it is, or through a convolution of 1 x 1."""
+
+    def __init__(self, channels: int, out: int, stride: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, out, 3, stride, 1, bias=False)
+        self.second = nn.Conv2d(out, out, 3, 1, 1, bias=False)
+        self.norm1, self.norm2 = nn.BatchNorm2d(out), nn.BatchNorm2d(out)
+        past = [nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out)]
+        self.past = nn.Sequential(*past) if stride > 1 or channels != out else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.norm1(self.first(x)).relu()
+        return (self.norm2(self.second(inner)) + self.past(x)).relu()
+
+
+def resnet18(width: int = 64, classes: int = 10) -> nn.Sequential:
+    """ResNet-18 for images of 32 x 32 (He et al. 2016, with the stem that such images take): eight residual blocks.
+
+    Args:
+        width: channels of the first convolution, 64 in the paper.
+        classes: outputs.
+    """
+    layers: list[nn.Module] = [nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+    for stage in range(4):
+        before, out = max(width, width << stage >> 1), width << stage
+        layers += [ResidualBlock(before, out, 2 if stage else 1), ResidualBlock(out, out, 1)]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8 * width, classes))

@@ -37,6 +37,7 @@ from lipreg.reporting.html import write_report
 from lipreg.reporting.panels import log_report
 from lipreg.reporting.svg import save
 from lipreg.reporting.tables import comparison_table
+from lipreg.training import Auto
 from lipreg.transfer import Comparison, compare
 
 REGULARISED, TWIN = "regularised", "twin"
@@ -73,7 +74,7 @@ def _runs(cfg: DictConfig, problem: LocalLipschitz) -> list[RunRecord]:
             seed=cfg.seed,
             bound=bound.label,
             recipe=bound.describe() if twin else {},
-            weight=cfg.regularizer.weight if twin else 0.0,
+            weight=Auto.of(cfg.regularizer.weight, "regularizer.weight")[0] if twin else 0.0,
             question=problem.describe(),
             sentence=problem.sentence(),
             settings=settings,
@@ -113,13 +114,13 @@ def _compared(record: RunRecord) -> dict[str, Any]:
     """What two attempts at one run have in common."""
     return {
         key: getattr(record, key)
-        for key in ("run", "twin", "seed", "bound", "weight", "question", "sentence", "settings")
+        for key in ("run", "twin", "seed", "bound", "question", "sentence", "settings")  # these hold the weight, too
     }
 
 
 def _train(cfg: DictConfig, problem: LocalLipschitz, about: RunRecord, folder: Path, console: Console) -> None:
     """One run; its twin differs in the weight alone."""
-    run, weight = about.run, about.weight
+    run, weight = about.run, cfg.regularizer.weight if about.twin else 0.0
     pl.seed_everything(cfg.seed, verbose=False)
     data = instantiate(cfg.data)
     model = instantiate(cfg.model)

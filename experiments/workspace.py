@@ -19,11 +19,22 @@ from lipreg.errors import InvalidInput
 from lipreg.extras import require
 from lipreg.reporting.panels import AXIS
 
-SORTED_BY = "audit/exact_upper"
-"""The summary field that orders the runs, the smallest constant first."""
+SORTED_BY = "audit/margin_over_constant"
+"""The summary field that orders the runs, the largest margin over constant first: rescaling does not move it."""
 
-COLUMNS = ("audit/exact_upper", "audit/transfer", "val_accuracy", "audit/share_exact", "audit/tightness")
-"""Summary fields that stand beside each run's name; any of them can be clicked to sort by."""
+COLUMNS = (
+    SORTED_BY,
+    "audit/calibrated_upper",
+    "audit/calibrated_transfer",
+    "audit/certified_lower",
+    "audit/attacked",
+    "val_accuracy",
+    "audit/exact_upper",
+    "audit/transfer",
+    "audit/share_exact",
+    "audit/tightness",
+)
+"""Summary fields that stand beside each run's name, scale-free ones first; any of them can be clicked to sort by."""
 
 SETTINGS = ("run", "seed", "weight", "bound")
 """Configuration values that tell the runs of a sweep apart."""
@@ -46,7 +57,7 @@ def workspace(entity: str, project: str, name: str) -> Any:
         settings=ws.WorkspaceSettings(x_axis=AXIS, smoothing_weight=0),
         runset_settings=ws.RunsetSettings(
             groupby=[ws.Config("run"), ws.Config("weight")],
-            order=[ws.Ordering(ws.Summary(SORTED_BY), ascending=True)],
+            order=[ws.Ordering(ws.Summary(SORTED_BY), ascending=False)],
             pinned_columns=[*(f"summary:{c}" for c in COLUMNS), *(f"config:{s}" for s in SETTINGS)],
         ),
     )
@@ -64,11 +75,29 @@ def _over_training(wr: Any, ws: Any) -> Any:
         return wr.LinePlot(title=title, x=more.pop("x", AXIS), y=list(names), **band, **more)
 
     panels = [
+        lines("Margin over constant, median", SORTED_BY),
+        lines("Calibrated bound and exact constant", "audit/calibrated_bound", *_band("calibrated"), log_y=True),
+        lines(
+            "Calibrated transfer: 1 real, 0 the bound alone", "audit/calibrated_transfer", *_band("calibrated_transfer")
+        ),
+        lines(
+            "Calibrated movement: run / twin",
+            *_band("calibrated_movement"),
+            "audit/calibrated_bound_movement",
+            log_y=True,
+        ),
+        lines(
+            "Certified accuracy, by exact and without a search, and under attack",
+            *_band("certified"),
+            "audit/certified_closed",
+            "audit/attacked",
+            range_y=(0, 1),
+        ),
         lines("Bound, LP and exact constant", "audit/bound", "audit/lp", *_band("exact"), log_y=True),
         lines("Exact constant: the certified band", *_band("exact"), log_y=True),
         lines("Tightness: bound / exact", "audit/tightness", log_y=True),
-        lines("Transfer: 1 real, 0 the bound alone", "audit/transfer", *_band("transfer")),
-        lines("Movement: run / twin", *_band("movement"), "audit/bound_movement", log_y=True),
+        lines("Raw transfer: 1 real, 0 the bound alone", "audit/transfer", *_band("transfer")),
+        lines("Raw movement: run / twin", *_band("movement"), "audit/bound_movement", log_y=True),
         lines("Share of points certified exact", "audit/share_exact", range_y=(0, 1)),
         lines("Validation accuracy", "val_accuracy", x="epoch"),
         lines("Weight of the penalty", "lipreg/weight", x="epoch"),
@@ -83,16 +112,24 @@ def _sweep(wr: Any, ws: Any) -> Any:
 
     columns = [wr.ParallelCoordinatesPlotColumn(metric=wr.Config(name)) for name in ("weight", "seed")]
     columns += [wr.ParallelCoordinatesPlotColumn(metric=summary(name)) for name in COLUMNS]
+    exact = summary("audit/exact_upper")
     panels = [
+        wr.ScatterPlot(title="Accuracy against margin over constant", x=summary(SORTED_BY), y=summary("val_accuracy")),
         wr.ScatterPlot(
-            title="Accuracy against exact constant", x=summary(SORTED_BY), y=summary("val_accuracy"), log_x=True
+            title="Accuracy against calibrated constant",
+            x=summary("audit/calibrated_upper"),
+            y=summary("val_accuracy"),
+            log_x=True,
         ),
-        wr.ScatterPlot(title="Transfer against weight", x=wr.Config("weight"), y=summary("audit/transfer"), log_x=True),
         wr.ScatterPlot(
-            title="Bound against exact constant", x=summary(SORTED_BY), y=summary("audit/bound"), log_x=True, log_y=True
+            title="Calibrated transfer against weight",
+            x=wr.Config("weight"),
+            y=summary("audit/calibrated_transfer"),
+            log_x=True,
         ),
-        wr.BarPlot(title="Exact constant", metrics=[SORTED_BY], orientation="h"),
-        wr.BarPlot(title="Transfer", metrics=["audit/transfer"], orientation="h"),
+        wr.ScatterPlot(title="Bound against exact constant", x=exact, y=summary("audit/bound"), log_x=True, log_y=True),
+        wr.BarPlot(title="Margin over constant", metrics=[SORTED_BY], orientation="h"),
+        wr.BarPlot(title="Calibrated transfer", metrics=["audit/calibrated_transfer"], orientation="h"),
         wr.ParallelCoordinatesPlot(title="From settings to the truth", columns=columns),
         wr.ParameterImportancePlot(with_respect_to=SORTED_BY),
         wr.RunComparer(diff_only=True),

@@ -63,7 +63,7 @@ def classes(y: Any, batch: int, count: int, where: str) -> Tensor:
     Raises:
         InvalidInput: there are none, or they are something else.
     """
-    y = targets(y, batch, where)
+    y = targets(y, batch, where).long()  # in uint8 a count of 1000 is 232
     wrong = (y < 0) | (y >= count)
     if wrong.any():
         found = int(y[wrong][0])
@@ -73,7 +73,7 @@ def classes(y: Any, batch: int, count: int, where: str) -> Tensor:
             accepted=f"0 to {count - 1}; -1 or ignore_index= for points that penalties and callbacks leave out",
             todo=BY_TASK,
         )
-    return y.long()
+    return y
 
 
 def classes_if_any(y: Tensor | None, batch: int, count: int) -> list[int | None]:
@@ -94,6 +94,7 @@ def classes_if_any(y: Tensor | None, batch: int, count: int) -> list[int | None]
 
 def labelled(y: Tensor, ignore_index: int = IGNORE_INDEX) -> Tensor:
     """Which points have a class, ``(batch,)``: not those labelled ``UNLABELLED`` or ``ignore_index``."""
+    y = y.long()  # -1 and -100 are 255 and 156 in uint8
     return (y != UNLABELLED) & (y != ignore_index)
 
 

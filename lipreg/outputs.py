@@ -261,3 +261,8 @@ class Vector(Output):
 
     def names(self, outputs: Tensor, labels: Tensor | None) -> list[str]:
         return ["whole output"] * outputs.shape[0]
+
+
+def reads_no_values(output: Output) -> bool:
+    """Whether rows and names are those of labels and the number of outputs alone; of a user's own kind nobody knows."""
+    return type(output) in (Logit, AllLogits, AllMargins, AllPairs, Combination, Vector)

@@ -141,13 +141,7 @@ class LocalLipschitz:
                 accepted="(batch, outputs): one vector of outputs for each point",
                 todo="End a network that returns maps or images with nn.Flatten(); Vector() or AllLogits() take them",
             )
-        if self.q == 1.0 and self.p != 1.0 and outputs.shape[1] > SIGNED_OUTPUTS:
-            raise UnsupportedRequest(
-                f"the operator norm from l{norm_name(self.p)} to l1 of {outputs.shape[1]} outputs",
-                where="LocalLipschitz.place",
-                accepted=f"up to {SIGNED_OUTPUTS} outputs: every combination of their signs is tried",
-                todo="Ask for q = inf, AllLogits() or AllPairs(), or add a layer that picks the outputs that matter",
-            )
+        refuse_many_signs(self, outputs.shape[1], "LocalLipschitz.place")
         region = self.region.place(x0)
         rows = self.output.rows(outputs.detach(), labels)
         return PlacedProblem(self, region, rows, tuple(self.output.names(outputs.detach(), labels)))
@@ -221,6 +215,17 @@ class PlacedProblem:
         depth = len(self.region.shape)
         moves = self.region.moves.reshape(self.batch, *(1,) * (gradients.dim() - depth - 1), *self.region.shape)
         return (gradients * moves).flatten(-depth)
+
+
+def refuse_many_signs(problem: LocalLipschitz, outputs: int, where: str) -> None:
+    """Raises UnsupportedRequest where an operator norm into l1 would need the signs of more than SIGNED_OUTPUTS outputs."""
+    if problem.q == 1.0 and problem.p != 1.0 and outputs > SIGNED_OUTPUTS:
+        raise UnsupportedRequest(
+            f"the operator norm from l{norm_name(problem.p)} to l1 of {outputs} outputs",
+            where=where,
+            accepted=f"up to {SIGNED_OUTPUTS} outputs: every combination of their signs is tried",
+            todo="Ask for q = inf, AllLogits() or AllPairs(), or add a layer that picks the outputs that matter",
+        )
 
 
 def sign_vectors(count: int, like: Tensor) -> Tensor:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from lipreg.errors import InvalidInput
 from lipreg.plain import alike
-from lipreg.records import EXACT, AuditRecord, EpochRecord, Record, RunRecord, Source
+from lipreg.records import EXACT, AuditRecord, CalibrationRecord, EpochRecord, Record, RunRecord, Source
 from lipreg.results import Certificate
 
 
@@ -19,8 +19,8 @@ class RecordedRun:
 
     Attributes:
         record: the run's own record, the last one; made from its audits where there is none.
-        audits, epochs: its other records, in the order they were written. Those of epochs that a resume has done again, or
-            left behind, are not among them.
+        audits, epochs, calibrations: its other records, in the order they were written. Those of epochs that a resume has
+            done again, or left behind, are not among them.
         parts: its record as it was each time that it was begun or resumed, without those that were left behind.
         source: name of the first file that tells of it; empty where no files were told apart.
     """
@@ -28,6 +28,7 @@ class RecordedRun:
     record: RunRecord
     audits: tuple[AuditRecord, ...] = ()
     epochs: tuple[EpochRecord, ...] = ()
+    calibrations: tuple[CalibrationRecord, ...] = ()
     parts: tuple[RunRecord, ...] = ()
     source: str = ""
 
@@ -48,7 +49,7 @@ class RecordedRun:
 
     @property
     def bound(self) -> str:
-        """The estimator that its penalty lowers; without a penalty the closest there is to it."""
+        """The bound that its penalty lowers, or that it is held against; without a penalty the closest there is to it."""
         if self.record.bound is not None:
             return self.record.bound
         marked = [r.estimator for r in self.audits if r.penalised]
@@ -76,16 +77,19 @@ class RecordedRun:
         """How a resume changed the penalty, such as "weight 0.01, from epoch 2 on 0.5"; empty if none did."""
         phases = list(self.parts[:1])
         for part in self.parts[1:]:
-            phases += [] if same_penalty(part, phases[-1]) else [part]
+            if _to_be_found(phases[-1]) and alike(*(_without(p, "weight") for p in (part, phases[-1]))):
+                phases[-1] = replace(part, start_epoch=phases[-1].start_epoch)
+            elif not same_penalty(part, phases[-1]):
+                phases.append(part)
         if len(phases) < 2:
             return ""
-        steps = list(pairwise(phases))
-        if all((a.bound, a.recipe) == (b.bound, b.recipe) and a.weight != b.weight for a, b in steps):
-            words = [f"{part.weight:g}" for part in phases]
-            first = f"weight {words[0]}"
+        weights = ["auto" if _to_be_found(part) else f"{part.weight:g}" for part in phases]
+        kept = all(alike(*(_without(p, "weight", "auto") for p in both)) for both in pairwise(phases))
+        if kept and all(a != b for a, b in pairwise(weights)):
+            first, words = f"weight {weights[0]}", weights
         else:
-            words = [f"another penalty ({part.bound or 'no bound'}, weight {part.weight:g})" for part in phases]
-            first = f"{phases[0].bound or 'no bound'}, weight {phases[0].weight:g}"
+            told = [f"{_lowered(part)}, weight {weight}" for part, weight in zip(phases, weights, strict=True)]
+            first, words = told[0], [f"another penalty ({one})" for one in told]
         later = [f"from epoch {part.start_epoch} on {word}" for part, word in zip(phases[1:], words[1:], strict=True)]
         return ", ".join([first, *later])
 
@@ -159,13 +163,30 @@ def same_recipe(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def same_penalty(one: RunRecord, other: RunRecord) -> bool:
     """Whether two records say that the same was lowered, and in the same way."""
     same = (one.bound, one.weight) == (other.bound, other.weight) and alike(one.recipe, other.recipe)
-    return same and alike(_penalty(one), _penalty(other))
+    told = not one.penalty or not other.penalty or alike(one.penalty, other.penalty)
+    return same and told and alike(_penalty(one), _penalty(other))
 
 
 def _penalty(record: RunRecord) -> Any:
     """Penalty and schedule, as the callbacks or a configuration wrote them among the settings."""
     described = [value for value in record.settings.values() if isinstance(value, list)]
     return record.settings.get("regularizer", described)
+
+
+def _lowered(part: RunRecord) -> str:
+    """What a part of a run lowered, in words."""
+    return part.penalty.get("quantity") or part.bound or "no bound"
+
+
+def _to_be_found(part: RunRecord) -> bool:
+    """Whether its weight is "auto", and was not found yet; it is recorded as 0 beside the penalty's own, which is None."""
+    return part.penalty.get("weight", 0.0) is None
+
+
+def _without(part: RunRecord, *left_out: str) -> dict[str, Any]:
+    """What it lowered, and how, but for some of what is told of the penalty."""
+    penalty = {name: value for name, value in part.penalty.items() if name not in left_out}
+    return {"bound": part.bound, "recipe": part.recipe, "penalty": penalty}
 
 
 class _Key(NamedTuple):
@@ -176,12 +197,15 @@ class _Key(NamedTuple):
     source: str = ""
 
 
+_Result = AuditRecord | EpochRecord | CalibrationRecord
+
+
 @dataclass
 class _Part:
     """What was recorded from one start of a run to the next."""
 
     record: RunRecord | None = None
-    results: list[AuditRecord | EpochRecord] = field(default_factory=list)
+    results: list[_Result] = field(default_factory=list)
 
 
 def _run(records: Sequence[Record], source: str) -> RecordedRun:
@@ -197,7 +221,7 @@ def _run(records: Sequence[Record], source: str) -> RecordedRun:
     own, begun, kept = (
         RunRecord(records[0].run, id=records[0].run_id),
         list[RunRecord](),
-        list[AuditRecord | EpochRecord](),
+        list[_Result](),
     )
     for part in sorted(parts, key=lambda part: part.record.started if part.record else ""):  # files come in any order
         if part.record is not None:
@@ -209,4 +233,5 @@ def _run(records: Sequence[Record], source: str) -> RecordedRun:
         kept += part.results
     audits = tuple(r for r in kept if isinstance(r, AuditRecord))
     epochs = tuple(r for r in kept if isinstance(r, EpochRecord))
-    return RecordedRun(own, audits, epochs, tuple(begun), source)
+    calibrations = tuple(r for r in kept if isinstance(r, CalibrationRecord))
+    return RecordedRun(own, audits, epochs, calibrations, tuple(begun), source)

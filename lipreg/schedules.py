@@ -34,8 +34,8 @@ class Moment:
         batch: how many training batches came before.
         batches: how many there will be in all; None where nobody knows.
         factor: the factor of the batch before; 1 at the first.
-        bound: mean bound of the batch before, over all processes; None at the first, and for schedules that do not
-            follow it.
+        bound: mean of what is penalised, a bound or another quantity, at the batch before, over all processes; None at the
+            first, and for schedules that do not follow it.
     """
 
     batch: int

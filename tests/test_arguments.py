@@ -146,9 +146,9 @@ def test_a_misspelt_argument_is_python_s_own_error(make: Callable[..., Any]) -> 
 
 def test_the_signatures_are_short_and_seen() -> None:
     own = [name for name in inspect.signature(LipschitzRegularizer).parameters]
-    assert own[:6] == ["problem", "bound", "weight", "penalty", "schedule", "points"]
+    assert own[:6] == ["problem", "bound", "quantity", "weight", "penalty", "schedule"]
     assert len(own) <= 12
     assert len(inspect.signature(lipreg.LipschitzPenalty).parameters) <= 12
     names = ["problem", "points", "estimators", "budget", "every_n_epochs", "run", "twin", "folder"]
     assert list(inspect.signature(LipschitzAudit).parameters)[:8] == names
-    assert len(inspect.signature(LipschitzAudit).parameters) <= 12
+    assert len(inspect.signature(LipschitzAudit).parameters) <= 13

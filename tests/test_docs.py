@@ -24,6 +24,7 @@ from lipreg.estimators.radius import certified_radii
 from lipreg.graph import registry
 from lipreg.milp import SOLVERS, Highs, encode, get_solver
 from lipreg.penalties import get_penalty
+from lipreg.quantities import QUANTITIES, values
 from lipreg.results import Certificate, Status
 from lipreg.schedules import SCHEDULES, Moment, get_schedule
 from lipreg.testing import CheckFailed, check_estimator
@@ -120,7 +121,7 @@ def test_the_commands_and_links_of_the_readme_exist() -> None:
 
 def test_each_file_about_extending_passes_its_check_in_a_folder_of_its_own(tmp_path: Path) -> None:
     """As a stranger runs it, `python FILE`: one process does it for all of them, as most of the time is lipreg's import."""
-    assert len(EXTENDING) == 7
+    assert len(EXTENDING) == 8
     for name, source in EXTENDING.items():
         assert re.search(r"\n\nif __name__ == \"__main__\":\n    check_\w+\(.*\)\n$", source), name
         folder = tmp_path / Path(name).stem
@@ -284,6 +285,19 @@ def test_a_closed_form(monkeypatch: pytest.MonkeyPatch) -> None:
         _refused_off_chains("entries")
     finally:
         _restore(ESTIMATORS, before)
+
+
+def test_a_quantity() -> None:
+    before = dict(QUANTITIES)
+    try:
+        space = run(EXTENDING["confusion.py"], "extending")
+        net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 3)).double()
+        x = torch.rand(2, 3).double()
+        found = values(space["Confusion"](scale=2.0), net, LocalLipschitz(LinfBall(0.1), Logit(0)), x)
+        slopes = [torch.autograd.functional.jacobian(lambda p: net(p).softmax(0), point) for point in x]
+        torch.testing.assert_close(found, torch.stack([2.0 * slope.square().sum() for slope in slopes]))
+    finally:
+        _restore(QUANTITIES, before)
 
 
 def test_a_penalty() -> None:

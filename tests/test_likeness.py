@@ -136,6 +136,46 @@ def test_a_penalty_that_a_resume_changed_is_not_claimed_for_the_whole_run(
     assert ('"weight":null' in page) == bool(course)
 
 
+def told(quantity: str, weight: float | None, auto: float | None = None, **options: Any) -> dict[str, Any]:
+    """``RunRecord.penalty`` as far as a course reads it."""
+    return {"quantity": quantity, "weight": weight, "auto": auto, "options": options}
+
+
+@pytest.mark.parametrize(
+    ("parts", "course"),
+    [
+        ([(0, told("bound", 0.1)), (3, told("bound", None, 0.2))], "weight 0.1, from epoch 3 on auto"),
+        ([(0, told("bound", None, 0.2)), (2, told("bound", 0.3))], "weight auto, from epoch 2 on 0.3"),
+        ([(0, told("bound", None, 0.2)), (2, told("bound", 0.3, 0.2))], ""),  # found after a warm-up
+        (
+            [(0, told("bound", 0.1)), (1, told("bound", None, 0.2)), (2, told("bound", 0.7, 0.2))],
+            "weight 0.1, from epoch 1 on 0.7",
+        ),
+        (
+            [(0, told("jacobian", 0.1)), (2, told("pgd", 0.1))],
+            "jacobian, weight 0.1, from epoch 2 on another penalty (pgd, weight 0.1)",
+        ),
+        (
+            [(0, told("jacobian", 0.1)), (2, told("pgd", None, 0.2))],
+            "jacobian, weight 0.1, from epoch 2 on another penalty (pgd, weight auto)",
+        ),
+        (
+            [(0, told("pgd", 1.0, steps=5)), (2, told("pgd", 0.5, steps=7))],
+            "pgd, weight 1, from epoch 2 on another penalty (pgd, weight 0.5)",
+        ),
+    ],
+)
+def test_a_course_says_what_was_lowered_and_auto_where_that_is_not_found(
+    parts: list[tuple[int, dict[str, Any]]], course: str
+) -> None:
+    records = [
+        RunRecord("r", id="a", bound="spectral", start_epoch=e, weight=p["weight"] or 0.0, penalty=p, started=str(e))
+        for e, p in parts
+    ]
+    (run,) = recorded_runs(records)
+    assert run.course == course
+
+
 def test_a_run_that_began_with_a_penalty_is_nobody_s_twin() -> None:
     with pytest.raises(IncomparableResults, match=r"weight 0\.1, from epoch 2 on 0\) is no twin"):
         compare(resumed("twin", (0, 0.1, ""), (2, 0.0, "")), "reg")

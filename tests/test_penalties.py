@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from lipreg.errors import InvalidInput
-from lipreg.penalties import PENALTIES, Hinge, Mean, Penalty, get_penalty, register
+from lipreg.penalties import PENALTIES, Hinge, Mean, Penalty, RadiusHinge, Sum, get_penalty, register
 from lipreg.schedules import get_schedule
+from lipreg.seen import Seen
 
 BOUNDS = [3.0, 0.5, 7.0, 2.0]
 FACTORS = [[3.0, 0.5], [7.0, 2.0]]
@@ -29,6 +30,7 @@ CASES: list[tuple[str, dict[str, Any] | None, float]] = [
     ("hinge", {"target": 100.0}, 0.0),
     ("log", None, (math.log(3.0) + math.log(0.5) + math.log(7.0) + math.log(2.0)) / 4),
     ("log", {"floor": 1.0}, (math.log(3.0) + math.log(7.0) + math.log(2.0)) / 4),
+    ("sum", {"parts": ["mean", [2.0, {"kind": "hinge", "target": 2.5}]]}, 12.5 / 4 + 2 * 5.0 / 4),
     ("layer_sum", None, ((3.0 + 0.5) + (7.0 + 2.0)) / 2),
 ]
 IDS = [f"{name}-{options}" for name, options, _ in CASES]
@@ -64,7 +66,7 @@ def test_gradient(name: str, options: dict[str, Any] | None, expected: float) ->
 def test_an_object_and_plain_data_are_the_same_penalty(
     name: str, options: dict[str, Any] | None, expected: float
 ) -> None:
-    made = PENALTIES[name](**(options or {}))  # type: ignore[operator]
+    made: Any = PENALTIES[name](**(options or {}))  # type: ignore[operator]
     assert get_penalty(made) is made
     assert get_penalty(made.describe()) == made
     assert get_penalty({"kind": name, **(options or {})}) == made
@@ -94,8 +96,8 @@ def test_other_forms_are_refused(given: Any, words: str) -> None:
 def test_an_object_without_a_name_is_told_how_to_get_one() -> None:
     @dataclass(frozen=True)
     class Nameless(Penalty):
-        def reduce(self, bounds: Tensor) -> Tensor:
-            return bounds.sum()
+        def reduce(self, values: Tensor, seen: Seen) -> Tensor:
+            return values.sum()
 
     @dataclass(frozen=True)
     class Steeper(Hinge):
@@ -107,7 +109,54 @@ def test_an_object_without_a_name_is_told_how_to_get_one() -> None:
 
 
 def test_every_registered_penalty_is_covered_here() -> None:
-    assert {name for name, _, _ in CASES} == set(PENALTIES)
+    assert {*(name for name, _, _ in CASES), "radius_hinge"} == set(PENALTIES)
+
+
+def test_the_radius_that_is_missing() -> None:
+    """By hand: points certified further than asked, not as far, of another class, and without any slope."""
+    outputs = torch.tensor([[3.0, 1.0, 0.0], [1.0, 1.5, 0.0], [1.0, 0.0, 2.0], [2.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
+    outputs, labels = outputs.double().requires_grad_(), torch.tensor([0, 1, 0, 0, 0])
+    bounds = torch.tensor([4.0, 2.0, 5.0, 0.0, 0.0], dtype=torch.float64, requires_grad=True)
+    seen = Seen(outputs, labels)
+    assert seen.margins.tolist() == [2.0, 0.5, -1.0, 1.0, 0.0]
+    value = RadiusHinge(0.3)(bounds, seen)
+    assert value.item() == pytest.approx((0.0 + (0.3 - 0.25) + 0.3 + 0.0 + 0.3) / 5)
+    of_bounds, of_outputs = torch.autograd.grad(value, (bounds, outputs))
+    assert of_bounds.tolist() == pytest.approx([0, 0.5 / 2.0**2 / 5, 0, 0, 0])
+    assert of_outputs[1].tolist() == pytest.approx([0.5 / 5, -0.5 / 5, 0])
+    assert not of_outputs[[0, 2, 3]].any()
+
+
+def test_what_is_not_there_cannot_be_seen() -> None:
+    with pytest.raises(InvalidInput, match=r"reads outputs.*Seen\(outputs=\.\.\.\)"):
+        RadiusHinge(0.3)(torch.tensor(BOUNDS))
+    with pytest.raises(InvalidInput, match="no labels"):
+        RadiusHinge(0.3)(torch.tensor([1.0]), Seen(torch.zeros(1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ([], "parts="),
+        ("mean", "parts='mean'"),
+        (["mean", "layer_sum"], "two LipschitzRegularizers"),
+        ([[-1.0, "mean"]], "factor=-1.0"),
+        (["means"], "did you mean 'mean'"),
+    ],
+)
+def test_sums_that_are_none(parts: Any, words: str) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        Sum(parts)
+
+
+def test_a_penalty_that_sees_nothing_is_told_what_to_write(scratch_registry: None) -> None:
+    @dataclass(frozen=True)
+    class Older(Penalty):
+        def reduce(self, bounds: Tensor) -> Tensor:  # type: ignore[override]
+            return bounds.sum()
+
+    with pytest.raises(InvalidInput, match=r"reduce takes \(bounds\)\. Accepted: def reduce\(self, values, seen\)"):
+        register("older")(Older)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -177,8 +226,8 @@ def test_one_decorator_adds_a_penalty(scratch_registry: None) -> None:
 
         exponent: float = 2.0
 
-        def reduce(self, bounds: Tensor) -> Tensor:
-            return bounds.pow(self.exponent).mean()
+        def reduce(self, values: Tensor, seen: Seen) -> Tensor:
+            return values.pow(self.exponent).mean()
 
     assert get_penalty({"kind": "power", "exponent": 3.0})(torch.tensor([1.0, 2.0])).item() == 4.5
     with pytest.raises(InvalidInput, match="exponent"):
@@ -188,8 +237,8 @@ def test_one_decorator_adds_a_penalty(scratch_registry: None) -> None:
 def test_names_are_not_taken_twice(scratch_registry: None) -> None:
     @dataclass(frozen=True)
     class Other(Penalty):
-        def reduce(self, bounds: Tensor) -> Tensor:
-            return bounds.sum()
+        def reduce(self, values: Tensor, seen: Seen) -> Tensor:
+            return values.sum()
 
     with pytest.raises(InvalidInput, match="Mean"):
         register("mean")(Other)
@@ -197,8 +246,8 @@ def test_names_are_not_taken_twice(scratch_registry: None) -> None:
 
 def test_options_need_a_dataclass(scratch_registry: None) -> None:
     class Bare(Penalty):
-        def reduce(self, bounds: Tensor) -> Tensor:
-            return bounds.sum()
+        def reduce(self, values: Tensor, seen: Seen) -> Tensor:
+            return values.sum()
 
     with pytest.raises(InvalidInput, match="dataclass"):
         register("bare")(Bare)

@@ -19,6 +19,7 @@ from lipreg.problem import LocalLipschitz
 from lipreg.records import (
     SCHEMA,
     AuditRecord,
+    CalibrationRecord,
     DamagedLine,
     EpochRecord,
     Record,
@@ -76,7 +77,7 @@ def test_a_record_is_one_line_of_strict_json(record: Record) -> None:
         raise AssertionError(f"{text} is not strict JSON")
 
     data = json.loads(line, parse_constant=refuse)
-    assert data["kind"] == record.kind and data["schema"] == 2
+    assert data["kind"] == record.kind and data["schema"] == SCHEMA
     assert set(data) == {"schema", "kind", *field_names(type(record))}
 
 
@@ -166,7 +167,7 @@ def test_a_number_beyond_float64_is_a_damaged_line(name: str, digits: str) -> No
         ("{}", "no field 'schema'"),
         ('{"schema": true, "kind": "run", "run": "a"}', "unknown schema 'True'"),
         ('{"schema": 2.0, "kind": "run", "run": "a"}', "unknown schema '2.0'"),
-        ('{"schema": 2, "run": "a"}', "no field 'kind' .run, epoch, audit"),
+        ('{"schema": 2, "run": "a"}', "no field 'kind' .run, epoch, audit, calibration"),
         ('{"schema": 2, "kind": ["audit"]}', "unknown kind"),
         ('{"schema": 2, "kind": "run"}', "run record with no field 'run'"),
         ('{"schema": 2, "kind": "run", "run": "a", "colour": 1}', "run record with the unknown field 'colour'"),
@@ -218,8 +219,8 @@ def test_other_lines_are_refused_with_their_place(line: str) -> None:
 
 
 def test_a_newer_schema_is_refused_by_number() -> None:
-    data = json.loads(to_line(AUDIT)) | {"schema": 3}
-    with pytest.raises(InvalidInput, match="schema 3, written by a newer lipreg"):
+    data = json.loads(to_line(AUDIT)) | {"schema": SCHEMA + 1}
+    with pytest.raises(InvalidInput, match=f"schema {SCHEMA + 1}, written by a newer lipreg"):
         from_line(json.dumps(data))
 
 
@@ -362,7 +363,7 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     [
         ({"lower": 3.0}, "0 <= lower <= upper"),
         ({"certificate": "exact"}, "ends that meet"),
-        ({"schema": 3}, "newer lipreg"),
+        ({"schema": SCHEMA + 1}, "newer lipreg"),
     ],
     ids=["crossing", "not exact", "newer"],
 )
@@ -435,3 +436,36 @@ def test_fields_of_another_type_are_refused_by_name(wrong: dict[str, Any]) -> No
 def test_a_line_that_nests_without_end_is_no_record() -> None:
     with pytest.raises(InvalidInput):
         from_line("[" * 100_000)
+
+
+CALIBRATION = CalibrationRecord(
+    "a", 3, "f", task="classes", points=2, reference="r", factor=1.5, error=0.1, accuracy=0.5, influences=[0.1, -0.1]
+)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"factor": 0.0},
+        {"factor": -1.0},
+        {"factor": 1e308},
+        {"accuracy": 1.5},
+        {"error": 1e5},
+        {"error": -0.1},
+        {"loss_error": -1.0},
+        {"task": "xyz"},
+        {"points": 0},
+        {"reference": ""},
+        {"why": "no reason"},
+        {"influences": [0.1]},
+    ],
+)
+def test_a_calibration_that_nothing_has_made_is_refused(changed: dict[str, Any], tmp_path: Path) -> None:
+    assert from_line(to_line(CALIBRATION)) == CALIBRATION
+    data = json.loads(to_line(CALIBRATION)) | changed
+    with pytest.raises(InvalidInput, match=r"line 1.*remove its line"):
+        path = tmp_path / "records.jsonl"
+        path.write_text(json.dumps(data) + "\n")
+        read_records(path)
+    with pytest.raises(InvalidInput, match=r"calibration of run 'a', epoch 3|0 or more"):
+        to_line(CalibrationRecord(**{**vars(CALIBRATION), **changed}))

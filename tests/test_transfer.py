@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from lipreg.errors import CrossingBounds, IncomparableResults, InvalidInput
-from lipreg.records import AuditRecord, EpochRecord, Record, RunRecord
+from lipreg.records import AuditRecord, CalibrationRecord, EpochRecord, Record, RunRecord
 from lipreg.transfer import (
     Interval,
     certified_radius,
@@ -431,3 +431,54 @@ def test_records_that_contradict_each_other_raise(wrong: tuple[str, float, float
             compare(records, "reg")
     elsewhere = replace(contrary, fingerprint="retrained in the same folder", functional="another")
     assert compare([elsewhere, *fitting], "reg") == compare(fitting, "reg")
+
+
+def calibration(run: str, factor: float, **more: Any) -> CalibrationRecord:
+    known: dict[str, Any] = {
+        "fingerprint": f"{run} 3",
+        "task": "classes",
+        "points": 3,
+        "reference": "held out",
+        "error": 0.1,
+        "influences": [0.1, 0.0, -0.05],
+    }
+    return CalibrationRecord(run, 3, factor=factor, **{**known, **more})
+
+
+def test_calibrated_movements_are_the_raw_ones_times_the_quotient_of_the_factors() -> None:
+    records = [*two_points(), calibration("reg", 3.0), calibration("twin", 1.5)]
+    found = compare(records, "reg")
+    raw, calibrated = found.movement, found.calibrated
+    assert raw.exact is not None and calibrated.movement.exact is not None and raw.bound is not None
+    assert calibrated.movement.exact.lower == pytest.approx(2 * raw.exact.lower)
+    assert calibrated.movement.bound == pytest.approx(2 * raw.bound) and calibrated.noise == 0.0
+    other = calibration("twin", 1.5, influences=[0.1, 0.3, -0.05])
+    assert compare([*two_points(), records[-2], other], "reg").calibrated.noise == pytest.approx(0.3)
+    untold = calibration("twin", 1.5, influences=[])
+    assert compare([*two_points(), records[-2], untold], "reg").calibrated.noise == pytest.approx(math.hypot(0.1, 0.1))
+
+
+def test_calibrations_that_are_of_something_else_are_not_compared() -> None:
+    mine = calibration("reg", 3.0)
+    for twin, why in (
+        (calibration("twin", 1.5, reference="others"), "other points"),
+        (calibration("twin", 1.5, fingerprint="another network"), "what the outputs of the twin mean"),
+        (CalibrationRecord("twin", 3, "twin 3", task="classes", why="of a reason"), "undefined: of a reason"),
+    ):
+        found = compare([*two_points(), mine, twin], "reg").calibrated
+        assert found.movement.exact is None and why in found.movement.note
+
+
+def test_two_calibrations_of_the_same_weights_that_contradict_each_other_are_refused() -> None:
+    records = [*two_points(), calibration("reg", 3.0), calibration("twin", 1.5)]
+    assert compare([*records, calibration("twin", 1.5001)], "reg").twin.calibration is not None
+    with pytest.raises(InvalidInput, match=r"two calibrations of the same weights and points, with T = 1\.5 and 4\.5"):
+        compare([*records, calibration("twin", 4.5)], "reg")
+
+
+def test_a_region_that_is_proved_and_attacked_is_a_contradiction() -> None:
+    records = [
+        replace(r, margin=1.0, correct=True, attacked=True) if isinstance(r, AuditRecord) else r for r in two_points()
+    ]
+    with pytest.raises(CrossingBounds, match="a point of another was found in it"):
+        _ = compare(records, "reg").regularised.certified

@@ -29,14 +29,16 @@ class Dropout(Baseline):
             units = [module for module in pl_module.modules() if isinstance(module, nn.ReLU)]
             self._hooks = [module.register_forward_hook(self._drop) for module in units]
 
-    def term(self, module: pl.LightningModule, x: Tensor, y: Tensor, loss: Tensor) -> Tensor:
-        raise AssertionError("dropout changes the step, it adds nothing to its loss")
-
     def _drop(self, module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
         return nn.functional.dropout(output, self.weight, module.training)
 
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self._release()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._release()
+
     def _release(self) -> None:
-        super()._release()
         for hook in self._hooks:
             hook.remove()
         self._hooks = []

@@ -31,12 +31,18 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 BOUNDS = ("spectral", "affine_relu", "abs_chain", "fastlip")
 POINTED_BOUND = "affine_relu"
 TWIN = "none"
+STRENGTHS: dict[str, str] = {"fgsm": "regularizer.quantity.radius", "pgd": "regularizer.quantity.radius"}
+"""What a strength sets, where it is not the weight; 0 is a weight of 0."""
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One training: of which data set and regulariser, how strong, from which seed."""
+    """One training: of which data set and regulariser, how strong, from which seed.
+
+    Attributes:
+        weight: the strength: of FGSM and PGD training the radius, else the weight.
+    """
 
     dataset: str
     regularizer: str
@@ -50,7 +56,8 @@ class Job:
     def configuration(self, overrides: Sequence[str] = ()) -> DictConfig:
         """What ``experiments.train`` would be given for this job."""
         mine = [f"experiment=study_{self.dataset}", f"regularizer={self.regularizer}", "logger=none"]
-        values = [f"regularizer.weight={self.weight!r}", f"seed={self.seed}"]
+        strength = STRENGTHS.get(self.regularizer, "regularizer.weight") if self.weight else "regularizer.weight"
+        values = [f"{strength}={self.weight!r}", f"seed={self.seed}"]
         if GlobalHydra.instance().is_initialized():
             return compose("train", [*mine, *values, *overrides])
         with initialize_config_dir(str(CONF), version_base="1.3"):

@@ -20,6 +20,7 @@ NAMES = {
     "pgd": "PGD training",
     "gradient_penalty": "gradient penalty",
     "jacobian_frobenius": "Jacobian Frobenius",
+    "jacobian": "Jacobian norm",
     "spectral": "spectral product",
     POINTED: "affine-ReLU, pointed",
     "affine_relu": "affine-ReLU, regional",

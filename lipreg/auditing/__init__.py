@@ -1,5 +1,6 @@
 """Audits: what several estimators prove together at reference points, under a budget, in one process or in many."""
 
+from lipreg.auditing.attack import Attack
 from lipreg.auditing.executors import EXECUTORS, Executing, Executor, Inline, get_executor, register_executor
 from lipreg.auditing.plan import AuditPlan
 from lipreg.auditing.points import EXACT, PointAudit
@@ -10,6 +11,7 @@ from lipreg.auditing.run import Progress, audit
 __all__ = [
     "EXACT",
     "EXECUTORS",
+    "Attack",
     "AuditPlan",
     "Executing",
     "Executor",

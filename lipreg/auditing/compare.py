@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lipreg.arguments import moved_arguments
@@ -13,11 +14,13 @@ from lipreg.auditing.moved import moved_workers
 from lipreg.auditing.plan import AuditPlan
 from lipreg.auditing.run import audit
 from lipreg.budget import Budget
+from lipreg.calibration import Calibrating, among
 from lipreg.errors import InvalidInput
 from lipreg.estimators import ESTIMATORS, Bound, Settings, get_estimator, usual_estimators
 from lipreg.estimators.evaluate import Network, structure_of
 from lipreg.estimators.settings import DEFAULTS
-from lipreg.graph import Graph
+from lipreg.graph import CapturedNetwork, Graph
+from lipreg.points import Inputs, Points
 from lipreg.problem import LocalLipschitz
 from lipreg.records import RunRecord
 from lipreg.results import Certificate
@@ -38,11 +41,14 @@ def compare(
     budget: Budget | float = 60.0,
     settings: Settings = DEFAULTS,
     executor: Executing | None = None,
+    calibration: Inputs | Points | None = None,
     names: tuple[str, str] = ("network", "twin"),
 ) -> Comparison:
     """How far the bound and the true constant moved from one network to another: movement, bound movement, transfer.
 
         comparison = lipreg.compare(regularised, plain, problem, x, y)
+        comparison.margin_ratio        # median margin over constant, over the twin's: rescaled outputs leave it
+        comparison.calibrated.movement # the same as below of T * E and T * B, given calibration=(x, y)
         comparison.movement.exact      # E_network / E_twin, an interval
         comparison.movement.bound      # B_network / B_twin
         comparison.movement.transfer   # log of the one over log of the other, an interval
@@ -62,6 +68,8 @@ def compare(
         budget: for the searches of each of the two audits, a ``Budget`` or a number of seconds.
         settings: which engines serve, and the seed of sampling.
         executor: where searches run, as for ``audit``.
+        calibration: inputs and targets, none of them among x, that tell what the outputs of both mean
+            (``lipreg.calibration``); without them no calibrated figures.
         names: what the two are called in the result.
 
     Returns:
@@ -88,9 +96,36 @@ def compare(
     subjects = [structure_of(subject, x, y, "compare") for subject in (network, twin)]
     for subject in subjects:  # of the second network too before the first is audited
         plan.check(subject if isinstance(subject, Graph) else subject.frozen())
+    known = None if calibration is None else _calibrating(calibration, x, problem)
     runs: list[RecordedRun] = []
     for name, subject, more in zip(names, subjects, (penalised, {}), strict=True):
         points = audit(subject, plan, x, y, executor=executor)
+        told = () if known is None else (known.of(_outputs(subject), name, 0, points[0].fingerprint),)
         records = [record for point in points for record in point.records(name, 0, recipe.label)]
-        runs.append(RecordedRun(RunRecord(name, **about, **more), tuple(records)))
+        runs.append(RecordedRun(RunRecord(name, **about, **more), tuple(records), calibrations=told))
     return compare_pair(Pair.of(runs[0], runs[1]))
+
+
+def _calibrating(points: Inputs | Points, audited: Tensor, problem: LocalLipschitz) -> Calibrating:
+    """The points of a calibration.
+
+    Raises:
+        InvalidInput: they are no inputs with targets, or an audited point is among them.
+    """
+    asked = Points.of(points, "compare.calibration")
+    given = asked.given
+    if given is None or given[1] is None:
+        raise InvalidInput("calibration without targets", where="compare", accepted="calibration=(x, y)")
+    if (both := among(given[0], audited)).any():
+        raise InvalidInput(
+            f"{int(both.sum())} of the points of calibration are audited too",
+            where="compare",
+            accepted="points that are not among x, so that no figure is fitted to the points it is about",
+        )
+    return Calibrating(*given, problem, asked.ignore_index)
+
+
+def _outputs(subject: Graph | CapturedNetwork) -> Callable[[Tensor], Tensor]:
+    """Outputs in float64, of the copy that is audited."""
+    graph = subject if isinstance(subject, Graph) else subject.frozen()
+    return lambda x: graph(x.to("cpu", torch.float64))

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lipreg.auditing.points import PointAudit
-from lipreg.records import TRAINING, AuditRecord, Record, RecordFile, read_records
+from lipreg.records import TRAINING, AuditRecord, CalibrationRecord, Record, RecordFile, read_records
 
 
 class Journal:
@@ -42,6 +42,7 @@ class Journal:
         self.partial_path = path.with_name(f"{self._stem}.{part}.partial")
         self._records = RecordFile(path) if part == 0 else None
         self._saved: dict[_Key, AuditRecord] = {}
+        self._calibrations: dict[tuple[str, int], CalibrationRecord] = {}  # by run id and epoch
         self._left_behind: set[_Key] = set()
         self._said: set[str] = set()
         if part == 0:
@@ -61,6 +62,16 @@ class Journal:
         """Writes to the record file."""
         assert self._records is not None
         self._records.append(record)
+
+    def calibrate(self, record: CalibrationRecord) -> None:
+        """Writes what the outputs of audited weights mean, unless it stands there already."""
+        if self._calibrations.get((record.run_id, record.epoch)) != record:
+            self.append(record)
+        self._calibrations[record.run_id, record.epoch] = record
+
+    def calibration(self, epoch: int) -> CalibrationRecord | None:
+        """The last one of this run after so many epochs."""
+        return self._calibrations.get((self.run_id, epoch))
 
     def earlier(self, epoch: int, fingerprint: str) -> list[AuditRecord]:
         """What was saved of the network in an audit of the same epoch before this journal was opened."""
@@ -118,7 +129,11 @@ class Journal:
         self._partial = None
 
     def _remember(self, records: Iterable[Record]) -> None:
+        records = list(records)
         self._saved |= _last(records, self.run)
+        for r in records:
+            if isinstance(r, CalibrationRecord) and r.run == self.run:
+                self._calibrations[r.run_id, r.epoch] = r
 
 
 _Key = tuple[str, int, int, str]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from lipreg.auditing.attack import Attack
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput
 from lipreg.estimators import Bound, Estimator, Settings, get_estimator, usual_estimators
@@ -28,6 +29,7 @@ class AuditPlan:
         budget: for the searches of one audit, a ``Budget`` or a number of seconds: the time is shared out over the points
             (see ``lipreg.auditing.rounds``), the nodes are those of each search at each point.
         settings: which engines serve, and the seed.
+        attack: how a point of the region with another class is sought, where points have classes; None for not at all.
 
     Raises:
         InvalidInput: no or unknown estimators, or a budget that is none or without an end.
@@ -38,6 +40,7 @@ class AuditPlan:
     estimators: Sequence[str | Bound] = None  # type: ignore[assignment]  # never None once it is made
     budget: Budget = None  # type: ignore[assignment]  # a number of seconds is made one
     settings: Settings = DEFAULTS
+    attack: Attack | None = field(default_factory=Attack)
 
     def __post_init__(self) -> None:
         if self.estimators is None and isinstance(self.problem, LocalLipschitz):
@@ -53,6 +56,8 @@ class AuditPlan:
         object.__setattr__(self, "budget", budget)
         if not isinstance(self.settings, Settings):
             raise InvalidInput(f"settings={self.settings!r}", where="audit", accepted="Settings")
+        if not isinstance(self.attack, Attack | None):
+            raise InvalidInput(f"attack={self.attack!r}", where="audit", accepted="an Attack, or None for none")
         for label in self.recipes:
             self.method(label).check(self.problem)
 

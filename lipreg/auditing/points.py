@@ -33,6 +33,7 @@ class PointAudit:
         resumed: the estimators that started from saved records.
         reopened: those of them that had ended at a limit on nodes which the plan has raised.
         reference: hash of the reference point itself.
+        attacked: whether a point of the region with another class was found; None where none was sought.
     """
 
     point: int
@@ -46,6 +47,7 @@ class PointAudit:
     resumed: frozenset[str] = frozenset()
     reopened: frozenset[str] = frozenset()
     reference: str = ""
+    attacked: bool | None = None
 
     @property
     def exact(self) -> CertifiedInterval:
@@ -115,6 +117,7 @@ class PointAudit:
                 fingerprint=self.fingerprint,
                 correct=self.correct,
                 margin=self.margin,
+                attacked=self.attacked,
                 penalised=name == penalised,
                 proof=interval.proof,
                 detail=interval.detail,

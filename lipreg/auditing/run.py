@@ -103,15 +103,19 @@ def audit(
         analysis = frozen_analysis(
             network, plan.problem, x, y, where="audit", budget=whole, estimators=estimators.values()
         )
-        # what the analysis took is not the searches' any more; that processes start is
-        searching = replace(plan.budget, seconds=whole.seconds_left)
         if not torch.isfinite(analysis.reach[-1].value).all():
             raise InvalidInput(
                 "the network's outputs hold NaN or infinity", where="audit", todo="Training may have diverged"
             )
-        points = with_earlier(begin(analysis, y, plan), analysis, earlier, on_unused)
+        points, wanted = begin(analysis, y, plan), range(len(analysis.placed.rows)) if only is None else only
+        if plan.attack is not None:
+            found = plan.attack.on(analysis, [(p.label, p.correct) for p in points], wanted, plan.settings.seed, whole)
+            points = [replace(p, attacked=found.get(p.point)) for p in points]
+        points = with_earlier(points, analysis, earlier, on_unused)
+        # what analysis and attack took is not the searches' any more; that processes start is
+        searching = replace(plan.budget, seconds=whole.seconds_left)
         try:
-            assignment, wanted = Assignment(plan, analysis, estimators), range(len(points)) if only is None else only
+            assignment = Assignment(plan, analysis, estimators)
             stops = [each for each in (stop, plan.budget.stop) if each is not None]
             return _Course(assignment, points, wanted, does, searching, AnyOf(tuple(stops))).follow(
                 on_point, on_progress

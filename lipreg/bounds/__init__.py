@@ -4,10 +4,12 @@ from lipreg.bounds.analysis import Analysis, analyse
 from lipreg.bounds.crown import crown, linear_upper_bound
 from lipreg.bounds.general_position import Degeneracy, Finding, GeneralPosition, find_degeneracies
 from lipreg.bounds.induced import InducedNorms
-from lipreg.bounds.jacobian import interval_jacobian
+from lipreg.bounds.jacobian import interval_jacobian, jacobian_sizes
 from lipreg.bounds.jacobian_relaxation import LinearJacobian, linear_jacobian
 from lipreg.bounds.kinks import SharedKink, shared_kinks
+from lipreg.bounds.largest_row import largest_row_sum
 from lipreg.bounds.lines import Lines, relax, relax_product
+from lipreg.bounds.masks import Masks, regional_masks
 from lipreg.bounds.pooling import Shares, pool_factor, pool_shares, relax_pool
 from lipreg.bounds.preactivations import METHODS
 from lipreg.bounds.reach import Reach
@@ -31,6 +33,7 @@ __all__ = [
     "InducedNorms",
     "LinearJacobian",
     "Lines",
+    "Masks",
     "Reach",
     "SharedKink",
     "Shares",
@@ -42,12 +45,15 @@ __all__ = [
     "form_rounding",
     "gradient_rounding",
     "interval_jacobian",
+    "jacobian_sizes",
+    "largest_row_sum",
     "linear_jacobian",
     "linear_upper_bound",
     "norm_rounding",
     "output_gradients",
     "pool_factor",
     "pool_shares",
+    "regional_masks",
     "relax",
     "relax_pool",
     "relax_product",

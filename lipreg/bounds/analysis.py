@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds.induced import InducedNorms
+from lipreg.bounds.masks import Masks, regional_masks
 from lipreg.bounds.pooling import Shares, pool_shares
 from lipreg.bounds.preactivations import METHODS, Preactivations, Reaching, usual_methods
 from lipreg.bounds.reach import Anchors, Reach
 from lipreg.bounds.slopes import Slopes, slope_bounds
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput
-from lipreg.graph import Graph
+from lipreg.graph import Affine, Graph
 from lipreg.linalg import PowerIteration
 from lipreg.linalg.spectral import WIDTH
 from lipreg.problem import PlacedProblem
@@ -46,9 +47,10 @@ class Analysis:
         norms: InducedNorms,
         outward: bool,
         find: Callable[[], Preactivations],
+        masks: Callable[[], Masks | None] = lambda: None,
     ) -> None:
         self.graph, self.placed, self.norms, self.outward = graph, placed, norms, outward
-        self._find = find
+        self._find, self._find_masks = find, masks
         self._derived: dict[Callable[..., Any], Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -90,14 +92,36 @@ class Analysis:
         return self.preactivations.left_out
 
     @cached_property
+    def masks(self) -> Masks | None:
+        """Motion and slopes where they were asked for without pre-activation bounds; else None."""
+        return self._find_masks()
+
+    @cached_property
+    def moves(self) -> Mapping[int, Tensor]:
+        """0/1, which entries of the Input, every Relu and every MaxPool can move, ``(batch, *shape)``."""
+        if self.masks is not None:
+            return self.masks.moves
+        nodes = enumerate(zip(self.graph.nodes, self.reach, strict=True))
+        return {i: reach.moves.to(reach.value.dtype) for i, (node, reach) in nodes if not isinstance(node, Affine)}
+
+    @cached_property
+    def upper_slopes(self) -> Mapping[int, Tensor]:
+        """The upper ends of ``slopes``, for those who read no others."""
+        return {i: slopes.upper for i, slopes in self.slopes.items()} if self.masks is None else self.masks.upper
+
+    @cached_property
     def slopes(self) -> dict[int, Slopes]:
         """Bounds on the slopes of the units of every Relu in the question's scope."""
+        if self.masks is not None:
+            return self.masks.slopes
         scope = self.placed.problem.scope
         return {i: slope_bounds(self.reach[node.source], node.slope, scope) for i, node in self.graph.relus()}
 
     @cached_property
     def shares(self) -> dict[int, Shares]:
         """The weights that the members of every MaxPool's windows can have."""
+        if self.masks is not None:
+            return self.masks.shares
         found = {}
         for i, node in self.graph.pools():
             z = self.reach[node.source]
@@ -122,8 +146,12 @@ class Analysis:
         return Analysis(self.graph, self.placed[index], norms, self.outward, lambda: self.preactivations[index])
 
     def asking(self, placed: PlacedProblem) -> Analysis:
-        """The analysis of another question about the same regions."""
-        return Analysis(self.graph, placed, self.norms, self.outward, lambda: self.preactivations)
+        """The analysis of another question about the same regions, which shares what is there."""
+
+        def masks() -> Masks | None:
+            return self.masks if placed.problem.scope == self.placed.problem.scope else None
+
+        return Analysis(self.graph, placed, self.norms, self.outward, lambda: self.preactivations, masks)
 
     def subject(self, index: int) -> str:
         """A hash of the network and reference point ``index``: what a result is about."""
@@ -155,6 +183,7 @@ def analyse(
     power: PowerIteration | None = None,
     outward: bool = True,
     budget: Within | None = None,
+    constant: bool = False,
 ) -> Analysis:
     """The analysis of a graph over the regions of a batch.
 
@@ -173,6 +202,8 @@ def analyse(
             rounded outward.
         budget: of CROWN, or what makes it when the bounds are asked for; nodes that it does not reach by its end keep the
             other methods' bounds, and the analysis says so. None for no limit.
+        constant: in regional scope, for bounds that see pre-activations only through slopes and motion: these without
+            gradient, and no more of interval bounds than they are made of.
 
     Returns:
         The analysis, of which nothing is computed yet; its bounds are differentiable in the graph's parameters.
@@ -190,6 +221,11 @@ def analyse(
 
     def find() -> Preactivations:
         own = budget() if callable(budget) else budget
-        return Reaching(graph, region, chosen, norms, known or {}, outward, own).run()
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not constant):
+            return Reaching(graph, region, chosen, norms, known or {}, outward, own).run()
 
-    return Analysis(graph, placed, norms, outward, find)
+    def masks() -> Masks | None:
+        alone = constant and chosen == ("interval",) and not known and not outward
+        return regional_masks(graph, region) if alone else None
+
+    return Analysis(graph, placed, norms, outward, find, masks)

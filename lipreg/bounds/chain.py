@@ -30,12 +30,15 @@ class ChainMasks:
         moves: 0/1 for the inputs of layer k, ``(batch, *in_shape)``; None for the first where all of them can move.
         active: 0/1 for its outputs, whether they can be active and move, ``(batch, *out_shape)``; of all layers but the
             last.
+        sure: 0/1 for its outputs, whether they are active over all of the region; of all layers but the last; None where
+            nothing asked for them.
         row_sums: |W_k| moves_k, ``(batch, *out_shape)``, of batch size 1 where ``moves`` is None; of all layers but the
             last; None where nothing asked for them.
     """
 
     moves: list[Tensor | None]
     active: list[Tensor]
+    sure: list[Tensor] | None
     row_sums: list[Tensor] | None
 
 
@@ -55,7 +58,9 @@ class ChainRegion:
     moves: Tensor | None
 
 
-def chain_masks(chain: ReluChain, region: ChainRegion, methods: tuple[str, ...], row_sums: bool) -> ChainMasks:
+def chain_masks(
+    chain: ReluChain, region: ChainRegion, methods: tuple[str, ...], row_sums: bool, sure: bool = False
+) -> ChainMasks:
     """Interval bounds through a chain, intersected with ball bounds in l_inf, reduced to masks.
 
     The same numbers as ``analyse`` finds with these methods, up to rounding.
@@ -64,7 +69,7 @@ def chain_masks(chain: ReluChain, region: ChainRegion, methods: tuple[str, ...],
         chain: with its layers measured.
         region: around points in the shape of the first layer's inputs; the memory of its ends is used up.
         methods: "interval", "ball" or both; "ball" for regions in l_inf.
-        row_sums: whether |W_k| moves_k is wanted.
+        row_sums, sure: whether these are wanted.
     """
     value, down, up, moves = region.point, region.down, region.up, region.moves
     interval, ball = "interval" in methods, "ball" in methods
@@ -76,10 +81,11 @@ def chain_masks(chain: ReluChain, region: ChainRegion, methods: tuple[str, ...],
     width.add_(size, alpha=allowed)
     if distance is not None:
         distance = distance + allowed * size.flatten(1).amax(1)
-    found = ChainMasks([moves], [], [] if row_sums or ball else None)
+    found = ChainMasks([moves], [], [] if sure else None, [] if row_sums or ball else None)
     hidden = chain.layers[:-1]
     for k, layer in enumerate(hidden):
-        last = k == len(hidden) - 1  # nobody asks how low the last features can go
+        last = k == len(hidden) - 1
+        deep = sure or not last  # else nobody asks how low the last features can go
         low = high = sums = room = None
         if found.row_sums is not None:
             sums = layer.row_sums() if moves is None else layer.forward(moves, absolute=True)
@@ -87,7 +93,7 @@ def chain_masks(chain: ReluChain, region: ChainRegion, methods: tuple[str, ...],
         if interval:
             center = layer.affine(middle)
             room = layer.forward(width, absolute=True)
-            low = torch.sub(center, room, alpha=0.5) if ball and not last else None
+            low = torch.sub(center, room, alpha=0.5) if ball and deep else None
             high = center.add_(room, alpha=0.5)
         flow = room if sums is None else sums  # 0 where nothing that moves comes in
         assert flow is not None
@@ -97,7 +103,7 @@ def chain_masks(chain: ReluChain, region: ChainRegion, methods: tuple[str, ...],
             far = distance.reshape(-1, *(1,) * (value.dim() - 1)) * sums
             high = value + far if high is None else torch.maximum(torch.minimum(high, value + far), value)
             high = torch.where(flow > 0, high, value)
-            if not last:
+            if deep:
                 low = value - far if low is None else torch.minimum(torch.maximum(low, value - far), value)
                 low = torch.where(flow > 0, low, value)
         assert high is not None
@@ -105,6 +111,10 @@ def chain_masks(chain: ReluChain, region: ChainRegion, methods: tuple[str, ...],
         moves = torch.minimum(upper, flow).sign_()  # 1 where both are above 0
         found.active.append(moves)
         found.moves.append(moves)
+        if found.sure is not None:
+            assert room is not None or low is not None
+            above = torch.le(room, upper) if low is None else torch.ge(low, 0)  # type: ignore[arg-type]
+            found.sure.append(above * moves)
         if last:
             break
         if distance is None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from lipreg.bounds.largest_row import largest_row_sum
 from lipreg.graph import Graph
 from lipreg.linalg import PowerIteration, SpectralNorm, spectral_norm
 from lipreg.linalg.spectral import WIDTH, fresh_entropy
@@ -39,6 +40,8 @@ class InducedNorms:
     def __call__(self, index: int, term: int, p: float, rows: Tensor, columns: Tensor) -> Tensor:
         """The norm of term ``term`` of Affine node ``index``; see ``LinearMap.induced_norm``."""
         node = self.graph.affine(index)
+        if p == math.inf:
+            return largest_row_sum(node.maps[term], rows, columns)
         if p != 2.0:
             return node.maps[term].induced_norm(p, rows, columns)
         known = self._known.setdefault((index, term), [])

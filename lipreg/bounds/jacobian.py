@@ -1,12 +1,15 @@
-"""Entrywise bounds on the Jacobian over X from slope bounds: the interval Jacobian."""
+"""Entrywise bounds on the Jacobian over X from slope bounds: the interval Jacobian, by ends or around its centers."""
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
 from lipreg.bounds.intervals import C, DigitIntervals, Ends, Float64Intervals, Intervals, Tighten
-from lipreg.bounds.rounding import gradient_rounding
+from lipreg.bounds.rounding import gradient_rounding, output_gradients
+from lipreg.graph import Backward, MaxPool, Relu
+from lipreg.linalg import LinearMap
 
 LOST = 1e-6
 """Share of a bound that may be rounding before digits are taken."""
@@ -46,3 +49,54 @@ def _swept(rules: Intervals[C]) -> dict[int, Ends]:
         return {**rules.bounds, 0: (zero, zero)}
     rules.tightened(0, at_input)
     return rules.bounds
+
+
+def jacobian_sizes(analysis: Analysis) -> Tensor:
+    """max(|G_lo|, |G_hi|) for the interval Jacobian at the inputs, ``(batch, rows, *input_shape)``.
+
+    Where rounding is left out it is found as center and radius, at half the cost of the ends at every node.
+    """
+    if analysis.outward:
+        low, high = interval_jacobian(analysis)[0]
+        return torch.maximum(low.abs(), high.abs())
+    start = ((source, (center, torch.zeros_like(center))) for source, center, _ in output_gradients(analysis))
+    at_input = analysis.graph.backward(start, _Centered(analysis))
+    if at_input is None:
+        rows, graph = analysis.placed.rows, analysis.graph
+        return torch.zeros(*rows.shape[:2], *graph.input_shape, dtype=graph.dtype, device=graph.device)
+    center, radius = at_input
+    return center.abs() + radius
+
+
+class _Centered(Backward[tuple[Tensor, Tensor]]):
+    """The interval Jacobian as center and radius, where rounding is left out and no node's bounds are asked for.
+
+    For a slope in [m - h, m + h], m - h >= 0, an end e of [c - r, c + r] goes outward to m e + h |e| above and m e - h |e|
+    below, which makes the center m c + h clamp(c, -r, r) and the radius m r + h max(|c|, r).
+    """
+
+    def __init__(self, analysis: Analysis) -> None:
+        self.analysis = analysis
+
+    def back(self, map: LinearMap, value: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        center, radius = value
+        return map.transpose(center), map.abs().transpose(radius)
+
+    def join(self, one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        return one[0] + other[0], one[1] + other[1]
+
+    def relu(self, index: int, node: Relu, value: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        slopes = self.analysis.slopes[index]
+        return _scaled(*value, slopes.lower, slopes.upper)
+
+    def max_pool(self, index: int, node: MaxPool, value: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        share = self.analysis.shares[index]
+        center, radius = (part.flatten(2).unsqueeze(-1) for part in value)
+        center, radius = _scaled(center, radius, share.lower, share.upper)
+        return node.scatter(center), node.scatter(radius)
+
+
+def _scaled(center: Tensor, radius: Tensor, least: Tensor, most: Tensor) -> tuple[Tensor, Tensor]:
+    middle, half = ((most + least) / 2).unsqueeze(1), ((most - least) / 2).unsqueeze(1)
+    inside = torch.minimum(torch.maximum(center, -radius), radius)
+    return middle * center + half * inside, middle * radius + half * torch.maximum(center.abs(), radius)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -30,23 +31,35 @@ def pool_factor(node: MaxPool, p: float) -> float:
 
 @dataclass(frozen=True)
 class Shares:
-    """lower <= weight <= upper for each member of each window, ``(batch, outputs, window)``.
+    """lower <= weight <= upper for each member of each window, ``(batch, outputs, window)``; each end made when it is read.
 
-    Members that cannot move pass nothing on: their weights are 0. ``able`` are those that can be the largest, moving or not.
+    Members that cannot move pass nothing on: their weights are 0.
+
+    Attributes:
+        able: which members can be the largest, moving or not.
+        moves: which members can move.
+        dtype: of the weights.
     """
 
-    lower: Tensor
-    upper: Tensor
     able: Tensor
+    moves: Tensor
+    dtype: torch.dtype
+
+    @cached_property
+    def lower(self) -> Tensor:
+        alone = self.able & (self.able.sum(-1, keepdim=True) == 1)
+        return (alone & self.moves).to(self.dtype)
+
+    @cached_property
+    def upper(self) -> Tensor:
+        return (self.able & self.moves).to(self.dtype)
 
 
 def pool_shares(node: MaxPool, lower: Tensor, upper: Tensor, moves: Tensor) -> Shares:
     """The weights that the members of each window can take, from what is known of the pool's input."""
     low, high = node.members(lower), node.members(upper)
     able = (high >= low.amax(-1, keepdim=True)) & _first(node.windows)
-    alone = able & (able.sum(-1, keepdim=True) == 1)
-    moving = node.members(moves)
-    return Shares((alone & moving).to(lower.dtype), (able & moving).to(lower.dtype), able)
+    return Shares(able, node.members(moves), lower.dtype)
 
 
 def relax_pool(node: MaxPool, lower: Tensor, upper: Tensor) -> Lines:

@@ -76,7 +76,7 @@ class _Carried(Backward[Tensor]):
 
     def relu(self, index: int, node: Relu, value: Tensor) -> Tensor:
         self.found[index] = value
-        return value * self.scale(self.analysis.slopes[index].upper).unsqueeze(1)
+        return value * self.scale(self.analysis.upper_slopes[index]).unsqueeze(1)
 
     def max_pool(self, index: int, node: MaxPool, value: Tensor) -> Tensor:
         self.found[index] = value

@@ -15,6 +15,7 @@ import pytorch_lightning as pl
 from lipreg.arguments import moved_arguments
 from lipreg.auditing import AuditPlan, Executing, PointAudit
 from lipreg.budget import Budget
+from lipreg.calibration import Calibrating
 from lipreg.callbacks.audit_arguments import AUDIT_ARGUMENTS
 from lipreg.callbacks.audit_log import AuditLog
 from lipreg.callbacks.audit_runs import AuditRuns
@@ -27,10 +28,11 @@ from lipreg.callbacks.folders import record_file
 from lipreg.callbacks.logged import show, steps_taken, withdraw
 from lipreg.callbacks.logs import log_audit
 from lipreg.callbacks.monitors import check_monitors
-from lipreg.callbacks.neighbours import audits, check_others, with_penalised_bound
+from lipreg.callbacks.neighbours import HeldBound, audits, check_others, with_held_bound
 from lipreg.callbacks.places import Place
 from lipreg.callbacks.reference_points import LabelsRead, given_points, validation_points
-from lipreg.callbacks.run_identity import epoch_record, run_record
+from lipreg.callbacks.run_identity import epoch_record, run_record, with_weight
+from lipreg.callbacks.scale_free import ScaleFree
 from lipreg.callbacks.snapshots import Snapshot
 from lipreg.errors import InvalidInput
 from lipreg.estimators import Bound, Settings, frozen_analysis
@@ -41,6 +43,7 @@ from lipreg.points import Inputs, Points, Which
 from lipreg.problem import LocalLipschitz
 from lipreg.records import RunRecord
 
+SCALE_FREE = ScaleFree()
 _logger = logging.getLogger(__name__)
 
 
@@ -58,7 +61,7 @@ class LipschitzAudit(Callback):
     With ``executor=Beside()`` a process of its own audits snapshots of the weights while training goes on.
 
     When a ``LipschitzRegularizer`` with the same problem is among the trainer's callbacks, its bound is audited too, by
-    its own recipe, and marked as the penalised one.
+    its own recipe, and marked as the penalised one where that is what it lowers.
 
     Args:
         problem: the question; give the regularizer the same object.
@@ -79,6 +82,8 @@ class LipschitzAudit(Callback):
             processes start with the first audit and stay; or ``Beside(...)``, beside the training, or "beside" for its
             defaults.
         settings: which engines serve, and the seed of sampling.
+        scale_free: what is found beside the constants, so that outputs which were merely divided are seen to be that: a
+            ``ScaleFree`` says which points calibrate them, and how points of another class are sought.
         log: first part of the logged names; a ``AuditLog`` says too whether a bar is shown, and which metric reports show.
 
     Raises:
@@ -106,6 +111,7 @@ class LipschitzAudit(Callback):
         module: str | None = None,
         executor: Place | Executing | None = None,
         settings: Settings = DEFAULTS,
+        scale_free: ScaleFree = SCALE_FREE,
         log: str | AuditLog = "audit",
     ) -> None:
         super().__init__()
@@ -113,7 +119,10 @@ class LipschitzAudit(Callback):
         if not isinstance(problem, LocalLipschitz):
             raise InvalidInput(f"problem={problem!r}", where=where, accepted="a LocalLipschitz")
         asked: Any = estimators
-        self.plan, self.problem = AuditPlan(problem, asked, Budget.of(budget, where), settings), problem
+        if not isinstance(scale_free, ScaleFree):
+            raise InvalidInput(f"scale_free={scale_free!r}", where=where, accepted="a ScaleFree")
+        self.plan = AuditPlan(problem, asked, Budget.of(budget, where), settings, scale_free.attack)
+        self.problem, self.scale_free = problem, scale_free
         chosen = Points.of(points, where)
         self.points = chosen if chosen.seed is not None else replace(chosen, seed=self.plan.settings.seed)
         self.epochs, told = Epochs.of(every_n_epochs, where), AuditLog.of(log, where)
@@ -130,8 +139,9 @@ class LipschitzAudit(Callback):
         self.place = get_place(executor, where)
         self._runs = AuditRuns(self.place, told.progress)
         self._points: Inputs | None = given_points(self.points, self._labels)
+        self._calibrating: Calibrating | None = None  # of the first process alone
         self._captured: CapturedNetwork | None = None
-        self._penalised: str | None = None
+        self._held = HeldBound()
         self._metrics: dict[str, float] = {}
         self._epochs_done, self._audited, self._finished, self.run_id = 0, -1, -1, ""
         self._left: list[Snapshot] = []
@@ -166,20 +176,24 @@ class LipschitzAudit(Callback):
         self._captured, self._audited, self._finished, self._left = None, -1, -1, []
         self.run_id, path = "", record_file(trainer, self.folder)
         # of this fit alone: the next one may have another regularizer, or none
-        plan, self._penalised = with_penalised_bound(self.plan, self.problem, trainer)
-        self._runs.open(path, self.run, plan, self._penalised, trainer)
+        plan, self._held = with_held_bound(self.plan, self.problem, trainer)
+        self._runs.open(path, self.run, plan, self._held, trainer)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         ranks = self._runs.ranks
         wanted = self.points, self._labels
         drawn = ranks.together(lambda: self._points or validation_points(trainer, *wanted))
         self._points = ranks.by_first(lambda: drawn)
+        beside = trainer, self._points, self.points, self.problem
+        self._calibrating = ranks.together(lambda: self.scale_free.points(*beside) if ranks.is_first else None)
         # whatever can be wrong with network, points and question shows here, before the first step
         self._epochs_done = trainer.current_epoch
         ranks.together(lambda: self._check(pl_module))
         check_monitors(trainer, self, self._runs.metric_names(self.twin is not None, self.name))
         told = partial(run_record, trainer, self.run_id, self.run, self.problem, self.about, self.twin, self.metric)
-        self.run_id = self._runs.begin(told, self.twin, (pl_module, self._captured, self._reference()))
+        self.run_id = self._runs.begin(
+            told, self.twin, (pl_module, self._captured, self._reference(), self._calibrating)
+        )
         ranks.together(lambda: self._take_up(trainer))
         self._audited = ranks.by_first(lambda: self._audited)
         if self.epochs.at_start and self._audited != self._epochs_done:
@@ -192,6 +206,7 @@ class LipschitzAudit(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        self._runs.revise(partial(with_weight, problem=self.problem, trainer=trainer))
         self._runs.ranks.hold(lambda: self._conclude(trainer, self.place.collected()))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -255,6 +270,7 @@ class LipschitzAudit(Callback):
         """One audit of the weights as they are now."""
         assert self._captured is not None
         asked = self._captured, self._reference(), self._epochs_done, steps_taken(trainer)
+        self._runs.calibrate(self._calibrating, self._captured, *asked[2:])
         audits = self.place.ask(trainer, *asked, last)
         self._runs.ranks.together(lambda: self._conclude(trainer, audits))
         self._audited = max([self._audited, *(snapshot.epoch for snapshot in self.place.pending)])
@@ -267,7 +283,7 @@ class LipschitzAudit(Callback):
             self._metrics = self._runs.figures(finished, self.name)
             if self._runs.ranks.is_first:
                 _logger.info("%s: %s", self.run, finished.sentence())
-                log_audit(trainer, self.name, self._metrics, finished, self._reference()[0], self._penalised)
+                log_audit(trainer, self.name, self._metrics, finished, self._reference()[0], self._held.label)
 
     def _agree(self, trainer: pl.Trainer) -> None:
         """Shows in every training process what the first one has of the weights as they are now, if it has anything."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -11,12 +12,15 @@ from torch import nn
 from lipreg.auditing import AuditPlan, PointAudit
 from lipreg.auditing.journal import Journal
 from lipreg.auditing.lock import RecordLock
+from lipreg.calibration import Calibrating
 from lipreg.callbacks.averaging import not_audited
 from lipreg.callbacks.finished import Finished
 from lipreg.callbacks.metrics import metric_names, summary
 from lipreg.callbacks.named_metric import LoggedNames
+from lipreg.callbacks.neighbours import HeldBound
 from lipreg.callbacks.places import Place
 from lipreg.callbacks.ranks import Ranks
+from lipreg.callbacks.scale_free import calibration_of
 from lipreg.callbacks.twins import Twin, Weights, with_twin
 from lipreg.graph import CapturedNetwork
 from lipreg.records import Record, RunRecord
@@ -39,9 +43,10 @@ class AuditRuns:
         self.record: RunRecord | None = None
         self.twin: Twin | None = None
 
-    def open(self, path: Path, run: str, plan: AuditPlan, penalised: str | None, trainer: pl.Trainer) -> None:
+    def open(self, path: Path, run: str, plan: AuditPlan, held: HeldBound, trainer: pl.Trainer) -> None:
         """Before a training, when its processes have met: where the records go, and what is asked."""
-        self._ranks, self.run, self.plan, self.penalised = Ranks(trainer, plan.budget.seconds), run, plan, penalised
+        self._ranks, self.run, self.plan = Ranks(trainer, plan.budget.seconds), run, plan
+        self.held, self.penalised = held.label, held.lowered
         self._logged = LoggedNames()
         self.ranks.by_first(lambda: self._take_lock(path))
         self._journal = self.ranks.together(lambda: Journal(path, run, self.ranks.rank))
@@ -66,16 +71,36 @@ class AuditRuns:
         self.append(record)
         return record.id
 
+    def calibrate(self, points: Calibrating | None, captured: CapturedNetwork, epoch: int, step: int) -> None:
+        """Writes what the outputs of the weights as they are now mean; all processes call it, the first one has points."""
+
+        def told() -> None:
+            found = calibration_of(points, captured, self.run, epoch)
+            if found is not None:
+                self.journal.calibrate(
+                    replace(found, run_id=self.journal.run_id, step=step, weights=self.journal.weights)
+                )
+
+        self.ranks.by_first(told)
+
+    def revise(self, anew: Callable[[RunRecord], RunRecord | None]) -> None:
+        """Writes the run's record again where more is known of it now; all processes call it."""
+        record = None if self.record is None else anew(self.record)
+        if record is not None:
+            self.record = record
+            self.append(record)
+
     def figures(self, finished: Finished, prefix: str) -> dict[str, float]:
         """What is logged of an audit: means; where records are written, movement and transfer against the twin too."""
-        means = summary(finished.points, self.penalised, prefix)
+        calibration = self.journal.calibration(finished.epoch) if self.journal.is_first else None
+        means = summary(finished.points, self.held, prefix, calibration)
         if self.twin is None or self.record is None or not finished.records:
             return means
-        return means | self.twin.compared(self.record, finished.records, finished.epoch, prefix)
+        return means | self.twin.compared(self.record, finished.records, calibration, prefix)
 
     def metric_names(self, twin: bool, prefix: str) -> tuple[str, ...]:
         """Every name under which the audits of this training may have a number."""
-        return metric_names(self.plan, self.penalised, twin, prefix)
+        return metric_names(self.plan, self.held, twin, prefix)
 
     @property
     def ranks(self) -> Ranks:

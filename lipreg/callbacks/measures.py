@@ -11,16 +11,21 @@ import torch
 from torch import Tensor
 
 from lipreg.callbacks.logged import steps_taken
-from lipreg.training import Evaluation
+from lipreg.results import Certificate
+from lipreg.training import Evaluation, LipschitzPenalty
 
 
 class EpochSums:
     """Evaluations, weights and times of an epoch; ``log`` turns them into means over batches, points and processes.
 
     A call of Lightning's ``log`` at every step costs more than a small network's penalty, so there is one an epoch.
+
+    Args:
+        term: what the values are of: an upper bound, or an estimate, which goes by its own name.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, term: LipschitzPenalty) -> None:
+        self._name = "bound" if term.certificate == Certificate.UPPER else term.quantity.label
         self.time_share: float | None = None
         """Of the last epoch that was logged."""
         self.clear()
@@ -52,26 +57,27 @@ class EpochSums:
         device = pl_module.device
         dtype = torch.float32 if device.type == "mps" else torch.float64
         own = [0.0, 0.0, 0.0, sum(self._weights), len(self._weights), self._own_seconds, self._step_seconds]
-        sums, largest = torch.tensor(own, dtype=dtype), torch.zeros((), dtype=dtype)
+        sums, largest = torch.tensor(own, dtype=dtype), torch.full((), -torch.inf, dtype=dtype)
         if self._evaluations:
-            bounds = torch.cat([e.bounds for e in self._evaluations]).to("cpu", dtype)
-            sizes = torch.tensor([len(e.bounds) for e in self._evaluations], dtype=dtype)
+            values = torch.cat([e.values for e in self._evaluations]).to("cpu", dtype)
+            sizes = torch.tensor([len(e.values) for e in self._evaluations], dtype=dtype)
             penalties = torch.stack([e.penalty for e in self._evaluations]).to("cpu", dtype)
-            sums[:3] = torch.stack([(penalties * sizes).sum(), bounds.sum(), sizes.sum()])
-            largest = bounds.max()
+            sums[:3] = torch.stack([(penalties * sizes).sum(), values.sum(), sizes.sum()])
+            largest = values.max()
         if trainer.world_size > 1:
             sums = trainer.strategy.reduce(sums.to(device), reduce_op="sum")  # type: ignore[assignment,arg-type]
             largest = trainer.strategy.reduce(largest.to(device), reduce_op="max")  # type: ignore[assignment,arg-type]
         penalty, total, points, weight, batches, own_seconds, seconds = sums.tolist()
-        values = {"weight": weight / batches}
+        told = {"weight": weight / batches}
         if points:
-            values |= {"penalty": penalty / points, "bound_mean": total / points, "bound_max": float(largest)}
+            told["penalty"] = penalty / points
+            told |= {f"{self._name}_mean": total / points, f"{self._name}_max": float(largest)}
             self.time_share = share = own_seconds / seconds
             # to the loggers alone: what the trainer keeps, and records, is the same for the same seed
-            told = {f"{name}/time_share": share, "epoch": float(trainer.current_epoch)}
+            row = {f"{name}/time_share": share, "epoch": float(trainer.current_epoch)}
             for logger in trainer.loggers:
-                logger.log_metrics(told, step=steps_taken(trainer) - counted)
-        for key, value in values.items():
+                logger.log_metrics(row, step=steps_taken(trainer) - counted)
+        for key, value in told.items():
             pl_module.log(f"{name}/{key}", value, on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
         self.clear()
 

@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
 from lipreg.auditing import EXACT, AuditPlan, PointAudit
+from lipreg.records import CalibrationRecord, RunRecord
 from lipreg.results import Certificate
-from lipreg.transfer import Interval, mean_tightness, tightness
+from lipreg.runs import RecordedRun
+from lipreg.transfer import Interval, Side, mean_tightness, tightness
+
+SCALE_FREE = ("margin_over_constant", "certified_lower", "certified_upper", "certified_closed", "attacked")
+CALIBRATED = ("calibration", "calibrated_lower", "calibrated_upper")
+"""What an audit logs that a mere division of the outputs does not move, without and with points to calibrate with."""
 
 
-def summary(audits: Sequence[PointAudit], penalised: str | None = None, prefix: str = "audit") -> dict[str, float]:
+def summary(
+    audits: Sequence[PointAudit],
+    penalised: str | None = None,
+    prefix: str = "audit",
+    calibration: CalibrationRecord | None = None,
+) -> dict[str, float]:
     """Means over the reference points, under the names that are logged; ends that were not proved are left out.
+
+    ``audit/margin_over_constant`` is the lower end of the median over the points of margin / constant, 0 for points that
+    are classified wrongly; ``audit/certified_lower`` and ``_upper`` bracket the share of points of which the constant
+    proves that the whole region has their class, ``audit/certified_closed`` is the share by the best bound without a search,
+    ``audit/attacked`` the share that an attack has left. ``audit/calibration`` is T (``lipreg.calibration``);
+    ``audit/calibrated_lower`` and ``_upper`` bracket T * E, ``audit/calibrated_bound`` is T * B. None of these is moved by
+    outputs that are all divided by one number; those that follow are.
 
     ``audit/exact_lower`` and ``audit/exact_upper`` bracket the mean true constant, and a search (``mip``) has both ends
     too; every other estimator has its mean upper end (``audit/lp``) or, for lower bounds, lower end (``audit/sampling``).
@@ -35,7 +54,29 @@ def summary(audits: Sequence[PointAudit], penalised: str | None = None, prefix: 
         tight = mean_tightness([tightness(bound, exact) for bound, exact in ends])
         means |= {f"{prefix}/tightness": tight.lower} if tight is not None and tight.lower > 0 else {}
     means[f"{prefix}/share_exact"] = sum(a.exact.certificate is Certificate.EXACT for a in audits) / len(audits)
+    means |= _scale_free(audits, penalised, prefix, calibration)
     return {name: value for name, value in means.items() if abs(value) != float("inf")}
+
+
+def _scale_free(
+    audits: Sequence[PointAudit], penalised: str | None, prefix: str, calibration: CalibrationRecord | None
+) -> dict[str, float]:
+    records = tuple(r for audit in audits for r in audit.records("", 0))
+    told = () if calibration is None else (replace(calibration, epoch=0),)
+    side = Side("", RecordedRun(RunRecord(""), records, calibrations=told), penalised or EXACT, {}, {})
+    (found,) = side.course
+    ends = {
+        "margin_over_constant": found.margin_over_constant and found.margin_over_constant.lower,
+        "certified_lower": found.certified and found.certified.lower,
+        "certified_upper": found.certified and found.certified.upper,
+        "certified_closed": found.certified_closed,
+        "attacked": found.attacked,
+        "calibration": found.calibration and found.calibration.factor,
+        "calibrated_lower": found.calibrated and found.calibrated.lower,
+        "calibrated_upper": found.calibrated and found.calibrated.upper,
+        "calibrated_bound": found.calibrated_bound if penalised is not None else None,
+    }
+    return {f"{prefix}/{name}": float(value) for name, value in ends.items() if value is not None}
 
 
 def _ends(plan: AuditPlan, label: str) -> tuple[str, ...]:
@@ -54,9 +95,10 @@ def metric_names(plan: AuditPlan, penalised: str | None, twin: bool, prefix: str
         prefix: first part of the names.
     """
     names = [*_ends(plan, EXACT), "share_exact", *(end for label in plan.methods() for end in _ends(plan, label))]
-    names += ["bound", "tightness"] if penalised is not None else []
-    if twin:
-        names += ["movement_lower", "movement_upper"]
-    if twin and penalised is not None:
-        names += ["bound_movement", "transfer", "transfer_lower", "transfer_upper"]
+    names += [*SCALE_FREE, *CALIBRATED]
+    names += ["bound", "tightness", "calibrated_bound"] if penalised is not None else []
+    for of in ("", "calibrated_") if twin else ():
+        names += [f"{of}movement_lower", f"{of}movement_upper"]
+        if penalised is not None:
+            names += [f"{of}{name}" for name in ("bound_movement", "transfer", "transfer_lower", "transfer_upper")]
     return tuple(f"{prefix}/{name}" for name in names)

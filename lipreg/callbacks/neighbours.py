@@ -1,9 +1,9 @@
-"""What an audit looks for among a trainer's other callbacks: the penalised bound, and audits that it could be taken for."""
+"""What an audit looks for among a trainer's other callbacks: the bound to audit, and audits that it could be taken for."""
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import pytorch_lightning as pl
@@ -12,7 +12,6 @@ from lipreg.auditing import AuditPlan
 from lipreg.callbacks.folders import record_file
 from lipreg.callbacks.regularizer import LipschitzRegularizer
 from lipreg.errors import InvalidInput
-from lipreg.estimators import Bound
 from lipreg.problem import LocalLipschitz
 
 
@@ -51,20 +50,42 @@ def audits(trainer: pl.Trainer, own: Audits) -> list[Audits]:
     return [c for c in trainer.callbacks if isinstance(c, type(own))]  # type: ignore[attr-defined]
 
 
-def with_penalised_bound(plan: AuditPlan, problem: LocalLipschitz, trainer: pl.Trainer) -> tuple[AuditPlan, str | None]:
-    """The plan with the bounds that regularizers lower, by the regularizers' own recipes, and the label of the first."""
-    penalised: list[Bound] = []
+@dataclass(frozen=True)
+class HeldBound:
+    """The bound that a training is held against.
+
+    Attributes:
+        label: of its recipe; None where no regularizer asks the same question.
+        penalised: whether it is what the penalty lowers, rather than a quantity beside it.
+    """
+
+    label: str | None = None
+    penalised: bool = False
+
+    @property
+    def lowered(self) -> str | None:
+        """Its label if the penalty lowers it."""
+        return self.label if self.penalised else None
+
+
+def regularizers_of(problem: LocalLipschitz, trainer: pl.Trainer) -> list[LipschitzRegularizer]:
+    """The trainer's regularizers of that question; first one that lowers its own bound, where there is one."""
+    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    found = [c for c in callbacks if isinstance(c, LipschitzRegularizer) and c.problem.describe() == problem.describe()]
+    return sorted(found, key=lambda c: not c.lowers_bound)
+
+
+def with_held_bound(plan: AuditPlan, problem: LocalLipschitz, trainer: pl.Trainer) -> tuple[AuditPlan, HeldBound]:
+    """The plan with the bounds that regularizers lower, or are held against, by their own recipes, and the first of them."""
+    own = regularizers_of(problem, trainer)
     for other in trainer.callbacks:  # type: ignore[attr-defined]
-        if not isinstance(other, LipschitzRegularizer):
-            continue
-        if other.problem.describe() == problem.describe():
-            penalised.append(other.bound.certified)
-        else:
+        if isinstance(other, LipschitzRegularizer) and other not in own:
             warnings.warn(
                 f"the penalty asks for the {other.problem.sentence()}; this audit for the {problem.sentence()}. "
                 "Its bound is not audited here. Give both the same problem to compare them",
                 stacklevel=3,
             )
-    if not penalised:
-        return plan, None
-    return replace(plan, estimators=(*plan.estimators, *penalised)), penalised[0].label
+    if not own:
+        return plan, HeldBound()
+    held = [other.bound.certified for other in own]
+    return replace(plan, estimators=(*plan.estimators, *held)), HeldBound(held[0].label, own[0].lowers_bound)

@@ -74,7 +74,7 @@ def draw_reference_points(
     Raises:
         InvalidInput: there is no data, it is empty, its inputs are none, or its labels no classes where they are needed.
     """
-    loader = _first_loader(loaders)
+    loader = first_loader(loaders)
     if loader is None:
         raise InvalidInput(
             f"the Trainer has no {kind} data to take reference points from",
@@ -85,7 +85,7 @@ def draw_reference_points(
     labels, drawn = LabelsRead(where=where) if labels is None else labels, []
     kept = skipped = 0
     with untouched_random_state():
-        for x, y in _examples(loader, seed, batch_to_inputs):
+        for x, y in examples(loader, seed, batch_to_inputs):
             if not x.is_floating_point() or x.dim() < 2:
                 got = f"inputs of shape {tuple(x.shape)} and dtype {str(x.dtype).removeprefix('torch.')}"
                 raise InvalidInput(got, where=where, accepted="floating point, (batch, *shape)", todo=READ_BATCH)
@@ -103,7 +103,7 @@ def draw_reference_points(
         of = f"{kept} point{'s' * (kept != 1)}" + (" with a class" if skipped else "")
         text = f"points={count}, and the {kind} data has {of}: all of them are reference points"
         warnings.warn(f"{where}: {text}", stacklevel=3)
-    return _copies(*_joined(drawn), count)
+    return _copies(*joined(drawn), count)
 
 
 def given_points(points: Points, labels: LabelsRead) -> Inputs | None:
@@ -126,11 +126,11 @@ def validation_points(trainer: pl.Trainer, points: Points, labels: LabelsRead) -
     """Reference points from a trainer's validation data, as its steps see them; see ``draw_reference_points``."""
     assert points.count is not None and points.seed is not None
     read = partial(as_steps_see_it, trainer, "validate", points.batch_to_inputs or batch_to_inputs)
-    asked = _validation_loaders(trainer), "validation", points.count, points.seed
+    asked = validation_loaders(trainer), "validation", points.count, points.seed
     return draw_reference_points(*asked, read, labels.where, labels)
 
 
-def _validation_loaders(trainer: pl.Trainer) -> Any:
+def validation_loaders(trainer: pl.Trainer) -> Any:
     """What the validation data is read from: the trainer's loaders, or those that nothing has asked for.
 
     A module without ``validation_step`` has validation data all the same, but Lightning does not read it.
@@ -141,7 +141,8 @@ def _validation_loaders(trainer: pl.Trainer) -> Any:
     return source.dataloader() if source.is_defined() else None
 
 
-def _joined(drawn: Sequence[Inputs]) -> Inputs:
+def joined(drawn: Sequence[Inputs]) -> Inputs:
+    """Batches as one; without targets unless all have them."""
     parts = [y for _, y in drawn if y is not None]
     return torch.cat([x for x, _ in drawn]), torch.cat(parts) if len(parts) == len(drawn) else None
 
@@ -150,13 +151,14 @@ def _copies(x: Tensor, y: Tensor | None, count: int) -> Inputs:
     return x[:count].detach().cpu().clone(), None if y is None else y[:count].detach().cpu().clone()
 
 
-def _first_loader(loaders: Any) -> Any:
+def first_loader(loaders: Any) -> Any:
+    """The first of loaders that may be in lists and dicts; None where there is none."""
     while isinstance(loaders, list | tuple | dict):
         loaders = next(iter(loaders.values() if isinstance(loaders, dict) else loaders), None)
     return loaders
 
 
-def _examples(loader: Any, seed: int, batch_to_inputs: Callable[[Any], Inputs]) -> Iterator[Inputs]:
+def examples(loader: Any, seed: int, batch_to_inputs: Callable[[Any], Inputs]) -> Iterator[Inputs]:
     """All examples in the order in which they are drawn, one by one or in batches."""
     dataset: Any = getattr(loader, "dataset", None)
     collate: Any = getattr(loader, "collate_fn", None)

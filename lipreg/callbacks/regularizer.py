@@ -11,13 +11,13 @@ from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.utilities import CombinedLoader
 from torch import Tensor
 
 from lipreg.arguments import moved_arguments, moved_options
 from lipreg.callbacks.batches import as_steps_see_it, batch_to_inputs, find_network
 from lipreg.callbacks.measures import EpochSums, StepClock
+from lipreg.callbacks.processes import mean_over_processes, total_over_processes
 from lipreg.callbacks.reference_points import LabelsRead, draw_reference_points
 from lipreg.callbacks.training_step import add_to_loss, check_loss_is_used, warn_if_untrained
 from lipreg.callbacks.where import Placed
@@ -27,13 +27,14 @@ from lipreg.lightning import Callback, is_overridden
 from lipreg.penalties import PENALTIES, Penalty
 from lipreg.points import Inputs, Points, Which, moved_points
 from lipreg.problem import LocalLipschitz
+from lipreg.quantities import Quantity
 from lipreg.schedules import SCHEDULES, Schedule
-from lipreg.training import LipschitzPenalty
+from lipreg.training import Auto, LipschitzPenalty
 from lipreg.training.sizes import warn_if_far_above
 
 
 class LipschitzRegularizer(Callback):
-    r"""Trains on loss + weight * penalty(B_1, ..., B_batch), B_i an upper bound on the local constant at input i.
+    r"""Trains on loss + weight * penalty(B_1, ..., B_batch), B_i a bound on the local constant at input i, or a quantity.
 
     While ``fit`` runs, the loss that ``training_step`` returns (a tensor, or the "loss" of a dict) has the penalty
     added, on this instance of the module only; accumulation, clipping, mixed precision and DDP then treat the sum as
@@ -48,10 +49,10 @@ class LipschitzRegularizer(Callback):
     penalty has no gradient through them.
 
     Logs epoch means, over the batches and points of all processes: ``lipreg/penalty`` (without the weight),
-    ``lipreg/bound_mean`` and ``lipreg/weight``; and the epoch's largest bound, ``lipreg/bound_max``. Loggers, and the
-    attribute ``time_share``, also have ``lipreg/time_share``: the part of the time from a batch's start to its end that
-    the penalty and its gradient take. Bounds carry float32 rounding, and for p = 2 they are estimates by default, a
-    little below; an audit certifies.
+    ``lipreg/weight`` and, of an upper bound, ``lipreg/bound_mean``; and the epoch's largest, ``lipreg/bound_max``. What is
+    an estimate, as bounds for p = 2 are by default, goes by its own name: ``lipreg/jacobian_mean``, ``_max``. Loggers, and
+    the attribute ``time_share``, also have ``lipreg/time_share``: the part of the time from a batch's start to its end that
+    the penalty and its gradient take. Bounds carry float32 rounding; an audit certifies.
 
     Checkpoints hold the generator of the points, fixed points, the schedule and the warm starts of power iterations, so
     a resumed run goes on as if it had not stopped. (With several processes the warm starts are those of rank 0.) For the
@@ -60,10 +61,10 @@ class LipschitzRegularizer(Callback):
 
     Args:
         problem: the question: region, output functional, scope and norms.
-        bound: a differentiable estimator's recipe, or its name for the recipe with its defaults; see ``LipschitzPenalty``.
-        weight: >= 0, in loss per unit of penalty. The attribute may be changed during training.
-        penalty: what becomes of the bounds: "mean", "log", "layer_sum" or another name of ``lipreg.penalties``; an object
-            of there, such as ``Hinge(target=5.0)``; or one as plain data, ``{"kind": "hinge", "target": 5.0}``.
+        bound, quantity, penalty: what is penalised, and what becomes of its values; see ``LipschitzPenalty``. Beside a
+            ``quantity`` the bound is not used in training: audits hold the run against it.
+        weight: >= 0, in loss per unit of penalty; or "auto", an ``Auto(fraction=...)``: by the loss's gradient at the first
+            evaluated batch, for all processes the same, and kept in checkpoints. The attribute may be changed in training.
         schedule: what becomes of the weight: "constant", "linear", "cosine" or another name of ``lipreg.schedules``; an
             object of there, such as ``Linear(batches=500)``, without a length over all of training; or one as plain data.
         points: "all"; how many inputs of each batch to bound, drawn anew for every batch; a fixed set, x or (x, y); or a
@@ -93,7 +94,8 @@ class LipschitzRegularizer(Callback):
         problem: LocalLipschitz,
         *,
         bound: str | Bound = "affine_relu",
-        weight: float = 1e-2,
+        quantity: str | Quantity | Mapping[str, Any] | None = None,
+        weight: float | str | Auto | Mapping[str, Any] = 1e-2,
         penalty: str | Penalty | Mapping[str, Any] = "mean",
         schedule: str | Schedule | Mapping[str, Any] = "constant",
         points: Which | Points = "all",
@@ -111,6 +113,7 @@ class LipschitzRegularizer(Callback):
             None,
             problem,
             bound=bound,
+            quantity=quantity,
             weight=weight,
             penalty=penalty,
             schedule=schedule,
@@ -122,17 +125,22 @@ class LipschitzRegularizer(Callback):
         self.problem, self.bound, self.module = problem, self.term.bound, module
         self.name, self.log_bound = name, log_bound
         self._take_off: Callable[[], None] | None = None
-        self._sums, self._clock = EpochSums(), StepClock()
+        self._sums, self._clock = EpochSums(self.term), StepClock()
         self._batch_idx, self._batches = 0, None
         self._compared = False  # the first term with the loss
 
     @property
+    def lowers_bound(self) -> bool:
+        """Whether ``bound`` is what is penalised, rather than a quantity that is held against it."""
+        return self.term.quantity.label == self.bound.label
+
+    @property
     def weight(self) -> float:
-        """The weight before the schedule's factor; may be set during training."""
+        """The weight before the schedule's factor, of "auto" 0 until it is found; may be set during training."""
         return self.term.weight
 
     @weight.setter
-    def weight(self, weight: float) -> None:
+    def weight(self, weight: float | str | Auto) -> None:
         self.term.weight = weight
 
     @property
@@ -164,7 +172,7 @@ class LipschitzRegularizer(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._batches = _batches_of(trainer)
-        if self.weight > 0:
+        if self.weight > 0 or self.term.to_be_found:
             warn_if_untrained(trainer, find_network(pl_module, self.module))
         if self.points.fixed and self.term.points.fixed is None:
             where = type(self).__name__
@@ -192,7 +200,7 @@ class LipschitzRegularizer(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._sums.add_batch(self.term.current_weight, *self._clock.stop())
-        self.term.end_batch(partial(_mean_over_processes, trainer, pl_module))
+        self.term.end_batch(partial(mean_over_processes, trainer, pl_module))
         if trainer.is_last_batch:  # not later: callbacks that monitor these read them before our own epoch end
             self._sums.log(trainer, pl_module, self.name)
 
@@ -209,7 +217,7 @@ class LipschitzRegularizer(Callback):
     @property
     def state_key(self) -> str:
         """Tells instances with different settings apart; the weight may change between a checkpoint and its use."""
-        settings = {
+        settings: dict[str, Any] = {
             "problem": self.problem.describe(),
             "bound": self.bound.describe(),
             "penalty": self.term.penalty.describe(),
@@ -220,6 +228,8 @@ class LipschitzRegularizer(Callback):
             "module": self.module,
             "seed": self.points.seed or 0,
         }
+        if not self.lowers_bound:
+            settings["quantity"] = self.term.quantity.describe()
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
         return self._generate_state_key(name=self.name, settings=digest)
 
@@ -234,19 +244,21 @@ class LipschitzRegularizer(Callback):
         kept = {key: value for key, value in self.__dict__.items() if key not in ("log", "log_dict")}  # the module's
         term = copy.copy(self.term)
         term.release()
-        return {**kept, "term": term, "_take_off": None, "_sums": EpochSums(), "_clock": StepClock()}
+        return {**kept, "term": term, "_take_off": None, "_sums": EpochSums(term), "_clock": StepClock()}
 
     def _loss_term(self, pl_module: pl.LightningModule, batch: Any, loss: Tensor) -> Tensor | None:
         """weight * penalty at the batch; None when there is nothing to add."""
         if not pl_module.trainer.training:
             return None  # a validation_step may call training_step
-        if not self.term.due or (self.term.current_weight == 0 and not self.log_bound):
+        if not self.term.asked(self.log_bound):
             return None
+        total = partial(total_over_processes, pl_module.trainer, pl_module)
         with self._placed(pl_module), self._clock.forward():
+            inputs = self._read(batch)
             self.term.network = find_network(pl_module, self.module)
-            added = self.term.term(*self._read(batch), log_only=self.log_bound)
+            added = self.term.term(*inputs, log_only=self.log_bound, loss=loss, total=total)
         if added is not None:
-            if not self._compared and pl_module.global_rank == 0:
+            if not self._compared and pl_module.global_rank == 0 and self.term.auto is None:
                 warn_if_far_above(added / self.term.every, loss, type(self).__name__)
             self._compared = True
             self._clock.watch_backward(added, loss)
@@ -286,9 +298,3 @@ def _batches_of(trainer: pl.Trainer) -> int | None:
         limits.append(trainer.max_steps * trainer.accumulate_grad_batches)
     known = min(limits, default=float("inf"))
     return None if known == float("inf") else int(known)
-
-
-def _mean_over_processes(trainer: pl.Trainer, pl_module: pl.LightningModule, value: float) -> float:
-    if trainer.world_size == 1:
-        return value
-    return float(trainer.strategy.reduce(torch.tensor(value, device=pl_module.device), reduce_op="mean"))  # type: ignore[arg-type]

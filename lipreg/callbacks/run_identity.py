@@ -10,10 +10,12 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytorch_lightning as pl
 
 from lipreg.callbacks.logged import read_metrics, steps_taken
+from lipreg.callbacks.neighbours import regularizers_of
 from lipreg.callbacks.regularizer import LipschitzRegularizer
 from lipreg.problem import LocalLipschitz
 from lipreg.records import EpochRecord, RunRecord
@@ -56,13 +58,32 @@ def run_record(
     )
     callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     penalties = [c for c in callbacks if isinstance(c, LipschitzRegularizer)]
+    own = regularizers_of(problem, trainer)
+    record = replace(record, penalty=_penalty(own, penalties))
     if about is None:  # a penalty on another question is one too: such a run is nobody's twin
         described = {c.name: [c.term.penalty.describe(), c.term.schedule.describe()] for c in penalties}
         record = replace(record, weight=max((c.weight for c in penalties), default=0.0), settings=described)
-    audited = next((c for c in penalties if c.problem.describe() == problem.describe()), None)
-    if audited is None:
+    if not own:
         return record
-    return replace(record, bound=audited.bound.label, recipe=audited.bound.describe(), weight=audited.weight)
+    return replace(record, bound=own[0].bound.label, recipe=own[0].bound.describe(), weight=own[0].weight)
+
+
+def with_weight(record: RunRecord, problem: LocalLipschitz, trainer: pl.Trainer) -> RunRecord | None:
+    """The record of a run whose ``weight="auto"`` has been found since it was written; None where nothing is to be added."""
+    if all(told.get("weight", 0.0) is not None for told in (record.penalty, *record.penalty.get("beside", ()))):
+        return None
+    own, callbacks = regularizers_of(problem, trainer), trainer.callbacks  # type: ignore[attr-defined]
+    penalty = _penalty(own, [c for c in callbacks if isinstance(c, LipschitzRegularizer)])
+    if penalty == record.penalty:
+        return None
+    weight = own[0].weight if own else record.weight
+    return replace(record, weight=weight, penalty=penalty, start_epoch=trainer.current_epoch)
+
+
+def _penalty(own: list[LipschitzRegularizer], penalties: list[LipschitzRegularizer]) -> dict[str, Any]:
+    """``RunRecord.penalty``: of the first regularizer of the question, and those of the others beside it."""
+    first, *others = [c.term.describe() for c in (*own, *(c for c in penalties if c not in own))] or [{}]
+    return first | ({"beside": others} if others else {})
 
 
 def epoch_record(trainer: pl.Trainer, run: str, run_id: str, leave_out: Iterable[str]) -> EpochRecord:

@@ -7,16 +7,17 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytorch_lightning as pl
 from lightning_utilities.core.rank_zero import rank_zero_info
-from torch import Tensor
 
 from lipreg.auditing import EXACT, AuditPlan, audit
+from lipreg.calibration import Calibrating
 from lipreg.callbacks.checkpoints import completed_epochs, read_checkpoint, trained_with
+from lipreg.callbacks.scale_free import calibration_of
 from lipreg.callbacks.snapshots import Snapshot
 from lipreg.callbacks.twin_files import FORMS, accepted_twins, candidates, other_versions, reading, runs_in
 from lipreg.callbacks.twin_warnings import (
@@ -27,10 +28,10 @@ from lipreg.callbacks.twin_warnings import (
 )
 from lipreg.errors import IncomparableResults, InvalidInput
 from lipreg.estimators import frozen_analysis
-from lipreg.graph import CapturedNetwork, Graph, untouched_random_state
+from lipreg.graph import CapturedNetwork, untouched_random_state
 from lipreg.plain import alike
 from lipreg.points import Inputs
-from lipreg.records import AuditRecord, RecordFile, RunRecord, read_records
+from lipreg.records import AuditRecord, CalibrationRecord, RecordFile, RunRecord, read_records
 from lipreg.runs import RecordedRun, ambiguous, recorded_runs
 from lipreg.transfer import Movement, Pair, compare_pair, truth_movement
 from lipreg.transfer.pairs import check_twin
@@ -38,8 +39,8 @@ from lipreg.transfer.pairs import check_twin
 _CHECKPOINTS = (".ckpt", ".pt", ".pth")
 
 
-Weights = tuple[pl.LightningModule, CapturedNetwork | None, Inputs]
-"""A module, its network, and the reference points."""
+Weights = tuple[pl.LightningModule, CapturedNetwork | None, Inputs, Calibrating | None]
+"""A module, its network, the reference points, and those that its outputs are calibrated with."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,13 @@ class Twin:
         mine = next((run for run in runs if run.record.id == own.id), None)
         warn_of_uncompared_end(self.recorded(), mine)
 
-    def compared(self, own: RunRecord, audits: Sequence[AuditRecord], epoch: int, prefix: str) -> dict[str, float]:
+    def compared(
+        self, own: RunRecord, audits: Sequence[AuditRecord], calibration: CalibrationRecord | None, prefix: str
+    ) -> dict[str, float]:
         """Movement and transfer against the twin's audit at the same epoch, under the logged names.
+
+        Those of the constants in the units in which both networks' outputs are calibrated come first:
+        ``audit/calibrated_movement_lower`` and so on.
 
         ``audit/movement_lower`` and ``_upper`` bracket E_reg / E_twin, ``audit/transfer_lower`` and ``_upper`` the
         transfer; ``audit/transfer`` is the middle of these two, ``audit/bound_movement`` is B_reg / B_twin. What is
@@ -85,26 +91,29 @@ class Twin:
         Raises:
             CrossingBounds: a bound lies below a witness.
         """
-        recorded = self.recorded()
+        recorded, epoch = self.recorded(), audits[0].epoch
         if epoch == 0:
             warn_of_another_start(recorded, own, audits)
         if own.bound is None or recorded is None:
             return {}
-        mine = RecordedRun(own, tuple(audits))
+        mine = RecordedRun(own, tuple(audits), calibrations=() if calibration is None else (calibration,))
         theirs = replace(recorded, audits=tuple(r for r in recorded.audits if r.epoch == epoch))
         try:
-            movement = _movement(Pair.of(mine, theirs), epoch)
+            movements = _movements(Pair.of(mine, theirs), epoch)
         except IncomparableResults as error:
             warnings.warn(f"no movement or transfer against the twin {self.label!r}: {error}", stacklevel=3)
             return {}
         except InvalidInput:  # it was not audited after this epoch
             return {}
-        found: dict[str, float] = {} if movement.bound is None else {f"{prefix}/bound_movement": movement.bound}
-        for name, interval in (("movement", movement.exact), ("transfer", movement.transfer)):
-            if interval is not None:
-                found |= {f"{prefix}/{name}_lower": interval.lower, f"{prefix}/{name}_upper": interval.upper}
-        if movement.transfer is not None:
-            found[f"{prefix}/transfer"] = movement.transfer.midpoint
+        found: dict[str, float] = {}
+        for of, movement in movements.items():
+            found |= {} if movement.bound is None else {f"{prefix}/{of}bound_movement": movement.bound}
+            for name, interval in (("movement", movement.exact), ("transfer", movement.transfer)):
+                if interval is not None:
+                    ends = {f"{prefix}/{of}{name}_lower": interval.lower, f"{prefix}/{of}{name}_upper": interval.upper}
+                    found |= ends
+            if movement.transfer is not None:
+                found[f"{prefix}/{of}transfer"] = movement.transfer.midpoint
         return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
@@ -124,9 +133,9 @@ def with_twin(
     warn_of_changed_penalty((path, *other_versions(path)), record)
     if name is None:
         return record, None
-    module, captured, points = network
+    captured = network[1]
     if Path(name).suffix in _CHECKPOINTS and captured is not None:
-        found = twin_of_checkpoint(name, record, module, captured.frozen_at, plan, points, path)
+        found = twin_of_checkpoint(name, record, network, captured, plan, path)
     else:
         found = find_twin(name, record, path, "LipschitzAudit")
     if found is None:
@@ -135,12 +144,13 @@ def with_twin(
     return replace(record, twin=found.label, twin_id=found.id), found
 
 
-def _movement(pair: Pair, epoch: int) -> Movement:
-    """At one epoch; of the truth alone where the penalised bound is not known in both."""
+def _movements(pair: Pair, epoch: int) -> dict[str, Movement]:
+    """At one epoch, by what its names begin with; of the truth alone where the penalised bound is not known in both."""
     try:
-        return compare_pair(pair, epoch).movement
+        found = compare_pair(pair, epoch)
     except (InvalidInput, IncomparableResults):
-        return truth_movement(pair, epoch)
+        return {"": truth_movement(pair, epoch)}
+    return {"calibrated_": found.calibrated.movement, "": found.movement}
 
 
 def find_twin(name: str, own: RunRecord, path: Path, where: str) -> Twin | None:
@@ -185,10 +195,9 @@ def find_twin(name: str, own: RunRecord, path: Path, where: str) -> Twin | None:
 def twin_of_checkpoint(
     name: str,
     own: RunRecord,
-    module: pl.LightningModule,
-    graph: Callable[[Tensor], Graph],
+    network: Weights,
+    captured: CapturedNetwork,
     plan: AuditPlan,
-    points: Inputs,
     path: Path,
 ) -> Twin:
     """The run whose weights a checkpoint holds: audited once, by the same plan at the same points, and kept.
@@ -196,9 +205,9 @@ def twin_of_checkpoint(
     Args:
         name: the checkpoint's path.
         own: the record of the training that it is compared with.
-        module: of the same class; it has its own weights again afterwards.
-        graph: the network of ``module`` as it is when this is called, with the points at which it is checked.
-        plan, points: of the training's audit.
+        network: the training's; its module has its own weights again afterwards.
+        captured: its network.
+        plan: of the training's audit.
         path: the record file that the audit goes to.
 
     Raises:
@@ -207,21 +216,27 @@ def twin_of_checkpoint(
     """
     with reading(name, "LipschitzAudit"):
         checkpoint = read_checkpoint(name)
-        epoch, (x, y) = completed_epochs(checkpoint, name), points
+        module, _, (x, y), calibrating = network
+        epoch = completed_epochs(checkpoint, name)
     seed, weight = trained_with(checkpoint)
-    told = RunRecord(Path(name).stem, seed=seed, weight=weight)
-    check_twin(own, RecordedRun(told))
+    check_twin(own, RecordedRun(RunRecord(Path(name).stem, seed=seed, weight=weight)))
     weights = {key: value for key, value in checkpoint["state_dict"].items() if hasattr(value, "shape")}
     saved = Snapshot(epoch, checkpoint.get("global_step", 0), weights)
     with reading(name, "LipschitzAudit"), untouched_random_state(), saved.put_into(module):
-        frozen = graph(x)
+        frozen = captured.frozen_at(x)
         analysis = frozen_analysis(frozen, plan.problem, x, y)
+        calibration = calibration_of(calibrating, captured, Path(name).stem, epoch)
     subjects = [analysis.subject(point) for point in range(len(x))]
     about = json.dumps([frozen.fingerprint(), plan.problem.describe(), subjects])
     twin = Twin(Path(name).stem, hashlib.sha256(about.encode()).hexdigest()[:32], path)
-    before = [r for r in read_records(path) if isinstance(r, AuditRecord) and r.subject in subjects]
+    step, recorded = checkpoint.get("global_step"), read_records(path)
+    if calibration is not None:
+        calibration = replace(calibration, run_id=twin.id, step=step)
+    told = [] if calibration is None or calibration in recorded else [calibration]
+    before = [r for r in recorded if isinstance(r, AuditRecord) and r.subject in subjects]
     asked = {(point, estimator) for point in range(len(x)) for estimator in (*plan.recipes, EXACT)}
     if asked <= {(r.point, r.estimator) for r in before if r.run_id == twin.id}:
+        RecordFile(path).append(*told)
         return twin
     record = RunRecord(
         twin.label,
@@ -233,8 +248,9 @@ def twin_of_checkpoint(
         start_epoch=epoch,
     )
     found = audit(frozen, plan, x, y, earlier=[r for r in before if r.question == record.question])
-    step = checkpoint.get("global_step")
-    RecordFile(path).append(record, *(r for p in found for r in p.records(twin.label, epoch, None, twin.id, step)))
+    RecordFile(path).append(
+        record, *told, *(r for p in found for r in p.records(twin.label, epoch, None, twin.id, step))
+    )
     return twin
 
 

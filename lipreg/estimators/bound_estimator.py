@@ -21,8 +21,10 @@ class BoundEstimator(Estimator):
 
     Attributes:
         layered: whether it is a product over layers, with ``factors``.
-        masked: whether it sees the pre-activations only through ``slopes`` and ``moves``. In regional scope both are
-            constant almost everywhere, so the analysis behind them needs no gradient.
+        masked: whether it sees the pre-activations only through ``slopes``, ``shares`` and ``moves`` of the analysis. In
+            regional scope these are constant almost everywhere, so what is behind them needs no gradient, and nothing else
+            of it is kept.
+        layer_norms: whether for p = 2 it reads norms of whole layers, which training estimates where nothing else is said.
     """
 
     certificate = Certificate.UPPER
@@ -30,6 +32,7 @@ class BoundEstimator(Estimator):
     preactivations = ("interval",)
     layered: ClassVar[bool] = False
     masked: ClassVar[bool] = False
+    layer_norms: ClassVar[bool] = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

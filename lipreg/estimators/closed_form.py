@@ -31,7 +31,8 @@ Pull = Callable[[Tensor], list[Tensor]]
 Rule = Callable[[ReluChain, ChainMasks, "Rows"], tuple[Tensor, Pull]]
 """A chain, what its region leaves of it, the functional's rows -> a bound at each point ``(batch,)``, and its gradient."""
 
-_BY_LABEL = (Logit, AllLogits, AllMargins, AllPairs, Combination)
+BY_LABEL = (Logit, AllLogits, AllMargins, AllPairs, Combination)
+"""Functionals whose rows the labels decide."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Step:
     constants: Constants | None = None
 
 
-def by_hand(step: Step, rule: Rule) -> Tensor | None:
+def by_hand(step: Step, rule: Rule, sure: bool = False) -> Tensor | None:
     """A bound at each point by a rule that knows its own gradient; None outside of the questions that rules are made for.
 
     These are regional, of functionals whose rows the labels decide, of chains in float32 or float64; of pre-activation
@@ -66,6 +67,7 @@ def by_hand(step: Step, rule: Rule) -> Tensor | None:
     Args:
         step: the question; the rule knows which norms it is for.
         rule: the bound; called without autograd.
+        sure: whether the rule reads which units are active over all of the region.
 
     Returns:
         ``(batch,)``, differentiable in the chain's weights.
@@ -76,7 +78,7 @@ def by_hand(step: Step, rule: Rule) -> Tensor | None:
         return None
     x = step.x.detach().to(dtype)
     with torch.no_grad():
-        rows = _rows(problem, chain.weights[-1], x, step.y, step.constants or Constants())
+        rows = rows_of(problem, chain.weights[-1], x, step.y, step.constants or Constants())
         if rows is None:
             return None
         placed = place_batch(problem, x)
@@ -84,18 +86,18 @@ def by_hand(step: Step, rule: Rule) -> Tensor | None:
             return None
         for layer in chain.layers[:-1]:
             layer.measure()
-        masks = chain_masks(chain, placed, tuple(methods), row_sums=problem.p == math.inf)
+        masks = chain_masks(chain, placed, tuple(methods), row_sums=problem.p == math.inf, sure=sure)
         found = rule(chain, masks, rows)
-    return _Attached.apply(found, *chain.weights)  # type: ignore[return-value]
+    return Attached.apply(found, *chain.weights)  # type: ignore[return-value]
 
 
 def _covers(problem: LocalLipschitz, methods: Sequence[str]) -> bool:
-    if problem.scope != "regional" or type(problem.output) not in _BY_LABEL:
+    if problem.scope != "regional" or type(problem.output) not in BY_LABEL:
         return False
     return set(methods) <= ({"interval", "ball"} if problem.region.norm == math.inf else {"interval"})
 
 
-class _Attached(torch.autograd.Function):
+class Attached(torch.autograd.Function):
     """Values and their gradients, computed elsewhere."""
 
     @staticmethod
@@ -129,8 +131,8 @@ class Rows:
     constants: Constants
 
 
-def _rows(problem: LocalLipschitz, last: Tensor, x: Tensor, y: Tensor | None, constants: Constants) -> Rows | None:
-    """None where labels are missing or wrong, which the problem refuses."""
+def rows_of(problem: LocalLipschitz, last: Tensor, x: Tensor, y: Tensor | None, constants: Constants) -> Rows | None:
+    """The rows at points, as labels decide them; None where labels are missing or wrong, which the problem refuses."""
     outputs = last.shape[0]
     if not problem.output.needs_labels:
         table, count = constants.table(problem.output, 1, outputs, last.dtype, last.device)

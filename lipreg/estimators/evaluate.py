@@ -19,6 +19,7 @@ from lipreg.estimators.settings import DEFAULTS, Settings
 from lipreg.estimators.usual import usual_intervals
 from lipreg.graph import CapturedNetwork, Graph, capture, check_hooks, check_question
 from lipreg.linalg import PowerIteration
+from lipreg.outputs import reads_no_values
 from lipreg.problem import LocalLipschitz
 from lipreg.regions.placed import check_reference_points
 from lipreg.results import CertifiedInterval
@@ -141,14 +142,11 @@ def live_analysis(
     estimates.
     """
     x = x.to(graph.dtype)
+    graph.check_input(x)
     with torch.no_grad():
-        outputs = graph(x)
-    constant = estimator.masked and problem.scope == "regional"
-    analysis = analyse(graph, problem.place(x, outputs, y), preactivations, power=power, outward=False)
-    if constant:
-        with torch.no_grad():
-            analysis.find()
-    return analysis
+        outputs = x.new_zeros(len(x), *graph.output.shape) if reads_no_values(problem.output) else graph(x)
+    placed, constant = problem.place(x, outputs, y), estimator.masked and problem.scope == "regional"
+    return analyse(graph, placed, preactivations, power=power, outward=False, constant=constant)
 
 
 def frozen_analysis(

@@ -48,7 +48,7 @@ class CapturedNetwork:
         module: the module itself; the capture refers to it and never changes it.
         input_shape: shape of one input, without the batch axis.
         trace: the calls that its forward makes; another object after its structure was read again.
-        running_statistics: whether batch norm in training mode is taken with its running statistics, or refused.
+        running_statistics: as given to ``capture``.
     """
 
     def __init__(
@@ -148,9 +148,7 @@ class CapturedNetwork:
     def _lower(self, like: Tensor, frozen: bool) -> Graph:
         if not self._traced.same_structure():
             self.retrace()
-        in_training: set[str] = set()
-        if not self.running_statistics:
-            in_training = {path for path, module in self.module.named_modules() if module.training}
+        in_training = {path for path, module in self.module.named_modules() if module.training}
         # weights computed by a parametrisation (spectral norm) step its state when they are read in training mode
         with evaluation_mode(self.module), computed_weights(self.module):
             return self._interpret(like, frozen, in_training)
@@ -173,8 +171,10 @@ class CapturedNetwork:
                 case "output":
                     output = args[0]
                 case _:
-                    context.training = _owner(node) in in_training
+                    training = _owner(node) in in_training
+                    context.training = training and not self.running_statistics
                     context.constant_weights = _CONSTANT in node.meta
+                    context.moving = training and torch.is_grad_enabled() and not (frozen or context.constant_weights)
                     with torch.no_grad() if context.constant_weights else nullcontext():
                         values[node] = self._call(context, node, args, kwargs, problems)
         if problems:
@@ -223,8 +223,9 @@ def capture(module: nn.Module, example: Tensor, *, running_statistics: bool = Fa
             out of any wrappers that training has put around it (``unwrap``).
         example: an input with a batch axis; only its shape is used.
         running_statistics: take batch norm in training mode with its running statistics, as evaluation mode does.
-            Without it such a module is refused, here and whenever its weights are read: what it computes then depends
-            on the whole batch and is no function of one input.
+            Without it such a module is refused, whenever its weights are read: its output depends on the whole batch. In
+            live graphs sigma's gradient is then that of one that grows with the weights before it, as a batch's does, with
+            inputs and units taken as uncorrelated. Of batch norm in evaluation mode sigma is a constant.
 
     Returns:
         A capture whose ``live()`` and ``frozen()`` graphs compute the module's evaluation-mode function.

@@ -75,7 +75,7 @@ class MaxPool:
 
     def members(self, z: Tensor) -> Tensor:
         """The entries of each window: z ``(..., *in_shape)`` to ``(..., outputs, window)``."""
-        return z.flatten(-len(self.in_shape))[..., self.windows]
+        return z.flatten(-len(self.in_shape)).index_select(-1, self.windows.flatten()).unflatten(-1, self.windows.shape)
 
     def chosen(self, z: Tensor) -> Tensor:
         """1 at the member of each window that is the largest, 0 at the others: ``(..., outputs, window)``."""

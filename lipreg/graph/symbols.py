@@ -88,7 +88,9 @@ class Context:
         self.nodes: list[Node] = [Input(shape)]
         self.call = ""  # the call that is being lowered, which names its nodes
         self.training = False  # whether it runs in training mode, and that was not waived
+        self.moving = False  # whether it runs in training mode, that was waived, and gradients are asked for
         self.constant_weights = False  # whether it runs under torch.no_grad
+        self._moments: dict[int, Tensor] = {}
 
     def tensor(self, value: Tensor | float) -> Tensor:
         """A parameter, buffer or number in the arithmetic of the graph; live graphs keep its autograd history."""
@@ -154,6 +156,31 @@ class Context:
         """The largest of each window; see ``MaxPool``."""
         self.nodes.append(MaxPool(self.affine(symbol), windows, symbol.shape, shape))
         return self._symbol(len(self.nodes) - 1, shape)
+
+    def moment(self, symbol: Symbol) -> Tensor:
+        """The second moment of an expression without its bias, of its shape, were inputs and units uncorrelated.
+
+        An input's is taken as 1, and a ReLU's and a pool's as that of what it reads: with the weights it grows as the
+        variance does, which is what it is for.
+        """
+        total = torch.zeros_like(symbol.bias)
+        for index, map in symbol.terms.items():
+            total = total + map.with_entries(torch.square)(self._node_moment(index))
+        return total
+
+    def _node_moment(self, index: int) -> Tensor:
+        if index not in self._moments:
+            match self.nodes[index]:
+                case Input(shape=shape):
+                    found = self.like.new_ones(shape)
+                case Affine() as node:
+                    found = self.moment(Symbol(dict(node.terms()), node.bias)) + node.bias.square()
+                case Relu(source=source):
+                    found = self._node_moment(source)
+                case MaxPool(source=source) as node:
+                    found = node.members(self._node_moment(source)).mean(-1).reshape(node.shape)
+            self._moments[index] = found
+        return self._moments[index]
 
     def graph(self, output: Symbol, name: str) -> Graph:
         # a network that squeezes its one output away returns one number a point: one output

@@ -1,7 +1,17 @@
 """What is saved: plain records, one JSON object a line, appended as they come. Reports and loggers are views of them."""
 
 from lipreg.records.files import LeftOut, RecordFile, Source, Sources, read_records, read_sources
-from lipreg.records.kinds import EXACT, TRAINING, WEIGHTS, AuditRecord, EpochRecord, Record, RunRecord, field_names
+from lipreg.records.kinds import (
+    EXACT,
+    TRAINING,
+    WEIGHTS,
+    AuditRecord,
+    CalibrationRecord,
+    EpochRecord,
+    Record,
+    RunRecord,
+    field_names,
+)
 from lipreg.records.lines import READABLE, SCHEMA, DamagedLine, from_line, to_line
 
 __all__ = [
@@ -11,6 +21,7 @@ __all__ = [
     "TRAINING",
     "WEIGHTS",
     "AuditRecord",
+    "CalibrationRecord",
     "DamagedLine",
     "EpochRecord",
     "LeftOut",

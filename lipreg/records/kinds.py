@@ -24,19 +24,22 @@ class RunRecord:
     Attributes:
         run: its name; a label, which another run may have too.
         twin: name of the run it is compared with, meant to be the same training with weight 0; None for a twin.
-        bound: the estimator that the penalty lowers; None without a penalty.
+        bound: the estimator that the penalty lowers, or that it is held against; None without a penalty.
         weight: the penalty's weight.
         question: ``LocalLipschitz.describe()`` of penalty and audit.
         sentence: the question in words.
         settings: everything else worth keeping, plain data (the composed configuration).
         id: of the fit that wrote it; a resumed fit has the id of the one it goes on from, any other has its own.
-        recipe: ``Bound.describe()`` of what the penalty lowers; empty without a penalty.
+        recipe: ``Bound.describe()`` of that bound; empty without a penalty.
         twin_id: ``id`` of the twin, where it was known when the run began.
         start_epoch: completed epochs when this part began: 0, or its checkpoint's; what was recorded of later ones is void.
         started: when this part began, UTC, ISO 8601.
         process: the process that wrote it, as "pid 123 on host".
         versions: of the software that trained.
         metric: name of the logged metric that reports show beside the constants; empty takes what fits.
+        penalty: what was penalised and how: "quantity" (its name), its "certificate" and "options", "penalty", "schedule",
+            "weight" as used (None until "auto" has found it), "points", "every"; "beside", those of other regularizers.
+            Empty without a penalty. Where the quantity is not the bound, that is the one that the run is held against.
         of_training: False for a network of which nothing is known but its weights; the epoch of its records says nothing.
     """
 
@@ -57,6 +60,7 @@ class RunRecord:
     process: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     metric: str = ""
+    penalty: dict[str, Any] = field(default_factory=dict)
     of_training: bool = True
 
     @property
@@ -99,6 +103,7 @@ class AuditRecord:
         question: ``LocalLipschitz.describe()``.
         fingerprint: hash of the audited weights and structure.
         correct, margin: whether the network classifies the point rightly, and its smallest logit margin, rounded down.
+        attacked: whether a search by gradients found a point of the region with another class; None where none was made.
         penalised: whether this estimator is the bound that the penalty of the run lowers.
         proof, detail: what proves the upper end, how it came about.
         witness: the point that attains the lower end, flattened.
@@ -132,6 +137,7 @@ class AuditRecord:
     fingerprint: str
     correct: bool | None = None
     margin: float | None = None
+    attacked: bool | None = None
     penalised: bool = False
     proof: str = ""
     detail: str = ""
@@ -156,7 +162,54 @@ class AuditRecord:
         return self.certificate == Certificate.EXACT
 
 
-Record = RunRecord | EpochRecord | AuditRecord
+@dataclass(frozen=True)
+class CalibrationRecord:
+    """What one unit of a network's output means, told by points that are not audited: see ``lipreg.calibration``.
+
+    Attributes:
+        run, run_id, epoch, step, weights: as in ``AuditRecord``.
+        fingerprint: hash of the weights and structure that were calibrated.
+        task: "classes" (softmax), "labels" (a sigmoid each) or "values" (regression); empty where there was nothing to
+            calibrate with.
+        points: how many there were.
+        reference: hash of these points and their targets; calibrations are compared only where it is the same.
+        factor: what a constant is multiplied by. For classes and labels the number T for which T * logits has the smallest
+            mean negative log-likelihood (NLL); for values input_scale / target_scale. None where it is undefined.
+        error: the relative standard error of the factor that so many points leave; 0 for values.
+        influences: by how much each point moves the logarithm of the factor; of two networks and the same points, their
+            differences say how well the ratio of the factors is known. Empty for values.
+        why: why the factor is undefined; empty where it is not.
+        accuracy: share of the points (for labels, of the labels) that are told rightly; None for values.
+        loss, loss_error: mean NLL of T * logits and its standard error; for values the mean squared error over the targets'
+            variance. None where the factor is undefined.
+        raw_loss: the same of the logits as they are.
+        input_scale: |s|_p, s the standard deviations of the inputs' coordinates; for values alone.
+        target_scale: |t|_q, t those of the targets; for values alone.
+    """
+
+    kind: ClassVar[str] = "calibration"
+    run: str
+    epoch: int
+    fingerprint: str
+    task: str = ""
+    points: int = 0
+    reference: str = ""
+    factor: float | None = None
+    error: float = 0.0
+    why: str = ""
+    accuracy: float | None = None
+    loss: float | None = None
+    loss_error: float | None = None
+    raw_loss: float | None = None
+    input_scale: float | None = None
+    target_scale: float | None = None
+    run_id: str = ""
+    step: int | None = None
+    weights: str = TRAINING
+    influences: list[float] = field(default_factory=list)
+
+
+Record = RunRecord | EpochRecord | AuditRecord | CalibrationRecord
 
 
 def field_names(kind: type[Record]) -> list[str]:

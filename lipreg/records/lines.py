@@ -9,21 +9,22 @@ from typing import Any
 
 from lipreg.errors import InvalidInput
 from lipreg.plain import misfits
-from lipreg.records.kinds import WEIGHTS, AuditRecord, EpochRecord, Record, RunRecord
+from lipreg.records.kinds import WEIGHTS, AuditRecord, CalibrationRecord, EpochRecord, Record, RunRecord
 from lipreg.results import EXACT_TOLERANCE, Certificate, Status, meet
 
-SCHEMA = 2
-READABLE = (1, 2)
-"""Schemas that can be read. Records of schema 1 have no run ids and no recipes: those fields are empty."""
+SCHEMA = 3
+READABLE = (1, 2, 3)
+"""Schemas that can be read. What a record of an earlier one does not tell is empty: run ids and recipes in schema 1, the
+calibration of outputs and attacks in 1 and 2."""
 
-_COUNTS = ("epoch", "point", "seconds", "step", "start_epoch")
+_COUNTS = ("epoch", "point", "seconds", "step", "start_epoch", "points", "error", "factor", "loss", "accuracy")
 _CHOICES = {"certificate": tuple(Certificate), "status": tuple(Status), "weights": WEIGHTS}
 """The fields that are never negative, and those that have one of a few values."""
 
 _DIGITS = 300
 """Whole numbers of more digits may be beyond float64."""
 
-_KINDS: dict[str, type[Record]] = {kind.kind: kind for kind in (RunRecord, EpochRecord, AuditRecord)}
+_KINDS: dict[str, type[Record]] = {kind.kind: kind for kind in (RunRecord, EpochRecord, AuditRecord, CalibrationRecord)}
 
 
 class DamagedLine(InvalidInput):
@@ -38,7 +39,7 @@ def to_line(record: Record) -> str:
             interval lies above its upper end; or it would be refused when read.
     """
     _check_fields(record, "records")
-    _check_interval(record, "records")
+    _check_values(record, "records")
     data = {"schema": SCHEMA, "kind": record.kind, **asdict(record)}
     if isinstance(record, AuditRecord) and record.upper == math.inf:
         data["upper"] = "inf"
@@ -83,7 +84,7 @@ def from_line(line: str | bytes, where: str = "record") -> Record:
         data["upper"] = math.inf
     record = kind(**data)
     _check_fields(record, where)
-    _check_interval(record, where)
+    _check_values(record, where)
     return record
 
 
@@ -133,8 +134,10 @@ def _check_fields(record: Record, where: str) -> None:
         )
 
 
-def _check_interval(record: Record, where: str) -> None:
-    """Raises InvalidInput for ends in which no proof ends: whatever is made of such a record would be a false figure."""
+def _check_values(record: Record, where: str) -> None:
+    """Raises InvalidInput for what no audit and no calibration gives: whatever is made of it would be a false figure."""
+    if isinstance(record, CalibrationRecord):
+        _check_calibration(record, where)
     if not isinstance(record, AuditRecord):
         return
     accepted = ""
@@ -147,6 +150,29 @@ def _check_interval(record: Record, where: str) -> None:
         got += f", epoch {record.epoch}, point {record.point}"
         todo = "The record was changed or damaged: remove its line, and audit again"
         raise InvalidInput(got, where=where, accepted=accepted, todo=todo)
+
+
+def _check_calibration(record: CalibrationRecord, where: str) -> None:
+    """Raises InvalidInput for shares above 1, a factor that multiplies nothing, or one that is not said of anything."""
+    told, accepted = record.factor, ""
+    if record.task not in ("", "classes", "labels", "values"):
+        accepted = "a task: classes, labels, values"
+    elif not 0 <= (record.accuracy or 0.0) <= 1 or not 0 <= record.error <= 1 or not (record.loss_error or 0.0) >= 0:
+        accepted = "an accuracy and an error between 0 and 1"
+    elif told is not None and not (1e-200 < told < 1e200 and record.task and record.points and record.reference):
+        accepted = "a factor above 0, with the task and the points that it comes from"
+    elif told is not None and record.why:
+        accepted = "a factor, or why there is none"
+    elif len(record.influences) not in (0, record.points):
+        accepted = "as many influences as points"
+    if accepted:
+        raise InvalidInput(
+            f"calibration of run {record.run!r}, epoch {record.epoch}: factor {told!r}, error {record.error!r}, accuracy "
+            f"{record.accuracy!r}, task {record.task!r}, {record.points} points",
+            where=where,
+            accepted=accepted,
+            todo="The record was changed or damaged: remove its line, and audit again",
+        )
 
 
 def _no_number(name: str) -> float:

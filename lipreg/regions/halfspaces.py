@@ -29,7 +29,7 @@ class Halfspaces:
     deep: Tensor
     origin: Tensor
 
-    def __getitem__(self, index: slice) -> Halfspaces:
+    def __getitem__(self, index: slice | Tensor) -> Halfspaces:
         return Halfspaces(self.matrix, self.levels[index], self.deep[index], self.origin[index])
 
     def to(self, dtype: torch.dtype, device: torch.device | str) -> Halfspaces:

@@ -103,7 +103,7 @@ class PlacedRegion:
         lowest = torch.maximum(self.lower, add_above(self.center, self.down))
         return lowest, torch.minimum(self.upper, add_below(self.center, self.up))
 
-    def __getitem__(self, index: slice) -> PlacedRegion:
+    def __getitem__(self, index: slice | Tensor) -> PlacedRegion:
         rows = None if self.halfspaces is None else self.halfspaces[index]
         parts = {name: getattr(self, name)[index] for name in ("center", "lower", "upper", "down", "up")}
         return replace(self, **parts, halfspaces=rows)

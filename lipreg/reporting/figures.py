@@ -1,4 +1,4 @@
-"""The trajectory figure: bound, LP relaxation and certified exact band over training, for a run and its twin."""
+"""The trajectory figure: bound, LP, certified exact band and margin over constant over training, for a run and its twin."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Literal
 from lipreg.errors import InvalidInput
 from lipreg.records import Record
 from lipreg.reporting.labels import FONT_SIZE, Label, name_lines
+from lipreg.reporting.penalised import held_against
 from lipreg.reporting.plotting import (
     Axes,
     Figure,
@@ -21,11 +22,12 @@ from lipreg.reporting.plotting import (
     NullFormatter,
     PercentFormatter,
 )
+from lipreg.reporting.rows import reach
 from lipreg.reporting.svg import GRID, INK, RUN_COLOURS
-from lipreg.reporting.wording import at_most, between, counted, measured, plain
+from lipreg.reporting.wording import at_most, between, counted, distance, measured, plain
 from lipreg.transfer import Metric, Pair, Side, find_pair
 
-WIDE, NARROW = (9.2, 6.4), (3.8, 6.4)
+WIDE, NARROW = (9.2, 7.4), (3.8, 7.4)
 
 _ROLES = ("regularised", "twin")
 _LINE: dict[str, Any] = {"marker": "o", "markersize": 3, "linewidth": 1.6}
@@ -35,7 +37,8 @@ _STYLES: dict[str, Literal["--", ":", "-"]] = {"bound": "--", "LP": ":", "exact"
 def trajectory_figure(
     records: Iterable[Record], run: str, size: tuple[float, float] = WIDE, metric: str | None = None
 ) -> Figure:
-    """Bound, LP and exact band over epochs on a log axis, the task's own metric below: a regularised run and its twin.
+    """Bound, LP and exact band over epochs on a log axis; below the median margin over constant, which rescaling does not
+    move, and the task's own metric: of a regularised run and its twin.
 
     Args:
         records: of both runs.
@@ -56,7 +59,8 @@ def trajectory_figure(
         )
     figure = Figure(figsize=size, facecolor="white")
     FigureCanvasAgg(figure)
-    wide, heights = size[0] >= 6, [3] if pair.metric is None else [3, 1]
+    margins = any(p.margin_over_constant is not None for side in pair.sides for p in side.course)
+    wide, heights = size[0] >= 6, [3.0] + [1.0] * (margins + (pair.metric is not None))
     axes: list[Axes] = list(figure.subplots(len(heights), sharex=True, squeeze=False, height_ratios=heights)[:, 0])
     top = 1 - (_titles(figure, pair, wide) + 0.12) / size[1]
     bottom = (0.55 if wide else 1.25) / size[1]
@@ -67,9 +71,10 @@ def trajectory_figure(
     axes[0].set_ylabel(f"Lipschitz constant\n(output per unit of input, l{unit} norm)", color=INK, fontsize=FONT_SIZE)
     for ax in axes:
         _dress(ax)
-    if pair.metric is not None:
-        beside = _draw_metric(axes[1], pair, pair.metric)
-        name_lines(axes[1], beside if wide else [])
+    below = [_draw_margins(axes[1], pair)] if margins else []
+    below += [] if pair.metric is None else [_draw_metric(axes[-1], pair, pair.metric)]
+    for ax, beside in zip(axes[1:], below, strict=True):
+        name_lines(ax, beside if wide else [])
     axes[-1].set_xlabel("completed training epochs", color=INK, fontsize=FONT_SIZE)
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     name_lines(axes[0], labels) if wide else _legend(figure)
@@ -101,6 +106,33 @@ def _draw_constants(ax: Axes, pair: Pair) -> list[Label]:
         sampled = _finite([p.sampling for p in course])
         ax.plot(epochs, sampled, linestyle="none", color=colour, marker="+", markersize=6, gid=f"sampling-{role}")
     return labels
+
+
+def _draw_margins(ax: Axes, pair: Pair) -> list[Label]:
+    """The certified end of the median margin over constant, with a band up to the other; gaps where there is no end."""
+    labels: list[Label] = []
+    for role, colour, side in _drawn(pair):
+        known = [(p.epoch, m) for p in side.course if (m := p.margin_over_constant) is not None]
+        if not known:
+            continue
+        epochs, lower = [epoch for epoch, _ in known], _finite(m.lower for _, m in known)
+        ax.fill_between(epochs, lower, _finite(m.upper for _, m in known), color=colour, alpha=0.22, linewidth=0)
+        ax.plot(epochs, lower, "-", color=colour, gid=f"margin-{role}", **_LINE)
+        if math.isfinite(lower[-1]):
+            labels.append(Label(epochs[-1], lower[-1], f"{role}: {distance(known[-1][1])}", colour))
+    end = _reach(pair)
+    if end is not None:
+        ax.axhline(end, color=INK, linewidth=0.9, linestyle=(0, (2, 2)), gid="reach")
+    ax.set_ylabel("margin over\nconstant", color=INK, fontsize=FONT_SIZE)
+    ax.set_ylim(bottom=0.0)
+    ax.margins(y=0.2)
+    return labels
+
+
+def _reach(pair: Pair) -> float | None:
+    """The radius of the audited region, where a margin over constant lies beyond it: no distance that is proved."""
+    ends = [(p.margin_over_constant, reach(p)) for side in pair.sides for p in side.course]
+    return next((end for margin, end in ends if margin and end is not None and margin.lower > end), None)
 
 
 def _draw_metric(ax: Axes, pair: Pair, metric: Metric) -> list[Label]:
@@ -148,9 +180,12 @@ def _titles(figure: Figure, pair: Pair, wide: bool) -> float:
     span = ("" if len(counts) == 1 else f"{min(counts)} to ") + counted(max(counts), "point")
     sentence = plain(pair.mine.run.record.sentence, 220) or "Lipschitz constant over training"
     key = (
-        f"dashed: {plain(pair.mine.bound, 40)}, the bound that the penalty lowers; dotted: LP relaxation; solid, "
-        f"with band: certified interval of the exact constant; plus: best random sample. Means over {span}."
+        f"dashed: {held_against(pair.mine.run.record, pair.mine.bound)}; dotted: LP relaxation; solid, "
+        f"with band: certified interval of the exact constant; plus: best random sample. Means over {span}, of the "
+        "margin over constant, which rescaling the outputs does not move, the median"
     )
+    end = _reach(pair)
+    key += "." if end is None else f" (thin line: the radius of the region, {end:g}; beyond it nothing is proved)."
     width, inch = figure.get_size_inches()[0], figure.get_figheight()
     offset = 0.12
 

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lipreg.extras import require
-from lipreg.records import AuditRecord, Record, read_records
+from lipreg.records import AuditRecord, CalibrationRecord, Record, field_names, read_records
 from lipreg.runs import recorded_runs
+from lipreg.transfer import is_certified, margin_over_constant
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 _LOGGED = ("logged_epoch", "logged_step")
+_SCALE_FREE = ("margin_over_constant", "certified")
 
 
 def audit_frame(records: str | Path | Iterable[Record]) -> pd.DataFrame:
@@ -23,6 +25,8 @@ def audit_frame(records: str | Path | Iterable[Record]) -> pd.DataFrame:
     Columns are the fields of ``AuditRecord``, the question flattened to ``question.scope``, ``question.p`` and so on, and
     ``logged_epoch`` and ``logged_step``, by which a row joins the row of Lightning's loggers of the same moment: ``epoch``
     and ``step`` count what is completed, Lightning counts from 0. Ends that were not proved are infinite.
+    ``margin_over_constant`` is the distance to another class that the row's upper end proves; ``certified`` says whether
+    that covers the whole region, so its mean is a certified accuracy. Both are missing where no class is at stake.
     ``run`` is a label, ``run_id`` tells runs apart. When an audit was repeated, the last record of a (run_id, epoch, point,
     estimator) stays; what a resumed run has left behind is not in the table.
 
@@ -40,8 +44,8 @@ def audit_frame(records: str | Path | Iterable[Record]) -> pd.DataFrame:
     standing = {id(record) for run in recorded_runs(records) for record in run.audits}
     audits = [record for record in records if isinstance(record, AuditRecord) and id(record) in standing]
     if not audits:
-        return pd.DataFrame(columns=[*AuditRecord.__dataclass_fields__, *_LOGGED])
-    frame = _as_logged(pd.DataFrame([record.__dict__ for record in audits]))
+        return pd.DataFrame(columns=[*AuditRecord.__dataclass_fields__, *_SCALE_FREE, *_LOGGED])
+    frame = _as_logged(pd.DataFrame([{**record.__dict__, **_scale_free(record)} for record in audits]))
     question = pd.json_normalize(list(frame.pop("question"))).add_prefix("question.")
     key = ["run_id", "run", "epoch", "point", "estimator"]
     return pd.concat([frame, question], axis=1).drop_duplicates(key, keep="last").reset_index(drop=True)
@@ -69,6 +73,33 @@ def epoch_frame(records: str | Path | Iterable[Record]) -> pd.DataFrame:
     first = ["run_id", "run", "epoch", "step"]
     frame = pd.DataFrame(rows, columns=[*first, *dict.fromkeys(key for r in told for key in r.metrics)])
     return _as_logged(frame.drop_duplicates(["run_id", "run", "epoch"], keep="last").reset_index(drop=True))
+
+
+def calibration_frame(records: str | Path | Iterable[Record]) -> pd.DataFrame:
+    """What the outputs of audited weights mean, one row for each run and epoch: the fields of ``CalibrationRecord``.
+
+    ``factor`` is T: a constant of the same ``run_id`` and ``epoch`` times it is calibrated.
+
+    Args:
+        records: as for ``audit_frame``.
+
+    Raises:
+        MissingExtra: pandas is not installed.
+
+    Example:
+        >>> audits, told = audit_frame("runs"), calibration_frame("runs")  # doctest: +SKIP
+        >>> both = audits.merge(told, on=["run_id", "epoch"], suffixes=("", "_calibration"))  # doctest: +SKIP
+        >>> both.upper * both.factor  # doctest: +SKIP
+    """
+    pd = _pandas()
+    told = [vars(r) for run in recorded_runs(_read(records)) for r in run.calibrations]
+    frame = pd.DataFrame(told, columns=field_names(CalibrationRecord))
+    return _as_logged(frame.drop_duplicates(["run_id", "run", "epoch"], keep="last").reset_index(drop=True))
+
+
+def _scale_free(record: AuditRecord) -> dict[str, float | bool | None]:
+    margin = margin_over_constant(record)
+    return dict(zip(_SCALE_FREE, (margin and margin.lower, is_certified(record, record.upper)), strict=True))
 
 
 def _as_logged(frame: pd.DataFrame) -> pd.DataFrame:

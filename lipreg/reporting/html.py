@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -16,9 +16,9 @@ from lipreg.records import EXACT, LeftOut, Record, Source, Sources
 from lipreg.reporting.page_data import as_script, page_data
 from lipreg.reporting.runs import Entry, find_entries
 from lipreg.reporting.sections import Card, cards, entry_section, settings_tables, text, value
-from lipreg.reporting.wording import counted, percent, share_between
+from lipreg.reporting.wording import between, counted, percent, share_between
 from lipreg.runs import RecordedRun, run_key
-from lipreg.transfer import Interval, compare_pair, find_pair
+from lipreg.transfer import Interval, compare_pair, find_pair, median_of
 
 _SCRIPTS = ("plot.js", "charts.js", "table.js", "report.js")
 
@@ -123,18 +123,15 @@ def _totals(entries: Sequence[Entry]) -> str:
     runs = _shown(entries)
     compared = [entry.last for entry in entries if entry.last is not None]
     audits = [r.is_exact for run in runs for r in run.audits if r.estimator == EXACT]
-    shares = [last.movement.transfer for last in compared if last.movement.transfer is not None]
     early = sum(not last.at_the_end for last in compared)
     doubtful = sum(bool(last.likeness.doubts) for last in compared)
     kind = f"; {doubtful} of the twins not known to be one in seed and initial weights" if doubtful else ""
     kind = kind or (" of the same seed and initial weights" if compared else "")
     kind += f"; {early} not at the last epoch of both" if early else ""
-    centre, where = "undefined", "No run has a defined transfer."
-    if shares:
-        middle = Interval(statistics.median(s.lower for s in shares), statistics.median(s.upper for s in shares))
-        span = Interval(min(share.lower for share in shares), max(share.upper for share in shares))
-        over = "Over the compared runs; all lie in" if len(shares) > 1 else "Of one compared run:"
-        centre, where = share_between(middle), f"{over} {share_between(span)}."
+    ratios = [ratio for last in compared if (ratio := last.margin_ratio) is not None]
+    margins = _median("Margin over constant / twin's, median", ratios, between)
+    free = _median("Calibrated transfer, median", [last.calibrated.known.transfer for last in compared])
+    raw = _median("Raw transfer, median", [last.movement.transfer for last in compared])
     intervals = counted(len(audits), "interval")
     return cards(
         Card("Runs", value(str(len(runs))), f"{len(compared) or 'None'} of them compared with a twin{kind}."),
@@ -143,8 +140,22 @@ def _totals(entries: Sequence[Entry]) -> str:
             value(percent(statistics.fmean(audits) if audits else None)),
             f"Of {intervals}, over all runs, epochs and points.",
         ),
-        Card("Transfer, median", value(centre), where),
+        *(margins if ratios else []),
+        *free,
+        *raw,
     )
+
+
+def _median(
+    head: str, found: Iterable[Interval | None], words: Callable[[Interval], str] = share_between
+) -> list[Card]:
+    """The card of the median of what is defined of the compared runs."""
+    known = [interval for interval in found if interval is not None]
+    if not known:
+        return [Card(head, value("undefined"), "Of no run; each says why.")]
+    span = Interval(min(one.lower for one in known), max(one.upper for one in known))
+    over = "Over the compared runs; all lie in" if len(known) > 1 else "Of one compared run:"
+    return [Card(head, value(words(median_of(known))), f"{over} {words(span)}.")]
 
 
 def _shown(entries: Iterable[Entry]) -> list[RecordedRun]:

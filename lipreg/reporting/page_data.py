@@ -9,10 +9,25 @@ from typing import Any
 
 from lipreg.plain import alike, distinct, frozen
 from lipreg.records import EXACT, AuditRecord
+from lipreg.reporting.penalised import held_against
 from lipreg.reporting.pictures import pixels
+from lipreg.reporting.rows import VALUES, reach, task
 from lipreg.reporting.runs import Entry
 from lipreg.reporting.seeds import columns, metric_heading, seed_groups
-from lipreg.reporting.wording import Cell, at_most, between, finite, measured, nearest, percent, plain, share_between
+from lipreg.reporting.wording import (
+    Cell,
+    at_most,
+    between,
+    certified_distance,
+    distance,
+    finite,
+    measured,
+    nearest,
+    percent,
+    percent_between,
+    plain,
+    share_between,
+)
 from lipreg.results import Status
 from lipreg.transfer import Comparison, Interval, Metric, PointFigures, RunFigures, Side
 
@@ -100,10 +115,24 @@ def _entry(entry: Entry, mixed: bool) -> dict[str, Any]:
         "weight": None if entry.mine.run.course else record.weight,
         "bound": plain(entry.mine.bound, 60),
         "metric": _metric(entry.pair.metric),
+        "against": held_against(record, entry.mine.bound),
+        "unit": _unit(entry),
+        "radius": finite(entry.pair.question.get("region", {}).get("radius")),
         "transfer": [{"epoch": epoch, **_transfer(c.movement.transfer)} for epoch, c in entry.comparisons.items()],
+        "calibratedTransfer": [
+            {"epoch": epoch, **_transfer(c.calibrated.known.transfer)} for epoch, c in entry.comparisons.items()
+        ],
         "moves": {epoch: _moves(comparison) for epoch, comparison in entry.comparisons.items()},
         "row": {name: cell._asdict() for name, cell in _row(entry, mixed).items()},
     }
+
+
+def _unit(entry: Entry) -> str | None:
+    """What constants are called when they are multiplied by T; None where T is defined at no epoch of a side."""
+    known = [figures for side in entry.sides for figures in side.course if figures.calibrated is not None]
+    if not known:
+        return None
+    return "in standard deviations" if task(*known) == VALUES else "per unit of calibrated output"
 
 
 def _metric(metric: Metric | None) -> dict[str, Any] | None:
@@ -129,8 +158,18 @@ def _row(entry: Entry, mixed: bool) -> dict[str, Cell]:
         return {}
     name = f"{plain(metric.title, 60)} " if mixed and metric is not None else ""
     bound, truth, share = (last.movement.bound, last.movement.exact, last.movement.transfer) if last else (None,) * 3
-    twins = last.twin.metric if last else None
+    free = last.calibrated.movement if last else None
+    worse = " (worse)" if last and last.calibrated.worse and free and free.exact else ""
+    twins, ratio = (last.twin.metric, last.margin_ratio) if last else (None, None)
     return {
+        "margin": Cell(distance(figures.margin_over_constant, reach(figures)), _middle(figures.margin_over_constant)),
+        "marginRatio": Cell(between(ratio), _middle(ratio)),
+        "calibrated": Cell(between(figures.calibrated), _middle(figures.calibrated)),
+        "calibratedMoved": Cell(between(free and free.exact) + worse, _middle(free and free.exact)),
+        "calibratedTransfer": _share(last.calibrated.known.transfer if last else None),
+        "certifiedAccuracy": Cell(percent_between(figures.certified), _middle(figures.certified)),
+        "certifiedClosed": Cell(percent(figures.certified_closed), figures.certified_closed),
+        "attacked": Cell(percent(figures.attacked), figures.attacked),
         "metric": Cell(name + measured(metric, figures.metric), figures.metric),
         "twins": Cell(name + measured(metric, twins), twins),
         "bound": Cell(at_most(figures.bound), finite(figures.bound)),
@@ -154,14 +193,34 @@ def _side(side: Side) -> dict[str, Any]:
 
 def _means(figures: RunFigures) -> dict[str, Any]:
     sizes = {"bound": figures.bound, "LP": figures.lp, "lower": figures.exact.lower, "upper": figures.exact.upper}
-    return {"epoch": figures.epoch, **{name: finite(size) for name, size in sizes.items()}, "metric": figures.metric}
+    margin = figures.margin_over_constant
+    sizes |= {"marginLower": margin and margin.lower, "marginUpper": margin and margin.upper}
+    factor = None if figures.calibration is None else figures.calibration.factor
+    known = {name: finite(size) for name, size in sizes.items()}
+    return {"epoch": figures.epoch, **known, "metric": figures.metric, "factor": factor}
 
 
 def _point(p: PointFigures) -> dict[str, Any]:
     sizes = {"bound": p.bound, "LP": p.lp, "lower": p.exact.lower, "upper": p.exact.upper, "radius": p.radius}
+    margin = p.margin_over_constant
+    sizes |= {"margin": None if margin is None else margin.lower}
     words = {name: plain(getattr(p.record, name), 120) for name in ("certificate", "status", "functional")}
+    words |= {"marginWords": certified_distance(margin)}
+    words |= {"certified": _certified(p), "attacked": _attacked(p.record.attacked)}
     known = {"point": p.point, "label": p.record.label, "correct": p.record.correct}
     return known | {name: finite(size) for name, size in sizes.items()} | words
+
+
+def _attacked(found: bool | None) -> str | None:
+    return None if found is None else "class lost" if found else "class kept"
+
+
+def _certified(p: PointFigures) -> str | None:
+    """Whether the constant proves the class over the whole region."""
+    if p.certified is None:
+        return None
+    by_exact, possible, _ = p.certified
+    return "yes" if by_exact else "not decided" if possible else "no"
 
 
 def _records(sides: Sequence[Side]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,7 +15,8 @@ from lipreg.extras import require
 from lipreg.records import EXACT, AuditRecord, field_names
 from lipreg.reporting.pictures import pixels
 from lipreg.reporting.wording import finite
-from lipreg.transfer import Interval, certified_radius, tightness
+from lipreg.results import Certificate
+from lipreg.transfer import Interval, certified_radius, is_certified, margin_over_constant, tightness
 
 if TYPE_CHECKING:
     import wandb
@@ -25,7 +27,11 @@ AXIS = "audit/epoch"
 PICTURED = 64
 """Reference points that are shown with their images; further ones are rows without."""
 
-_OF_CLASSES = ("class", "right", "margin", "radius")  # columns that are left out where no point has a class
+LOST = "class_lost_under_attack"
+"""The column of whether an attack found another class; the metric ``audit/attacked`` is the share that kept theirs."""
+
+# columns that are left out where no point has a class
+_OF_CLASSES = ("class", "right", "margin over constant", "certified", "without search", LOST, "margin", "radius")
 
 _SIDE = 96  # pixels to which small images are enlarged, so that one can see them in a table's cell
 # nested or long; the record file has them
@@ -50,13 +56,17 @@ def audit_table(records: Iterable[AuditRecord]) -> wandb.Table:
     """
     import wandb
 
-    columns: list[Any] = [name for name in field_names(AuditRecord) if name not in _LEFT_OUT]
-    rows: list[Any] = [[finite(getattr(record, name)) for name in columns] for record in records]
+    names = [name for name in field_names(AuditRecord) if name not in _LEFT_OUT]
+    rows: list[Any] = [[finite(getattr(record, name)) for name in names] for record in records]
+    columns: list[Any] = [LOST if name == "attacked" else name for name in names]
     return wandb.Table(columns=columns, data=rows)
 
 
 def points_table(records: Iterable[AuditRecord], x: Any, penalised: str | None = None) -> wandb.Table:
     """One row for each reference point: what is proved there, and the point and the witness as images.
+
+    Scale-free figures come first: the certified end of the margin over constant (empty where the constant is 0), whether the
+    constant, or the best bound without a search, proves the class over the whole region, and whether an attack broke it.
 
     Args:
         records: of one audit.
@@ -80,11 +90,18 @@ def points_table(records: Iterable[AuditRecord], x: Any, penalised: str | None =
                 shown = None if values is None else picture(values, tuple(x[point].shape), low, high)
                 images[name] = None if shown is None else _image(shown)
         tight = bound and tightness(bound.upper, Interval.of(exact))
+        margin = margin_over_constant(exact)
+        closed = min((r.upper for r in methods.values() if r.certificate == Certificate.UPPER), default=math.inf)
         rows.append(
             {
                 "point": point,
                 "class": exact.label if exact.label >= 0 else None,
                 **images,
+                "right": exact.correct,
+                "margin over constant": margin and finite(margin.lower),
+                "certified": is_certified(exact, exact.upper),
+                "without search": is_certified(exact, closed),
+                LOST: exact.attacked,
                 "lower": exact.lower,
                 "upper": finite(exact.upper),
                 "certificate": exact.certificate,
@@ -92,7 +109,6 @@ def points_table(records: Iterable[AuditRecord], x: Any, penalised: str | None =
                 "bound": bound and finite(bound.upper),
                 "tightness": tight and (tight.lower or None),
                 "LP": lp and finite(lp.upper),
-                "right": exact.correct,
                 "margin": exact.margin,
                 "radius": certified_radius(exact),
                 "functional": exact.functional,

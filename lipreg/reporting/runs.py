@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lipreg.errors import IncomparableResults, InvalidInput
 from lipreg.plain import alike, frozen
 from lipreg.records import LeftOut, Source
+from lipreg.reporting.naming import Label, labels
 from lipreg.reporting.wording import between, counted, epochs
 from lipreg.runs import RecordedRun, runs_of
 from lipreg.transfer import Comparison, Pair, RunFigures, Side, compare_pair, truth_movement, why_not_compared
@@ -22,7 +23,7 @@ class Entry:
 
     Attributes:
         label: tells it from the other entries.
-        group: equal for entries that differ in their seed alone.
+        group: what entries that differ in their seed alone are called.
         pair: the run, and its twin if there is one.
         alone: whether there is none to show.
         comparisons: with the twin, by epoch; none where only the untrained networks could be compared.
@@ -98,13 +99,6 @@ def find_entries(sources: Iterable[Source], metric: str | None = None) -> tuple[
     return entries + more, left_out + [_left_out(pair.run, str(error)) for pair, error in (*failed, *failed_too)]
 
 
-class _Label(NamedTuple):
-    """``Entry.label`` and ``Entry.group``."""
-
-    text: str
-    group: str
-
-
 class _Found(NamedTuple):
     """A run, its twin, and why it has none where one was to be expected."""
 
@@ -117,7 +111,7 @@ def _entries(found: Sequence[_Found], metric: str | None) -> tuple[list[Entry], 
     """The entries, and what cannot be shown, each with the reason."""
     entries: list[Entry] = []
     failed: list[tuple[_Found, Exception]] = []
-    for pair, label in zip(found, _labels([pair.run for pair in found]), strict=True):
+    for pair, label in zip(found, labels([pair.run for pair in found]), strict=True):
         try:
             entries.append(_entry(pair, label, metric))
         except (IncomparableResults, InvalidInput) as error:
@@ -166,7 +160,7 @@ def _could_be_twin(other: RecordedRun, run: RecordedRun) -> bool:
     return trained_alike and len({run.start, other.start} - {None}) < 2
 
 
-def _entry(found: _Found, label: _Label, metric: str | None) -> Entry:
+def _entry(found: _Found, label: Label, metric: str | None) -> Entry:
     run, twin, why = found
     try:
         pair = Pair.of(run, twin, metric)
@@ -196,54 +190,3 @@ def _not_compared(pair: Pair) -> str:
             told = f"E_reg / E_twin{when}, geometric mean over {counted(moved.points, 'point')}: {between(moved.exact)}"
             return f"{trouble}. The movement of the truth is known without the bound ({told}){doubts}"
     return trouble
-
-
-def _labels(runs: Sequence[RecordedRun]) -> list[_Label]:
-    """Weight and seed, and the settings in which the runs differ; a group's runs differ in the seed alone.
-
-    The file is named where that does not tell two runs apart, and the id where they lie in one file.
-    """
-    flat = [dict(map(_by_class, flatten(run.record.settings).items())) for run in runs]
-    keys = dict.fromkeys(key for settings in flat for key in settings)
-    differing = [key for key in keys if len({settings.get(key) for settings in flat}) > 1 and not _told(key)]
-    ends = [key.rpartition(".")[2] for key in differing]
-    short = {key: end if ends.count(end) == 1 else key for key, end in zip(differing, ends, strict=True)}
-    bounds = {run.record.bound for run in runs if run.record.bound is not None}
-    labels = []
-    for run, settings in zip(runs, flat, strict=True):
-        head = run.label
-        if run.record.bound is not None or run.penalised:
-            head = run.course or f"weight {run.record.weight:g}"
-            named = len(bounds) > 1 and str(run.record.bound) not in head
-            head = f"{run.record.bound}, {head}" if named else head
-        rest = [f"{short[key]} {settings[key]}" for key in differing if key in settings]
-        seed = [] if run.record.seed is None else [f"seed {run.record.seed}"]
-        labels.append(_Label(", ".join([head, *seed, *rest]), ", ".join([head, *rest])))
-    texts = [label.text for label in labels]
-    places = [(label.text, run.source) for label, run in zip(labels, runs, strict=True)]
-    for i, (label, run) in enumerate(zip(labels, runs, strict=True)):
-        if texts.count(label.text) > 1:
-            mark = f", id {run.record.id[:8]}" if places.count(places[i]) > 1 and run.record.id else ""
-            labels[i] = label._replace(text=f"{label.text} ({run.source}{mark})")
-    return labels
-
-
-def _told(key: str) -> bool:
-    """Whether a label says it anyway, or it does not matter to training and audit."""
-    return key.endswith("seed") or key in ("regularizer.weight", "regularizer.bound") or key.startswith("logger.")
-
-
-def _by_class(setting: tuple[str, str]) -> tuple[str, str]:
-    """An object of a configuration by its class alone: "penalty Hinge"."""
-    key, value = setting
-    return (key.removesuffix("._target_"), value.rpartition(".")[2]) if key.endswith("._target_") else setting
-
-
-def flatten(settings: Any, name: str = "") -> dict[str, str]:
-    """Nested settings in words, by dotted name."""
-    if not isinstance(settings, Mapping):
-        return {name: str(settings)}
-    found: dict[str, str] = {}
-    for key, inner in settings.items():
-        found |= flatten(inner, f"{name}.{key}" if name else str(key))
-    return found

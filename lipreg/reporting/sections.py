@@ -7,24 +7,37 @@ from html import escape
 from typing import Any, NamedTuple
 
 from lipreg.records import AuditRecord
-from lipreg.reporting.runs import Entry, flatten
+from lipreg.reporting.naming import flatten
+from lipreg.reporting.notes import calibration_notes, doubts, notes, share_notes, unsettled, which
+from lipreg.reporting.penalised import other_settings, penalised, penalty_settings
+from lipreg.reporting.rows import (
+    AS_THEY_ARE,
+    OF_AUDIT,
+    SCALE_FREE,
+    VALUES,
+    calibrated_name,
+    comparison_blocks,
+    reach,
+    task,
+)
+from lipreg.reporting.runs import Entry
+from lipreg.reporting.verdicts import judgement, noise
 from lipreg.reporting.wording import (
     at_most,
     between,
-    comparison_rows,
     counted,
-    doubts,
+    distance,
     epochs,
-    judgement,
     measured,
     nearest,
-    notes,
+    percent,
+    percent_between,
     plain,
     share_between,
     which_weights,
 )
 from lipreg.runs import RecordedRun
-from lipreg.transfer import Comparison, Metric, RunFigures
+from lipreg.transfer import Comparison, Interval, Metric, Movement, RunFigures
 
 
 class Card(NamedTuple):
@@ -49,40 +62,36 @@ def _compared(entry: Entry, last: Comparison) -> str:
     def two(show: Callable[[RunFigures], str]) -> str:
         return value(show(mine), "regularised", "run") + value(show(twin), "twin", "twin")
 
-    exact = certificate([p.record for p in (*mine.points, *twin.points)])
-    tight = f"{between(mine.tightness)} and {between(twin.tightness)}"
+    exact = certificate([p.record for p in (*mine.points, *twin.points)], " of both runs")
     weights = which_weights(mine.points, mine.metric is not None)
     noted = [_sentence(moved.note)] if moved.note and moved.transfer is not None else []
     small = [note for note in (*noted, *notes(last)) if note not in weights]
     when = "" if last.epoch is None else f"After {epochs(last.epoch)}."
     known = " ".join(words for words in (f"{last.likeness.shared}.", when, *weights) if words)
+    lowered, bound = penalised(entry.mine.run.record, last.bound_name), plain(last.bound_name, 40)
+    against = "" if lowered == bound else f", held against {bound}"
     pair = (
-        f'<span class="run">{_named("Regularised", mine.run)}</span>: penalty on {text(last.bound_name)}. '
+        f'<span class="run">{_named("Regularised", mine.run)}</span>: penalty on {text(lowered + against)}. '
         f'<span class="twin">{_named("Twin", entry.pair.twin.run.label)}</span>: {text(known)}'
     )
-    shown = cards(
-        *_metric_card(entry.pair.metric, two(lambda figures: measured(entry.pair.metric, figures.metric))),
+    metric = _metric_cards(entry.pair.metric, two(lambda figures: measured(entry.pair.metric, figures.metric)))
+    ratio = "" if last.margin_ratio is None else f" {between(last.margin_ratio)} of the twin's."
+    free = [
+        *scale_free_cards((mine, twin), two, ratio),
+        *_moved_cards(last.calibrated.movement, last.calibrated.known.transfer, _calibrated_unit(last)),
+    ]
+    raw = [
         Card("Exact constant", two(lambda figures: between(figures.exact)), f"Mean certified interval. {exact}"),
-        Card(
-            f"Bound ({last.bound_name})",
-            two(lambda figures: at_most(figures.bound)),
-            f"Mean. Tightness (bound / exact, geometric mean): {tight}.",
-        ),
-        Card(
-            "Movement",
-            value(between(moved.exact), "truth") + value(nearest(moved.bound), "bound"),
-            "Regularised / twin, geometric mean over the points.",
-        ),
-        Card(
-            "Transfer",
-            value(share_between(moved.transfer)),
-            "1: all of the bound's movement is real. 0: none of it is.",
-        ),
-    )
-    rows = table(("", "regularised", "twin", "ratio"), comparison_rows(last), numbers=(1, 2, 3))
+        Card(f"Bound ({last.bound_name})", two(lambda figures: at_most(figures.bound)), "Mean."),
+        *_moved_cards(moved, moved.transfer, "of the constants as they are"),
+    ]
+    audit = _tightness(two(lambda figures: between(figures.tightness)))
+    blocks = [row for block in comparison_blocks(last) for row in ((block.name, "", "", ""), *block.rows)]
+    rows = table(("", "regularised", "twin", "ratio"), blocks, numbers=(1, 2, 3))
     return (
-        f'{_soft(pair)}{shown}<p class="verdict"><strong>{text(judgement(last))}</strong></p>'
+        f'{_soft(pair)}<p class="verdict"><strong>{text(judgement(last))}</strong></p>'
         + "".join(f'<p class="notice">{text(doubt)}</p>' for doubt in doubts(last))
+        + _groups(metric, (free, raw, [audit]), which(mine, twin))
         + f'<details class="side-by-side"><summary>Side by side, in numbers</summary><div class="scroll">{rows}</div>'
         + "".join(_soft(text(note)) for note in small)
         + "</details>"
@@ -98,32 +107,115 @@ def _alone(entry: Entry) -> str:
     at += f" after {epochs(figures.epoch)}" if run.record.of_training else ""
     alone = "no twin to compare with" if entry.twin is None else f"not compared with its twin {entry.twin.run.label}"
     weights = which_weights(figures.points, figures.metric is not None)
-    return _soft(text(" ".join((f"{run.label}, audited at {at}; {alone}.", *weights)))) + cards(
-        *_metric_card(metric, value(measured(metric, figures.metric))),
+
+    def one(show: Callable[[RunFigures], str]) -> str:
+        return value(show(figures))
+
+    raw = [
         Card("Exact constant", value(between(figures.exact)), f"Mean interval. {exact}"),
         Card(f"Bound ({entry.mine.bound})", value(at_most(figures.bound)), "Mean. Never below the exact constant."),
-        Card(
-            "Tightness",
-            value(between(figures.tightness)),
-            "Bound / exact constant, geometric mean over the points.",
-        ),
-    )
+    ]
+    head = _soft(text(" ".join((f"{run.label}, audited at {at}; {alone}.", *weights))))
+    told = [*calibration_notes({"this run": figures.calibration}), *unsettled(figures), *share_notes((figures,))]
+    own = _metric_cards(metric, value(measured(metric, figures.metric)))
+    audit = [_tightness(value(between(figures.tightness)))]
+    groups = _groups(own, (scale_free_cards((figures,), one), raw, audit), which(figures))
+    return head + groups + "".join(_soft(text(note)) for note in told)
 
 
-def _metric_card(metric: Metric | None, figure: str) -> list[Card]:
-    """The card of the task's own metric, if there is one."""
-    if metric is None:
+def _groups(
+    metric: tuple[list[Card], list[Card]], blocks: tuple[list[Card], list[Card], list[Card]], sentence: Sequence[str]
+) -> str:
+    """Cards in the blocks of the table, the figures that rescaling does not move first, and what tells these apart."""
+    share, other = metric
+    free, raw, audit = blocks
+    if not free:
+        return cards(*share, *other, *raw, *audit)
+    shown = zip((SCALE_FREE, AS_THEY_ARE, OF_AUDIT), ([*share, *free], raw, [*other, *audit]), strict=True)
+    said = ["".join(_soft(text(words)) for words in sentence), "", ""]
+    heads = [(f"<h3>{name[:1].upper()}{name[1:]}</h3>", cards(*of)) for name, of in shown]
+    return "".join(f"{head}{words}{row}" for (head, row), words in zip(heads, said, strict=True))
+
+
+def _tightness(figure: str) -> Card:
+    return Card("Tightness", figure, "Bound / exact constant, geometric mean over the points.")
+
+
+def scale_free_cards(
+    sides: Sequence[RunFigures], show: Callable[[Callable[[RunFigures], str]], str], ratio: str = ""
+) -> list[Card]:
+    """The figures of runs that rescaling does not move, as far as they are known of one of them.
+
+    Args:
+        sides: the runs.
+        show: from a figure of a run in words to the figure of all of them in HTML.
+        ratio: what is said beside the margins over the constants.
+    """
+    found: list[Card] = []
+    if any(side.margin_over_constant is not None for side in sides):
+        meaning = f"Median over the points.{ratio}"
+        found.append(
+            Card("Margin over constant", show(lambda side: distance(side.margin_over_constant, reach(side))), meaning)
+        )
+    if any(side.calibrated is not None for side in sides):
+        name = calibrated_name(task(*sides))
+        figure = show(lambda side: between(side.calibrated))
+        found.append(Card(f"{name[:1].upper()}{name[1:]}", figure, "Mean certified interval."))
+    if any(side.certified is not None for side in sides):
+        closed, attacked = (
+            _by_role([share(side) for side in sides])
+            for share in (lambda side: side.certified_closed, lambda side: side.attacked)
+        )
+        meaning = f"Of the audited points, by the exact constant. By the best bound without a search {closed}"
+        meaning += f"; under attack {attacked}." if attacked else "."
+        found.append(Card("Certified accuracy", show(lambda side: percent_between(side.certified)), meaning))
+    return found
+
+
+def _by_role(shares: Sequence[float | None]) -> str:
+    """Shares of both runs, or of one alone, in words: "50.0% (regularised) and n/a (twin)"; empty where none is known."""
+    if all(share is None for share in shares):
+        return ""
+    roles = (" (regularised)", " (twin)") if len(shares) == 2 else ("",)
+    return " and ".join(f"{percent(share)}{role}" for share, role in zip(shares, roles, strict=True))
+
+
+def _moved_cards(moved: Movement, known: Interval | None, of: str) -> list[Card]:
+    """The card of movement and transfer, ``known`` as wide as T leaves it; none where constants' movement is undefined."""
+    if moved.exact is None:
         return []
+    return [
+        Card(
+            "Movement",
+            value(between(moved.exact), "truth")
+            + value(nearest(moved.bound), "bound")
+            + value(share_between(known), "transfer"),
+            f"Regularised / twin, geometric mean over the points, {of}. Transfer 1: all of the bound's movement is real; "
+            "0: none of it is.",
+        ),
+    ]
+
+
+def _calibrated_unit(comparison: Comparison) -> str:
+    if task(comparison.regularised, comparison.twin) == VALUES:
+        return "in standard deviations"
+    return f"per unit of calibrated output{noise(comparison.calibrated)}"
+
+
+def _metric_cards(metric: Metric | None, figure: str) -> tuple[list[Card], list[Card]]:
+    """The card of the task's own metric, if there is one, as an accuracy and as anything else, which rescaling may move."""
+    if metric is None:
+        return [], []
     if metric.share:
-        return [Card(metric.title[:1].upper() + metric.title[1:], figure, "Inputs classified rightly.")]
-    return [Card(metric.title, figure, "As the training logged it.")]
+        return [Card(metric.title[:1].upper() + metric.title[1:], figure, "Inputs classified rightly.")], []
+    return [], [Card(metric.title, figure, "As the training logged it.")]
 
 
-def certificate(records: Sequence[AuditRecord]) -> str:
-    """How many of the intervals are exact."""
+def certificate(records: Sequence[AuditRecord], of: str = "") -> str:
+    """How many of the intervals are exact, ``of`` one run or both."""
     exact = sum(r.is_exact for r in records)
     rest = "." if exact == len(records) else ", else wider."
-    return f"Certificate: exact at {exact} of {counted(len(records), 'point')}{rest}"
+    return f"Certificate: exact at {exact} of {counted(len(records), 'interval')}{of}{rest}"
 
 
 def settings_tables(entries: Sequence[Entry]) -> str:
@@ -146,7 +238,9 @@ def _settings(run: RecordedRun) -> dict[str, str]:
     record = run.record
     weight = run.course or f"{record.weight:g}"
     told: dict[str, Any] = {"run": record.run, "seed": record.seed, "weight": weight, "bound": record.bound}
-    told |= {"question": run.audits[-1].question if run.audits else record.question, "settings": record.settings}
+    told |= penalty_settings(record) | ({"weight": run.course} if run.course else {})
+    settings = other_settings(record)
+    told |= {"question": run.audits[-1].question if run.audits else record.question, "settings": settings}
     if run.audits:
         told |= {"weights": run.audits[-1].fingerprint, "versions": run.audits[-1].versions}
     return flatten(told)

@@ -9,20 +9,29 @@ from statistics import fmean
 from typing import Any
 
 from lipreg.plain import frozen
+from lipreg.reporting.penalised import penalty_key
 from lipreg.reporting.runs import Entry
 from lipreg.reporting.wording import MISSING, Cell, percent, rounded
-from lipreg.transfer import Comparison
+from lipreg.transfer import Comparison, Interval
 
 _COLUMNS: dict[str, Callable[[Comparison], float | None]] = {
     "metric": lambda c: c.regularised.metric,
     "metric of twins": lambda c: c.twin.metric,
+    "margin over constant": lambda c: _middle(c.regularised.margin_over_constant),
+    "margin / twin's": lambda c: _middle(c.margin_ratio),
+    "calibrated": lambda c: _middle(c.regularised.calibrated),
+    "calibrated moved": lambda c: _middle(c.calibrated.movement.exact),
+    "calibrated transfer": lambda c: _middle(c.calibrated.movement.transfer),
+    "certified accuracy": lambda c: _middle(c.regularised.certified),
+    "under attack": lambda c: c.regularised.attacked,
     "mean bound": lambda c: c.regularised.bound,
     "exact": lambda c: c.regularised.exact.midpoint,
     "bound moved": lambda c: c.movement.bound,
-    "truth moved": lambda c: c.movement.exact and c.movement.exact.midpoint,
-    "transfer": lambda c: c.movement.transfer and c.movement.transfer.midpoint,
+    "truth moved": lambda c: _middle(c.movement.exact),
+    "transfer": lambda c: _middle(c.movement.transfer),
 }
-"""What is averaged; of certified intervals the middle, so these are no bounds."""
+"""What is averaged, first what rescaling does not move; of certified intervals the middle, so these are no bounds."""
+_SHARES = ("certified accuracy", "under attack")
 
 
 @dataclass(frozen=True)
@@ -57,14 +66,22 @@ def seed_groups(entries: Sequence[Entry]) -> list[SeedGroup]:
     of_seeds: dict[Hashable, Entry] = {}
     for entry in sorted(entries, key=lambda entry: entry.mine.run.record.started):
         if entry.last is not None and entry.mine.run.record.seed is not None:
-            of_seeds[frozen(entry.pair.question), entry.group, entry.mine.bound, entry.mine.run.record.seed] = entry
+            of_seeds[_alike(entry), entry.mine.run.record.seed] = entry
     counted = {id(entry) for entry in of_seeds.values()}
     groups: dict[Hashable, SeedGroup] = {}
     for entry in entries:
         if entry.last is not None and id(entry) in counted:
-            key = frozen(entry.pair.question), entry.group, entry.mine.bound
-            groups.setdefault(key, SeedGroup(entry.pair.question, entry.group)).members.append(entry.last)
+            groups.setdefault(_alike(entry), SeedGroup(entry.pair.question, entry.group)).members.append(entry.last)
     return [group for group in groups.values() if len(group.members) > 1]
+
+
+def _alike(entry: Entry) -> Hashable:
+    """Equal for entries that differ in their seed alone: question, settings, bound, and what was penalised how."""
+    return frozen(entry.pair.question), entry.group, entry.mine.bound, penalty_key(entry.mine.run.record)
+
+
+def _middle(interval: Interval | None) -> float | None:
+    return None if interval is None else interval.midpoint
 
 
 def _named(title: str, heading: str) -> str:
@@ -72,10 +89,10 @@ def _named(title: str, heading: str) -> str:
 
 
 def _cell(members: Sequence[Comparison], title: str, read: Callable[[Comparison], float | None]) -> Cell:
-    known = [v for v in map(read, members) if v is not None and not math.isinf(v)]
+    known = [v for v in map(read, members) if v is not None and math.isfinite(v)]
     metrics = {c.metric for c in members} if title.startswith("metric") else set()
     if len(known) < len(members) or len({metric.name for metric in metrics if metric is not None}) > 1:
         return Cell(MISSING, None)
-    share = bool(metrics) and all(metric is not None and metric.share for metric in metrics)
+    share = (bool(metrics) and all(metric is not None and metric.share for metric in metrics)) or title in _SHARES
     show = percent if share else rounded
     return Cell(f"{show(fmean(known))}\n{show(min(known))} to {show(max(known))}", fmean(known))

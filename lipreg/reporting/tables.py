@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lipreg.extras import require
-from lipreg.reporting.wording import comparison_rows, doubts, judgement, movement_lines, notes, plain
+from lipreg.reporting.notes import doubts, notes, which
+from lipreg.reporting.rows import comparison_blocks
+from lipreg.reporting.verdicts import judgement, movement_lines
+from lipreg.reporting.wording import plain
 from lipreg.transfer import Comparison
 
 if TYPE_CHECKING:
@@ -13,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """A ``rich`` table: accuracy, bound, LP, exact interval, tightness and radius of both runs, transfer below.
+    """A ``rich`` table of both runs: first the figures that rescaling does not move, then the constants as they are.
+
+    What moved, the verdict and what has to be known stand below it.
 
     Names from outside are set as ``Text``, so brackets in them are not read as markup.
 
@@ -34,14 +39,19 @@ def comparison_table(comparison: Comparison) -> Table:
     )
     for heading in ("", *_headings(comparison)):
         table.add_column(Text(heading), justify="right" if heading else "left", overflow="fold")
-    for row in comparison_rows(comparison):
-        table.add_row(*map(Text, row))
+    for block in comparison_blocks(comparison):
+        table.add_row(Text(block.name, style="italic"))
+        for row in block.rows:
+            table.add_row(*map(Text, row))
+        table.add_section()
     return table
 
 
 def comparison_text(comparison: Comparison) -> str:
     """The same as plain aligned text, for log files and terminals without colour."""
-    rows = [("", *_headings(comparison, " ")), *comparison_rows(comparison)]
+    rows: list[tuple[str, ...]] = [("", *_headings(comparison, " "))]
+    for block in comparison_blocks(comparison):
+        rows += [(block.name, "", "", ""), *block.rows]
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = [
         "  ".join(
@@ -65,4 +75,5 @@ def _headings(comparison: Comparison, separator: str = "\n") -> tuple[str, str, 
 def _below(comparison: Comparison) -> list[str]:
     movement = comparison.movement
     note = [f"Note: {movement.note}."] if movement.note and movement.transfer is not None else []
-    return [*movement_lines(movement), judgement(comparison), *doubts(comparison), *note, *notes(comparison)]
+    first = which(comparison.regularised, comparison.twin)
+    return [*first, *movement_lines(comparison), judgement(comparison), *doubts(comparison), *note, *notes(comparison)]

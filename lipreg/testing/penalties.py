@@ -6,7 +6,7 @@ import copy
 import json
 import math
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from lipreg.penalties import Penalty, get_penalty
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
 from lipreg.schedules import Moment, Schedule, get_schedule
+from lipreg.seen import Seen
 from lipreg.testing import networks
 from lipreg.testing.failures import CheckFailed, attempt, expect, expect_near, refused
 from lipreg.training import LipschitzPenalty
@@ -31,11 +32,11 @@ SIZES = (1.0, 1e3, 1e6)
 
 
 def check_penalty(penalty: str | Penalty | Mapping[str, Any], *, seed: int = 0) -> None:
-    """Checks a penalty on drawn bounds, and in a training step.
+    """Checks a penalty on drawn values, with drawn outputs, labels and weights to be seen, and in a training step.
 
-    It is a scalar in the dtype of the bounds, the same whatever the order of the batch and whatever was asked before, never
-    smaller for larger bounds, with the gradient of its value, finite at a bound of 0. Name and options survive a record, a
-    pickle and a copy; what is no batch of bounds is refused.
+    It is a scalar in the dtype of the values, the same whatever the order of the batch and whatever was asked before, never
+    smaller for larger values, with the gradient of its value in them and in what it has seen, finite at a value of 0. Name
+    and options survive a record, a pickle and a copy; what is no batch of values is refused.
 
     Args:
         penalty: an object, a name, or plain data.
@@ -49,14 +50,17 @@ def check_penalty(penalty: str | Penalty | Mapping[str, Any], *, seed: int = 0) 
         >>> check_penalty("mean")
     """
     own = get_penalty(penalty)
-    _check_travels(own, get_penalty)
+    check_travels(own, get_penalty)
     generator = torch.Generator().manual_seed(seed)
     for batch in (1, 2, 7):
         shape = (batch, 3) if own.layered else (batch,)
         drawn = 10.0 * torch.rand(shape, generator=generator, dtype=torch.float64) + 0.05
         here = f"penalty {own.describe()} of {drawn.tolist()}"
+        outputs = torch.randn(batch, 4, generator=generator, dtype=torch.float64)
+        labels = torch.cat([outputs[:1].argmax(1), torch.randint(4, (batch - 1,), generator=generator)])
+        weight = torch.randn(3, 2, generator=generator, dtype=torch.float64)
         with attempt(here):
-            _check_value(own, drawn, generator, here)
+            _check_value(own, drawn, (outputs, labels, weight), generator, here)
     other = torch.zeros(2) if own.layered else torch.zeros(2, 3)
     for wrong in (torch.zeros(0), torch.tensor(1.0), torch.tensor([1, 2]), other):
         with refused(InvalidInput, f"penalty {own.describe()} of {wrong}", own.name):
@@ -64,7 +68,14 @@ def check_penalty(penalty: str | Penalty | Mapping[str, Any], *, seed: int = 0) 
     _check_step(own)
 
 
-def _check_value(penalty: Penalty, drawn: Tensor, generator: torch.Generator, here: str) -> None:
+def _check_value(
+    own: Penalty, drawn: Tensor, beside: tuple[Tensor, Tensor, Tensor], generator: torch.Generator, here: str
+) -> None:
+    outputs, labels, weight = beside
+
+    def penalty(values: Tensor, outputs: Tensor = outputs, weight: Tensor = weight, labels: Tensor = labels) -> Tensor:
+        return own(values, Seen(outputs, labels, [weight]))
+
     value, kept = penalty(drawn), drawn.clone()
     got = (
         f"{here}: reduce gives {value!r}, a {type(value).__name__}; a scalar tensor computed from the bounds is wanted"
@@ -75,7 +86,8 @@ def _check_value(penalty: Penalty, drawn: Tensor, generator: torch.Generator, he
         found = penalty(drawn.to(dtype)).dtype
         expect(found == dtype, f"{here}: {found} of bounds in {dtype}; the dtype of the bounds must be kept")
     order = torch.randperm(len(drawn), generator=generator)
-    expect_near(penalty(drawn[order]).item(), value.item(), f"{here}: of the same in another order")
+    moved = penalty(drawn[order], outputs[order], labels=labels[order])
+    expect_near(moved.item(), value.item(), f"{here}: of the same in another order")
     expect_near(penalty(drawn).item(), value.item(), f"{here}: asked again")
     expect(torch.equal(drawn, kept), f"{here}: it has changed the bounds, to {drawn.tolist()}")
     larger = penalty(drawn + torch.rand(drawn.shape, generator=generator, dtype=torch.float64)).item()
@@ -84,7 +96,8 @@ def _check_value(penalty: Penalty, drawn: Tensor, generator: torch.Generator, he
     detached = f"{here}: no gradient reaches the bounds: reduce detaches them, leaves torch, or does not look at them"
     expect(penalty(bounds).requires_grad, detached)
     try:
-        torch.autograd.gradcheck(penalty, (bounds,))
+        seen = (part.clone().requires_grad_() for part in (outputs, weight))
+        torch.autograd.gradcheck(penalty, (bounds, *seen))
     except RuntimeError as error:
         raise CheckFailed(
             f"{here}: its gradient is not that of its value: {' '.join(str(error).split())[:300]}"
@@ -101,7 +114,7 @@ def _check_value(penalty: Penalty, drawn: Tensor, generator: torch.Generator, he
     expect(finite, f"{here}: {value.item()} with gradient {gradient.tolist()} where all bounds are 0")
 
 
-def _pulls(penalty: Penalty, drawn: Tensor) -> bool:
+def _pulls(penalty: Callable[[Tensor], Tensor], drawn: Tensor) -> bool:
     bounds = drawn.clone().requires_grad_()
     return bool(torch.autograd.grad(penalty(bounds), bounds)[0].any())
 
@@ -109,12 +122,14 @@ def _pulls(penalty: Penalty, drawn: Tensor) -> bool:
 def _check_step(penalty: Penalty) -> None:
     """As the term of a loss it is what its formula says of the bounds of the batch."""
     net, x = networks.network("shallow"), torch.tensor([[0.1, -0.2], [0.3, 0.4]], dtype=torch.float64)
+    y = torch.tensor([0, 2])
     problem = LocalLipschitz(LinfBall(0.3), AllLogits())
     term = LipschitzPenalty(net, problem, bound="affine_relu", weight=0.5, penalty=penalty)
-    value = term(x)
+    value = term(x, y)
     value.backward()
     if not penalty.layered:
-        wanted = 0.5 * float(penalty(estimate(net, problem, x, bound="affine_relu").detach()))
+        seen = Seen(net(x).detach(), y, [w.detach() for w in net.parameters() if w.dim() >= 2])
+        wanted = 0.5 * float(penalty(estimate(net, problem, x, bound="affine_relu").detach(), seen))
         expect_near(value.item(), wanted, f"penalty {penalty.describe()} as the term of a loss", 1e-7)
     finite = all(w.grad is None or torch.isfinite(w.grad).all() for w in net.parameters())
     expect(finite, f"penalty {penalty.describe()}: a gradient in the weights is not finite")
@@ -139,7 +154,7 @@ def check_schedule(schedule: str | Schedule | Mapping[str, Any], *, seed: int = 
         >>> check_schedule("linear")
     """
     own = get_schedule(schedule)
-    _check_travels(own, get_schedule)
+    check_travels(own, get_schedule)
     twin, generator, factor, bound = pickle.loads(pickle.dumps(own)), torch.Generator().manual_seed(seed), 1.0, None
     for batch in range(BATCHES):
         moment = Moment(batch, BATCHES, factor, bound if own.follows_bound else None)
@@ -167,7 +182,7 @@ def check_schedule(schedule: str | Schedule | Mapping[str, Any], *, seed: int = 
     expect(math.isfinite(told) and told >= 0, f"schedule {own.describe()}, batches not known: the factor {told}")
 
 
-def _check_travels(own: Any, of: Any) -> None:
+def check_travels(own: Any, of: Any) -> None:
     """Name and options as plain data, in a pickle and in a copy mean the same object."""
     described, here = own.describe(), f"{type(own).__name__} {own!r}"
     try:

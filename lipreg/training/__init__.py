@@ -1,6 +1,8 @@
 """The penalty as a term of any training loss."""
 
+from lipreg.training.auto import Auto
+from lipreg.training.evaluation import Evaluation
 from lipreg.training.points import ChosenPoints
-from lipreg.training.term import Evaluation, LipschitzPenalty
+from lipreg.training.term import LipschitzPenalty
 
-__all__ = ["ChosenPoints", "Evaluation", "LipschitzPenalty"]
+__all__ = ["Auto", "ChosenPoints", "Evaluation", "LipschitzPenalty"]

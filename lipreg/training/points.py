@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lipreg.errors import InvalidInput
-from lipreg.labels import labelled, targets
+from lipreg.labels import are_classes, labelled, targets
 from lipreg.outputs import Output
 from lipreg.points import Inputs, Points
 
@@ -29,6 +29,8 @@ class ChosenPoints:
 
     def __init__(self, points: Points) -> None:
         self.ignore_index, self._count = points.ignore_index, points.count
+        self.told = "given" if points.given is not None else points.which
+        """What they are, for records: "all", a number, or "given"."""
         self.fixed: Inputs | None = None
         if points.given is not None:
             x, y = points.given
@@ -51,8 +53,13 @@ class ChosenPoints:
             # one draw, whatever the batch's size: the generators of all processes stay alike
             self._seed = int(torch.randint(2**62, (), generator=self.generator)) + rank
 
-    def of(self, x: Tensor, y: Tensor | None, output: Output) -> Inputs | None:
-        """The points of this batch, for that functional; None where none of them has a label that it needs.
+    def of(self, x: Tensor, y: Tensor | None, output: Output, reads_labels: bool = False) -> Inputs | None:
+        """The points of this batch, with what labels they have; None where there are none, or none has one that is needed.
+
+        Args:
+            x, y: the batch.
+            output: the functional; one that starts from labels needs classes.
+            reads_labels: whether labels or targets are read beside it, so that points without a class are left out, too.
 
         Raises:
             InvalidInput: inputs of integers, or labels missing or no classes.
@@ -65,11 +72,15 @@ class ChosenPoints:
             raise InvalidInput(
                 got, where="batch", accepted="what the network is given: floating point", todo=READ_BATCH
             )
-        y = targets(y, len(x), type(output).__name__) if output.needs_labels else None
-        if y is not None and not (kept := labelled(y, self.ignore_index)).all():
+        if output.needs_labels:
+            y = targets(y, len(x), type(output).__name__)
+        elif not isinstance(y, Tensor) or y.shape[:1] != x.shape[:1]:
+            y = None
+        read = output.needs_labels or (reads_labels and are_classes(y, len(x)))
+        if y is not None and read and not (kept := labelled(y, self.ignore_index)).all():
             x, y = x[kept], y[kept]
-            if not len(x):
-                return None
+        if not len(x):
+            return None
         if self.fixed is None and self._count is not None and self._count < len(x):
             chosen = torch.randperm(len(x), generator=self._draw.manual_seed(self._seed))[: self._count].to(x.device)
             x, y = x.index_select(0, chosen), None if y is None else y[chosen]

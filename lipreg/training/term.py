@@ -1,10 +1,11 @@
-"""LipschitzPenalty: weight * penalty(bounds of a batch) as a term of any training loss, with all the state it keeps."""
+"""LipschitzPenalty: weight * penalty(values of a batch) as a term of any training loss, with all the state it keeps."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,34 +13,19 @@ from torch import Tensor, nn
 
 from lipreg.arguments import moved_arguments, moved_options
 from lipreg.errors import InvalidInput, UnsupportedRequest
-from lipreg.estimators import Bound, Constants, Step, differentiable_bound, differentiable_names, live_analysis
-from lipreg.graph import CapturedNetwork, Graph, ReluChain, capture, chain_of, fixed_chain, unwrap
+from lipreg.estimators import Bound, Constants, differentiable_names
 from lipreg.linalg import PowerIteration
-from lipreg.options import check_count, check_number
+from lipreg.options import check_count
 from lipreg.penalties import PENALTIES, Penalty, get_penalty
 from lipreg.points import Points, Which, moved_points
 from lipreg.problem import LocalLipschitz
+from lipreg.quantities import LiveNetwork, Quantity, Query, UpperBound, get_quantity
+from lipreg.results import Certificate
 from lipreg.schedules import SCHEDULES, Moment, Schedule, get_schedule
+from lipreg.training.auto import Auto, Total, missing_loss, over_processes, settled
+from lipreg.training.evaluation import Evaluation
 from lipreg.training.points import ChosenPoints, of_calls
 from lipreg.training.sizes import FiniteTerms, warn_if_coarse
-
-CHECK_EVERY = 256
-"""Evaluations between two comparisons of the graph with the network's own forward, where no change is noticed."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What the last evaluation found, without gradient.
-
-    Attributes:
-        bounds: upper bounds at the points, ``(points,)``.
-        penalty: their penalty, without the weight.
-        weight: the weight it was given, without ``every``.
-    """
-
-    bounds: Tensor
-    penalty: Tensor
-    weight: float
 
 
 class LipschitzPenalty:
@@ -48,23 +34,27 @@ class LipschitzPenalty:
         penalty = LipschitzPenalty(net, problem, weight=1e-3)
         loss = cross_entropy(net(x), y) + penalty(x, y)
 
-    Bounds are those of ``lipreg.estimate``, in evaluation mode (dropout off, and batch norm by its running statistics:
-    ``capture(..., running_statistics=True)``, because a step itself runs in training mode) and in float32 outside of
-    autocast (float64 for float64 parameters); for networks without branches, of affine layers (linear, convolution, batch
-    norm, average pool) and ReLUs, a closed form of them, which costs a fraction. Gradients reach the parameters, not the
-    inputs; modes and global random states stay as they are. The network is traced at the first batch; its weights are read
-    anew at every evaluation.
+    With ``quantity=`` B_i is another number there, such as the norm of the Jacobian. Networks are taken in evaluation mode
+    (dropout off, and batch norm by its running statistics: ``capture(..., running_statistics=True)``, because a step itself
+    runs in training mode) and in float32 outside of autocast (float64 for float64 parameters). Bounds are those of
+    ``lipreg.estimate``; for networks without branches, of affine layers (linear, convolution, batch norm, average pool) and
+    ReLUs, a closed form of them, which costs a fraction. Gradients reach the parameters, not the inputs; modes and global
+    random states stay as they are. The network is traced at the first batch; its weights are read anew at every evaluation.
 
     Args:
         network: what the bounds are about, wrapped (``DistributedDataParallel``, Fabric, ``torch.compile``,
             ``AveragedModel``) or not; the attribute may be replaced. None: set it before the first call.
         problem: the question: region, output functional, scope and norms.
-        bound: what is penalised: a differentiable estimator's recipe, or its name for the recipe with its defaults. In
-            l_inf, "ball" pre-activations add nothing to "interval"; "crown" tightens a little and costs more than all the
-            rest. ``spectral_norms="estimate"``, the default, is a warm-started step of power iteration for p = 2: it lies
-            a little below the norm, so that the bound is none, only its estimate.
-        weight: >= 0, in loss per unit of penalty. The attribute may be changed during training.
-        penalty: what becomes of the bounds: "mean", "log", "layer_sum" or another name of ``lipreg.penalties``; an object
+        bound: what is penalised where no quantity is named, and beside a quantity what the run is held against in audits
+            and comparisons: a differentiable estimator's recipe, or its name for the recipe with its defaults. In l_inf,
+            "ball" pre-activations add nothing to "interval"; "crown" tightens a little and costs more than all the rest.
+            ``spectral_norms="estimate"``, the default, is a warm-started step of power iteration for p = 2, a little below
+            the norm: the bound is then none, but its estimate, and is logged and recorded as one.
+        quantity: what is penalised in place of the bound: a name of ``lipreg.quantities`` ("jacobian"), an object of there,
+            or one as plain data, ``{"kind": "pgd", "steps": 5}``. None for the bound.
+        weight: >= 0, in loss per unit of penalty; or "auto", an ``Auto(fraction=...)``: by the loss's gradient at the first
+            batch, for which the call gets ``loss=``. The attribute may be changed during training; it is 0 until found.
+        penalty: what becomes of the values: "mean", "log", "layer_sum" or another name of ``lipreg.penalties``; an object
             of there, such as ``Hinge(target=5.0)``; or one as plain data, ``{"kind": "hinge", "target": 5.0}``.
         schedule: what becomes of the weight: "constant", "linear", "cosine" or another name of ``lipreg.schedules``; an
             object of there, such as ``Linear(batches=500)``; or one as plain data.
@@ -76,8 +66,7 @@ class LipschitzPenalty:
 
     Raises:
         InvalidInput: an argument out of range or an unknown name.
-        UnsupportedRequest: the bound does not cover the problem, cannot be differentiated, or has no layers; at the first
-            batch, it does not cover the network.
+        UnsupportedRequest: bound or quantity does not cover the problem, or has no layers; at the first batch, the network.
     """
 
     @moved_arguments(
@@ -91,7 +80,8 @@ class LipschitzPenalty:
         problem: LocalLipschitz,
         *,
         bound: str | Bound = "affine_relu",
-        weight: float = 1e-2,
+        quantity: str | Quantity | Mapping[str, Any] | None = None,
+        weight: float | str | Auto | Mapping[str, Any] = 1e-2,
         penalty: str | Penalty | Mapping[str, Any] = "mean",
         schedule: str | Schedule | Mapping[str, Any] = "constant",
         points: Which | Points = "all",
@@ -100,53 +90,67 @@ class LipschitzPenalty:
     ) -> None:
         if not isinstance(problem, LocalLipschitz):
             raise InvalidInput(f"problem={problem!r}", where=where, accepted="a LocalLipschitz")
-        check_number(weight, "weight", where, low=0.0)
         check_count(every, "every", where)
-        self.points = ChosenPoints(of_calls(Points.of(points, where), where))
+        self._weight, self.auto = Auto.of(weight, where)
+        chosen = of_calls(Points.of(points, where), where)
+        self.points = ChosenPoints(chosen)
         self.bound = Bound.of(bound, f"{where}.bound", differentiable_names())
-        self.estimator = differentiable_bound(self.bound.estimator)
-        self.estimator.check(problem)
+        held = UpperBound.of(self.bound)
+        self.quantity: Quantity = held if quantity is None else get_quantity(quantity)
+        self.certificate: Certificate = self.quantity.certificate(problem)
         self.penalty = get_penalty(penalty)
-        if self.penalty.layered and not self.estimator.layered:
-            raise UnsupportedRequest(
-                f"penalty {self.penalty.name!r} of {self.estimator.name!r}, which is no product over layers",
-                where=where,
-                accepted="affine_relu",
-            )
+        held.check(problem)
+        self.quantity.check(problem)
+        bounding = self.quantity if isinstance(self.quantity, UpperBound) else None
+        if self.penalty.layered and not (bounding and bounding.method.layered):
+            got = f"penalty {self.penalty.name!r} of {self.quantity.label!r}, which is no product over layers"
+            raise UnsupportedRequest(got, where=where, accepted="affine_relu")
         self.schedule = get_schedule(schedule)
-        self.network, self.problem, self.weight, self.every = network, problem, weight, every
+        self.network, self.problem, self.every = network, problem, every
         self.last: Evaluation | None = None
         """What the last evaluation found; None when nothing was computed."""
         self._batch, self._factor = -1, 1.0
-        self._agreed: float | None = None  # mean bound of the last batch over all processes
-        estimated = self.bound.spectral_norms == "estimate"
+        self._agreed: float | None = None  # mean of the last batch's values over all processes
+        estimated = bounding is not None and bounding.spectral_norms == "estimate"
         self.power = PowerIteration(shared=self.points.fixed is None) if estimated else None
-        self._captured: CapturedNetwork | None = None
-        self._chain: ReluChain | None = None
-        self._trace: Any = None  # what the chain was read from
-        self._constants = Constants()
-        self._checks = 0
-        self._finite = FiniteTerms()
+        self._live, self._constants, self._finite = LiveNetwork(), Constants(), FiniteTerms()
+        self._drawn, self._seed = chosen.seed or 0, 0
         self._where: str | None = where  # until the sizes of the inputs have been looked at
 
-    def __call__(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def __call__(self, x: Tensor, y: Tensor | None = None, *, loss: Tensor | None = None) -> Tensor:
         """The term for a new batch, to add to its loss.
 
         Args:
             x: inputs ``(batch, *shape)``.
-            y: class labels ``(batch,)``, where the output functional needs them.
+            y: class labels ``(batch,)``, where the output functional needs them; other targets, where the quantity is made
+                of the loss.
+            loss: the batch's own loss, for ``weight="auto"`` at the first batch; ignored later and otherwise. Processes of
+                ``torch.distributed`` agree there, so all of them make the first call together.
 
         Returns:
-            A scalar; 0 without gradient where the weight is 0, at the batches that ``every`` leaves out, and where no point
-            has a label that the functional needs.
+            A scalar; 0 without gradient for weight 0, at the batches that ``every`` leaves out, and without labelled points.
 
         Raises:
             InvalidInput: inputs outside the region's data range or of integers, or labels missing.
             UnsupportedModel: at the first batch, calls in the network that no graph covers.
         """
         self.next_batch()
-        term = self.term(x, y)
+        term = self.term(x, y, loss=loss)
         return torch.zeros((), device=x.device) if term is None else term
+
+    @property
+    def weight(self) -> float:
+        """The weight before the schedule's factor; of "auto" 0 until it is found. It may be set during training."""
+        return self._weight
+
+    @weight.setter
+    def weight(self, weight: float | str | Auto) -> None:
+        self._weight, self.auto = Auto.of(weight, "LipschitzPenalty")
+
+    @property
+    def to_be_found(self) -> bool:
+        """Whether it is "auto", and no batch has told it yet."""
+        return self.auto is not None and self._weight == 0
 
     @property
     def current_weight(self) -> float:
@@ -158,6 +162,11 @@ class LipschitzPenalty:
         """Whether this batch is one that ``every`` takes."""
         return self._batch % self.every == 0
 
+    def asked(self, log_only: bool = False) -> bool:
+        """Whether anything is computed at this batch: it is due, and has a weight, or one that is to be found."""
+        weighed = self._factor > 0 if self.to_be_found else self.current_weight > 0
+        return self.due and (weighed or log_only)
+
     def next_batch(self, *, batches: int | None = None, rank: int = 0) -> None:
         """Moves on to the next training batch: new points, and the schedule's next factor. ``__call__`` does it.
 
@@ -167,6 +176,7 @@ class LipschitzPenalty:
         """
         bound = self._mean_bound() if self.schedule.follows_bound and self._batch >= 0 else None
         self._batch += 1
+        self._seed = zlib.crc32(f"{self._drawn} {rank} {self._batch}".encode())  # a resumed training draws the same
         self._where = self._where if rank == 0 else None
         self._factor = self.schedule.factor(Moment(self._batch, batches, self._factor, bound))
         self.last = self._agreed = None
@@ -180,38 +190,52 @@ class LipschitzPenalty:
 
     def _mean_bound(self) -> float | None:
         """Of the last batch, over all processes where they agreed on it; None where it is not known."""
-        own = None if self.last is None else float(self.last.bounds.mean())
+        own = None if self.last is None else float(self.last.values.mean())
         return own if self._agreed is None else self._agreed
 
-    def term(self, x: Tensor, y: Tensor | None = None, *, log_only: bool = False) -> Tensor | None:
+    def term(
+        self,
+        x: Tensor,
+        y: Tensor | None = None,
+        *,
+        log_only: bool = False,
+        loss: Tensor | None = None,
+        total: Total = over_processes,
+    ) -> Tensor | None:
         """The term at the batch of the last ``next_batch``; None where ``__call__`` gives 0.
 
         Args:
-            x, y: as for ``__call__``.
+            x, y, loss: as for ``__call__``; ``total`` sums over the processes, where the weight is found.
             log_only: compute ``last`` with weight 0 too, without gradient.
         """
+        self.last, find = None, self.to_be_found and self._factor > 0
+        if not self.asked(log_only):
+            return None
+        if find and loss is None:
+            raise missing_loss(type(self).__name__)
+        find = find and settled(self._network())
+        with torch.no_grad() if self.current_weight == 0 and not find else nullcontext():
+            chosen = self.points.of(x, y, self.problem.output, self.penalty.reads_labels or self.quantity.reads_labels)
+            found = None if chosen is None else self._evaluate(*chosen)
+        if find:
+            assert self.auto is not None
+            # a process whose points have no labels agrees, too
+            self._weight = self.auto.weight(loss, found and found[1], self._network(), total) or 0.0
         weight = self.current_weight
-        if not self.due or (weight == 0 and not log_only):
-            self.last = None
+        if found is not None:
+            values, penalty = (tensor.detach() for tensor in found)
+            self.last = Evaluation(values, penalty, weight, self.quantity, self.certificate)
+        if found is None or weight == 0:
             return None
-        with torch.no_grad() if weight == 0 else nullcontext():
-            chosen = self.points.of(x, y, self.problem.output)
-            if chosen is None:  # no point of the batch has a label
-                self.last = None
-                return None
-            bounds, penalty = self._evaluate(*chosen)
-        self.last = Evaluation(bounds.detach(), penalty.detach(), weight)
-        if weight == 0:
-            return None
-        term = weight * self.every * penalty
-        assert self.network is not None
-        self._finite.check(term, self.network, f"penalty {self.penalty.name!r} of {self.bound.label}")
+        term = weight * self.every * found[1]
+        self._finite.check(term, self._network(), f"penalty {self.penalty.name!r} of {self.quantity.label}")
         return term
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed training needs to go on as if it had not stopped; tensors and plain numbers."""
         return {
-            "weight": float(self.weight),  # not taken over: it tells what a checkpoint was trained with
+            "weight": float(self.weight),  # taken over where it was found
+            "found": self.auto is not None and not self.to_be_found,
             "generator": self.points.generator.get_state(),
             "batch": self._batch,
             "factor": self._factor,
@@ -226,71 +250,51 @@ class LipschitzPenalty:
         self._batch, self._factor, self.points.fixed = state["batch"], state["factor"], state["points"]
         if self.power is not None:
             self.power.vectors = dict(state["vectors"])
-        # all that a schedule asks of the last batch
-        self.last, self._agreed = None, state["bound"]
+        if self.auto is not None and state.get("found"):
+            self._weight = state["weight"]
+        self.last, self._agreed = None, state["bound"]  # all that a schedule asks of the last batch
+
+    def describe(self) -> dict[str, Any]:
+        """What is penalised and how, as plain data, for records; ``weight`` is None until it is found."""
+        return {
+            "quantity": self.quantity.label,
+            "options": self.quantity.describe(),
+            "certificate": str(self.certificate),
+            "penalty": self.penalty.describe(),
+            "schedule": self.schedule.describe(),
+            "weight": None if self.to_be_found else float(self.weight),
+            "auto": self.auto and self.auto.fraction,
+            "points": self.points.told,
+            "every": self.every,
+        }
 
     def held(self) -> list[Tensor]:
         """What it keeps in memory between steps, apart from fixed points."""
         vectors = [] if self.power is None else [*self.power.vectors.values(), *self.power.probes.values()]
-        return vectors if self._chain is None else [*vectors, *(layer.size for layer in self._chain.layers)]
+        return [*vectors, *self._live.held()]
 
     def release(self) -> None:
         """Forgets the network and what was read of it."""
-        self.network = self._captured = self._chain = self._trace = None
+        self.network = None
+        self._live.release()
 
     def _evaluate(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Upper bounds at the points, ``(points,)``, and their penalty."""
-        if self.network is None:
-            raise InvalidInput("no network", where="LipschitzPenalty", accepted="a torch.nn.Module as network")
-        autocast = torch.is_autocast_enabled(x.device.type)
-        with torch.autocast(x.device.type, enabled=False) if autocast else nullcontext():
-            captured = self._capture(self.network, x)
-            if self._where is not None and len(x):
-                warn_if_coarse(self.problem, x, self._dtype(captured, x), self._where)
+        """The quantity at the points, ``(points,)``, and its penalty."""
+        network, quantity, device = self._network(), self.quantity, x.device.type
+        with torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext():
+            read = partial(self._live.read, network, x, partial(quantity.check, self.problem))
+            query = Query(self.problem, network, x, y, read, self._constants, self.power, self._seed)
+            if isinstance(quantity, UpperBound) and self._where is not None and len(x):
+                warn_if_coarse(self.problem, x, query.dtype, self._where)
                 self._where = None
-            chain, graph = self._chain, None
-            if chain is None:
-                graph = self._lower(captured, x)
-                chain = chain_of(graph)
-            if chain is not None and not self.penalty.layered:
-                asked = self.problem, x, y, self.bound.methods, self.power, self._constants
-                bounds = self.estimator.closed_form(Step(chain, *asked))
-                if bounds is not None:
-                    return bounds, self.penalty(bounds)
-            graph = self._lower(captured, x) if graph is None else graph
-            analysis = live_analysis(graph, self.problem, x.detach(), y, self.estimator, self.bound.methods, self.power)
-            if not self.penalty.layered:
-                bounds = self.estimator.bound(analysis)
-                return bounds, self.penalty(bounds)
-            factors = self.estimator.factors(analysis)
-            with torch.no_grad():
-                bounds = self.estimator.bound(analysis)
-            return bounds, self.penalty(factors)
+            if self.penalty.layered:
+                assert isinstance(quantity, UpperBound)
+                values, factors = quantity.factors(query)
+                return values, self.penalty(factors, query)
+            values = quantity.values(query)
+            return values, self.penalty(values, query)
 
-    def _capture(self, network: nn.Module, x: Tensor) -> CapturedNetwork:
-        """The network's structure: read once, and again if another network or input shape takes its place.
-
-        It is compared with the network's own forward at the first batch and when something about it has changed; and now
-        and then, for what nobody can watch.
-        """
-        own = unwrap(network)
-        known = self._captured
-        if known is None or known.module is not own or known.input_shape != tuple(x.shape[1:]):
-            # a step runs in training mode; the penalty is on the function that will be used
-            known = self._captured = capture(own, x, running_statistics=True)
-        if len(x):
-            known.check(x, anew=self._checks % CHECK_EVERY == 0)
-            self._checks += 1
-        if known.trace is not self._trace or (self._chain is not None and not self._chain.is_current()):
-            with torch.no_grad():
-                self.estimator.check(self.problem, self._lower(known, x))
-            self._chain, self._trace = fixed_chain(known), known.trace
-        return known
-
-    @classmethod
-    def _lower(cls, captured: CapturedNetwork, x: Tensor) -> Graph:
-        return captured.live(cls._dtype(captured, x))
-
-    @staticmethod
-    def _dtype(captured: CapturedNetwork, x: Tensor) -> torch.dtype:
-        return torch.promote_types(next(captured.module.parameters(), x).dtype, torch.float32)
+    def _network(self) -> nn.Module:
+        if self.network is not None:
+            return self.network
+        raise InvalidInput("no network", where="LipschitzPenalty", accepted="a torch.nn.Module as network")

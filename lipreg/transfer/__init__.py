@@ -8,14 +8,20 @@ B be the penalised bound and E the exact constant, known as an interval:
 * transfer log(E_reg / E_twin) / log(B_reg / B_twin): 1 = every per cent taken off the bound came off the truth,
   0 = only the bound was gamed, negative = the truth went the other way.
 
+A penalty that divides all logits by 100 has E and B divided by 100, a transfer of 1, and a network that decides as before.
+So two figures that it does not move come first: the margin over the constant (``margins``), and movement and transfer of
+T E and T B, T the factor that calibrates the outputs (``calibrated``).
+
 Ratios and transfer are aggregated over reference points by the geometric mean. Only that one commutes with division
 (mean of ratios = ratio of means), so no point counts more for having a large constant, and swapping run and twin
 inverts the result. Sizes in a table (bound, LP, exact) are arithmetic means.
 """
 
+from lipreg.transfer.calibrated import CalibratedMovement, calibrated_movement
 from lipreg.transfer.comparison import Comparison, compare, compare_pair
 from lipreg.transfer.incomplete import why_not_compared
 from lipreg.transfer.likeness import Likeness, likeness
+from lipreg.transfer.margins import is_certified, margin_over_constant, median_of
 from lipreg.transfer.metric import Metric, choose_metric
 from lipreg.transfer.movement import Movement, truth_movement
 from lipreg.transfer.pairs import Pair, find_pair
@@ -26,6 +32,7 @@ from lipreg.transfer.sides import RunFigures, Side
 from lipreg.transfer.tightness import mean_tightness, tightness
 
 __all__ = [
+    "CalibratedMovement",
     "Comparison",
     "Interval",
     "Likeness",
@@ -35,15 +42,19 @@ __all__ = [
     "PointFigures",
     "RunFigures",
     "Side",
+    "calibrated_movement",
     "certified_radius",
     "choose_metric",
     "compare",
     "compare_pair",
     "find_pair",
     "geometric_mean",
+    "is_certified",
     "likeness",
+    "margin_over_constant",
     "mean_of",
     "mean_tightness",
+    "median_of",
     "radius_factor",
     "rank_correlation",
     "ratio",

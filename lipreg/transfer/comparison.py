@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -9,13 +10,14 @@ from typing import Any
 
 from lipreg.errors import InvalidInput
 from lipreg.records import Record
+from lipreg.transfer.calibrated import CalibratedMovement, calibrated_movement
 from lipreg.transfer.incomplete import why_not_compared
 from lipreg.transfer.likeness import Likeness
 from lipreg.transfer.metric import Metric
 from lipreg.transfer.movement import Movement, movement
 from lipreg.transfer.pairs import Pair, find_pair
 from lipreg.transfer.points import PointFigures, check_same_functional, check_same_recipe, check_same_weights
-from lipreg.transfer.ratios import rank_correlation
+from lipreg.transfer.ratios import Interval, rank_correlation, ratio
 from lipreg.transfer.sides import RunFigures
 
 
@@ -29,7 +31,8 @@ class Comparison:
         epoch: completed training epochs; None where the networks are compared as they are, and no training is known.
         regularised, twin: the two columns of the table.
         movements: per point, in the order of the points of both runs.
-        movement: over all points.
+        movement: over all points, of the constants as they are: a penalty that divides all logits moves them.
+        calibrated: over all points, of the constants in the units in which outputs are calibrated.
         radius_points: how many points are behind the two mean radii.
         left_out: indices of points that lack the bound or the exact record in one of the runs.
         rank_correlation: of bound and truth, over all points and epochs of both runs.
@@ -46,12 +49,24 @@ class Comparison:
     twin: RunFigures
     movements: tuple[Movement, ...]
     movement: Movement
+    calibrated: CalibratedMovement
     radius_points: int
     left_out: tuple[int, ...]
     rank_correlation: float | None
     metric: Metric | None = None
     likeness: Likeness = field(default_factory=Likeness)
     audited: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+
+    @property
+    def margin_ratio(self) -> Interval | None:
+        """Median margin over constant, over the twin's; None where either is undefined or the twin's is 0.
+
+        Rescaled outputs leave it as it is.
+        """
+        mine, twin = self.regularised.margin_over_constant, self.twin.margin_over_constant
+        if mine is None or twin is None or math.inf in (mine.lower, twin.lower):
+            return None
+        return ratio(mine, twin)
 
     @property
     def untrained(self) -> bool:
@@ -65,11 +80,12 @@ class Comparison:
 
     def __repr__(self) -> str:
         """What moved, in one line; the figures behind it are attributes, or ``lipreg.reporting.tables``."""
-        moved, count = self.movement, len(self.regularised.points)
+        moved, free, count = self.movement, self.calibrated.movement, len(self.regularised.points)
         names = f"{self.regularised.run!r} against {self.twin.run!r}, {self.bound_name}"
         names += "" if self.epoch is None else f", after {self.epoch} epoch{'s' * (self.epoch != 1)}"
         figures = f"exact={moved.exact}, bound={moved.bound}, transfer={moved.transfer}"
-        return f"<Comparison of {names}, {count} point{'s' * (count != 1)}: movement {figures}>"
+        scale_free = f"margin over constant {self.margin_ratio} of the twin's, calibrated constant {free.exact}"
+        return f"<Comparison of {names}, {count} point{'s' * (count != 1)}: {scale_free}; raw movement {figures}>"
 
 
 def compare(records: Iterable[Record], run: str, epoch: int | None = None, metric: str | None = None) -> Comparison:
@@ -121,6 +137,7 @@ def compare_pair(pair: Pair, epoch: int | None = None) -> Comparison:
         side.figures(at, points, radius=radius, rank_correlation=rank_correlation(known))
         for side, points, radius, known in zip(pair.sides, zip(*shared, strict=True), radii, ranked, strict=True)
     )
+    raw = movement(shared)
     audited = {point for side in pair.sides for point in side.audits.get(at, {})}
     return Comparison(
         question=pair.question,
@@ -130,7 +147,8 @@ def compare_pair(pair: Pair, epoch: int | None = None) -> Comparison:
         regularised=mine,
         twin=twin,
         movements=tuple(movement([points]) for points in shared),
-        movement=movement(shared),
+        movement=raw,
+        calibrated=calibrated_movement(raw, mine.calibration, twin.calibration),
         radius_points=len(paired),
         left_out=tuple(sorted(audited - {p.point for p in mine.points})),
         rank_correlation=rank_correlation(ranked[0] + ranked[1]),

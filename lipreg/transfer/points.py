@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from lipreg.errors import IncomparableResults
+from lipreg.errors import CrossingBounds, IncomparableResults
 from lipreg.records import AuditRecord
 from lipreg.runs import same_recipe
+from lipreg.transfer.margins import is_certified, margin_over_constant
 from lipreg.transfer.radius import certified_radius
 from lipreg.transfer.ratios import Interval
 from lipreg.transfer.tightness import tightness
@@ -26,6 +28,8 @@ class PointFigures:
         lp: upper end of the LP relaxation, where it ran.
         sampling: lower end of random sampling, where it ran.
         recipe: of the bound; empty where the records do not tell it.
+        closed: the least upper end that was proved without a search; inf where there is none.
+        closed_by: the estimator that proved it.
     """
 
     bound: float
@@ -34,6 +38,8 @@ class PointFigures:
     lp: float | None = None
     sampling: float | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    closed: float = math.inf
+    closed_by: str = ""
 
     @property
     def point(self) -> int:
@@ -49,6 +55,23 @@ class PointFigures:
     def radius(self) -> float | None:
         """``certified_radius`` of the exact record."""
         return certified_radius(self.record)
+
+    @cached_property
+    def margin_over_constant(self) -> Interval | None:
+        """``margin_over_constant`` of the exact record."""
+        return margin_over_constant(self.record)
+
+    @cached_property
+    def certified(self) -> tuple[bool, bool, bool] | None:
+        """Whether the constant proves the whole region: its upper end does, its lower end would; whether ``closed`` does."""
+        ends = [is_certified(self.record, end) for end in (self.record.upper, self.record.lower, self.closed)]
+        if self.record.attacked and (ends[0] or ends[2]):
+            raise CrossingBounds(
+                f"the region is proved to have one class, and a point of another was found in it (point {self.point})",
+                where=f"run {self.record.run!r}, epoch {self.record.epoch}",
+                todo="One of the two is wrong. Please report this with the network and the reference point",
+            )
+        return None if ends[0] is None else (bool(ends[0]), bool(ends[1]), bool(ends[2]))
 
 
 def check_same_recipe(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:

@@ -67,6 +67,15 @@ def ratio(top: Interval, bottom: Interval) -> Interval | None:
     return Interval(low, math.inf if unbounded else above(Fraction(top.upper) / Fraction(bottom.lower)))
 
 
+def scaled(interval: Interval, factor: float | Fraction) -> Interval:
+    """factor * interval for a factor above 0, rounded outwards."""
+    low, high = interval.lower, interval.upper
+    return Interval(
+        low if low == math.inf else below(Fraction(low) * Fraction(factor)),
+        high if high == math.inf else above(Fraction(high) * Fraction(factor)),
+    )
+
+
 def mean_of(intervals: Sequence[Interval]) -> Interval:
     """The arithmetic mean of intervals (finite lower ends): it contains the mean of any choice from each."""
     return Interval(*mean_between([i.lower for i in intervals], [i.upper for i in intervals]))

@@ -11,12 +11,15 @@ from statistics import fmean
 from typing import Any
 
 from lipreg.errors import CrossingBounds, InvalidInput
-from lipreg.records import EXACT, TRAINING, AuditRecord
+from lipreg.records import EXACT, TRAINING, AuditRecord, CalibrationRecord
+from lipreg.results import Certificate
 from lipreg.runs import RecordedRun, same_recipe
+from lipreg.transfer.margins import median_of
 from lipreg.transfer.points import PointFigures, check_same_functional, check_same_recipe
-from lipreg.transfer.ratios import Interval, mean_of
+from lipreg.transfer.ratios import Interval, mean_of, scaled
 from lipreg.transfer.tightness import mean_tightness
 
+_SAME_FACTOR = 1e-2  # relative; outputs are computed in float32, on devices that add up in any order
 _ROUNDING = 1e-9  # relative; a bound and a witness are float64 evaluations of different formulas
 
 
@@ -33,6 +36,7 @@ class RunFigures:
             the same ones.
         rank_correlation: in a comparison, of bound and midpoint of the exact interval, over all points and epochs of this
             run.
+        calibration: what the outputs of these weights mean; None where no record tells it.
     """
 
     run: str
@@ -41,6 +45,60 @@ class RunFigures:
     metric: float | None = None
     radius: float | None = None
     rank_correlation: float | None = None
+    calibration: CalibrationRecord | None = None
+
+    @cached_property
+    def margin_over_constant(self) -> Interval | None:
+        """The median over the points, 0 for those that are classified wrongly; None unless all have one."""
+        found = [p.margin_over_constant for p in self.points]
+        known = [m for m in found if m is not None]
+        return median_of(known) if len(known) == len(found) else None
+
+    @cached_property
+    def certified(self) -> Interval | None:
+        """Share of the points that the constant proves to keep their class in the whole region; None unless that is known of
+        all. An interval, as far as the constants are."""
+        found = [p.certified for p in self.points]
+        known = [c for c in found if c is not None]
+        if len(known) < len(found):
+            return None
+        return Interval(fmean(upper for upper, _, _ in known), fmean(lower for _, lower, _ in known))
+
+    @cached_property
+    def certified_closed(self) -> float | None:
+        """The same by the best bound without a search; None where the constant's is."""
+        found = [p.certified for p in self.points]
+        return None if None in found else fmean(c[2] for c in found if c is not None)
+
+    @cached_property
+    def attacked(self) -> float | None:
+        """Share of the points that are classified rightly and kept their class under attack; None unless all were tried."""
+        found = [r.attacked for r in self._records]
+        if None in found:
+            return None
+        return fmean(bool(r.correct) and not r.attacked for r in self._records)
+
+    @cached_property
+    def accuracy(self) -> float | None:
+        """Share of the points that are classified rightly; None unless all have a class."""
+        found = [r.correct for r in self._records]
+        return None if None in found else fmean(bool(correct) for correct in found)
+
+    @cached_property
+    def calibrated(self) -> Interval | None:
+        """T * E, the mean constant in the units in which outputs are calibrated; None where T is undefined."""
+        factor = None if self.calibration is None else self.calibration.factor
+        return None if factor is None else scaled(self.exact, factor)
+
+    @cached_property
+    def calibrated_bound(self) -> float | None:
+        """T * B of the mean bound; None where T is undefined."""
+        factor = None if self.calibration is None else self.calibration.factor
+        return None if factor is None else scaled(Interval(self.bound, self.bound), factor).upper
+
+    @property
+    def _records(self) -> list[AuditRecord]:
+        return [p.record for p in self.points]
 
     @cached_property
     def bound(self) -> float:
@@ -139,7 +197,21 @@ class Side:
 
     def figures(self, epoch: int, points: Sequence[PointFigures], **more: float | None) -> RunFigures:
         """The means over some points of an epoch."""
-        return RunFigures(self.name, epoch, tuple(points), self.metric.get(epoch), **more)
+        told = self.calibrations.get(epoch)
+        return RunFigures(self.name, epoch, tuple(points), self.metric.get(epoch), **more, calibration=told)
+
+    @cached_property
+    def calibrations(self) -> dict[int, CalibrationRecord]:
+        """What the outputs of the audited weights mean, by epoch; a record about other weights is none."""
+        audited = {
+            r.epoch: r.fingerprint for points in self.audits.values() for m in points.values() for r in m.values()
+        }
+        found: dict[int, CalibrationRecord] = {}
+        for r in self.run.calibrations:
+            if audited.get(r.epoch) == r.fingerprint:
+                _check_same_factor(found.get(r.epoch, r), r)
+                found[r.epoch] = r
+        return found
 
     def exact(self, epoch: int) -> dict[int, AuditRecord]:
         """The exact records, by point, whether or not the penalised bound is known there."""
@@ -177,7 +249,27 @@ def _figures(methods: Mapping[str, AuditRecord], bound: AuditRecord) -> PointFig
         check_same_functional(truth, method)
     lp, sampling = methods.get("lp"), methods.get("sampling")
     ends = lp and lp.upper, sampling and sampling.lower
-    return PointFigures(bound.upper, Interval.of(truth), truth, *ends, bound.recipe)
+    # a bound of 0 is exact, without any search
+    closed = [
+        (r.upper, name)
+        for name, r in methods.items()
+        if r.certificate == Certificate.UPPER or (r.upper == 0 and name != EXACT and "solver" not in r.asked)
+    ]
+    return PointFigures(
+        bound.upper, Interval.of(truth), truth, *ends, bound.recipe, *min(closed, default=(math.inf, ""))
+    )
+
+
+def _check_same_factor(one: CalibrationRecord, other: CalibrationRecord) -> None:
+    """Raises InvalidInput if two records of the same weights and points say that outputs mean different things."""
+    alike = one.reference == other.reference and None not in (one.factor, other.factor)
+    if alike and not math.isclose(one.factor or 0.0, other.factor or 0.0, rel_tol=_SAME_FACTOR):
+        raise InvalidInput(
+            f"two calibrations of the same weights and points, with T = {one.factor:.6g} and {other.factor:.6g}",
+            where=f"run {one.run!r}, epoch {one.epoch}",
+            accepted="one factor",
+            todo="A record was changed or damaged: remove its line",
+        )
 
 
 def _check_meet(one: AuditRecord, other: AuditRecord) -> None:

@@ -23,6 +23,7 @@ from tests.auditing import cases
 from tests.auditing.cases import NET, PROBLEM, Registers, X, Y
 from tests.auditing.processes import alive, descendants, wait_until_dead
 from tests.auditing.test_processes import AMPLE, pids, without_seconds
+from tests.conformance.questions import of_test_all
 from tests.conftest import ROOT
 
 has_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed: lipreg[ray]")
@@ -199,6 +200,7 @@ def _listening(pids: set[int]) -> Iterator[tuple[str, int]]:
 
 
 @has_ray
+@of_test_all
 def test_it_keeps_what_executors_promise(on_ray: Ray) -> None:
     """But for what ends its actors, which other tests here share."""
     check_executor(on_ray, aspects=["results", "tasks", "faults", "listeners"])

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from pytorch_lightning.strategies import DDPStrategy
 
+from lipreg import Points
 from tests.callbacks.cases import Classifier, Gradients, batches, feed, fit, regularizer
 
 CASES: dict[str, dict[str, Any]] = {
@@ -18,11 +19,23 @@ CASES: dict[str, dict[str, Any]] = {
     "random points": {},
     "target": {},
     "every other": {},
+    "auto": {},
+    "auto, one without labels": {},
 }
+
+
+def labels_of_the_first(batch: Any) -> Any:
+    """The batches of the second process have no labels."""
+    x, y = batch
+    return x, y if len(x) == 6 else torch.full_like(y, -1)
+
+
 SETTINGS: dict[str, dict[str, Any]] = {
     "random points": {"points": 2},
     "target": {"schedule": {"kind": "target", "target": 0.3, "rate": 0.5}},
     "every other": {"every": 2},
+    "auto": {"weight": "auto"},
+    "auto, one without labels": {"weight": "auto", "points": Points("all", batch_to_inputs=labels_of_the_first)},
 }
 
 

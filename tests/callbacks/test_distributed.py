@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from lipreg.points import Points
-from lipreg.training import ChosenPoints
+from lipreg.training import Auto, ChosenPoints
 from tests.callbacks.cases import PROBLEM, WEIGHT, Classifier, assert_gradients, bounds_by_hand, gradients_by_hand
 from tests.callbacks.distributed_job import SETTINGS, share
 from tests.callbacks.ranks import Ranks
@@ -107,3 +107,17 @@ def test_a_checkpoint_of_any_process_holds_the_bound_that_all_follow(found: Any)
     assert one == other
     assert one != pytest.approx(found[0]["target"]["own"], rel=1e-6), "the processes' own bounds must differ here"
     assert one == pytest.approx((found[0]["target"]["own"] + found[1]["target"]["own"]) / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("case, ranks", [("auto", (0, 1)), ("auto, one without labels", (0,))])
+def test_all_processes_find_one_weight(found: Any, case: str, ranks: tuple[int, ...]) -> None:
+    """By hand, from the first batches of those that have points."""
+    torch.manual_seed(0)
+    net, sums = Classifier().net, torch.zeros(2, 2)
+    weights = [net[0].weight, net[2].weight]
+    for rank in ranks:
+        x, y = share(rank)[0]
+        for i, value in enumerate((F.cross_entropy(net(x), y), bounds_by_hand(net, x, y).mean())):
+            sums[i] += torch.stack([g.norm() for g in torch.autograd.grad(value, weights)])
+    one, other = (found[rank][case]["state"]["weight"] for rank in (0, 1))
+    assert one == other == pytest.approx(Auto().fraction * float((sums[0] / sums[1]).min()), rel=1e-5)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.penalty import lenet, mlp
+from benchmarks.penalty_cases import lenet, mlp
 from lipreg import LinfBall, LipschitzPenalty, LocalLipschitz
 from lipreg.callbacks import LipschitzAudit, LipschitzRegularizer
 from tests.callbacks.cases import Classifier, batches, fit

@@ -23,7 +23,7 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from experiments.workspace import specification, workspace
+from experiments.workspace import COLUMNS, specification, workspace
 from lipreg.callbacks import LipschitzAudit, LipschitzRegularizer
 from lipreg.problem import LocalLipschitz
 from lipreg.records import AuditRecord, RunRecord, read_records
@@ -66,15 +66,19 @@ class Logged:
         return [e["history"]["item"] for e in self.wandb if e["type"] == "history" and name in e["history"]["item"]]
 
 
+WEIGHT = 0.003
+
+
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logged]:
     folder, patch = tmp_path_factory.mktemp("logged"), pytest.MonkeyPatch()
     patch.setenv("WANDB_SILENT", "true")
     patch.setenv("WANDB_DATA_DIR", str(folder / "data"))  # where tables and their images wait to be uploaded
-    for name, weight in (("twin", 0.0), ("run", 0.3)):
+    for name, weight in (("twin", 0.0), ("run", WEIGHT)):
         pl.seed_everything(3, verbose=False)
         draw = torch.Generator().manual_seed(2)
-        data = TensorDataset(torch.rand(24, 16, generator=draw), torch.randint(3, (24,), generator=draw))
+        x = torch.rand(600, 16, generator=draw)  # of classes that can be told, but not always, so that T is defined
+        data = TensorDataset(x, (x[:, :3] + 0.2 * torch.randn(600, 3, generator=draw)).argmax(1))
         regularizer = LipschitzRegularizer(PROBLEM, weight=weight)
         audit = LipschitzAudit(
             PROBLEM,
@@ -102,7 +106,7 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logged]:
             log_every_n_steps=1,
             **quiet,
         )
-        trainer.fit(Model(), DataLoader(data, batch_size=12), DataLoader(data, batch_size=24))
+        trainer.fit(Model(), DataLoader(data, batch_size=300), DataLoader(data, batch_size=600))
         for logger in loggers:
             logger.experiment.finish() if isinstance(logger, WandbLogger) else logger.finalize("success")
     patch.undo()
@@ -150,12 +154,18 @@ def test_audits_have_their_own_axis(logged: Logged) -> None:
 def test_transfer_is_that_of_the_comparison(logged: Logged) -> None:
     both = read_records(logged.folder / "records.jsonl")
     told = {r.run: (r.twin, r.bound, r.weight) for r in both if isinstance(r, RunRecord)}
-    assert told == {"run": ("twin", "affine_relu", 0.3), "twin": (None, "affine_relu", 0.0)}
+    assert told == {"run": ("twin", "affine_relu", WEIGHT), "twin": (None, "affine_relu", 0.0)}
     rows = logged.rows("audit/bound_movement")
     assert [row["audit/epoch"] for row in rows] == [0, 2, 4]
     assert "audit/transfer" not in rows[0]  # the same weights: nothing has moved
     for row in rows[1:]:
-        moved = compare(both, "run", int(row["audit/epoch"])).movement
+        comparison = compare(both, "run", int(row["audit/epoch"]))
+        moved, free, mine = comparison.movement, comparison.calibrated.movement, comparison.regularised
+        assert free.exact is not None and mine.calibrated is not None and mine.margin_over_constant is not None
+        assert row["audit/calibrated_movement_upper"] == pytest.approx(free.exact.upper)
+        assert row["audit/calibrated_bound_movement"] == pytest.approx(free.bound)
+        assert row["audit/calibrated_upper"] == pytest.approx(mine.calibrated.upper)
+        assert row["audit/margin_over_constant"] == pytest.approx(mine.margin_over_constant.lower)
         assert moved.exact is not None and moved.transfer is not None
         assert row["audit/bound_movement"] == pytest.approx(moved.bound)
         assert row["audit/movement_lower"] == pytest.approx(moved.exact.lower)
@@ -168,10 +178,10 @@ def test_the_summary_has_what_sweeps_sort_by(logged: Logged) -> None:
     for entry in logged.wandb:
         summary |= entry.get("summary", {}).get("update", {})
     last = logged.rows("audit/exact_upper")[-1]
-    for name in ("audit/exact_upper", "audit/transfer", "audit/share_exact", "audit/tightness"):
+    for name in (c for c in COLUMNS if c.startswith("audit/")):
         assert summary[name] == last[name]
     assert summary["val_accuracy"] == logged.rows("val_accuracy")[-1]["val_accuracy"]
-    assert summary["lipreg/weight"] == pytest.approx(0.3)
+    assert summary["lipreg/weight"] == pytest.approx(WEIGHT)
 
 
 def test_each_point_has_a_row_with_its_image_and_its_witness(logged: Logged) -> None:

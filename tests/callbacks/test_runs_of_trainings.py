@@ -6,9 +6,11 @@ import csv
 import importlib.metadata
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -255,16 +257,34 @@ def test_a_twin_that_was_audited_after_other_epochs_is_said_at_the_end(tmp_path:
     )
 
 
-def test_a_resume_with_another_weight_is_told_at_its_start(tmp_path: Path) -> None:
+def test_a_resume_with_another_penalty_is_told_at_its_start(tmp_path: Path) -> None:
     first = train(tmp_path, regularizer(), audit(run="penalty", points=2, at_start=False), max_epochs=1)
     first.save_checkpoint(tmp_path / "one.ckpt")
-    again = audit(run="penalty", points=2, at_start=False)
-    with pytest.warns(
-        UserWarning, match=r"goes on from epoch 1 with another penalty .*weight 0\.3, from epoch 1 on 0\.9\."
-    ):
-        train(tmp_path, regularizer(weight=0.9), again, ckpt=tmp_path / "one.ckpt", max_epochs=2)
-    (entry,), _ = find_entries(read_sources(tmp_path).files)
-    assert entry.label == "weight 0.3, from epoch 1 on 0.9, seed 3"
+    found = regularizer(weight="auto")
+    cases: list[tuple[LipschitzRegularizer, str, str]] = [
+        (regularizer(weight=0.9), "weight 0.3, from epoch 1 on 0.9", "weight 0.3, from epoch 1 on 0.9"),
+        (found, "weight 0.3, from epoch 1 on auto", "weight 0.3, from epoch 1 on {}"),
+        (
+            regularizer(quantity="pgd"),
+            *["affine_relu, weight 0.3, from epoch 1 on another penalty (pgd, weight 0.3)"] * 2,
+        ),
+    ]
+    for changed, said, recorded in cases:
+        again = audit(run="penalty", points=2, at_start=False)
+        with pytest.warns(
+            UserWarning, match=re.escape(f"goes on from epoch 1 with another penalty than before: {said}. It stays")
+        ):
+            train(tmp_path, changed, again, ckpt=tmp_path / "one.ckpt", max_epochs=2)
+        (entry,), _ = find_entries(read_sources(tmp_path).files)
+        told = recorded.format(found.weight or "auto")  # not found while batch norm's statistics settle
+        assert entry.label == f"{told if told.startswith('affine_relu') else f'affine_relu, {told}'}, seed 3"
+    kept = train(tmp_path, regularizer(weight="auto"), audit(run="found", points=2), max_epochs=1)
+    kept.save_checkpoint(tmp_path / "two.ckpt")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*another penalty than before")
+        train(
+            tmp_path, regularizer(weight="auto"), audit(run="found", points=2), ckpt=tmp_path / "two.ckpt", max_epochs=2
+        )
 
 
 def test_what_is_wrong_with_a_twin_is_said_in_sentences_that_name_the_argument(tmp_path: Path) -> None:
@@ -282,9 +302,8 @@ def test_what_is_wrong_with_a_twin_is_said_in_sentences_that_name_the_argument(t
             find_twin(str(tmp_path / name), own, records, "LipschitzAudit")
     for name in ("binary.ckpt", "nowhere.ckpt"):
         with pytest.raises(InvalidInput, match=f"^LipschitzAudit: twin='{tmp_path / name}'"):
-            twin_of_checkpoint(
-                str(tmp_path / name), own, Model(), Mock(), audit().plan, (torch.zeros(2, 2), torch.zeros(2)), records
-            )
+            network = Model(), Mock(), (torch.zeros(2, 2), torch.zeros(2)), None
+            twin_of_checkpoint(str(tmp_path / name), own, network, Mock(), audit().plan, records)
 
 
 def test_a_twin_that_began_from_other_weights_is_called_another_training(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import numpy as np
+import pytest
 
 from lipreg.outputs import Output, Vector
 from lipreg.testing.domains import Array, Domain, domain_of, rows_of
@@ -12,6 +13,9 @@ from lipreg.testing.questions import NORMS, REGIONS, SCALARS, SCOPES, VECTORS, Q
 
 EVERYTHING = os.environ.get("LIPREG_TESTS") == "all"
 """Whether full products are run (``make test-all``), not only the samples of them that reach every value of every factor."""
+
+
+of_test_all = pytest.mark.skipif(not EVERYTHING, reason="make test-all: the same of another engine takes long")
 
 
 def sampled(one_in: int, *places: int) -> bool:

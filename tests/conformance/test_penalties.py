@@ -14,6 +14,12 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "worst_k": [{"k": 1}, {"k": 2}, {"k": 9}],
     "hinge": [{"target": 2.5}, {"target": 0.0}, {"target": 100.0}],
     "log": [{}, {"floor": 1.0}],
+    "radius_hinge": [{"radius": 0.1}, {"radius": 10.0}],
+    "sum": [
+        {"parts": ["mean", [0.5, {"kind": "hinge", "target": 2.5}]]},
+        {"parts": [[2.0, "layer_sum"]]},
+        {"parts": [{"kind": "radius_hinge", "radius": 0.1}, [0.1, "log"]]},
+    ],
     "linear": [{}, {"batches": 1}, {"batches": 7, "start": 2.0}],
     "cosine": [{}, {"batches": 7, "start": 2.0, "end": 0.5}],
     "target": [{"target": 2.0}, {"target": 2.0, "rate": 1.0, "low": 0.5, "high": 4.0}],

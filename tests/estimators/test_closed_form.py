@@ -31,6 +31,7 @@ from lipreg import (
 )
 from lipreg.errors import InvalidInput
 from lipreg.estimators import BoundEstimator, Step, estimate, get_estimator, live_analysis
+from lipreg.estimators.jacobians import fastlip
 from lipreg.graph import ReluChain, capture, fixed_chain
 from lipreg.linalg import PowerIteration
 from tests.conformance.questions import sampled
@@ -138,7 +139,7 @@ def both(net: nn.Module, problem: LocalLipschitz, x: Tensor, y: Tensor, bound: s
     return found
 
 
-@pytest.mark.parametrize("bound", ["affine_relu", "abs_chain"])
+@pytest.mark.parametrize("bound", ["affine_relu", "abs_chain", "fastlip"])
 @pytest.mark.parametrize("region", REGIONS)
 @pytest.mark.parametrize("network", NETWORKS)
 def test_it_is_the_registered_bound(network: str, region: str, bound: str) -> None:
@@ -158,7 +159,7 @@ def test_it_is_the_registered_bound(network: str, region: str, bound: str) -> No
 
 
 @pytest.mark.parametrize("output", OUTPUTS, ids=str)
-@pytest.mark.parametrize("bound", ["affine_relu", "abs_chain"])
+@pytest.mark.parametrize("bound", ["affine_relu", "abs_chain", "fastlip"])
 def test_every_functional(output: Any, bound: str) -> None:
     net = mlp(6, 12, 9, 4).double()
     x, y = points(None, 20)
@@ -166,6 +167,25 @@ def test_every_functional(output: Any, bound: str) -> None:
     (bounds, gradient), (expected, theirs) = found
     torch.testing.assert_close(bounds, expected, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(gradient, theirs, rtol=1e-7, atol=1e-10)
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0, INF])
+@pytest.mark.parametrize("region", [REGIONS["box"], L2Ball(0.4), L1Ball(0.5, low=0.0)], ids=["box", "l2", "l1"])
+def test_fastlip_in_every_norm(region: Any, p: float) -> None:
+    net = mlp(6, 12, 9, 4).double()
+    x, y = points(region, 12)
+    (bounds, gradient), (expected, theirs) = both(net, LocalLipschitz(region, p=p), x, y, "fastlip", ["interval"])
+    torch.testing.assert_close(bounds, expected, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(gradient, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_fastlip_takes_points_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, problem = mlp(6, 12, 9, 4).double(), LocalLipschitz(REGIONS["box"])
+    x, y = points(REGIONS["box"], 20)
+    whole, _ = both(net, problem, x, y, "fastlip", ["interval"])
+    monkeypatch.setattr(fastlip, "ROOM", 7 * 3 * 12)
+    parts, _ = both(net, problem, x, y, "fastlip", ["interval"])
+    torch.testing.assert_close(parts, whole, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +221,7 @@ def test_random_chains_in_float32(seed: int, hidden: list[int], radius: float) -
     torch.manual_seed(seed)
     net = mlp(6, *hidden, 4)
     x, y = torch.randn(7, 6), torch.randint(4, (7,))
-    for bound in ("affine_relu", "abs_chain"):
+    for bound in ("affine_relu", "abs_chain", "fastlip"):
         captured = capture(net, x)
         chain, problem = fixed_chain(captured), LocalLipschitz(LinfBall(radius))
         assert chain is not None
@@ -270,7 +290,7 @@ def test_questions_without_a_closed_form() -> None:
         (LocalLipschitz(L2Ball(0.2), p=INF), y, "affine_relu", ["ball"]),
         (LocalLipschitz(LinfBall(0.2), Margin()), y, "affine_relu", ["interval"]),
         (LocalLipschitz(LinfBall(0.2), Vector()), y, "affine_relu", ["interval"]),
-        (regional, y, "fastlip", ["interval"]),
+        (regional, y, "jacobian_crown", ["interval"]),
         (regional, y, "affine_relu", ["crown", "interval"]),
         (regional, y, "affine_relu", None),
         (regional, None, "affine_relu", ["interval"]),
@@ -336,7 +356,7 @@ def case() -> tuple[nn.Sequential, Any]:
     return net, lambda bound: closed_form(chain, LocalLipschitz(LinfBall(0.2)), x, y, bound, ["interval"])
 
 
-@pytest.mark.parametrize("bound", ["affine_relu", "abs_chain"])
+@pytest.mark.parametrize("bound", ["affine_relu", "abs_chain", "fastlip"])
 def test_gradients_of_several_evaluations_do_not_mix(bound: str) -> None:
     net, bounds = case()
     weights = [p for p in net.parameters() if p.dim() == 2]

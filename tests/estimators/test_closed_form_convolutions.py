@@ -116,7 +116,7 @@ def compare(ours: Tensor | None, theirs: Tensor, net: nn.Module, rtol: float = 1
         torch.testing.assert_close(mine, other, rtol=1e-7, atol=1e-10)
 
 
-@pytest.mark.parametrize("bound", ["affine_relu", "abs_chain"])
+@pytest.mark.parametrize("bound", ["affine_relu", "abs_chain", "fastlip"])
 @pytest.mark.parametrize("region", [CUT, OPEN, HELD], ids=["cut", "open", "held"])
 @pytest.mark.parametrize("network", NETWORKS)
 def test_it_is_the_registered_bound(network: str, region: Any, bound: str) -> None:
@@ -148,7 +148,7 @@ def test_one_dimension() -> None:
     )
     net, x, y = net.double(), torch.rand(5, 3, 8, dtype=torch.float64), torch.arange(5) % 4
     captured = capture(net, x)
-    for bound in ("affine_relu", "abs_chain"):
+    for bound in ("affine_relu", "abs_chain", "fastlip"):
         ours = closed_form(chain_in(captured), LocalLipschitz(CUT), x, y, bound, ["interval"])
         compare(ours, estimate(captured, LocalLipschitz(CUT), x, y, bound=Bound(bound, spectral_norms="exact")), net)
 
@@ -202,7 +202,7 @@ def test_random_geometries(seed: int, channels: int, kernel: int, stride: int, p
     width = second(first(x.float())).flatten(1).shape[1]
     net = nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), nn.Flatten(), nn.Linear(width, 4)).double()
     captured, problem = capture(net, x), LocalLipschitz(CUT)
-    for bound in ("affine_relu", "abs_chain"):
+    for bound in ("affine_relu", "abs_chain", "fastlip"):
         ours = closed_form(chain_in(captured), problem, x, y, bound, ["interval"])
         compare(ours, estimate(captured, problem, x, y, bound=Bound(bound, spectral_norms="exact")), net)
 

@@ -25,6 +25,7 @@ from lipreg.data import DigitsDataModule
 from lipreg.errors import InvalidInput
 from lipreg.records import AuditRecord, read_records
 from tests.auditing.processes import command_line, descendants, wait_until_dead
+from tests.conformance.questions import of_test_all
 from tests.conftest import ROOT
 from tests.experiments.programs import command, environment, run_here
 from tests.forks import ForkServer
@@ -95,7 +96,7 @@ def test_it_takes_the_solver_of_the_configuration(checkpoint: Path, tmp_path: Pa
     assert written.asked["solver"] == "gurobi"
 
 
-@pytest.mark.parametrize("executor", ["processes", pytest.param("ray", marks=has_ray)])
+@pytest.mark.parametrize("executor", ["processes", pytest.param("ray", marks=[has_ray, of_test_all])])
 def test_after_a_kill_it_goes_on(checkpoint: Path, tmp_path: Path, executor: str, programs: ForkServer) -> None:
     given = [
         *(f"ckpt={checkpoint}", f"folder={tmp_path}", "audit.executor.count=2"),

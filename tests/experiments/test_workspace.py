@@ -47,6 +47,9 @@ def test_the_specification_has_the_panels_and_the_sweep_views(tmp_path: Path, pr
     drawn = {metric for line in lines for metric in line["metrics"]}
     assert {"audit/bound", "audit/lp", "audit/exact_lower", "audit/exact_upper", "audit/tightness"} <= drawn
     assert {"audit/transfer", "val_accuracy", "lipreg/weight"} <= drawn
+    first = [metric for line in lines[:5] for metric in line["metrics"]]
+    assert {"audit/margin_over_constant", "audit/calibrated_upper", "audit/calibrated_transfer"} <= set(first)
+    assert {"audit/certified_lower", "audit/certified_closed", "audit/attacked"} <= set(first)
     for line in lines:
         own = all(metric.startswith("audit/") for metric in line["metrics"])
         assert line["xAxis"] == ("audit/epoch" if own else "epoch")
@@ -54,7 +57,7 @@ def test_the_specification_has_the_panels_and_the_sweep_views(tmp_path: Path, pr
     kinds = {panel["viewType"] for panel in sweep["panels"]}
     assert {"Scatter Plot", "Parallel Coordinates Plot", "Parameter Importance", "Bar Chart"} <= kinds
     (runs,) = section["runSets"]
-    assert runs["sort"]["keys"] == [{"key": {"section": "summary", "name": SORTED_BY}, "ascending": True}]
+    assert runs["sort"]["keys"] == [{"key": {"section": "summary", "name": SORTED_BY}, "ascending": False}]
     assert all(runs["runFeed"]["columnPinned"][f"summary:{name}"] for name in COLUMNS)
     assert [group["name"] for group in runs["grouping"]] == ["run.value", "weight.value"]
     assert "audit/points" in json.dumps(points) and "audit/records" in json.dumps(points)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lipreg.records import AuditRecord, EpochRecord, Record, RunRecord
+from lipreg.records import AuditRecord, CalibrationRecord, EpochRecord, Record, RunRecord
 
 QUESTION = {
     "scope": "regional",
@@ -65,6 +65,13 @@ def build(run: str = "penalty", twin: str = "twin", bound: str = "affine_relu", 
                     for estimator, (low, high) in ends.items()
                 ]
     return records
+
+
+def calibration(run: str, epoch: int, factor: float | None, **more: Any) -> CalibrationRecord:
+    """What the outputs of a run of ``build`` mean; factors are known to 1 %."""
+    known: dict[str, Any] = {"task": "classes", "points": 900, "reference": "held out", "error": 0.01}
+    known |= {"accuracy": 0.9, "loss": 0.3, "loss_error": 0.01, "raw_loss": 0.4} if factor is not None else {}
+    return CalibrationRecord(run, epoch, f"{run}-{epoch}", factor=factor, **{**known, **more})
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from lipreg.records import AuditRecord, EpochRecord, LeftOut, Record, RunRecord,
 from lipreg.reporting.html import write_report, write_runs_report
 from lipreg.reporting.wording import at_most, ends
 from lipreg.transfer import Interval, compare
-from tests.reporting.conftest import build
+from tests.reporting.conftest import build, calibration
 from tests.reporting.pages import HOSTILE, hostile
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -81,7 +81,7 @@ class Shown:
 
     def cells(self, table: str, column: str) -> list[str]:
         """The cells under a heading, as shown."""
-        heads = self.page.locator(f"#{table} thead th").all_inner_texts()
+        heads = self.page.locator(f"#{table} thead tr:last-child th").all_inner_texts()
         place = [re.sub(r"[↑↓↕\s]+$", "", head) for head in heads].index(column) + 1
         return self.page.locator(f"#{table} tbody tr > :nth-child({place})").all_inner_texts()
 
@@ -102,7 +102,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_charts_are_drawn_at_every_width_and_scheme(browser: Any, swept: Path, width: int, scheme: str) -> None:
     with Shown(browser, swept, width, scheme) as shown:
         charts = shown.drawn()
-        assert charts.keys() == {"pareto", "transfers", "trajectory", "accuracy", "transfer", "scatter"}
+        assert charts.keys() == {"pareto", "transfers", "trajectory", "margins", "accuracy", "transfer", "scatter"}
         assert min(charts.values()) >= 2 and charts["trajectory"] >= 28
         assert shown.trouble == [] and shown.requests == [swept.as_uri()]
         assert shown.page.evaluate("document.documentElement.scrollWidth") == width, "the page itself scrolls sideways"
@@ -138,9 +138,11 @@ def test_numbers_on_the_page_are_those_of_the_records(browser: Any, records: Seq
         assert shown.cells("points-table", "upper") == [at_most(p.exact.upper) for p in points]
         cards = shown.page.locator("section.entry .card").all_inner_texts()
         assert [" ".join(card.split()).startswith(head) for card, head in zip(cards, (
-            "Validation accuracy 91.0% regularised 93.5% twin", "Exact constant [4.666, 5.834] regularised",
-            "Bound (affine_relu) 23.34 regularised 93.34 twin", "Movement [0.4, 0.625] truth 0.25 bound",
-            "Transfer [0.339, 0.661]"), strict=True)] == [True] * 5  # fmt: skip
+            "Validation accuracy 91.0% regularised 93.5% twin", "Margin over constant [0.04, 0.05] regularised",
+            "Certified accuracy 0.0% regularised 0.0% twin", "Exact constant [4.666, 5.834] regularised",
+            "Bound (affine_relu) 23.34 regularised 93.34 twin",
+            "Movement [0.4, 0.625] truth 0.25 bound [0.339, 0.661] transfer",
+            "Tightness [4, 5] regularised [8, 10] twin"), strict=True)] == [True] * 7  # fmt: skip
         end = shown.page.locator("#trajectory text.name").all_text_contents()
         assert "bound 93.34" in end and "exact [4.666, 5.834]" in end
         shown.page.select_option("#epochs select", "0")
@@ -194,6 +196,24 @@ def test_choosing_a_run_shows_it_everywhere(browser: Any, swept: Path) -> None:
         assert "weight 0.001, seed 0" in page.locator("#single-title").inner_text()
         assert page.locator("#seeds-table tbody tr").count() == 3
         assert "Not in this report" in page.locator("main").inner_text()
+        assert shown.trouble == []
+
+
+def test_charts_take_calibrated_constants_or_those_as_they_are(browser: Any, tmp_path: Path) -> None:
+    told = [calibration("penalty", 10, 2.0), calibration("twin", 10, 0.5), calibration("twin", 5, 0.5)]
+    with Shown(browser, write_report([*build(), *told], tmp_path / "r.html", "penalty")) as shown:
+        page, names = shown.page, "#trajectory text.name"
+        calibrated = page.locator(names).all_text_contents()
+        assert "bound 46.67" in calibrated and "exact [9.333, 11.67]" in calibrated, "twice 23.34 and [4.666, 5.834]"
+        assert "Transfer, per unit of calibrated output." in page.locator("#transfer-figure").inner_text()
+        assert "per unit of calibrated output" in page.locator("#scatter").inner_text()
+        page.select_option("#epochs select", "0")
+        assert "in units of the output" in page.locator("#scatter").inner_text(), "T is not known at that epoch"
+        page.select_option("#units select", "0")
+        end = page.locator(names).all_text_contents()
+        assert "bound 23.34" in end and "bound 93.34" in end and "exact [4.666, 5.834]" in end
+        assert "Transfer, in units of the output." in page.locator("#transfer-figure").inner_text()
+        assert shown.cells("points-table", "margin over constant")[:2] == ["0.04", "0.02"]
         assert shown.trouble == []
 
 

@@ -11,7 +11,7 @@ import pytest
 from lipreg.records import AuditRecord, Record, RunRecord, Source, Sources
 from lipreg.reporting.html import write_report, write_runs_report
 from lipreg.reporting.tables import comparison_text
-from lipreg.reporting.wording import judgement
+from lipreg.reporting.verdicts import judgement
 from lipreg.transfer import compare
 from tests.reporting.pages import Page
 

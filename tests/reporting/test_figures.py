@@ -22,6 +22,7 @@ from lipreg.records import AuditRecord, EpochRecord, Record, RunRecord
 from lipreg.reporting.figures import NARROW, trajectory_figure
 from lipreg.reporting.labels import spread
 from lipreg.reporting.svg import save, svg
+from tests.reporting.conftest import build
 
 
 def line(ax: Axes, name: str) -> Any:
@@ -33,7 +34,7 @@ def texts(figure: Figure) -> str:
 
 
 def test_lines_hold_the_means_of_the_records(records: Sequence[Record]) -> None:
-    constants, accuracy = trajectory_figure(records, "penalty").axes
+    constants, margins, accuracy = trajectory_figure(records, "penalty").axes
     scale = 7 / 3
     assert line(constants, "bound-regularised").get_xdata().tolist() == [0, 5, 10]
     assert line(constants, "bound-regularised").get_ydata() == pytest.approx([4 * scale, 8 * scale, 10 * scale])
@@ -42,6 +43,8 @@ def test_lines_hold_the_means_of_the_records(records: Sequence[Record]) -> None:
     assert line(constants, "sampling-twin").get_ydata()[-1] == pytest.approx(3.6 * scale)
     middle = line(constants, "exact-regularised").get_ydata()
     assert middle == pytest.approx([scale, math.sqrt(4.4) * scale, math.sqrt(5) * scale])
+    # margin 0.1 over 1, 2.5 and 2.5 at point 0, the same at point 1, less at point 2: the median is point 0's
+    assert line(margins, "margin-regularised").get_ydata() == pytest.approx([0.1, 0.1 / 2.2, 0.04])
     assert line(accuracy, "accuracy-twin").get_ydata() == pytest.approx([0.1, 0.88, 0.935])
 
 
@@ -61,7 +64,8 @@ def test_a_stranger_is_told_what_is_drawn(records: Sequence[Record]) -> None:
     for label in ("twin: bound 93.34", "regularised: LP 14", "regularised: exact [4.666, 5.834]", "twin: 93.5%"):
         assert label in said
     assert "output per unit of input" in figure.axes[0].get_ylabel()
-    assert figure.axes[1].get_xlabel() == "completed training epochs" and "%" in figure.axes[1].get_ylabel()
+    assert "margin over" in figure.axes[1].get_ylabel() and "which rescaling the outputs does not move" in said
+    assert figure.axes[2].get_xlabel() == "completed training epochs" and "%" in figure.axes[2].get_ylabel()
 
 
 def test_a_narrow_figure_names_its_lines_in_a_legend(records: Sequence[Record]) -> None:
@@ -86,7 +90,9 @@ def test_zero_lower_ends_and_unproved_upper_ends_are_drawn_as_far_as_known(recor
 
 
 def test_accuracy_alone_or_absent(records: Sequence[Record]) -> None:
-    assert len(trajectory_figure([r for r in records if not isinstance(r, EpochRecord)], "penalty").axes) == 1
+    assert len(trajectory_figure([r for r in records if not isinstance(r, EpochRecord)], "penalty").axes) == 2
+    unclassified = build(label=-1, correct=None, margin=None)
+    assert len(trajectory_figure(unclassified, "penalty").axes) == 2, "without margins"
     with pytest.raises(InvalidInput, match="affine_relu"):
         trajectory_figure([r for r in records if not isinstance(r, AuditRecord)], "penalty")
 

@@ -16,7 +16,8 @@ from rich.table import Table
 from lipreg.records import AuditRecord, Record, RunRecord
 from lipreg.reporting.panels import audit_table, define_metrics
 from lipreg.reporting.tables import comparison_table, comparison_text
-from lipreg.reporting.wording import at_least, at_most, between, plain, share_between, verdict
+from lipreg.reporting.verdicts import transfer_verdict
+from lipreg.reporting.wording import at_least, at_most, between, plain, share_between
 from lipreg.transfer import Interval, Movement, compare
 
 
@@ -45,8 +46,11 @@ def test_both_views_show_the_hand_computed_figures(records: Sequence[Record], vi
     assert cells(text, "tightness")[1:] == ["[4, 5]", "[8, 10]"]
     # margins 0.1, 0.2, 0.3 over upper ends 2.5, 5, 10 and 5, 10, 20: 0.04, 0.04, 0.03 and half of that
     assert cells(text, "certified radius")[1:] == ["0.03666", "0.01833", "2"]
+    # the same margins over [2, 2.5], [4, 5], [8, 10]: [0.04, 0.05], [0.04, 0.05], [0.03, 0.0375], and half of that
+    assert cells(text, "margin over constant")[1:] == ["[0.04, 0.05]", "[0.02, 0.025]", "[1.6, 2.5]"]
+    assert text.index("margin over constant") < text.index("bound (affine_relu)"), "scale-free figures lead"
     assert "transfer: [0.339, 0.661]" in text  # log2 of 0.625 and 0.4, over log2 of 1/4
-    assert "33% to 67%" in text
+    assert "33% to 67%" in " ".join(text.split())
     assert "penalty" in text and "twin" in text and "regional constant of AllMargins" in text
 
 
@@ -83,8 +87,10 @@ def test_names_are_not_read_as_markup_or_control_codes(records: Sequence[Record]
 def test_missing_figures_are_said_to_be_missing(records: Sequence[Record]) -> None:
     bare = [r for r in records if isinstance(r, RunRecord) or getattr(r, "estimator", "") in ("affine_relu", "exact")]
     text = comparison_text(compare(bare, "penalty"))
-    assert "accuracy" not in text and "radius" in text
-    assert cells(text, "LP relaxation")[1:] == ["n/a", "n/a", "n/a"]
+    assert "validation accuracy" not in text and "LP relaxation  " not in text, "of neither run"
+    assert "radius" in text
+    mine_alone = [r for r in records if getattr(r, "estimator", "") != "lp" or r.run == "penalty"]
+    assert cells(comparison_text(compare(mine_alone, "penalty")), "LP relaxation")[1:] == ["14", "n/a", "n/a"]
 
 
 def test_left_out_points_are_named(records: Sequence[Record]) -> None:
@@ -112,14 +118,16 @@ def test_left_out_points_are_named(records: Sequence[Record]) -> None:
     ],
 )
 def test_the_verdict_says_what_the_interval_supports(interval: Interval, said: str) -> None:
-    assert said in verdict(Movement(3, Interval(0.5, 0.9), 0.4, interval))
+    assert said in transfer_verdict(Movement(3, Interval(0.5, 0.9), 0.4, interval))
 
 
 def test_the_verdict_names_the_direction_and_the_reason() -> None:
     wrong_way = Interval(-0.5, -0.1)
-    assert "the bound fell, and the exact constant rose" in verdict(Movement(1, None, 0.5, wrong_way))
-    assert "the bound rose, and the exact constant fell" in verdict(Movement(1, None, 2.0, wrong_way))
-    assert verdict(Movement(0, None, None, None, "nothing was audited")).endswith("undefined: nothing was audited.")
+    assert "the bound fell, and the exact constant rose" in transfer_verdict(Movement(1, None, 0.5, wrong_way))
+    assert "the bound rose, and the exact constant fell" in transfer_verdict(Movement(1, None, 2.0, wrong_way))
+    assert transfer_verdict(Movement(0, None, None, None, "nothing was audited")).endswith(
+        "undefined: nothing was audited."
+    )
 
 
 def test_printed_ends_stay_on_the_safe_side() -> None:

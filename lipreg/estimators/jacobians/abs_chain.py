@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -29,6 +30,7 @@ class AbsChain(BoundEstimator):
     kinds = (Affine, Relu, MaxPool)
     branches = True
     masked = True
+    layer_norms = False
     source = "norm of the entrywise magnitudes of the chain rule"
 
     def bound(self, analysis: Analysis) -> Tensor:
@@ -45,7 +47,7 @@ class AbsChain(BoundEstimator):
 def _largest_row_sum(analysis: Analysis) -> Tensor:
     """The chain's largest row sum, ``(batch,)``: the matrices meet the vector of moving inputs one after the other."""
     graph = analysis.graph
-    flowing = graph.forward({0: analysis.placed.region.moves.to(graph.dtype)}, _RowSums(analysis))
+    flowing = graph.forward({0: analysis.moves[0]}, _RowSums(analysis), until=len(graph.nodes) - 2)
     rows = analysis.placed.rows.to(graph.dtype)
     sums = torch.zeros_like(rows[..., 0])
     for source, folded, loss in output_gradients(analysis):
@@ -61,11 +63,15 @@ class _RowSums(Forward[Tensor]):
         self.analysis = analysis
 
     def affine(self, index: int, node: Affine, values: Mapping[int, Tensor]) -> Tensor:
-        zero = torch.zeros_like(self.analysis.reach[index].value)
-        return sum((map.abs()(values[source]) for source, map in node.terms()), start=zero)
+        sums = [map.abs()(values[source]) for source, map in node.terms()]
+        return (
+            reduce(torch.add, sums)
+            if sums
+            else torch.zeros_like(node.bias).expand(self.analysis.placed.batch, *node.shape)
+        )
 
     def relu(self, index: int, node: Relu, value: Tensor) -> Tensor:
-        return self.analysis.slopes[index].upper * value
+        return self.analysis.upper_slopes[index] * value
 
     def max_pool(self, index: int, node: MaxPool, value: Tensor) -> Tensor:
         return (self.analysis.shares[index].upper * node.members(value)).sum(-1).reshape(-1, *node.shape)

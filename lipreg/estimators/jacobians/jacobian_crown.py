@@ -31,6 +31,7 @@ class JacobianCrown(BoundEstimator):
     kinds = (Affine, Relu, MaxPool)
     branches = True
     masked = True
+    layer_norms = False
     preactivations = "all"  # without CROWN's own lines it is little tighter than fastlip, and not much cheaper
     source = "Zhang et al. 2019 (RecurJac); Shi et al. 2022"
 

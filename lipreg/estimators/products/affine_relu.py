@@ -55,10 +55,10 @@ class AffineRelu(BoundEstimator):
 
 def _weights(analysis: Analysis) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
     """Slopes of the outputs and motion of the inputs of every map, as weights of its rows and columns."""
-    columns = {i: reach.moves.to(reach.value.dtype) for i, reach in enumerate(analysis.reach)}
-    rows = {i: slopes.upper for i, slopes in analysis.slopes.items()}
+    columns = dict(analysis.moves)
+    rows = dict(analysis.upper_slopes)
     for i, node in analysis.graph.pools():
-        rows[i] = torch.ones_like(analysis.reach[node.source].value)
+        rows[i] = columns[i].new_ones(()).expand(analysis.placed.batch, *node.in_shape)
     return rows, columns
 
 

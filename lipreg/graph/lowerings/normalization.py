@@ -1,6 +1,8 @@
-"""Batch norm with running statistics: a fixed scale and shift."""
+"""Batch norm with running statistics: a fixed scale and shift; for weights that are trained, one that moves with them."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -49,7 +51,26 @@ def _normalize(
     if bias is not None:
         shift = shift + context.tensor(bias)
     per_channel = (-1,) + (1,) * (len(x.shape) - 1)
-    return x.scaled(scale.reshape(per_channel)).shifted(shift.reshape(per_channel))
+    scale, shift = scale.reshape(per_channel), shift.reshape(per_channel)
+    if not context.moving:
+        return x.scaled(scale).shifted(shift)
+    # what is added before it, and the mean that it takes away, keep their ratio to sigma: both cancel in a batch
+    moved = x.scaled(scale / _growth(context, x).reshape(per_channel))
+    return replace(moved, bias=x.bias.detach() * scale + shift)
+
+
+def _growth(context: Context, x: Symbol) -> Tensor:
+    """1 for each channel, with the gradient of log sigma in what the channel is computed from.
+
+    sigma is a buffer of the past, constant to autograd, while a step's own loss sees the sigma of its batch, which grows in
+    proportion to the weights before it. With sigma held, a penalty would shrink those weights at no cost to the loss, sigma
+    would follow, and so on until they vanish. Sigma's own gradient needs the data's covariance; this one takes inputs and
+    units as uncorrelated (``Context.moment``). So it is exact along a channel's weights, and along all that scales the
+    activations that they read.
+    """
+    moment = context.moment(x).flatten(1).mean(1) if x.shape[1:] else context.moment(x)
+    deviation = moment.clamp(min=torch.finfo(moment.dtype).tiny).sqrt()
+    return deviation / deviation.detach()
 
 
 @lowers(nn.BatchNorm1d, example=Example(_example, (4,)))

@@ -27,8 +27,16 @@ const epochsOf = (rows) => [...new Set(rows.map((row) => row.epoch))].sort((a, b
 /** Where an interval from `lower` up is drawn on a logarithmic axis: its geometric mean, its upper end above 0. */
 const middle = ({ lower, upper }) => (lower > 0 ? Math.sqrt(lower * upper) : upper);
 
-/** Bound, LP and certified band over epochs, for a run and its twin. */
-function drawTrajectory(host, sides) {
+/** A side with its constants times T, as far as T is known. */
+function calibrated(side) {
+  const course = side.course.filter((row) => row.factor !== null);
+  const times = (row, factor) => ({ ...row, ...Object.fromEntries(["bound", "LP", "lower", "upper"].map((end) => [end, row[end] === null ? null : row[end] * factor])) });
+  const points = Object.fromEntries(course.filter(({ epoch }) => side.points[epoch]).map(({ epoch, factor }) => [epoch, side.points[epoch].map((p) => times(p, factor))]));
+  return { ...side, course: course.map((row) => times(row, row.factor)), points };
+}
+
+/** Bound, LP and certified band over epochs, for a run and its twin; unit says what the constants are. */
+function drawTrajectory(host, sides, unit) {
   return plot(host, (width) => {
     const audited = sides.flatMap((side) => side.course);
     const [low, high] = logSpan(audited.flatMap((row) => [row.bound, row.LP, row.lower, row.upper]));
@@ -73,7 +81,7 @@ function drawTrajectory(host, sides) {
       const who = sides.length > 1 ? `${role}: ` : "";
       return [`${who}exact ${span(row)}`, `${who}bound ${outward(row.bound, true, 4)}` + (row.LP === null ? "" : `, LP ${outward(row.LP, true, 4)}`)];
     })] }));
-    return { height: wide ? 500 : 340, right: wide ? 150 : 14, top: 22, x, y: { low, high, log: true, title: "Lipschitz constant" }, marks, tips, label: "Bound, LP relaxation and exact constant over training epochs" };
+    return { height: wide ? 500 : 340, right: wide ? 150 : 14, top: 22, x, y: { low, high, log: true, title: `Lipschitz constant, ${unit}` }, marks, tips, label: "Bound, LP relaxation and exact constant over training epochs" };
   });
 }
 
@@ -91,6 +99,28 @@ function drawMetric(host, sides, metric) {
       sides.forEach((side) => group.append(shape("path", { class: `line exact ${ROLE[side.role]}`, d: path(side.metric.map((row) => ({ x: across(row.epoch), y: up(row.value) }))) })));
     const tips = epochsOf(known).map((epoch) => ({ x: epoch, y: null, lines: [`after ${counted(epoch, "epoch")}`, ...sides.flatMap((side) => side.metric.filter((row) => row.epoch === epoch).map((row) => `${side.role}: ${measured(metric, row.value)}`))] }));
     return { height: 215, x: epochAxis(ofTraining(sides), 5), y: { low: least - room, high: metric.share ? Math.min(1 + room / 2, most + room) : most + room, format: (v) => measured(metric, v) }, marks, tips, label: `${metric.title} over training epochs` };
+  });
+}
+
+/** The median margin over constant over epochs, as far as it is certified; a level at the radius of the region. */
+function drawMargins(host, sides, radius) {
+  return plot(host, () => {
+    const rows = sides.flatMap((side) => side.course.filter((row) => row.marginLower !== null));
+    const most = Math.max(...rows.flatMap((row) => [row.marginLower, row.marginUpper ?? 0])) * 1.12 || 1;
+    const marks = (group, across, up, box) => {
+      if (radius !== null && radius < most) group.append(shape("line", { class: "level", x1: box.left, x2: box.right, y1: up(radius), y2: up(radius) }));
+      for (const { course, role } of sides) {
+        const known = course.filter((row) => row.marginLower !== null && row.marginUpper !== null);
+        const [above, below] = ["marginUpper", "marginLower"].map((end) => known.map((row) => ({ x: across(row.epoch), y: up(row[end]) })));
+        if (known.length) group.append(shape("path", { class: `band ${ROLE[role]}`, d: path([...above, ...[...below].reverse()]) + "Z" }));
+        const lower = course.map((row) => ({ x: across(row.epoch), y: row.marginLower === null ? null : up(row.marginLower) }));
+        group.append(shape("path", { class: `line exact ${ROLE[role]}`, d: path(lower) }));
+        for (const { x: cx, y: cy } of lower) if (cy !== null) group.append(shape("circle", { class: `dot exact ${ROLE[role]}`, cx, cy, r: 2.6 }));
+      }
+    };
+    const said = ({ marginLower, marginUpper }) => span({ lower: marginLower, upper: marginUpper }).replace("not proved", "no end known");
+    const tips = epochsOf(rows).map((epoch) => ({ x: epoch, y: null, lines: [`after ${counted(epoch, "epoch")}`, ...sides.flatMap((side) => side.course.filter((row) => row.epoch === epoch && row.marginLower !== null).map((row) => `${side.role}: ${said(row)}`)), ...(radius !== null ? [`radius of the region: ${short(radius)}`] : [])] }));
+    return { height: 215, x: epochAxis(ofTraining(sides), 5), y: { low: 0, high: most }, marks, tips, label: "Median margin over constant over training epochs" };
   });
 }
 
@@ -112,9 +142,9 @@ function drawnPart({ lower, upper }, low, high) {
   return { from, to, middle: (from + to) / 2 };
 }
 
-/** Transfer intervals over epochs. */
-function drawTransfer(host, entry) {
-  const rows = entry.transfer.filter((row) => row.words !== "undefined");
+/** Transfer intervals over epochs: [{epoch, lower, upper, words}]. */
+function drawTransfer(host, transfer) {
+  const rows = transfer.filter((row) => row.words !== "undefined");
   return plot(host, () => {
     const [low, high] = transferSpan(rows);
     const marks = (group, across, up, box) => {
@@ -126,12 +156,12 @@ function drawTransfer(host, entry) {
       }
     };
     const tips = rows.map((row) => ({ x: row.epoch, y: drawnPart(row, low, high).middle, lines: [`after ${counted(row.epoch, "epoch")}`, `transfer ${row.words}`] }));
-    return { height: 215, x: epochAxis(entry.transfer, 5, 0.05), y: { low, high }, marks, tips, label: "Transfer over training epochs" };
+    return { height: 215, x: epochAxis(transfer, 5, 0.05), y: { low, high }, marks, tips, label: "Transfer over training epochs" };
   });
 }
 
-/** Bound over truth at each point, from the twin to the run. */
-function drawScatter(host, sides, epoch) {
+/** Bound over truth at each point, from the twin to the run; unit says what the constants are. */
+function drawScatter(host, sides, epoch, unit) {
   return plot(host, (width) => {
     const points = sides.map((side) => (side.points[epoch] ?? []).filter((p) => p.bound > 0 && p.upper > 0));
     const [left, right] = logSpan(points.flat().flatMap((p) => [p.lower > 0 ? p.lower : p.upper, p.upper]), 1.3);
@@ -159,7 +189,7 @@ function drawScatter(host, sides, epoch) {
       });
     };
     const tips = sides.flatMap((side, i) => points[i].map((p) => ({ x: middle(p), y: p.bound, lines: [`point ${p.point}` + (p.label >= 0 ? `, class ${p.label}` : "") + (sides.length > 1 ? `, ${side.role}` : ""), `exact ${span(p)}, ${p.certificate}`, `bound ${outward(p.bound, true, 4)}, ${short(p.bound / p.upper, 3)} times`] })));
-    return { height: Math.min(460, Math.max(330, width * 0.8)), top: 22, x: { low: left, high: right, log: true, title: "exact constant" }, y: { low, high, log: true, title: "bound" }, marks, tips, label: "Bound against exact constant at each reference point" };
+    return { height: Math.min(460, Math.max(330, width * 0.8)), top: 22, x: { low: left, high: right, log: true, title: `exact constant, ${unit}` }, y: { low, high, log: true, title: `bound, ${unit}` }, marks, tips, label: "Bound against exact constant at each reference point" };
   });
 }
 
@@ -171,10 +201,10 @@ function frontier(dots) {
   return front;
 }
 
-/** The metric that all entries share over exact constant; a mark chooses its run. Which way is better is known of an accuracy alone. */
-function drawPareto(host, entries, metric, chosen, choose) {
+/** The metric that all entries share over exact constant (view: sidesOf(entry), unit); a mark chooses its run. Which way is better is known of an accuracy alone. */
+function drawPareto(host, entries, view, metric, chosen, choose) {
   return plot(host, (width) => {
-    const dots = !metric ? [] : entries.flatMap((entry) => entry.sides.map(({ course, role }) => {
+    const dots = !metric ? [] : entries.flatMap((entry) => view.sidesOf(entry).map(({ course, role }) => {
       const row = course.filter((r) => r.upper > 0 && r.metric !== null).at(-1);
       return row && { entry, role, ...row, constant: Math.sqrt(Math.max(row.lower, row.upper / 1e3) * row.upper), value: row.metric };
     })).filter(Boolean);
@@ -193,13 +223,13 @@ function drawPareto(host, entries, metric, chosen, choose) {
       }
     };
     const tips = dots.map((d) => ({ x: d.constant, y: d.value, lines: [d.entry.label + (d.role === "twin" ? ", twin" : ""), `exact ${span(d)}`, `${metric.title} ${measured(metric, d.value)}`], act: () => choose(d.entry) }));
-    return { height: Math.min(380, Math.max(300, width * 0.6)), top: 22, x: { low: left, high: right, log: true, title: "exact constant, mean over points" }, y: { low: least - room, high: metric.share ? Math.min(most + room, 1 + room / 2) : most + room, format: (v) => measured(metric, v), title: metric.title }, marks, tips, label: `${metric.title} against exact constant of all runs` };
+    return { height: Math.min(380, Math.max(300, width * 0.6)), top: 22, x: { low: left, high: right, log: true, title: `exact constant ${view.unit}, mean over points` }, y: { low: least - room, high: metric.share ? Math.min(most + room, 1 + room / 2) : most + room, format: (v) => measured(metric, v), title: metric.title }, marks, tips, label: `${metric.title} against exact constant of all runs` };
   });
 }
 
-/** The transfer interval of each compared run, in the order of the runs. */
-function drawTransfers(host, entries, chosen, choose) {
-  const rows = entries.map((entry) => ({ entry, ...entry.transfer.at(-1) })).filter((row) => row.words);
+/** The transfer interval of each compared run (view: transferOf(entry)), in the order of the runs. */
+function drawTransfers(host, entries, view, chosen, choose) {
+  const rows = entries.map((entry) => ({ entry, ...view.transferOf(entry).at(-1) })).filter((row) => row.words);
   return plot(host, (width) => {
     const [low, high] = transferSpan(rows);
     const narrow = width < 420; // names stand above their marks, not beside them

@@ -3,10 +3,33 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const place = (id) => document.getElementById(id);
 for (const entry of data.entries) entry.sides = entry.sides.map((number) => data.sides[number]);
-let [chosen, question, redraw] = [data.entries[0], 0, []];
+let [chosen, question, scaled, redraw] = [data.entries[0], 0, true, []];
+const [SCALE_FREE, AS_THEY_ARE, OF_AUDIT] = ["scale-free", "in units of the output", "of audit and training"];
 
 /** The entries of the chosen question: constants of different questions are not compared. */
 const listed = () => data.entries.filter((entry) => entry.question === question);
+
+/** How constants are shown: times T where that is chosen and known of any of these entries, else as they are. */
+function viewOf(entries) {
+  const unit = (scaled && entries.map((entry) => entry.unit).find(Boolean)) || null;
+  return {
+    scaled: unit !== null,
+    unit: unit ?? AS_THEY_ARE,
+    sidesOf: (entry) => (unit === null ? entry.sides : entry.sides.map(calibrated)),
+    transferOf: (entry) => (unit === null ? entry.transfer : entry.calibratedTransfer),
+  };
+}
+
+/** Whether constants are multiplied by T, for charts; there is no choice where no T is known. */
+function showUnits() {
+  const unit = listed().map((entry) => entry.unit).find(Boolean);
+  const options = unit ? [{ value: 1, words: unit }, { value: 0, words: AS_THEY_ARE }] : [];
+  chooser(place("units"), "Constants in charts", options, Number(scaled), (choice) => {
+    scaled = Boolean(choice);
+    if (data.entries.length > 1) showOverview();
+    showEntry();
+  });
+}
 
 /** A drop-down list in `host`, hidden where there is nothing to choose. */
 function chooser(host, label, options, current, change) {
@@ -26,22 +49,34 @@ function showOverview() {
   place("pareto-title").textContent = `${!metric ? "Metric" : metric.share ? "Accuracy" : metric.title} against the true constant.`;
   place("pareto-words").textContent = metric?.share ? "Up and to the left is better; the line, the Pareto front, joins the runs that no other beats in both." : "";
   const bounds = new Set(rows.map((entry) => entry.bound));
-  const cell = (name, key, help) => ({ name, help, number: true, words: (entry) => entry.row[key]?.words ?? "n/a", value: (entry) => entry.row[key]?.value ?? null });
+  const view = viewOf(rows);
+  place("transfers-title").textContent = `Transfer of each run, ${view.unit}.`;
+  const cell = (group, name, key, help) => ({ group, key, name, help, number: true, words: (entry) => entry.row[key]?.words ?? "n/a", value: (entry) => entry.row[key]?.value ?? null });
+  const logged = (group) => [cell(group, data.metric, "metric", "Of the run, as its training logged it"), cell(group, "twin's", "twins", "The same of its twin")];
   const columns = [
     { name: "run", value: (entry) => entry.label },
     ...(bounds.size > 1 ? [{ name: "bound", value: (entry) => entry.bound, choose: true }] : []),
     { name: "seed", number: true, words: (entry) => String(entry.seed ?? "n/a"), value: (entry) => entry.seed, choose: true },
     { name: "weight", number: true, words: (entry) => (entry.weight === null ? "changed" : short(entry.weight)), value: (entry) => entry.weight, choose: true },
-    ...(metrics.length ? [cell(data.metric, "metric", "Of the run, as its training logged it"), cell("twin's", "twins", "The same of its twin")] : []),
-    cell("mean bound", "bound", "Upper end of the penalised bound"),
-    cell("exact", "exact", "Mean certified interval of the exact constant"),
-    cell("bound moved", "boundMoved", "Bound over the twin's bound"),
-    cell("truth moved", "truthMoved", "Exact constant over the twin's"),
-    cell("transfer", "transfer", "1: the truth moved with the bound; 0: the bound alone"),
-    cell("certified", "certified", "Share of the points whose interval is exact"),
-  ];
+    ...(metric?.share ? logged(SCALE_FREE) : []),
+    cell(SCALE_FREE, "margin over constant", "margin", "Median over the points: how far away another class is, by the network's own constant"),
+    cell(SCALE_FREE, "/ twin's", "marginRatio", "Margin over constant, over the twin's"),
+    cell(SCALE_FREE, "calibrated", "calibrated", "Mean exact constant times T; of regression in standard deviations"),
+    cell(SCALE_FREE, "calibrated moved", "calibratedMoved", "Calibrated constant over the twin's; worse: accuracy or likelihood is, so that a smaller constant does not count"),
+    cell(SCALE_FREE, "calibrated transfer", "calibratedTransfer", "Of the calibrated constants. 1: the truth moved with the bound; 0: the bound alone"),
+    cell(SCALE_FREE, "certified accuracy", "certifiedAccuracy", "Share of the points whose class the exact constant proves over the whole region"),
+    cell(SCALE_FREE, "by bound", "certifiedClosed", "The same by the best bound without a search"),
+    cell(SCALE_FREE, "under attack", "attacked", "Share of the points for which a search by gradients found no other class"),
+    cell(AS_THEY_ARE, "mean bound", "bound", "Upper end of the bound that the constant is held against"),
+    cell(AS_THEY_ARE, "exact", "exact", "Mean certified interval of the exact constant"),
+    cell(AS_THEY_ARE, "bound moved", "boundMoved", "Bound over the twin's bound"),
+    cell(AS_THEY_ARE, "truth moved", "truthMoved", "Exact constant over the twin's"),
+    cell(AS_THEY_ARE, "transfer", "transfer", "1: the truth moved with the bound; 0: the bound alone"),
+    cell(OF_AUDIT, "intervals exact", "certified", "Share of the points whose interval is exact"),
+    ...(metrics.length && !metric?.share ? logged(OF_AUDIT) : []),
+  ].filter((column) => !column.key || column.group !== SCALE_FREE || rows.some((entry) => entry.row[column.key]?.value != null));
   const fill = makeTable(place("runs-table"), columns, rows, { caption: "all runs", act: (entry) => choose(entry, true), chosen: (entry) => entry === chosen });
-  const charts = [() => drawPareto(place("pareto"), rows, metric, () => chosen, choose), () => drawTransfers(place("transfers"), rows, () => chosen, choose)];
+  const charts = [() => drawPareto(place("pareto"), rows, view, metric, () => chosen, choose), () => drawTransfers(place("transfers"), rows, view, () => chosen, choose)];
   redraw = [...charts, fill];
   charts.forEach((draw) => draw());
   showSeeds();
@@ -54,7 +89,7 @@ function showSeeds() {
   const columns = [
     { name: "runs", value: (group) => group.name },
     { name: "seeds", number: true, value: (group) => group.runs },
-    ...data.groupColumns.map((name) => ({ name, number: true, words: (group) => group.cells[name].words, value: (group) => group.cells[name].value })),
+    ...data.groupColumns.filter((name) => groups.some((group) => group.cells[name].value !== null)).map((name) => ({ name, number: true, words: (group) => group.cells[name].words, value: (group) => group.cells[name].value })),
   ];
   if (groups.length) makeTable(place("seeds-table"), columns, groups, { caption: "means over seeds" });
 }
@@ -74,26 +109,33 @@ function key(sides) {
 }
 
 function showEntry() {
-  const [entry, sides, number] = [chosen, chosen.sides, data.entries.indexOf(chosen)];
+  const view = viewOf([chosen]);
+  const [entry, sides, number] = [chosen, view.sidesOf(chosen), data.entries.indexOf(chosen)];
   for (const section of document.querySelectorAll("section.entry")) section.hidden = Number(section.dataset.entry) !== number;
   chooser(place("entries"), "Run", listed().map((e) => ({ value: data.entries.indexOf(e), words: e.label })), number, (i) => choose(data.entries[i]));
   place("single-title").textContent = data.entries.length > 1 ? `One run: ${entry.label}` : "The run";
-  place("trajectory-words").replaceChildren("Means over the reference points. ", key(sides));
-  drawTrajectory(place("trajectory"), sides);
+  const gaps = view.scaled && entry.sides.some((side) => side.course.some((row) => row.factor === null)) ? "Where T is undefined nothing is drawn. " : "";
+  place("trajectory-words").replaceChildren(`Means over the reference points, ${view.unit}; the bound is ${entry.against}. ${gaps}`, key(sides));
+  drawTrajectory(place("trajectory"), sides, view.unit);
+  place("margins-figure").hidden = !entry.sides.some((side) => side.course.some((row) => row.marginLower !== null));
+  if (!place("margins-figure").hidden) drawMargins(place("margins"), entry.sides, entry.radius);
   place("accuracy-figure").hidden = !entry.metric;
   place("accuracy-title").textContent = !entry.metric ? "" : entry.metric.share ? `${entry.metric.title[0].toUpperCase()}${entry.metric.title.slice(1)}.` : `${entry.metric.title}.`;
   if (entry.metric) drawMetric(place("accuracy"), sides, entry.metric);
   place("transfer-figure").hidden = !entry.transfer.length;
-  if (entry.transfer.length) drawTransfer(place("transfer"), entry);
-  const epochs = [...new Set(sides.flatMap((side) => Object.keys(side.points).map(Number)))].sort((a, b) => a - b);
-  if (epochs.length) showPoints(entry, sides, epochs, entry.transfer.at(-1)?.epoch ?? epochs.at(-1));
+  place("transfer-title").textContent = `Transfer, ${view.unit}.`;
+  if (entry.transfer.length) drawTransfer(place("transfer"), view.transferOf(entry));
+  const epochs = [...new Set(entry.sides.flatMap((side) => Object.keys(side.points).map(Number)))].sort((a, b) => a - b);
+  if (epochs.length) showPoints(entry, sides, epochs, entry.transfer.at(-1)?.epoch ?? epochs.at(-1), view.unit);
 }
 
-function showPoints(entry, sides, epochs, epoch) {
-  chooser(place("epochs"), "After epoch", epochs.map((e) => ({ value: e, words: e })), epoch, (e) => showPoints(entry, sides, epochs, e));
+function showPoints(entry, drawn, epochs, epoch, unit) {
+  const sides = entry.sides;
+  chooser(place("epochs"), "After epoch", epochs.map((e) => ({ value: e, words: e })), epoch, (e) => showPoints(entry, drawn, epochs, e, unit));
   const moved = sides.length > 1 && sides.every((side) => side.points[epoch]) ? " Each line leads from the twin to the regularised run at one point." : "";
   place("scatter-words").textContent = `After ${counted(epoch, "epoch")}. On the diagonal a bound is perfect.${moved}`;
-  drawScatter(place("scatter"), sides, String(epoch));
+  const known = drawn.some((side) => side.points[epoch]); // T may be known at other epochs only
+  drawScatter(place("scatter"), known ? drawn : sides, String(epoch), known ? unit : AS_THEY_ARE);
   const moves = entry.moves[epoch];
   const rows = sides.flatMap((side, s) => (side.points[epoch] ?? []).map((p) => ({ ...p, role: side.role, s, moved: s === 0 ? moves?.[p.point] : undefined })));
   rows.sort((a, b) => a.point - b.point || a.s - b.s);
@@ -101,11 +143,13 @@ function showPoints(entry, sides, epochs, epoch) {
   const columns = [
     { name: "point", number: true, value: (p) => p.point },
     ...(sides.length > 1 ? [{ name: "run", value: (p) => p.s, words: (p) => p.role, mark: (p) => ROLE[p.role] }] : []),
-    number("bound", "bound", true, "Upper end of the penalised bound", "not proved"),
+    ...(rows.some((p) => p.correct !== null) ? [{ name: "class right", value: (p) => ({ true: "yes", false: "no" })[p.correct] ?? "n/a" }] : []),
+    ...(rows.some((p) => p.marginWords !== "n/a") ? [{ name: "margin over constant", help: "How far away another class is, by the network's own constant", number: true, value: (p) => p.margin, words: (p) => p.marginWords }] : []),
+    ...["certified", "attacked"].filter((key) => rows.some((p) => p[key] !== null)).map((key) => ({ name: key, help: { certified: "Whether the constant proves the class over the whole region", attacked: "Whether a search by gradients found another class in the region" }[key], value: (p) => p[key] ?? "n/a" })),
+    number("bound", "bound", true, "Upper end of the bound that the constant is held against", "not proved"),
     number("lower", "lower", false, "A witness attains it"),
     number("upper", "upper", true, "A proof holds for it", "not proved"),
     { name: "certificate", help: "exact: the two ends meet", value: (p) => p.certificate },
-    ...(rows.some((p) => p.correct !== null) ? [{ name: "class right", value: (p) => ({ true: "yes", false: "no" })[p.correct] ?? "n/a" }] : []),
     ...(rows.some((p) => p.radius !== null) ? [number("radius", "radius", false, "Certified radius: no smaller change alters the class")] : []),
     ...(moves ? [{ name: "transfer", number: true, value: (p) => p.moved?.value ?? null, words: (p) => p.moved?.words ?? "" }] : []),
     number("LP", "LP", true, "Upper end of the LP relaxation"),
@@ -177,10 +221,12 @@ function picture({ width, height, channels, code }) {
 chooser(place("questions"), "Question", data.questions.map((words, value) => ({ value, words })), question, (q) => {
   question = q;
   chosen = listed()[0];
+  showUnits();
   showOverview();
   showEntry();
 });
 document.documentElement.classList.add("drawn");
+showUnits();
 if (data.entries.length > 1) showOverview();
 showEntry();
 showRecords();

@@ -3,8 +3,9 @@
 const PART = 25;
 
 /**
- * columns: [{ name, help, number, value(row), words(row), mark(row), choose }]: `value` sorts, `words` is shown (the value,
- * where there is none), `mark` is a class, `choose` offers the column's words as a filter.
+ * columns: [{ name, help, number, value(row), words(row), mark(row), choose, group }]: `value` sorts, `words` is shown (the
+ * value, where there is none), `mark` is a class, `choose` offers the column's words as a filter, `group` is a heading that
+ * stands above all columns of that name side by side.
  * options: { caption, detail(row), act(row), chosen(row) }.
  */
 function makeTable(host, columns, rows, options) {
@@ -95,7 +96,14 @@ function makeTable(host, columns, rows, options) {
     fill();
   });
   tools.append(count);
-  const table = element("table", { "aria-label": options.caption }, element("thead", {}, element("tr", {}, ...heads)), body);
+  const groups = [];
+  for (const { group = "" } of columns) {
+    if (groups.at(-1)?.group === group) groups.at(-1).span++;
+    else groups.push({ group, span: 1 });
+  }
+  const above = groups.map(({ group, span }) => element("th", { colspan: span, scope: "colgroup" }, group));
+  const head = element("thead", {}, groups.length > 1 ? element("tr", { class: "groups" }, ...above) : null, element("tr", {}, ...heads));
+  const table = element("table", { "aria-label": options.caption }, head, body);
   host.replaceChildren(...(rows.length > 8 ? [tools] : []), element("div", { class: "scroll" }, table), more);
   fill();
   return fill;

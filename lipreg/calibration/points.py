@@ -1,0 +1,167 @@
+"""Points that tell what outputs mean: of which task their targets are, and what follows for a constant."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lipreg.calibration.fitting import SMALLEST, finite, fitted, of_classes, of_labels, told
+from lipreg.labels import IGNORE_INDEX, are_classes, labelled
+from lipreg.linalg import vector_norm
+from lipreg.points import Inputs
+from lipreg.problem import LocalLipschitz
+from lipreg.records import CalibrationRecord
+
+CHUNK = 256
+"""Points whose outputs are computed at once."""
+
+
+@dataclass(frozen=True)
+class Calibrating:
+    """The points that a training's networks are calibrated with, the same for all of them.
+
+    Args:
+        x: inputs ``(points, *shape)``, none of which is audited.
+        y: targets of any form; None where there are none.
+        problem: the question, whose norms measure inputs and targets of regression.
+        ignore_index: a label that, like -1, leaves a point out.
+    """
+
+    x: Tensor
+    y: Tensor | None
+    problem: LocalLipschitz
+    ignore_index: int = IGNORE_INDEX
+
+    def of(self, network: Callable[[Tensor], Tensor], run: str, epoch: int, fingerprint: str) -> CalibrationRecord:
+        """What the outputs of a network mean.
+
+        Args:
+            network: maps inputs, on whatever device they are, to outputs ``(points, outputs)`` or ``(points,)``.
+            run, epoch, fingerprint: for the record; fill in the rest with ``dataclasses.replace``.
+        """
+        if not len(self.x):
+            return CalibrationRecord(run, epoch, fingerprint, why="there is no point that is not audited")
+        with torch.no_grad():
+            parts = [network(part).detach().to("cpu", torch.float64) for part in self.x.split(CHUNK)]
+        return calibrate(torch.cat(parts), self.inputs, self.problem, run, epoch, fingerprint, self.ignore_index)
+
+    @property
+    def inputs(self) -> Inputs:
+        """Points and targets."""
+        return self.x, self.y
+
+
+def calibrate(
+    outputs: Tensor,
+    inputs: Inputs,
+    problem: LocalLipschitz,
+    run: str,
+    epoch: int,
+    fingerprint: str,
+    ignore_index: int = IGNORE_INDEX,
+) -> CalibrationRecord:
+    """The factor by which a constant is multiplied, and how good the outputs are, from outputs at points and their targets.
+
+    Points that stand there twice count once. Integer targets ``(points,)`` of a network with several outputs are classes.
+    Targets in {0, 1}, one for each output, are labels, each of a sigmoid. Other floating point targets, one for each output,
+    are values.
+
+    Args:
+        outputs: ``(points, ...)`` in float64.
+        inputs: the points and their targets.
+        problem: its p and q measure the scales of regression.
+        run, epoch, fingerprint: for the record.
+        ignore_index: as for ``Calibrating``.
+    """
+    x, y = inputs
+    outputs = outputs.reshape(len(outputs), -1)
+    kept = distinct_points(x, y)
+    x, y, outputs = x[kept], None if y is None else y[kept], outputs[kept]
+    blank = CalibrationRecord(run, epoch, fingerprint, points=len(x), reference=_reference(x, y))
+    if not torch.isfinite(outputs).all():
+        return told(blank, why="the outputs are not finite")
+    if y is None:
+        return told(blank, why="there are no targets")
+    count = outputs.shape[1]
+    if are_classes(y, len(x)) and count > 1:
+        y = y.cpu().long()
+        kept = labelled(y, ignore_index)
+        if not kept.any():
+            return told(blank, points=0, why="no point has a class")
+        x, y = x[kept], y[kept]
+        blank = told(blank, reference=_reference(x, y))
+        if not 0 <= int(y.min()) <= int(y.max()) < count:
+            return told(blank, why=f"targets are no classes of {count} outputs")
+        return fitted(told(blank, task="classes", points=len(y)), of_classes(outputs[kept], y))
+    if y.is_complex() or y.numel() != outputs.numel():
+        return told(blank, why=f"targets of shape {tuple(y.shape)} for outputs of shape {tuple(outputs.shape)}")
+    targets = y.detach().to("cpu", torch.float64).reshape(outputs.shape)
+    if bool(((targets == 0) | (targets == 1)).all()):
+        return fitted(told(blank, task="labels"), of_labels(outputs, targets))
+    if not y.is_floating_point() or problem.output.needs_labels:
+        return told(
+            blank, why="the targets are neither classes of several outputs, nor 0 and 1, nor floating point values"
+        )
+    return _of_values(told(blank, task="values"), outputs, targets, x, problem)
+
+
+def distinct_points(x: Tensor, y: Tensor | None) -> Tensor:
+    """Which points have no twin of the same input and target before them, ``(points,)`` bool: what is drawn twice is one."""
+    seen: set[bytes] = set()
+    told = [_bytes(each) for each in x] if y is None else [_bytes(a) + _bytes(b) for a, b in zip(x, y, strict=True)]
+    return torch.tensor([not (each in seen or seen.add(each)) for each in told], dtype=torch.bool)
+
+
+def among(x: Tensor, others: Tensor) -> Tensor:
+    """Which of some points are one of the others, ``(points,)`` bool; compared in float64."""
+    taken = {_bytes(other) for other in others}
+    return torch.tensor([_bytes(each) in taken for each in x], dtype=torch.bool)
+
+
+def _bytes(x: Tensor) -> bytes:
+    return (x.detach().to("cpu", torch.float64).contiguous() + 0.0).numpy().tobytes()  # -0.0 is 0.0
+
+
+def _of_values(
+    record: CalibrationRecord, outputs: Tensor, targets: Tensor, x: Tensor, problem: LocalLipschitz
+) -> CalibrationRecord:
+    """The record with what standard deviations make of a constant."""
+    if not torch.isfinite(targets).all():
+        return told(record, why="targets are not finite")
+    inputs = x.detach().to("cpu", torch.float64).flatten(1).std(0, correction=0)
+    spread = targets.std(0, correction=0)
+    input_scale, target_scale = float(vector_norm(inputs, problem.p)), _target_scale(problem, targets)
+    if not (input_scale > 0 and target_scale > 0):
+        same = "inputs" if not input_scale > 0 else "targets"
+        return told(record, why=f"all {same} are the same")
+    losses = (outputs - targets).square().sum(1) / spread.square().sum()
+    error, factor = float(losses.mean()), input_scale / target_scale
+    record = told(record, input_scale=input_scale, target_scale=target_scale, raw_loss=finite(error))
+    if not error < 1 or not SMALLEST <= factor <= 1 / SMALLEST:
+        return told(record, why="the outputs are no closer to the targets than the targets' mean is")
+    spread_of_losses = float(losses.std(correction=0)) / math.sqrt(len(losses))
+    return told(record, factor=factor, loss=error, loss_error=spread_of_losses)
+
+
+def _target_scale(problem: LocalLipschitz, targets: Tensor) -> float:
+    """|t|_q, t the standard deviations of the outputs' targets; of a scalar functional, that of its value on the targets."""
+    if problem.q is not None:
+        return float(vector_norm(targets.std(0, correction=0), problem.q))
+    rows = problem.output.rows(targets[:1], None)[0]
+    return float((targets @ rows.T).std(0, correction=0).max())
+
+
+def _reference(x: Tensor, y: Tensor | None) -> str:
+    """Hash of points and targets."""
+    digest = hashlib.sha256()
+    for part in (x, y):
+        if part is not None:
+            part = part.detach().cpu().contiguous()
+            digest.update(f"{tuple(part.shape)} {part.dtype}".encode())
+            digest.update(part.flatten().view(torch.uint8).numpy().tobytes() if part.numel() else b"")
+    return digest.hexdigest()[:32]

@@ -1,0 +1,120 @@
+"""What an audit finds beside the constants, so that the size of the outputs is told from what the network tells apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from lipreg.auditing import Attack
+from lipreg.calibration import Calibrating, among
+from lipreg.callbacks.batches import as_steps_see_it, batch_to_inputs
+from lipreg.callbacks.reference_points import examples, first_loader, joined, validation_loaders
+from lipreg.errors import InvalidInput, LipregError
+from lipreg.graph import CapturedNetwork, untouched_random_state
+from lipreg.points import Inputs, Points, Which
+from lipreg.problem import LocalLipschitz
+from lipreg.records import CalibrationRecord
+
+
+@dataclass(frozen=True)
+class ScaleFree:
+    """Which points tell what the outputs mean, and how another class is sought near the audited ones.
+
+    Args:
+        calibration: how many points of the validation data the outputs are calibrated with at each audit (see
+            ``lipreg.calibration``): those that follow the audited ones in the order in which these were drawn, never an
+            audited one; their outputs are computed as training does, on its device. Points of your own, as (x, y) or a
+            ``Points``, where strengths are chosen by the validation data; None for no calibration.
+        attack: how a point of the region with another class is sought; None for not at all.
+
+    Raises:
+        InvalidInput: something else.
+    """
+
+    calibration: Which | Points | None = 1000
+    attack: Attack | None = field(default_factory=Attack)
+
+    def __post_init__(self) -> None:
+        if self.calibration is not None:
+            points = Points.of(self.calibration, "ScaleFree.calibration")
+            if points.count is None and points.given is None:
+                accepted = "a number of points, (x, y), or None"
+                raise InvalidInput(f"calibration={points.which!r}", where="ScaleFree", accepted=accepted)
+        if not isinstance(self.attack, Attack | None):
+            raise InvalidInput(f"attack={self.attack!r}", where="ScaleFree", accepted="an Attack, or None")
+
+    def points(
+        self, trainer: pl.Trainer, audited: Inputs, drawn: Points, problem: LocalLipschitz
+    ) -> Calibrating | None:
+        """The points of a training's calibrations, on the CPU; None where none are asked for.
+
+        Args:
+            trainer: with the validation data.
+            audited: the reference points.
+            drawn: how those were drawn; its seed, its reading of batches and its ``ignore_index`` hold here too.
+            problem: the question.
+        """
+        if self.calibration is None:
+            return None
+        asked = self.calibration
+        if not isinstance(asked, Points):
+            asked = replace(Points.of(asked, "ScaleFree.calibration"), ignore_index=drawn.ignore_index)
+        asked = asked if asked.seed is not None else replace(asked, seed=drawn.seed)
+        read = asked.batch_to_inputs or drawn.batch_to_inputs or batch_to_inputs
+        loaders = None if asked.given is not None else validation_loaders(trainer)
+        return calibration_points(loaders, asked, partial(as_steps_see_it, trainer, "validate", read), audited, problem)
+
+
+def calibration_points(
+    loaders: Any, asked: Points, read: Callable[[Any], Inputs], audited: Inputs, problem: LocalLipschitz
+) -> Calibrating:
+    """The points of calibrations, on the CPU: those that were given, or the first of a loader; none where there is none.
+
+    Args:
+        loaders: a loader, or several, of which the first counts.
+        asked: how many, or which, and the seed of their order.
+        read: a batch -> inputs and targets.
+        audited: points that are none of them.
+        problem: the question.
+    """
+    if asked.given is not None:
+        return Calibrating(*_without(asked.given, audited[0]), problem, asked.ignore_index)
+    if (loader := first_loader(loaders)) is None:  # its record says why there is no calibration
+        return Calibrating(torch.empty(0), None, problem)
+    found, left = [], asked.count or 0
+    with untouched_random_state():
+        for x, y in examples(loader, asked.seed or 0, read):
+            found.append(_without((x, y), audited[0]))
+            left -= len(found[-1][0])
+            if left <= 0:
+                break
+    x, y = joined(found) if found else (torch.empty(0), None)
+    return Calibrating(x[: asked.count], None if y is None else y[: asked.count], problem, asked.ignore_index)
+
+
+def calibration_of(
+    points: Calibrating | None, captured: CapturedNetwork, run: str, epoch: int
+) -> CalibrationRecord | None:
+    """What the outputs of the network mean, as it is now; None without points, or if it cannot be audited either."""
+    if points is None:
+        return None
+    try:
+        with untouched_random_state(), torch.no_grad():
+            graph = captured.live()
+            first = next(captured.module.parameters(), torch.zeros(()))
+            return points.of(lambda x: graph(x.to(first)), run, epoch, captured.frozen().fingerprint())
+    except LipregError:  # the audit of the same weights says why
+        return None
+
+
+def _without(inputs: Inputs, audited: Tensor) -> Inputs:
+    """The points that are not audited, on the CPU."""
+    x, y = inputs[0].detach().cpu(), None if inputs[1] is None else inputs[1].detach().cpu()
+    kept = ~among(x, audited)
+    return x[kept], None if y is None else y[kept]

@@ -1,0 +1,92 @@
+"""Upper bounds as a quantity: what penalties are about where nothing else is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from lipreg.bounds import Analysis
+from lipreg.estimators import Bound, BoundEstimator, Step, differentiable_bound, differentiable_names, live_analysis
+from lipreg.estimators.recipe import ALL
+from lipreg.graph import Graph
+from lipreg.problem import LocalLipschitz
+from lipreg.quantities.base import Quantity, register
+from lipreg.quantities.query import Query
+from lipreg.results import Certificate
+
+
+@register("bound")
+@dataclass(frozen=True)
+class UpperBound(Quantity):
+    """An upper bound on the local constant, by a recipe: ``LipschitzPenalty(bound=...)`` penalises it.
+
+    By the closed form of a network without branches where the estimator has one, else on the live graph.
+
+    Args:
+        estimator, preactivations, spectral_norms: as of ``lipreg.Bound``; the estimator is a differentiable one.
+    """
+
+    estimator: str = "affine_relu"
+    preactivations: Sequence[str] | str = None  # type: ignore[assignment]  # None: the estimator's own, resolved below
+    spectral_norms: str = "estimate"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "preactivations", self.recipe.preactivations)
+        _ = self.method  # refused here if it cannot be differentiated
+
+    @cached_property
+    def recipe(self) -> Bound:
+        """The ``Bound``."""
+        asked = {"preactivations": self.preactivations, "spectral_norms": self.spectral_norms}
+        return Bound.of({"estimator": self.estimator, **asked}, "bound", differentiable_names())
+
+    @cached_property
+    def method(self) -> BoundEstimator:
+        """Its estimator."""
+        return differentiable_bound(self.estimator)
+
+    @classmethod
+    def of(cls, recipe: Bound) -> UpperBound:
+        """The quantity that is bounded by a recipe."""
+        return cls(recipe.estimator, recipe.preactivations, recipe.spectral_norms)
+
+    @property
+    def label(self) -> str:
+        return self.recipe.label
+
+    def certificate(self, problem: LocalLipschitz) -> Certificate:
+        """ESTIMATE where spectral norms are estimated and count: they lie a little below, and what follows is no bound."""
+        read = problem.p == 2.0 and self.method.layer_norms
+        read = read or (problem.region.norm == 2.0 and {"ball", ALL} & {*_listed(self.preactivations)} != set())
+        return Certificate.ESTIMATE if read and self.spectral_norms == "estimate" else Certificate.UPPER
+
+    def check(self, problem: LocalLipschitz, graph: Graph | None = None) -> None:
+        self.method.check(problem, graph)
+
+    def values(self, query: Query) -> Tensor:
+        chain, methods = query.reading.chain, self.recipe.methods
+        if chain is not None:
+            asked = query.problem, query.x, query.labels, methods, query.power, query.constants
+            bounds = self.method.closed_form(Step(chain, *asked))
+            if bounds is not None:
+                return bounds
+        return self.method.bound(self._analysis(query))
+
+    def factors(self, query: Query) -> tuple[Tensor, Tensor]:
+        """The bounds without gradient, ``(points,)``, and their factors, ``(points, layers)``, of a layered estimator."""
+        analysis = self._analysis(query)
+        factors = self.method.factors(analysis)
+        with torch.no_grad():
+            return self.method.bound(analysis), factors
+
+    def _analysis(self, query: Query) -> Analysis:
+        asked = query.x, query.labels, self.method, self.recipe.methods, query.power
+        return live_analysis(query.graph, query.problem, *asked)
+
+
+def _listed(methods: Sequence[str] | str) -> Sequence[str]:
+    return [methods] if isinstance(methods, str) else methods

@@ -1,0 +1,125 @@
+"""What a quantity is asked: network, question and points, each part computed when it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from lipreg.bounds.chain import place_batch
+from lipreg.estimators import Constants
+from lipreg.estimators.closed_form import BY_LABEL, rows_of
+from lipreg.graph import Graph, ReluChain
+from lipreg.linalg import PowerIteration
+from lipreg.problem import LocalLipschitz
+from lipreg.quantities.live import Reading
+from lipreg.regions import PlacedRegion
+from lipreg.seen import Seen
+
+
+class Query(Seen):
+    """A batch of points at which a quantity is asked for; penalties see the same.
+
+    Args:
+        problem: the question.
+        network: the module in training.
+        x, labels: points ``(points, *shape)`` and their labels or targets, whatever these are; None without any.
+        read: gives the network as it is now, which reads its structure where that is not known yet.
+        constants: kept from step to step, for closed forms.
+        power: estimates spectral norms in their place; None where they are to be exact.
+        seed: of what the quantity draws.
+    """
+
+    def __init__(
+        self,
+        problem: LocalLipschitz,
+        network: nn.Module,
+        x: Tensor,
+        labels: Tensor | None,
+        read: Callable[[], Reading],
+        constants: Constants | None = None,
+        power: PowerIteration | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(labels=labels)
+        self.problem, self.network, self.x = problem, network, x.detach()
+        self.constants, self.power, self.seed = constants or Constants(), power, seed
+        self._read = read
+
+    @cached_property
+    def reading(self) -> Reading:
+        """The network with its weights as they are now."""
+        return self._read()
+
+    @property
+    def graph(self) -> Graph:
+        """The network's live graph, differentiable in the parameters, in evaluation mode."""
+        return self.reading.graph
+
+    @property
+    def chain(self) -> ReluChain | None:
+        """The network as a chain of layers and ReLUs in float32 or float64; None where it is none."""
+        chain = self.reading.chain
+        return None if chain is None or chain.dtype not in (torch.float32, torch.float64) else chain
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What is computed in."""
+        return self.reading.dtype
+
+    @cached_property
+    def points(self) -> Tensor:
+        """x in ``dtype``, ``(points, *shape)``."""
+        return self.x.to(self.dtype)
+
+    @property
+    def outputs(self) -> Tensor:
+        """The network's outputs at the points, ``(points, outputs)``, differentiable in its parameters."""
+        if self._outputs is None:
+            self._outputs = self.graph(self.points)
+        return self._outputs
+
+    @property
+    def weights(self) -> Sequence[Tensor]:
+        """The network's trained parameters with two dimensions or more: matrices and kernels."""
+        return [weight for weight in self.network.parameters() if weight.dim() >= 2 and weight.requires_grad]
+
+    @cached_property
+    def region(self) -> PlacedRegion:
+        """The problem's region around each point."""
+        return self.problem.region.place(self.points)
+
+    @cached_property
+    def moves(self) -> Tensor | None:
+        """0/1 for the inputs that have room in the region, ``(points, inputs)``; None where all of them have.
+
+        Raises:
+            InvalidInput: points outside the region's data range.
+        """
+        placed = place_batch(self.problem, self.points)
+        moves = self.region.moves.to(self.dtype) if placed is None else placed.moves
+        return None if moves is None else moves.flatten(1)
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """The functional's rows c at each point, ``(points, rows, outputs)``."""
+        chain, output = self.chain, self.problem.output
+        if chain is not None and type(output) in BY_LABEL:
+            found = rows_of(self.problem, chain.weights[-1], self.points, self.labels, self.constants)
+            if found is not None:
+                return found.table.unflatten(0, (-1, found.count)).index_select(0, found.labels)
+        with torch.no_grad():
+            return output.rows(self.graph(self.points), self.labels)
+
+    def slopes(self, points: Tensor) -> dict[int, Tensor]:
+        """The slopes of the graph's units at points ``(points, *shape)``, for ``Graph.gradients``, without gradient."""
+        with torch.no_grad():
+            found = self.graph.patterns(self.graph.values(points))
+        return {node: slopes.unsqueeze(1) for node, slopes in found.items()}
+
+    @property
+    def generator(self) -> torch.Generator:
+        """A generator that begins at ``seed``, on the CPU: what is drawn is the same on every device."""
+        return torch.Generator().manual_seed(self.seed)

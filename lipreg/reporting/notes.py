@@ -1,0 +1,156 @@
+"""What has to be known to read a comparison right: which figures rescaling moves, what T is, what is not known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from lipreg.records import CalibrationRecord
+from lipreg.reporting.rows import VALUES, calibrated_name, closed_by, task
+from lipreg.reporting.wording import counted, epochs, nearest, plain, which_weights
+from lipreg.transfer import Comparison, RunFigures
+from lipreg.transfer.radius import radius_meaning
+
+WHICH = (
+    "Divide all logits of a network by 100, and it decides as before: scale-free figures stay what they are, while bound, "
+    "LP relaxation and exact constant are 100 times smaller."
+)
+"""Which figures rescaling moves."""
+WHICH_VALUES = (
+    "Constants in standard deviations do not depend on the units of inputs and targets; bound, LP relaxation and exact "
+    "constant as they are do."
+)
+"""The same of regression."""
+
+_SINGLE = ("AllLogits", "Logit", "Vector")  # functionals of outputs that are no differences
+
+
+def which(*sides: RunFigures) -> list[str]:
+    """The sentence that says which figures rescaling moves; none where it is not known what the outputs mean."""
+    told = task(*sides)
+    if told == VALUES:
+        return [WHICH_VALUES]
+    return [WHICH] if told or sides[0].accuracy is not None else []
+
+
+def notes(comparison: Comparison) -> list[str]:
+    """What has to be known to read the table right, one sentence each."""
+    mine, twin = comparison.regularised, comparison.twin
+    points = mine.points
+    means = f"Means over {counted(len(points), 'reference point')}"
+    means += "" if comparison.epoch is None else f" after {epochs(comparison.epoch)}"
+    texts = calibration_notes({"regularised": mine.calibration, "twin": twin.calibration})
+    texts += unsettled(mine)
+    texts += share_notes((mine, twin))
+    texts.append(f"{means}; tightness, movement and transfer are geometric means of the ratios at each point.")
+    if mine.calibrated is not None and twin.calibrated is not None:
+        texts.append(
+            f"The ratio beside '{calibrated_name(task(mine, twin))}' is its movement; those of bound, LP relaxation and "
+            "exact constant are of the two means beside them."
+        )
+    texts += which_weights(points, mine.metric is not None)
+    if comparison.left_out:
+        left = f"point{'s' * (len(comparison.left_out) != 1)} {', '.join(map(str, comparison.left_out))}"
+        texts.append(f"Left out, not audited in both runs: {left}.")
+    if comparison.radius_points:
+        one = comparison.radius_points == 1
+        of = "is that of the one point that is" if one else f"averages the {comparison.radius_points} points that are"
+        texts.append(
+            f"The radius holds {radius_meaning(points[0].record)}; it {of} classified rightly in both runs, and is cut "
+            "to the radius of the region."
+        )
+    if (mine.rank_correlation, twin.rank_correlation) != (None, None):
+        audited = {epoch for of_run in comparison.audited for epoch in of_run}
+        over = " and epochs, not those of this epoch alone" if len(audited) > 1 else ""
+        over += (
+            "; the untrained network is among them" if over and 0 in audited and comparison.epoch is not None else ""
+        )
+        texts.append(f"The rank correlation is Spearman's, of bound and exact constant over all audited points{over}.")
+    return texts
+
+
+def calibration_notes(told: dict[str, CalibrationRecord | None]) -> list[str]:
+    """What T is, or in which standard deviations constants are, by role; nothing where no factor is defined."""
+    known = {role: record for role, record in told.items() if record is not None and record.factor is not None}
+    if not known:
+        return []
+    record = next(iter(known.values()))
+    over = f"{counted(record.points, 'point')} that {'is' if record.points == 1 else 'are'} not audited"
+    if record.task == VALUES:
+        scales = nearest(record.input_scale), nearest(record.target_scale)
+        return [
+            f"In standard deviations: times {scales[0]}, the norm of those of the inputs, over {scales[1]}, that of the "
+            f"targets, over {over}."
+        ]
+    factors = ", ".join(
+        f"{nearest(r.factor)} ({role}; standard error {r.error:.1%}, NLL {nearest(r.loss)})"
+        for role, r in known.items()
+    )
+    return [
+        f"T is the factor on the outputs that makes the mean negative log-likelihood of {over} smallest: {factors}."
+    ]
+
+
+def unsettled(figures: RunFigures) -> list[str]:
+    """That a shift of all logits is not taken out, where the functional is of logits of classes, not of differences."""
+    record = figures.points[0].record
+    output = record.question.get("output", {})
+    differences = output.get("kind") not in _SINGLE and not math.fsum(output.get("weights", ()))
+    if record.correct is None or differences:
+        return []
+    return [
+        "These constants are not of differences of logits: one function of the input added to all logits changes them, "
+        "and no decision. No normalisation here takes that out; constants of margins (AllMargins) do not change."
+    ]
+
+
+def share_notes(sides: Sequence[RunFigures]) -> list[str]:
+    """What margins over constants and certified shares mean, where they are known."""
+    tried = [side.attacked is not None for side in sides]
+    if all(side.margin_over_constant is None for side in sides):
+        share = "Under attack: the share of the points whose class is right and for which a search by gradients (PGD)"
+        said = [f"{share} found no other class in the region, which is no proof."] if any(tried) else []
+        return [*said, *_missing(sides)]
+    region = sides[0].points[0].record.question.get("region", {})
+    radius = f", {region['radius']:g}" if "radius" in region else ""
+    texts = [
+        "Margin over constant is a distance in units of the input, 0 where the class is wrong: no point so near has "
+        f"another class, as far as the audited region reaches{radius}."
+    ]
+    if any(side.certified is not None for side in sides):
+        names = list(dict.fromkeys(name for side in sides for name in closed_by(side)))
+        by = f" (without a search, by {plain(', '.join(names), 120)})" if names else ""
+        under = (
+            "under attack: a search by gradients found none, which is no proof" if any(tried) else "no attack was tried"
+        )
+        texts.append(f"Certified: proved to have no point of another class in the whole region{by}; {under}.")
+    return texts + _missing(sides)
+
+
+def _missing(sides: Sequence[RunFigures]) -> list[str]:
+    """Whose scale-free figures are not known, where those of the other run are, and what adds them."""
+    reads: dict[str, Callable[[RunFigures], object]] = {
+        "calibration": lambda side: side.calibration,
+        "attack": lambda side: side.attacked,
+        "class": lambda side: side.accuracy,
+    }
+    texts = []
+    for side in sides:
+        lacks = [
+            name
+            for name, read in reads.items()
+            if read(side) is None and any(read(other) is not None for other in sides)
+        ]
+        if lacks:
+            said = f"The records of {plain(side.run, 40)} tell of no {' and no '.join(lacks)}"
+            texts.append(
+                f"{said}: an audit by this version, with labels and data to calibrate with, adds what is n/a here."
+            )
+    return texts
+
+
+def doubts(comparison: Comparison) -> list[str]:
+    """Why the movement may not be the penalty's alone, one sentence each; none for a twin in the full sense."""
+    course = comparison.likeness.course
+    changed = [f"The penalty was changed on the way, and the movement is of all of it: {course}"] if course else []
+    return [f"{plain(doubt)}." for doubt in (*comparison.likeness.doubts, *changed)]

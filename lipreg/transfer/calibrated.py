@@ -1,0 +1,122 @@
+"""Calibrated constants, T * E: what a unit of output means is taken out before two networks are compared.
+
+A penalty that divides all logits by 100 divides the constant by 100 and multiplies T by 100: nothing has moved. T is
+fitted to points, so it has a standard error, and what moved by less than two of them may not have moved at all. Both T are
+fitted to the same points, so that of their ratio is taken from the differences at each: outputs that were merely divided
+have none.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import cached_property
+
+from lipreg.records import CalibrationRecord
+from lipreg.transfer.movement import Movement
+from lipreg.transfer.ratios import Interval, scaled, transfer
+
+ERRORS = 2.0
+"""A difference of fewer standard errors than these is taken for noise."""
+NOT_CALIBRATED = "no record tells what their outputs mean"
+
+
+@dataclass(frozen=True)
+class CalibratedMovement:
+    """How far the calibrated constant moved from the twin's, in the geometric mean over points.
+
+    Attributes:
+        movement: of T * E and T * B; transfer is log of the one over log of the other. Its note says why something is
+            undefined.
+        noise: the relative standard error that the two factors T together leave.
+        worse: in what the regularised network is worse, by more than two standard errors: sentences without a full stop.
+            A smaller calibrated constant counts only where there are none.
+    """
+
+    movement: Movement
+    noise: float = 0.0
+    worse: tuple[str, ...] = field(default=())
+
+    @cached_property
+    def known(self) -> Movement:
+        """``movement``, its constant and its transfer as wide as an error of T of ``ERRORS`` standard errors leaves them.
+
+        An error u of log T moves transfer to (log E + u) / (log B + u), which has no extremes between its ends.
+        """
+        found = self.movement
+        if found.exact is None or not self.noise:
+            return found
+        off = [math.exp(sign * ERRORS * self.noise) for sign in (-1, 1)]
+        moved = [scaled(found.exact, factor) for factor in off]
+        exact = Interval(moved[0].lower, moved[1].upper)
+        if found.transfer is None or found.bound is None:
+            return replace(found, exact=exact)
+        bounds = [scaled(Interval(found.bound, found.bound), factor) for factor in off]
+        shares = [transfer(one, bound)[0] for one, bound in zip(moved, bounds, strict=True)]
+        ends = [Interval(-math.inf, math.inf) if share is None else share for share in shares]
+        share = Interval(min(end.lower for end in ends), max(end.upper for end in ends))
+        return replace(found, exact=exact, transfer=share)
+
+
+def calibrated_movement(
+    raw: Movement, mine: CalibrationRecord | None, twin: CalibrationRecord | None
+) -> CalibratedMovement:
+    """The movement of the calibrated constants, from that of the raw ones and both calibrations."""
+    why = _why_undefined(mine, twin)
+    if mine is None or twin is None or mine.factor is None or twin.factor is None or why:
+        return CalibratedMovement(Movement(raw.points, None, None, None, why), 0.0, _worse(mine, twin))
+    factor, noise = Fraction(mine.factor) / Fraction(twin.factor), _noise(mine, twin)
+    if raw.exact is None or raw.bound is None:
+        exact = None if raw.exact is None else scaled(raw.exact, factor)
+        return CalibratedMovement(replace(raw, exact=exact), noise, _worse(mine, twin))
+    exact, bound = scaled(raw.exact, factor), scaled(Interval(raw.bound, raw.bound), factor)
+    share, note = transfer(exact, bound)
+    if share is not None and abs(math.log(bound.midpoint)) < ERRORS * noise:
+        share, note = (
+            None,
+            f"the bound moved to {bound.midpoint:.3g} of the twin's, within the noise of T ({noise:.1%})",
+        )
+    skipped = raw.note if raw.transfer is not None else ""
+    found = Movement(raw.points, exact, bound.midpoint, share, "; ".join(part for part in (note, skipped) if part))
+    return CalibratedMovement(found, noise, _worse(mine, twin))
+
+
+def _noise(mine: CalibrationRecord, twin: CalibrationRecord) -> float:
+    """The relative standard error of T_mine / T_twin."""
+    pairs = list(zip(mine.influences, twin.influences, strict=False))
+    if len(pairs) < max(len(mine.influences), len(twin.influences), 1):
+        return math.hypot(mine.error, twin.error)
+    return math.sqrt(math.fsum((one - two) ** 2 for one, two in pairs))
+
+
+def _why_undefined(mine: CalibrationRecord | None, twin: CalibrationRecord | None) -> str:
+    if mine is None and twin is None:
+        return NOT_CALIBRATED
+    for record, whose in ((mine, "the regularised run"), (twin, "the twin")):
+        if record is None:
+            return f"no record tells what the outputs of {whose} mean"
+        if record.factor is None:
+            return f"T of {whose} is undefined: {record.why}"
+    assert mine is not None and twin is not None
+    if (mine.task, mine.reference) != (twin.task, twin.reference) or not mine.reference:
+        return "the two were calibrated with other points or targets"
+    return ""
+
+
+def _worse(mine: CalibrationRecord | None, twin: CalibrationRecord | None) -> tuple[str, ...]:
+    """What is worse in ``mine``, beyond two standard errors of the difference (taken as if the points were not the same)."""
+    if mine is None or twin is None or (mine.task, mine.reference) != (twin.task, twin.reference):
+        return ()
+    found = []
+    if mine.accuracy is not None and twin.accuracy is not None:
+        spread = math.hypot(*(math.sqrt(a * (1 - a) / max(mine.points, 1)) for a in (mine.accuracy, twin.accuracy)))
+        if mine.accuracy < twin.accuracy - ERRORS * spread:
+            found.append(f"its accuracy is {mine.accuracy:.1%}, the twin's {twin.accuracy:.1%}")
+    if mine.loss is not None and twin.loss is not None:
+        if mine.loss > twin.loss + ERRORS * math.hypot(mine.loss_error or 0.0, twin.loss_error or 0.0):
+            what = "relative squared error" if mine.task == "values" else "calibrated NLL"
+            found.append(f"its {what} is {mine.loss:.3g}, the twin's {twin.loss:.3g}")
+    elif mine.factor is None and twin.factor is not None:
+        found.append(f"its factor T is undefined ({mine.why})")
+    return tuple(found)

@@ -162,7 +162,9 @@ def _row(entry: Entry, mixed: bool) -> dict[str, Cell]:
     worse = " (worse)" if last and last.calibrated.worse and free and free.exact else ""
     twins, ratio = (last.twin.metric, last.margin_ratio) if last else (None, None)
     return {
-        "margin": Cell(distance(figures.margin_over_constant, reach(figures)), _middle(figures.margin_over_constant)),
+        "margin": Cell(
+            distance(figures.margin_over_constant, reach(figures), short=True), _middle(figures.margin_over_constant)
+        ),
         "marginRatio": Cell(between(ratio), _middle(ratio)),
         "calibrated": Cell(between(figures.calibrated), _middle(figures.calibrated)),
         "calibratedMoved": Cell(between(free and free.exact) + worse, _middle(free and free.exact)),

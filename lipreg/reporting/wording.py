@@ -104,17 +104,19 @@ def percent_between(shares: Interval | None) -> str:
     return f"[{low:.1%}, {high:.1%}]"
 
 
-def distance(margin: Interval | None, reach: float | None = None) -> str:
+def distance(margin: Interval | None, reach: float | None = None, short: bool = False) -> str:
     """A margin over constant: a distance, which has no end where the constant is 0 and the region holds one class.
 
     Args:
         margin: the distance.
         reach: radius of the audited region: a margin beyond it is no distance that is proved, and that is said.
+        short: say it in a word.
     """
     if margin is None or margin.lower == math.inf:
         return MISSING if margin is None else _BEYOND
-    beyond = reach is not None and margin.lower > reach
-    return between(margin) + (f", beyond the audited region ({reach:g})" if beyond else "")
+    if reach is None or margin.lower <= reach:
+        return between(margin)
+    return between(margin) + (" (beyond)" if short else f", beyond the audited region ({reach:g})")
 
 
 def certified_distance(margin: Interval | None) -> str:

@@ -131,7 +131,7 @@ def test_a_margin_beyond_the_region_is_said_to_be() -> None:
         line.get_gid() != "reach" for ax in trajectory_figure(build(margin=0.04), "penalty").axes for line in ax.lines
     )
     (entry,) = page_data(find_entries([Source("a", tuple(rescaled(0.5, certified=True)))])[0])["entries"]
-    assert entry["row"]["margin"]["words"] == "0.1, beyond the audited region (0.05)"
+    assert entry["row"]["margin"]["words"] == "0.1 (beyond)"
 
 
 def test_the_ratio_of_calibrated_constants_is_their_movement() -> None:

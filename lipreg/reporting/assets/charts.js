@@ -227,9 +227,18 @@ function drawPareto(host, entries, view, metric, chosen, choose) {
   });
 }
 
+/** How many letters of labels all begin with, up to a comma; 0 for one label. */
+function sharedStart(labels) {
+  if (labels.length < 2) return 0;
+  let count = 0;
+  while (labels.every((label) => count < label.length && label[count] === labels[0][count])) count += 1;
+  return labels[0].slice(0, count).lastIndexOf(", ") < 0 ? 0 : labels[0].slice(0, count).lastIndexOf(", ") + 2;
+}
+
 /** The transfer interval of each compared run (view: transferOf(entry)), in the order of the runs. */
 function drawTransfers(host, entries, view, chosen, choose) {
   const rows = entries.map((entry) => ({ entry, ...view.transferOf(entry).at(-1) })).filter((row) => row.words);
+  const shared = sharedStart(rows.map((row) => row.entry.label)); // said of all of them, so it tells none apart
   return plot(host, (width) => {
     const [low, high] = transferSpan(rows);
     const narrow = width < 420; // names stand above their marks, not beside them
@@ -239,8 +248,8 @@ function drawTransfers(host, entries, view, chosen, choose) {
     const marks = (group, across, up, box) => {
       for (const level of [0, 1]) group.append(shape("line", { class: "level", x1: across(level), x2: across(level), y1: box.top, y2: box.bottom }));
       rows.forEach((row, i) => {
-        const [y, label, picked] = [up(rows.length - 1 - i), row.entry.label, row.entry === chosen() ? " chosen" : ""];
-        const cut = label.length > letters ? `${label.slice(0, letters - 1)}…` : label;
+        const [y, label, picked] = [up(rows.length - 1 - i), row.entry.label.slice(shared), row.entry === chosen() ? " chosen" : ""];
+        const cut = label.length > letters ? `…${label.slice(1 - letters)}` : label; // what tells runs apart is at the end
         const beside = narrow ? { x: left, y: y - 13 } : { x: left - 10, y: y + 4, "text-anchor": "end" };
         group.append(shape("text", { class: `rowname${picked}`, ...beside }, cut));
         if (row.words === "undefined") return group.append(shape("text", { class: "note", x: left + 6, y: y + 4 }, "undefined"));

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from lipreg.calibration import Calibrating, among, calibrate
+from lipreg.calibration import Calibrating, among, calibrate, keys
 from lipreg.outputs import AllLogits, Logit, Vector
 from lipreg.problem import LocalLipschitz
 from lipreg.records import CalibrationRecord, from_line, to_line
@@ -132,7 +132,7 @@ def test_networks_are_calibrated_part_by_part_and_told_by_their_points() -> None
     assert found.reference != Calibrating(x, y.flip(0), PROBLEM).of(net, "run", 1, "hash").reference
     empty = Calibrating(x[:0], y[:0], PROBLEM).of(net, "run", 1, "hash")
     assert empty.why == "there is no point that is not audited" and empty.factor is None
-    assert among(x, x[3:5]).nonzero().flatten().tolist() == [3, 4]
+    assert among(x, set(keys(x[3:5]))).nonzero().flatten().tolist() == [3, 4]
 
 
 def test_few_points_that_are_told_wrongly_fix_nothing() -> None:
@@ -201,4 +201,4 @@ def test_soft_labels_are_no_values_that_the_logits_come_near() -> None:
 
 
 def test_a_zero_is_a_zero_whatever_its_sign() -> None:
-    assert among(torch.tensor([[-0.0, 1.0]]), torch.tensor([[0.0, 1.0]])).all()
+    assert among(torch.tensor([[-0.0, 1.0]]), set(keys(torch.tensor([[0.0, 1.0]])))).all()

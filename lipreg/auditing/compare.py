@@ -14,7 +14,7 @@ from lipreg.auditing.moved import moved_workers
 from lipreg.auditing.plan import AuditPlan
 from lipreg.auditing.run import audit
 from lipreg.budget import Budget
-from lipreg.calibration import Calibrating, among
+from lipreg.calibration import Calibrating, among, keys
 from lipreg.errors import InvalidInput
 from lipreg.estimators import ESTIMATORS, Bound, Settings, get_estimator, usual_estimators
 from lipreg.estimators.evaluate import Network, structure_of
@@ -116,7 +116,7 @@ def _calibrating(points: Inputs | Points, audited: Tensor, problem: LocalLipschi
     given = asked.given
     if given is None or given[1] is None:
         raise InvalidInput("calibration without targets", where="compare", accepted="calibration=(x, y)")
-    if (both := among(given[0], audited)).any():
+    if (both := among(given[0], set(keys(audited)))).any():
         raise InvalidInput(
             f"{int(both.sum())} of the points of calibration are audited too",
             where="compare",

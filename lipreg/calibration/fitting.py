@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -87,33 +87,37 @@ def fitted(record: CalibrationRecord, task: Task) -> CalibrationRecord:
     Undefined, with a reason: where none above 0 is finite and best; where the outputs tell no more than how frequent the
     labels are, by two standard errors; and where so few points fix it that others might give any other.
     """
-    loss, record = task.loss, told(record, accuracy=float(task.right.mean()))
+    loss, record = task.loss, replace(record, accuracy=float(task.right.mean()))
     raw = finite(float(loss(task.scale)[0].mean())) if math.isfinite(task.scale) else None
-    record = told(record, raw_loss=raw)
+    record = replace(record, raw_loss=raw)
     if not math.isfinite(task.scale):
-        return told(record, why="differences of outputs are beyond the range of numbers")
+        return replace(record, why="differences of outputs are beyond the range of numbers")
     if float(loss(0.0)[1].mean()) >= 0:
-        return told(record, why="the outputs tell no more than chance: no factor above 0 is better than 0")
+        return replace(record, why="the outputs tell no more than chance: no factor above 0 is better than 0")
     if float(task.at_infinity.mean()) <= 0:
-        return told(record, why="every point is told rightly, or tied, so that no finite factor is best")
+        return replace(record, why="every point is told rightly, or tied, so that no finite factor is best")
     best = _least(lambda factor: float(loss(factor)[1].mean()))
     losses, slopes, bends = loss(best)
     gain, count = task.frequencies - losses, len(losses)
     if float(gain.mean()) <= 2 * float(gain.std(correction=0)) / math.sqrt(count):
-        return told(record, why="the outputs tell no more than how frequent the labels are")
+        return replace(record, why="the outputs tell no more than how frequent the labels are")
     # those that are told wrongly hold the factor down: so many points of equal weight would do as much
     down = slopes.clamp(min=0)
     holding = float(down.sum().square() / down.square().sum())
     if holding < HOLDING:
-        return told(record, why=f"T hangs on {holding:.1f} points that are told wrongly, where {HOLDING:g} are wanted")
+        return replace(
+            record, why=f"T hangs on {holding:.1f} points that are told wrongly, where {HOLDING:g} are wanted"
+        )
     # of the minimiser of a mean over so many drawn points, as if each had been left out; few that hold it say less of others
     left_out = -slopes / ((bends.sum() - bends) * best) * math.sqrt(1 + FEW / holding)
     error, factor = float(left_out.square().sum().sqrt()), best / task.scale
     if not error <= KNOWN_TO:
-        return told(record, why=f"{count} points leave T unknown to {error:.0%}" if error < 1e6 else "nothing fixes T")
+        return replace(
+            record, why=f"{count} points leave T unknown to {error:.0%}" if error < 1e6 else "nothing fixes T"
+        )
     if not SMALLEST <= factor <= 1 / SMALLEST:
-        return told(record, why="T is beyond the range of numbers")
-    return told(
+        return replace(record, why="T is beyond the range of numbers")
+    return replace(
         record,
         factor=factor,
         error=error,
@@ -136,11 +140,6 @@ def _least(slope: Callable[[float], float]) -> float:
             break
         low, high = (middle, high) if slope(middle) < 0 else (low, middle)
     return high
-
-
-def told(record: CalibrationRecord, **what: object) -> CalibrationRecord:
-    """A record with more in it."""
-    return CalibrationRecord(**{**vars(record), **what})  # type: ignore[arg-type]
 
 
 def finite(value: float) -> float | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Set
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from lipreg.calibration.fitting import SMALLEST, finite, fitted, of_classes, of_labels, told
+from lipreg.calibration.fitting import SMALLEST, finite, fitted, of_classes, of_labels
 from lipreg.labels import IGNORE_INDEX, are_classes, labelled
 from lipreg.linalg import vector_norm
 from lipreg.points import Inputs
@@ -48,12 +48,7 @@ class Calibrating:
             return CalibrationRecord(run, epoch, fingerprint, why="there is no point that is not audited")
         with torch.no_grad():
             parts = [network(part).detach().to("cpu", torch.float64) for part in self.x.split(CHUNK)]
-        return calibrate(torch.cat(parts), self.inputs, self.problem, run, epoch, fingerprint, self.ignore_index)
-
-    @property
-    def inputs(self) -> Inputs:
-        """Points and targets."""
-        return self.x, self.y
+        return calibrate(torch.cat(parts), (self.x, self.y), self.problem, run, epoch, fingerprint, self.ignore_index)
 
 
 def calibrate(
@@ -84,43 +79,52 @@ def calibrate(
     x, y, outputs = x[kept], None if y is None else y[kept], outputs[kept]
     blank = CalibrationRecord(run, epoch, fingerprint, points=len(x), reference=_reference(x, y))
     if not torch.isfinite(outputs).all():
-        return told(blank, why="the outputs are not finite")
+        return replace(blank, why="the outputs are not finite")
     if y is None:
-        return told(blank, why="there are no targets")
+        return replace(blank, why="there are no targets")
     count = outputs.shape[1]
     if are_classes(y, len(x)) and count > 1:
         y = y.cpu().long()
         kept = labelled(y, ignore_index)
         if not kept.any():
-            return told(blank, points=0, why="no point has a class")
+            return replace(blank, points=0, why="no point has a class")
         x, y = x[kept], y[kept]
-        blank = told(blank, reference=_reference(x, y))
+        blank = replace(blank, reference=_reference(x, y))
         if not 0 <= int(y.min()) <= int(y.max()) < count:
-            return told(blank, why=f"targets are no classes of {count} outputs")
-        return fitted(told(blank, task="classes", points=len(y)), of_classes(outputs[kept], y))
+            return replace(blank, why=f"targets are no classes of {count} outputs")
+        return fitted(replace(blank, task="classes", points=len(y)), of_classes(outputs[kept], y))
     if y.is_complex() or y.numel() != outputs.numel():
-        return told(blank, why=f"targets of shape {tuple(y.shape)} for outputs of shape {tuple(outputs.shape)}")
+        return replace(blank, why=f"targets of shape {tuple(y.shape)} for outputs of shape {tuple(outputs.shape)}")
     targets = y.detach().to("cpu", torch.float64).reshape(outputs.shape)
     if bool(((targets == 0) | (targets == 1)).all()):
-        return fitted(told(blank, task="labels"), of_labels(outputs, targets))
+        return fitted(replace(blank, task="labels"), of_labels(outputs, targets))
     if not y.is_floating_point() or problem.output.needs_labels:
-        return told(
+        return replace(
             blank, why="the targets are neither classes of several outputs, nor 0 and 1, nor floating point values"
         )
-    return _of_values(told(blank, task="values"), outputs, targets, x, problem)
+    return _of_values(replace(blank, task="values"), outputs, targets, x, problem)
 
 
 def distinct_points(x: Tensor, y: Tensor | None) -> Tensor:
     """Which points have no twin of the same input and target before them, ``(points,)`` bool: what is drawn twice is one."""
     seen: set[bytes] = set()
-    told = [_bytes(each) for each in x] if y is None else [_bytes(a) + _bytes(b) for a, b in zip(x, y, strict=True)]
-    return torch.tensor([not (each in seen or seen.add(each)) for each in told], dtype=torch.bool)
+    both = keys(x) if y is None else [a + b for a, b in zip(keys(x), keys(y), strict=True)]
+    return torch.tensor([not (each in seen or seen.add(each)) for each in both], dtype=torch.bool)
 
 
-def among(x: Tensor, others: Tensor) -> Tensor:
-    """Which of some points are one of the others, ``(points,)`` bool; compared in float64."""
-    taken = {_bytes(other) for other in others}
-    return torch.tensor([_bytes(each) in taken for each in x], dtype=torch.bool)
+def among(x: Tensor, others: Set[bytes]) -> Tensor:
+    """Which of some points are one of the others, ``(points,)`` bool.
+
+    Args:
+        x: the points.
+        others: the ``keys`` of the others, made once for however many calls.
+    """
+    return torch.tensor([key in others for key in keys(x)], dtype=torch.bool)
+
+
+def keys(x: Tensor) -> list[bytes]:
+    """What tells points apart: equal for equal numbers in float64."""
+    return [_bytes(each) for each in x]
 
 
 def _bytes(x: Tensor) -> bytes:
@@ -132,20 +136,20 @@ def _of_values(
 ) -> CalibrationRecord:
     """The record with what standard deviations make of a constant."""
     if not torch.isfinite(targets).all():
-        return told(record, why="targets are not finite")
+        return replace(record, why="targets are not finite")
     inputs = x.detach().to("cpu", torch.float64).flatten(1).std(0, correction=0)
     spread = targets.std(0, correction=0)
     input_scale, target_scale = float(vector_norm(inputs, problem.p)), _target_scale(problem, targets)
     if not (input_scale > 0 and target_scale > 0):
         same = "inputs" if not input_scale > 0 else "targets"
-        return told(record, why=f"all {same} are the same")
+        return replace(record, why=f"all {same} are the same")
     losses = (outputs - targets).square().sum(1) / spread.square().sum()
     error, factor = float(losses.mean()), input_scale / target_scale
-    record = told(record, input_scale=input_scale, target_scale=target_scale, raw_loss=finite(error))
+    record = replace(record, input_scale=input_scale, target_scale=target_scale, raw_loss=finite(error))
     if not error < 1 or not SMALLEST <= factor <= 1 / SMALLEST:
-        return told(record, why="the outputs are no closer to the targets than the targets' mean is")
+        return replace(record, why="the outputs are no closer to the targets than the targets' mean is")
     spread_of_losses = float(losses.std(correction=0)) / math.sqrt(len(losses))
-    return told(record, factor=factor, loss=error, loss_error=spread_of_losses)
+    return replace(record, factor=factor, loss=error, loss_error=spread_of_losses)
 
 
 def _target_scale(problem: LocalLipschitz, targets: Tensor) -> float:

@@ -11,7 +11,7 @@ from lipreg.auditing import EXACT, AuditPlan, PointAudit
 from lipreg.records import CalibrationRecord, RunRecord
 from lipreg.results import Certificate
 from lipreg.runs import RecordedRun
-from lipreg.transfer import Interval, Side, mean_tightness, tightness
+from lipreg.transfer import RunFigures, Side
 
 SCALE_FREE = ("margin_over_constant", "certified_lower", "certified_upper", "certified_closed", "attacked")
 CALIBRATED = ("calibration", "calibrated_lower", "calibrated_upper")
@@ -39,7 +39,7 @@ def summary(
     tables and pages, the geometric mean over the points of bound / exact upper end, where it is defined at all of them;
     ``audit/share_exact`` is the share of points at which both ends meet.
     """
-    means: dict[str, float] = {}
+    found, means = _figures(audits, penalised, calibration), dict[str, float]()
     for name in audits[0].intervals:
         intervals = [a.intervals[name] for a in audits]
         lower = float(torch.tensor([i.lower for i in intervals], dtype=torch.float64).mean())
@@ -50,21 +50,24 @@ def summary(
         means |= {f"{prefix}/{end}": value for end, value in zip(ends, values, strict=True)}
     if penalised is not None:
         means[f"{prefix}/bound"] = means[f"{prefix}/{penalised}"]
-        ends = [(a.intervals[penalised].upper, Interval(a.exact.lower, a.exact.upper)) for a in audits]
-        tight = mean_tightness([tightness(bound, exact) for bound, exact in ends])
+        tight = found.tightness
         means |= {f"{prefix}/tightness": tight.lower} if tight is not None and tight.lower > 0 else {}
-    means[f"{prefix}/share_exact"] = sum(a.exact.certificate is Certificate.EXACT for a in audits) / len(audits)
-    means |= _scale_free(audits, penalised, prefix, calibration)
+    means[f"{prefix}/share_exact"] = found.share_exact
+    means |= {f"{prefix}/{name}": value for name, value in _scale_free(found, penalised is not None).items()}
     return {name: value for name, value in means.items() if abs(value) != float("inf")}
 
 
-def _scale_free(
-    audits: Sequence[PointAudit], penalised: str | None, prefix: str, calibration: CalibrationRecord | None
-) -> dict[str, float]:
+def _figures(audits: Sequence[PointAudit], penalised: str | None, calibration: CalibrationRecord | None) -> RunFigures:
+    """The figures of tables and pages, of this audit alone."""
     records = tuple(r for audit in audits for r in audit.records("", 0))
     told = () if calibration is None else (replace(calibration, epoch=0),)
     side = Side("", RecordedRun(RunRecord(""), records, calibrations=told), penalised or EXACT, {}, {})
     (found,) = side.course
+    return found
+
+
+def _scale_free(found: RunFigures, bounded: bool) -> dict[str, float]:
+    """What is known of ``SCALE_FREE``, ``CALIBRATED`` and, where there is a bound, the calibrated one."""
     ends = {
         "margin_over_constant": found.margin_over_constant and found.margin_over_constant.lower,
         "certified_lower": found.certified and found.certified.lower,
@@ -74,9 +77,9 @@ def _scale_free(
         "calibration": found.calibration and found.calibration.factor,
         "calibrated_lower": found.calibrated and found.calibrated.lower,
         "calibrated_upper": found.calibrated and found.calibrated.upper,
-        "calibrated_bound": found.calibrated_bound if penalised is not None else None,
+        "calibrated_bound": found.calibrated_bound if bounded else None,
     }
-    return {f"{prefix}/{name}": float(value) for name, value in ends.items() if value is not None}
+    return {name: float(value) for name, value in ends.items() if value is not None}
 
 
 def _ends(plan: AuditPlan, label: str) -> tuple[str, ...]:

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 
 from lipreg.auditing import Attack
-from lipreg.calibration import Calibrating, among
+from lipreg.calibration import Calibrating, among, keys
 from lipreg.callbacks.batches import as_steps_see_it, batch_to_inputs
 from lipreg.callbacks.reference_points import examples, first_loader, joined, validation_loaders
 from lipreg.errors import InvalidInput, LipregError
@@ -83,14 +82,15 @@ def calibration_points(
         audited: points that are none of them.
         problem: the question.
     """
+    taken = set(keys(audited[0]))
     if asked.given is not None:
-        return Calibrating(*_without(asked.given, audited[0]), problem, asked.ignore_index)
+        return Calibrating(*_without(asked.given, taken), problem, asked.ignore_index)
     if (loader := first_loader(loaders)) is None:  # its record says why there is no calibration
         return Calibrating(torch.empty(0), None, problem)
     found, left = [], asked.count or 0
     with untouched_random_state():
         for x, y in examples(loader, asked.seed or 0, read):
-            found.append(_without((x, y), audited[0]))
+            found.append(_without((x, y), taken))
             left -= len(found[-1][0])
             if left <= 0:
                 break
@@ -113,7 +113,7 @@ def calibration_of(
         return None
 
 
-def _without(inputs: Inputs, audited: Tensor) -> Inputs:
+def _without(inputs: Inputs, audited: set[bytes]) -> Inputs:
     """The points that are not audited, on the CPU."""
     x, y = inputs[0].detach().cpu(), None if inputs[1] is None else inputs[1].detach().cpu()
     kept = ~among(x, audited)

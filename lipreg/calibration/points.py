@@ -30,12 +30,14 @@ class Calibrating:
         y: targets of any form; None where there are none.
         problem: the question, whose norms measure inputs and targets of regression.
         ignore_index: a label that, like -1, leaves a point out.
+        why: why there are no points, where there are none.
     """
 
     x: Tensor
     y: Tensor | None
     problem: LocalLipschitz
     ignore_index: int = IGNORE_INDEX
+    why: str = "there is no point that is not audited"
 
     def of(self, network: Callable[[Tensor], Tensor], run: str, epoch: int, fingerprint: str) -> CalibrationRecord:
         """What the outputs of a network mean.
@@ -45,7 +47,7 @@ class Calibrating:
             run, epoch, fingerprint: for the record; fill in the rest with ``dataclasses.replace``.
         """
         if not len(self.x):
-            return CalibrationRecord(run, epoch, fingerprint, why="there is no point that is not audited")
+            return CalibrationRecord(run, epoch, fingerprint, why=self.why)
         with torch.no_grad():
             parts = [network(part).detach().to("cpu", torch.float64) for part in self.x.split(CHUNK)]
         return calibrate(torch.cat(parts), (self.x, self.y), self.problem, run, epoch, fingerprint, self.ignore_index)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 
 from lipreg.auditing import Attack
 from lipreg.calibration import Calibrating, among, keys
@@ -85,15 +86,19 @@ def calibration_points(
     taken = set(keys(audited[0]))
     if asked.given is not None:
         return Calibrating(*_without(asked.given, taken), problem, asked.ignore_index)
-    if (loader := first_loader(loaders)) is None:  # its record says why there is no calibration
+    if (loader := first_loader(loaders)) is None:
         return Calibrating(torch.empty(0), None, problem)
     found, left = [], asked.count or 0
-    with untouched_random_state():
-        for x, y in examples(loader, asked.seed or 0, read):
-            found.append(_without((x, y), taken))
-            left -= len(found[-1][0])
-            if left <= 0:
-                break
+    try:
+        with untouched_random_state():
+            for x, y in examples(loader, asked.seed or 0, read):
+                _check_inputs(x, audited[0])
+                found.append(_without((x, y), taken))
+                left -= len(found[-1][0])
+                if left <= 0:
+                    break
+    except InvalidInput as error:  # audits of given points need no such data: their records say why it is of no use
+        return Calibrating(torch.empty(0), None, problem, why=f"the validation data cannot be read: {error.got}")
     x, y = joined(found) if found else (torch.empty(0), None)
     return Calibrating(x[: asked.count], None if y is None else y[: asked.count], problem, asked.ignore_index)
 
@@ -113,8 +118,16 @@ def calibration_of(
         return None
 
 
+def _check_inputs(x: Tensor, audited: Tensor) -> None:
+    """Raises InvalidInput unless these are inputs like the audited ones."""
+    if not x.is_floating_point() or x.shape[1:] != audited.shape[1:]:
+        got = f"inputs of shape {tuple(x.shape)} and dtype {str(x.dtype).removeprefix('torch.')}"
+        raise InvalidInput(got, where="calibration", accepted="inputs like the audited points")
+
+
 def _without(inputs: Inputs, audited: set[bytes]) -> Inputs:
-    """The points that are not audited, on the CPU."""
-    x, y = inputs[0].detach().cpu(), None if inputs[1] is None else inputs[1].detach().cpu()
+    """The points that are not audited, on the CPU; without targets where those are not one for each point."""
+    x, y = inputs[0].detach().cpu(), inputs[1]
+    y = y.detach().cpu() if y is not None and y.shape[:1] == x.shape[:1] else None
     kept = ~among(x, audited)
     return x[kept], None if y is None else y[kept]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -194,3 +195,39 @@ def test_what_is_no_scale_free_is_refused() -> None:
         ScaleFree(attack="pgd")  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="a ScaleFree"):
         LipschitzAudit(PROBLEM, scale_free=Attack())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("batch", "why"),
+    [
+        ((TRAIN[0].long(), TRAIN[1]), "cannot be read: inputs of shape .* and dtype int64"),
+        ((torch.rand(160, 7), TRAIN[1]), r"cannot be read: inputs of shape \(1, 7\)"),
+        ((TRAIN[0], torch.rand(160, 5)), r"targets of shape \(160, 5\) for outputs of shape \(160, 2\)"),
+    ],
+)
+def test_validation_data_that_calibrates_nothing_ends_no_training_on_given_points(
+    tmp_path: Path, batch: tuple[Tensor, Tensor], why: str
+) -> None:
+    class Odd(Module):
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            pass
+
+        def val_dataloader(self) -> Any:
+            return DataLoader(TensorDataset(*batch), batch_size=30)
+
+    given = LipschitzAudit(PROBLEM, (TRAIN[0][:3] + 0.5, TRAIN[1][:3]), ["fastlip"], 5.0, 4)
+    train(tmp_path, given, module=Odd())
+    assert given.last and all(re.search(why, r.why) for r in calibrations(tmp_path))
+
+
+def test_batches_of_another_form_end_no_training_on_given_points(tmp_path: Path) -> None:
+    class Odd(Module):
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            pass
+
+        def val_dataloader(self) -> Any:
+            return DataLoader([{"pixels": x, "length": 3} for x in VALIDATION[0]], batch_size=30)
+
+    given = LipschitzAudit(PROBLEM, (TRAIN[0][:3], TRAIN[1][:3]), ["fastlip"], 5.0, 4)
+    train(tmp_path, given, module=Odd())
+    assert given.last and {r.why[:36] for r in calibrations(tmp_path)} == {"the validation data cannot be read: "}

@@ -7,6 +7,9 @@ inside the engines are compared as well and counted apart ("inner").
 
 One row a kind, written to benchmarks/results/attacks.json as it goes, so that an interrupted run continues. The networks
 and questions follow from the seed; `--kinds KIND --only INDEX` strikes a single one and prints what it found.
+
+`--cells 300` asks so many questions of the table of what can be answered (docs/choosing.md), its cells in turn, of every
+estimator that takes them: one row a region and scope, written to benchmarks/results/attacks_cells.json.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from typing import Any
 import torch
 
 from benchmarks.environment import RESULTS, markdown, write_result
-from tests.attacks.battery import KINDS, strike
+from tests.attacks.battery import KINDS, cells, strike
 from tests.attacks.tally import FAULTS, Tally
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,6 +34,7 @@ WEIGHTS = {"planted": 20, "enumerated": 3, "max_cut": 3, "trees": 3, "norms": 3,
 SAVED_EVERY = 20.0
 """Seconds."""
 COUNTS = ("upper", "lower", "exact", "witness", "inner", "refused", "left out", "failed", "reached", "not closed")
+IN_CELLS = ("questions", "promised", "kept", "upper", "lower", "exact", "witness outside", "refused", "failed", *FAULTS)
 NOTED = ("inner rounded", "witness outside")
 
 
@@ -91,14 +95,30 @@ def run(comparisons: int, kinds: list[str], seed: int) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
+def run_cells(count: int, seed: int) -> None:
+    """The questions of all cells; ends with an error where a figure is false."""
+    rows = []
+    for region, scope, tally in cells.run(count, seed):
+        counts = {name: tally.counts[name] for name in IN_CELLS}
+        rows.append({"region": region, "scope": scope, "seed": seed, **counts, "faults": tally.faults})
+    write_result("attacks_cells", rows)
+    print(markdown([{name: value for name, value in row.items() if name != "faults"} for row in rows]))
+    if faults := sum(row[name] for row in rows for name in FAULTS):
+        sys.exit(f"{faults} faults; see benchmarks/results/attacks_cells.json")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--comparisons", type=int, default=1_000_000, help="ends of certified intervals")
     parser.add_argument("--kinds", default=",".join(KINDS), help=", ".join(KINDS))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int, help="the one attack of this index, of one kind")
+    parser.add_argument("--cells", type=int, help="questions over all cells of the table of what can be answered")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    if arguments.cells:
+        run_cells(arguments.cells, arguments.seed)
+        return
     kinds = arguments.kinds.split(",")
     if unknown := set(kinds) - set(KINDS):
         parser.error(f"no such kinds: {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")

@@ -1,11 +1,16 @@
-"""The exact engines against each other: python -m benchmarks.exact [--seconds 60] [--engines mip,branch_and_bound]
+"""The exact engines against each other: python -m benchmarks.exact [--set NAME] [--seconds 60] [--engines mip,lipmip]
 
-The reference networks of LIPREG_REFERENCE (see CONTRIBUTING.md), one functional each, one thread. An engine is an exact
-estimator of lipreg, or one with another solver behind it: mip@gurobi, part of the default where Gurobi is installed (its pip
-licence is large enough). Times are CPU seconds of the whole answer: pre-activation bounds, starting points and search.
+An engine is an exact estimator of lipreg, or one with another solver behind it: mip@gurobi, part of the default where Gurobi
+is installed (its pip licence is large enough). Times are CPU seconds of the whole answer on one thread: pre-activation
+bounds, starting points and search. One row a question and engine is written to benchmarks/results.
 
-One row a case, norm and engine, written to benchmarks/results/exact.json; beside it a cactus plot: how many questions each
-engine closes within so many seconds a question.
+``reference``, the default, asks one functional of each of the networks of LIPREG_REFERENCE (see CONTRIBUTING.md):
+exact.json, and beside it a cactus plot: how many questions each engine closes within so many seconds a question. ``balls``
+asks the same in an l2 ball about each reference point, of radius 0.5 sqrt(inputs) times the box's half-width and cut by
+nothing, beside the box: exact_balls.json. The other names are sets of ``benchmarks.published``, with their own limit of
+CPU seconds and engines unless others are named: exact_NAME.json.
+
+``python -m benchmarks.exact page`` puts the results of these into docs/branch_and_bound.md.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ import math
 import os
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +31,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmarks import exact_sets
 from benchmarks.environment import RESULTS, markdown, write_result
-from lipreg import Box, Combination, LocalLipschitz
+from benchmarks.published import SETS
+from lipreg import Box, Combination, L2Ball, LocalLipschitz
 from lipreg.estimators import certify, get_estimator
 from lipreg.estimators.settings import Settings
 from lipreg.milp import installed_solvers
@@ -38,13 +46,16 @@ CLOSED = 1e-5
 """Relative gap at which an answer counts as closed, as for ``Certificate.EXACT``."""
 
 
+Question = tuple[nn.Module, LocalLipschitz, torch.Tensor]
+
+
 def folder() -> Path:
     """Where the reference networks are."""
     beside = Path(__file__).resolve().parents[2] / "shared" / "reference"
     return Path(os.environ.get("LIPREG_REFERENCE") or beside)
 
 
-def question(case: str, norm: str) -> tuple[nn.Module, LocalLipschitz, torch.Tensor]:
+def question(case: str, norm: str) -> Question:
     """A reference network, what is asked of it, and the reference point."""
     arrays = dict(np.load(folder() / "cases" / f"{case}.npz"))
     layers: list[nn.Module] = []
@@ -59,9 +70,19 @@ def question(case: str, norm: str) -> tuple[nn.Module, LocalLipschitz, torch.Ten
     return nn.Sequential(*layers[:-1]), problem, torch.from_numpy(arrays["x0"]).unsqueeze(0)
 
 
-def answer(engine: str, case: str, norm: str, seconds: float) -> tuple[float, float, float] | None:
+def in_ball(case: str, norm: str) -> Question:
+    """The same in an l2 ball about the reference point."""
+    net, box, x = question(case, norm)
+    arrays = np.load(folder() / "cases" / f"{case}.npz")
+    radius = 0.5 * math.sqrt(x.numel()) * float((arrays["hi"] - arrays["lo"]).max()) / 2
+    return net, LocalLipschitz(L2Ball(radius), box.output, p=norm), x  # type: ignore[arg-type]
+
+
+def answer(
+    engine: str, case: str, norm: str, seconds: float, ask: Callable[[str, str], Question] = question
+) -> tuple[float, float, float] | None:
     """CPU seconds, lower and upper end; None where the engine does not cover the question."""
-    net, problem, x = question(case, norm)
+    net, problem, x = ask(case, norm)
     name, _, solver = engine.partition("@")
     if get_estimator(name).uncovered(problem) is not None:
         return None
@@ -124,6 +145,39 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return lines
 
 
+def measure_balls(engines: list[str], seconds: float) -> list[dict[str, Any]]:
+    """One row a case, norm and engine, over the ball and over the box."""
+    rows = []
+    for case, norm, engine in itertools.product(json.loads((folder() / "exact.json").read_text()), NORMS, engines):
+        row: dict[str, Any] = {"case": case, "p": norm, "engine": engine}
+        for name, ask in (("ball", in_ball), ("box", question)):
+            found = answer(engine, case, norm, seconds, ask)
+            if found is None:
+                break
+            spent, lower, upper = found
+            gap = max(0.0, (upper - lower) / upper)
+            row |= {f"{name}_closed": gap <= CLOSED, f"{name}_cpu_seconds": round(spent, 3)}
+            row |= {f"{name}_gap": float(f"{gap:.2g}"), f"{name}_upper": float(f"{upper:.9g}")}
+        else:
+            rows.append(row)
+            print(row, flush=True)
+    return rows
+
+
+def summary_of_balls(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row an engine."""
+    lines = []
+    for engine in dict.fromkeys(r["engine"] for r in rows):
+        own = [r for r in rows if r["engine"] == engine]
+        line: dict[str, Any] = {"engine": engine}
+        for name in ("ball", "box"):
+            line[f"{name}: closed"] = f"{sum(r[f'{name}_closed'] for r in own)} of {len(own)}"
+            line[f"{name}: CPU seconds, all"] = f"{sum(r[f'{name}_cpu_seconds'] for r in own):.1f}"
+        line["ball: longest"] = f"{max(r['ball_cpu_seconds'] for r in own):.2f}"
+        lines.append(line)
+    return lines
+
+
 def cactus(rows: list[dict[str, Any]]) -> None:
     """How many questions each engine closes within a time each, as SVG and PNG."""
     import matplotlib.pyplot as plt
@@ -145,18 +199,37 @@ def cactus(rows: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=60.0, help="wall-clock limit of an answer")
-    gurobi = ",mip@gurobi" if "gurobi" in installed_solvers() else ""
-    parser.add_argument("--engines", default=f"lipmip,mip{gurobi},branch_and_bound")
+    parser.add_argument("page", nargs="?", choices=("page",), help="put the results of the sets into the page")
+    parser.add_argument("--seconds", type=float, help="limit of an answer")
+    parser.add_argument("--set", default="reference", choices=("reference", "balls", *SETS), help="what is asked")
+    parser.add_argument(
+        "--only", default="", help="questions of such a set whose name holds this text; others are kept"
+    )
+    parser.add_argument("--engines", type=lambda names: names.split(","))
     arguments = parser.parse_args()
+    if arguments.page:
+        exact_sets.to_page()
+        return
     torch.set_num_threads(1)
+    asked = SETS.get(arguments.set)
+    gurobi = ["mip@gurobi"] if "gurobi" in installed_solvers() else []
+    engines = arguments.engines or (list(asked.engines) if asked else ["lipmip", "mip", *gurobi, "branch_and_bound"])
+    seconds = arguments.seconds or (asked.seconds if asked else 60.0)
     question("rand0", "inf")  # imports and first calls are nobody's time
-    for engine in arguments.engines.split(","):
+    for engine in engines:
         answer(engine, "digits_s_p0_e0.05", "inf", 5.0)
-    rows = measure(arguments.engines.split(","), arguments.seconds)
-    write_result("exact", rows)
-    cactus(rows)
-    print(markdown(summary(rows)))
+    if asked:
+        rows = exact_sets.measure(arguments.set, engines, seconds, arguments.only)
+        print(f"closed: {sum(r['closed'] for r in rows)} of {len(rows)}; agree: {sum(r['agrees'] for r in rows)}")
+    elif arguments.set == "balls":
+        rows = measure_balls(engines, seconds)
+        write_result("exact_balls", rows)
+        print(markdown(summary_of_balls(rows)))
+    else:
+        rows = measure(engines, seconds)
+        write_result("exact", rows)
+        cactus(rows)
+        print(markdown(summary(rows)))
 
 
 if __name__ == "__main__":

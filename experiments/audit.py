@@ -29,6 +29,7 @@ from lipreg.callbacks.checkpoints import read_checkpoint
 from lipreg.callbacks.reference_points import LabelsRead, draw_reference_points
 from lipreg.callbacks.scale_free import ScaleFree, calibration_of, calibration_points
 from lipreg.errors import InvalidInput
+from lipreg.estimators import usual_estimators
 from lipreg.graph import capture
 from lipreg.points import Inputs, Points
 from lipreg.problem import LocalLipschitz
@@ -45,9 +46,8 @@ def audit_checkpoint(cfg: DictConfig, console: Console) -> list[PointAudit]:
     problem: LocalLipschitz = instantiate(cfg.problem)
     asked = cfg.audit
     scale_free: ScaleFree = made(asked.get("scale_free")) or ScaleFree()
-    plan = AuditPlan(
-        problem, tuple(asked.estimators), made(asked.budget), made(asked.settings), attack=scale_free.attack
-    )
+    names = tuple(asked.estimators or usual_estimators(problem))
+    plan = AuditPlan(problem, names, made(asked.budget), made(asked.settings), attack=scale_free.attack)
     executor = made(asked.executor)
     network, epoch = load_checkpoint(cfg)
     (x, y), calibrating = _points(cfg, problem, scale_free)

@@ -14,7 +14,7 @@ from lipreg.graph import capture
 from lipreg.outputs import AllLogits, AllMargins, AllPairs, Combination, Logit, Margin, Vector
 from lipreg.points import Points
 from lipreg.problem import LocalLipschitz
-from lipreg.regions import Box, L1Ball, L2Ball, LinfBall, Polytope, UnitCube
+from lipreg.regions import Box, L1Ball, L2Ball, LinfBall, Polytope, UnitCube, WholeSpace
 from lipreg.results import Certificate, CertifiedInterval, Status
 from lipreg.training import LipschitzPenalty
 
@@ -44,6 +44,7 @@ __all__ = [
     "Status",
     "UnitCube",
     "Vector",
+    "WholeSpace",
     "capture",
     "certify",
     "compare",

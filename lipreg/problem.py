@@ -12,24 +12,26 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
+from lipreg.distances import check_measured, counts_of, described, phrase, positions_of, units_of
 from lipreg.errors import InvalidInput, UnsupportedRequest
-from lipreg.linalg import dual_norm, norm_name, parse_norm, vector_norm
+from lipreg.linalg import dual_norm, has_formula, norm_name, operator_norm, parse_norm, sign_vectors, vector_norm
+from lipreg.linalg.operators import SIGNS
 from lipreg.outputs import AllLogits, AllMargins, Output
-from lipreg.regions import PlacedRegion, Region
+from lipreg.regions import Box, PlacedRegion, Region
 
 Scope = Literal["regional", "pointed"]
-SIGNED_OUTPUTS = 16
-"""Outputs up to which the operator norms into l1 are evaluated: 2^15 sign vectors."""
+SIGNED_OUTPUTS = SIGNS
+"""Outputs up to which the operator norms into l1 are evaluated."""
 APART_OUTPUTS = 10
 """Outputs up to which sign vectors are taken one by one as functionals: 512 of them."""
-SIGNED_NUMBERS = 2**24
-"""Numbers that may be held at once while sign vectors are tried."""
 
 
 class _Unnamed(float):
@@ -42,17 +44,23 @@ class LocalLipschitz:
 
     Args:
         region: where, around each reference point (``LinfBall``, ``L2Ball``, ``L1Ball``, ``Box``,
-            ``UnitCube``, ``Polytope``).
+            ``UnitCube``, ``Polytope``, ``WholeSpace``).
         output: of what (``Logit``, ``Margin``, ``AllLogits``, ``AllMargins``, ``Combination``, ``Vector``).
         scope: "regional" (the largest slope anywhere in the region) or "pointed" (the largest quotient against the
             reference point itself).
         p: norm of input distances: 1, 2 or "inf". Defaults to the norm of the region's ball, also of one that
             ``dataclasses.replace`` puts in its place.
         q: norm of output differences, for ``Vector`` outputs only; defaults to p. Scalar functionals have none.
+        scale: units of the inputs: distances are |(x - x') / scale|_p. A number for all of them, or nested sequences (or a
+            tensor) of the input's shape, all above 0. Defaults to 1. For a metric that mixes inputs, a matrix, put a linear
+            layer in front of the network and ask about that.
+        measured: flat positions of the inputs between which distances are measured: pairs of points differ in these alone,
+            anywhere in the region, so the others move too. Defaults to all. In regional scope only: the pointed constant of
+            some inputs is that of a region in which the others have no room.
 
     Raises:
-        InvalidInput: an argument of the wrong kind, an unknown scope or norm, q beside a scalar functional.
-        UnsupportedRequest: from linf to l2, an operator norm that would need all signs of the input.
+        InvalidInput: an argument of the wrong kind, an unknown scope or norm, q beside a scalar functional, a scale or a
+            position that cannot be.
     """
 
     region: Region
@@ -60,13 +68,17 @@ class LocalLipschitz:
     scope: Scope = "regional"
     p: float = None  # type: ignore[assignment]  # None: the region's norm, resolved below
     q: float | None = None
+    scale: float | Sequence[Any] | Tensor | None = None
+    measured: Sequence[int] | None = None
     _copied: bool = field(default=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         where = "LocalLipschitz"
         if not isinstance(self.region, Region):
             raise InvalidInput(
-                f"region={self.region!r}", where=where, accepted="LinfBall, L2Ball, L1Ball, Box, UnitCube or Polytope"
+                f"region={self.region!r}",
+                where=where,
+                accepted="LinfBall, L2Ball, L1Ball, Box, UnitCube, Polytope or WholeSpace",
             )
         if not isinstance(self.output, Output):
             raise InvalidInput(
@@ -80,17 +92,12 @@ class LocalLipschitz:
             if isinstance(getattr(self, name), _Unnamed):
                 object.__setattr__(self, name, None)
         object.__setattr__(self, "_copied", True)  # for those that are made from this one
+        object.__setattr__(self, "scale", units_of(self.scale))
+        object.__setattr__(self, "measured", positions_of(self.measured, self.scope))
         p = _Unnamed(self.region.norm) if self.p is None else parse_norm(self.p, f"{where}.p")
         object.__setattr__(self, "p", p)
         if self.output.joint:
             object.__setattr__(self, "q", _Unnamed(p) if self.q is None else parse_norm(self.q, f"{where}.q"))
-            if (self.p, self.q) == (math.inf, 2.0):
-                raise UnsupportedRequest(
-                    "the operator norm from linf to l2",
-                    where=where,
-                    accepted="p = 1 with any q, any p with q = 1 or q = inf, or p = q = 2",
-                    todo="Or ask for AllLogits(), AllMargins() or AllPairs()",
-                )
         elif self.q is not None:
             raise InvalidInput(
                 f"q={self.q!r} beside {type(self.output).__name__}, whose value is a number",
@@ -98,6 +105,11 @@ class LocalLipschitz:
                 accepted="q only with output=Vector()",
                 todo="Leave q out",
             )
+
+    @property
+    def plain(self) -> bool:
+        """Whether distances are |x - x'|_p, between all inputs."""
+        return self.scale is None and self.measured is None
 
     @property
     def dual(self) -> float:
@@ -113,15 +125,27 @@ class LocalLipschitz:
             "region": self.region.describe(),
             "output": self.output.describe(),
         }
+        question |= described(self.scale, self.measured)
         return json.loads(json.dumps(question))  # tuples become lists here, as they do in a record that is read back
 
     def sentence(self) -> str:
         """The question in words, for logs and reports."""
         symbols = {1.0: "l1", 2.0: "l2", math.inf: "l\u221e"}
-        norms = f"input distances in {symbols[self.p]}"
+        norms = f"input distances in {symbols[self.p]}{phrase(self.scale, self.measured)}"
         if self.q is not None:
             norms += f", output distances in {symbols[self.q]}"
         return f"{self.scope} Lipschitz constant of {self.output.phrase()} over {self.region.phrase()}; {norms}"
+
+    def weights(self, region: PlacedRegion) -> Tensor | None:
+        """What each entry of a gradient counts over a region, ``(batch, *shape)``; None for ``region.moves`` as they are.
+
+        Raises:
+            InvalidInput: units or positions do not fit the input, or no measured input has room.
+        """
+        if self.plain:
+            return None
+        check_measured(region, self.scale, self.measured)
+        return region.moves * counts_of(region.shape, self.scale, self.measured, region.center)
 
     def place(self, x0: Tensor, outputs: Tensor, labels: Tensor | None = None) -> PlacedProblem:
         """The question at each reference point of a batch.
@@ -143,6 +167,7 @@ class LocalLipschitz:
             )
         refuse_many_signs(self, outputs.shape[1], "LocalLipschitz.place")
         region = self.region.place(x0)
+        check_measured(region, self.scale, self.measured)
         rows = self.output.rows(outputs.detach(), labels)
         return PlacedProblem(self, region, rows, tuple(self.output.names(outputs.detach(), labels)))
 
@@ -170,6 +195,37 @@ class PlacedProblem:
     def __getitem__(self, index: slice) -> PlacedProblem:
         return replace(self, region=self.region[index], rows=self.rows[index], functionals=self.functionals[index])
 
+    @cached_property
+    def counts(self) -> Tensor:
+        """What each entry of a gradient counts if it has room, ``(1, *shape)``; see ``lipreg.distances``."""
+        asked = self.problem.scale, self.problem.measured
+        return counts_of(self.region.shape, *asked, self.region.center).unsqueeze(0)
+
+    @cached_property
+    def weights(self) -> Tensor:
+        """What each entry of a gradient counts, ``(batch, *shape)``: 0 without room in the region."""
+        moves = self.region.moves.to(self.region.center.dtype)
+        return moves if self.problem.plain else moves * self.counts
+
+    @property
+    def reach(self) -> Tensor:
+        """An upper bound on the largest distance of a point of X from its reference point, ``(batch,)``."""
+        units = None if self.problem.scale is None else self.counts.to(self.region.center)
+        return self.region.distance(self.problem.p, units)
+
+    def lengths(self, steps: Tensor) -> Tensor:
+        """|d / scale|_p of displacements d ``(batch, k, *shape)``, ``(batch, k)``, as computed."""
+        own = steps if self.problem.scale is None else steps / self.counts.unsqueeze(1).to(steps)
+        return vector_norm(own.flatten(2), self.problem.p)
+
+    def same(self) -> list[int]:
+        """For each point the first one whose question is the same: regional, over a fixed box or R^n, with the same rows."""
+        fixed = isinstance(self.problem.region, Box) or not self.region.bounded
+        if self.problem.scope == "pointed" or not fixed:
+            return list(range(self.batch))
+        seen: dict[bytes, int] = {}
+        return [seen.setdefault(rows.cpu().numpy().tobytes(), i) for i, rows in enumerate(self.rows.detach())]
+
     def combine(self, gradients: Tensor) -> Tensor:
         """Norm of the Jacobian from the gradients of the rows.
 
@@ -177,25 +233,30 @@ class PlacedProblem:
             gradients: ``(batch, ..., rows, *shape)``: c_k^T J for each row, or entrywise bounds on its magnitude.
 
         Returns:
-            ``(batch, ...)``: max_k |c_k^T J|_{p*} for scalar functionals, |J|_{p->q} for ``Vector``. Coordinates without
-            room in the region do not count: no pair of points of X differs there.
+            ``(batch, ...)``: max_k |c_k^T J|_{p*} for scalar functionals, |J|_{p->q} for ``Vector``; from l_inf to l2 with
+            more than ``SIGNS`` inputs an upper bound, exact without negative entries. Columns count by their ``weights``;
+            those without room in the region do not: no pair of points of X differs there.
         """
-        return self.combine_flat(self.with_room(gradients))
+        return self.combine_flat(self.weighed(gradients))
 
     def row_norms(self, gradients: Tensor) -> Tensor:
         """|c_k^T J|_{p*} for each row on its own: ``(batch, ..., rows, *shape)`` to ``(batch, ..., rows)``."""
-        return vector_norm(self.with_room(gradients), self.problem.dual)
+        return vector_norm(self.weighed(gradients), self.problem.dual)
 
     def combine_flat(self, matrix: Tensor) -> Tensor:
-        """Same as ``combine`` for ``(..., rows, n)`` matrices whose columns all move."""
+        """Same as ``combine`` for ``(..., rows, n)`` matrices whose columns have their weights."""
         p, q = self.problem.p, self.problem.q
         if q is None or q == math.inf:
             return vector_norm(matrix, self.problem.dual).amax(-1)
         if p == 1.0:
             return vector_norm(matrix.transpose(-1, -2), q).amax(-1)
-        if q == 1.0:
-            return _signed_norm(matrix, self.problem.dual)
-        return torch.linalg.matrix_norm(matrix, ord=2)
+        if (p, q) == (2.0, 2.0):
+            return torch.linalg.matrix_norm(matrix, ord=2)
+        if has_formula(p, q, matrix.shape):
+            return operator_norm(matrix, p, q)
+        # from l_inf to l2: exact for matrices without negative entries
+        by_rows = vector_norm(vector_norm(matrix, 1.0), 2.0)
+        return torch.minimum(by_rows, math.sqrt(matrix.shape[-1]) * torch.linalg.matrix_norm(matrix, ord=2))
 
     def apart(self) -> PlacedProblem:
         """The same constants as the largest over scalar functionals: the outputs for q = inf, all signed sums for q = 1.
@@ -210,11 +271,12 @@ class PlacedProblem:
             rows = sign_vectors(rows.shape[1], rows) @ rows
         return replace(self, problem=replace(self.problem, output=AllLogits(), q=None), rows=rows)
 
-    def with_room(self, gradients: Tensor) -> Tensor:
-        """Gradients ``(batch, ..., *shape)`` as ``(batch, ..., inputs)``, 0 for coordinates that have no room."""
+    def weighed(self, gradients: Tensor) -> Tensor:
+        """Gradients ``(batch, ..., *shape)`` as ``(batch, ..., inputs)``, each entry times its weight."""
         depth = len(self.region.shape)
-        moves = self.region.moves.reshape(self.batch, *(1,) * (gradients.dim() - depth - 1), *self.region.shape)
-        return (gradients * moves).flatten(-depth)
+        weights = self.region.moves if self.problem.plain else self.weights.to(gradients)
+        weights = weights.reshape(self.batch, *(1,) * (gradients.dim() - depth - 1), *self.region.shape)
+        return (gradients * weights).flatten(-depth)
 
 
 def refuse_many_signs(problem: LocalLipschitz, outputs: int, where: str) -> None:
@@ -226,18 +288,3 @@ def refuse_many_signs(problem: LocalLipschitz, outputs: int, where: str) -> None
             accepted=f"up to {SIGNED_OUTPUTS} outputs: every combination of their signs is tried",
             todo="Ask for q = inf, AllLogits() or AllPairs(), or add a layer that picks the outputs that matter",
         )
-
-
-def sign_vectors(count: int, like: Tensor) -> Tensor:
-    """All sign vectors whose first sign is +, ``(2^(count - 1), count)``: s and -s have the same norm."""
-    codes = torch.arange(2 ** (count - 1), device=like.device)
-    bits = (codes.unsqueeze(1) >> torch.arange(count - 1, device=like.device)) & 1
-    return torch.cat([torch.ones_like(codes).unsqueeze(1), 1 - 2 * bits], 1).to(like.dtype)
-
-
-def _signed_norm(matrix: Tensor, dual: float) -> Tensor:
-    """|J|_{p->1} = max over sign vectors s of |J^T s|_{p*}, for ``(..., rows, n)``."""
-    # in parts, because there may be many points beside many signs
-    part = max(1, SIGNED_NUMBERS // max(1, matrix[..., 0, :].numel()))
-    norms = [vector_norm(signs @ matrix, dual).amax(-1) for signs in sign_vectors(matrix.shape[-2], matrix).split(part)]
-    return torch.stack(norms).amax(0)

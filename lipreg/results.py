@@ -48,9 +48,9 @@ class Status(StrEnum):
             Status.NODE_LIMIT: "The node limit ended the search first; the interval is valid. Raise the limit.",
             Status.GAP_LIMIT: "The interval is as narrow as was asked for. Ask for a smaller gap to narrow it further.",
             Status.INTERRUPTED: "Stopped from outside; the interval is valid as far as it had been proved.",
-            Status.UNCONFIRMED: "The upper end is proved, but no point attains it: the maximising activation pattern "
-            "has no interior. The network may be degenerate (kinks not in general position); lipreg.general_position names "
-            "the units.",
+            Status.UNCONFIRMED: "The upper end is proved, but no point was found that attains it: the maximising activation "
+            "pattern has no interior, or hardly any. The network may be degenerate (kinks not in general position); "
+            "lipreg.general_position names the units.",
             Status.FAILED: "The solver gave no usable answer; the ends are the trivial ones. See the detail.",
         }[self]
 

@@ -9,7 +9,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from torch import nn
 
 import lipreg.estimators.yardsticks  # noqa: F401  whoever goes through the registry is to meet all
 from lipreg.auditing import process
@@ -111,6 +112,30 @@ def reference() -> Reference:
         key: json.loads((folder / f"{key}.json").read_text(encoding="utf-8")) for key in ("exact", "vector_valued")
     }
     return Reference(folder, **parsed)
+
+
+@pytest.fixture(scope="session")
+def published() -> Callable[[str], nn.Sequential]:
+    """Networks that others published, from the folder that LIPREG_NETS names, else ../shared/nets beside the checkout.
+
+    Takes the name of a file of weights W0, b0, ..., with ReLU between the layers.
+    """
+    folder = Path(os.environ.get("LIPREG_NETS") or ROOT.parent / "shared" / "nets")
+    if not (folder / "lipbab").is_dir():
+        pytest.skip(f"no networks at {folder}; set LIPREG_NETS to the folder that holds lipbab/")
+
+    def network(name: str) -> nn.Sequential:
+        with np.load(folder / f"{name}.npz") as arrays:
+            layers: list[nn.Module] = []
+            for weight, bias in zip(
+                *([arrays[k] for k in sorted(arrays) if k[0] == kind] for kind in "Wb"), strict=True
+            ):
+                layer = nn.Linear(weight.shape[1], weight.shape[0], dtype=torch.float64)
+                layer.weight.data, layer.bias.data = torch.tensor(weight), torch.tensor(bias.flatten())
+                layers += [layer, nn.ReLU()]
+        return nn.Sequential(*layers[:-1]).double()
+
+    return network
 
 
 @dataclass(frozen=True)

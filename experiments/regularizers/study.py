@@ -85,11 +85,17 @@ def asked_by(cfg: DictConfig) -> dict[str, Any]:
     }
     twins = {name: Job(name, TWIN, 0.0, 0).configuration(cfg.overrides) for name in cfg.datasets}
     asked["settings"] = {
-        name: {group: OmegaConf.to_container(twin[group], resolve=True) for group in DECIDING}
+        name: {group: _given(twin[group]) for group in DECIDING}
         | {"audit": {key: OmegaConf.to_container(twin.audit)[key] for key in AUDIT}}  # type: ignore[call-overload,index]
         for name, twin in twins.items()
     }
     return {**asked, "machine": platform.machine(), **versions}
+
+
+def _given(group: DictConfig) -> dict[str, Any]:
+    """A group of a configuration without the questions' options that nobody has asked for."""
+    settings: Any = OmegaConf.to_container(group, resolve=True)
+    return {key: value for key, value in settings.items() if key not in ("scale", "measured") or value is not None}
 
 
 class _Pool:

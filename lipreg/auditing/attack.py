@@ -110,6 +110,8 @@ class Attack:
 
 def _way(region: PlacedRegion, gradient: Tensor) -> Tensor:
     """As far as the border, along the gradient, in the shape of the region."""
+    if not region.bounded:  # no border: steps of size 1, from starts at distances of many orders
+        return gradient.sign()
     room = ((region.up - region.down) / 2).unsqueeze(1)
     if region.norm == torch.inf:
         return room * gradient.sign()

@@ -14,6 +14,7 @@ from lipreg.auditing.rounds import Rounds
 from lipreg.auditing.tasks import Assignment, Contradicted, Ended, Event, Found, Lost, Task
 from lipreg.budget import Budget
 from lipreg.errors import CrossingBounds
+from lipreg.estimators.base import repeated
 from lipreg.results import Certificate, Status
 
 BLOCK = 16
@@ -60,6 +61,7 @@ class Schedule:
         self._searches = [n for n in ordered if assignment.estimators[n].searches]
         self._closed_forms = [n for n in ordered if n not in self._searches]
         self._open: dict[int, list[str]] = {}  # searches that are not finished, by point
+        self._others: dict[int, list[int]] = {}  # points whose question is that of an earlier one, by that one
         self._unanswered: dict[int, set[str]] = {}  # of the task that runs at a point
         self._again: list[Task] = []
         self._deaths: Counter[tuple[int, str]] = Counter()  # of processes, by point and the estimator that ran
@@ -105,13 +107,18 @@ class Schedule:
                 self._points[i] = self._points[i].without_answer(name, Status.INTERRUPTED, "stopped before it was run")
 
     def _run_searches(self) -> None:
+        same, first = self._assignment.analysis.placed.same(), dict[int, int]()
         for p in (self._points[i] for i in self._only):
+            asked = first.setdefault(same[p.point], p.point)
+            if asked != p.point:  # its question is searched once
+                self._others.setdefault(asked, []).append(p.point)
+        for p in (self._points[i] for i in first.values()):
             exact = p.exact.certificate is Certificate.EXACT
             left = [n for n in self._searches if n not in p.intervals or (p.unfinished(n) and not exact)]
             if left:
                 self._open[p.point] = left
             else:
-                self._publish(p, True, 0.0)
+                self._done(p.point, 0.0)
         self._rounds = Rounds(self._open, self._executor.slots, self._searching)
         try:
             self._until_all_are_back(self._next_search, self._take_search)
@@ -249,11 +256,22 @@ class Schedule:
             return
         self._rounds.back(point, None)
         del self._open[point]
-        self._publish(self._points[point], True, self._rounds.seconds_left)
+        self._done(point, self._rounds.seconds_left)
 
     def _close(self, point: int, status: Status, detail: str) -> None:
         """Publishes a point that is not finished; searches that never answered get a status that says why."""
         for name in self._open[point]:
             if name not in self._points[point].intervals:
                 self._points[point] = self._points[point].without_answer(name, status, detail)
-        self._publish(self._points[point], True, 0.0)
+        self._done(point, 0.0)
+
+    def _done(self, point: int, seconds_left: float) -> None:
+        """Publishes a point that nothing more is done about, and with it those whose question is the same."""
+        self._publish(self._points[point], True, seconds_left)
+        found, analysis = self._points[point].intervals, self._assignment.analysis
+        for other in self._others.pop(point, ()):
+            for name in self._searches:
+                self._points[other] = self._points[other].joined(
+                    name, repeated(analysis, found[name], other, point), 0.0
+                )
+            self._publish(self._points[other], True, seconds_left)

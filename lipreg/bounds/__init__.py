@@ -8,6 +8,7 @@ from lipreg.bounds.jacobian import interval_jacobian, jacobian_sizes
 from lipreg.bounds.jacobian_relaxation import LinearJacobian, linear_jacobian
 from lipreg.bounds.kinks import SharedKink, shared_kinks
 from lipreg.bounds.largest_row import largest_row_sum
+from lipreg.bounds.lifted import Switches, Vectors, lifted_bound
 from lipreg.bounds.lines import Lines, relax, relax_product
 from lipreg.bounds.masks import Masks, regional_masks
 from lipreg.bounds.pooling import Shares, pool_factor, pool_shares, relax_pool
@@ -38,6 +39,8 @@ __all__ = [
     "SharedKink",
     "Shares",
     "Slopes",
+    "Switches",
+    "Vectors",
     "absolute_chain",
     "analyse",
     "crown",
@@ -47,6 +50,7 @@ __all__ = [
     "interval_jacobian",
     "jacobian_sizes",
     "largest_row_sum",
+    "lifted_bound",
     "linear_jacobian",
     "linear_upper_bound",
     "norm_rounding",

@@ -16,6 +16,7 @@ from lipreg.bounds.pooling import Shares, pool_shares
 from lipreg.bounds.preactivations import METHODS, Preactivations, Reaching, usual_methods
 from lipreg.bounds.reach import Anchors, Reach
 from lipreg.bounds.slopes import Slopes, slope_bounds
+from lipreg.bounds.unbounded import unbounded_reach
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput
 from lipreg.graph import Affine, Graph
@@ -103,6 +104,13 @@ class Analysis:
             return self.masks.moves
         nodes = enumerate(zip(self.graph.nodes, self.reach, strict=True))
         return {i: reach.moves.to(reach.value.dtype) for i, (node, reach) in nodes if not isinstance(node, Affine)}
+
+    @cached_property
+    def columns(self) -> Mapping[int, Tensor]:
+        """What the columns of every map count in a norm: ``moves``, and of the Input the question's own weights."""
+        if self.placed.problem.plain:
+            return self.moves
+        return {**self.moves, 0: self.placed.weights.to(self.moves[0])}
 
     @cached_property
     def upper_slopes(self) -> Mapping[int, Tensor]:
@@ -220,12 +228,14 @@ def analyse(
     norms = InducedNorms(graph, width, power)
 
     def find() -> Preactivations:
+        if not region.bounded:
+            return unbounded_reach(graph, region)
         own = budget() if callable(budget) else budget
         with torch.set_grad_enabled(torch.is_grad_enabled() and not constant):
             return Reaching(graph, region, chosen, norms, known or {}, outward, own).run()
 
     def masks() -> Masks | None:
-        alone = constant and chosen == ("interval",) and not known and not outward
+        alone = constant and chosen == ("interval",) and not known and not outward and region.bounded
         return regional_masks(graph, region) if alone else None
 
     return Analysis(graph, placed, norms, outward, find, masks)

@@ -27,16 +27,17 @@ class ChainMasks:
     """Masks and magnitudes of a chain over the regions of a batch, for the layers k = 1, ..., K.
 
     Attributes:
-        moves: 0/1 for the inputs of layer k, ``(batch, *in_shape)``; None for the first where all of them can move.
+        columns: what the inputs of layer k count, ``(batch, *in_shape)``: 0/1, whether they can move, and of the first layer
+            the question's weights; None for the first where all of them count 1.
         active: 0/1 for its outputs, whether they can be active and move, ``(batch, *out_shape)``; of all layers but the
             last.
         sure: 0/1 for its outputs, whether they are active over all of the region; of all layers but the last; None where
             nothing asked for them.
-        row_sums: |W_k| moves_k, ``(batch, *out_shape)``, of batch size 1 where ``moves`` is None; of all layers but the
+        row_sums: |W_k| columns_k, ``(batch, *out_shape)``, of batch size 1 where ``columns`` is None; of all layers but the
             last; None where nothing asked for them.
     """
 
-    moves: list[Tensor | None]
+    columns: list[Tensor | None]
     active: list[Tensor]
     sure: list[Tensor] | None
     row_sums: list[Tensor] | None
@@ -50,12 +51,14 @@ class ChainRegion:
         point: reference points, ``(batch, *shape)``.
         down, up: how far each coordinate can go from there, down <= 0 <= up, ``(batch, *shape)``, in memory of their own.
         moves: 0/1, which coordinates have room, ``(batch, *shape)``; None where all of them have.
+        weights: of the question, ``(batch, *shape)``; None where they are ``moves``.
     """
 
     point: Tensor
     down: Tensor
     up: Tensor
     moves: Tensor | None
+    weights: Tensor | None = None
 
 
 def chain_masks(
@@ -81,7 +84,8 @@ def chain_masks(
     width.add_(size, alpha=allowed)
     if distance is not None:
         distance = distance + allowed * size.flatten(1).amax(1)
-    found = ChainMasks([moves], [], [] if sure else None, [] if row_sums or ball else None)
+    first = moves if region.weights is None else region.weights
+    found = ChainMasks([first], [], [] if sure else None, [] if row_sums or ball else None)
     hidden = chain.layers[:-1]
     for k, layer in enumerate(hidden):
         last = k == len(hidden) - 1
@@ -89,7 +93,8 @@ def chain_masks(
         low = high = sums = room = None
         if found.row_sums is not None:
             sums = layer.row_sums() if moves is None else layer.forward(moves, absolute=True)
-            found.row_sums.append(sums)
+            own = first if k == 0 else moves
+            found.row_sums.append(sums if own is moves or own is None else layer.forward(own, absolute=True))
         if interval:
             center = layer.affine(middle)
             room = layer.forward(width, absolute=True)
@@ -110,7 +115,7 @@ def chain_masks(
         upper = high.relu_()
         moves = torch.minimum(upper, flow).sign_()  # 1 where both are above 0
         found.active.append(moves)
-        found.moves.append(moves)
+        found.columns.append(moves)
         if found.sure is not None:
             assert room is not None or low is not None
             above = torch.le(room, upper) if low is None else torch.ge(low, 0)  # type: ignore[arg-type]
@@ -136,13 +141,13 @@ def place_batch(problem: LocalLipschitz, x: Tensor) -> ChainRegion | None:
 
     For balls, whose boxes are alike, well above what rounding resolves, ``place`` without its checks, which cost more than
     the bound of a small network; everything else, regions of a user's own and everything wrong, goes through ``place``. None
-    for regions with half-spaces.
+    for regions with half-spaces, and for all of R^n.
 
     Args:
         x: reference points ``(batch, *shape)``.
     """
-    region = problem.region
-    if isinstance(region, LinfBall | L2Ball | L1Ball) and type(region) in (LinfBall, L2Ball, L1Ball) and x.shape[0]:
+    region, known = problem.region, problem.plain and len(x) > 0
+    if known and isinstance(region, LinfBall | L2Ball | L1Ball) and type(region) in (LinfBall, L2Ball, L1Ball):
         low = -math.inf if region.low is None else float(region.low)
         high = math.inf if region.high is None else float(region.high)
         smallest, largest = (float(end) for end in torch.aminmax(x))
@@ -153,8 +158,9 @@ def place_batch(problem: LocalLipschitz, x: Tensor) -> ChainRegion | None:
             up = (high - x).clamp_(max=radius) if largest + radius > high else torch.full_like(x, radius)
             return ChainRegion(x, down, up, None)
     placed = region.place(x)
-    if placed.halfspaces is not None:
+    if placed.halfspaces is not None or not placed.bounded:
         return None
     moves = placed.moves
     down, up = (end.clone() for end in (placed.down, placed.up))
-    return ChainRegion(placed.center, down, up, None if bool(moves.all()) else moves.to(x.dtype))
+    moves = None if bool(moves.all()) else moves.to(x.dtype)
+    return ChainRegion(placed.center, down, up, moves, problem.weights(placed))

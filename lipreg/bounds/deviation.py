@@ -38,8 +38,8 @@ class Deviations:
     """One point's Jacobian as centre plus deviations.
 
     Attributes:
-        centre: C for each row, ``(rows, inputs)``.
-        rows: M, ``(units, inputs)``.
+        centre: C for each row, the columns times their weights, ``(rows, inputs)``.
+        rows: M, the columns times their weights, ``(units, inputs)``.
         bounds: b, ``(rows, units)``.
         loss: what rounding may add to any norm of their sum, a number.
     """
@@ -87,10 +87,10 @@ def deviations(analysis: Analysis) -> Deviations:
             if index in coupling[later]:
                 total = total + found @ coupling[later][index].abs()
         bounds[index] = total
-    room = placed.region.moves[0].flatten().to(graph.dtype)
+    weights = placed.weights[0].flatten().to(graph.dtype)
     stacked = torch.cat([bounds[i] for i in order], 1) if order else output.new_zeros(len(output), 0)
-    whole = torch.cat(rows) if rows else output.new_zeros(0, len(room))
-    return Deviations(centre * room, whole * room, stacked, _loss(analysis, len(order)))
+    whole = torch.cat(rows) if rows else output.new_zeros(0, len(weights))
+    return Deviations(centre * weights, whole * weights, stacked, _loss(analysis, len(order)))
 
 
 def _loss(analysis: Analysis, depth: int) -> float:

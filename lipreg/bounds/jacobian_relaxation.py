@@ -73,9 +73,9 @@ class LinearJacobian:
         p = placed.problem.p
         if p == 1.0:
             return apart
-        room = placed.region.moves.unsqueeze(1)
+        room = placed.weights.to(low).unsqueeze(1)
         if p == 2.0:
-            slope, offset = low + high, -low * high
+            slope, offset, room = low + high, -low * high, room.square()
         else:
             crossing = (low < 0) & (high > 0)
             span = torch.where(crossing, high - low, torch.ones_like(high))
@@ -183,7 +183,7 @@ def _wanted(analysis: Analysis, index: int, low: Tensor, high: Tensor) -> Tensor
         share = analysis.shares[index]
         undecided = (share.upper > share.lower).any(-1).reshape(-1, *low.shape[2:])
     else:
-        undecided = analysis.placed.region.moves
+        undecided = analysis.placed.weights > 0
         if analysis.placed.problem.p != torch.inf:
             return undecided.unsqueeze(1) & (low < high)
     return undecided.unsqueeze(1) & (low < 0) & (high > 0)

@@ -48,11 +48,13 @@ def slope_bounds(z: Reach, leak: float, scope: Scope) -> Slopes:
         rising = (most < 0) & (upper > 0)  # the secant at u crosses the kink
         span = torch.where(rising, upper - most, one)
         high = (upper - leak * most) / span * (1.0 + share)
-        high = torch.where(rising, torch.minimum(high, one), torch.where(most >= 0, one, flat))
+        high = torch.where(torch.isinf(upper), one, torch.minimum(high, one))  # far out it is the slope of that side
+        high = torch.where(rising, high, torch.where(most >= 0, one, flat))
         falling = (lower < 0) & (least > 0)  # the secant at l crosses the kink
         span = torch.where(falling, least - lower, one)
         low = (least - leak * lower) / span * (1.0 - share)
-        low = torch.where(falling, torch.maximum(low, flat), torch.where(lower >= 0, one, flat))
+        low = torch.where(torch.isinf(lower), flat, torch.maximum(low, flat))
+        low = torch.where(falling, low, torch.where(lower >= 0, one, flat))
         # where nothing lies above y (or below), one side of the kink is out of reach
         high = torch.where((most >= 0) & (upper <= 0), low, high)
     return Slopes(torch.where(z.moves, low, zero), torch.where(z.moves, high, zero))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lipreg.calibration.fitting import SMALLEST, finite, fitted, of_classes, of_labels
+from lipreg.distances import counts_of
 from lipreg.labels import IGNORE_INDEX, are_classes, labelled
 from lipreg.linalg import vector_norm
 from lipreg.points import Inputs
@@ -139,7 +140,11 @@ def _of_values(
     """The record with what standard deviations make of a constant."""
     if not torch.isfinite(targets).all():
         return replace(record, why="targets are not finite")
-    inputs = x.detach().to("cpu", torch.float64).flatten(1).std(0, correction=0)
+    inputs = x.detach().to("cpu", torch.float64).std(0, correction=0)
+    if not problem.plain:  # in the question's units, of the inputs that it measures
+        units = counts_of(inputs.shape, problem.scale, None, inputs)
+        inputs = inputs / units * (counts_of(inputs.shape, None, problem.measured, inputs))
+    inputs = inputs.flatten()
     spread = targets.std(0, correction=0)
     input_scale, target_scale = float(vector_norm(inputs, problem.p)), _target_scale(problem, targets)
     if not (input_scale > 0 and target_scale > 0):

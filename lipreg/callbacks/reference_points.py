@@ -18,7 +18,7 @@ from lipreg.graph import untouched_random_state
 from lipreg.labels import IGNORE_INDEX, are_classes, check_ignore_index, labelled, targets
 from lipreg.outputs import Output
 from lipreg.points import Inputs, Points
-from lipreg.regions.placed import check_reference_points
+from lipreg.regions.reference import check_reference_points
 from lipreg.training.points import READ_BATCH
 
 

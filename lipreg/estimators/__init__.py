@@ -5,6 +5,7 @@ Methods are grouped by family, one module each: ``products``, ``jacobians``, ``s
 """
 
 from lipreg.estimators import exact, jacobians, products, relaxations, sdp, witnesses
+from lipreg.estimators.answers import Answer, answered
 from lipreg.estimators.base import ESTIMATORS, Estimator, Work, register
 from lipreg.estimators.bound_estimator import BoundEstimator
 from lipreg.estimators.closed_form import Constants, Step
@@ -28,6 +29,7 @@ ESTIMATORS.elsewhere(
 
 __all__ = [
     "ESTIMATORS",
+    "Answer",
     "Bound",
     "BoundEstimator",
     "Constants",
@@ -35,6 +37,7 @@ __all__ = [
     "Settings",
     "Step",
     "Work",
+    "answered",
     "certify",
     "differentiable_bound",
     "differentiable_names",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -65,9 +65,11 @@ class Estimator(ABC):
         scopes, norms: which scopes and input norms p it covers.
         vector: whether it covers ``Vector`` outputs (the operator norm of the whole Jacobian).
         output_norms: the norms q of ``Vector`` outputs that it covers.
+        weighed: whether it covers ``scale`` and ``measured``: every norm over inputs that it takes is of ``placed.weights``.
         kinds: which kinds of node it handles; max pools that it has written out as ReLUs are handled. Any Relu may be a
             leaky one: ``analysis.slopes`` are those of its kind.
         branches: whether it handles networks that branch (``Graph.branches``).
+        everywhere: whether it answers over all of R^n, where pre-activations have no ends.
         differentiable: whether ``bound`` can be a penalty.
         searches: whether it works point by point under a budget, rather than on the batch at once.
         preactivations: pre-activation methods that a recipe of this estimator means where it names none, or "all".
@@ -81,8 +83,10 @@ class Estimator(ABC):
     norms: ClassVar[tuple[float, ...]] = (1.0, 2.0, float("inf"))
     vector: ClassVar[bool] = True
     output_norms: ClassVar[tuple[float, ...]] = (1.0, 2.0, float("inf"))
+    weighed: ClassVar[bool] = False
     kinds: ClassVar[tuple[type[Node], ...]] = (Affine, Relu)
     branches: ClassVar[bool] = False
+    everywhere: ClassVar[bool] = False
     differentiable: ClassVar[bool] = False
     searches: ClassVar[bool] = False
     preactivations: ClassVar[tuple[str, ...] | str] = "all"
@@ -102,12 +106,16 @@ class Estimator(ABC):
         """The same of the question alone; for methods whose attributes do not say all."""
         if problem.scope not in self.scopes:
             return f"scope {problem.scope!r}", " or ".join(map(repr, self.scopes))
+        if not (problem.region.bounded or self.everywhere):
+            return "a region without ends, all of R^n,", "bounded regions"
         if problem.p not in self.norms:
             return f"input norm p={norm_name(problem.p)}", "p in " + ", ".join(map(norm_name, self.norms))
         if problem.output.joint and not self.vector:
             return "output=Vector()", "scalar functionals: Logit, Margin, AllLogits, AllMargins, AllPairs, Combination"
         if problem.q is not None and problem.q not in self.output_norms:
             return f"output norm q={norm_name(problem.q)}", "q in " + ", ".join(map(norm_name, self.output_norms))
+        if not problem.plain and not self.weighed:
+            return "a question with scale or measured", "distances |x - x'|_p between all inputs"
         return None
 
     def uncovered_network(self, graph: Graph) -> tuple[str, str] | None:
@@ -235,6 +243,14 @@ def lower_interval(analysis: Analysis, index: int, witness: Witness | None, deta
         witness=witness,
         detail=detail,
         subject=analysis.subject(index),
+    )
+
+
+def repeated(analysis: Analysis, interval: CertifiedInterval, index: int, first: int) -> CertifiedInterval:
+    """What was found at the point ``first``, as of another one whose question is the same (``PlacedProblem.same``)."""
+    detail = f"{interval.detail}. Searched at point {first}, whose question is the same".lstrip(". ")
+    return replace(
+        interval, functional=analysis.placed.functionals[index], subject=analysis.subject(index), detail=detail
     )
 
 

@@ -21,7 +21,7 @@ from lipreg.graph import CapturedNetwork, Graph, capture, check_hooks, check_que
 from lipreg.linalg import PowerIteration
 from lipreg.outputs import reads_no_values
 from lipreg.problem import LocalLipschitz
-from lipreg.regions.placed import check_reference_points
+from lipreg.regions.reference import check_reference_points
 from lipreg.results import CertifiedInterval
 
 Network = nn.Module | CapturedNetwork | Graph

@@ -9,7 +9,8 @@ norms
 
     L_{p->q} <= sup |x|_p' / |x|_p . sup |y|_q / |y|_q' . L_{p'->q'},
 
-x over the differences of points of X (n counts the coordinates with room) and y over those of outputs. The factor may be
+x over the differences of points of X, in the question's units (n counts the measured coordinates with room), and y over
+those of outputs. The factor may be
 as large as n, which is why no method does this unasked.
 """
 
@@ -22,7 +23,6 @@ from dataclasses import dataclass, replace
 import torch
 
 from lipreg.bounds import Analysis
-from lipreg.errors import UnsupportedRequest
 from lipreg.estimators import base
 from lipreg.estimators.base import IN_NORM, ROUNDING, Estimator, Work
 from lipreg.estimators.witnesses.witness import best_witness
@@ -51,8 +51,10 @@ def in_norm(method: Estimator, norm: float) -> Estimator:
         certificate = method.certificate
         scopes = method.scopes
         vector = method.vector
+        weighed = method.weighed
         kinds = method.kinds
         branches = method.branches
+        everywhere = method.everywhere
         searches = method.searches
         preactivations = method.preactivations
         source = f"{method.source}; equivalence of norms"
@@ -123,10 +125,7 @@ class _InNorm(Estimator):
         """The question in the method's norms: with q as asked where it covers that, else the first q that it does."""
         refusal = None
         for q in (None,) if problem.q is None else dict.fromkeys((problem.q, self.norm, *self.method.output_norms)):
-            try:
-                own = replace(problem, p=self.norm, q=q)
-            except UnsupportedRequest:  # from linf to l2
-                continue
+            own = replace(problem, p=self.norm, q=q)
             refused = self.method.uncovered_question(own)
             if refused is None:
                 return own, None
@@ -135,7 +134,7 @@ class _InNorm(Estimator):
 
     def _converted(self, analysis: Analysis, index: int, result: CertifiedInterval) -> CertifiedInterval:
         placed, own = analysis.placed, result.problem
-        room = int(placed.region.moves[index].sum())
+        room = int((placed.weights[index] > 0).sum())
         steps = [Equivalence(own.p, placed.problem.p, max(1, room), "x")]
         if own.q is not None and placed.problem.q is not None and own.q != placed.problem.q:
             steps.append(Equivalence(placed.problem.q, own.q, placed.rows.shape[1], "y"))

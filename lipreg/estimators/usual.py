@@ -8,7 +8,7 @@ from dataclasses import replace
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.errors import UnsupportedRequest
-from lipreg.estimators.base import Known, Watch, check_known, lower_interval
+from lipreg.estimators.base import Known, Watch, check_known, lower_interval, repeated
 from lipreg.estimators.norm_equivalence import get_estimator
 from lipreg.estimators.settings import DEFAULTS, Settings
 from lipreg.graph import Graph
@@ -60,10 +60,13 @@ def usual_intervals(
     names = usual_estimators(placed.problem, analysis.graph)
     found = list(known) or [lower_interval(analysis, i, None) for i in range(placed.batch)]
     limited: dict[int, Status] = {}  # by point, of the last search that ended early
+    same = placed.same()
     for name in sorted(names, key=lambda name: name not in ENGINES):
         method, share = get_estimator(name), ENGINES_SHARE if name in ENGINES else 1.0
         own = budget.share(share)
         open_ = [i for i, interval in enumerate(found) if not _settled(interval, budget.gap)]
+        if method.searches:
+            open_ = [i for i in open_ if same[i] == i]
         size = 1 if method.searches else BLOCK
         for done, first in enumerate(starts := list(_starts(open_, size))):
             part = analysis[first : first + size]
@@ -78,6 +81,10 @@ def usual_intervals(
                 continue
             found[first : first + size] = [new.intersect(old) for new, old in zip(answers, before, strict=True)]
             limited.update({first: answers[0].status} if answers[0].status in LIMITED else {})
+        for i, first in enumerate(same):
+            if first < i and method.searches and found[first].witness is not None:
+                found[i] = repeated(analysis, found[first], i, first).intersect(found[i])
+                limited.update({i: limited[first]} if first in limited else {})
     return [_ended(interval, budget.gap, limited.get(i)) for i, interval in enumerate(found)]
 
 

@@ -11,7 +11,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lipreg.regions import PlacedRegion
+from lipreg.linalg.floats import add_above, add_below
+from lipreg.regions import Cone, PlacedRegion
+from lipreg.regions.ball_in_box import project
+
+LEAST_SCALE = 2.0**-30
+"""The least s of a cone's points that are tried as witnesses: their phases are those of R^n far out, told from rounding."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,16 @@ class Displacements:
         room = region.halfspaces.room(center) + region.halfspaces.rounding(center)
         return cls(region, moves, lower, upper, region.halfspaces.matrix[:, moves], room[0, 0])
 
+    @property
+    def sections(self) -> tuple[Tensor, Tensor] | None:
+        """Of a cone the boxes of displacements that stand for it, lower and upper ends ``(sections, m)``; else None."""
+        if not isinstance(self.region, Cone):
+            return None
+        center = self.region.center[0].flatten()
+        lower, upper = (end.to(center) for end in self.region.sections)
+        lower, upper = add_below(lower, -center), add_above(upper, -center)
+        return torch.maximum(lower.to(self.lower), self.lower), torch.minimum(upper.to(self.upper), self.upper)
+
     def __len__(self) -> int:
         return len(self.lower)
 
@@ -64,13 +79,31 @@ class Displacements:
         x[:, self.moves] += d.to(x)
         return self.region.project(x.reshape(1, -1, *self.region.shape))[0]
 
+    def attainable(self, d: Tensor) -> Tensor:
+        """Displacements ``(k, m)`` as they are, but of a cone those that stand for no point of R^n, or for hardly one."""
+        if not isinstance(self.region, Cone):
+            return d
+        least = LEAST_SCALE - self.region.center[0, -1].to(d)
+        return torch.cat([d[:, :-1], d[:, -1:].clamp(min=least)], 1)
+
     def of(self, points: Tensor) -> Tensor:
         """The displacements ``(k, m)`` of points of the region, ``(k, *shape)``."""
         center = self.region.center
         return (points.to(center).flatten(1) - center[0].flatten())[:, self.moves]
 
+    @property
+    def ball(self) -> float:
+        """The radius of an l2 ball, inf for other regions."""
+        return self.region.radius if self.region.norm == 2.0 else math.inf
+
+    def inside(self, d: Tensor) -> Tensor:
+        """About the nearest displacements of the box, and of an l2 ball, to any ``(..., m)``."""
+        if self.ball < math.inf:
+            return project(d, self.lower, self.upper, self.ball)
+        return d.clamp(self.lower, self.upper)
+
     def beyond_box(self, forms: Tensor) -> Tensor | None:
-        """sup of linear forms ``(..., m)`` over the region, where it is smaller than its box (an l1 or l2 ball)."""
+        """sup of linear forms ``(..., m)`` over an l1 or l2 ball, None for other regions."""
         if self.region.radius == math.inf:
             return None
         full = forms.new_zeros(1, math.prod(forms.shape[:-1]), len(self.moves))

@@ -27,8 +27,8 @@ class GradientForms:
     Attributes:
         g_unit, g_offset: with respect to the output of each unstable unit, g = g_unit w + g_offset[r]; ``(n, n)`` and
             ``(rows, n)``.
-        j_unit, j_offset: with respect to each of the m inputs that can move, j_unit w + j_offset[r]; ``(m, n)`` and
-            ``(rows, m)``.
+        j_unit, j_offset: with respect to each of the k inputs that are measured, times its weight, j_unit w + j_offset[r];
+            ``(k, n)`` and ``(rows, k)``.
     """
 
     g_unit: Tensor
@@ -81,9 +81,10 @@ def _gradient_forms(
     rules = _Gradients(analysis, units, count + len(seed), make, budget)
     start = torch.cat([torch.zeros(count, seed.shape[1], dtype=torch.float64), seed])
     flowing = graph.backward([(len(graph.nodes) - 1, make(start.reshape(-1, *graph.output.shape)))], rules)
-    entries = torch.zeros(count + len(seed), len(domain), dtype=torch.float64)
+    weights = analysis.placed.weights[0].flatten().double()
+    entries = torch.zeros(count + len(seed), int((weights > 0).sum()), dtype=torch.float64)
     if flowing is not None:
-        entries = rules.known(flowing)[:, domain.moves]
+        entries = (rules.known(flowing) * weights)[:, weights > 0]
     if not rules.sharp:
         return None
     g = rules.g

@@ -17,7 +17,7 @@ from lipreg.folding.forms import Form, value_forms
 from lipreg.folding.gradients import gradient_forms
 from lipreg.folding.ties import tied_units
 from lipreg.folding.units import Units, unstable_units
-from lipreg.linalg import dual_norm, vector_norm
+from lipreg.linalg import attained_norm, dual_norm, vector_norm
 from lipreg.linalg.floats import EPS, SPARE
 
 
@@ -76,6 +76,18 @@ class FoldedValues:
             units, self.domain, z, output, levels, leak, lower, upper, self.tied[:, pairs], self.sign[pairs]
         )
 
+    def leading(self, phase: Tensor, partly: int) -> Tensor:
+        """Phases ``(k, n)`` of those units alone whose pre-activations they make affine: of levels up to the first that is
+        not decided throughout. Of that one only where with it there are at least ``partly`` of them."""
+        known, found = torch.ones(len(phase), 1, dtype=torch.bool, device=phase.device), torch.zeros_like(phase)
+        for level in self.levels:
+            more = found.clone()
+            more[:, level] = phase[:, level] * known
+            known = known & (phase[:, level] != 0).all(-1, keepdim=True)
+            enough = known | ((more != 0).sum(-1, keepdim=True) >= partly)
+            found = torch.where(enough, more, found)
+        return found
+
     def phases(self, displacements: Tensor) -> Tensor:
         """The phase of every unit at displacements ``(k, m)``: 1 active, -1 not; ``(k, n)`` int8."""
         z = displacements @ self.z.on_input.T + self.z.constant
@@ -97,11 +109,16 @@ class FoldedNetwork(FoldedValues):
         c_r^T J = j_unit w + j_offset[r]
 
     Attributes:
-        g_unit, g_offset, j_unit, j_offset: ``(n, n)``, ``(rows, n)``, ``(m, n)`` and ``(rows, m)``.
-        rounding: what a bound on the gradient's norm must be widened by for float64, ``(rows,)``: of layers multiplied out,
+        g_unit, g_offset: ``(n, n)`` and ``(rows, n)``.
+        j_unit, j_offset: over the k inputs that are measured, each times its weight, ``(k, n)`` and ``(rows, k)``.
+        rounding: what a bound on the norm must be widened by for float64, ``(families,)``: of layers multiplied out,
             of these tensors' own entries wherever the phases take them, and of sums over them.
+        row_rounding: the same for the gradient of each row on its own, ``(rows,)``.
         z_rounding: what a bound on a pre-activation must be widened by, ``(n,)``.
         p: norm of input distances; gradients are measured in its dual.
+        q: norm of output distances where all rows are one operator; None where the largest of the rows is asked for.
+
+    What is bounded is the largest over families: a row each; of an operator its columns where p = 1, else all in one.
     """
 
     g_unit: Tensor
@@ -109,25 +126,37 @@ class FoldedNetwork(FoldedValues):
     j_unit: Tensor
     j_offset: Tensor
     rounding: Tensor
+    row_rounding: Tensor
     z_rounding: Tensor
     p: float
+    q: float | None
 
     @property
     def rows(self) -> int:
         """How many functionals there are."""
         return len(self.g_offset)
 
+    @property
+    def families(self) -> int:
+        """How many norms there are of which the largest is sought."""
+        return self.rows if self.q is None else len(self.j_unit) if self.p == 1.0 else 1
+
     def norm(self, gradients: Tensor) -> Tensor:
         """|gradients|_{p*} over the last dimension."""
         return vector_norm(gradients, dual_norm(self.p))
 
     def gradient_norms(self, phase: Tensor) -> Tensor:
-        """|c_r^T J|_{p*} of every functional where all phases are fixed, ``(k, rows)``."""
+        """The norm of every family where all phases are fixed, ``(k, families)``; of an operator what it attains."""
         active = (phase > 0).to(self.j_unit).unsqueeze(1)
         w = active.new_zeros(len(phase), self.rows, self.count)
         for level in reversed(self.levels):
             w[..., level] = active[..., level] * (self.g_offset[:, level] + w @ self.g_unit[level].T)
-        return self.norm(self.j_offset + w @ self.j_unit.T)
+        gradients = self.j_offset + w @ self.j_unit.T
+        if self.q is None:
+            return self.norm(gradients)
+        if self.p == 1.0:
+            return vector_norm(gradients.mT, self.q)
+        return attained_norm(gradients, self.p, self.q).unsqueeze(-1)
 
 
 def fold_values(analysis: Analysis, budget: Budget | None = None) -> FoldedValues:
@@ -164,15 +193,21 @@ def _fold(analysis: Analysis, budget: Budget | None) -> FoldedNetwork:
     network = FoldedNetwork(
         **vars(values),
         **vars(gradients),
-        rounding=placed.row_norms(gradient_rounding(analysis)[0])[0] * (not exactly(analysis)),
+        rounding=values.z.error,  # both are found below
+        row_rounding=placed.row_norms(gradient_rounding(analysis)[0])[0] * (not exactly(analysis)),
         z_rounding=values.z.error,
         p=placed.problem.p,
+        q=placed.problem.q,
     )
     size, z_size = _magnitudes(network)
     length = EPS * (1 + len(network.levels)) * (network.count + network.inputs + SPARE)
+    rows = rounding = network.row_rounding + length * size + underflow(analysis)[0]
+    if network.q is not None:  # of each row's error, whose norm no entry of it exceeds
+        rounding = vector_norm(rows, network.q).expand(network.families)
     return replace(
         network,
-        rounding=network.rounding + length * size + underflow(analysis)[0],
+        rounding=rounding,
+        row_rounding=rows,
         z_rounding=2.0 * (network.z_rounding + length * z_size),
     )
 

@@ -3,6 +3,7 @@
 from lipreg.graph.agreement import check_agreement, check_hooks, evaluation_mode
 from lipreg.graph.capture import CapturedNetwork, capture
 from lipreg.graph.chain import ReluChain, chain_of, fixed_chain
+from lipreg.graph.homogeneous import homogenised, kink_unit
 from lipreg.graph.layers import Layer
 from lipreg.graph.magnitudes import check_question, magnitudes
 from lipreg.graph.network import Graph
@@ -37,6 +38,8 @@ __all__ = [
     "check_question",
     "evaluation_mode",
     "fixed_chain",
+    "homogenised",
+    "kink_unit",
     "lowers",
     "magnitudes",
     "untouched_random_state",

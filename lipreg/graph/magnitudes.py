@@ -28,8 +28,10 @@ def check_question(graph: Graph, placed: PlacedProblem, where: str) -> None:
     """
     least, most = check_magnitudes(graph, where)
     region = placed.region
-    ends = torch.maximum(region.lower.abs(), region.upper.abs()).to(graph.dtype)
-    room = (region.up - region.down)[region.moves]
+    ends, room = torch.maximum(region.lower.abs(), region.upper.abs()).to(graph.dtype), region.up - region.down
+    if not region.bounded:  # points so far out that values overflow are as good as others on their rays
+        ends, room = region.center.abs().to(graph.dtype), torch.ones_like(room)
+    room = room[region.moves]
     if not bool((ends <= PRODUCT).all()) or not bool((room >= 1.0 / PRODUCT).all()):
         got = f"inputs up to {float(ends.max()):.3g}" + (f", moved by {float(room.min()):.3g}" if len(room) else "")
         accepted = f"inputs up to {PRODUCT:g} that are moved by at least {1.0 / PRODUCT:g}"
@@ -39,13 +41,18 @@ def check_question(graph: Graph, placed: PlacedProblem, where: str) -> None:
             got = f"values that may reach {float(size.max()):.3g} over the region"
             todo = "Choose a smaller region, or rescale the layers"
             raise InvalidInput(got, where=where, accepted=f"up to {VALUES:g}", todo=todo)
-    rows = placed.rows.abs().sum(-1)
+    rows, units = placed.rows.abs().sum(-1), placed.counts[placed.counts > 0]
     small, large = float(rows[rows > 0].min()) if rows.any() else 1.0, float(rows.max())
     beyond = large > LARGEST or large * most > PRODUCT
     if beyond or small < LEAST or (least > 0 and small * least < LEAST):
         got = f"a functional whose coefficients add up to {large if beyond else small:.3g}"
         accepted = f"magnitudes that add up to 0, or to {LEAST:g} to {LARGEST:g}, and with the layers' to {PRODUCT:g}"
         raise InvalidInput(got, where=where, accepted=accepted, todo="Scale it, and the answer back")
+    finest, coarsest = float(units.min()), float(units.max())
+    if coarsest > LARGEST or finest < LEAST or large * most * coarsest > PRODUCT or 0 < small * least * finest < LEAST:
+        got = f"a scale of the inputs from {finest:.3g} to {coarsest:.3g}"
+        accepted = f"{LEAST:g} to {LARGEST:g}, and with the layers and the functional up to {PRODUCT:g}"
+        raise InvalidInput(got, where=where, accepted=accepted, todo="Choose other units, and scale the answer back")
 
 
 def check_magnitudes(graph: Graph, where: str) -> tuple[float, float]:

@@ -6,6 +6,7 @@ from lipreg.linalg.limbs import Limbs, digit_bits
 from lipreg.linalg.maps import Dense, Diagonal, LinearMap, Shape, feed, identity
 from lipreg.linalg.norms import dual_norm, norm_name, parse_norm, safe_sqrt, squared_norm, vector_norm
 from lipreg.linalg.numbers import Numbers, Plain
+from lipreg.linalg.operators import attained_norm, best_direction, has_formula, operator_norm, sign_vectors
 from lipreg.linalg.power import PowerIteration
 from lipreg.linalg.running import Running
 from lipreg.linalg.selection import Gather, Repeated, Transposed, gather
@@ -29,15 +30,20 @@ __all__ = [
     "Sum",
     "Transposed",
     "add",
+    "attained_norm",
+    "best_direction",
     "compose",
     "digit_bits",
     "dual_norm",
     "feed",
     "gather",
+    "has_formula",
     "identity",
     "norm_name",
+    "operator_norm",
     "parse_norm",
     "safe_sqrt",
+    "sign_vectors",
     "spectral_norm",
     "squared_norm",
     "vector_norm",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from enum import Enum, auto
 
@@ -11,10 +12,14 @@ from torch import Tensor
 
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget, OutOfBudget
-from lipreg.folding import Displacements, Units, cell_forms
+from lipreg.folding import Displacements, Form, Units, cell_forms
+from lipreg.linalg.floats import EPS, SPARE
 from lipreg.milp.assembly import Assembly
+from lipreg.milp.cones import cone_interior
 from lipreg.milp.domain import displacement
 from lipreg.milp.highs import Highs
+from lipreg.milp.least_norm import SHALLOWEST, misses_ball, nearest
+from lipreg.regions import Cone
 
 CELL_SECONDS = 10.0
 """Most that the linear program of one cell may take."""
@@ -38,7 +43,8 @@ def settle_cell(analysis: Analysis, units: Units, pattern: np.ndarray, budget: B
 
     max t such that sign_i z_i(d) >= t range_i for every unit that can move, x0 + d in the region, -1 <= t <= 1; range_i
     is the largest |z_i| over the box, so that t is free of units' scales and the program always has a point. Its dual
-    bound decides: below 0 the cell is empty.
+    bound decides: below 0 the cell is empty. In an l2 ball, which no linear program has, least-norm problems say as much;
+    cells of a cone are settled in whole numbers (``lipreg.milp.cones``).
 
     Args:
         analysis: of a single point.
@@ -47,34 +53,86 @@ def settle_cell(analysis: Analysis, units: Units, pattern: np.ndarray, budget: B
         budget: for all of it, of which the program takes at most ``CELL_SECONDS``.
 
     Returns:
-        The verdict and, for an OPEN cell, its deepest point ``(1, *shape)``. A failing solver leaves the cell THIN, and so
-        does the end of the budget.
+        The verdict and, for an OPEN cell, its deepest point (of an l2 ball, a deep one) ``(1, *shape)``. A failing solver
+        leaves the cell THIN, and so does the end of the budget.
     """
     domain, budget = Displacements.within(analysis.placed.region), replace(budget.started(), nodes=None)
     try:
+        if isinstance(domain.region, Cone):
+            point = cone_interior(analysis, units, pattern, budget)
+            return (Cell.EMPTY if point is None else Cell.OPEN), point
         form, demanded = cell_forms(analysis, units, domain, pattern, budget)
     except OutOfBudget:
         return Cell.THIN, None
-    (on_d, _, constant, loss), signs = form.arrays, demanded.numpy()
-    down, up = domain.lower.numpy(), domain.upper.numpy()
-    size = np.abs(constant + on_d @ (up + down) / 2) + np.abs(on_d) @ (up - down) / 2
+    cell = _Demands(form, demanded.numpy(), domain)
+    proved, moved = (_by_program if domain.ball == math.inf else _by_least_norm)(cell, domain, budget)
+    # the solver's tolerance may leave the point a hair outside of the region
+    return proved, None if moved is None else domain.points(torch.from_numpy(moved).unsqueeze(0))
+
+
+class _Demands:
+    """sign_i z_i(d) >= t range_i: ``signs (on_d d + constant) + loss >= t size`` holds for t = 0 in all of the cell."""
+
+    def __init__(self, form: Form, signs: np.ndarray, domain: Displacements) -> None:
+        on_d, _, constant, self.loss = form.arrays
+        down, up = domain.lower.numpy(), domain.upper.numpy()
+        self.size = np.abs(constant + on_d @ (up + down) / 2) + np.abs(on_d) @ (up - down) / 2
+        self.on_d, self.constant = signs[:, None] * on_d, signs * constant
+
+    @property
+    def hair(self) -> float:
+        """As deep as the room for rounding makes an empty cell; of units that are rounding alone the network decides."""
+        told = self.size > self.loss / LEAST_DEPTH
+        return 2.0 * float((self.loss[told] / self.size[told]).max(initial=0.0))
+
+    def depth(self, d: np.ndarray) -> float:
+        """The largest t that holds at d."""
+        moving = self.size > 0
+        height = (self.on_d @ d + self.constant + self.loss)[moving]
+        return float((height / self.size[moving]).min(initial=1.0))
+
+
+def _by_program(cell: _Demands, domain: Displacements, budget: Budget) -> tuple[Cell, np.ndarray | None]:
     program = Assembly()
     # the region without t: like the sides of the box its faces are no kinks, and the point may touch them
     displacement(program, domain)
     program.variables("t", -np.ones(1), np.ones(1))
-    program.at_most({"d": -signs[:, None] * on_d, "t": size[:, None]}, signs * constant + loss)
+    program.at_most({"d": -cell.on_d, "t": cell.size[:, None]}, cell.constant + cell.loss)
     # always by HiGHS: the point is evaluated on the network, so no engine has to be trusted
     outcome = Highs().solve(program.program({"t": 1.0}, 0.0), budget.within(CELL_SECONDS))
     if outcome.dual_bound < 0:
         return Cell.EMPTY, None
-    # as deep as the room for rounding makes an empty cell; of units that are rounding alone the network itself decides
-    told = size > loss / LEAST_DEPTH
-    hair = 2.0 * float((loss[told] / size[told]).max(initial=0.0))
-    if outcome.point is None or outcome.point[program.columns["t"]].item() <= hair:
+    if outcome.point is None or outcome.point[program.columns["t"]].item() <= cell.hair:
         return Cell.THIN, None
-    # the solver's tolerance may leave the point a hair outside of the region
-    moved = torch.from_numpy(outcome.point[program.columns["d"]])
-    return Cell.OPEN, domain.points(moved.unsqueeze(0))
+    return Cell.OPEN, outcome.point[program.columns["d"]]
+
+
+def _by_least_norm(cell: _Demands, domain: Displacements, budget: Budget) -> tuple[Cell, np.ndarray | None]:
+    """In units of an l2 ball: the cell is empty where its point nearest to 0 is proved to lie outside of it.
+
+    The sides of the box that cut the ball are rows of the problem. The depth of the point is the first of 0.1, 0.01, ...
+    that the ball has room for.
+    """
+    ball, moving = domain.ball, cell.size > 0
+    size, eye = cell.size[moving], np.eye(len(domain))
+    down, up = domain.lower.numpy(), domain.upper.numpy()
+    cut = down > -ball, up < ball
+    rows = np.vstack([cell.on_d[moving] * (ball / size)[:, None], eye[cut[0]], -eye[cut[1]]])
+    levels = np.concatenate([-(cell.constant + cell.loss)[moving] / size, down[cut[0]] / ball, -up[cut[1]] / ball])
+    kinks = np.arange(len(rows)) < len(size)
+    doubt = np.zeros(len(rows))
+    doubt[kinks] = SPARE * EPS * (np.abs(cell.constant) + cell.loss)[moving] / size
+    if misses_ball(rows, levels, doubt):
+        return Cell.EMPTY, None
+    depth = 0.1
+    while depth > max(cell.hair, SHALLOWEST) and budget.ended() is None:
+        point = nearest(rows, levels + depth * kinks)
+        if point is not None and np.linalg.norm(point) < 1.0:
+            moved = domain.inside(torch.from_numpy(point * ball)).numpy()
+            if cell.depth(moved) > cell.hair:
+                return Cell.OPEN, moved
+        depth /= 10.0
+    return Cell.THIN, None
 
 
 def interior_point(analysis: Analysis, units: Units, pattern: np.ndarray, budget: Budget) -> np.ndarray | None:

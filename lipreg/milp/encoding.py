@@ -14,7 +14,7 @@ implied, because the two upper rows on h, weighted -l and u, add up to it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from lipreg.budget import Budget
 from lipreg.folding import FoldedValues, Form, Units, fold, fold_values
 from lipreg.linalg.floats import EPS, SPARE
 from lipreg.milp.assembly import Assembly
-from lipreg.milp.domain import displacement, magnitudes
+from lipreg.milp.domain import OUTSIDE, cut_off, displacement, leaves, magnitudes
 from lipreg.milp.functionals import Functionals
 from lipreg.milp.gradients import Gradient, GradientBounds, gradient_bounds
 from lipreg.milp.program import Program
@@ -54,6 +54,13 @@ class Encoding:
         """Where in the region values of the program's variables are, ``(1, *shape)``."""
         moved = variables[self.program.columns["d"]]
         return self.folded.domain.points(torch.from_numpy(moved).unsqueeze(0))
+
+    def without(self, point: np.ndarray | None, outside: float = OUTSIDE) -> Encoding | None:
+        """The same with tighter rows around an l2 ball, where a point of its program is outside of it; None where not."""
+        ball = self.folded.domain.ball
+        if point is None or not leaves(self.program, ball, point, outside):
+            return None
+        return replace(self, program=cut_off(self.program, ball, point))
 
     def start(self, pattern: np.ndarray) -> dict[int, float]:
         """A partial point for a MIP start: the activation pattern of the unstable units (1 = active)."""
@@ -97,7 +104,7 @@ def encode(
     _backward(program, gradient(network.g_unit, network.g_offset), bounds, functionals, p)
     objective = _largest if p == 1.0 else _total
     cost, offset = objective(program, gradient(network.j_unit, network.j_offset), bounds, functionals)
-    loss = functionals.loss(network.rounding.numpy())
+    loss = functionals.loss(network.row_rounding.numpy())
     if known is not None and not functionals.single and not functionals.signs:
         tied = {name: np.asarray(block)[None] for name, block in cost.items()}
         tied["functional"] = tied.get("functional", 0.0) - known[None]
@@ -118,14 +125,15 @@ def encode_rise(analysis: Analysis, row: int, budget: Budget | None = None) -> E
     domain, p = folded.domain, placed.problem.p
     program = Assembly()
     _forward(program, folded)
-    reach = float(placed.region.distance(p)[0])
+    reach, units = float(placed.reach[0]), placed.counts.flatten()[domain.moves].double().numpy()
     program.variables("distance", np.zeros(1), np.array([reach]))
     if p == math.inf:
         for sign in (1.0, -1.0):
-            program.at_most({"d": sign, "distance": -np.ones((len(domain), 1))}, 0.0)
+            program.at_most({"d": sign, "distance": -units[:, None]}, 0.0)
     else:
         magnitudes(program, domain)
-        program.at_most({"e": np.ones((1, len(domain))), "distance": -1.0}, 0.0)
+        # a quotient may be rounded: a relative hair of the distance, which the prover's own widening covers
+        program.at_most({"e": 1.0 / units[None], "distance": -1.0}, 0.0)
     weights = placed.rows[0, row].double().numpy()
     on_d, on_h, constant, error = folded.output.arrays
     at_center = analysis.reach[-1]

@@ -35,7 +35,7 @@ class GradientBounds:
     """Interval bounds on gradients, one line a functional.
 
     Attributes:
-        lower, upper: with respect to the inputs that can move, ``(rows, inputs)``.
+        lower, upper: with respect to the inputs that are measured, times their weights, ``(rows, inputs)``.
         unit_lower, unit_upper: with respect to the outputs of the unstable units, ``(rows, units)``.
     """
 
@@ -59,8 +59,8 @@ def gradient_bounds(analysis: Analysis, budget: Budget | None = None) -> Gradien
 
 def _gradient_bounds(analysis: Analysis, budget: Budget | None) -> GradientBounds:
     bounds, units = linear_jacobian(analysis, budget).bounds, unstable_units(analysis)
-    rows, moves = analysis.placed.rows.shape[1], analysis.placed.region.moves[0].flatten().numpy()
-    lower, upper = (end[0].flatten(1).numpy()[:, moves] for end in bounds[0])
+    rows, weights = analysis.placed.rows.shape[1], analysis.placed.weights[0].flatten().double().numpy()
+    lower, upper = ((end[0].flatten(1).numpy() * weights)[:, weights > 0] for end in bounds[0])
     unit_lower, unit_upper = np.zeros((rows, len(units))), np.zeros((rows, len(units)))
     for index, (low, high) in bounds.items():  # a node that the output does not depend on has no gradient
         at = units.of(index)

@@ -40,8 +40,12 @@ class Program:
     def at_least(self, cutoff: float) -> Program:
         """The program with the row: objective >= cutoff. Infeasible means that nothing better exists."""
         row = scipy.sparse.csc_array(-self.cost.reshape(1, -1))
-        matrix = scipy.sparse.csc_array(scipy.sparse.vstack([self.matrix, row], format="csc"))
-        return replace(self, matrix=matrix, right=np.append(self.right, self.offset - cutoff))
+        return self.with_rows(row, np.array([self.offset - cutoff]))
+
+    def with_rows(self, rows: scipy.sparse.csc_array, right: np.ndarray) -> Program:
+        """The program with the rows: rows v <= right."""
+        matrix = scipy.sparse.csc_array(scipy.sparse.vstack([self.matrix, rows], format="csc"))
+        return replace(self, matrix=matrix, right=np.append(self.right, right))
 
     def column_sizes(self) -> np.ndarray:
         """The largest magnitude of each variable, 1 for integers and for those that are 0."""

@@ -32,11 +32,14 @@ class Proof:
         status: PROVED where no node above the target is open, BOUNDED where the target was refuted, else the limit.
         bound: proved upper bound on the program, whatever the status; -inf where it has no point.
         nodes: linear programs solved.
+        point: of the relaxation of what decided the bound, where one was solved: the last cell that stayed above the target,
+            or what refuted it.
     """
 
     status: Status
     bound: float
     nodes: int
+    point: np.ndarray | None = None
 
 
 def prove(
@@ -59,11 +62,11 @@ def prove(
     integer, count = program.integer, itertools.count()
     # a node is its bound and the ends of its integers
     heap = [(-program.trivial_bound(), next(count), program.lower[integer], program.upper[integer])]
-    closed, solved = -math.inf, 0
+    closed, solved, highest = -math.inf, 0, None
     while heap and -heap[0][0] > target:
         status = budget.after(solved).ended()
         if status is not None:
-            return Proof(status, max(closed, -heap[0][0]), solved)
+            return Proof(status, max(closed, -heap[0][0]), solved, highest)
         above, _, low, high = heapq.heappop(heap)
         lower, upper = program.lower.copy(), program.upper.copy()
         lower[integer], upper[integer] = low, high
@@ -71,16 +74,17 @@ def prove(
         bound, solved = min(-above, bound), solved + 1
         free = np.flatnonzero(low < high)
         if bound <= target or not len(free):
-            closed = max(closed, bound)
+            if bound > closed:
+                closed, highest = bound, point
             continue
         values = (low + high) / 2 if point is None else point[integer]
         fraction = np.abs(values - np.round(values))[free]
         if point is not None and fraction.max() <= FRACTIONAL and refutes(point):
-            return Proof(Status.BOUNDED, max(closed, bound, -heap[0][0] if heap else -math.inf), solved)
+            return Proof(Status.BOUNDED, max(closed, bound, -heap[0][0] if heap else -math.inf), solved, point)
         at = free[fraction.argmax()]
         below = np.clip(np.floor(values[at]), low[at], high[at] - 1.0)
         for side, end in ((high, below), (low, below + 1.0)):
             ends = low.copy(), high.copy()
             ends[int(side is high)][at] = end
             heapq.heappush(heap, (-bound, next(count), *ends))
-    return Proof(Status.PROVED, max(closed, -heap[0][0] if heap else -math.inf), solved)
+    return Proof(Status.PROVED, max(closed, -heap[0][0] if heap else -math.inf), solved, highest)

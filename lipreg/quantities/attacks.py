@@ -36,6 +36,13 @@ class Attack(OfLoss):
             check_number(self.radius, "radius", f"quantity {self.name!r}", above=0.0)
 
     def check(self, problem: LocalLipschitz, graph: Any = None) -> None:
+        if not problem.region.bounded:
+            raise UnsupportedRequest(
+                f"{problem.region.phrase()}, which has no ends to move points to",
+                where=f"quantity {self.name!r}",
+                accepted="LinfBall, L2Ball, L1Ball, Box or Polytope",
+                todo="Give the penalty a problem of its own in a ball; the audit's may stay as it is",
+            )
         if self.radius is not None and not hasattr(problem.region, "radius"):
             kind = type(problem.region).__name__
             accepted = "LinfBall, L2Ball or L1Ball; or radius=None for the region as it is"

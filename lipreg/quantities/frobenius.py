@@ -19,6 +19,8 @@ from lipreg.quantities.rows import through_rows
 class JacobianFrobenius(Quantity):
     """|J(x)|_F^2, J the Jacobian of all outputs at the data point, whatever functional the problem asks for.
 
+    Its columns count by the question's ``scale`` and ``measured``.
+
     By random projections: for unit vectors v drawn anew for every point, outputs * mean |v^T J|_2^2, whose mean over the
     draws it is. An estimate of no constant, but half the logarithm of it moves as the l2 norms of the Jacobian do.
 
@@ -47,8 +49,12 @@ class JacobianFrobenius(Quantity):
             size = len(query.x), int(self.projections), outputs
             drawn = torch.randn(size, generator=query.generator, dtype=torch.float64)
             rows = torch.nn.functional.normalize(drawn, dim=2) * (outputs / size[1]) ** 0.5
-        return through_rows(query, rows.to(query.x.device, query.dtype), _squared)
+        counts = query.counts
 
+        def squared(jacobian: Tensor) -> tuple[Tensor, None, Tensor]:
+            if counts is None:
+                return jacobian.square().sum((1, 2)), None, 2.0 * jacobian
+            own = jacobian * counts
+            return own.square().sum((1, 2)), None, 2.0 * own * counts
 
-def _squared(jacobian: Tensor) -> tuple[Tensor, None, Tensor]:
-    return jacobian.square().sum((1, 2)), None, 2.0 * jacobian
+        return through_rows(query, rows.to(query.x.device, query.dtype), squared)

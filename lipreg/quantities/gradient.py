@@ -14,7 +14,8 @@ from lipreg.quantities.query import Query
 @register("gradient")
 @dataclass(frozen=True)
 class Gradient(OfLoss):
-    """|d loss / d x|_2^2 at each data point, of the network in evaluation mode.
+    """|d loss / d x|_2^2 at each data point, of the network in evaluation mode; entries count by the question's
+    ``scale`` and ``measured``.
 
     It is small where the network is sure of the class, whatever its slope there: an estimate of no constant.
 
@@ -28,4 +29,5 @@ class Gradient(OfLoss):
 
     def values(self, query: Query) -> Tensor:
         rows = self.at(query).slopes(query.outputs).unsqueeze(1)
-        return query.graph.gradients(query.slopes(query.points), rows).flatten(1).square().sum(1)
+        found = query.graph.gradients(query.slopes(query.points), rows).flatten(1)
+        return (found if query.counts is None else found * query.counts).square().sum(1)

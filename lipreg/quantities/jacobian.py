@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from lipreg.graph import Graph
-from lipreg.linalg import vector_norm
-from lipreg.problem import SIGNED_NUMBERS, LocalLipschitz, refuse_many_signs, sign_vectors
+from lipreg.linalg import best_direction, sign_vectors, vector_norm
+from lipreg.linalg.operators import NUMBERS
+from lipreg.problem import LocalLipschitz, refuse_many_signs
 from lipreg.quantities.base import Quantity, register
 from lipreg.quantities.query import Query
 from lipreg.quantities.rows import through_rows
@@ -22,7 +23,9 @@ from lipreg.quantities.rows import through_rows
 class Jacobian(Quantity):
     """max over the functional's rows c of |c J(x)|_{p*}; for ``Vector`` outputs |J(x)|_{p->q}; x the data point.
 
-    Inputs without room in the region do not count. All rows are computed without gradient, then the gradient of the worst
+    Inputs without room in the region do not count, the others by the question's ``scale`` and ``measured``.
+
+    All rows are computed without gradient, then the gradient of the worst
     one alone; for chains of layers both passes are written down.
 
     Guarantee: the regional constant is at least as large, wherever the point is no kink. So it is an estimate from below and
@@ -37,12 +40,12 @@ class Jacobian(Quantity):
             refuse_many_signs(problem, math.prod(graph.output.shape), f"quantity {self.name!r}")
 
     def values(self, query: Query) -> Tensor:
-        moves = query.moves
+        columns = query.columns
 
         def worst(jacobian: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            own = jacobian if moves is None else jacobian.mul_(moves.unsqueeze(1))
+            own = jacobian if columns is None else jacobian.mul_(columns.unsqueeze(1))
             values, u, v = largest(own, query.problem)
-            return values, u.unsqueeze(1), v.unsqueeze(1)
+            return values, u.unsqueeze(1), (v if columns is None else v * columns).unsqueeze(1)
 
         return through_rows(query, query.rows, worst)
 
@@ -64,10 +67,15 @@ def largest(jacobian: Tensor, problem: LocalLipschitz) -> tuple[Tensor, Tensor, 
         return values, _attaining((jacobian @ v.unsqueeze(2)).squeeze(2), q), v
     if q == 1.0:
         signs = sign_vectors(rows, jacobian)
-        parts = signs.split(max(1, SIGNED_NUMBERS // max(1, jacobian[:, 0].numel())))
+        parts = signs.split(max(1, NUMBERS // max(1, jacobian[:, 0].numel())))
         values, chosen = torch.cat([vector_norm(part @ jacobian, dual) for part in parts], 1).max(1)
         u = signs[chosen]
         return values, u, _attaining(_product(u, jacobian), dual)
+    if p == math.inf:
+        v = best_direction(jacobian, p, q)
+        image = (jacobian @ v.unsqueeze(2)).squeeze(2)
+        values = vector_norm(image, q)
+        return values, image / values.clamp(min=1e-300).unsqueeze(1), v
     left, sizes, right = torch.linalg.svd(jacobian, full_matrices=False)
     return sizes[:, 0], left[:, :, 0], right[:, 0]
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lipreg.bounds.chain import place_batch
+from lipreg.distances import check_measured, counts_of
 from lipreg.estimators import Constants
 from lipreg.estimators.closed_form import BY_LABEL, rows_of
 from lipreg.graph import Graph, ReluChain
@@ -89,18 +90,31 @@ class Query(Seen):
     @cached_property
     def region(self) -> PlacedRegion:
         """The problem's region around each point."""
-        return self.problem.region.place(self.points)
+        region = self.problem.region.place(self.points)
+        if not self.problem.plain:
+            check_measured(region, self.problem.scale, self.problem.measured)
+        return region
 
     @cached_property
-    def moves(self) -> Tensor | None:
-        """0/1 for the inputs that have room in the region, ``(points, inputs)``; None where all of them have.
+    def columns(self) -> Tensor | None:
+        """What the inputs count, 0 without room in the region, ``(points, inputs)``; None where each counts 1.
 
         Raises:
-            InvalidInput: points outside the region's data range.
+            InvalidInput: points outside the region's data range; units or measured inputs that do not fit.
         """
-        placed = place_batch(self.problem, self.points)
-        moves = self.region.moves.to(self.dtype) if placed is None else placed.moves
-        return None if moves is None else moves.flatten(1)
+        if self.problem.plain:
+            placed = place_batch(self.problem, self.points)
+            columns = self.region.moves.to(self.dtype) if placed is None else placed.moves
+        else:
+            columns = self.problem.weights(self.region)
+        return None if columns is None else columns.flatten(1)
+
+    @cached_property
+    def counts(self) -> Tensor | None:
+        """What the inputs count by the question alone, whatever room they have, ``(inputs,)``; None where each counts 1."""
+        if self.problem.plain:
+            return None
+        return counts_of(self.region.shape, self.problem.scale, self.problem.measured, self.points).flatten()
 
     @cached_property
     def rows(self) -> Tensor:

@@ -13,12 +13,10 @@ import torch
 from torch import Tensor
 
 from lipreg.errors import InvalidInput
-from lipreg.linalg.floats import cast_above, cast_below, spacing
+from lipreg.linalg.floats import cast_above, cast_below
 from lipreg.linalg.norms import norm_name
-from lipreg.regions.placed import PlacedRegion, check_reference_points
-
-HELD = 4
-"""Numbers of float64 on either side of a coordinate that a radius has to hold."""
+from lipreg.regions.placed import PlacedRegion
+from lipreg.regions.reference import check_held, check_reference_points, rounding_slack
 
 
 class Region(ABC):
@@ -26,9 +24,11 @@ class Region(ABC):
 
     Attributes:
         norm: the norm of the ball (inf for boxes); the input norm p of a problem defaults to it.
+        bounded: whether it has ends; what has none is for those estimators that say so.
     """
 
     norm: ClassVar[float]
+    bounded: ClassVar[bool] = True
 
     @abstractmethod
     def place(self, x0: Tensor) -> PlacedRegion:
@@ -78,9 +78,9 @@ class _Ball(Region):
         for field in ("radius", "low", "high"):
             object.__setattr__(self, field, as_float(getattr(self, field)))
         if not (isinstance(self.radius, float) and math.isfinite(self.radius) and self.radius > 0):
-            raise InvalidInput(
-                f"radius {self.radius!r} leaves a region without volume", where=name, accepted="a finite number above 0"
-            )
+            number = isinstance(self.radius, float)
+            got = f"radius {self.radius!r}" + " leaves a region without volume" * number
+            raise InvalidInput(got, where=name, accepted="a finite number above 0")
         for side in ("low", "high"):
             limit = getattr(self, side)
             if limit is not None and not (isinstance(limit, float) and math.isfinite(limit)):
@@ -231,38 +231,12 @@ class UnitCube(Box):
         return "the unit cube"
 
 
-def rounding_slack(x0: Tensor, *ends: float) -> float:
-    """How far outside of a range rounding may put a point that was in it: data are float32, if not coarser, once."""
-    return 4 * max(torch.finfo(x0.dtype).eps, torch.finfo(torch.float32).eps) * max(1.0, *ends)
-
-
 def cast_outwards(lower: Tensor, upper: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
     """Ends in the dtype and on the device of ``like``, rounded outwards; where they coincide they still do."""
     lower, upper = lower.to(like.device), upper.to(like.device)
     fixed = lower == upper
     lowest = torch.where(fixed, lower.to(like), cast_below(lower, like))
     return lowest, torch.where(fixed, upper.to(like), cast_above(upper, like))
-
-
-def check_held(x0: Tensor, radius: float, where: str) -> None:
-    """Refuses a radius of fewer than ``HELD`` numbers of x0's dtype at some coordinate: hardly a point is left to look at.
-
-    In float64, where regions are certified, four; in coarser dtypes, where a bound asks for displacements alone, one.
-    """
-    apart = spacing(x0)
-    held = HELD if x0.dtype == torch.float64 else 1
-    lost = radius < held * apart
-    if lost.any():
-        i, j = lost.flatten(1).nonzero()[0].tolist()
-        kind, gap = str(x0.dtype).removeprefix("torch."), float(apart[i].flatten()[j])
-        finer = "" if x0.dtype == torch.float64 else ", or work in float64"
-        raise InvalidInput(
-            f"radius {radius:g} is lost in rounding: coordinate {j} of reference point {i} is "
-            f"{float(x0[i].flatten()[j]):.17g}, where {kind} numbers lie {gap:.3g} apart",
-            where=where,
-            accepted=f"a radius of at least {held * gap:.3g} there",
-            todo=f"Shift or scale the inputs, and the network's first layer with them, raise the radius{finer}",
-        )
 
 
 def read(name: str, value: Any, where: str) -> Tensor:

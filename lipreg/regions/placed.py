@@ -16,9 +16,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from lipreg.errors import InvalidInput
 from lipreg.linalg import dual_norm, vector_norm
 from lipreg.linalg.floats import add_above, add_below, cast_above, cast_below, inflation, norm_above, two_sum
+from lipreg.regions.ball_in_box import support_above
 from lipreg.regions.halfspaces import Halfspaces
 
 
@@ -93,6 +93,11 @@ class PlacedRegion:
         return self.up > self.down
 
     @property
+    def bounded(self) -> bool:
+        """Whether it has ends: of all of R^n alone it has none."""
+        return True
+
+    @property
     def room(self) -> tuple[Tensor, Tensor]:
         """How far each coordinate can go down (at most 0) and up from its reference point, ``(batch, inputs)`` each."""
         return self.down.flatten(1), self.up.flatten(1)
@@ -102,6 +107,11 @@ class PlacedRegion:
         """The smallest and the largest float of each coordinate that lie in the real box, ``(batch, *shape)`` each."""
         lowest = torch.maximum(self.lower, add_above(self.center, self.down))
         return lowest, torch.minimum(self.upper, add_below(self.center, self.up))
+
+    @cached_property
+    def cut(self) -> bool:
+        """Whether anything of the ball's own box is cut away somewhere, beside inputs that cannot move."""
+        return bool((self.moves & ((self.down > -self.radius) | (self.up < self.radius))).any())
 
     def __getitem__(self, index: slice | Tensor) -> PlacedRegion:
         rows = None if self.halfspaces is None else self.halfspaces[index]
@@ -127,8 +137,8 @@ class PlacedRegion:
         """sup over x in X of rows . (x - center), for rows ``(batch, k, *shape)``; returns ``(batch, k)``, rounded up.
 
         Exact for boxes, for l1 balls cut by a box (a fractional knapsack) and for uncut l2 balls; for an l2 ball that
-        the box cuts it is the smaller of the two separate suprema, an upper bound; for polytopes that of their box, an
-        upper bound too. Differentiable in ``rows``.
+        the box cuts it is an upper bound that is nearly so (``support_above``), never more than box or ball alone; for
+        polytopes that of their box, an upper bound too. Differentiable in ``rows``.
         """
         flat = rows.flatten(2)
         down, up = (end.unsqueeze(1) for end in self.room)
@@ -145,36 +155,55 @@ class PlacedRegion:
         box = gain.sum(-1) * above
         if self.norm == 2.0:
             # the ball cannot use coordinates without room, so its supremum runs over the others
-            return torch.minimum(box, self.radius * norm_above(flat * self.moves.flatten(1).unsqueeze(1), 2.0) * above)
+            flat = flat * self.moves.flatten(1).unsqueeze(1)
+            ball = torch.minimum(box, self.radius * norm_above(flat, 2.0) * above)
+            return torch.minimum(ball, support_above(flat, down, up, self.radius)) if self.cut else ball
         return box
 
-    def distance(self, p: float) -> Tensor:
-        """An upper bound on sup over X of |x - center|_p, ``(batch,)``; up to rounding exact if one constraint decides."""
+    def distance(self, p: float, units: Tensor | None = None) -> Tensor:
+        """An upper bound on sup over X of |x - center|_p, ``(batch,)``; up to rounding exact if one constraint decides.
+
+        Args:
+            p: the norm.
+            units: ``(1, *shape)``, in which each coordinate is measured; None for 1. A ball is then as large as the smallest
+                of them makes it.
+        """
         down, up = self.room
-        far = norm_above(torch.maximum(up, -down), p)
+        far, least = torch.maximum(up, -down), 1.0
+        if units is not None:
+            least = torch.where(self.moves, units, torch.inf).flatten(1).amin(-1)
+            far = far / units.flatten(1) * inflation(0, far)
+        far = norm_above(far, p)
         if self.radius == math.inf:
             return far
         free = self.moves.flatten(1).sum(-1).to(far)
         # |x|_p <= n^(1/p - 1/r) |x|_r for p < r, and <= |x|_r for p >= r
         exponent = max(0.0, 1.0 / p - 1.0 / self.norm)
-        ball = torch.full_like(far, self.radius)
+        ball = torch.full_like(far, self.radius) / least
+        if units is not None:
+            ball = ball * inflation(0, far)
         return torch.minimum(far, ball * free.pow(exponent) * inflation(0, far) if exponent else ball)
 
-    def cone_radius(self, p: float) -> Tensor:
+    def cone_radius(self, p: float, units: Tensor | None = None) -> Tensor:
         """How far from the center X is a cone, ``(batch,)``: every direction that X leaves open is open to this distance.
 
-        In |x - center|_p <= r, X is {x : x - center in a cone}, for a lower bound r on the largest such radius.
+        In |x - center|_p <= r, X is {x : x - center in a cone}, for a lower bound r on the largest such radius; p and units
+        as of ``distance``.
         """
-        down, up = self.room
+        own = torch.ones_like(self.center[:1]) if units is None else units
+        down, up = (end / own.flatten(1) for end in self.room)
         room = torch.cat([up, -down], dim=1)
         radius = torch.where(room > 0, room, torch.inf).amin(-1)
         if self.radius < math.inf:
             # |x|_r <= n^(1/r - 1/p) |x|_p
             exponent = max(0.0, 1.0 / self.norm - 1.0 / p)
-            radius = torch.minimum(radius, self.radius / self.center[0].numel() ** exponent * torch.ones_like(radius))
+            most = float(own.max())
+            radius = torch.minimum(
+                radius, self.radius / most / self.center[0].numel() ** exponent * torch.ones_like(radius)
+            )
         if self.halfspaces is not None:
             left = self.halfspaces.left(self.center.flatten(1))
-            far = left / norm_above(self.halfspaces.matrix, dual_norm(p))
+            far = left / norm_above(self.halfspaces.matrix * own.flatten(1), dual_norm(p))
             radius = torch.minimum(radius, torch.where(left > 0, far, torch.inf).amin(-1))
         return radius * (2.0 - inflation(0, radius))
 
@@ -260,21 +289,3 @@ def _towards(center: Tensor, step: Tensor) -> Tensor:
     _, error = two_sum(center, step)
     beyond = torch.where(step > 0, error < 0, error > 0) & (x != center)
     return torch.where(beyond, torch.nextafter(x, center), x)
-
-
-def check_reference_points(x0: Tensor, where: str) -> None:
-    """Refuses reference points that no region can be put around: not floating, without a batch axis, or not finite."""
-    if not x0.is_floating_point():
-        raise InvalidInput(f"reference points of dtype {x0.dtype}", where=where, accepted="a floating point tensor")
-    if x0.dim() < 2 or len(x0) == 0:
-        raise InvalidInput(
-            f"reference points of shape {tuple(x0.shape)}",
-            where=where,
-            accepted="(batch, *input shape) with at least one point",
-            todo="For one point use x.unsqueeze(0)",
-        )
-    if not torch.isfinite(x0).all():
-        bad = int((~torch.isfinite(x0)).flatten(1).any(-1).nonzero()[0])
-        raise InvalidInput(
-            f"reference point {bad} holds NaN or infinity", where=where, todo="Clean the data or the transform"
-        )

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from lipreg.errors import InvalidInput
 from lipreg.linalg.floats import spacing
-from lipreg.regions.balls import HELD, Region, cast_outwards, plain, read, rounding_slack
+from lipreg.regions.balls import Region, cast_outwards, plain, read
 from lipreg.regions.halfspaces import Halfspaces
-from lipreg.regions.placed import PlacedRegion, check_reference_points
+from lipreg.regions.placed import PlacedRegion
 from lipreg.regions.ranges import Unbounded, coordinate_ranges, deepest_point
+from lipreg.regions.reference import HELD, check_reference_points, rounding_slack
 
 FLAT = 1e-9
 """A polytope whose largest ball is smaller than this share of its width counts as flat."""

@@ -68,7 +68,8 @@ def trajectory_figure(
 
     labels = _draw_constants(axes[0], pair)
     unit = plain(str(pair.question.get("p", "p")), 4).replace("inf", "∞")
-    axes[0].set_ylabel(f"Lipschitz constant\n(output per unit of input, l{unit} norm)", color=INK, fontsize=FONT_SIZE)
+    of = "scale" if "scale" in pair.question else "input"
+    axes[0].set_ylabel(f"Lipschitz constant\n(output per unit of {of}, l{unit} norm)", color=INK, fontsize=FONT_SIZE)
     for ax in axes:
         _dress(ax)
     below = [_draw_margins(axes[1], pair)] if margins else []

@@ -95,7 +95,8 @@ def _page(entries: list[Entry], sources: Sources, unusable: list[LeftOut]) -> st
     title = f"{len(_shown(entries))} runs"
     if single is not None:
         title = " against ".join(side.run.label for side in single.sides)
-    first = data["questions"][0]
+    asked = [question.rstrip(".") for question in data["questions"]]
+    first = asked[0] if len(asked) == 1 else f"{len(asked)} questions, each compared on its own: {'; '.join(asked)}"
     ended = sorted({r.status for run in _shown(entries) for r in run.audits})
     unknown = "Written by another version of lipreg."
     return Template(_asset("page.html")).substitute(
@@ -105,7 +106,7 @@ def _page(entries: list[Entry], sources: Sources, unusable: list[LeftOut]) -> st
         heading="Did the penalty move the truth?"
         if any(e.last for e in entries)
         else "How steep is the network, really?",
-        question=text(f"{first[:1].upper()}{first[1:].rstrip('.')}." if first else ""),
+        question=text(f"{first[:1].upper()}{first[1:]}." if first else ""),
         trouble=_trouble([*sources.left_out, *unusable]),
         overview="" if single is None else " hidden",
         totals=_totals(entries),

@@ -9,7 +9,7 @@ from lipreg.records import CalibrationRecord
 from lipreg.reporting.rows import VALUES, calibrated_name, closed_by, task
 from lipreg.reporting.wording import counted, epochs, nearest, plain, which_weights
 from lipreg.transfer import Comparison, RunFigures
-from lipreg.transfer.radius import radius_meaning
+from lipreg.transfer.radius import radius_meaning, reach_in_units
 
 WHICH = (
     "Divide all logits of a network by 100, and it decides as before: scale-free figures stay what they are, while bound, "
@@ -111,10 +111,11 @@ def share_notes(sides: Sequence[RunFigures]) -> list[str]:
         share = "Under attack: the share of the points whose class is right and for which a search by gradients (PGD)"
         said = [f"{share} found no other class in the region, which is no proof."] if any(tried) else []
         return [*said, *_missing(sides)]
-    region = sides[0].points[0].record.question.get("region", {})
-    radius = f", {region['radius']:g}" if "radius" in region else ""
+    question = sides[0].points[0].record.question
+    far, units = reach_in_units(question), "of scale" if "scale" in question else "of the input"
+    radius = "" if far is None else f", {far:g}"
     texts = [
-        "Margin over constant is a distance in units of the input, 0 where the class is wrong: no point so near has "
+        f"Margin over constant is a distance in units {units}, 0 where the class is wrong: no point so near has "
         f"another class, as far as the audited region reaches{radius}."
     ]
     if any(side.certified is not None for side in sides):

@@ -30,6 +30,7 @@ from lipreg.reporting.wording import (
 )
 from lipreg.results import Status
 from lipreg.transfer import Comparison, Interval, Metric, PointFigures, RunFigures, Side
+from lipreg.transfer.radius import reach_in_units
 
 PICTURES = 400_000
 """Bytes of witness pictures in a page; the record files have every witness in full."""
@@ -103,8 +104,9 @@ def _in_words(question: Mapping[str, Any]) -> str:
     size = f" of radius {region['radius']}" if "radius" in region else ""
     ends = [region.get("low"), region.get("high")]
     cut = f" cut to [{ends[0]}, {ends[1]}]" if any(end is not None for end in ends) else ""
+    measured = " in units of scale" * ("scale" in question) + ", between some inputs alone" * ("measured" in question)
     head = f"{question.get('scope', 'local')} Lipschitz constant of {output.get('kind', 'the network')}"
-    return f"{head} over {region.get('kind', 'a region')}{size}{cut}; input distances in l{question.get('p', 'p')}"
+    return f"{head} over {region.get('kind', 'a region')}{size}{cut}; input distances in l{question.get('p', 'p')}{measured}"
 
 
 def _entry(entry: Entry, mixed: bool) -> dict[str, Any]:
@@ -117,7 +119,7 @@ def _entry(entry: Entry, mixed: bool) -> dict[str, Any]:
         "metric": _metric(entry.pair.metric),
         "against": held_against(record, entry.mine.bound),
         "unit": _unit(entry),
-        "radius": finite(entry.pair.question.get("region", {}).get("radius")),
+        "radius": finite(reach_in_units(entry.pair.question)),
         "transfer": [{"epoch": epoch, **_transfer(c.movement.transfer)} for epoch, c in entry.comparisons.items()],
         "calibratedTransfer": [
             {"epoch": epoch, **_transfer(c.calibrated.known.transfer)} for epoch, c in entry.comparisons.items()

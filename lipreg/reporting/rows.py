@@ -21,6 +21,7 @@ from lipreg.reporting.wording import (
     rounded,
 )
 from lipreg.transfer import Comparison, Interval, Metric, RunFigures, ratio
+from lipreg.transfer.radius import reach_in_units
 
 SCALE_FREE, AS_THEY_ARE, OF_AUDIT = "scale-free", "in units of the output", "of audit and training"
 """What the three blocks are called."""
@@ -104,9 +105,8 @@ def task(*sides: RunFigures) -> str:
 
 
 def reach(figures: RunFigures) -> float | None:
-    """The radius of the region that was audited; None where it has none."""
-    found = figures.points[0].record.question.get("region", {}).get("radius")
-    return float(found) if isinstance(found, int | float) else None
+    """The radius of the region that was audited, in the question's units; None where it has none."""
+    return reach_in_units(figures.points[0].record.question)
 
 
 def calibrated_name(told: str) -> str:

@@ -66,8 +66,9 @@ def climb(network: FoldedNetwork, displacement: Tensor, steps: int, ended: Calla
 def into_cells(network: FoldedNetwork, phase: Tensor, start: Tensor) -> Tensor:
     """Points ``(k, m)`` of the region that have, or nearly have, the patterns ``(k, n)``, as near to ``start`` as may be.
 
-    With all phases fixed the pre-activations are affine, so a cell is a polyhedron in a box. The projection onto it is
-    d(y) = clamp(start + A^T y) at the best multipliers y >= 0, found by accelerated ascents of the dual with restarts.
+    With all phases fixed the pre-activations are affine, so a cell is a polyhedron in a box or an l2 ball in it. The
+    projection onto it is that of start + A^T y onto the box or ball at the best multipliers y >= 0, found by accelerated
+    ascents of the dual with restarts.
     """
     matrix, constant = fixed_forms(network, phase)
     sign, tiny = phase.to(matrix), torch.finfo(matrix.dtype).tiny
@@ -78,7 +79,7 @@ def into_cells(network: FoldedNetwork, phase: Tensor, start: Tensor) -> Tensor:
     ahead = before = torch.zeros_like(wanted)
     momentum, point = 1.0, start.expand(len(phase), -1)
     for _ in range(ROUNDS):
-        point = (start + (ahead.unsqueeze(1) @ rows).squeeze(1)).clamp(network.domain.lower, network.domain.upper)
+        point = network.domain.inside(start + (ahead.unsqueeze(1) @ rows).squeeze(1))
         short = wanted - (rows @ point.unsqueeze(-1)).squeeze(-1)
         if bool((short <= 0).all()):
             break

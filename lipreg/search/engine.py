@@ -8,26 +8,27 @@ which few are ever reached, go one by one to a linear program.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
-from lipreg.bounds.semidefinite import norm_bound
 from lipreg.budget import Budget, OutOfBudget
 from lipreg.folding import fold
 from lipreg.milp import Cell, settle_cell
 from lipreg.milp import tighten as tighten_region
 from lipreg.results import Status
-from lipreg.search.branching import descend
-from lipreg.search.gradients import fold_phases, interval, interval_entries
+from lipreg.search.branching import contradicting, descend
+from lipreg.search.gradients import gradient_bounds
 from lipreg.search.incumbent import Incumbent
 from lipreg.search.multipliers import tighten_together
 from lipreg.search.nodes import Frontier, Nodes
 from lipreg.search.outcome import Outcome, Progress
 from lipreg.search.reach import contradictory, shrink_boxes, tighten
 from lipreg.search.refolding import carry_over
+from lipreg.search.relaxed import relaxed_bound
+from lipreg.search.worth import Worth
 
 TOLERANCE = 1e-6
 """Relative gap at which a node is closed."""
@@ -72,7 +73,8 @@ class Search:
         self.cells: dict[bytes, Cell] = {}
         self.settled = 0
         self.frontier = Frontier(Nodes.roots(self.network, uppers.to(device)), self.budget.memory)
-        self.tightened = False
+        self.tightened = self.network.domain.sections is not None  # over a cone every range has 0 inside
+        self.worth = Worth()
         self.climb_after = CLIMB_AFTER
 
     @property
@@ -108,7 +110,7 @@ class Search:
             nodes = self.frontier.take(self.batch)
             self.nodes += len(nodes)
             nodes = self._bound(*self._reach(nodes))
-            nodes = self._settle_leaves(nodes)
+            nodes = self._settle_leaves(self._inhabited(nodes))
             if len(nodes):
                 children, closed = descend(self.network, nodes, self.cutoff, SPREAD, self.budget)
                 self.closed = max(self.closed, closed)
@@ -165,20 +167,18 @@ class Search:
     def _bound(self, nodes: Nodes, points: Tensor) -> Nodes:
         """Gradient bounds, each only for the nodes that the one before it leaves open."""
         if len(nodes):
-            self.incumbent.offer_best(self.network, torch.cat([points, (nodes.d_lower + nodes.d_upper) / 2]))
-        network = self.network
-        w = interval(network, nodes.phase, nodes.row)
-        center, radius = interval_entries(network, nodes.row, w)
-        nodes, kept = self._lowered(nodes, network.norm(center.abs() + radius))
-        w, center, radius = w[kept], center[kept], radius[kept]
-        folded = fold_phases(network, nodes.phase, nodes.row, w)
-        around = folded.spread.abs().sum(-1)
-        low = torch.maximum(center - radius, folded.center - around)
-        high = torch.minimum(center + radius, folded.center + around)
-        nodes, kept = self._lowered(nodes, network.norm(torch.maximum(-low, high).clamp(min=0.0)))
-        if network.p != 1.0 and len(nodes):
-            folded = folded[kept]
-            nodes, _ = self._lowered(nodes, norm_bound(folded.center, folded.spread, network.p))
+            middles = self.network.domain.inside((nodes.d_lower + nodes.d_upper) / 2)
+            self.incumbent.offer_best(self.network, torch.cat([points, middles]))
+        network, cutoff = self.network, self.cutoff
+        stages = gradient_bounds(network, nodes.phase, nodes.row)
+        bound, before = next(stages) if len(nodes) else None, nodes.upper
+        while bound is not None:
+            nodes, kept = self._lowered(nodes, bound)
+            before, bound = bound[kept], _next(stages, kept) if len(nodes) else None
+        if len(nodes) and (network.q is not None or (network.p != 1.0 and self.worth.pays())):
+            bound = relaxed_bound(network, nodes, cutoff)
+            self.worth.note(before, bound, cutoff)
+            nodes, _ = self._lowered(nodes, bound)
         return nodes
 
     def _lowered(self, nodes: Nodes, bound: Tensor) -> tuple[Nodes, Tensor]:
@@ -194,24 +194,42 @@ class Search:
     def _settle_leaves(self, nodes: Nodes) -> Nodes:
         """Settles the nodes with no undecided unit, and returns the others."""
         leaf = ~nodes.undecided.any(-1)
-        for at in leaf.nonzero().flatten().tolist():
-            upper = float(nodes.upper[at])
-            if upper <= self.cutoff or self._cell(nodes.phase[at]) is not Cell.EMPTY:
+        # units that the round decided have cut nothing yet, and with all of them the cuts are the cell's own
+        cells, _ = self._open(nodes[leaf])
+        cells = self._bound(*self._reach(cells)) if len(cells) else cells
+        for at in range(len(cells)):
+            upper = float(cells.upper[at])
+            if upper <= self.cutoff or self._cell(cells.phase[at]) is not Cell.EMPTY:
                 # attained by a witness, or by no point that was found: then it stays above every lower bound
                 self.closed = max(self.closed, upper)
         return nodes[~leaf]
 
+    def _inhabited(self, nodes: Nodes) -> Nodes:
+        """Of a cone's nodes, those whose decided levels of units leave a cone with points of R^n; elsewhere all of them."""
+        sections = self.network.domain.sections
+        if sections is None or not len(nodes):
+            return nodes
+        known = self.network.leading(nodes.phase, contradicting(self.network.inputs, len(sections[0])))
+        prefixes, at = known.unique(dim=0, return_inverse=True)
+        empty = [bool(prefix.any()) and self._cell(prefix) is Cell.EMPTY for prefix in prefixes]
+        return nodes[~torch.tensor(empty, device=at.device)[at]]
+
     def _cell(self, phase: Tensor) -> Cell:
-        pattern = (phase > 0).cpu()
-        key = pattern.numpy().tobytes()
+        pattern = torch.where(phase == 0, torch.nan, (phase > 0).double()).cpu().numpy()
+        key = pattern.tobytes()
         if key not in self.cells:
             self.settled += 1
-            self.cells[key], point = settle_cell(
-                self.local, self.network.units, pattern.numpy().astype(float), self.budget
-            )
+            self.cells[key], point = settle_cell(self.local, self.network.units, pattern, self.budget)
             if point is not None:
                 self.incumbent.offer(self.network, point)
         return self.cells[key]
+
+
+def _next(stages: Generator[Tensor, Tensor, None], kept: Tensor) -> Tensor | None:
+    try:
+        return stages.send(kept)
+    except StopIteration:
+        return None
 
 
 def search(

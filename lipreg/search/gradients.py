@@ -10,12 +10,15 @@ multiplication, and each entry lies in both results:
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from lipreg.bounds.semidefinite import norm_bound
 from lipreg.folding import FoldedNetwork
+from lipreg.search.operators import entrywise_bound
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,42 @@ def interval_entries(network: FoldedNetwork, row: Tensor, w: Switched) -> tuple[
 
 def interval_bound(network: FoldedNetwork, phase: Tensor, row: Tensor) -> Tensor:
     """The norm of the larger magnitudes, ``(N,)``."""
+    if network.q is not None:
+        return entrywise_bound(network, *_every_row(network, phase, row)) + network.rounding[row]
     center, radius = interval_entries(network, row, interval(network, phase, row))
     return network.norm(center.abs() + radius) + network.rounding[row]
+
+
+def gradient_bounds(network: FoldedNetwork, phase: Tensor, row: Tensor) -> Generator[Tensor, Tensor, None]:
+    """Bounds on the norm within nodes, one after another, each tighter and dearer than the one before.
+
+    Without the network's rounding. After each it is sent which of its nodes are still open, ``(N,)``, and goes on with them.
+    """
+    if network.q is not None:
+        yield entrywise_bound(network, *_every_row(network, phase, row))
+        return
+    w = interval(network, phase, row)
+    center, radius = interval_entries(network, row, w)
+    kept = yield network.norm(center.abs() + radius)
+    phase, row, w, center, radius = phase[kept], row[kept], w[kept], center[kept], radius[kept]
+    folded = fold_phases(network, phase, row, w)
+    around = folded.spread.abs().sum(-1)
+    low = torch.maximum(center - radius, folded.center - around)
+    high = torch.minimum(center + radius, folded.center + around)
+    kept = yield network.norm(torch.maximum(-low, high).clamp(min=0.0))
+    if network.p != 1.0:
+        yield norm_bound(folded.center[kept], folded.spread[kept], network.p)
+
+
+def _every_row(network: FoldedNetwork, phase: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
+    """Center and radius of the entries of an operator's families, ``(N, rows, columns)`` each."""
+    count, rows = len(phase), network.rows
+    every = torch.arange(rows, device=row.device).repeat(count)
+    w = interval(network, phase.repeat_interleave(rows, 0), every)
+    parts = [part.reshape(count, rows, len(network.j_unit)) for part in interval_entries(network, every, w)]
+    if network.p == 1.0:
+        parts = [part.gather(2, row.reshape(-1, 1, 1).expand(-1, rows, 1)) for part in parts]
+    return parts[0], parts[1]
 
 
 @dataclass(frozen=True)

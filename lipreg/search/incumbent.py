@@ -36,6 +36,7 @@ class Incumbent:
 
     def offer_best(self, network: FoldedNetwork, displacements: Tensor) -> None:
         """Offers the best of ``(k, m)``, if the folded network promises more there than is witnessed."""
+        displacements = network.domain.attainable(displacements)
         values = network.gradient_norms(network.phases(displacements)).amax(-1)
         best = int(values.argmax())
         if values[best] > self.value * (1 + PROMISE):

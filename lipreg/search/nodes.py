@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from lipreg.bounds import Vectors
 from lipreg.folding import FoldedNetwork
 
 
@@ -17,11 +18,13 @@ class Nodes:
 
     Attributes:
         phase: 1 active, -1 not, 0 undecided; ``(N, n)`` int8.
-        row: the functional, ``(N,)``.
-        upper: proved upper bound on that functional's constant within the node, ``(N,)``.
+        row: the family, ``(N,)``: a functional, or of an operator itself or a column.
+        upper: proved upper bound on that family's constant within the node, ``(N,)``.
         depth: decisions taken on the way from the root, ``(N,)``.
         z_lower, z_upper: pre-activation bounds within the node, ``(N, n)``.
         d_lower, d_upper: the node's box of displacements, ``(N, m)``.
+        vectors: of the units and of the functional's numbers, where the relaxation of the parent's gradient ended
+            (``lipreg.bounds.lifted_bound``), ``(N, n + k, r)`` float32.
     """
 
     phase: Tensor
@@ -32,6 +35,7 @@ class Nodes:
     z_upper: Tensor
     d_lower: Tensor
     d_upper: Tensor
+    vectors: Tensor
 
     def __len__(self) -> int:
         return len(self.row)
@@ -49,21 +53,23 @@ class Nodes:
 
     @staticmethod
     def roots(network: FoldedNetwork, uppers: Tensor) -> Nodes:
-        """One node a functional, with nothing decided."""
-        count = network.rows
+        """One node a family, with nothing decided; one bound for all of them will do."""
+        count = network.families
 
         def spread(tensor: Tensor) -> Tensor:
             return tensor.expand(count, -1).clone()
 
+        start = Vectors.start(count, network.count, 1 if network.q is None else network.rows, uppers.float())
         return Nodes(
             phase=torch.zeros(count, network.count, dtype=torch.int8, device=uppers.device),
             row=torch.arange(count, device=uppers.device),
-            upper=uppers.clone(),
+            upper=uppers.expand(count).clone(),
             depth=torch.zeros(count, dtype=torch.int64, device=uppers.device),
             z_lower=spread(network.z_lower),
             z_upper=spread(network.z_upper),
             d_lower=spread(network.domain.lower),
             d_upper=spread(network.domain.upper),
+            vectors=torch.cat([start.along, start.free], 1),
         )
 
 

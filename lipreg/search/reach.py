@@ -6,6 +6,7 @@ fixed unit is a linear cut: z_i >= 0 and z_i <= form_i(d) give form_i(d) >= 0 fo
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from lipreg.bounds import relax
 from lipreg.folding import FoldedNetwork
 from lipreg.linalg.floats import EPS, SPARE
+from lipreg.regions.ball_in_box import support_above
 from lipreg.search.nodes import Nodes
 
 SLACK = 1e-9
@@ -108,6 +110,8 @@ def shrink_boxes(network: FoldedNetwork, nodes: Nodes, forms: Forms) -> None:
     """
     if network.inputs > BOX_INPUTS:
         return
+    if network.domain.ball < math.inf:
+        _within_ball(network, nodes)
     a, b = forms.cuts(network, nodes.phase)
     if not a.shape[1]:  # nothing is undecided, and the region is a box
         return
@@ -131,8 +135,22 @@ def largest(network: FoldedNetwork, form: Tensor, d_lower: Tensor, d_upper: Tens
     """sup of linear forms ``(N, k, m)`` over each node's box and the region, ``(N, k)``."""
     center, radius = (d_lower + d_upper) / 2, (d_upper - d_lower) / 2
     box = (form @ center.unsqueeze(-1) + form.abs() @ radius.unsqueeze(-1)).squeeze(-1)
+    if network.domain.ball < math.inf:
+        return torch.minimum(box, support_above(form, d_lower.unsqueeze(1), d_upper.unsqueeze(1), network.domain.ball))
     beyond = network.domain.beyond_box(form)
     return box if beyond is None else torch.minimum(box, beyond)
+
+
+def _within_ball(network: FoldedNetwork, nodes: Nodes) -> None:
+    """Shrinks each node's box, in place, to what the least of all other inputs leaves of an l2 ball's radius."""
+    ball, zero = network.domain.ball, torch.zeros_like(nodes.d_lower)
+    least = torch.maximum(torch.maximum(nodes.d_lower, -nodes.d_upper), zero)
+    # outside of the ball by a node's own box: nothing is left for any input, and SLACK is more than rounding
+    left = (1.0 + SLACK) ** 2 - (least / ball).square().sum(-1, keepdim=True) + (least / ball).square()
+    end = ball * left.clamp(min=0.0).sqrt()
+    empty = left < 0.0
+    nodes.d_upper = torch.minimum(nodes.d_upper, end)
+    nodes.d_lower = torch.where(empty, torch.inf, torch.maximum(nodes.d_lower, -end))
 
 
 def _backward(network: FoldedNetwork, depth: int, z_lower: Tensor, z_upper: Tensor) -> tuple[Tensor, Tensor]:

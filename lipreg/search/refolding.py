@@ -38,4 +38,5 @@ def carry_over(nodes: Nodes, old: FoldedNetwork, new: FoldedNetwork, local: Anal
         z_upper=torch.minimum(nodes.z_upper[:, columns], new.z_upper),
         d_lower=nodes.d_lower,
         d_upper=nodes.d_upper,
+        vectors=torch.cat([nodes.vectors[:, : len(before)][:, columns], nodes.vectors[:, len(before) :]], 1),
     )

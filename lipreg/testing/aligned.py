@@ -15,7 +15,7 @@ from lipreg.testing.domains import rows_of, slope_norm
 from lipreg.testing.failures import expect
 from lipreg.testing.judged import TOLERANCE, Judged
 from lipreg.testing.pieces import evaluate, jacobian
-from lipreg.testing.questions import VECTORS, Q
+from lipreg.testing.questions import Q
 
 WIDTHS = {1.0: [(2, 4, 9, 9)], 2.0: [(9, 4, 2, 2), (2, 4, 9, 9)], float("inf"): [(9, 4, 2, 2)]}
 """By p: many inputs and few units stretch more in l_inf than in any norm below, few inputs and many units more in l1."""
@@ -60,5 +60,5 @@ def aligned_layers(judged: Judged) -> None:
 
 
 def _outputs(judged: Judged, p: float) -> list[tuple[Output, float | None]]:
-    joint = [Q[name] for name in VECTORS[p] if Q[name] in judged.method.output_norms] if judged.method.vector else []
+    joint = [q for q in Q.values() if q in judged.method.output_norms] if judged.method.vector else []
     return [(AllLogits(), None), *((Vector(), q) for q in joint)]

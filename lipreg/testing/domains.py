@@ -11,7 +11,7 @@ import numpy as np
 
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.outputs import AllLogits, AllMargins, AllPairs, Combination, Logit, Margin, Output, Vector
-from lipreg.regions import Box, L1Ball, L2Ball, LinfBall, Polytope, Region
+from lipreg.regions import Box, L1Ball, L2Ball, LinfBall, Polytope, Region, WholeSpace
 
 Array = np.ndarray
 
@@ -63,12 +63,18 @@ class Domain:
     def sample(self, count: int, rng: np.random.Generator) -> Array:
         """Displacements ``(<= count, free)`` spread through the domain, by rejection from the box."""
         free = self.free
+        if not self.bounded:
+            return rng.standard_normal((count, len(free))) * 10.0 ** rng.uniform(-3, 6, (count, 1))
         d = rng.uniform(self.lower[free] - self.center[free], self.upper[free] - self.center[free], (count, len(free)))
         if self.radius < math.inf:
             d = d[np.linalg.norm(d, self.norm, axis=1) <= self.radius]
         if self.rows is not None and self.levels is not None:
             d = d[(self.points(d) @ self.rows.T <= self.levels).all(1)]
         return d
+
+    @property
+    def bounded(self) -> bool:
+        return bool(np.isfinite(self.upper).all())
 
     @property
     def polyhedral(self) -> bool:
@@ -85,8 +91,10 @@ def domain_of(region: Region, x0: Array) -> Domain:
         lower, upper = (np.array(end, dtype=float).flatten() for end in (region.lower, region.upper))
         lower, upper = np.broadcast_to(lower, x0.shape), np.broadcast_to(upper, x0.shape)
         return Domain(np.clip(x0, lower, upper), lower, upper)  # float32 data may sit a rounding error outside
+    if isinstance(region, WholeSpace):
+        return Domain(x0, np.full(x0.shape, -math.inf), np.full(x0.shape, math.inf))
     if not isinstance(region, LinfBall | L2Ball | L1Ball | Polytope):
-        kinds = "Box, UnitCube, LinfBall, L2Ball, L1Ball, Polytope"
+        kinds = "Box, UnitCube, WholeSpace, LinfBall, L2Ball, L1Ball, Polytope"
         raise UnsupportedRequest(f"region={region!r}", where="enumeration", accepted=kinds)
     low, high = (
         np.full(x0.shape, end) if value is None else np.broadcast_to(np.array(value, dtype=float).flatten(), x0.shape)

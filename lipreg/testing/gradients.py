@@ -19,7 +19,7 @@ from lipreg.regions import L2Ball, LinfBall
 from lipreg.testing import networks
 from lipreg.testing.failures import expect, expect_near, refused
 from lipreg.testing.judged import Judged
-from lipreg.testing.questions import REGIONS
+from lipreg.testing.questions import DISTANCES, REGIONS
 from lipreg.training import LipschitzPenalty
 
 
@@ -86,12 +86,13 @@ def closed_form(judged: Judged) -> None:
     x, y = torch.tensor([[0.13, -0.21], [-0.05, 0.4], [0.3, 0.2]], dtype=torch.float64), torch.tensor([0, 1, 1])
     recipe = Bound(judged.name, spectral_norms="exact")
     nets = [net for net in ("shallow", "deep", "dead_units", "convolution") if net in judged.nets]
-    asked = itertools.product(nets, ((AllMargins(), "linf_cut"), (AllLogits(), "linf"), (AllMargins(), "l2")))
-    for scope, p, (net, (kind, region)) in judged.each(asked):
+    kinds = ((AllMargins(), "linf_cut", "plain"), (AllLogits(), "linf", "both"), (AllMargins(), "l2", "units"))
+    for scope, p, (net, (kind, region, distance)) in judged.each(itertools.product(nets, kinds)):
         module = copy.deepcopy(networks.network(net))
         size = networks.input_size(module)
         points = x if size == 2 else torch.cat([x, x[:, : size - 2]], 1)
-        problem = LocalLipschitz(REGIONS[region](size), kind, scope, p)  # type: ignore[arg-type]
+        measured = DISTANCES[distance if judged.method.weighed else "plain"](size, scope)
+        problem = LocalLipschitz(REGIONS[region](size), kind, scope, p, **measured)  # type: ignore[arg-type]
         here = f"{judged.name}: {problem.sentence()} of {net}"
         try:
             judged.method.check(problem)

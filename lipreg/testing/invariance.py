@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from lipreg.results import Certificate
 from lipreg.testing import networks
 from lipreg.testing.failures import expect, expect_near
 from lipreg.testing.judged import Judged
-from lipreg.testing.questions import REGIONS, Question
+from lipreg.testing.questions import REGIONS
 
 ORDER = 1.0 + 1e-12
 """Between two bounds of which one must not be above the other: their rounding."""
@@ -33,7 +34,9 @@ def scopes(judged: Judged) -> None:
         return
     for net, p in itertools.product(judged.nets, judged.method.norms):
         for pointed in judged.questions.about(net, "pointed", p):
-            regional = Question(net, pointed.region, "regional", p, pointed.output, pointed.seed, pointed.kept)
+            # in pointed scope distances are between all inputs
+            distance = {"measured": "plain", "both": "units"}.get(pointed.distance, pointed.distance)
+            regional = replace(pointed, scope="regional", distance=distance)
             if judged.takes(pointed) and judged.takes(regional):
                 for low, high in zip(judged.answer(pointed), judged.answer(regional), strict=True):
                     said = f"{judged.name}: {pointed}: {low.upper}, above the regional {high.upper}"
@@ -179,8 +182,11 @@ def images(judged: Judged) -> None:
     shaped = nn.Sequential(nn.Flatten(), *flat)
     x = torch.rand(2, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     for scope, p in judged.kinds:
-        problem = LocalLipschitz(L1Ball(0.5, low=0.0, high=1.0), Margin(0, 1), scope, p)  # type: ignore[arg-type]
-        vectors, pictures = judged.certify(flat, problem, x), judged.certify(shaped, problem, x.reshape(2, 2, 1, 2))
+        asked = L1Ball(0.5, low=0.0, high=1.0), Margin(0, 1), scope, p
+        units = torch.tensor([0.5, 1.0, 2.0, 3.0])
+        scales = (units, units.reshape(2, 1, 2)) if judged.method.weighed else (None, None)
+        problem, of_pictures = (LocalLipschitz(*asked, scale=scale) for scale in scales)  # type: ignore[arg-type]
+        vectors, pictures = judged.certify(flat, problem, x), judged.certify(shaped, of_pictures, x.reshape(2, 2, 1, 2))
         for vector, picture in zip(vectors, pictures, strict=True):
             said = f"{judged.name}: {problem.sentence()}: lower and upper end of images, and of vectors"
             expect_near((picture.lower, picture.upper), (vector.lower, vector.upper), said)

@@ -77,6 +77,8 @@ class Judged:
             return False
         if problem.q is not None and problem.q not in method.output_norms:
             return False
+        if not problem.plain and not method.weighed:
+            return False
         try:
             method.check(problem)
         except UnsupportedRequest as error:

@@ -4,11 +4,11 @@ A network of ReLU and LeakyReLU modules is affine wherever the slopes of all uni
 X are found by branching unit by unit over the activation patterns; a branch is dropped when its polyhedron has no interior
 in X, which is a least distance problem, solved by non-negative least squares (Lawson & Hanson 1974, ch. 23). Then
 
-    regional  L(f, X) = max over pieces |C J|_{p->q}  (Jordan & Dimakis 2020, theorem 1),
-    pointed   L(f, x0, X) = max over vertices |C (f(x) - f(x0))|_q / |x - x0|_p,
+    regional  L(f, X) = max over pieces |C J diag(s)|_{p->q}  (Jordan & Dimakis 2020, theorem 1),
+    pointed   L(f, x0, X) = max over vertices |C (f(x) - f(x0))|_q / |(x - x0) / s|_p,
 
-C the functional's rows, the vertices those of all pieces cut by the cones on which |x - x0|_p is linear: there the quotient
-is convex over linear, and largest at a vertex.
+C the functional's rows, s the units of the inputs, 0 for those between which nothing is measured, the vertices those of all
+pieces cut by the cones on which the distance is linear: there the quotient is convex over linear, and largest at a vertex.
 
 Nothing of lipreg's bounds, graphs or searches enters: regions, functionals and norms are written out from their definitions
 (``domains``), coefficients are read off runs of the module itself with the slopes imposed (``imposed``), at x0 and along the
@@ -20,12 +20,14 @@ from __future__ import annotations
 import copy
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lipreg.errors import UnsupportedRequest
 from lipreg.problem import LocalLipschitz
-from lipreg.testing.domains import Array, Domain, domain_of, rows_of
+from lipreg.testing.domains import Array, Domain, domain_of, rows_of, slope_norm
+from lipreg.testing.everywhere import everywhere
 from lipreg.testing.pieces import Cell, cells, evaluate, regional
 from lipreg.testing.quotients import largest, sampled_pointed, vertices
 
@@ -38,9 +40,9 @@ def exact_constants(
 ) -> list[tuple[float, float]]:
     """The constant at each reference point of a tiny network, as an interval that holds it.
 
-    It is one number, twice, for every regional question, and for pointed ones with p = 1 or p = inf over boxes, l1 balls and
-    polytopes, or with one input. For other pointed questions no finite list of points holds the maximum: the interval then
-    runs from the best of sampled points to the regional constant.
+    It is one number, twice, for every regional question, over all of R^n too (``everywhere``), and for pointed ones with
+    p = 1 or p = inf over boxes, l1 balls and polytopes, or with one input. For other pointed questions no finite list of
+    points holds the maximum: the interval then runs from the best of sampled points to the regional constant.
 
     Cost: the pieces grow as (units)^inputs, the vertices of a piece as (rows choose inputs): four inputs and a dozen
     units take a second, six inputs minutes.
@@ -86,12 +88,17 @@ class Enumeration:
 
     def __init__(self, net: nn.Module, domain: Domain) -> None:
         self.net, self.domain = net, domain
-        self._vertices: dict[float, list[Array]] = {}
+        self._vertices: dict[tuple[float, ...], list[Array]] = {}
 
     @cached_property
     def cells(self) -> list[Cell]:
         """The pieces."""
         return cells(self.net, self.domain)
+
+    @cached_property
+    def matrices(self) -> list[Array]:
+        """The Jacobians of the pieces over all of R^n."""
+        return everywhere(self.net, len(self.domain.center))
 
     def constant(self, problem: LocalLipschitz, label: int | None = None) -> tuple[float, float]:
         """An interval that holds the constant, as ``exact_constants`` says; the problem's region is the domain's."""
@@ -99,14 +106,27 @@ class Enumeration:
         if not len(domain.free):
             return 0.0, 0.0
         rows = rows_of(problem.output, evaluate(net, domain.center[None])[0], label)
-        steepest = regional(self.cells, rows, p, q)
+        units = np.broadcast_to(
+            np.array(1.0 if problem.scale is None else problem.scale).flatten(), domain.center.shape
+        )
+        measured = np.ones(len(units)) if problem.measured is None else np.isin(np.arange(len(units)), problem.measured)
+        if not domain.bounded:
+            steepest = max(slope_norm(matrix * (units * measured), rows, p, q) for matrix in self.matrices)
+            low = (
+                steepest
+                if problem.scope == "regional"
+                else sampled_pointed(net, domain, rows, p, q, count=SAMPLES, units=units)
+            )
+            return min(low, steepest), steepest
+        steepest = regional(self.cells, rows, p, q, (units * measured)[domain.free])
         if problem.scope == "regional":
             return steepest, steepest
         if len(domain.center) == 1:
             p = 1.0  # every norm is |d|
         elif not domain.polyhedral or p == 2:
-            return min(sampled_pointed(net, domain, rows, p, q, count=SAMPLES), steepest), steepest
-        if p not in self._vertices:
-            self._vertices[p] = [vertices(cell, domain, p) for cell in self.cells]
-        low, high = largest(net, self.cells, domain, self._vertices[p], (rows, p, q))
+            return min(sampled_pointed(net, domain, rows, p, q, count=SAMPLES, units=units), steepest), steepest
+        key = (p, *units)
+        if key not in self._vertices:
+            self._vertices[key] = [vertices(cell, domain, p, units[domain.free]) for cell in self.cells]
+        low, high = largest(net, self.cells, domain, self._vertices[key], (rows, p, q), units)
         return min(low, steepest), min(high, steepest)

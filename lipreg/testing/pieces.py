@@ -220,6 +220,10 @@ def _compare(net: nn.Module, domain: Domain, displacements: Array, cell: Cell) -
         refuse("something that PyTorch does not show")
 
 
-def regional(found: list[Cell], rows: Array | None, p: float, q: float | None) -> float:
-    """The exact regional constant from all linear pieces: columns of coordinates without room are absent from them."""
-    return max(slope_norm(cell.matrix, rows, p, q) for cell in found)
+def regional(found: list[Cell], rows: Array | None, p: float, q: float | None, weights: Array | float = 1.0) -> float:
+    """The exact regional constant from all linear pieces: columns of coordinates without room are absent from them.
+
+    The others are multiplied by their weights, ``(free,)``: with d = units v, |J d| / |d / units| = |J diag(units) v| / |v|.
+    Where a coordinate may not differ its column is 0.
+    """
+    return max(slope_norm(cell.matrix * weights, rows, p, q) for cell in found)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from lipreg.errors import UnsupportedRequest
-from lipreg.outputs import AllLogits, AllMargins, Output, Vector
+from lipreg.outputs import AllLogits, AllMargins, Vector
 from lipreg.problem import LocalLipschitz
 from lipreg.quantities import Quantity, get_quantity, values
-from lipreg.regions import L2Ball, LinfBall, Region
+from lipreg.regions import L2Ball, LinfBall
 from lipreg.results import Certificate
 from lipreg.testing import networks
 from lipreg.testing.failures import CheckFailed, attempt, expect, expect_near
@@ -23,10 +23,11 @@ from lipreg.training import LipschitzPenalty
 
 NETS = ("shallow", "deep", "batch_norm", "residual", "leaky", "pooled_apart", "convolution")
 """Chains, for which quantities may have a pass of their own, and networks that are none."""
-QUESTIONS: tuple[tuple[Region, Output], ...] = (
-    (LinfBall(0.3, low=-0.3, high=0.7), AllMargins()),
-    (LinfBall(0.2), Vector()),
-    (L2Ball(0.3), AllLogits()),
+QUESTIONS = (
+    LocalLipschitz(LinfBall(0.3, low=-0.3, high=0.7), AllMargins()),
+    LocalLipschitz(LinfBall(0.2), Vector()),
+    LocalLipschitz(L2Ball(0.3), AllLogits()),
+    LocalLipschitz(LinfBall(0.3, low=-0.3, high=0.7), AllMargins(), scale=2.5, measured=[1]),
 )
 ROUNDING = 1e-9
 """By how much of it a value may lie on the wrong side of the exact constant."""
@@ -75,7 +76,7 @@ def check_quantity(quantity: str | Quantity | Mapping[str, Any], *, seed: int = 
 def _questions(own: Quantity) -> Iterator[tuple[str, LocalLipschitz]]:
     """Networks and questions that the quantity covers, each network under one of the questions."""
     for i, name in enumerate(NETS):
-        problem, net = LocalLipschitz(*QUESTIONS[i % len(QUESTIONS)]), networks.network(name)
+        problem, net = QUESTIONS[i % len(QUESTIONS)], networks.network(name)
         try:
             own.check(problem)
             values(own, net, problem, *_points(net))
@@ -165,7 +166,7 @@ def _check_dead(own: Quantity, name: str, seed: int) -> None:
 
 
 def _check_step(own: Quantity) -> None:
-    net, problem = copy.deepcopy(networks.network("shallow")).float(), LocalLipschitz(*QUESTIONS[0])
+    net, problem = copy.deepcopy(networks.network("shallow")).float(), QUESTIONS[0]
     (x, y), here = _points(net), f"quantity {own.describe()} as the term of a loss"
     with attempt(here):
         term = LipschitzPenalty(net, problem, quantity=own, weight=0.5)

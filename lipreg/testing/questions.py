@@ -52,6 +52,19 @@ REGIONS: dict[str, Callable[[int], Region]] = {
     "polytope": _polytope,
 }
 
+DISTANCES: dict[str, Callable[[int, str], dict[str, Any]]] = {
+    "plain": lambda size, scope: {},
+    "number": lambda size, scope: {"scale": 2.5},
+    "units": lambda size, scope: {"scale": np.geomspace(0.4, 3.0, size).tolist()},
+    "measured": lambda size, scope: {} if scope == "pointed" else {"measured": [0]},
+    "both": lambda size, scope: (
+        DISTANCES["units"](size, scope) | ({} if scope == "pointed" else {"measured": [0, *range(2, size)]})
+    ),
+}
+"""How distances are measured, by the number of inputs and the scope; in pointed scope between all inputs."""
+WEIGHED = 3
+"""Of so many questions one has another distance than the plain one."""
+
 SCALARS: dict[str, Callable[[int], Output]] = {
     "logit": lambda count: Logit(0),
     "margin": lambda count: Margin(0, 1),
@@ -61,13 +74,10 @@ SCALARS: dict[str, Callable[[int], Output]] = {
     "combination": lambda count: Combination((0.7, -1.3, 0.4)[:count]),
 }
 Q = {"vector_q1": 1.0, "vector_q2": 2.0, "vector_qinf": math.inf}
-VECTORS = {1.0: tuple(Q), 2.0: tuple(Q), math.inf: ("vector_q1", "vector_qinf")}
-"""Whole outputs by p: from l_inf to l2 there is no operator norm."""
 
 
-def outputs_for(p: float) -> tuple[str, ...]:
-    """The names of all outputs that have an operator norm with p."""
-    return (*SCALARS, *VECTORS[p])
+OUTPUTS = (*SCALARS, *Q)
+"""The names of all outputs."""
 
 
 def reference_points(size: int) -> Tensor:
@@ -85,9 +95,10 @@ class Question:
 
     Attributes:
         net, seed: the network.
-        region, output: names in REGIONS and of ``outputs_for``.
+        region, output: names in REGIONS and of OUTPUTS.
         scope, p: as in ``LocalLipschitz``.
         kept: what has been computed, shared by questions of one ``Questions``.
+        distance: a name in DISTANCES.
     """
 
     net: str
@@ -97,6 +108,7 @@ class Question:
     output: str
     seed: int = 0
     kept: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
+    distance: str = "plain"
 
     def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """What ``make`` returns, made once for all questions that share what is kept."""
@@ -135,7 +147,21 @@ class Question:
         """The question as users ask it."""
         count = self.once(("outputs", self.net), lambda: evaluate(self.module, self.x[:1].numpy()).shape[1])
         kind = SCALARS.get(self.output, lambda count: Vector())(count)
-        return LocalLipschitz(self.region_itself, kind, self.scope, self.p, Q.get(self.output))  # type: ignore[arg-type]
+        measured = DISTANCES[self.distance](self.x.shape[1], self.scope)
+        return LocalLipschitz(self.region_itself, kind, self.scope, self.p, Q.get(self.output), **measured)  # type: ignore[arg-type]
+
+    @property
+    def units(self) -> Array:
+        """The unit of each input, ``(inputs,)``."""
+        scale = self.problem.scale
+        return np.broadcast_to(np.array(1.0 if scale is None else scale), (self.x.shape[1],))
+
+    @property
+    def weights(self) -> Array:
+        """What the columns of a Jacobian over the inputs with room count in its norm."""
+        measured = self.problem.measured
+        counted = np.ones(self.x.shape[1]) if measured is None else np.isin(np.arange(self.x.shape[1]), measured)
+        return (self.units * counted)[self.domain(0).free]
 
     def domain(self, point: int) -> Domain:
         """The region around a reference point."""
@@ -149,10 +175,13 @@ class Question:
         """An interval that holds the exact constant: one number, twice, wherever the enumeration has it."""
         own = (self.net, self.seed, self.region, point)
         listed = self.once(("pieces", *own), lambda: Enumeration(self.enumerable, self.domain(point)))
-        return self.once(("truth", *own, self.scope, self.p, self.output), lambda: listed.constant(self.problem))
+        return self.once(
+            ("truth", *own, self.scope, self.p, self.output, self.distance), lambda: listed.constant(self.problem)
+        )
 
     def __str__(self) -> str:
-        return f"{self.scope} constant of {self.output} of {self.net}[{self.seed}] on {self.region}, p={self.p:g}"
+        said = f"{self.scope} constant of {self.output} of {self.net}[{self.seed}] on {self.region}, p={self.p:g}"
+        return said if self.distance == "plain" else f"{said}, distances by {self.distance!r}"
 
 
 @dataclass(frozen=True)
@@ -170,12 +199,15 @@ class Questions:
     kept: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def about(self, net: str, scope: str, p: float) -> Iterator[Question]:
-        """Regions and outputs for one network, scope and norm, the same in both scopes; two sets of weights take turns."""
-        start = zlib.crc32(f"{net} {p}".encode()) + self.seed
+        """Regions and outputs for one network, scope and norm, the same in both scopes; weights and distances take turns."""
+        start, count, others = zlib.crc32(f"{net} {p}".encode()) + self.seed, 0, [*DISTANCES][1:]
         for turn, region in enumerate(REGIONS):
-            for place, kind in enumerate(outputs_for(p)):
+            for place, kind in enumerate(OUTPUTS):
                 if self.taken(start, turn, place):
-                    yield Question(net, region, scope, p, kind, turn % 2, self.kept)
+                    count += 1
+                    weighed = (count + start) % WEIGHED == 0
+                    distance = others[(count + start) // WEIGHED % len(others)] if weighed else "plain"
+                    yield Question(net, region, scope, p, kind, turn % 2, self.kept, distance)
 
     def taken(self, *places: int) -> bool:
         """Whether a combination is asked, of values that stand at these places of their factors."""

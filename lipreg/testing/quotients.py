@@ -21,15 +21,17 @@ def candidates(found: list[Cell], domain: Domain, p: float) -> Array:
     return domain.points(np.vstack([vertices(cell, domain, p) for cell in found]))
 
 
-def vertices(cell: Cell, domain: Domain, p: float) -> Array:
-    """Displacements ``(count, free)`` to the vertices of a piece, cut by the cones on which the norm in p is linear."""
+def vertices(cell: Cell, domain: Domain, p: float, units: Array | float = 1.0) -> Array:
+    """Displacements ``(count, free)`` to the vertices of a piece, cut by the cones on which |d / units|_p is linear."""
     size, width = len(domain.free), domain.widths.max()
     eye = np.eye(size)
     if p == 1:
         cones = eye
     else:
+        eye = eye / np.broadcast_to(units, size)[:, None]
         pairs = [eye[i] - s * eye[j] for i, j in itertools.combinations(range(size), 2) for s in (1, -1)]
         cones = np.vstack([eye[:1], *pairs])
+        cones /= np.linalg.norm(cones, axis=1, keepdims=True)
     # in units of the region
     (a, b), level = domain.facets(), cell.b / width
     planes, levels = np.vstack([cell.a, cones]), np.concatenate([level, np.zeros(len(cones))])
@@ -43,7 +45,9 @@ def vertices(cell: Cell, domain: Domain, p: float) -> Array:
     return d[inside & (far[:, 0] > NEAR / 10)] * width
 
 
-def largest(net: nn.Module, found: list[Cell], domain: Domain, at: list[Array], question: Rise) -> tuple[float, float]:
+def largest(
+    net: nn.Module, found: list[Cell], domain: Domain, at: list[Array], question: Rise, units: Array | float = 1.0
+) -> tuple[float, float]:
     """An interval that holds the largest quotient at the vertices ``at`` of each piece; one number where rounding allows.
 
     Raises:
@@ -59,8 +63,8 @@ def largest(net: nn.Module, found: list[Cell], domain: Domain, at: list[Array], 
     for cell, d in zip(found, at, strict=True):
         if not len(d):
             continue
-        apart = np.linalg.norm(d, p, axis=1)
-        met = quotients(net, domain, domain.points(d), rows, p, q)
+        apart = np.linalg.norm(d / np.broadcast_to(units, domain.center.shape)[domain.free], p, axis=1)
+        met = quotients(net, domain, domain.points(d), rows, p, q, units)
         noise = 1e-15 * start.size * np.abs(start).max() / apart
         # a piece that begins at x0 rises from f(x0) itself, which rounding hides from the network near x0
         if (cell.b >= -1e-12 * width).all():
@@ -74,23 +78,39 @@ def largest(net: nn.Module, found: list[Cell], domain: Domain, at: list[Array], 
     return (best, best) if high - low <= 1e-9 * high else (low, high)
 
 
-def quotients(net: nn.Module, domain: Domain, x: Array, rows: Array | None, p: float, q: float | None) -> Array:
-    """|f(x) - f(x0)| / |x - x0|_p at points ``(count, inputs)``."""
+def quotients(
+    net: nn.Module,
+    domain: Domain,
+    x: Array,
+    rows: Array | None,
+    p: float,
+    q: float | None,
+    units: Array | float = 1.0,
+) -> Array:
+    """|f(x) - f(x0)| / |(x - x0) / units|_p at points ``(count, inputs)``."""
     change = evaluate(net, x) - evaluate(net, domain.center[None])
-    return rise_norm(change, rows, q) / np.linalg.norm(x - domain.center, p, axis=1)
+    return rise_norm(change, rows, q) / np.linalg.norm((x - domain.center) / units, p, axis=1)
 
 
 def sampled_pointed(
-    net: nn.Module, domain: Domain, rows: Array | None, p: float, q: float | None, count: int = 4000, seed: int = 1
+    net: nn.Module,
+    domain: Domain,
+    rows: Array | None,
+    p: float,
+    q: float | None,
+    count: int = 4000,
+    seed: int = 1,
+    units: Array | float = 1.0,
 ) -> float:
     """A lower reference for the pointed constant: the best quotient of random points, less its rounding."""
     d = domain.sample(count, np.random.default_rng(seed))
-    d = d[np.linalg.norm(d, axis=1) > 1e-4 * domain.widths.max(initial=0.0)]
+    d = d[np.linalg.norm(d, axis=1) > 1e-4 * (domain.widths.max(initial=0.0) if domain.bounded else 1.0)]
     if not len(d):
         return 0.0
     start = evaluate(net, domain.center[None])
-    noise = 1e-15 * start.size * np.abs(start).max() / np.linalg.norm(d, p, axis=1)
-    return max(0.0, float((quotients(net, domain, domain.points(d), rows, p, q) - noise).max()))
+    apart = np.linalg.norm(d / np.broadcast_to(units, domain.center.shape)[domain.free], p, axis=1)
+    noise = 1e-15 * start.size * np.abs(start).max() / apart
+    return max(0.0, float((quotients(net, domain, domain.points(d), rows, p, q, units) - noise).max()))
 
 
 # ---------------------------------------------------------------- one input: breakpoints

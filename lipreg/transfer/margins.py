@@ -11,13 +11,13 @@ from fractions import Fraction
 from statistics import median, median_low
 
 from lipreg.records import AuditRecord
-from lipreg.transfer.radius import radius_factor
+from lipreg.transfer.radius import radius_factor, units_of
 from lipreg.transfer.ratios import Interval
 from lipreg.transfer.rounding import above, below
 
 
 def margin_over_constant(record: AuditRecord) -> Interval | None:
-    """margin / (k E), E the record's interval and k as in ``radius_factor``: a distance in the units of the input.
+    """margin / (k E), E the record's interval and k as in ``radius_factor``: a distance in the question's units.
 
     As far as that from the reference point, and inside the region, no point has another class. With the largest constant
     over the rivals it is a lower end of the smallest quotient, min over j of margin_j / E_j.
@@ -52,7 +52,9 @@ def is_certified(record: AuditRecord, upper: float) -> bool | None:
         return None
     if not record.margin > 0 or upper == math.inf:
         return False
-    return Fraction(factor) * Fraction(upper) * Fraction(float(region["radius"])) < Fraction(record.margin)
+    smallest, _ = units_of(record.question)
+    reach = Fraction(float(region["radius"])) / Fraction(smallest)
+    return Fraction(factor) * Fraction(upper) * reach < Fraction(record.margin)
 
 
 def median_of(intervals: Sequence[Interval]) -> Interval:

@@ -59,7 +59,7 @@ BUDGET = Budget(600.0, nodes=300)
 def attack(case: Case, rng: np.random.Generator, tally: Tally) -> None:
     """Asks the estimators about a case and enters what they said."""
     oracles = case.oracles
-    asked = questions(oracles[0].outputs, case.scopes, rng)
+    asked = questions(oracles[0].outputs, case.scopes, rng, case.measures)
     x = torch.from_numpy(case.points)
     with faults(tally, what="capture"):
         graph = capture(case.module, x).frozen()

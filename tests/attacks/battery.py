@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.attacks import convolved, extremes, larger, radii, relaxed
+from tests.attacks import asked, cells, convolved, extremes, larger, radii, relaxed
 from tests.attacks.kinds import KINDS, strike
 
-__all__ = ["KINDS", "convolved", "extremes", "larger", "radii", "relaxed", "strike"]
+__all__ = ["KINDS", "asked", "cells", "convolved", "extremes", "larger", "radii", "relaxed", "strike"]

@@ -13,11 +13,11 @@ from functools import cached_property
 import numpy as np
 from scipy.optimize import linprog
 
-from tests.attacks.oracle import Functional, TooMany, Where
+from tests.attacks.oracle import PLAIN, Functional, Measure, TooMany, Where
 from tests.attacks.polytopes import Row, dot, integral
 from tests.attacks.programs import Affine, Program, Relu, dyadic, piece_at, value
 from tests.attacks.programs import _mapped as mapped
-from tests.attacks.truths import Constant, combined, enter_jacobian
+from tests.attacks.truths import Constant, combined, enter_jacobian, enter_pair
 
 INTERIOR = 1e-6
 """A pattern is looked for with this much room, in units of the region; whether it is there is settled in rationals."""
@@ -48,29 +48,23 @@ class Planted:
     def _forms(self) -> list[tuple[list[Row], int]]:
         return [piece_at(self.program, x, range(len(x))) for x in self.steep]
 
-    def regional(self, functional: Functional, p: float) -> Constant:
+    def regional(self, functional: Functional, p: float, measure: Measure = PLAIN) -> Constant:
+        assert measure == PLAIN
         scale, weights = functional.whole
         constant = Constant(attained=False, ceiling=self._ceiling(functional, p))
         for rows, power in self._forms:
             enter_jacobian(constant, combined([row[:-1] for row in rows], weights), power + scale, p, functional.q)
         return constant
 
-    def pointed(self, functional: Functional, p: float) -> Constant:
+    def pointed(self, functional: Functional, p: float, measure: Measure = PLAIN) -> Constant:
+        assert measure == PLAIN
         constant = Constant(attained=False, ceiling=self._ceiling(functional, p))
         start = value(self.program, [Fraction(a) for a in self.point])
         for x in self.steep:
             apart = [Fraction(a) - Fraction(b) for a, b in zip(x, self.point, strict=True)]
             change = [b - a for a, b in zip(start, value(self.program, [Fraction(a) for a in x]), strict=True)]
-            rise = [sum(Fraction(w) * a for w, a in zip(row, change, strict=True)) for row in functional.rows]
-            run = sum(a * a for a in apart) if p == 2 else (sum if p == 1 else max)(map(abs, apart)) ** 2
-            over = (
-                sum(a * a for a in rise)
-                if functional.q == 2
-                else (sum if functional.q == 1 else max)(map(abs, rise)) ** 2
-            )
-            if run:
-                square = Fraction(over) / run
-                constant.enter(square.numerator, square.denominator)
+            rise = functional.of(change)
+            enter_pair(constant, rise, apart, p, functional.q)
         return constant
 
     def _ceiling(self, functional: Functional, p: float) -> Constant:
@@ -154,7 +148,8 @@ class Enumerated:
             parts = grown
         return parts
 
-    def regional(self, functional: Functional, p: float) -> Constant:
+    def regional(self, functional: Functional, p: float, measure: Measure = PLAIN) -> Constant:
+        assert measure == PLAIN
         scale, weights = functional.whole
         most = Constant()
         least = Constant(attained=False, ceiling=most)
@@ -167,7 +162,8 @@ class Enumerated:
                 self._over_radius(own, constant)
         return least
 
-    def pointed(self, functional: Functional, p: float) -> Constant:
+    def pointed(self, functional: Functional, p: float, measure: Measure = PLAIN) -> Constant:
+        assert measure == PLAIN
         raise NotImplementedError("quotients are not enumerated")
 
     def _over_radius(self, own: Constant, constant: Constant) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -26,10 +26,11 @@ from lipreg import (
     Margin,
     Polytope,
     Vector,
+    WholeSpace,
 )
 from lipreg.outputs import Output
 from lipreg.regions import Region
-from tests.attacks.oracle import Functional, Oracle, Where, functional
+from tests.attacks.oracle import PLAIN, Functional, Measure, Oracle, Where, functional
 from tests.attacks.programs import Affine, Program, Relu
 from tests.attacks.truths import Constant
 
@@ -54,9 +55,9 @@ class Knows(Protocol):
     @property
     def outputs(self) -> int: ...
 
-    def regional(self, functional: Functional, p: float) -> Constant: ...
+    def regional(self, functional: Functional, p: float, measure: Measure = PLAIN) -> Constant: ...
 
-    def pointed(self, functional: Functional, p: float) -> Constant: ...
+    def pointed(self, functional: Functional, p: float, measure: Measure = PLAIN) -> Constant: ...
 
     def holds(self, point: Sequence[float]) -> bool: ...
 
@@ -71,6 +72,7 @@ class Case:
         searches: how many the searches are asked, at the first point alone.
         scopes: that the oracles know.
         oracles: what knows the truth at each point; by default all linear pieces.
+        measures: how distances are measured; each question takes one of them.
     """
 
     module: nn.Module
@@ -81,6 +83,7 @@ class Case:
     searches: int = 2
     scopes: tuple[str, ...] = SCOPES
     oracles: tuple[Knows, ...] = ()
+    measures: tuple[Measure, ...] = (PLAIN,)
 
     def __post_init__(self) -> None:
         if not self.oracles:
@@ -104,33 +107,45 @@ class Question:
     name: str
     label: int
     outputs: int
+    measure: Measure = PLAIN
 
     def problem(self, case: Case) -> LocalLipschitz:
+        units, shape = self.measure.units, case.points[0].shape
         return LocalLipschitz(
-            region(case.where, case.points[0].shape),
+            region(case.where, shape),
             output(self.name, self.outputs, self.label),
             self.scope,  # type: ignore[arg-type]
             self.p,
             functional(self.name, self.outputs).q,
+            scale=None if units is None else units[0] if len(set(units)) == 1 else np.reshape(units, shape).tolist(),
+            measured=self.measure.among,
         )
 
     def truth(self, oracle: Knows) -> Constant:
         told = functional(self.name, self.outputs, self.label)
-        return oracle.regional(told, self.p) if self.scope == "regional" else oracle.pointed(told, self.p)
+        return (oracle.regional if self.scope == "regional" else oracle.pointed)(told, self.p, self.measure)
 
 
-def questions(outputs: int, scopes: Sequence[str], rng: np.random.Generator) -> Iterator[Question]:
+def questions(
+    outputs: int, scopes: Sequence[str], rng: np.random.Generator, measures: Sequence[Measure] = (PLAIN,)
+) -> Iterator[Question]:
     """The grid of questions in random order."""
     grid = list(itertools.product(scopes, NORMS, FUNCTIONALS))
     for at in rng.permutation(len(grid)):
         scope, p, name = grid[at]
         margins = name in ("margin", "all_margins", "all_pairs")
-        if (p, name) != (math.inf, "vector 2") and not (margins and outputs < 2):
-            yield Question(scope, p, name, int(rng.integers(outputs)), outputs)
+        if margins and outputs < 2:
+            continue
+        measure = measures[at % len(measures)]
+        if scope == "pointed":  # there distances are between all inputs
+            measure = replace(measure, among=None)
+        yield Question(scope, p, name, int(rng.integers(outputs)), outputs, measure)
 
 
 def region(where: Where, shape: tuple[int, ...]) -> Region:
     """The region as lipreg has it."""
+    if where.endless:
+        return WholeSpace()
     if where.kind == "box":
         return Box(*(torch.tensor(end, dtype=torch.float64).reshape(shape) for end in (where.lower, where.upper)))
     if where.kind == "polytope":

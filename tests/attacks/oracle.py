@@ -13,12 +13,26 @@ from functools import cached_property
 
 import numpy as np
 
-from tests.attacks.polytopes import Polytope, Row, box, cut, integral, l1_rows, squared_distance
+from tests.attacks.polytopes import (
+    Polytope,
+    Row,
+    box,
+    cut,
+    everywhere,
+    integral,
+    l1_rows,
+    point_in_units,
+    squared_distance,
+)
 from tests.attacks.programs import Ends, Piece, Program, dyadic, identity, pieces, value
-from tests.attacks.truths import Constant, Matrix, combined, enter_jacobian, enter_quotients
+from tests.attacks.truths import Constant, Matrix, combined, enter_jacobian, enter_pair, enter_quotients, root
 
 MOST_PIECES = 400
 """Above, a network is left out: the attack is on many small ones."""
+
+
+MOST_PAIRS = 40
+"""Points of an l2 ball at which quotients against its center are known."""
 
 
 class TooMany(Exception):
@@ -27,7 +41,8 @@ class TooMany(Exception):
 
 @dataclass(frozen=True)
 class Where:
-    """A region: an "linf", "l2" or "l1" ball of a radius cut to [low, high], a "box" [lower, upper], or a "polytope".
+    """A region: an "linf", "l2" or "l1" ball of a radius cut to [low, high], a "box" [lower, upper], a "polytope", or
+    "everywhere", all of R^n.
 
     The polytope is {x in [low, high]^n : a . x <= b for all rows (a, b)}.
     """
@@ -45,8 +60,12 @@ class Where:
         """Of the ball."""
         return {"l1": 1.0, "l2": 2.0}.get(self.kind, math.inf)
 
+    @property
+    def endless(self) -> bool:
+        return self.kind == "everywhere"
+
     def ends(self, point: Sequence[float]) -> list[tuple[Fraction, Fraction]]:
-        """The ends of every coordinate, exactly."""
+        """The ends of every coordinate, exactly; of a region that has them."""
         if self.kind == "box":
             return [(Fraction(a), Fraction(b)) for a, b in zip(self.lower, self.upper, strict=True)]
         if self.kind == "polytope":
@@ -62,6 +81,8 @@ class Where:
 
     def holds(self, center: Sequence[float], point: Sequence[float]) -> bool:
         """Whether a point lies in the region around a center, exactly."""
+        if self.endless:
+            return all(map(math.isfinite, point))
         for x, (low, high) in zip(point, self.ends(center), strict=True):
             if not low <= Fraction(x) <= high:
                 return False
@@ -87,6 +108,30 @@ class Functional:
         width = len(self.rows[0])
         return scale, [numbers[i : i + width] for i in range(0, len(numbers), width)]
 
+    def of(self, change: Sequence[Fraction]) -> list[Fraction]:
+        """The rows' values."""
+        return [sum((Fraction(w) * a for w, a in zip(row, change, strict=True)), Fraction(0)) for row in self.rows]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How distances are measured: |(x - x') / units|_p, between points that differ ``among`` these inputs alone.
+
+    Attributes:
+        units: one for each input; None for 1.
+        among: positions; None for all.
+    """
+
+    units: tuple[float, ...] | None = None
+    among: tuple[int, ...] | None = None
+
+    def of(self, positions: Sequence[int]) -> tuple[int, list[int]]:
+        """(k, whole numbers): the units of some inputs are the whole ones over 2^k."""
+        return (0, [1] * len(positions)) if self.units is None else dyadic([self.units[i] for i in positions])
+
+
+PLAIN = Measure()
+
 
 @dataclass(eq=False)
 class Oracle:
@@ -105,6 +150,8 @@ class Oracle:
     @cached_property
     def free(self) -> list[int]:
         """The coordinates with room."""
+        if self.where.endless:
+            return list(range(len(self.point)))
         return [i for i, (low, high) in enumerate(self.where.ends(self.point)) if low < high]
 
     @cached_property
@@ -113,25 +160,29 @@ class Oracle:
         return integral([*(Fraction(self.point[i]) for i in self.free), Fraction(1)])
 
     @cached_property
-    def polytope(self) -> Polytope:
-        """The region over its free coordinates; for an l2 ball the box around it."""
+    def parts(self) -> list[Polytope]:
+        """Polytopes that fill the region over its free coordinates; for an l2 ball the box around it."""
+        if self.where.endless:
+            return everywhere(len(self.free))
         ends = [self.where.ends(self.point)[i] for i in self.free]
         found: Polytope | None = box([low for low, _ in ends], [high for _, high in ends])
         if self.where.kind == "l1":
             found = cut(found, l1_rows([Fraction(self.point[i]) for i in self.free], Fraction(self.where.radius)))
         found = cut(found, [integral([*(-Fraction(a) for a in row), Fraction(b)]) for *row, b in self.where.rows])
         assert found is not None
-        return found
+        return [found]
 
     @cached_property
     def pieces(self) -> list[Piece]:
         """The linear pieces over the interior of the region."""
         rows, scale = identity(self.point, self.free)
         found = []
-        for piece in pieces(self.program, self.polytope, rows, scale, self._ranges):
-            found.append(piece)
-            if len(found) > MOST_PIECES:
-                raise TooMany
+        ranges = None if self.where.endless else self._ranges
+        for part in self.parts:
+            for piece in pieces(self.program, part, rows, scale, ranges):
+                found.append(piece)
+                if len(found) > MOST_PIECES:
+                    raise TooMany
         if self.where.kind == "l2":
             centers = [Fraction(self.point[i]) for i in self.free]
             square = Fraction(self.where.radius) ** 2
@@ -140,41 +191,70 @@ class Oracle:
 
     @property
     def ranges(self) -> dict[int, Ends]:
-        """The least and largest value of every unit, by the ReLU's position in the program; over the box of an l2 ball."""
+        """The least and largest value of every unit, by the ReLU's position in the program; over the box of an l2 ball.
+
+        Not where the region has no end.
+        """
         assert self.pieces
         return self._ranges
 
-    @cached_property
-    def start(self) -> list[int]:
-        """The outputs at the reference point over the pieces' 2^scale, times the center's w."""
-        scale = self.pieces[0].scale
-        exact = [y * self.center[-1] * 2**scale for y in value(self.program, [Fraction(x) for x in self.point])]
-        assert all(y.denominator == 1 for y in exact)
-        return [y.numerator for y in exact]
-
-    def jacobians(self, functional: Functional) -> list[tuple[Matrix, int]]:
-        """The rows' gradients on every piece, over powers of two."""
+    def jacobians(self, functional: Functional, measure: Measure = PLAIN) -> list[tuple[Matrix, int]]:
+        """The rows' gradients on every piece, over powers of two, in the measure's units and inputs."""
         scale, weights = functional.whole
-        gradients = {(tuple(row[:-1] for row in piece.rows), piece.scale + scale) for piece in self.pieces}
+        power, units = measure.of(self.free)
+        among = [j for j, i in enumerate(self.free) if measure.among is None or i in measure.among]
+        gradients = {
+            (tuple(tuple(row[j] * units[j] for j in among) for row in piece.rows), piece.scale + power + scale)
+            for piece in self.pieces
+        }
         return [(combined(rows, weights), power) for rows, power in gradients]
 
-    def regional(self, functional: Functional, p: float) -> Constant:
+    def regional(self, functional: Functional, p: float, measure: Measure = PLAIN) -> Constant:
         """The steepest slope between any two points of the region."""
         constant = Constant()
-        for jacobian, scale in self.jacobians(functional):
+        for jacobian, scale in self.jacobians(functional, measure):
             enter_jacobian(constant, jacobian, scale, p, functional.q)
         return constant
 
-    def pointed(self, functional: Functional, p: float) -> Constant:
+    def pointed(self, functional: Functional, p: float, measure: Measure = PLAIN) -> Constant:
         """The steepest slope against the reference point; between two bounds where it is not one of finitely many."""
         scale, weights = functional.whole
-        exact = self.where.kind != "l2" and (p != 2 or (functional.q is None and len(self.free) <= 3))
-        constant = Constant(attained=exact, ceiling=None if exact else self.regional(functional, p))
-        if self.where.kind == "l2":
-            return constant  # its pieces reach beyond the ball
+        round_ = self.where.kind == "l2"
+        stationary = functional.q is None and len(self.free) <= 3 and not self.where.endless
+        exact = not round_ and (p != 2 or stationary)
+        constant = Constant(attained=exact, ceiling=None if exact else self.regional(functional, p, measure))
+        if round_:
+            self._enter_inside(constant, functional, p, measure)  # its pieces reach beyond the ball
+            return constant
+        power, units = measure.of(self.free)
+        center = point_in_units(self.center, power, units)
+        # the outputs at the reference point over the pieces' power of two, times the center's w
+        exactly = value(self.program, [Fraction(x) for x in self.point])
+        start = [y * center[-1] * 2 ** (self.pieces[0].scale + power) for y in exactly]
+        assert all(y.denominator == 1 for y in start)
+        whole = [y.numerator for y in start]
         for piece in self.pieces:
-            enter_quotients(constant, piece, self.center, self.start, weights, scale, p, functional.q)
+            enter_quotients(constant, piece.in_units(power, units), center, whole, weights, scale, p, functional.q)
         return constant
+
+    def _enter_inside(self, constant: Constant, functional: Functional, p: float, measure: Measure) -> None:
+        """Enters quotients at the pieces' vertices, those outside of the ball drawn in towards its center."""
+        centers, radius = [Fraction(self.point[i]) for i in self.free], Fraction(self.where.radius)
+        power, units = measure.of(self.free)
+        start = value(self.program, [Fraction(x) for x in self.point])
+        vertices = sorted({v for piece in self.pieces for v in piece.polytope.vertices})
+        for vertex in vertices[:: len(vertices) // MOST_PAIRS + 1]:
+            apart = [Fraction(a, vertex[-1]) - c for a, c in zip(vertex[:-1], centers, strict=True)]
+            if (square := sum(a * a for a in apart)) > radius**2:
+                share = Fraction(root(radius**2 / square)) * (1 - Fraction(1, 1 << 40))
+                apart = [a * share for a in apart]
+                assert sum(a * a for a in apart) <= radius**2
+            x = list(map(Fraction, self.point))
+            for i, a in zip(self.free, apart, strict=True):
+                x[i] += a
+            change = [a - b for a, b in zip(value(self.program, x), start, strict=True)]
+            run = [a * 2**power / u for a, u in zip(apart, units, strict=True)]
+            enter_pair(constant, functional.of(change), run, p, functional.q)
 
     def holds(self, point: Sequence[float]) -> bool:
         """Whether a point lies in the region, exactly."""

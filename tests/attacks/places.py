@@ -22,14 +22,14 @@ def somewhere(rng: Generator, points: np.ndarray) -> Where:
             points[:, 0] = lower[0] = upper[0] = points[0, 0]
         return Where("box", lower=tuple(lower.tolist()), upper=tuple(upper.tolist()))
     if rng.random() < 0.15:
-        return _polytope(rng, points)
+        return polytope(rng, points)
     kind = str(rng.choice(["linf", "linf", "l1", "l2"]))
     if rng.random() < 0.3:
         return Where(kind, radius, float(points.min()) - 0.01, float(points.max()) + 0.1)
     return Where(kind, radius)
 
 
-def _polytope(rng: Generator, points: np.ndarray) -> Where:
+def polytope(rng: Generator, points: np.ndarray) -> Where:
     """A cube with a few faces that leave the points inside, some of them next to a point."""
     rows = rng.normal(size=(int(rng.integers(1, 4)), points.shape[1]))
     levels = (points @ rows.T).max(0) + rng.choice([1e-3, 0.1, 1.0], size=len(rows))

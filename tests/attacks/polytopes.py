@@ -2,7 +2,8 @@
 
 A row (a_1, ..., a_n, b) of integers stands for the affine form a . x + b, a polytope for {x : every row >= 0}. A vertex is
 kept in homogeneous coordinates (x_1, ..., x_n, w), w > 0, without common divisor, with the set of rows that are 0 there as
-the bits of a number. Nothing is rounded, so sides, volumes and adjacency are what they are.
+the bits of a number. Where it has no end, the directions in which it goes on are vertices with w = 0, and (0, ..., 0, 1) is
+among its rows. Nothing is rounded, so sides, volumes and adjacency are what they are.
 
 Nothing here uses lipreg.
 """
@@ -47,6 +48,15 @@ class Polytope:
     def size(self) -> int:
         return len(self.vertices[0]) - 1
 
+    @property
+    def bounded(self) -> bool:
+        return all(v[-1] for v in self.vertices)
+
+    def in_units(self, scale: int, units: Sequence[int]) -> Polytope:
+        """The same in coordinates x_i / u_i, of units u_i over 2^scale."""
+        rows = tuple(row_in_units(row, scale, units) for row in self.rows)
+        return Polytope(rows, tuple(point_in_units(v, scale, units) for v in self.vertices), self.tight)
+
     def split(self, row: Row) -> tuple[Polytope | None, Polytope | None]:
         """The parts where the form is >= 0 and <= 0; None for a part without interior, and beside a form that is 0."""
         sides = [dot(row, v) for v in self.vertices]
@@ -81,6 +91,19 @@ class Polytope:
         return all(dot(row, point) >= 0 for row in self.rows)
 
 
+def row_in_units(row: Row, scale: int, units: Sequence[int]) -> Row:
+    """2^scale times a form, in coordinates x_i / u_i, of units u_i over 2^scale."""
+    return (*(a * u for a, u in zip(row[:-1], units, strict=True)), row[-1] << scale)
+
+
+def point_in_units(point: Row, scale: int, units: Sequence[int]) -> Row:
+    """A homogeneous point in these coordinates."""
+    common = math.lcm(*units)
+    moved = [*((a << scale) * (common // u) for a, u in zip(point[:-1], units, strict=True)), point[-1] * common]
+    divisor = math.gcd(*moved)
+    return tuple(a // divisor for a in moved)
+
+
 def _between(u: Row, v: Row, up: int, down: int) -> Row:
     """The point of the segment where a form is 0 that is ``up`` at u and ``-down`` at v (each times its w)."""
     mixed = [down * a + up * b for a, b in zip(u, v, strict=True)]
@@ -103,6 +126,24 @@ def box(lower: Sequence[Fraction], upper: Sequence[Fraction]) -> Polytope:
         vertices.append(integral([*map(Fraction, point), Fraction(1)]))
         tight.append(sum(1 << (2 * i + side) for i, side in enumerate(choice)))
     return Polytope(tuple(rows), tuple(vertices), tuple(tight))
+
+
+def everywhere(size: int) -> list[Polytope]:
+    """All of R^n in n + 1 parts: where one of 0, x_1, ..., x_n is the least of them."""
+
+    def coordinate(i: int) -> list[int]:
+        return [int(i == j + 1) for j in range(size + 1)] if i else [0] * (size + 1)
+
+    origin = (*[0] * size, 1)
+    parts = []
+    for least in range(size + 1):
+        others = [i for i in range(size + 1) if i != least]
+        rows = [tuple(a - b for a, b in zip(coordinate(i), coordinate(least), strict=True)) for i in others]
+        # away from the least of them, one of the others grows alone: 0 does where all x fall
+        rays = [tuple(coordinate(i)) if i else (*[-1] * size, 0) for i in others]
+        own = [(1 << size + 1) - 1 - (1 << at) for at in range(size)]
+        parts.append(Polytope((*rows, origin), (origin, *rays), ((1 << size) - 1, *own)))
+    return parts
 
 
 def cut(polytope: Polytope | None, rows: Sequence[Row]) -> Polytope | None:

@@ -15,7 +15,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from tests.attacks.polytopes import Polytope, Row, dot, integral
+from tests.attacks.polytopes import Polytope, Row, dot, integral, row_in_units
 
 Ends = list[tuple[Fraction, Fraction]]
 
@@ -72,6 +72,11 @@ class Piece:
     polytope: Polytope
     rows: tuple[Row, ...]
     scale: int
+
+    def in_units(self, scale: int, units: Sequence[int]) -> Piece:
+        """The same in coordinates x_i / u_i, of units u_i over 2^scale."""
+        rows = tuple(row_in_units(row, scale, units) for row in self.rows)
+        return Piece(self.polytope.in_units(scale, units), rows, self.scale + scale)
 
     def outputs(self, point: Row) -> list[Fraction]:
         """The outputs at a homogeneous point of it."""

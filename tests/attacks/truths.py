@@ -5,9 +5,12 @@ whose largest eigenvalue is compared with a number by the signs of the character
 
 * regional: the largest operator norm of the Jacobian over all pieces of full dimension.
 * pointed, p = 1 and inf: pieces cut along the planes where the norm of x - x0 bends. There the quotient is a convex function
-  over a linear one, so it is largest at a vertex, and where x0 itself is one, at another.
-* pointed, p = 2, one functional: |g . d + e| / |d| is largest at a vertex, or where it is stationary on an edge, a facet or
-  (only if e = 0, and then on the border too) inside: rational points all of them, in up to 3 inputs (``stationary``).
+  over a linear one, so it is largest at a vertex, and where x0 itself is one, at another; over R^n also far out, where the
+  quotient along a ray ends.
+* regional from l_inf to l2: the largest over sign vectors of the inputs.
+* pointed, p = 2, one functional, a region with ends: |g . d + e| / |d| is largest at a vertex, or where it is stationary on
+  an edge, a facet or (only if e = 0, and then on the border too) inside: rational points all of them, in up to 3 inputs
+  (``stationary``).
 
 Nothing here uses lipreg.
 """
@@ -28,6 +31,8 @@ from tests.attacks.programs import Piece
 from tests.attacks.stationary import stationary
 
 Matrix = Sequence[Sequence[int]]
+MOST_SIGNED = 10
+"""Inputs, above which not all of their sign vectors are gone through."""
 
 
 @dataclass
@@ -118,6 +123,12 @@ def enter_jacobian(constant: Constant, jacobian: Matrix, scale: int, p: float, q
         squares = [
             _square(column, q) if q == 2 else sum(map(abs, column)) ** 2 for column in zip(*jacobian, strict=True)
         ]
+    elif p == math.inf and q == 2:
+        squares = [
+            sum(sum(s * a for s, a in zip(signs, row, strict=True)) ** 2 for row in jacobian)
+            for signs in _signs(jacobian)
+        ]
+        constant.attained &= len(jacobian[0]) <= MOST_SIGNED or _one_sign(jacobian)
     elif q == 1:
         columns = list(zip(*jacobian, strict=True))
         squares = [
@@ -132,6 +143,19 @@ def enter_jacobian(constant: Constant, jacobian: Matrix, scale: int, p: float, q
         return
     for square in squares:
         constant.enter(square, unit)
+
+
+def _signs(jacobian: Matrix) -> Iterable[Sequence[int]]:
+    """The sign vectors of inputs among which the largest is; those of the rows alone where they are too many."""
+    if _one_sign(jacobian):
+        return [[1] * len(jacobian[0])]
+    if len(jacobian[0]) <= MOST_SIGNED:
+        return ((1, *rest) for rest in itertools.product((1, -1), repeat=len(jacobian[0]) - 1))
+    return [[1 if a >= 0 else -1 for a in row] for row in jacobian]
+
+
+def _one_sign(jacobian: Matrix) -> bool:
+    return all(a >= 0 for row in jacobian for a in row)
 
 
 def _square(row: Iterable[int], p: float) -> int:
@@ -181,7 +205,7 @@ def enter_quotients(
     parts = [piece.polytope] if p == 2 else cut_along(piece.polytope, bends(center, p))
     for polytope in parts:
         points: Iterable[Row] = polytope.vertices
-        if p == 2 and q is None:
+        if p == 2 and q is None and polytope.bounded:
             forms = combined(piece.rows, weights)
             origins = [sum(w * a for w, a in zip(ws, start, strict=True)) for ws in weights]
             points = itertools.chain(points, stationary(polytope, forms, origins, center))
@@ -197,6 +221,17 @@ def enter_quotients(
             else:
                 over = (sum if q == 1 else max)(map(abs, rise)) ** 2
             constant.enter(over, run * unit)
+
+
+def enter_pair(
+    constant: Constant, change: Sequence[Fraction], apart: Sequence[Fraction], p: float, q: float | None
+) -> None:
+    """Enters |change|_q / |apart|_p, of what the functional's rows and the inputs change by between two points."""
+    run = sum(a * a for a in apart) if p == 2 else (sum if p == 1 else max)(map(abs, apart)) ** 2
+    over = sum(a * a for a in change) if q == 2 else (sum if q == 1 else max)(map(abs, change)) ** 2
+    if run:
+        square = Fraction(over) / run
+        constant.enter(square.numerator, square.denominator)
 
 
 # ---------------------------------------------------------------- eigenvalues

@@ -117,7 +117,7 @@ def test_a_solver_that_is_none_of_semidefinite_programs() -> None:
 
 def test_a_plan_that_is_not_covered_is_refused_when_it_is_made() -> None:
     with pytest.raises(UnsupportedRequest, match="mip"):
-        AuditPlan(LocalLipschitz(L2Ball(0.1)), ("mip",))
+        AuditPlan(LocalLipschitz(L2Ball(0.1), scope="pointed"), ("mip",))
     assert AuditPlan(LocalLipschitz(L2Ball(0.1)), ("affine_relu",)).budget == Budget(60.0)
 
 
@@ -126,11 +126,12 @@ def test_a_plan_that_is_not_covered_is_refused_when_it_is_made() -> None:
     [
         (PROBLEM, ("affine_relu", "mixing", "sampling", "lp", "branch_and_bound")),
         (LocalLipschitz(LinfBall(0.1), p=2), ("affine_relu", "mixing", "sampling", "branch_and_bound")),
-        (LocalLipschitz(L2Ball(0.1)), ("affine_relu", "jacobian_crown", "mixing", "sampling", "lipsdp")),
+        (LocalLipschitz(L2Ball(0.1)), ("affine_relu", "mixing", "sampling", "branch_and_bound")),
+        (LocalLipschitz(L2Ball(0.1), p=1), ("affine_relu", "sampling", "lp", "branch_and_bound")),
         (replace(PROBLEM, scope="pointed"), ("affine_relu", "mixing", "sampling", "mip_pointed")),
         (
             LocalLipschitz(L2Ball(0.1), Vector(), p=2),
-            ("affine_relu", "jacobian_crown", "deviation", "sampling", "lipsdp"),
+            ("affine_relu", "sampling", "branch_and_bound"),
         ),
     ],
 )

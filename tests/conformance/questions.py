@@ -9,7 +9,7 @@ import pytest
 
 from lipreg.outputs import Output, Vector
 from lipreg.testing.domains import Array, Domain, domain_of, rows_of
-from lipreg.testing.questions import NORMS, REGIONS, SCALARS, SCOPES, VECTORS, Q, Question, Questions, outputs_for
+from lipreg.testing.questions import NORMS, OUTPUTS, REGIONS, SCALARS, SCOPES, Q, Question, Questions
 
 EVERYTHING = os.environ.get("LIPREG_TESTS") == "all"
 """Whether full products are run (``make test-all``), not only the samples of them that reach every value of every factor."""
@@ -45,13 +45,13 @@ def output(name: str, count: int) -> tuple[Output, Array | None, float | None]:
 __all__ = [
     "EVERYTHING",
     "NORMS",
+    "OUTPUTS",
     "QUESTIONS",
     "REGIONS",
     "SCOPES",
-    "VECTORS",
+    "Q",
     "Question",
     "domain",
     "output",
-    "outputs_for",
     "sampled",
 ]

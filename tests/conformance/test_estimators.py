@@ -167,7 +167,7 @@ def test_the_counter_example_that_tells_the_scopes_apart() -> None:
 @pytest.mark.parametrize("p", [1.0, math.inf], ids=["p1", "pinf"])
 def test_abs_chain_is_at_most_affine_relu(net: str, scope: str, p: float) -> None:
     for question in QUESTIONS.about(net, scope, p):
-        if p == math.inf and question.output == "vector_q1":
+        if p == math.inf and question.output in ("vector_q1", "vector_q2"):
             continue  # the affine-ReLU bound has the exact norm of its last map, the chain that of its magnitudes
         for chain, product in zip(answer(question, "abs_chain"), answer(question, "affine_relu"), strict=True):
             assert chain.upper <= product.upper * (1 + 1e-12), str(question)

@@ -49,8 +49,14 @@ def test_slopes_that_cancel_do_not_hide_the_constant(size: float, p: float) -> N
 
 
 @NORMS
-def test_many_sign_vectors_are_proved_by_a_tree(p: float) -> None:
-    """More outputs than the search takes together."""
+@pytest.mark.parametrize("ended", [False, True])
+def test_many_sign_vectors_are_proved_by_the_search_or_by_a_tree(
+    monkeypatch: pytest.MonkeyPatch, p: float, ended: bool
+) -> None:
+    """More outputs than have their sign vectors taken apart."""
+    if ended:
+        outcome = Outcome(Status.TIME_LIMIT, math.inf, 1, 0)
+        monkeypatch.setattr(confirmation, "by_search", lambda search, budget, proof: outcome)
     torch.manual_seed(2)
     net = oracles.mlp(2, 4, 11).double()
     x = torch.tensor([[0.1, -0.2]], dtype=torch.float64)
@@ -59,7 +65,7 @@ def test_many_sign_vectors_are_proved_by_a_tree(p: float) -> None:
     (result,) = certify(net, LocalLipschitz(LinfBall(0.5), Vector(), p=p, q=1.0), x, estimator="mip")
     assert (result.status, result.certificate) == (Status.PROVED, Certificate.EXACT)
     assert result.upper == pytest.approx(truth, rel=1e-5) and result.upper >= truth * (1 - 1e-9)
-    assert result.proof == "tree of LP dual bounds"
+    assert ("tree of LP dual bounds" if ended else "branch and bound") in result.proof
 
 
 @NORMS

@@ -64,6 +64,8 @@ REGIONS: dict[str, Region] = {
     "linf_cut": LinfBall(0.7, low=-0.2, high=0.4),
     "l1": L1Ball(1.0),
     "box": Box((-0.5, -0.6), (0.9, 0.5)),
+    "l2": L2Ball(0.8),
+    "l2_cut": L2Ball(0.8, low=-0.2, high=0.4),
 }
 
 
@@ -133,7 +135,7 @@ def test_what_it_does_not_cover_is_refused() -> None:
     for problem in (
         LocalLipschitz(LinfBall(1.0), Logit(0), "regional"),
         LocalLipschitz(LinfBall(1.0), Logit(0), "pointed", 2.0),
-        LocalLipschitz(L2Ball(1.0), Logit(0), "pointed", 1.0),
+        LocalLipschitz(L2Ball(1.0), Logit(0), "pointed", 2.0),
     ):
         with pytest.raises(UnsupportedRequest):
             certify(net, problem, x, estimator="mip_pointed")

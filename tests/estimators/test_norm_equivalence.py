@@ -24,7 +24,7 @@ from lipreg.problem import LocalLipschitz
 from lipreg.regions import Box, L2Ball, LinfBall
 from lipreg.results import Certificate, CertifiedInterval, Status
 from tests import oracles
-from tests.conformance.questions import NORMS, SCOPES, VECTORS, Question
+from tests.conformance.questions import NORMS, SCOPES, Q, Question
 
 BUDGET = Budget(600.0)
 TOLERANCE = 1e-8
@@ -63,7 +63,7 @@ def euclidean() -> Iterator[None]:
 @pytest.mark.parametrize("scope", SCOPES)
 def test_ends_hold_the_exact_constant(euclidean: None, scope: str, p: float) -> None:
     for net, region in (("shallow", "linf_cut"), ("residual", "l1_cut")):
-        for kind in ("all_margins", *VECTORS[p]):
+        for kind in ("all_margins", *Q):
             question = Question(net, region, scope, p, kind)
             names = ("euclidean@l2", "fastlip@l1", "spectral@linf")
             for name in (*names, "sampling@l2", "sampling@l1") if kind == "all_margins" else names:

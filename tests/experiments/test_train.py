@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from experiments.regularizers import Baseline
 from lipreg.callbacks import LipschitzAudit, LipschitzRegularizer
+from lipreg.estimators import usual_estimators
 from lipreg.penalties import Hinge, Log
 from lipreg.problem import LocalLipschitz
 from lipreg.records import AuditRecord, EpochRecord, Record, RunRecord, read_records
@@ -118,10 +119,14 @@ def test_a_baseline_has_no_penalty_of_bounds() -> None:
         partial(cfg.regularizer)(problem=instantiate(cfg.problem))
 
 
-def test_a_pointed_problem_needs_another_audit_and_says_so() -> None:
-    cfg = composed("problem=linf_margins_pointed")
-    with pytest.raises(Exception, match="affine_relu"):
-        partial(cfg.audit)(problem=instantiate(cfg.problem))
+@pytest.mark.parametrize("name", ["linf_margins", "linf_margins_pointed", "l2_margins", "l1_margins", "whole_space"])
+def test_every_problem_is_audited_by_the_usual_estimators(name: str) -> None:
+    cfg = composed(f"problem={name}")
+    problem = instantiate(cfg.problem)
+    plan = partial(cfg.audit)(problem=problem).plan
+    assert {recipe.estimator for recipe in plan.estimators} == set(usual_estimators(problem))
+    with pytest.raises(Exception, match="nonsense"):
+        partial(composed(f"problem={name}", "audit.estimators=[nonsense]").audit)(problem=problem)
 
 
 def test_the_example_values_are_the_ones_in_the_question() -> None:
@@ -212,7 +217,7 @@ def test_records_of_both_runs(smoke: tuple[Path, Done]) -> None:
             ]
             for key in (("regularised", epoch), ("twin", epoch))
         )
-        assert len(mine) == 2 * 5
+        assert len(mine) == 2 * 6
         assert (mine == other) is (epoch == 0), "the same seed and weights at the start, others at the end"
     for name in ("regularised", "twin"):
         epochs = [r for r in of_kind(records, EpochRecord) if r.run == name]
@@ -261,7 +266,7 @@ def test_a_sweep_over_seeds(tmp_path: Path) -> None:
     "override, says",
     [
         ("problem.region.radius=-1", "radius -1.0 leaves a region without volume"),
-        ("problem=linf_margins_pointed", "affine_relu"),
+        ("audit.estimators=[mip_pointed]", "scope 'regional' is not covered"),
     ],
 )
 def test_an_error_is_a_paragraph_and_exit_code_1(tmp_path: Path, override: str, says: str) -> None:

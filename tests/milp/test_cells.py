@@ -26,7 +26,7 @@ NETS = ("line_deep", "shallow", "deep", "solid", "leaky", "residual", "dead_unit
 GRID = [
     pytest.param(Question(net, region, "regional", math.inf, "logit"), id=f"{net}-{region}")
     for turn, net in enumerate(NETS)
-    for place, region in enumerate(("linf_cut", "l1_cut", "box_flat", "polytope"))
+    for place, region in enumerate(("linf_cut", "l1_cut", "box_flat", "polytope", "l2", "l2_cut"))
     if sampled(2, turn, place)
 ]
 

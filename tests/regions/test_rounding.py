@@ -131,10 +131,11 @@ def test_support_distance_and_cone_radius_err_on_the_safe_side(seed: int, kind: 
             step = min(left, u if a > 0 else -d)
             best, left = best + abs(a) * step, left - step
     support = Fraction(float(placed.support(torch.tensor(row).reshape(1, 1, n))))
-    if kind is L2Ball:  # the smaller of box and ball
-        ball = Fraction(placed.radius) ** 2 * sum(a * a for a in c)
-        assert support >= best or support**2 >= ball
+    if kind is L2Ball:  # no more than box or ball allow, no less than the gain of the farthest point by bisection
+        radius = Fraction(placed.radius)
+        ball = radius**2 * sum(a * a for a in c)
         assert float(support) <= (1 + 1e-14) * min(float(best), math.sqrt(ball))
+        assert support >= farthest_gain(c, down, up, radius)
     else:
         assert support >= best and support <= best * (1 + Fraction(1, 10**14))
     reach = [max(u, -d) for d, u in zip(down, up, strict=True)]
@@ -144,6 +145,19 @@ def test_support_distance_and_cone_radius_err_on_the_safe_side(seed: int, kind: 
         assert Fraction(float(placed.distance(2.0))) ** 2 >= sum(v * v for v in reach)
     room = [v for v in [*up, *(-d for d in down)] if v > 0]
     assert 0 < Fraction(float(placed.cone_radius(math.inf))) <= min(room)
+
+
+def farthest_gain(c: list[Fraction], down: list[Fraction], up: list[Fraction], radius: Fraction) -> Fraction:
+    """c . d at the last point of the path d(t) = clamp(t c) that lies in the ball, t to 90 digits of a bisection."""
+
+    def at(t: Fraction) -> list[Fraction]:
+        return [min(max(t * a, low), high) for a, low, high in zip(c, down, up, strict=True)]
+
+    low, high = Fraction(0), Fraction(10) ** 40
+    for _ in range(300):
+        middle = (low + high) / 2
+        low, high = (middle, high) if sum(d * d for d in at(middle)) <= radius**2 else (low, middle)
+    return sum((a * d for a, d in zip(c, at(low), strict=True)), Fraction(0))
 
 
 def test_extreme_rows_neither_vanish_nor_overflow() -> None:

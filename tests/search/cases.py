@@ -12,11 +12,11 @@ from lipreg.estimators import frozen_analysis
 from lipreg.folding import FoldedNetwork, fold
 from lipreg.outputs import AllLogits
 from lipreg.problem import LocalLipschitz
-from lipreg.regions import L1Ball, LinfBall, Region
+from lipreg.regions import L1Ball, L2Ball, LinfBall, Region
 from lipreg.search.nodes import Nodes
 from tests import oracles
 
-REGIONS: dict[str, Region] = {"linf": LinfBall(0.8, low=-0.5), "l1": L1Ball(1.2)}
+REGIONS: dict[str, Region] = {"linf": LinfBall(0.8, low=-0.5), "l1": L1Ball(1.2), "l2_cut": L2Ball(0.9, low=-0.5)}
 
 
 def analysis(net: nn.Module, p: float, region: Region, x: Tensor | None = None) -> Analysis:

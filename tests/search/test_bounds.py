@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds.semidefinite import norm_bound
+from lipreg.folding import fold
+from lipreg.regions import L2Ball
 from lipreg.search.branching import branch
 from lipreg.search.gradients import fold_phases, interval, interval_bound, interval_entries
 from lipreg.search.multipliers import tighten_together
@@ -172,9 +174,9 @@ def test_the_semidefinite_bound_is_certified_after_any_number_of_sweeps(
 
 
 @each_net
-@pytest.mark.parametrize("splits_boxes", [True, False])
-def test_children_cover_their_node(name: str, splits_boxes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lipreg.search.branching.BOX_INPUTS", 10 if splits_boxes else 0)
+@pytest.mark.parametrize("levels", [True, False])
+def test_children_cover_their_node(name: str, levels: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lipreg.search.branching.by_levels", lambda network: levels)
     sampled, nodes = drawn(name, "linf")
     nodes = nodes[nodes.undecided.any(-1)]
     nodes = replace(nodes, upper=interval_bound(sampled.folded, nodes.phase, nodes.row))
@@ -188,3 +190,15 @@ def test_children_cover_their_node(name: str, splits_boxes: bool, monkeypatch: p
         assert (children.upper <= node.upper).all() and (children.row == node.row).all()
         truth = largest_inside(sampled.norms.T[children.row], inside(sampled, children))
         assert (children.upper >= truth * (1 - 1e-12) - 1e-13).all()
+
+
+def test_boxes_beside_a_ball_are_empty_and_others_shrink_to_it() -> None:
+    network = fold(analysis(oracles.network("shallow"), math.inf, L2Ball(1.0)))
+    nodes = Nodes.roots(network, torch.ones(network.rows, dtype=torch.float64))[:1]
+    nodes = nodes[torch.zeros(3, dtype=torch.int64)]
+    nodes.d_lower = torch.tensor([[0.8, 0.8], [0.6, 0.0], [-1.0, -1.0]], dtype=torch.float64)
+    nodes.d_upper = torch.tensor([[1.0, 1.0], [1.0, 1.0], [1.0, -0.8]], dtype=torch.float64)
+    shrink_boxes(network, nodes, tighten(network, nodes))
+    assert contradictory(nodes).tolist() == [True, False, False]
+    assert nodes.d_upper[1].tolist() == pytest.approx([1.0, 0.8])
+    assert nodes.d_lower[2].tolist() == pytest.approx([-0.6, -1.0]) and nodes.d_upper[2][0] == pytest.approx(0.6)

@@ -15,12 +15,16 @@ def nodes(uppers: list[float], depth: int = 0) -> Nodes:
     wide = upper.unsqueeze(-1).expand(-1, 3).clone()
     count = len(uppers)
     depths = torch.full((count,), depth)
-    return Nodes(torch.zeros(count, 3, dtype=torch.int8), depths * 0, upper, depths, wide, wide + 1, wide + 2, wide + 3)
+    vectors = (upper + 4).reshape(-1, 1, 1).expand(-1, 2, 2).clone()
+    return Nodes(
+        torch.zeros(count, 3, dtype=torch.int8), depths * 0, upper, depths, wide, wide + 1, wide + 2, wide + 3, vectors
+    )
 
 
 def values(batch: Nodes) -> list[float]:
     for column, more in ((batch.z_lower, 0), (batch.z_upper, 1), (batch.d_lower, 2), (batch.d_upper, 3)):
         assert torch.equal(column, (batch.upper + more).unsqueeze(-1).expand(-1, 3))
+    assert torch.equal(batch.vectors[:, 1, 0], batch.upper + 4)
     return sorted(batch.upper.tolist())
 
 

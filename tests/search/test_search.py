@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import lipreg.search.engine as engine
+import lipreg.search.gradients as gradients
 from lipreg.budget import Budget
 from lipreg.errors import CrossingBounds
 from lipreg.estimators import ESTIMATORS, certify, frozen_analysis
@@ -114,8 +115,8 @@ def hard() -> tuple[nn.Module, torch.Tensor, LocalLipschitz]:
     """A network that takes hundreds of nodes."""
     torch.manual_seed(4)
     return (
-        oracles.mlp(6, 11, 11, 1).double(),
-        torch.zeros(1, 6, dtype=torch.float64),
+        oracles.mlp(8, 9, 9, 1).double(),
+        torch.zeros(1, 8, dtype=torch.float64),
         LocalLipschitz(LinfBall(1.0), Logit(0)),
     )
 
@@ -220,8 +221,8 @@ def test_a_bound_that_leaves_cells_out_contradicts_the_witness(monkeypatch: pyte
     """The incumbent's own value must not pass for a proof where the bounds are wrong."""
     net, x, problem = hard()
     (known,) = certify(net, problem, x, estimator="sampling")
-    real = engine.interval_entries
-    monkeypatch.setattr(engine, "interval_entries", lambda *args: tuple(0.1 * end for end in real(*args)))
+    real = gradients.interval_entries
+    monkeypatch.setattr(gradients, "interval_entries", lambda *args: tuple(0.1 * end for end in real(*args)))
     with pytest.raises(CrossingBounds):
         certify(net, problem, x, estimator=ENGINE.name, known=(known,))
 

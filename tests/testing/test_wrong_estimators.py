@@ -64,6 +64,16 @@ class ForgetsABranch(BoundEstimator):
         return (analysis.placed.rows @ map.dense()).norm(dim=-1).amax(-1) * along[source]
 
 
+class IgnoresUnits(BoundEstimator):
+    """Says that it weighs inputs, and measures all of them as they are."""
+
+    weighed = True
+
+    def bound(self, analysis: Analysis) -> Tensor:
+        plain = replace(analysis.placed.problem, scale=None, measured=None)
+        return fastlip(analysis.asking(replace(analysis.placed, problem=plain)))
+
+
 class IgnoresQ(BoundEstimator):
     """Takes every output norm for the largest entry."""
 
@@ -203,6 +213,7 @@ class RightNearZero(BoundEstimator):
             r"wrong: (regional|pointed) constant of \w+ of .*\[.*where the constant is in.*below the constant",
         ),
         (ForgetsABranch, None, r"of residual.*the upper end is below the constant"),
+        (IgnoresUnits, None, r"distances by '\w+' at .*the upper end is below the constant"),
         (IgnoresQ, None, r"constant of vector_q(1|2) of .*the upper end is below the constant"),
         (IgnoresTheRange, None, r"on linf_cut.*(outside of the region|above the constant)"),
         (ClaimsMaxPools, None, r"of pooled.*the upper end is below the constant"),

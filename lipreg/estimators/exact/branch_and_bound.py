@@ -9,13 +9,14 @@ import torch
 
 from lipreg.bounds import Analysis, find_degeneracies
 from lipreg.budget import Budget
-from lipreg.errors import UnsupportedRequest
 from lipreg.estimators.base import lower_interval, register
 from lipreg.estimators.exact.confirmation import by_search
 from lipreg.estimators.exact.point_search import ExactEstimator, PointSearch
 from lipreg.estimators.settings import Settings
 from lipreg.estimators.witnesses.witness import best_witness
-from lipreg.problem import APART_OUTPUTS
+from lipreg.linalg import has_formula
+from lipreg.linalg.operators import SIGNS, signed_side
+from lipreg.problem import LocalLipschitz
 from lipreg.results import EXACT_TOLERANCE, CertifiedInterval, Status
 from lipreg.search.engine import TOLERANCE
 
@@ -35,11 +36,16 @@ class BranchAndBound(ExactEstimator):
     probability 1; otherwise the maximising pattern may have no interior, and the status is UNCONFIRMED.
     """
 
-    norms = (1.0, 2.0, math.inf)
+    norms = output_norms = (1.0, 2.0, math.inf)
+    everywhere = True
     source = "branch and bound on activation phases, with interval, semidefinite and Lagrangian bounds"
 
     def tolerances(self) -> dict[str, float]:
         return {**super().tolerances(), "closed": TOLERANCE}
+
+    def condition(self, problem: LocalLipschitz) -> str:
+        over_inputs = problem.q is not None and signed_side(problem.p, problem.q) == -1
+        return f"up to {SIGNS} measured inputs, an interval beyond" if over_inputs else ""
 
     def start(self, local: Analysis, budget: Budget, settings: Settings) -> CertifiedInterval:
         region = local.placed.region
@@ -48,19 +54,21 @@ class BranchAndBound(ExactEstimator):
         return lower_interval(local, 0, best_witness(local, 0, points[0]))
 
     def search(self, search: PointSearch) -> CertifiedInterval:
-        if search.families[0].signs:
-            raise UnsupportedRequest(
-                f"an operator norm into l1 over {len(search.families[0])} outputs",
-                where=f"estimator {self.name!r}",
-                accepted=f"up to {APART_OUTPUTS} outputs, whose sign vectors are searched together",
-                todo="Choose 'mip', which covers more of them",
-            )
         found = by_search(search, search.left, "branch and bound", search.progress)
         search.detail = "" if found.left_out else f"{found.cells} cells settled by LP"
-        result = search.conclude(Status.UNCONFIRMED)
+        relaxed = _relaxed_norm(search.apart)
+        result = search.conclude(Status.BOUNDED if relaxed else Status.UNCONFIRMED)
         if result.status is not Status.UNCONFIRMED:
-            return result
+            return replace(result, detail=f"{result.detail}. {relaxed}") if result.status is Status.BOUNDED else result
         reason = find_degeneracies(search.local).sentence()
         if found.rounding > EXACT_TOLERANCE * result.upper:
             reason = f"Rounding in float64 may be {found.rounding:.3g}: weights cancel, or differ by many orders"
         return replace(result, detail=f"{result.detail}. {reason}")
+
+
+def _relaxed_norm(asked: Analysis) -> str:
+    """Why the norm of a Jacobian itself is known from two sides only, in words; empty where it has a formula."""
+    problem, inputs = asked.placed.problem, int((asked.placed.weights[0] > 0).sum())
+    if problem.q is None or has_formula(problem.p, problem.q, (asked.placed.rows.shape[1], inputs)):
+        return ""
+    return f"From l_inf to l2 the signs of up to {SIGNS} inputs are tried; of {inputs} the upper end is a relaxation"

@@ -60,10 +60,9 @@ def confirm(search: PointSearch, encodings: Mapping[int, Encoding]) -> None:
         return
     if search.ended():
         return
-    if not search.families[0].signs:
-        found = by_search(search, search.left.share(SEARCH_SHARE), "branch and bound, from the MIP's witness")
-        if found.status is not Status.TIME_LIMIT or search.left.seconds_left <= 0:
-            return
+    found = by_search(search, search.left.share(SEARCH_SHARE), "branch and bound, from the MIP's witness")
+    if found.status is not Status.TIME_LIMIT or search.left.seconds_left <= 0:
+        return
     by_trees(search, encodings)
 
 
@@ -107,7 +106,7 @@ def by_trees(search: PointSearch, encodings: Mapping[int, Encoding]) -> None:
 
 
 def _by_tree(search: PointSearch, family: int, encoding: Encoding) -> None:
-    activations = encoding.program.columns.get("a", slice(0, 0))
+    activations, units = encoding.program.columns.get("a", slice(0, 0)), encoding.units
 
     def target() -> float:
         return search.lower * max(1 + CLOSED, 1 / (1 - search.budget.gap))
@@ -116,7 +115,7 @@ def _by_tree(search: PointSearch, family: int, encoding: Encoding) -> None:
         aim = target()
 
         def better(point: np.ndarray, aim: float = aim) -> bool:
-            x = interior_point(search.local, encoding.units, point[activations], search.left)
+            x = interior_point(search.local, units, point[activations], search.left)
             if x is not None:
                 search.offer(torch.from_numpy(x).reshape(1, *search.local.placed.region.shape))
             return target() > aim
@@ -124,7 +123,10 @@ def _by_tree(search: PointSearch, family: int, encoding: Encoding) -> None:
         proof = prove(encoding.program, aim, search.left, better)
         search.nodes += proof.nodes
         search.tighten(max(proof.bound, 0.0), "tree of LP dual bounds", family)
-        if proof.status is not Status.BOUNDED:
+        tighter = encoding.without(proof.point) if proof.bound > aim else None
+        if tighter is not None and search.left.ended() is None:
+            encoding = tighter
+        elif proof.status is not Status.BOUNDED:
             break
     if proof.status is not Status.PROVED:
         search.status = proof.status

@@ -11,7 +11,7 @@ from lipreg.bounds import Analysis, find_degeneracies
 from lipreg.budget import Budget
 from lipreg.estimators.base import ROUNDING, register
 from lipreg.estimators.exact.confirmation import CLOSED, confirm, for_solver, on_claims
-from lipreg.estimators.exact.point_search import ExactEstimator, PointSearch
+from lipreg.estimators.exact.point_search import SETTLED, ExactEstimator, PointSearch
 from lipreg.estimators.relaxations.lp import relaxation
 from lipreg.folding import Units
 from lipreg.milp import Encoding, Functionals, encode, interior_point, tighten
@@ -36,7 +36,7 @@ class MixedInteger(ExactEstimator):
     The lower end is a point inside the maximising activation cell, re-evaluated on the network. The solver's own word is no
     proof: that nothing exceeds the witness is proved here, by lipreg's branch and bound, which starts from it, or by a tree
     of LPs; both together have half of the time (``confirmation``). What is not proved stays out of the interval; the detail
-    says whose claim it was.
+    says whose claim it was. Around an l2 ball the programs have tangents, more of them where the solver's point leaves it.
 
     Exact for networks whose kinks are in general position (Jordan & Dimakis 2020, Theorem 3), which holds with
     probability 1; otherwise the maximising pattern may have no interior, and the status is UNCONFIRMED.
@@ -63,7 +63,7 @@ class MixedInteger(ExactEstimator):
                 continue  # a witness found meanwhile beats what this functional can reach
             if search.ended() or solving.ended() is not None:
                 break
-            _solve(search, [family], encodings[family], solving)
+            encodings[family] = _solve(search, [family], encodings[family], solving)
         confirm(search, encodings)
         search.detail = f"{search.detail} {on_claims(search)}".strip()
         result = search.conclude(Status.UNCONFIRMED)
@@ -93,8 +93,24 @@ def _joined(search: PointSearch, chosen: list[int]) -> Encoding:
     return encode(search.apart, Functionals(rows), known=search.uppers[chosen], budget=search.left)
 
 
-def _solve(search: PointSearch, chosen: list[int], encoding: Encoding, solving: Budget) -> None:
-    """Solves one program for some families: its point is offered as a witness, its word on them is noted as a claim."""
+def _solve(search: PointSearch, chosen: list[int], encoding: Encoding, solving: Budget) -> Encoding:
+    """Solves one program for some families, again with tighter rows for as long as its point leaves an l2 ball.
+
+    Returns:
+        The encoding with the tightest rows.
+    """
+    while True:
+        tighter = encoding.without(_solve_once(search, chosen, encoding, solving))
+        if tighter is None:
+            return encoding
+        encoding = tighter
+        settled = all(search.closed(i) or search.claims[i] <= search.lower * (1 + SETTLED) for i in chosen)
+        if settled or search.ended() or solving.ended() is not None:
+            return encoding
+
+
+def _solve_once(search: PointSearch, chosen: list[int], encoding: Encoding, solving: Budget) -> np.ndarray | None:
+    """Solves one program: its point is offered as a witness, its word on the families is noted as a claim."""
     local, program, start, cutoff = search.local, encoding.program, None, None
     if search.witness is not None:
         start = encoding.start(_pattern(local, encoding.units, search.witness))
@@ -106,7 +122,7 @@ def _solve(search: PointSearch, chosen: list[int], encoding: Encoding, solving: 
     outcome = search.solve(program, for_solver(search, solving.deadline), start=start, gap=search.budget.gap)
     if outcome.claims_infeasible and cutoff is None:
         search.status, search.detail = Status.FAILED, f"infeasible without a cutoff. {outcome.detail}"
-        return
+        return None
     # infeasible: nothing reaches the cutoff, the solver says
     claimed = cutoff if outcome.claims_infeasible and cutoff is not None else outcome.claimed
     search.claims[chosen] = np.minimum(search.claims[chosen], claimed)
@@ -116,6 +132,7 @@ def _solve(search: PointSearch, chosen: list[int], encoding: Encoding, solving: 
         if x is not None:
             point = torch.from_numpy(x).reshape(1, *local.placed.region.shape)
             search.offer(point)
+    return outcome.point
 
 
 def _pattern(local: Analysis, units: Units, witness: Witness) -> np.ndarray:

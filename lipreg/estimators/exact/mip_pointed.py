@@ -15,8 +15,9 @@ from lipreg.estimators.base import ROUNDING, register
 from lipreg.estimators.exact.confirmation import for_solver
 from lipreg.estimators.exact.point_search import ExactEstimator, PointSearch
 from lipreg.graph.accurate import zeros
+from lipreg.linalg.floats import EPS
 from lipreg.milp import Encoding, Program, encode_rise, prove
-from lipreg.problem import APART_OUTPUTS, PlacedProblem
+from lipreg.problem import APART_OUTPUTS, LocalLipschitz, PlacedProblem
 from lipreg.regions import PlacedRegion
 from lipreg.results import CertifiedInterval, Status
 
@@ -26,6 +27,8 @@ FEASIBILITY = 1e-10
 """Tolerance of the solver's rows and integers, fine because the quotient of a sloppy point is a bad one."""
 QUOTIENT = 1e-9
 """Relative growth of the best quotient that is worth another round."""
+OUTSIDE = 1e-9
+"""How far outside of an l2 ball, relative to its radius, points are let be: a gain there divides by small distances."""
 INNER_SHARE = 0.25
 """Of the time that is left, for CROWN in the inner boxes."""
 RADII = 40
@@ -36,6 +39,7 @@ RADII = 40
 class PointedMixedInteger(ExactEstimator):
     r"""sup over x in X of |c . (f(x) - f(x0))| / |x - x0|_p, for p in {inf, 1}: exact, or what the budget proves.
 
+    Distances are in the question's units throughout, so that radii are too.
     With r(x) = s c . (f(x) - f(x0)), s = 1 or -1, let F(t) = max over X of r(x) - t |x - x0|_p, a MIP with forward rows
     only. If x attains F(t) > 0, its quotient is above t and becomes the next t (Dinkelbach 1967; superlinear). At the end
     a tree of linear programs, bounded by weak duality evaluated here, proves F(t) <= gain, with a gain near 0; no solver is
@@ -46,7 +50,8 @@ class PointedMixedInteger(ExactEstimator):
 
     near being the interval Jacobian over the inner box, over the directions that X leaves open. Where f - f(x0) is
     positively homogeneous in the inner box (every kink in it goes through x0), quotients do not change along rays, so the
-    first line covers the inner part too. The radius is chosen to give the smallest bound.
+    first line covers the inner part too. The radius is chosen to give the smallest bound. Around an l2 ball the
+    programs have tangents, more of them wherever a point leaves it.
 
     Source: the constant that Avant & Morgansen 2020, 2023 bound.
     """
@@ -56,6 +61,9 @@ class PointedMixedInteger(ExactEstimator):
 
     def tolerances(self) -> dict[str, float]:
         return {**super().tolerances(), "closed": TOLERANCE, "feasibility": FEASIBILITY}
+
+    def condition(self, problem: LocalLipschitz) -> str:
+        return f"up to {APART_OUTPUTS} outputs, an interval beyond" if problem.q == 1.0 else ""
 
     def search(self, search: PointSearch) -> CertifiedInterval:
         if search.families[0].signs:
@@ -97,16 +105,19 @@ def _dinkelbach(search: PointSearch, row: int, sign: int, rise: Encoding, inner:
             break
         if outcome.point is not None:
             search.offer(rise.points(outcome.point))
-        if search.lower > price * (1 + QUOTIENT) and outcome.status is Status.PROVED:
+        tighter = rise.without(outcome.point, OUTSIDE)
+        rise = tighter or rise
+        if (tighter or search.lower > price * (1 + QUOTIENT)) and outcome.status is Status.PROVED:
             continue
-        best = min(best, _proved(search, row, sign, rise, inner))
-        if search.status is not Status.PROVED or search.lower <= price * (1 + QUOTIENT):
+        bound, tighter = _proved(search, row, sign, rise, inner)
+        best, rise = min(best, bound), tighter or rise
+        if search.status is not Status.PROVED or not (tighter or search.lower > price * (1 + QUOTIENT)):
             break  # no better quotient than the price: the maximum is 0
     return best
 
 
-def _proved(search: PointSearch, row: int, sign: int, rise: Encoding, inner: _Inner) -> float:
-    """The upper end at the present price, from a tree that has what is left of the limits."""
+def _proved(search: PointSearch, row: int, sign: int, rise: Encoding, inner: _Inner) -> tuple[float, Encoding | None]:
+    """The upper end at the present price, from a tree that has what is left of the limits; rows that may lower it."""
     price = search.lower
     radii, near = inner.radii, inner.bounds[sign][:, row]
     aim = price * max(1 + TOLERANCE, 1 / (1 - search.budget.gap))
@@ -116,14 +127,15 @@ def _proved(search: PointSearch, row: int, sign: int, rise: Encoding, inner: _In
 
     def better(point: np.ndarray) -> bool:
         search.offer(rise.points(point))
-        return search.lower > price * (1 + QUOTIENT)
+        return search.lower > price * (1 + QUOTIENT) or rise.without(point, OUTSIDE) is not None
 
     proof = prove(_priced(rise.program, sign, price), target, search.left, better)
     search.nodes += proof.nodes
     if proof.status not in (Status.PROVED, Status.BOUNDED):
         search.status = proof.status
     gain = max(proof.bound, 0.0) + rise.loss
-    return float(np.maximum(near, price + gain / radii).min()) * (1 + ROUNDING)
+    upper = float(np.maximum(near, price + gain / radii).min()) * (1 + ROUNDING)
+    return upper, rise.without(proof.point, OUTSIDE) if proof.bound > target else None
 
 
 def _priced(program: Program, sign: int, price: float) -> Program:
@@ -137,15 +149,16 @@ def _priced(program: Program, sign: int, price: float) -> Program:
 def _inner(local: Analysis, budget: Budget) -> _Inner:
     """Interval Jacobians over shrinking boxes about the reference point, all in one batch."""
     placed, region = local.placed, local.placed.region
-    reach = float(region.distance(placed.problem.p)[0])
-    radii = reach * np.geomspace(1.0, 1e-8, RADII)
-    width = torch.from_numpy(radii).reshape(-1, *(1,) * len(region.shape))
+    radii = float(placed.reach[0]) * np.geomspace(1.0, 1e-8, RADII)
+    width = torch.from_numpy(radii).reshape(-1, *(1,) * len(region.shape)) * placed.counts
+    if not placed.problem.plain:
+        width = width * (1.0 + 2 * EPS)  # what rounding may have taken
     center = region.center.expand(RADII, *region.shape)
     down, up = torch.maximum(region.down, -width), torch.minimum(region.up, width)
     boxes = PlacedRegion.around(center, down, up, region.lower, region.upper)
     rows = placed.rows.expand(RADII, *placed.rows.shape[1:])
     inside = analyse(local.graph, PlacedProblem(placed.problem, boxes, rows, placed.functionals * RADII), budget=budget)
-    low, high = (end.flatten(2) for end in interval_jacobian(inside)[0])
+    low, high = ((end * placed.counts).flatten(2) for end in interval_jacobian(inside)[0])
     down, up = (end.unsqueeze(1) for end in (region.room[0] < 0, region.room[1] > 0))
     rise = torch.maximum(high.clamp(min=0) * up, (-low).clamp(min=0) * down)
     fall = torch.maximum((-low).clamp(min=0) * up, high.clamp(min=0) * down)
@@ -158,7 +171,8 @@ def _inner(local: Analysis, budget: Budget) -> _Inner:
 
 def _homogeneous(inside: Analysis, region: PlacedRegion, radii: np.ndarray) -> np.ndarray:
     """For which radii every ray's part in the inner box has one quotient, found again at the radius itself, in X."""
-    cone = radii <= float(region.cone_radius(inside.placed.problem.p)[0])
+    units = None if inside.placed.problem.plain else inside.placed.counts
+    cone = radii <= float(region.cone_radius(inside.placed.problem.p, units)[0])
     sources = [node.source for _, node in inside.graph.relus()]
     may_be = {i: (inside.reach[i].at[0] <= 0) & (inside.reach[i].at[1] >= 0) for i in sources}
     if not (_all_at_kinks(inside, may_be) & cone).any():

@@ -12,13 +12,15 @@ from torch import Tensor
 
 from lipreg.bounds import Analysis, linear_jacobian, underflow, without_pools
 from lipreg.budget import Budget, OutOfBudget
-from lipreg.estimators.base import ROUNDING, Watch, Work
+from lipreg.estimators.base import ROUNDING, Watch, Work, repeated
+from lipreg.estimators.exact.rays import off_ray, onto_ray, over_rays
 from lipreg.estimators.relaxations.lp import ProgramEstimator
 from lipreg.estimators.settings import Settings
 from lipreg.estimators.unreached import CHEAP, cheap_uppers, unreached
 from lipreg.estimators.witnesses.sampling import Sampling
 from lipreg.estimators.witnesses.witness import best_witness
 from lipreg.milp import Functionals, Outcome, Program, families, get_solver
+from lipreg.problem import LocalLipschitz
 from lipreg.results import EXACT_TOLERANCE, Certificate, CertifiedInterval, Status, Witness
 
 START_STEPS = 8
@@ -81,11 +83,12 @@ class PointSearch:
     ) -> PointSearch:
         """Starts from what is known and from the linear bounds on the Jacobian, where there is time for them."""
         budget = budget.started()
-        local = without_pools(network, budget.share(0.5))
+        asked_about = network if network.placed.region.bounded else over_rays(network, budget.share(0.5))
+        local = without_pools(asked_about, budget.share(0.5))
         apart, asked = families(local)
         cheap, left_out = _by_relaxation(apart, asked[0].signs, budget.share(0.5))
-        if local is not network:  # of a max pool the network's own Jacobian says more than the ReLUs in its place
-            own, further = _by_relaxation(families(network)[0], asked[0].signs, budget.share(0.5))
+        if local is not asked_about:  # of a max pool the network's own Jacobian says more than the ReLUs in its place
+            own, further = _by_relaxation(families(asked_about)[0], asked[0].signs, budget.share(0.5))
             cheap, left_out = np.minimum(cheap, own), left_out or further
         uppers = cheap * (1 + ROUNDING) + float(underflow(network).max())
         proof = "linear bounds on the Jacobian"
@@ -103,6 +106,11 @@ class PointSearch:
         )
 
     @property
+    def by_rays(self) -> bool:
+        """Whether what is searched are the rays that stand for all of R^n."""
+        return not self.network.placed.region.bounded
+
+    @property
     def apart(self) -> Analysis:
         """The point's analysis with the rows that the families are made of."""
         return families(self.local)[0]
@@ -113,11 +121,12 @@ class PointSearch:
 
     @property
     def witness_point(self) -> Tensor | None:
-        """Where the witness is, ``(1, *shape)``."""
+        """Where the witness is in what is searched, ``(1, *shape)``."""
         shape = self.network.placed.region.shape
-        return (
-            None if self.witness is None else torch.tensor(self.witness.point, dtype=torch.float64).reshape(1, *shape)
-        )
+        if self.witness is None:
+            return None
+        point = torch.tensor(self.witness.point, dtype=torch.float64)
+        return onto_ray(self.network, point) if self.by_rays else point.reshape(1, *shape)
 
     @property
     def left(self) -> Budget:
@@ -160,7 +169,12 @@ class PointSearch:
             self.uppers[family], self.proof = np.minimum(self.uppers[family], upper), proof
 
     def offer(self, x: Tensor) -> None:
-        """Takes the best of the points x ``(k, *shape)`` as its witness, if that attains more than is known."""
+        """Takes the best of the points x ``(k, *shape)`` of what is searched as its witness, if that attains more than is
+        known."""
+        if self.by_rays:
+            x = off_ray(self.network, x)
+            if not len(x):
+                return
         self.witness = best_witness(self.network, 0, x, known=self.lower) or self.witness
 
     def give_up(self, over: Status, words: str) -> None:
@@ -218,10 +232,16 @@ class ExactEstimator(ProgramEstimator):
 
     def answer(self, work: Work) -> list[CertifiedInterval]:
         analysis, budget, settings = work.analysis, work.budget, work.settings
-        batch, results = analysis.placed.batch, []
-        for i in range(batch):
-            local, own = analysis[i : i + 1], budget.share(1 / (batch - i))
-            known, over = work.known[i] if work.known else None, own.ended()
+        results: list[CertifiedInterval] = []
+        same = analysis.placed.same()
+        for i, first in enumerate(same):
+            known = work.known[i] if work.known else None
+            if first < i:
+                found = repeated(analysis, results[first], i, first)
+                results.append(found if known is None else known.intersect(found))
+                continue
+            local, own = analysis[i : i + 1], budget.share(1 / len(set(same[i:])))
+            over = own.ended()
             if over is not None:
                 known = known or Sampling(steps=0).intervals(local, own, settings)[0]
                 results.append(unreached(local, over, known))
@@ -238,6 +258,10 @@ class ExactEstimator(ProgramEstimator):
     def start(self, local: Analysis, budget: Budget, settings: Settings) -> CertifiedInterval:
         """The lower end from which the search of a single point starts where nothing is known."""
         return Sampling(START_STEPS).intervals(local, budget, settings)[0]
+
+    def condition(self, problem: LocalLipschitz) -> str:
+        """Under which condition on the network the constant itself is reached, in words; empty where there is none."""
+        return ""
 
     @abstractmethod
     def search(self, search: PointSearch) -> CertifiedInterval:

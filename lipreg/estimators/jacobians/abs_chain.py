@@ -27,8 +27,10 @@ class AbsChain(BoundEstimator):
     that a spectral norm keeps.
     """
 
+    weighed = True
     kinds = (Affine, Relu, MaxPool)
     branches = True
+    everywhere = True
     masked = True
     layer_norms = False
     source = "norm of the entrywise magnitudes of the chain rule"
@@ -45,9 +47,9 @@ class AbsChain(BoundEstimator):
 
 
 def _largest_row_sum(analysis: Analysis) -> Tensor:
-    """The chain's largest row sum, ``(batch,)``: the matrices meet the vector of moving inputs one after the other."""
+    """The chain's largest row sum, ``(batch,)``: the matrices meet the vector of weights one after the other."""
     graph = analysis.graph
-    flowing = graph.forward({0: analysis.moves[0]}, _RowSums(analysis), until=len(graph.nodes) - 2)
+    flowing = graph.forward({0: analysis.columns[0]}, _RowSums(analysis), until=len(graph.nodes) - 2)
     rows = analysis.placed.rows.to(graph.dtype)
     sums = torch.zeros_like(rows[..., 0])
     for source, folded, loss in output_gradients(analysis):
@@ -57,7 +59,7 @@ def _largest_row_sum(analysis: Analysis) -> Tensor:
 
 
 class _RowSums(Forward[Tensor]):
-    """Magnitudes of maps and upper slopes times the vector of moving inputs."""
+    """Magnitudes of maps and upper slopes times the vector of the inputs' weights."""
 
     def __init__(self, analysis: Analysis) -> None:
         self.analysis = analysis
@@ -81,7 +83,7 @@ def _by_vectors(chain: ReluChain, masks: ChainMasks, rows: Rows) -> tuple[Tensor
     """max over rows of |C W_K| S |W_{K-1}| ... S |W_1| d: for p = inf a chain of vectors, not of matrices."""
     hidden = chain.layers[:-1]
     assert masks.row_sums is not None
-    flowing = [masks.moves[0]]  # what reaches the inputs of every layer; None for ones
+    flowing = [masks.columns[0]]  # what reaches the inputs of every layer; None for ones
     for k, (layer, active) in enumerate(zip(hidden, masks.active, strict=True)):
         before = flowing[-1]
         through = masks.row_sums[0] if k == 0 or before is None else layer.forward(before, absolute=True)

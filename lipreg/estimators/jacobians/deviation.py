@@ -34,8 +34,10 @@ class Deviation(Estimator):
     """
 
     certificate = Certificate.UPPER
+    weighed = True
     kinds = (Affine, Relu, MaxPool)
     branches = True
+    everywhere = True
     source = "centre and deviations of the chain rule over undecided units"
 
     def answer(self, work: Work) -> list[CertifiedInterval]:

@@ -34,8 +34,10 @@ class FastLip(BoundEstimator):
     Source: Weng et al. 2018 (Fast-Lip, section 3.4), with slope intervals so that both scopes are covered.
     """
 
+    weighed = True
     kinds = (Affine, Relu, MaxPool)
     branches = True
+    everywhere = True
     masked = True
     layer_norms = False
     source = "Weng et al. 2018 (Fast-Lip)"
@@ -97,7 +99,7 @@ class _Intervals:
         self.hidden, self.dual = chain.layers[:-1], dual
         self.active = [active[some] for active in masks.active]
         self.sure = [sure[some] for sure in masks.sure]
-        self.moves = None if masks.moves[0] is None else masks.moves[0][some]
+        self.columns = None if masks.columns[0] is None else masks.columns[0][some]
         self.sums = None
         if dual == 1.0 and masks.row_sums:
             sums = flat(masks.row_sums[0])
@@ -126,7 +128,7 @@ class _Intervals:
         if self.sums is None and radius is not None:
             size = size.add_(radius)
         size = flat(size).unflatten(0, (-1, count))
-        size = size if self.moves is None else size.mul_(flat(self.moves).unsqueeze(1))
+        size = size if self.columns is None else size.mul_(flat(self.columns).unsqueeze(1))
         found = size.sum(2) if self.dual == 1.0 else vector_norm(size, self.dual)
         return found if self.sums is None or radius is None else found.add_(radius)
 
@@ -159,16 +161,16 @@ class _Intervals:
         size = flat(center.abs())
         if self.sums is None:
             size = size.add_(flat(radius))
-        size = size if self.moves is None else size.mul_(flat(self.moves))
+        size = size if self.columns is None else size.mul_(flat(self.columns))
         by_entry = _norm_gradient(size, self.dual).mul_(share.unsqueeze(1))
-        by_entry = by_entry if self.moves is None else by_entry.mul_(flat(self.moves))
+        by_entry = by_entry if self.columns is None else by_entry.mul_(flat(self.columns))
         at_radius = by_entry.reshape(center.shape)
         at_center = at_radius * center.sign()
         found = []
         for layer, same, other, center, radius in kept[::-1]:
             own = layer.outer(center, at_center)
             if layer is self.hidden[0] and self.sums is not None:
-                reached = own.new_ones(1, *layer.in_shape) if self.moves is None else self.moves
+                reached = own.new_ones(1, *layer.in_shape) if self.columns is None else self.columns
                 shared = radius * share.reshape(-1, *(1,) * (radius.dim() - 1))
                 own.add_(layer.outer(shared, reached).mul_(layer.weight.sign()))
                 spread = (share.unsqueeze(1) * self.sums).reshape(radius.shape)

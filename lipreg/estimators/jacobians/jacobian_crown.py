@@ -28,8 +28,10 @@ class JacobianCrown(BoundEstimator):
     Source: Zhang, Zhang & Hsieh 2019 (RecurJac); Shi et al. 2022, with slope intervals so that both scopes are covered.
     """
 
+    weighed = True
     kinds = (Affine, Relu, MaxPool)
     branches = True
+    everywhere = True
     masked = True
     layer_norms = False
     preactivations = "all"  # without CROWN's own lines it is little tighter than fastlip, and not much cheaper

@@ -37,8 +37,10 @@ class Mixing(Estimator):
     certificate = Certificate.UPPER
     norms = (2.0, float("inf"))
     output_norms = (float("inf"),)
+    weighed = True
     kinds = (Affine, Relu, MaxPool)
     branches = True
+    everywhere = True
     source = "Wang, Chang & Kolter 2017 (mixing method); Raghunathan et al. 2018"
 
     def answer(self, work: Work) -> list[CertifiedInterval]:

@@ -24,7 +24,8 @@ class AffineRelu(BoundEstimator):
     r"""L <= |C A_K D_K|_{p} prod_{k<K} |diag(s_k) A_k D_k|_{p->p}.
 
     s_k are the upper slope bounds of the scope: in pointed scope relu(u) - relu(y) over u - y, in regional scope 1 for a
-    unit that can be active and 0 otherwise. D_k drops the inputs that cannot move. C is the output functional. With ball
+    unit that can be active and 0 otherwise. D_k drops the inputs that cannot move, and D_1 weighs them as the question does.
+    C is the output functional. With ball
     pre-activation bounds alone, pointed scope and p = 2 this is the papers' own bound; tighter pre-activation bounds
     only lower it.
 
@@ -34,8 +35,10 @@ class AffineRelu(BoundEstimator):
     """
 
     source = "Avant & Morgansen 2020, 2023"
+    weighed = True
     kinds = (Affine, Relu, MaxPool)
     branches = True
+    everywhere = True
     layered = True
     masked = True
 
@@ -54,8 +57,8 @@ class AffineRelu(BoundEstimator):
 
 
 def _weights(analysis: Analysis) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
-    """Slopes of the outputs and motion of the inputs of every map, as weights of its rows and columns."""
-    columns = dict(analysis.moves)
+    """Slopes of the outputs and what the inputs of every map count, as weights of its rows and columns."""
+    columns = dict(analysis.columns)
     rows = dict(analysis.upper_slopes)
     for i, node in analysis.graph.pools():
         rows[i] = columns[i].new_ones(()).expand(analysis.placed.batch, *node.in_shape)
@@ -65,7 +68,7 @@ def _weights(analysis: Analysis) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
 def _product(chain: ReluChain, masks: ChainMasks, rows: Rows) -> tuple[Tensor, Pull]:
     """max over rows of |C W_K D_K| times prod_k max over rows of |diag(s) W_k D_k|, for p = inf."""
     assert masks.row_sums is not None
-    folded, entries = rows.table @ chain.weights[-1], flattened(masks.moves[-1])
+    folded, entries = rows.table @ chain.weights[-1], flattened(masks.columns[-1])
     top, chosen = largest_row(folded.abs(), entries, rows)
     picked = [flat(s * r).max(1) for s, r in zip(masks.active, masks.row_sums, strict=True)]
     factors = [*(values for values, _ in picked), top]
@@ -74,8 +77,8 @@ def _product(chain: ReluChain, masks: ChainMasks, rows: Rows) -> tuple[Tensor, P
     def pull(gradient: Tensor) -> list[Tensor]:
         *shares, share = _shares(gradient, bounds, factors)
         found = [
-            layer.rows(index, moves, share)
-            for layer, moves, (_, index), share in zip(chain.layers[:-1], masks.moves, picked, shares, strict=False)
+            layer.rows(index, columns, share)
+            for layer, columns, (_, index), share in zip(chain.layers[:-1], masks.columns, picked, shares, strict=False)
         ]
         row = folded.index_select(0, chosen).sign_().mul_(share.unsqueeze(1))
         return [*found, output_gradient(rows, chosen, row if entries is None else row.mul_(entries))]
@@ -85,15 +88,16 @@ def _product(chain: ReluChain, masks: ChainMasks, rows: Rows) -> tuple[Tensor, P
 
 def _spectral(chain: ReluChain, masks: ChainMasks, rows: Rows, power: PowerIteration) -> tuple[Tensor, Pull]:
     """|C W_K D_K|_2 prod_k |diag(s) W_k D_k|_2, the norms by a step of power iteration."""
-    folded, entries = rows.table @ chain.weights[-1], flattened(masks.moves[-1])
+    folded, entries = rows.table @ chain.weights[-1], flattened(masks.columns[-1])
+    entries = entries if entries is None or masks.active else entries.square()  # else they are 0 and 1
     squared, chosen = largest_row(folded.square(), entries, rows)
     top = squared.sqrt()
     sides, factors = [], []
     for k, (layer, s) in enumerate(zip(chain.layers[:-1], masks.active, strict=True)):
-        moves = masks.moves[k]
-        moves = s.new_ones(()).expand(1, *layer.in_shape) if moves is None else moves
-        sigma, u, v = power.iterate(str(k), s, moves, layer.forward, layer.back)
-        sides.append((u, v))
+        own = masks.columns[k]
+        columns = s.new_ones(()).expand(1, *layer.in_shape) if own is None else own
+        sigma, u, v = power.iterate(str(k), s, columns, layer.forward, layer.back)
+        sides.append((u, v if k or own is None else v * own))
         factors.append(sigma)
     factors = [*factors, top]
     bounds = math.prod(factors[1:], start=factors[0])

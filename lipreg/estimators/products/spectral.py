@@ -29,8 +29,10 @@ class Spectral(BoundEstimator):
 
     source = "Szegedy et al. 2014; Virmaux & Scaman 2018 (AutoLip)"
 
+    weighed = True
     kinds = (Affine, Relu, MaxPool)
     branches = True
+    everywhere = True
     layered = True
     masked = True
 
@@ -42,10 +44,11 @@ class Spectral(BoundEstimator):
 
 
 def ones(analysis: Analysis) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
-    """The weights of ``layer_product`` with which every map counts whole, for a batch of one."""
+    """The weights of ``layer_product`` with which every map counts whole, inputs as the question does; a batch of one."""
     graph = analysis.graph
     like = graph.output.bias.new_ones(())
     columns = {i: like.expand(1, *node.shape) for i, node in enumerate(graph.nodes)}
+    columns[0] = columns[0] if analysis.placed.problem.plain else analysis.placed.counts.to(like)
     return {i: columns[node.source] for i, node in (*graph.relus(), *graph.pools())}, columns
 
 

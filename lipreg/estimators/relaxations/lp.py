@@ -15,8 +15,10 @@ from lipreg.estimators.unreached import cheap_interval
 from lipreg.graph import Affine, MaxPool, Relu
 from lipreg.milp import Encoding, Functionals, Outcome, encode, families, get_solver
 from lipreg.milp.solvers import FEASIBILITY, GAP
-from lipreg.problem import LocalLipschitz
 from lipreg.results import Certificate, CertifiedInterval, Status
+
+WORTH = 1e-3
+"""By how much, relatively, tangents of an l2 ball have to lower a bound for more of them to be added."""
 
 
 class ProgramEstimator(Estimator):
@@ -25,15 +27,10 @@ class ProgramEstimator(Estimator):
     scopes = ("regional",)
     norms = (1.0, math.inf)
     output_norms = (1.0, math.inf)
+    weighed = True
     kinds = (Affine, Relu, MaxPool)  # pools are written out as ReLUs first
     branches = True
     searches = True
-
-    def uncovered_question(self, problem: LocalLipschitz) -> tuple[str, str] | None:
-        refusal = super().uncovered_question(problem)
-        if refusal is None and problem.region.norm == 2.0:
-            return "a region that is no polytope, an l2 ball,", "LinfBall, L1Ball, Box or Polytope regions"
-        return refusal
 
     def engine(self, solver: str) -> str:
         try:
@@ -51,7 +48,8 @@ class LinearProgram(ProgramEstimator):
 
     The same encoding as the MIP with its binaries relaxed to [0, 1]. The lower sides of every ReLU's triangle are rows of
     it, and its rows with binaries imply the upper side; ``lp_no_triangle`` is without. The bound is evaluated here from the
-    solver's row multipliers by weak duality, rounded outward, so it holds whatever the solver answers.
+    solver's row multipliers by weak duality, rounded outward, so it holds whatever the solver answers. An l2 ball has
+    tangents around it, more of them wherever the solver's point leaves it, for as long as that moves the bound.
 
     Source: Jordan & Dimakis 2020, section 6 (LipLP).
     """
@@ -109,8 +107,16 @@ def relaxation(
     key = family, settings.solver, triangle
     if key not in known:
         encoding = encode(local, family, triangle=triangle, budget=budget)
-        program, solver = encoding.program.relaxed(), get_solver(settings.solver)
-        outcome = solver.solve(program, replace(budget, nodes=None), threads=settings.threads)
+        solver, own = get_solver(settings.solver), replace(budget, nodes=None)
+        outcome = solver.solve(encoding.program.relaxed(), own, threads=settings.threads)
+        while (tighter := encoding.without(outcome.point)) is not None and own.ended() is None:
+            again = solver.solve(tighter.program.relaxed(), own, threads=settings.threads)
+            if again.status is not Status.PROVED:
+                break  # what the looser rows prove stays
+            gained = again.dual_bound < outcome.dual_bound * (1 - WORTH)
+            encoding, outcome = tighter, replace(again, dual_bound=min(again.dual_bound, outcome.dual_bound))
+            if not gained:
+                break
         if outcome.status is not Status.PROVED:
             return encoding, outcome
         known[key] = encoding, outcome

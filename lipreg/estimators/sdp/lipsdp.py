@@ -68,8 +68,10 @@ class LipSDP(Estimator):
     certificate = Certificate.UPPER
     norms = (2.0,)
     output_norms = (2.0, float("inf"))
+    weighed = True
     kinds = (Affine, Relu, MaxPool)
     branches = True
+    everywhere = True
     searches = True
     solver_option = "sdp_solver"
     source = "Fazlyab et al. 2019 (LipSDP)"
@@ -104,13 +106,13 @@ class LipSDP(Estimator):
         placed = local.placed.apart()
         rows, joint = placed.rows[0].to(local.graph.dtype), placed.problem.output.joint
         slopes, shares = self.slopes(local)
-        units, moves = open_units(slopes, shares), placed.region.moves[0]
+        units, columns = open_units(slopes, shares), placed.weights[0]
         whole = chain(local, slopes) if units > UNITS else None
-        if whole is None and (units > LARGEST or not fits(local.graph, units, moves)):
-            detail = f"{units} undecided units and {int(moves.sum())} inputs are too many for one program"
+        if whole is None and (units > LARGEST or not fits(local.graph, units, columns)):
+            detail = f"{units} undecided units and {int((columns > 0).sum())} inputs are too many for one program"
             return upper_interval(local, 0, trivial, "spectral", Status.FAILED, f"{detail}: product of norms")
         if whole is None:
-            norm = sector_norm(sectors(local.graph, slopes, shares, moves, rows), joint, run)
+            norm = sector_norm(sectors(local.graph, slopes, shares, columns, rows), joint, run)
         else:
             norm = _product(whole.with_last(rows).cut(UNITS), joint, run, trivial)
         upper, raw = rounded_up(local, norm.upper + float(norm_rounding(local)))[0], norm.raw

@@ -28,7 +28,7 @@ class Chain:
     """W_K S_{K-1} W_{K-1} ... S_1 W_1 with diagonal S_k between ``lower[k]`` and ``upper[k]``.
 
     Attributes:
-        maps: written out; columns of inputs that cannot move are zero.
+        maps: written out; the columns of the first times the weights of the inputs.
         slack: what splitting maps may have lost to rounding, relative to the product of all norms.
     """
 
@@ -97,9 +97,9 @@ class Chain:
                 slopes[len(nodes) - 1] = Slopes(self.lower[k - 1].unsqueeze(0), self.upper[k - 1].unsqueeze(0))
             dense = Dense(map, tuple(map.shape[1:]), tuple(map.shape[:1]))
             nodes.append(Affine((len(nodes) - 1,), (dense,), map.new_zeros(len(map))))
-        moves = torch.ones(self.maps[0].shape[1], dtype=torch.bool)
+        columns = self.maps[0].new_ones(self.maps[0].shape[1])
         rows = torch.eye(len(self.maps[-1]), dtype=self.maps[-1].dtype)
-        return sectors(Graph(tuple(nodes)), slopes, {}, moves, rows)
+        return sectors(Graph(tuple(nodes)), slopes, {}, columns, rows)
 
 
 def chain(local: Analysis, slopes: dict[int, Slopes]) -> Chain | None:
@@ -113,7 +113,7 @@ def chain(local: Analysis, slopes: dict[int, Slopes]) -> Chain | None:
     if local.graph.branches or local.graph.pools() or large:
         return None
     maps, bounds = [node.maps[0].dense() for _, node in affines], [slopes[index] for index, _ in relus]
-    maps[0] = maps[0] * local.placed.region.moves[0].flatten().to(maps[0].dtype)
+    maps[0] = maps[0] * local.placed.weights[0].flatten().to(maps[0].dtype)
     lower, upper = (
         tuple(end[0].flatten() for end in ends) for ends in ([b.lower for b in bounds], [b.upper for b in bounds])
     )

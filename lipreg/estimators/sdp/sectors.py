@@ -5,9 +5,9 @@ pre-activation, Delta h = s Delta z. With w = (s - alpha) Delta z, and units who
 
     Delta z = M d + T w,      Delta f = C d + G w,      0 <= w_u / ((beta_u - alpha_u) Delta z_u) <= 1,
 
-d the displacement of the inputs that can move, T strictly lower triangular in the graph's order. A window of a max pool
-with k candidates moves by their mean plus the sum of (share_i - 1/k)(Delta z_i - mean) and so, as those differences add up
-to 0, by mean + sum w_i with w_i = share_i (Delta z_i - mean): a unit for each candidate.
+d the displacement of the inputs that count, in their units, T strictly lower triangular in the graph's order. A window of a
+max pool with k candidates moves by their mean plus the sum of (share_i - 1/k)(Delta z_i - mean) and so, as those differences
+add up to 0, by mean + sum w_i with w_i = share_i (Delta z_i - mean): a unit for each candidate.
 """
 
 from __future__ import annotations
@@ -52,26 +52,29 @@ def open_units(slopes: dict[int, Slopes], shares: dict[int, Shares]) -> int:
     return units + sum(int(_open(s).sum()) for s in shares.values())
 
 
-def fits(graph: Graph, units: int, moves: Tensor) -> bool:
+def fits(graph: Graph, units: int, columns: Tensor) -> bool:
     """Whether the forms of so many units can be carried through the graph."""
     widest = max(torch.Size(node.shape).numel() for node in graph.nodes)
-    return (units + int(moves.sum())) * widest <= COLUMNS
+    return (units + int((columns > 0).sum())) * widest <= COLUMNS
 
 
-def sectors(graph: Graph, slopes: dict[int, Slopes], shares: dict[int, Shares], moves: Tensor, rows: Tensor) -> Sectors:
-    """The sectors of a frozen graph at one point: one forward pass with a column for each moving input and open unit.
+def sectors(
+    graph: Graph, slopes: dict[int, Slopes], shares: dict[int, Shares], columns: Tensor, rows: Tensor
+) -> Sectors:
+    """The sectors of a frozen graph at one point: one forward pass with a column for each input that counts and open unit.
 
     Args:
         graph: any; its biases play no role.
         slopes, shares: of every Relu and MaxPool, with a batch axis of one.
-        moves: which inputs can move, ``(*input_shape)``.
+        columns: what each input counts, ``(*input_shape)``; 0 for those that cannot move.
         rows: the functionals, ``(rows, outputs)``.
     """
-    free = moves.flatten().nonzero().flatten()
+    weights = columns.flatten().to(graph.dtype)
+    free = weights.nonzero().flatten()
     inputs, width = len(free), len(free) + open_units(slopes, shares)
     size = torch.Size(graph.input_shape).numel()
     eye = torch.zeros(width, size, dtype=graph.dtype)
-    eye[torch.arange(inputs), free] = 1.0
+    eye[torch.arange(inputs), free] = weights[free]
     rules = _Differences(slopes, shares, inputs, width, graph.dtype)
     values = graph.forward({0: eye.reshape(width, *graph.input_shape)}, rules)
     found = torch.cat(rules.units, 1).T if rules.units else eye.new_zeros(0, width)

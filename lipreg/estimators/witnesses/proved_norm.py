@@ -7,9 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from lipreg.linalg import dual_norm, vector_norm
+from lipreg.linalg import best_direction, sign_vectors, vector_norm
 from lipreg.linalg.floats import EPS
-from lipreg.problem import LocalLipschitz, sign_vectors
+from lipreg.linalg.operators import SIGNS
+from lipreg.problem import LocalLipschitz
 
 LEAST = 1e-290
 """Norms below it count as 0: rounding is no longer relative to them."""
@@ -66,12 +67,21 @@ def _direction(problem: LocalLipschitz, matrix: Tensor) -> Tensor:
     if p == 1.0:
         column = matrix[:, int(vector_norm(matrix.T, q).argmax())]
         return column.sign() if q == 1.0 else column / vector_norm(column, 2.0).clamp(min=1e-300)
-    if q == 1.0:
-        signs, best = sign_vectors(len(matrix), matrix), (-1.0, matrix[:, 0])
-        for some in signs.split(max(1, PART // matrix.shape[1])):
-            norms = vector_norm(some @ matrix, dual)
-            at = int(norms.argmax())
-            best = max(best, (float(norms[at]), some[at]), key=lambda found: found[0])
-        return best[1]
-    assert (p, q) == (2.0, 2.0) and dual_norm(q) == 2.0
+    if (p, q) != (2.0, 2.0):
+        if q == 1.0:
+            return _best_signs(matrix, dual)
+        few = matrix.shape[1] <= SIGNS
+        image = matrix @ (_best_signs(matrix.T, q) if few else best_direction(matrix, p, q))
+        return image / vector_norm(image, 2.0).clamp(min=1e-300)
     return torch.linalg.svd(matrix, full_matrices=False).U[:, 0]
+
+
+def _best_signs(matrix: Tensor, norm: float) -> Tensor:
+    """The signs s of the rows with the largest |s . matrix|, all of them tried."""
+    best, chosen = -1.0, matrix[:, 0]
+    for some in sign_vectors(len(matrix), matrix).split(max(1, PART // matrix.shape[1])):
+        norms = vector_norm(some @ matrix, norm)
+        at = int(norms.argmax())
+        if norms[at] > best:
+            best, chosen = float(norms[at]), some[at]
+    return chosen

@@ -37,8 +37,10 @@ class Sampling(Estimator):
     """
 
     certificate = Certificate.LOWER
+    weighed = True
     kinds = (Affine, Relu, MaxPool)
     branches = True
+    everywhere = True
     source = "random search and projected gradient ascent"
 
     def __init__(self, steps: int = STEPS) -> None:
@@ -78,7 +80,11 @@ class Sampling(Estimator):
             if not objective.requires_grad:  # an affine network: its Jacobian is the same everywhere
                 return x.detach()
             (gradient,) = torch.autograd.grad(objective.sum(), x)
-        size = (region.up - region.down).unsqueeze(1) * 0.25 * (0.04**progress)
+        room = (region.up - region.down).unsqueeze(1)
+        if not region.bounded:  # how far each point is out already
+            far = (x.detach() - region.center.unsqueeze(1)).flatten(2).abs().amax(-1)
+            room = far.reshape(*far.shape, *(1,) * len(region.shape))
+        size = room * 0.25 * (0.04**progress)
         return region.project(x.detach() + size * gradient.sign())
 
     @staticmethod
@@ -90,20 +96,20 @@ class Sampling(Estimator):
             change = ((graph(x) - graph(center)).unsqueeze(-2) * rows).sum(-1)
             joint = placed.problem.output.joint and placed.problem.q is not None
             rise = vector_norm(change, placed.problem.q or 1.0) if joint else change.abs().amax(-1)
-            return rise / (vector_norm((x - center).flatten(2), placed.problem.p) + 1e-12)
+            return rise / (placed.lengths(x - center) + 1e-12)
         values = graph.values(x)
         slopes = {}
         for i, node in graph.relus():
             z = values[node.source]
             # at an ordinary point the temperature follows the spread of the pre-activations over the region
-            spread = (analysis.reach[node.source].upper - analysis.reach[node.source].lower).unsqueeze(1)
+            spread = _spread(analysis, node.source, z)
             temperature = (0.5 * 0.04**progress) * spread.clamp(min=1e-9)
             slopes[i] = (node.slope + (1 - node.slope) * torch.sigmoid(z / temperature)).unsqueeze(2)
         for i, node in graph.pools():
-            reach = analysis.reach[node.source]
-            spread = node.members(reach.upper - reach.lower).amax(-1, keepdim=True).unsqueeze(1)
+            z = values[node.source]
+            spread = node.members(_spread(analysis, node.source, z)).amax(-1, keepdim=True)
             temperature = (0.5 * 0.04**progress) * spread.clamp(min=1e-9)
-            slopes[i] = torch.softmax(node.members(values[node.source]) / temperature, -1).unsqueeze(2)
+            slopes[i] = torch.softmax(node.members(z) / temperature, -1).unsqueeze(2)
         return placed.combine(graph.gradients(slopes, rows))
 
 
@@ -115,6 +121,13 @@ class RandomPoints(Sampling):
 
     def __init__(self) -> None:
         super().__init__(steps=0)
+
+
+def _spread(analysis: Analysis, index: int, z: Tensor) -> Tensor:
+    """The spread of a node's values z ``(batch, k, *shape)`` over the region; without ends, the size of each."""
+    if not analysis.placed.region.bounded:
+        return z.detach().abs() + (z.detach() - analysis.reach[index].value.unsqueeze(1)).abs()
+    return (analysis.reach[index].upper - analysis.reach[index].lower).unsqueeze(1)
 
 
 def _take(points: Tensor, indices: Tensor) -> Tensor:

@@ -41,7 +41,8 @@ def attained(analysis: Analysis, x: Tensor) -> Tensor:
 
     Regional: the norm of the Jacobian at x, if x is differentiable: every unit that can move is off its kink, and the
     largest member of every pooling window is alone, or all that tie are constant near x.
-    Pointed: the largest quotient |c . (f(x) - f(x0))| / |x - x0|_p over the rows, if x differs from x0.
+    Pointed: the largest quotient |c . (f(x) - f(x0))| / |x - x0|_p over the rows, in the question's units, if x differs
+    from x0.
 
     Args:
         x: points ``(batch, k, *shape)`` in the regions.
@@ -84,9 +85,11 @@ def _seen(analysis: Analysis, x: Tensor) -> tuple[Tensor, Tensor]:
         rise = vector_norm((change.unsqueeze(-2) * rows).sum(-1), norm)
         # what rounding alone may have added to the difference shows nothing
         sure = rise - vector_norm((error.unsqueeze(-2) * rows.abs()).sum(-1), norm)
-        run = vector_norm((x - center).flatten(2), placed.problem.p)
+        run = placed.lengths(x - center)
         # quotients over tiny steps are rounding; those over half a millionth of the reach are not
-        enough = inside & (run > 5e-7 * placed.region.distance(placed.problem.p).unsqueeze(1))
+        region = placed.region
+        reach = placed.reach if region.bounded else region.center.flatten(1).abs().amax(1) + 1.0
+        enough = inside & (run > 5e-7 * reach.unsqueeze(1))
         shown = sure > 0
         promised = torch.where(shown, sure, rise) / torch.where(enough, run, torch.ones_like(run))
         return shown, torch.where(enough, promised, -torch.inf)
@@ -211,7 +214,7 @@ def _slope(analysis: Analysis, x: Tensor) -> float:
         return 0.0
     best = 0.0
     for start in precisions(graph, placed.rows.to(graph.dtype).unsqueeze(1)):
-        gradient, error = (placed.with_room(end)[0, 0] for end in graph.differentiate(slopes, start).rounded())
+        gradient, error = (placed.weighed(end)[0, 0] for end in graph.differentiate(slopes, start).rounded())
         low, high = operator_norm(placed.problem, gradient, error)
         best = max(best, low)
         if low >= high * (1.0 - SHARP) or high < LEAST:
@@ -220,11 +223,12 @@ def _slope(analysis: Analysis, x: Tensor) -> float:
 
 
 def _quotient(analysis: Analysis, x: Tensor) -> float:
-    """|c . (f(x) - f(x0))|_q / |x - x0|_p, rounded down."""
+    """|c . (f(x) - f(x0))|_q / |x - x0|_p in the question's units, rounded down."""
     graph, placed = analysis.graph, analysis.placed
     center = placed.region.center[0]
     step, off = two_sum(x, -center)
-    _, run = vector_ends(step.flatten(), off.abs().flatten(), placed.problem.p)
+    units = placed.counts[0].to(step)  # a division rounds once more, for which the ends have room
+    _, run = vector_ends((step / units).flatten(), (off.abs() / units).flatten(), placed.problem.p)
     if not 0 < run < math.inf:
         return 0.0
     rows, outputs = placed.rows[0].to(graph.dtype), placed.rows.shape[-1]

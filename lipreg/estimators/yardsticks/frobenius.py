@@ -23,8 +23,10 @@ class Frobenius(BoundEstimator):
     """
 
     norms = (2.0,)
+    weighed = True
     kinds = (Affine, Relu, MaxPool)
     branches = True
+    everywhere = True
     layered = True
     masked = True
     source = "norm inequality; Virmaux & Scaman 2018"

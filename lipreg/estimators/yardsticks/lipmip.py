@@ -11,6 +11,7 @@ from lipreg.estimators.exact.confirmation import confirm, on_claims
 from lipreg.estimators.exact.point_search import ExactEstimator, PointSearch
 from lipreg.folding import Units, unstable_units
 from lipreg.milp import interior_point
+from lipreg.problem import LocalLipschitz
 from lipreg.results import CertifiedInterval, Status
 
 
@@ -28,6 +29,12 @@ class PlainMixedInteger(ExactEstimator):
 
     source = "Jordan & Dimakis 2020 (LipMIP), as published"
     vector = False
+
+    def uncovered_question(self, problem: LocalLipschitz) -> tuple[str, str] | None:
+        refusal = super().uncovered_question(problem)
+        if refusal is None and problem.region.norm == 2.0:
+            return "a region that is no polytope, an l2 ball,", "LinfBall, L1Ball, Box or Polytope regions"
+        return refusal
 
     def search(self, search: PointSearch) -> CertifiedInterval:
         from lipreg.estimators.yardsticks.plain import encode_plain

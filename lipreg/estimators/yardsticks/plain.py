@@ -47,9 +47,13 @@ def encode_plain(analysis: Analysis, row: int) -> Program:
     ends_of = {index: [end[0, row].flatten().numpy() for end in bounds] for index, bounds in gradients.items()}
     seed = analysis.placed.rows[0, row].double().numpy()
     flowing = graph.backward([(len(graph.nodes) - 1, seed)], _Gradients(active, ends_of, rows))
-    low, high = (end[moves] for end in ends_of[0])
+    weights = analysis.placed.weights[0].flatten().double().numpy()
+    measured = np.flatnonzero(weights)
+    weights = weights[measured]
+    low, high = (weights * end[measured] for end in ends_of[0])
     norm = _largest if analysis.placed.problem.p == 1.0 else _total
-    objective, added = norm(cp.Constant(np.zeros(len(moves))) if flowing is None else flowing[moves], low, high)
+    own = cp.Constant(np.zeros(len(measured))) if flowing is None else cp.multiply(weights, flowing[measured])
+    objective, added = norm(own, low, high)
     return _canonical(objective, rows + added, d, a)
 
 

@@ -43,7 +43,9 @@ class LayerPairs(Estimator):
 
     norms = (2.0,)
     output_norms = (2.0, float("inf"))
+    weighed = True
     branches = True  # by the product of norms
+    everywhere = True
     searches = True
     source = "Virmaux & Scaman 2018 (SeqLip)"
 

@@ -1,0 +1,297 @@
+"""LipSDP's bound on a small network with switches, for a batch of them at once and without a solver.
+
+A network from c to x with switches w_i = a_i y_i, 0 <= a_i <= 1,
+
+    y = P w + Q c        (P is nilpotent: a switch reads those before it)
+    x = R w + S c
+
+has w_i (y_i - w_i) >= 0 at every switch. So for any multipliers lambda >= 0 and rho with
+
+    rho |c|^2 - |R w + S c|^2 - sum_i lambda_i w_i (y_i - w_i) >= 0    for all c and w,
+
+|x|_2 <= sqrt(rho) |c|_2 (Fazlyab et al. 2019). The dual of that semidefinite program has vectors in place of numbers: y_i,
+w_i in R^r with w_i in the ball around y_i / 2 of radius |y_i| / 2, and the largest |x|. It is solved by passes forward and
+back, as a power iteration is: w_i = (y_i + |y_i| u_i) / 2 with u_i along the gradient h_i of w_i, c along its own. Where it
+stands still
+
+    lambda_i = |h_i| / |y_i|
+
+are the multipliers. Wherever it stands, those multipliers prove a bound, so how far it came decides only how tight that is.
+
+Other norms are weighted Euclidean ones at their best weights: |x|_1^2 <= sum(m) sum(x_j^2 / m_j) for any m > 0, and signs
+c_k = +-1 have sum(b_k c_k^2) = sum(b).
+
+Source: the program is Fazlyab et al.'s, the iteration is ours, after the mixing method (Wang, Chang & Kolter 2017).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lipreg.linalg.floats import EPS, SPARE
+
+RANK = 8
+"""Length of the vectors. The optimum needs sqrt(2 (switches + columns)); a lower rank costs a little tightness."""
+ROUNDS = (
+    (4, (1.0, 1.01, 1.1, 1.5)),
+    (12, (1.0, 1.001, 1.01, 1.1)),
+    (64, (1.0, 1.0001, 1.001, 1.01, 1.1)),
+    (256, (1.0, 1.00001, 1.0001, 1.001, 1.01)),
+)
+"""Passes, after which bounds are taken, and the factors on the multipliers that are tried: where the iteration has not ended
+they are too small by about as much as it has left to go."""
+CLOSE = 1e-4
+"""How close to the relaxation, relatively, a thorough bound is to be."""
+SPARED = 1e-8
+"""Relative room that a bound leaves for the rounding of its proof."""
+FLOOR = 1e-9
+"""Smallest weight, multiplier and vector, relative to the largest."""
+
+
+@dataclass(frozen=True)
+class Switches:
+    """A batch of N networks with u switches, k numbers in c and m in x.
+
+    Attributes:
+        unit_unit, unit_free: P and Q, ``(N, u, u)`` and ``(N, u, k)``.
+        out_unit, out_free: R and S, ``(N, m, u)`` and ``(N, m, k)``.
+        depth: levels of switches, P^depth = 0.
+    """
+
+    unit_unit: Tensor
+    unit_free: Tensor
+    out_unit: Tensor
+    out_free: Tensor
+    depth: int
+
+    def __getitem__(self, chosen: Tensor) -> Switches:
+        parts = (self.unit_unit, self.unit_free, self.out_unit, self.out_free)
+        p, q, r, s = (part[chosen] for part in parts)
+        return Switches(p, q, r, s, self.depth)
+
+    def weighed(self, rows: Tensor | None, columns: Tensor | None) -> Switches:
+        """The same for x in units of ``rows`` ``(N, m)`` and c in units of ``columns`` ``(N, k)``."""
+        p, q, r, s = self.unit_unit, self.unit_free, self.out_unit, self.out_free
+        if rows is not None:
+            r, s = r * rows.unsqueeze(-1), s * rows.unsqueeze(-1)
+        if columns is not None:
+            q, s = q * columns.unsqueeze(1), s * columns.unsqueeze(1)
+        return Switches(p, q, r, s, self.depth)
+
+
+@dataclass
+class Vectors:
+    """Unit vectors of the switches ``(N, u, r)`` and those of c ``(N, k, r)``, from which an iteration may start."""
+
+    along: Tensor
+    free: Tensor
+
+    @classmethod
+    def start(cls, count: int, u: int, k: int, like: Tensor) -> Vectors:
+        """In general position, the same ones each time."""
+        generator = torch.Generator().manual_seed(0)
+        drawn = _unit(torch.randn(u + k, RANK, generator=generator, dtype=torch.float64)).to(like)
+        return cls(drawn[:u].repeat(count, 1, 1), (drawn[u:] / k**0.5).repeat(count, 1, 1))
+
+    def put(self, at: Tensor, state: _State) -> None:
+        """Keeps the vectors of a state for some of the networks."""
+        self.along[at], self.free[at] = state.along.to(self.along), state.free.to(self.free)
+
+
+def lifted_bound(
+    network: Switches, vectors: Vectors, absolute: bool, signs: bool, enough: float, thorough: Tensor
+) -> Tensor:
+    """Upper bounds on the largest |x| over c and all switches.
+
+    Args:
+        network: in float64.
+        vectors: where the iteration starts and, after it, where it ended: in place, in a dtype of their own.
+        absolute: |x|_1; else |x|_2.
+        signs: over c in [-1, 1]^k; else over |c|_2 <= 1. The same for one column.
+        enough: a bound at or below it is small enough.
+        thorough: which are bounded as tightly as the relaxation allows, ``(N,)``; for the others two rounds have to do, and
+            one where the relaxation lies above what is enough.
+
+    Returns:
+        ``(N,)``; infinite where no multipliers were found that prove anything.
+    """
+    network, unit = _in_units(network)
+    state = _State.at(network, vectors)
+    found = torch.full((len(network.out_free),), torch.inf, dtype=torch.float64, device=network.out_free.device)
+    left = torch.arange(len(found), device=found.device)
+    aim = enough / unit
+    for turn, (sweeps, factors) in enumerate(ROUNDS):
+        value = _sweep(network, state, absolute, signs, sweeps)
+        found[left] = torch.minimum(found[left], _proved(network, state, absolute, signs, factors))
+        settled = torch.where(thorough[left], found[left] <= value * (1.0 + CLOSE), (value > aim[left]) | (turn > 0))
+        going = (found[left] > aim[left]) & ~settled
+        if not going.any():
+            break
+        vectors.put(left, state)
+        left, network, state = left[going], network[going], state[going]
+    vectors.put(left, state)
+    return found * unit * (1.0 + 4 * EPS)
+
+
+@dataclass
+class _State:
+    """Where the iteration stands: c ``(N, k, r)``, directions u ``(N, u, r)``, lambda, and weights of rows and columns."""
+
+    free: Tensor
+    along: Tensor
+    multipliers: Tensor
+    rows: Tensor
+    columns: Tensor
+
+    @classmethod
+    def at(cls, network: Switches, vectors: Vectors) -> _State:
+        """Where vectors stand."""
+        (count, u, k), m = network.unit_free.shape, network.out_free.shape[1]
+        ones = network.out_free.new_ones
+        along, free = vectors.along.to(network.out_free), vectors.free.to(network.out_free)
+        return cls(free, along, ones(count, u), ones(count, m), ones(count, k))
+
+    def __getitem__(self, chosen: Tensor) -> _State:
+        return _State(*(part[chosen] for part in vars(self).values()))
+
+
+def _in_units(network: Switches) -> tuple[Switches, Tensor]:
+    """The same with switches and x in units in which they are of size 1, so that no square leaves the range of floats.
+
+    Powers of two, which round no entry. The second is that of x, ``(N,)``.
+    """
+
+    def power(sizes: Tensor) -> Tensor:
+        return torch.exp2(torch.where(sizes > 0, sizes, torch.ones_like(sizes)).log2().round())
+
+    u, (m, k) = network.unit_free.shape[1], network.out_free.shape[1:]
+    switch = (
+        power(network.unit_free.abs().flatten(1).amax(1)) if u else network.out_free.new_ones(len(network.out_free))
+    )
+    switch = switch.reshape(-1, 1, 1)
+    into = network.out_unit * switch
+    both = torch.cat([into, network.out_free], -1)
+    unit = power(both.abs().flatten(1).amax(1)).reshape(-1, 1, 1) if m * (u + k) else torch.ones_like(switch)
+    scaled = Switches(
+        network.unit_unit, network.unit_free / switch, into / unit, network.out_free / unit, network.depth
+    )
+    return scaled, unit.flatten()
+
+
+def _sweep(network: Switches, state: _State, absolute: bool, signs: bool, sweeps: int) -> Tensor:
+    """Improves the state by passes forward and back; returns the largest |x| among vectors, ``(N,)``."""
+    p, q, r, s = network.unit_unit, network.unit_free, network.out_unit, network.out_free
+    value = r.new_zeros(len(r))
+    for _ in range(sweeps):
+        fixed = q @ state.free
+        y = fixed
+        for _ in range(network.depth - 1):
+            y = fixed + p @ ((y + y.norm(dim=-1, keepdim=True) * state.along) / 2)
+        size = y.norm(dim=-1, keepdim=True)
+        x = r @ ((y + size * state.along) / 2) + s @ state.free
+        lengths = x.norm(dim=-1)
+        if absolute:
+            value = lengths.sum(-1)
+            state.rows = _floored(lengths)
+            x = x * (value.unsqueeze(-1) / state.rows).unsqueeze(-1)
+        else:
+            value = x.flatten(1).norm(dim=1)
+        upright = y / size.clamp(min=1e-300)
+        fixed = 2.0 * r.mT @ x
+        h = fixed
+        for _ in range(network.depth):  # the last one is for c
+            carried = (h + h.norm(dim=-1, keepdim=True) * upright) / 2
+            h = fixed + p.mT @ carried
+        pull = h.norm(dim=-1, keepdim=True)
+        carried = (h + pull * upright) / 2
+        state.multipliers = pull.squeeze(-1) / _floored(size.squeeze(-1))
+        state.along = h / pull.clamp(min=1e-300)
+        free = 2.0 * s.mT @ x + q.mT @ carried
+        if signs:
+            state.columns = _floored(free.norm(dim=-1))
+            state.free = _unit(free)
+        else:
+            state.free = free / free.flatten(1).norm(dim=1).clamp(min=1e-300).reshape(-1, 1, 1)
+    return value
+
+
+def _proved(network: Switches, state: _State, absolute: bool, signs: bool, factors: tuple[float, ...]) -> Tensor:
+    """What the state's multipliers prove, ``(N,)``."""
+    rows = (state.rows.sum(-1, keepdim=True) / state.rows).sqrt() * (1.0 + 4 * EPS) if absolute else None
+    columns = (state.columns.sum(-1, keepdim=True) / state.columns).sqrt() * (1.0 + 4 * EPS) if signs else None
+    weighed = network.weighed(rows, columns)
+    r, s = weighed.out_unit, weighed.out_free
+    both = torch.cat([r, s], -1)
+    gram, u = both.mT @ both, r.shape[-1]
+    multipliers = _floored(state.multipliers)
+    best = gram.new_full((len(gram),), torch.inf)
+    kept = multipliers
+    for factor in factors:
+        rho = _least(weighed, gram, factor * multipliers)
+        better = rho < best
+        best = torch.where(better, rho, best)
+        kept = torch.where(better.unsqueeze(-1), factor * multipliers, kept)
+    best = best * (1.0 + SPARED)
+    holds = _holds(weighed, gram, kept, best, EPS * (u + s.shape[-1] + s.shape[1] + SPARE))
+    return torch.where(holds, best, torch.inf).sqrt() * (1.0 + SPARED)
+
+
+def _blocks(network: Switches, gram: Tensor, multipliers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The form's blocks without rho: of w, of w and c, of c."""
+    u = multipliers.shape[-1]
+    coupled = multipliers.unsqueeze(-1) * network.unit_unit / 2
+    own = torch.diag_embed(multipliers) - coupled - coupled.mT - gram[:, :u, :u]
+    return own, gram[:, :u, u:] + multipliers.unsqueeze(-1) * network.unit_free / 2, gram[:, u:, u:]
+
+
+def _least(network: Switches, gram: Tensor, multipliers: Tensor) -> Tensor:
+    """The smallest rho for given multipliers, infinite where there is none, ``(N,)``; not rounded to a side."""
+    own, cross, free = _blocks(network, gram, multipliers)
+    factor, wrong = torch.linalg.cholesky_ex(own)
+    half = torch.linalg.solve_triangular(factor, cross, upper=False)
+    reduced = free + half.mT @ half
+    wrong = (wrong > 0) | ~torch.isfinite(reduced).all(-1).all(-1)
+    rho = torch.linalg.eigvalsh(torch.where(wrong.reshape(-1, 1, 1), torch.zeros_like(reduced), reduced))[:, -1]
+    return torch.where(wrong, torch.inf, rho)
+
+
+def _holds(network: Switches, gram: Tensor, multipliers: Tensor, rho: Tensor, share: float) -> Tensor:
+    """Whether the form is proved positive semidefinite, ``(N,)``: a Cholesky factor of it with rounding's part taken off.
+
+    In units in which no entry exceeds its multiplier or rho, an entry is off by no more than a few ``share``, and so is the
+    factorisation; together less than ``share`` times the size of the form times a constant.
+    """
+    own, cross, free = _blocks(network, gram, multipliers)
+    k = free.shape[-1]
+    whole = torch.cat([torch.cat([own, -cross], -1), torch.cat([-cross.mT, -free], -1)], 1)
+    fine = torch.isfinite(rho) & (rho > 0)
+    level = torch.where(fine, rho, torch.ones_like(rho)).unsqueeze(-1).expand(-1, k)
+    scale = torch.cat([multipliers, level], -1).rsqrt()
+    whole = torch.where(fine.reshape(-1, 1, 1), whole, torch.zeros_like(whole))
+    whole[:, -k:, -k:] += torch.diag_embed(level)
+    whole = whole * scale.unsqueeze(1) * scale.unsqueeze(2)
+    # what the entries are made of, term by term: of the diagonal 1, of products of rows what these make in those units
+    terms = 2.0 + 2.0 * (gram.diagonal(dim1=1, dim2=2) * scale.square()).sum(-1)
+    couplings = torch.cat([network.unit_unit, network.unit_free], -1).abs() * multipliers.unsqueeze(-1)
+    terms = (
+        terms
+        + 2.0
+        * (couplings * scale[:, : multipliers.shape[-1]].unsqueeze(-1) * scale.unsqueeze(1)).square().sum((1, 2)).sqrt()
+    )
+    spare = (share * whole.shape[-1] * terms).unsqueeze(-1).expand(-1, whole.shape[-1])
+    _, wrong = torch.linalg.cholesky_ex(whole - torch.diag_embed(spare))
+    return fine & (wrong == 0)
+
+
+def _floored(sizes: Tensor) -> Tensor:
+    """Sizes ``(N, k)``, none of them 0 or next to nothing beside the largest."""
+    if not sizes.shape[-1]:
+        return sizes
+    return torch.maximum(sizes, FLOOR * sizes.amax(-1, keepdim=True)).clamp(min=1e-300)
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    return vectors / vectors.norm(dim=-1, keepdim=True).clamp(min=1e-300)

@@ -1,0 +1,57 @@
+"""What the usual estimators can say of a question, before any network is at hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lipreg.estimators.exact.point_search import ExactEstimator
+from lipreg.estimators.norm_equivalence import get_estimator
+from lipreg.estimators.usual import usual_estimators
+from lipreg.linalg.operators import SIGNS
+from lipreg.problem import LocalLipschitz
+from lipreg.results import Certificate
+
+Kind = Literal["exact", "interval", "refused"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a question can be answered with.
+
+    Attributes:
+        kind: "exact", the constant itself where the search ends in time; "interval", a proved upper end and a witness
+            below it; "refused".
+        by: the method that is exact, or those that prove the ends.
+        why: under which condition it is exact, or why no more is said; empty where there is nothing to add.
+    """
+
+    kind: Kind
+    by: tuple[str, ...]
+    why: str = ""
+
+
+def answered(problem: LocalLipschitz) -> Answer:
+    """What the usual estimators can say of a question about networks of affine layers and ReLUs.
+
+    It sees no network and no point: what these may still be refused for (a region that leaves no measured input room, more
+    outputs than there may be) is in ``why`` or in the error of ``certify``.
+    """
+    names = usual_estimators(problem)
+    methods = {name: get_estimator(name) for name in names}
+    for name, method in methods.items():
+        if isinstance(method, ExactEstimator):
+            return Answer("exact", (name,), method.condition(problem) + _outputs(problem))
+    refused = [get_estimator(name).uncovered(problem) for name in ("branch_and_bound", "mip_pointed")]
+    of_scope = refused[problem.scope == "pointed"]
+    why = "" if of_scope is None else f"{of_scope[0]} is not searched in {problem.scope} scope"
+    upper = tuple(name for name, method in methods.items() if method.certificate is Certificate.UPPER)
+    if not upper:
+        return Answer("refused", (), why)
+    lower = tuple(name for name, method in methods.items() if method.certificate is Certificate.LOWER)
+    return Answer("interval", (*upper, *lower), why + _outputs(problem))
+
+
+def _outputs(problem: LocalLipschitz) -> str:
+    """What there may be of outputs, in words."""
+    return f"; refused beyond {SIGNS} outputs" if problem.q == 1.0 and problem.p != 1.0 else ""

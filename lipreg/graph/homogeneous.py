@@ -1,0 +1,78 @@
+"""All of R^n as a cone: a network with its biases times one more input s, which scales as its inputs do.
+
+x = u / s with s > 0 is any point of R^n, in many ways. ReLUs, leaky ReLUs and max pools commute with factors s > 0, so with
+every bias times s the pre-activations at (u, s) are s times those of the network at u / s: of the same signs, and its
+Jacobian in u is the network's own at u / s. Without biases of its own this network is the same along every ray from the
+origin, so that what meets every ray, a few bounded boxes, has all of R^n in it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from lipreg.graph.network import Graph
+from lipreg.graph.nodes import Affine, Input, Node
+from lipreg.linalg import Composed, Dense, LinearMap, Sum, add, compose, gather
+
+
+def homogenised(graph: Graph, unit: float) -> Graph:
+    """The network over (u, s), ``(n + 1,)`` numbers, with x = u / (unit s); it carries the fingerprint of ``graph``.
+
+    Args:
+        graph: frozen.
+        unit: what biases are multiplied by beside s, a power of two, so that no weight is rounded.
+    """
+    nodes: list[Node] = [Input((math.prod(graph.input_shape) + 1,))]
+    nodes += [_without_bias(node, graph, unit) if isinstance(node, Affine) else node for node in graph.nodes[1:]]
+    return replace(graph, nodes=tuple(nodes), original=graph.fingerprint())
+
+
+def kink_unit(graph: Graph) -> float:
+    """The power of two next to 1 / |x|_inf of the typical kink of the units that read the input; 1 without one."""
+    far = []
+    for _, node in graph.relus():
+        affine = graph.affine(node.source)
+        if affine.sources == (0,):
+            size = affine.maps[0].abs()(torch.ones(graph.input_shape, dtype=graph.dtype)).flatten()
+            bias = affine.bias.abs().flatten()
+            far.append((bias / size)[(size > 0) & (bias > 0)])
+    distances = torch.cat(far) if far else torch.ones(0)
+    distances = distances[torch.isfinite(distances) & (distances > 0)]
+    return 1.0 if not len(distances) else 2.0 ** -round(math.log2(float(distances.median())))
+
+
+def _without_bias(node: Affine, graph: Graph, unit: float) -> Affine:
+    """The node with its bias as a map of s, beside what it reads of the input."""
+    sources, maps = list(node.sources), list(node.maps)
+    zero = torch.zeros_like(node.bias)
+    column = (node.bias * unit).flatten().unsqueeze(1)
+    if 0 in sources:
+        at = sources.index(0)
+        maps[at] = _beside(maps[at], column, node.bias)
+    elif bool(column.any()):
+        sources.insert(0, 0)
+        maps.insert(0, _column(column, math.prod(graph.input_shape), node.bias))
+    return Affine(tuple(sources), tuple(maps), zero)
+
+
+def _beside(map: LinearMap, column: Tensor, like: Tensor) -> LinearMap:
+    """(u, s) -> map u + column s."""
+    inputs = math.prod(map.in_shape)
+    if isinstance(map, Dense):
+        return Dense(torch.cat([map.weight, column], 1), (inputs + 1,), map.out_shape)
+    of_u, of_s = (
+        compose(map, gather(torch.arange(inputs), (inputs + 1,), map.in_shape, like)),
+        _column(column, inputs, like),
+    )
+    # maps that are put together stay so: written out their entries would be rounded
+    return Sum(of_u, of_s) if isinstance(of_u, Composed | Sum) else add(of_u, of_s)
+
+
+def _column(column: Tensor, inputs: int, like: Tensor) -> Dense:
+    """(u, s) -> column s."""
+    weight = torch.cat([column.new_zeros(len(column), inputs), column], 1)
+    return Dense(weight, (inputs + 1,), tuple(like.shape))

@@ -1,0 +1,94 @@
+"""Operator norms |M|_{p -> q} = max of s . M y over |y|_p <= 1 and |s|_{q*} <= 1, of batches of small matrices.
+
+Six of the nine have a formula. The other three, p = inf with q = 1 or 2 and p = 2 with q = 1, are a largest value over
+signs, of the columns or of the rows (s -> -s changes nothing): up to ``SIGNS`` of these they are tried one after another.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from lipreg.linalg.norms import dual_norm, safe_sqrt, squared_norm, vector_norm
+
+SIGNS = 16
+"""Rows or columns whose signs are tried one after another: 2^15 vectors."""
+NUMBERS = 2**24
+"""Numbers that may be held at once meanwhile."""
+TURNS = 8
+"""Turns of the alternation that looks for a good vector where signs are too many."""
+
+
+def sign_vectors(count: int, like: Tensor) -> Tensor:
+    """All sign vectors whose first sign is +, ``(2^(count - 1), count)``: s and -s have the same norm."""
+    codes = torch.arange(2 ** (count - 1), device=like.device)
+    bits = (codes.unsqueeze(1) >> torch.arange(count - 1, device=like.device)) & 1
+    return torch.cat([torch.ones_like(codes).unsqueeze(1), 1 - 2 * bits], 1).to(like.dtype)
+
+
+def signed_side(p: float, q: float) -> int | None:
+    """Over whose signs the norm is a largest value, -2 for the rows and -1 for the columns; None where it has a formula."""
+    if p == 1.0 or q == math.inf or (p, q) == (2.0, 2.0):
+        return None
+    return -2 if q == 1.0 else -1
+
+
+def has_formula(p: float, q: float, shape: torch.Size | tuple[int, ...]) -> bool:
+    """Whether ``operator_norm`` is exact for matrices of that shape."""
+    side = signed_side(p, q)
+    return side is None or shape[side] <= SIGNS or (p == math.inf and q == 1.0 and shape[-1] <= SIGNS)
+
+
+def operator_norm(matrix: Tensor, p: float, q: float) -> Tensor:
+    """|M|_{p -> q} of ``(..., rows, columns)``; beyond ``SIGNS`` signs what ``attained_norm`` finds.
+
+    Matrices without negative entries have their norm in any number: at the vector of ones.
+    """
+    side = signed_side(p, q)
+    if side is None:
+        return attained_norm(matrix, p, q)
+    if not has_formula(p, q, matrix.shape):
+        return attained_norm(matrix, p, q)
+    if matrix.shape[side] > SIGNS:  # p = inf, q = 1: the transpose has the same norm
+        return operator_norm(matrix.mT, p, q)
+    flipped, norm = (matrix, dual_norm(p)) if side == -2 else (matrix.mT, q)
+    part = max(1, NUMBERS // max(1, matrix[..., 0, :].numel()))
+    norms = [
+        vector_norm(signs @ flipped, norm).amax(-1) for signs in sign_vectors(matrix.shape[side], matrix).split(part)
+    ]
+    return torch.stack(norms).amax(0)
+
+
+def attained_norm(matrix: Tensor, p: float, q: float) -> Tensor:
+    """What |M y|_q / |y|_p comes to at a good y: the norm itself where it has a formula."""
+    if q == math.inf:
+        return vector_norm(matrix, dual_norm(p)).amax(-1)
+    if p == 1.0:
+        return vector_norm(matrix.mT, q).amax(-1)
+    if (p, q) == (2.0, 2.0):
+        return safe_sqrt(squared_norm(matrix))
+    return vector_norm((matrix @ best_direction(matrix, p, q).unsqueeze(-1)).squeeze(-1), q)
+
+
+def best_direction(matrix: Tensor, p: float, q: float) -> Tensor:
+    """A y with |y|_p <= 1 and large |M y|_q, for p = inf or q = 1, ``(..., columns)``: alternately best against best.
+
+    From the vector of ones and from every row on its own; the best of all where few signs have to be tried.
+    """
+    starts = _aligned(torch.cat([torch.ones_like(matrix[..., :1, :]), matrix], -2), p)
+    y = starts
+    for _ in range(TURNS):
+        s = _aligned(y @ matrix.mT, dual_norm(q))
+        y = _aligned(s @ matrix, p)
+    y = torch.cat([starts, y], -2)
+    best = vector_norm(y @ matrix.mT, q).argmax(-1, keepdim=True)
+    return y.gather(-2, best.unsqueeze(-1).expand(*best.shape, y.shape[-1])).squeeze(-2)
+
+
+def _aligned(gradient: Tensor, p: float) -> Tensor:
+    """The y with |y|_p <= 1 and the largest gradient . y, for p = 2 and inf."""
+    if p == math.inf:
+        return torch.where(gradient >= 0, 1.0, -1.0).to(gradient.dtype)
+    return gradient / vector_norm(gradient, 2.0).clamp(min=1e-300).unsqueeze(-1)

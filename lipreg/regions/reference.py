@@ -1,0 +1,56 @@
+"""Which reference points a region can be put around."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lipreg.errors import InvalidInput
+from lipreg.linalg.floats import spacing
+
+HELD = 4
+"""Numbers of float64 on either side of a coordinate that a radius has to hold."""
+
+
+def check_reference_points(x0: Tensor, where: str) -> None:
+    """Refuses reference points that no region can be put around: not floating, without a batch axis, or not finite."""
+    if not x0.is_floating_point():
+        raise InvalidInput(f"reference points of dtype {x0.dtype}", where=where, accepted="a floating point tensor")
+    if x0.dim() < 2 or len(x0) == 0:
+        raise InvalidInput(
+            f"reference points of shape {tuple(x0.shape)}",
+            where=where,
+            accepted="(batch, *input shape) with at least one point",
+            todo="For one point use x.unsqueeze(0)",
+        )
+    if not torch.isfinite(x0).all():
+        bad = int((~torch.isfinite(x0)).flatten(1).any(-1).nonzero()[0])
+        raise InvalidInput(
+            f"reference point {bad} holds NaN or infinity", where=where, todo="Clean the data or the transform"
+        )
+
+
+def rounding_slack(x0: Tensor, *ends: float) -> float:
+    """How far outside of a range rounding may put a point that was in it: data are float32, if not coarser, once."""
+    return 4 * max(torch.finfo(x0.dtype).eps, torch.finfo(torch.float32).eps) * max(1.0, *ends)
+
+
+def check_held(x0: Tensor, radius: float, where: str) -> None:
+    """Refuses a radius of fewer than ``HELD`` numbers of x0's dtype at some coordinate: hardly a point is left to look at.
+
+    In float64, where regions are certified, four; in coarser dtypes, where a bound asks for displacements alone, one.
+    """
+    apart = spacing(x0)
+    held = HELD if x0.dtype == torch.float64 else 1
+    lost = radius < held * apart
+    if lost.any():
+        i, j = lost.flatten(1).nonzero()[0].tolist()
+        kind, gap = str(x0.dtype).removeprefix("torch."), float(apart[i].flatten()[j])
+        finer = "" if x0.dtype == torch.float64 else ", or work in float64"
+        raise InvalidInput(
+            f"radius {radius:g} is lost in rounding: coordinate {j} of reference point {i} is "
+            f"{float(x0[i].flatten()[j]):.17g}, where {kind} numbers lie {gap:.3g} apart",
+            where=where,
+            accepted=f"a radius of at least {held * gap:.3g} there",
+            todo=f"Shift or scale the inputs, and the network's first layer with them, raise the radius{finer}",
+        )

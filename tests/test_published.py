@@ -1,0 +1,61 @@
+"""The questions that benchmarks take from others' publications are asked as they were published."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from benchmarks import published as sets
+from benchmarks.onnx_weights import fields
+from benchmarks.published import SETS
+from lipreg import AllLogits, Box, LinfBall, Logit, UnitCube, Vector, WholeSpace
+
+THEIRS = {
+    "lipbab": (15, Vector(), {1.0, 2.0, math.inf}),
+    "exlipbab": (4, Vector(), {2.0}),
+    "glipsdp": (4, Logit(7), {2.0}),
+    "acas": (10, None, {math.inf}),
+}
+
+
+@pytest.mark.parametrize("name", THEIRS)
+def test_questions_of_others(name: str) -> None:
+    if not (sets.folder() / "lipbab").is_dir():
+        pytest.skip(f"no networks at {sets.folder()}; set LIPREG_NETS to the folder that holds lipbab/")
+    count, output, norms = THEIRS[name]
+    asked = list(SETS[name].questions())
+    assert len(asked) == count and {a.problem.p for a in asked} == norms
+    for a in asked:
+        assert a.problem.scope == "regional" and a.problem.output == (output or a.problem.output)
+        assert not isinstance(a.problem.output, Vector) or a.problem.q == a.problem.p
+        assert a.module(a.x).dtype == torch.float64
+    if name == "lipbab":
+        assert [a.problem.region for a in asked[:6:3]] == [Box(0.0, 0.1), Box(0.0, 1.0)]
+        assert all(a.problem.region == LinfBall(0.1) for a in asked[6:])
+    elif name == "exlipbab":
+        assert all(a.problem.region == WholeSpace() for a in asked)
+    elif name == "glipsdp":
+        assert all(a.problem.region == UnitCube() for a in asked)
+    else:
+        assert [a.problem.output for a in asked] == [Logit(k) for k in range(5)] * 2
+
+
+def test_few_inputs() -> None:
+    asked = list(SETS["few"].questions())
+    assert len({(a.name, a.member) for a in asked}) == 3 + 3 * 4
+    assert all(a.problem.output == AllLogits() for a in asked)
+    assert {a.problem.p for a in asked} == {1.0, 2.0, math.inf}
+
+
+def test_planted_cells() -> None:
+    """As many as asked for, each with a slope that is exceeded at most."""
+    assert all(a.known and 0 < a.known[0] < a.known[1] for a in sets.planted(5))
+    assert len(list(sets.planted(5))) == 5
+
+
+def test_onnx_fields() -> None:
+    """A message of the protocol buffer documentation's own examples: 150 in field 1, "testing" in field 2; fixed widths."""
+    message = bytes.fromhex("089601" + "120774657374696e67") + b"\x1d\x00\x00\x80\x3f"
+    assert list(fields(message)) == [(1, 150), (2, b"testing"), (3, b"\x00\x00\x80\x3f")]

@@ -49,7 +49,7 @@ class Degeneracy(StrEnum):
             Degeneracy.NEARLY_TIED: "Their weights and biases are multiples up to rounding: patterns in which they "
             "disagree have no room, but the exact program must allow them, so its value may stay unconfirmed.",
             Degeneracy.AT_POINT: "The network is not differentiable at the reference point (zero biases do this); other "
-            "points serve as witnesses, so nothing is lost.",
+            "points serve as witnesses, so nothing is lost but where the unit is 0 at every point.",
             Degeneracy.CROWDED: "More kinks meet at the reference point than it has coordinates: a pattern that occurs "
             "at that point alone may maximise the exact program, so its value may stay unconfirmed.",
             Degeneracy.ON_FACE: "One side of the kink touches the region in a face alone: if rounding leaves the unit "

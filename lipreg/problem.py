@@ -28,8 +28,6 @@ from lipreg.outputs import AllLogits, AllMargins, Output
 from lipreg.regions import Box, PlacedRegion, Region
 
 Scope = Literal["regional", "pointed"]
-SIGNED_OUTPUTS = SIGNS
-"""Outputs up to which the operator norms into l1 are evaluated."""
 APART_OUTPUTS = 10
 """Outputs up to which sign vectors are taken one by one as functionals: 512 of them."""
 
@@ -280,11 +278,11 @@ class PlacedProblem:
 
 
 def refuse_many_signs(problem: LocalLipschitz, outputs: int, where: str) -> None:
-    """Raises UnsupportedRequest where an operator norm into l1 would need the signs of more than SIGNED_OUTPUTS outputs."""
-    if problem.q == 1.0 and problem.p != 1.0 and outputs > SIGNED_OUTPUTS:
+    """Raises UnsupportedRequest where an operator norm into l1 would need the signs of more than SIGNS outputs."""
+    if problem.q == 1.0 and problem.p != 1.0 and outputs > SIGNS:
         raise UnsupportedRequest(
             f"the operator norm from l{norm_name(problem.p)} to l1 of {outputs} outputs",
             where=where,
-            accepted=f"up to {SIGNED_OUTPUTS} outputs: every combination of their signs is tried",
+            accepted=f"up to {SIGNS} outputs: every combination of their signs is tried",
             todo="Ask for q = inf, AllLogits() or AllPairs(), or add a layer that picks the outputs that matter",
         )

@@ -63,7 +63,7 @@ def table() -> str:
 def _words(answer: Answer) -> str:
     match answer.kind:
         case "exact":
-            return f"**exact** by `{answer.by[0]}`{'' if answer.why.startswith(';') else ', '}{answer.why}".rstrip(", ")
+            return f"**exact** by `{answer.by[0]}`" + (f": {answer.why}" if answer.why else "")
         case "interval":
             return f"interval: {answer.why}"
         case _:

@@ -41,7 +41,7 @@ def answered(problem: LocalLipschitz) -> Answer:
     methods = {name: get_estimator(name) for name in names}
     for name, method in methods.items():
         if isinstance(method, ExactEstimator):
-            return Answer("exact", (name,), method.condition(problem) + _outputs(problem))
+            return Answer("exact", (name,), _joined(method.condition(problem), _outputs(problem)))
     refused = [get_estimator(name).uncovered(problem) for name in ("branch_and_bound", "mip_pointed")]
     of_scope = refused[problem.scope == "pointed"]
     why = "" if of_scope is None else f"{of_scope[0]} is not searched in {problem.scope} scope"
@@ -49,9 +49,13 @@ def answered(problem: LocalLipschitz) -> Answer:
     if not upper:
         return Answer("refused", (), why)
     lower = tuple(name for name, method in methods.items() if method.certificate is Certificate.LOWER)
-    return Answer("interval", (*upper, *lower), why + _outputs(problem))
+    return Answer("interval", (*upper, *lower), _joined(why, _outputs(problem)))
 
 
 def _outputs(problem: LocalLipschitz) -> str:
     """What there may be of outputs, in words."""
-    return f"; refused beyond {SIGNS} outputs" if problem.q == 1.0 and problem.p != 1.0 else ""
+    return f"refused beyond {SIGNS} outputs" if problem.q == 1.0 and problem.p != 1.0 else ""
+
+
+def _joined(*words: str) -> str:
+    return "; ".join(filter(None, words))

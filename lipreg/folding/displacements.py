@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -49,7 +50,7 @@ class Displacements:
         room = region.halfspaces.room(center) + region.halfspaces.rounding(center)
         return cls(region, moves, lower, upper, region.halfspaces.matrix[:, moves], room[0, 0])
 
-    @property
+    @cached_property
     def sections(self) -> tuple[Tensor, Tensor] | None:
         """Of a cone the boxes of displacements that stand for it, lower and upper ends ``(sections, m)``; else None."""
         if not isinstance(self.region, Cone):

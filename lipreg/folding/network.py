@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -111,9 +112,8 @@ class FoldedNetwork(FoldedValues):
     Attributes:
         g_unit, g_offset: ``(n, n)`` and ``(rows, n)``.
         j_unit, j_offset: over the k inputs that are measured, each times its weight, ``(k, n)`` and ``(rows, k)``.
-        rounding: what a bound on the norm must be widened by for float64, ``(families,)``: of layers multiplied out,
-            of these tensors' own entries wherever the phases take them, and of sums over them.
-        row_rounding: the same for the gradient of each row on its own, ``(rows,)``.
+        row_rounding: what a bound on the norm of each row's gradient must be widened by for float64, ``(rows,)``: of layers
+            multiplied out, of these tensors' own entries wherever the phases take them, and of sums over them.
         z_rounding: what a bound on a pre-activation must be widened by, ``(n,)``.
         p: norm of input distances; gradients are measured in its dual.
         q: norm of output distances where all rows are one operator; None where the largest of the rows is asked for.
@@ -125,7 +125,6 @@ class FoldedNetwork(FoldedValues):
     g_offset: Tensor
     j_unit: Tensor
     j_offset: Tensor
-    rounding: Tensor
     row_rounding: Tensor
     z_rounding: Tensor
     p: float
@@ -140,6 +139,14 @@ class FoldedNetwork(FoldedValues):
     def families(self) -> int:
         """How many norms there are of which the largest is sought."""
         return self.rows if self.q is None else len(self.j_unit) if self.p == 1.0 else 1
+
+    @cached_property
+    def rounding(self) -> Tensor:
+        """What a bound on each family's norm must be widened by, ``(families,)``."""
+        if self.q is None:
+            return self.row_rounding
+        # the norm of the rows' errors, which no column's exceeds
+        return vector_norm(self.row_rounding, self.q).expand(self.families)
 
     def norm(self, gradients: Tensor) -> Tensor:
         """|gradients|_{p*} over the last dimension."""
@@ -193,7 +200,6 @@ def _fold(analysis: Analysis, budget: Budget | None) -> FoldedNetwork:
     network = FoldedNetwork(
         **vars(values),
         **vars(gradients),
-        rounding=values.z.error,  # both are found below
         row_rounding=placed.row_norms(gradient_rounding(analysis)[0])[0] * (not exactly(analysis)),
         z_rounding=values.z.error,
         p=placed.problem.p,
@@ -201,13 +207,9 @@ def _fold(analysis: Analysis, budget: Budget | None) -> FoldedNetwork:
     )
     size, z_size = _magnitudes(network)
     length = EPS * (1 + len(network.levels)) * (network.count + network.inputs + SPARE)
-    rows = rounding = network.row_rounding + length * size + underflow(analysis)[0]
-    if network.q is not None:  # of each row's error, whose norm no entry of it exceeds
-        rounding = vector_norm(rows, network.q).expand(network.families)
     return replace(
         network,
-        rounding=rounding,
-        row_rounding=rows,
+        row_rounding=network.row_rounding + length * size + underflow(analysis)[0],
         z_rounding=2.0 * (network.z_rounding + length * z_size),
     )
 

@@ -6,7 +6,7 @@ from lipreg.linalg.limbs import Limbs, digit_bits
 from lipreg.linalg.maps import Dense, Diagonal, LinearMap, Shape, feed, identity
 from lipreg.linalg.norms import dual_norm, norm_name, parse_norm, safe_sqrt, squared_norm, vector_norm
 from lipreg.linalg.numbers import Numbers, Plain
-from lipreg.linalg.operators import attained_norm, best_direction, has_formula, operator_norm, sign_vectors
+from lipreg.linalg.operators import attained_norm, best_direction, best_signs, has_formula, operator_norm, sign_vectors
 from lipreg.linalg.power import PowerIteration
 from lipreg.linalg.running import Running
 from lipreg.linalg.selection import Gather, Repeated, Transposed, gather
@@ -32,6 +32,7 @@ __all__ = [
     "add",
     "attained_norm",
     "best_direction",
+    "best_signs",
     "compose",
     "digit_bits",
     "dual_norm",

@@ -38,7 +38,7 @@ def signed_side(p: float, q: float) -> int | None:
 def has_formula(p: float, q: float, shape: torch.Size | tuple[int, ...]) -> bool:
     """Whether ``operator_norm`` is exact for matrices of that shape."""
     side = signed_side(p, q)
-    return side is None or shape[side] <= SIGNS or (p == math.inf and q == 1.0 and shape[-1] <= SIGNS)
+    return side is None or shape[side] <= SIGNS
 
 
 def operator_norm(matrix: Tensor, p: float, q: float) -> Tensor:
@@ -47,18 +47,18 @@ def operator_norm(matrix: Tensor, p: float, q: float) -> Tensor:
     Matrices without negative entries have their norm in any number: at the vector of ones.
     """
     side = signed_side(p, q)
-    if side is None:
+    if side is None or matrix.shape[side] > SIGNS:
         return attained_norm(matrix, p, q)
-    if not has_formula(p, q, matrix.shape):
-        return attained_norm(matrix, p, q)
-    if matrix.shape[side] > SIGNS:  # p = inf, q = 1: the transpose has the same norm
-        return operator_norm(matrix.mT, p, q)
-    flipped, norm = (matrix, dual_norm(p)) if side == -2 else (matrix.mT, q)
+    return best_signs(matrix, dual_norm(p))[0] if side == -2 else best_signs(matrix.mT, q)[0]
+
+
+def best_signs(matrix: Tensor, norm: float) -> tuple[Tensor, Tensor]:
+    """The largest |s M|_norm over signs s of the rows, all tried, ``(...)``, and an s that has it, ``(..., rows)``."""
+    signs = sign_vectors(matrix.shape[-2], matrix)
+    # in parts, because there may be many matrices beside many signs
     part = max(1, NUMBERS // max(1, matrix[..., 0, :].numel()))
-    norms = [
-        vector_norm(signs @ flipped, norm).amax(-1) for signs in sign_vectors(matrix.shape[side], matrix).split(part)
-    ]
-    return torch.stack(norms).amax(0)
+    norms, at = torch.cat([vector_norm(some @ matrix, norm) for some in signs.split(part)], -1).max(-1)
+    return norms, signs[at]
 
 
 def attained_norm(matrix: Tensor, p: float, q: float) -> Tensor:
@@ -75,7 +75,7 @@ def attained_norm(matrix: Tensor, p: float, q: float) -> Tensor:
 def best_direction(matrix: Tensor, p: float, q: float) -> Tensor:
     """A y with |y|_p <= 1 and large |M y|_q, for p = inf or q = 1, ``(..., columns)``: alternately best against best.
 
-    From the vector of ones and from every row on its own; the best of all where few signs have to be tried.
+    From the vector of ones and from every row on its own.
     """
     starts = _aligned(torch.cat([torch.ones_like(matrix[..., :1, :]), matrix], -2), p)
     y = starts

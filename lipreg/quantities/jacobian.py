@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from lipreg.graph import Graph
-from lipreg.linalg import best_direction, sign_vectors, vector_norm
-from lipreg.linalg.operators import NUMBERS
+from lipreg.linalg import best_direction, best_signs, vector_norm
 from lipreg.problem import LocalLipschitz, refuse_many_signs
 from lipreg.quantities.base import Quantity, register
 from lipreg.quantities.query import Query
@@ -66,10 +65,7 @@ def largest(jacobian: Tensor, problem: LocalLipschitz) -> tuple[Tensor, Tensor, 
         v = one_hot(column, jacobian.shape[2]).to(jacobian)
         return values, _attaining((jacobian @ v.unsqueeze(2)).squeeze(2), q), v
     if q == 1.0:
-        signs = sign_vectors(rows, jacobian)
-        parts = signs.split(max(1, NUMBERS // max(1, jacobian[:, 0].numel())))
-        values, chosen = torch.cat([vector_norm(part @ jacobian, dual) for part in parts], 1).max(1)
-        u = signs[chosen]
+        values, u = best_signs(jacobian, dual)
         return values, u, _attaining(_product(u, jacobian), dual)
     if p == math.inf:
         v = best_direction(jacobian, p, q)

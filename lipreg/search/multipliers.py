@@ -29,8 +29,6 @@ ITERATIONS = 20
 SIMPLEX_INPUTS = 7
 """Up to this many inputs simplex steps to the optimum take their place. Measured: with 8 to 10 inputs they leave half to two
 thirds of the nodes and take as long, on a reference network of 8 inputs 1.5 times as long."""
-
-
 TANGENTS = 4
 """Most tangents of an l2 ball that a node of few inputs gets."""
 

@@ -47,6 +47,31 @@ class Classifier(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=self.rate)
 
 
+class Validating(pl.LightningModule):
+    """A classifier with a validation step that logs its accuracy, trained by Adam.
+
+    Args:
+        net: what it trains.
+        rate: of its steps.
+    """
+
+    def __init__(self, net: nn.Module, rate: float) -> None:
+        super().__init__()
+        self.net, self.rate = net, rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return F.cross_entropy(self(batch[0]), batch[1])
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.log("val_accuracy", (self(batch[0]).argmax(1) == batch[1]).float().mean())
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), lr=self.rate)
+
+
 class DictClassifier(Classifier):
     """Batches and step outputs as dicts, the step without batch_idx."""
 

@@ -20,7 +20,7 @@ import pytorch_lightning as pl
 import torch
 from PIL import Image
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from experiments.workspace import COLUMNS, specification, workspace
@@ -30,28 +30,17 @@ from lipreg.records import AuditRecord, RunRecord, read_records
 from lipreg.regions import LinfBall
 from lipreg.reporting.panels import picture
 from lipreg.transfer import compare
+from tests.callbacks.cases import Validating
 
 PROBLEM = LocalLipschitz(LinfBall(0.2, low=0.0, high=1.0))
 
 
-class Model(pl.LightningModule):
+class Model(Validating):
     """A small network on 4 x 4 images, flattened."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.net = nn.Sequential(nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net(x)
-
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        return nn.functional.cross_entropy(self(batch[0]), batch[1])
-
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        self.log("val_accuracy", (self(batch[0]).argmax(1) == batch[1]).float().mean())
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.parameters(), lr=0.05)
+        net = nn.Sequential(nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
+        super().__init__(net, rate=0.05)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from lipreg.callbacks import Beside, Epochs, LipschitzAudit, LipschitzRegularize
 from lipreg.errors import InvalidInput
 from lipreg.records import AuditRecord, CalibrationRecord, read_records
 from lipreg.transfer import compare
+from tests.callbacks.cases import Validating
 
 PROBLEM = LocalLipschitz(LinfBall(0.1), AllMargins())
 QUIET: dict[str, Any] = {
@@ -38,24 +39,11 @@ def data(points: int, seed: int) -> tuple[Tensor, Tensor]:
 TRAIN, VALIDATION = data(160, 0), data(120, 1)
 
 
-class Module(pl.LightningModule):
+class Module(Validating):
     def __init__(self, validates: bool = True) -> None:
-        super().__init__()
-        self.net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 2))
+        super().__init__(nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 2)), rate=0.02)
         if not validates:
             self.val_dataloader = pl.LightningModule.val_dataloader.__get__(self)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net(x)
-
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        return nn.functional.cross_entropy(self(batch[0]), batch[1])
-
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        self.log("val_accuracy", (self(batch[0]).argmax(1) == batch[1]).float().mean())
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.parameters(), lr=0.02)
 
     def train_dataloader(self) -> Any:
         return DataLoader(TensorDataset(*TRAIN), batch_size=40)

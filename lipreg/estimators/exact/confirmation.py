@@ -2,7 +2,7 @@
 
 Solvers are wrong now and then: with presolve or without, on programs of half a dozen variables. So a MIP gives a witness
 (its point, re-evaluated on the network) and a claim. That nothing exceeds the witness is proved by lipreg's own branch and
-bound, which starts from it, or, where that does not end or does not take the family, by a tree of linear programs whose dual
+bound, which starts from it, or, where that does not end, by a tree of linear programs whose dual
 bounds are evaluated here. What they do not prove is no upper end, and the detail says whose word it was.
 """
 

@@ -240,7 +240,7 @@ class ExactEstimator(ProgramEstimator):
                 found = repeated(analysis, results[first], i, first)
                 results.append(found if known is None else known.intersect(found))
                 continue
-            local, own = analysis[i : i + 1], budget.share(1 / len(set(same[i:])))
+            local, own = analysis[i : i + 1], budget.share(1 / sum(asked >= i for asked in set(same)))
             over = own.ended()
             if over is not None:
                 known = known or Sampling(steps=0).intervals(local, own, settings)[0]

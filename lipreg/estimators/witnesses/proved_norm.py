@@ -7,15 +7,13 @@ import math
 import torch
 from torch import Tensor
 
-from lipreg.linalg import best_direction, sign_vectors, vector_norm
+from lipreg.linalg import best_direction, best_signs, vector_norm
 from lipreg.linalg.floats import EPS
 from lipreg.linalg.operators import SIGNS
 from lipreg.problem import LocalLipschitz
 
 LEAST = 1e-290
 """Norms below it count as 0: rounding is no longer relative to them."""
-PART = 2**22
-"""Numbers in the largest tensor while sign vectors are tried."""
 
 
 def operator_norm(problem: LocalLipschitz, matrix: Tensor, error: Tensor) -> tuple[float, float]:
@@ -69,19 +67,8 @@ def _direction(problem: LocalLipschitz, matrix: Tensor) -> Tensor:
         return column.sign() if q == 1.0 else column / vector_norm(column, 2.0).clamp(min=1e-300)
     if (p, q) != (2.0, 2.0):
         if q == 1.0:
-            return _best_signs(matrix, dual)
+            return best_signs(matrix, dual)[1]
         few = matrix.shape[1] <= SIGNS
-        image = matrix @ (_best_signs(matrix.T, q) if few else best_direction(matrix, p, q))
+        image = matrix @ (best_signs(matrix.T, q)[1] if few else best_direction(matrix, p, q))
         return image / vector_norm(image, 2.0).clamp(min=1e-300)
     return torch.linalg.svd(matrix, full_matrices=False).U[:, 0]
-
-
-def _best_signs(matrix: Tensor, norm: float) -> Tensor:
-    """The signs s of the rows with the largest |s . matrix|, all of them tried."""
-    best, chosen = -1.0, matrix[:, 0]
-    for some in sign_vectors(len(matrix), matrix).split(max(1, PART // matrix.shape[1])):
-        norms = vector_norm(some @ matrix, norm)
-        at = int(norms.argmax())
-        if norms[at] > best:
-            best, chosen = float(norms[at]), some[at]
-    return chosen

@@ -218,14 +218,22 @@ function picture({ width, height, channels, code }) {
   return element("figure", { class: "witness" }, canvas, element("figcaption", {}, "witness of the lower end"));
 }
 
+/** Where there are several questions the page says the chosen one; without scripts it names them all. */
+function showQuestion() {
+  const words = data.questions[question];
+  if (data.questions.length > 1) place("question").textContent = `${words.charAt(0).toUpperCase()}${words.slice(1).replace(/\.$/, "")}.`;
+}
+
 chooser(place("questions"), "Question", data.questions.map((words, value) => ({ value, words })), question, (q) => {
   question = q;
   chosen = listed()[0];
+  showQuestion();
   showUnits();
   showOverview();
   showEntry();
 });
 document.documentElement.classList.add("drawn");
+showQuestion();
 showUnits();
 if (data.entries.length > 1) showOverview();
 showEntry();

@@ -7,10 +7,14 @@ bounds, starting points and search. One row a question and engine is written to 
 ``reference``, the default, asks one functional of each of the networks of LIPREG_REFERENCE (see CONTRIBUTING.md):
 exact.json, and beside it a cactus plot: how many questions each engine closes within so many seconds a question. ``balls``
 asks the same in an l2 ball about each reference point, of radius 0.5 sqrt(inputs) times the box's half-width and cut by
-nothing, beside the box: exact_balls.json. The other names are sets of ``benchmarks.published``, with their own limit of
-CPU seconds and engines unless others are named: exact_NAME.json.
+nothing, beside the box: exact_balls.json. The other names but one are sets of ``benchmarks.published``, with their own
+limit of CPU seconds and engines unless others are named: exact_NAME.json.
 
-``python -m benchmarks.exact page`` puts the results of these into docs/branch_and_bound.md.
+``size`` asks questions of a size at which searches do not end at once (``benchmarks.at_size``), each in a process of
+its own; ``--label before`` keeps its results beside those of later code, in exact_size_before.json.
+
+``python -m benchmarks.exact page`` puts the results of these into docs/branch_and_bound.md, and of ``size``, before and
+after, into docs/scale.md.
 """
 
 from __future__ import annotations
@@ -31,9 +35,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks import exact_sets
+from benchmarks import exact_sets, size_page
 from benchmarks.environment import RESULTS, markdown, write_result
-from benchmarks.published import SETS
+from benchmarks.exact_sets import SETS
 from lipreg import Box, Combination, L2Ball, LocalLipschitz
 from lipreg.estimators import certify, get_estimator
 from lipreg.estimators.settings import Settings
@@ -205,22 +209,26 @@ def main() -> None:
     parser.add_argument(
         "--only", default="", help="questions of such a set whose name holds this text; others are kept"
     )
+    parser.add_argument("--label", default="", help="results of such a set go to exact_SET_LABEL.json")
     parser.add_argument("--engines", type=lambda names: names.split(","))
     arguments = parser.parse_args()
     if arguments.page:
         exact_sets.to_page()
+        size_page.to_page()
         return
     torch.set_num_threads(1)
     asked = SETS.get(arguments.set)
     gurobi = ["mip@gurobi"] if "gurobi" in installed_solvers() else []
     engines = arguments.engines or (list(asked.engines) if asked else ["lipmip", "mip", *gurobi, "branch_and_bound"])
-    seconds = arguments.seconds or (asked.seconds if asked else 60.0)
+    seconds = arguments.seconds or 60.0
     question("rand0", "inf")  # imports and first calls are nobody's time
     for engine in engines:
         answer(engine, "digits_s_p0_e0.05", "inf", 5.0)
     if asked:
-        rows = exact_sets.measure(arguments.set, engines, seconds, arguments.only)
-        print(f"closed: {sum(r['closed'] for r in rows)} of {len(rows)}; agree: {sum(r['agrees'] for r in rows)}")
+        rows = exact_sets.measure(arguments.set, engines, arguments.seconds, arguments.only, arguments.label)
+        print(
+            f"closed: {sum(r['closed'] for r in rows)} of {len(rows)}; agree: {sum(r.get('agrees', False) for r in rows)}"
+        )
     elif arguments.set == "balls":
         rows = measure_balls(engines, seconds)
         write_result("exact_balls", rows)

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import math
 import re
+import resource
 import statistics
 import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from benchmarks.at_size import SIZE
 from benchmarks.environment import RESULTS, markdown, read_result, write_result
-from benchmarks.published import SETS, Asked, Published
+from benchmarks.published import SETS as PUBLISHED
+from benchmarks.published import Asked, Published, default
+from lipreg import LinfBall, LocalLipschitz, Logit
 from lipreg.budget import Budget
-from lipreg.estimators import certify, get_estimator
+from lipreg.estimators import certify, frozen_analysis, get_estimator
 from lipreg.estimators.settings import Settings
 
 AGREE = 1e-5
@@ -21,16 +31,21 @@ PAGE = Path(__file__).parents[1] / "docs" / "branch_and_bound.md"
 PLACE = re.compile(r"<!-- table sets -->\n.*?<!-- end -->", re.DOTALL)
 OURS = "branch_and_bound"
 
+SETS = {**PUBLISHED, "size": SIZE}
+MEMORY = 16 * 2**30
+"""Bytes that the process of one answer may have, those of libraries included."""
+NODES = re.compile(r"(\d+) nodes")
+
 Row = dict[str, Any]
 
 
-def measure(name: str, engines: list[str], seconds: float, only: str = "") -> list[Row]:
-    """One row a question and engine that covers it, written to results/exact_NAME.json as it goes.
+def measure(name: str, engines: list[str], seconds: float | None, only: str = "", label: str = "") -> list[Row]:
+    """One row a question and engine that covers it, written to results/exact_NAME[_LABEL].json as it goes.
 
     Results of other engines, and of questions whose name does not hold the text ``only``, stay in the file; those of
     questions that the set does not ask any more go.
     """
-    asked, path = SETS[name], RESULTS / f"exact_{name}.json"
+    asked, path = SETS[name], RESULTS / f"{'_'.join(filter(None, ('exact', name, label)))}.json"
     questions = list(asked.questions())
     order = {(q.name, q.member, f"{q.problem.p:g}"): i for i, q in enumerate(questions)}
     rows: dict[tuple[int, str], Row] = {}
@@ -41,7 +56,8 @@ def measure(name: str, engines: list[str], seconds: float, only: str = "") -> li
                 continue
             if get_estimator(method).uncovered(question.problem) is not None:
                 continue
-            rows[i, engine] = _row(question, asked, engine, Settings(solver or "highs"), seconds)
+            answer = _apart if asked.apart else _row
+            rows[i, engine] = answer(question, asked, engine, Settings(solver or "highs"), seconds)
             print(rows[i, engine], flush=True)
             there = read_result(path.stem) if path.exists() else []
             keys = [(order.get((r["question"], r["member"], r["p"])), r["engine"]) for r in there]
@@ -50,13 +66,44 @@ def measure(name: str, engines: list[str], seconds: float, only: str = "") -> li
     return list(rows.values())
 
 
-def _row(question: Asked, asked: Published, engine: str, settings: Settings, seconds: float) -> Row:
-    budget = Budget(seconds, gap=asked.gap if asked.gap > AGREE else 0.0, clock=time.process_time)
+def _apart(question: Asked, asked: Published, engine: str, settings: Settings, seconds: float | None) -> Row:
+    """The row from a process that does nothing else, with the most memory that it had; of one that died, that it did."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        try:
+            return pool.submit(_told, question, asked, engine, settings, seconds).result()
+        except (BrokenProcessPool, MemoryError, RuntimeError) as error:  # torch's word for no memory is the last
+            detail = str(error).splitlines()[0]
+    row: Row = {"question": question.name, "member": question.member, "p": f"{question.problem.p:g}", "engine": engine}
+    return row | {"closed": False, "lower": 0.0, "upper": None, "gap": 1.0, "status": "died", "detail": detail}
+
+
+def _told(question: Asked, asked: Published, engine: str, settings: Settings, seconds: float | None) -> Row:
+    torch.set_num_threads(1)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    small = Asked("", default(4, 8, 3, seed=0), LocalLipschitz(LinfBall(1.0), Logit(0)), torch.zeros(1, 4).double())
+    _row(small, asked, engine, settings, 5.0)  # imports and first calls are nobody's time
+    start = _most_gib()
+    row = _row(question, asked, engine, settings, seconds) | {"start_gib": start, "peak_gib": _most_gib()}
+    undecided = frozen_analysis(question.module, question.problem, question.x, question.y).unstable_units()
+    return row | {"undecided": int(undecided)}
+
+
+def _most_gib() -> float:
+    """The most memory that this process has had."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
+
+
+def _row(question: Asked, asked: Published, engine: str, settings: Settings, seconds: float | None) -> Row:
+    budget = question.budget or Budget(asked.seconds)
+    budget = replace(budget, seconds=seconds or budget.seconds, clock=time.process_time)
+    if asked.gap > AGREE:
+        budget = replace(budget, gap=asked.gap)
     began = time.process_time()
     (found,) = certify(
         question.module,
         question.problem,
         question.x,
+        question.y,
         estimator=engine.partition("@")[0],
         budget=budget,
         settings=settings,
@@ -74,6 +121,8 @@ def _row(question: Asked, asked: Published, engine: str, settings: Settings, sec
         "upper": float(f"{found.upper:.10g}"),
         "gap": float(f"{found.gap:.2g}"),
         "status": found.status.value,
+        "nodes": int(nodes[1]) if (nodes := NODES.search(found.detail)) else None,
+        "detail": found.detail,
         "known": question.known and [float(f"{end:.11g}") if math.isfinite(end) else None for end in question.known],
         "known_seconds": question.known_seconds,
         "agrees": found.upper >= low * (1 - AGREE) and found.lower <= high * (1 + AGREE),
@@ -135,6 +184,6 @@ def _found(row: Row) -> str:
 
 def to_page() -> None:
     """Puts the table of all sets that have results into docs/branch_and_bound.md."""
-    names = [name for name in SETS if (RESULTS / f"exact_{name}.json").exists()]
+    names = [name for name, asked in SETS.items() if not asked.apart and (RESULTS / f"exact_{name}.json").exists()]
     page = PAGE.read_text("utf-8")
     PAGE.write_text(PLACE.sub(lambda _: f"<!-- table sets -->\n{table(names)}\n<!-- end -->", page), "utf-8")

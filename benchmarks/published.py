@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from benchmarks.onnx_weights import tensors
 from lipreg import AllLogits, Box, LinfBall, LocalLipschitz, Logit, UnitCube, Vector, WholeSpace
+from lipreg.budget import Budget
 from lipreg.regions import Region
 from tests.attacks.cases import Question
 from tests.attacks.larger import FEW, steep_cell
@@ -37,6 +38,8 @@ class Asked:
         x: ``(1, *shape)``, the reference point.
         known: an interval that holds the constant; its ends are the same where the constant is known.
         known_seconds: what finding it took those who report it.
+        y: ``(1,)``, the label, where the output functional needs it.
+        budget: of this question; None for the seconds of its set.
     """
 
     name: str
@@ -46,6 +49,8 @@ class Asked:
     member: str = ""
     known: tuple[float, float] | None = None
     known_seconds: float | None = None
+    y: Tensor | None = None
+    budget: Budget | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ class Published:
         seconds: CPU seconds for an answer.
         gap: (upper - lower) / upper at which an answer counts as closed.
         engines: that are asked by default.
+        apart: whether each answer is of a process of its own, whose most memory is told.
     """
 
     title: str
@@ -64,6 +70,7 @@ class Published:
     seconds: float = 60.0
     gap: float = 1e-5
     engines: tuple[str, ...] = ("branch_and_bound",)
+    apart: bool = False
 
 
 def folder() -> Path:

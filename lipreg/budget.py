@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from lipreg.errors import InvalidInput
 from lipreg.results import Status
@@ -15,7 +15,12 @@ from lipreg.results import Status
 LONGEST = 10**100
 """Whole seconds from which on a limit is none."""
 MEMORY = 2**28
-"""Bytes of open nodes from which a search turns depth-first, unless another number is asked for."""
+"""Bytes of what is worked on at once, unless another number is asked for."""
+HELD = 64
+"""Bytes that a pass holds for each number of the rows that it carries: eight tensors, of rows, slopes and products."""
+RATE = 4e9
+"""Multiplications a second by which work is judged before any of it is done: those of convolutions on one core."""
+T = TypeVar("T")
 
 
 class Stop(Protocol):
@@ -52,7 +57,9 @@ class Budget:
     Attributes:
         seconds: wall-clock time, at least 0, for everything that is done under it; ``math.inf`` for no limit.
         nodes: branch and bound nodes at each reference point, in all of its programs, at least 1; None for no limit.
-        memory: bytes of open nodes from which a search goes depth-first; never a reason to end.
+        memory: bytes of what is worked on at once, beside the network and what is found: open nodes from which a search
+            goes depth-first, rows that a pass carries through the network. What needs more is done in parts. Never a
+            reason to end; what can be written down only as a whole, and is larger, is left out, and the result says so.
         gap: (upper - lower) / upper at which a search may end, 0 <= gap < 1; 0 to go on until the ends meet.
         stop: set from outside to end the search, a ``threading.Event``; None for one of its own.
         clock: seconds on a clock that never goes back.
@@ -158,6 +165,41 @@ class Budget:
         if status is not None:
             raise OutOfBudget(status)
 
+    def rows(self, numbers: int) -> int:
+        """How many rows of so many numbers each a pass carries at once in this memory, at least 1."""
+        return max(1, self.memory // (HELD * max(1, numbers)))
+
+    def paced(self, parts: Iterable[T], cost: Callable[[T], float] = lambda part: 1.0) -> Iterator[T]:
+        """The parts of some work, one after the other, while there is time for the next one, going by the slowest yet.
+
+        Args:
+            cost: of a part beside others; all the same where nothing is said.
+        """
+        slowest = 0.0
+        for part in parts:
+            began = self.clock()
+            if self.ended() is not None or slowest * cost(part) > self.seconds_left:
+                return
+            yield part
+            slowest = max(slowest, (self.clock() - began) / cost(part))
+
+    def affords(self, multiplications: float, share: float = 1.0) -> bool:
+        """Whether so much work should be done within a share of the time that is left, going by ``RATE``."""
+        return self.ended() is None and multiplications <= RATE * share * self.seconds_left
+
+    def times(self, multiplications: float) -> float:
+        """How many times so much work is done in the time that is left, going by ``RATE``."""
+        return RATE * self.seconds_left / max(1.0, multiplications)
+
+    def require(self, multiplications: float) -> None:
+        """Ends work that is worth nothing when it is half done before it begins, where there is no time for so much of it.
+
+        Raises:
+            OutOfBudget: work must stop here, or would before it is done.
+        """
+        if not self.affords(multiplications):
+            raise OutOfBudget(self.ended() or Status.TIME_LIMIT)
+
     def within(self, seconds: float) -> Budget:
         """A started part: at most so many seconds from now."""
         now = self.clock()
@@ -175,3 +217,7 @@ class Budget:
 
 def _number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+
+
+FREE = Budget(math.inf)
+"""No limit."""

@@ -152,7 +152,8 @@ def ambiguous(name: str, found: Sequence[RecordedRun], where: str) -> InvalidInp
 
 def certified_description(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe, as records describe it, with proved norms: what an audit evaluates, whatever training measured with."""
-    return {**recipe, "spectral_norms": "exact"} if recipe else {}
+    kept = {name: value for name, value in recipe.items() if name != "memory"}  # which is a limit of training's alone
+    return {**kept, "spectral_norms": "exact"} if recipe else {}
 
 
 def same_recipe(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

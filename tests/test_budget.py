@@ -14,7 +14,7 @@ import torch
 
 from lipreg import AllLogits, Budget, LinfBall, LocalLipschitz, Settings, certify
 from lipreg.bounds import analyse
-from lipreg.budget import AnyOf
+from lipreg.budget import RATE, AnyOf, OutOfBudget
 from lipreg.errors import InvalidInput
 from lipreg.estimators import ESTIMATORS, frozen_analysis
 from lipreg.milp.cells import Cell
@@ -109,9 +109,45 @@ def test_pre_activation_bounds_end_with_their_budget_and_say_what_they_left_out(
         assert torch.equal(ours.lower, theirs.lower) and (wide.lower >= ours.lower - 1e-12).all()
     (found,) = ESTIMATORS["jacobian_crown"].intervals(cut, Budget())
     assert cut.left_out in found.detail
-    with torch.no_grad():  # without another method there would be no bounds
+    with torch.no_grad():  # without another method intervals stand in
         alone = analyse(whole.graph, whole.placed, ("crown",), budget=Budget(0.0).started())
-    assert alone.left_out == "" and all(torch.isfinite(reach.upper).all() for reach in alone.reach)
+        interval = analyse(whole.graph, whole.placed, ("interval",))
+    assert "CROWN" in alone.left_out
+    for ours, theirs in zip(alone.reach, interval.reach, strict=True):
+        assert torch.equal(ours.lower, theirs.lower) and torch.equal(ours.upper, theirs.upper)
+
+
+def test_parts_end_where_there_is_no_time_for_another_one_as_long() -> None:
+    clock = Clock()
+    budget = Budget(10.0, clock=clock).started()
+    taken = []
+    for seconds in budget.paced([1.0, 4.0, 2.0, 1.0]):
+        clock.now += seconds
+        taken.append(seconds)
+    assert taken == [1.0, 4.0, 2.0], "4 seconds and 3 are left"
+    assert list(budget.paced([1.0])) == [1.0], "nothing is known of other work"
+    clock.now += 3.0
+    assert list(budget.paced([1.0])) == []
+    assert list(Budget(math.inf).paced(range(3))) == [0, 1, 2]
+    taken, budget = [], Budget(10.0, clock=clock).started()
+    for cost in budget.paced([1.0, 4.0, 8.0], lambda part: part):
+        clock.now += cost
+        taken.append(cost)
+    assert taken == [1.0, 4.0], "8 seconds, and 5 are left"
+
+
+def test_memory_is_rows_of_a_pass_and_time_is_work() -> None:
+    assert Budget(memory=64 * 100).rows(10) == 10 and Budget(memory=1).rows(10**6) == 1
+    clock = Clock()
+    budget = Budget(10.0, clock=clock).started()
+    assert budget.affords(10 * RATE) and not budget.affords(10 * RATE, 0.5)
+    clock.now += 9.0
+    assert budget.affords(RATE) and not budget.affords(2 * RATE)
+    budget.require(RATE)
+    with pytest.raises(OutOfBudget):
+        budget.require(2 * RATE)
+    clock.now += 1.0
+    assert not budget.affords(0.0), "over"
 
 
 @pytest.mark.parametrize("name", ["branch_and_bound", "mip", "lipmip", "lp", "lipsdp", "mip_pointed", None])
@@ -126,9 +162,8 @@ def test_every_search_counts_on_the_clock_that_it_is_given(name: str | None) -> 
     assert found.upper < math.inf
 
 
-def test_linear_bounds_on_the_jacobian_end_with_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_linear_bounds_on_the_jacobian_end_with_the_budget() -> None:
     """Entries that are not reached keep their intervals, and the result says so."""
-    monkeypatch.setattr("lipreg.bounds.jacobian_relaxation.ROOM", 1)  # entry by entry
     torch.manual_seed(0)
     net, x = oracles.mlp(2, 8, 8, 8, 3).double(), X
     problem = LocalLipschitz(LinfBall(0.8), AllLogits())
@@ -140,7 +175,7 @@ def test_linear_bounds_on_the_jacobian_end_with_the_budget(monkeypatch: pytest.M
     assert whole.upper < interval.upper and "no time" not in whole.detail
     seen = []
     for seconds in (0, 20, 40, 80, 160, 320):
-        cut = bound("jacobian_crown", Budget(seconds, clock=Clock(step=1.0)))
+        cut = bound("jacobian_crown", Budget(seconds, memory=1, clock=Clock(step=1.0)))  # entry by entry
         seen.append(cut.upper)
         assert whole.upper <= cut.upper * (1 + 1e-12)
         if "linear bounds on the gradients" not in cut.detail:

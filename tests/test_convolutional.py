@@ -156,7 +156,7 @@ def test_a_digit_network_is_audited() -> None:
         adam.step()
     problem = LocalLipschitz(LinfBall(1 / 255, low=0.0, high=1.0), Margin())
     analysis = frozen_analysis(net, problem, x[1400:1401], y[1400:1401])
-    known = [ESTIMATORS[name].intervals(analysis, Budget())[0] for name in ("sampling", "deviation")]
+    known = [ESTIMATORS[name].intervals(analysis, Budget())[0] for name in ("random_points", "deviation")]
     (found,) = ESTIMATORS["mip"].intervals(analysis, Budget(300.0, gap=0.03), known=(known[0].intersect(known[1]),))
     assert known[0].lower <= found.lower and found.upper <= known[1].upper
     assert found.gap <= 0.03 and "1 programs" in found.detail, "the program closes more than what was known leaves"

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from benchmarks import at_size
 from benchmarks import published as sets
 from benchmarks.onnx_weights import fields
 from benchmarks.published import SETS
@@ -40,6 +41,19 @@ def test_questions_of_others(name: str) -> None:
         assert all(a.problem.region == UnitCube() for a in asked)
     else:
         assert [a.problem.output for a in asked] == [Logit(k) for k in range(5)] * 2
+
+
+def test_questions_at_size() -> None:
+    """Those of weights at hand, over regions in the units of each network's input."""
+    if not (sets.folder() / "trained").is_dir():
+        pytest.skip(f"no networks at {sets.folder()}; set LIPREG_NETS to the folder that holds trained/")
+    asked = [*at_size.mnist_256x2(), *at_size.cifar_base(), *at_size.compared()]
+    assert all(a.problem.p == math.inf and a.module(a.x).shape == (1, 10) for a in asked)
+    radii = {(a.name, a.member): a.problem.region.radius for a in asked}  # type: ignore[attr-defined]
+    assert radii["cifar_base_kw", "1/255"] == pytest.approx(1 / 255 / 0.225)
+    assert radii["cifar_cnn4", "1/255"] == radii["cifar_demo", "1/255"] == pytest.approx(1 / 255 / 0.2009)
+    assert radii["mnist-net_256x2", "0.03"] == 0.03 and radii["mnist_mlp100", "8/255"] == 8 / 255
+    assert [int(a.module(a.x).argmax()) for a in asked] == [7, 7, 7, 3, 7, 7, 7, 3, 5], "what the networks see"
 
 
 def test_few_inputs() -> None:

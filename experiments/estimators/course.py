@@ -33,14 +33,14 @@ class Effort:
         seed: of every random choice.
         solver: of the programs.
         again: estimators whose kept cells do not count.
-        sdp_solver: of the semidefinite programs.
+        sdp_solver: of the semidefinite programs; None for none.
     """
 
     budget: float
     seed: int
     solver: str
     again: tuple[str, ...] = ()
-    sdp_solver: str = "SCS"
+    sdp_solver: str | None = None
 
 
 def measure(

@@ -90,6 +90,6 @@ class AuditPlan:
         option = self.method(estimator).solver_option
         return settings | ({option: self.solver_of(estimator)} if self.method(estimator).searches else {})
 
-    def solver_of(self, estimator: str) -> str:
-        """The engine that an estimator's programs go to."""
+    def solver_of(self, estimator: str) -> str | None:
+        """The engine that an estimator's programs go to; None where it has none."""
         return getattr(self.settings, self.method(estimator).solver_option)

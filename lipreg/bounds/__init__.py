@@ -8,12 +8,14 @@ from lipreg.bounds.jacobian import interval_jacobian, jacobian_sizes
 from lipreg.bounds.jacobian_relaxation import LinearJacobian, linear_jacobian
 from lipreg.bounds.kinks import SharedKink, shared_kinks
 from lipreg.bounds.largest_row import largest_row_sum
-from lipreg.bounds.lifted import Switches, Vectors, lifted_bound
+from lipreg.bounds.lifted import Vectors, lifted_bound
 from lipreg.bounds.lines import Lines, relax, relax_product
 from lipreg.bounds.masks import Masks, regional_masks
+from lipreg.bounds.pooled import gains, shared_row_sums, within_shared
 from lipreg.bounds.pooling import Shares, pool_factor, pool_shares, relax_pool
 from lipreg.bounds.preactivations import METHODS
 from lipreg.bounds.reach import Reach
+from lipreg.bounds.room import KEPT
 from lipreg.bounds.rounding import (
     absolute_chain,
     form_rounding,
@@ -23,9 +25,11 @@ from lipreg.bounds.rounding import (
     underflow,
 )
 from lipreg.bounds.slopes import Slopes, slope_bounds
+from lipreg.bounds.switches import Switches
 from lipreg.bounds.unpooling import without_pools
 
 __all__ = [
+    "KEPT",
     "METHODS",
     "Analysis",
     "Degeneracy",
@@ -46,6 +50,7 @@ __all__ = [
     "crown",
     "find_degeneracies",
     "form_rounding",
+    "gains",
     "gradient_rounding",
     "interval_jacobian",
     "jacobian_sizes",
@@ -62,7 +67,9 @@ __all__ = [
     "relax_pool",
     "relax_product",
     "shared_kinks",
+    "shared_row_sums",
     "slope_bounds",
     "underflow",
+    "within_shared",
     "without_pools",
 ]

@@ -13,7 +13,7 @@ from torch import Tensor
 from lipreg.bounds.induced import InducedNorms
 from lipreg.bounds.masks import Masks, regional_masks
 from lipreg.bounds.pooling import Shares, pool_shares
-from lipreg.bounds.preactivations import METHODS, Preactivations, Reaching, usual_methods
+from lipreg.bounds.preactivations import METHODS, Preactivations, Reaching
 from lipreg.bounds.reach import Anchors, Reach
 from lipreg.bounds.slopes import Slopes, slope_bounds
 from lipreg.bounds.unbounded import unbounded_reach
@@ -39,6 +39,7 @@ class Analysis:
         placed: the question at a batch of points.
         norms: of the maps, each computed once.
         outward: whether its bounds hold for rounding.
+        memory: bytes that the rows of one node may take, where they are kept for a gradient; None for no limit.
     """
 
     def __init__(
@@ -49,8 +50,9 @@ class Analysis:
         outward: bool,
         find: Callable[[], Preactivations],
         masks: Callable[[], Masks | None] = lambda: None,
+        memory: int | None = None,
     ) -> None:
-        self.graph, self.placed, self.norms, self.outward = graph, placed, norms, outward
+        self.graph, self.placed, self.norms, self.outward, self.memory = graph, placed, norms, outward, memory
         self._find, self._find_masks = find, masks
         self._derived: dict[Callable[..., Any], Any] = {}
 
@@ -61,6 +63,7 @@ class Analysis:
             "placed": self.placed,
             "norms": self.norms,
             "outward": self.outward,
+            "memory": self.memory,
             "found": found,
         }
 
@@ -151,7 +154,8 @@ class Analysis:
         if index.indices(self.placed.batch) == (0, self.placed.batch, 1):
             return self
         norms = InducedNorms(self.graph)
-        return Analysis(self.graph, self.placed[index], norms, self.outward, lambda: self.preactivations[index])
+        own = (self.graph, self.placed[index], norms, self.outward, lambda: self.preactivations[index])
+        return Analysis(*own, memory=self.memory)
 
     def asking(self, placed: PlacedProblem) -> Analysis:
         """The analysis of another question about the same regions, which shares what is there."""
@@ -159,7 +163,7 @@ class Analysis:
         def masks() -> Masks | None:
             return self.masks if placed.problem.scope == self.placed.problem.scope else None
 
-        return Analysis(self.graph, placed, self.norms, self.outward, lambda: self.preactivations, masks)
+        return Analysis(self.graph, placed, self.norms, self.outward, lambda: self.preactivations, masks, self.memory)
 
     def subject(self, index: int) -> str:
         """A hash of the network and reference point ``index``: what a result is about."""
@@ -192,6 +196,7 @@ def analyse(
     outward: bool = True,
     budget: Within | None = None,
     constant: bool = False,
+    memory: int | None = None,
 ) -> Analysis:
     """The analysis of a graph over the regions of a batch.
 
@@ -201,17 +206,19 @@ def analyse(
     Args:
         graph: live (differentiable) or frozen.
         placed: the question; its region is taken in the graph's dtype and on its device.
-        methods: any of "ball", "interval", "crown", intersected. Default: all, without CROWN for networks of more than
-            ``CROWN_UNITS`` pre-activations.
+        methods: any of "ball", "interval", "crown", intersected. Default: all.
         known: lower and upper bounds of Affine nodes by index, proved elsewhere; intersected with the methods' own.
         width: relative width at which a certified spectral norm is narrow enough.
         power: estimates spectral norms in their place; what follows from them is then no bound.
         outward: False leaves rounding out, for training, where bounds are not certified. Only float64 on the CPU is
             rounded outward.
-        budget: of CROWN, or what makes it when the bounds are asked for; nodes that it does not reach by its end keep the
-            other methods' bounds, and the analysis says so. None for no limit.
+        budget: of CROWN, or what makes it when the bounds are asked for. Each layer has its share of the time that is left,
+            its widest entries first; what it does not reach keeps the other methods' bounds, and the analysis says so. None
+            for no limit.
         constant: in regional scope, for bounds that see pre-activations only through slopes and motion: these without
             gradient, and no more of interval bounds than they are made of.
+        memory: bytes that the rows of CROWN, and of linear forms of the Jacobian, may take at one node, for graphs whose
+            rows are kept for a gradient: nodes that need more keep the other methods' bounds. None for no limit.
 
     Returns:
         The analysis, of which nothing is computed yet; its bounds are differentiable in the graph's parameters.
@@ -219,7 +226,7 @@ def analyse(
     Raises:
         InvalidInput: an unknown or no method.
     """
-    chosen = usual_methods(graph) if methods is None else tuple(methods)
+    chosen = METHODS if methods is None else tuple(methods)
     if not chosen or set(chosen) - set(METHODS):
         raise InvalidInput(f"methods {chosen}", where="pre-activation bounds", accepted=f"some of {', '.join(METHODS)}")
     region = placed.region.to(graph.dtype, graph.device)
@@ -232,10 +239,10 @@ def analyse(
             return unbounded_reach(graph, region)
         own = budget() if callable(budget) else budget
         with torch.set_grad_enabled(torch.is_grad_enabled() and not constant):
-            return Reaching(graph, region, chosen, norms, known or {}, outward, own).run()
+            return Reaching(graph, region, chosen, norms, known or {}, outward, own, memory).run()
 
     def masks() -> Masks | None:
         alone = constant and chosen == ("interval",) and not known and not outward and region.bounded
         return regional_masks(graph, region) if alone else None
 
-    return Analysis(graph, placed, norms, outward, find, masks)
+    return Analysis(graph, placed, norms, outward, find, masks, memory)

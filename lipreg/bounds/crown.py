@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from lipreg.bounds.lines import Lines
 from lipreg.bounds.reach import Anchors
+from lipreg.bounds.unit_bounds import unit_bounds
 from lipreg.budget import Budget
-from lipreg.graph import Affine, Backward, Graph, MaxPool, Relu
-from lipreg.linalg import LinearMap
+from lipreg.graph import Backward, Graph, MaxPool, Relu
+from lipreg.linalg import LinearMap, Rows, Whole, entries
 from lipreg.regions import PlacedRegion
 
 ALL_UNITS = 256
 """Entries up to which a node is bounded as a whole."""
-ROOM = 2**22
-"""Numbers that the rows of one backward pass may take."""
 
 
 Relaxations = Mapping[int, Lines]
@@ -38,40 +39,56 @@ def linear_upper_bound(
     Returns:
         ``(batch, k)``. Costs one backward pass with k rows.
     """
-    rules = _Forms(anchors, relaxations, rows.new_zeros(rows.shape[:2]))
-    at_input = graph.backward([(index, rows)], rules)
-    return rules.total if at_input is None else rules.total + region.support(at_input)
+    return _Forms(graph, index, anchors, relaxations).bounds(Whole(rows), region)[0]
 
 
-class _Forms(Backward[Tensor]):
-    """Rows carried back through the lines that bound them; ``total`` is their constants so far, ``(batch, k)``."""
+class _Forms(Backward[Rows]):
+    """Rows carried back to the input through the lines that bound them.
 
-    def __init__(self, anchors: Anchors, relaxations: Relaxations, total: Tensor) -> None:
-        self.anchors, self.relaxations, self.total = anchors, relaxations, total
+    What pours into an Affine node pays for its constant and its rounding: the first rows and pools by themselves, ReLUs in
+    the constants of their lines.
+    """
 
-    def affine(self, index: int, node: Affine, value: Tensor) -> Iterable[tuple[int, Tensor]]:
-        anchored = self.anchors[index]
-        self._add(value * anchored.constant.unsqueeze(1))
-        if anchored.rounding is not None:
-            self._add(value.abs() * anchored.rounding.unsqueeze(1))
-        return super().affine(index, node, value)
+    def __init__(self, graph: Graph, index: int, anchors: Anchors, relaxations: Relaxations) -> None:
+        self.graph, self.index, self.anchors = graph, index, anchors
+        self.lines = {i: lines for i, lines in relaxations.items() if i < index}
+        for i, node in graph.relus():
+            if i in self.lines:
+                anchored = anchors[node.source]
+                self.lines[i] = self.lines[i].anchored(anchored.constant, anchored.rounding)
 
-    def back(self, map: LinearMap, value: Tensor) -> Tensor:
-        return map.transpose(value)
+    def bounds(self, rows: Rows, region: PlacedRegion) -> tuple[Tensor, int]:
+        """Upper bounds on rows of the node, ``(batch, k)``, and the most numbers that these took at a node."""
+        self.total, self.numbers = self._constants(self.index, rows), rows.values.numel()
+        found = self.graph.backward([(self.index, rows)], self)
+        if found is None:
+            return self.total, self.numbers
+        room = found.read(entries(*(end.reshape(region.center.shape) for end in region.room)))
+        down, up = (found.flat(end) for end in room)
+        return self.total + region.support(found.flat(found.values), (down, up)).flatten(1), self.numbers
 
-    def relu(self, index: int, node: Relu, value: Tensor) -> Tensor:
-        value, offset = self.relaxations[index].above(value, 1)
-        self._add(offset)
+    def back(self, map: LinearMap, value: Rows) -> Rows:
+        value = value.back(map)
+        self.numbers = max(self.numbers, value.values.numel())
         return value
 
-    def max_pool(self, index: int, node: MaxPool, value: Tensor) -> Tensor:
-        lines = self.relaxations[index]
-        value, offset = lines.above(value.flatten(2).unsqueeze(-1), 1)
-        self._add(offset)
-        return node.scatter(value)
+    def relu(self, index: int, node: Relu, value: Rows) -> Rows:
+        value, offset = self.lines[index].above(value)
+        self.total = self.total + offset
+        return value
 
-    def _add(self, parts: Tensor) -> None:
-        self.total = self.total + parts.flatten(2).sum(-1)
+    def max_pool(self, index: int, node: MaxPool, value: Rows) -> Rows:
+        members, offset = self.lines[index].above(Whole(value.whole().flatten(2).unsqueeze(-1)))
+        value = Whole(node.scatter(members.values))
+        self.total = self.total + offset + self._constants(node.source, value)
+        return value
+
+    def _constants(self, index: int, value: Rows) -> Tensor:
+        anchored = self.anchors[index]
+        parts = value.values * value.read(entries(anchored.constant))[0]
+        if anchored.rounding is not None:
+            parts = parts + value.values.abs() * value.read(entries(anchored.rounding))[0]
+        return value.sums(parts)
 
 
 def crown(
@@ -85,36 +102,23 @@ def crown(
 ) -> tuple[Tensor, Tensor]:
     """Lower and upper bounds on the entries of an Affine node over X, ``(batch, *shape)`` each.
 
-    Matrix-free: rows are carried back through the maps' transposes, as many at once as ``ROOM`` allows.
+    Matrix-free: rows are carried back through the maps' transposes, those of images in the windows that they touch, as many
+    at once as the budget's memory allows.
 
     Args:
-        wanted: the entries to bound, ``(batch, *shape)`` bool; the others get -inf and inf. None bounds all. Nodes of up
-            to ``ALL_UNITS`` entries are always bounded as a whole.
-        budget: entries that are not reached by its end get -inf and inf; None for no limit.
+        wanted: what bounding each entry is worth, ``(batch, *shape)``: the largest first, those of 0 not at all; they get
+            -inf and inf. None bounds all. Nodes of up to ``ALL_UNITS`` entries are always bounded as a whole.
+        budget: entries that are not reached by its end get -inf and inf; None for no limit of time.
     """
+    budget = budget or Budget(math.inf)
     shape, batch = graph.nodes[index].shape, region.batch
     size = torch.Size(shape).numel()
     if wanted is None or size <= ALL_UNITS:
-        units = torch.arange(size, device=graph.device).expand(batch, -1)
-    else:  # as many slots as the busiest point needs; the others bound some further entries in theirs
-        slots = int(wanted.flatten(1).sum(-1).max())
-        units = wanted.flatten(1).to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :slots]
+        wanted = torch.ones(batch, *shape, dtype=graph.dtype, device=graph.device)
     largest = max(torch.Size(node.shape).numel() for node in graph.nodes[: index + 1])
-    at_once = max(1, ROOM // (2 * batch * largest))
-    lowers, uppers = [], []
-    for some in units.split(at_once, dim=1):
-        if budget is not None and budget.ended() is not None:
-            units = units[:, : sum(ends.shape[1] for ends in lowers)]
-            break
-        rows = torch.zeros(batch, some.shape[1], size, dtype=graph.dtype, device=graph.device)
-        rows = rows.scatter_(2, some.unsqueeze(2), 1.0).reshape(batch, -1, *shape)
-        ends = linear_upper_bound(graph, index, torch.cat([rows, -rows], 1), anchors, relaxations, region)
-        uppers.append(ends[:, : some.shape[1]])
-        lowers.append(-ends[:, some.shape[1] :])
-    if units.shape[1] == size and units.stride(0) == 0:
-        return tuple(torch.cat(ends, 1).reshape(-1, *shape) for ends in (lowers, uppers))  # type: ignore[return-value]
-    whole = torch.full((batch, size), torch.inf, dtype=graph.dtype, device=graph.device)
-    if not lowers:
-        return (-whole).reshape(-1, *shape), whole.reshape(-1, *shape)
-    lower = (-whole).scatter(1, units, torch.cat(lowers, 1))
-    return lower.reshape(-1, *shape), whole.scatter(1, units, torch.cat(uppers, 1)).reshape(-1, *shape)
+    forms = _Forms(graph, index, anchors, relaxations)
+    bound = partial(forms.bounds, region=region)
+    units, lower, upper, _ = unit_bounds(wanted, graph.output.bias, largest, bound, budget)
+    open_ended = torch.full((batch, size), torch.inf, dtype=graph.dtype, device=graph.device)
+    lower, upper = (-open_ended).scatter(1, units, lower), open_ended.scatter(1, units, upper)
+    return lower.reshape(-1, *shape), upper.reshape(-1, *shape)

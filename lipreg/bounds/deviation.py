@@ -19,6 +19,7 @@ A window of a max pool with candidates i = 1..k has weights w_i around 1/k that 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -26,11 +27,9 @@ from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
 from lipreg.bounds.rounding import norm_rounding
+from lipreg.budget import Budget
 from lipreg.graph import Backward, Graph, MaxPool, Relu
 from lipreg.linalg import LinearMap
-
-ROOM = 2**22
-"""Numbers that the rows of one backward pass may take."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +63,16 @@ def undecided_units(analysis: Analysis) -> int:
     return sum(len(units.position) for units in _all_units(analysis).values())
 
 
-def deviations(analysis: Analysis) -> Deviations:
-    """The deviations of a single-point analysis; one backward pass with a row for each undecided unit and functional."""
-    graph, placed = analysis.graph, analysis.placed
+def deviations(analysis: Analysis, budget: Budget | None = None) -> Deviations:
+    """The deviations of a single-point analysis; one backward pass with a row for each undecided unit and functional.
+
+    Args:
+        budget: of these passes; None for no limit of time.
+
+    Raises:
+        OutOfBudget: it ended first; a bound needs every unit.
+    """
+    graph, placed, budget = analysis.graph, analysis.placed, budget or Budget(math.inf)
     centres = _centres(analysis)
     units = _all_units(analysis)
     order = list(units)
@@ -78,7 +84,7 @@ def deviations(analysis: Analysis) -> Deviations:
     for index in order:
         node = graph.nodes[index]
         assert isinstance(node, Relu | MaxPool)
-        coupling[index], own = _carried_units(graph, node.source, units[index], centres, units)
+        coupling[index], own = _carried_units(graph, node.source, units[index], centres, units, budget)
         rows.append(own)
     bounds: dict[int, Tensor] = {}
     for index in reversed(order):
@@ -126,14 +132,20 @@ def _all_units(analysis: Analysis) -> dict[int, _Units]:
 
 
 def _carried_units(
-    graph: Graph, source: int, units: _Units, centres: dict[int, Tensor], all_units: dict[int, _Units]
+    graph: Graph,
+    source: int,
+    units: _Units,
+    centres: dict[int, Tensor],
+    all_units: dict[int, _Units],
+    budget: Budget,
 ) -> tuple[dict[int, Tensor], Tensor]:
-    """The functionals of a node's units carried back, as many at once as ``ROOM`` allows."""
+    """The functionals of a node's units carried back, as many at once as the budget's memory allows."""
     shape = graph.nodes[source].shape
     size = torch.Size(shape).numel()
     largest = max(torch.Size(node.shape).numel() for node in graph.nodes[: source + 1])
     blocks: list[tuple[dict[int, Tensor], Tensor]] = []
-    for some in torch.arange(len(units.position), device=graph.device).split(max(1, ROOM // largest)):
+    for some in torch.arange(len(units.position), device=graph.device).split(budget.rows(largest)):
+        budget.check()
         rows = torch.zeros(len(some), size, dtype=graph.dtype, device=graph.device)
         rows.scatter_add_(1, units.functionals[some], units.weights[some])
         blocks.append(_carried(graph, source, rows.reshape(-1, *shape), centres, all_units))

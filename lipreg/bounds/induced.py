@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from lipreg.bounds.largest_row import largest_row_sum
+from lipreg.budget import FREE, Budget
 from lipreg.graph import Graph
 from lipreg.linalg import PowerIteration, SpectralNorm, spectral_norm
 from lipreg.linalg.spectral import WIDTH, fresh_entropy
@@ -28,6 +31,7 @@ class InducedNorms:
         power: in training, estimates the spectral norms in their place.
         spectral: the spectral norms computed so far.
         entropy: from which the starts of Lanczos are drawn, for all maps of this analysis.
+        budget: in which Lanczos ends; see ``within``.
     """
 
     graph: Graph
@@ -35,6 +39,7 @@ class InducedNorms:
     power: PowerIteration | None = None
     spectral: list[SpectralNorm] = field(default_factory=list)
     entropy: str = field(default_factory=fresh_entropy)
+    budget: Budget = FREE
     _known: dict[tuple[int, int], list[tuple[Tensor, Tensor, Tensor, bool]]] = field(default_factory=dict)
 
     def __call__(self, index: int, term: int, p: float, rows: Tensor, columns: Tensor) -> Tensor:
@@ -53,10 +58,21 @@ class InducedNorms:
         for old_rows, old_columns, norm, had_gradient in known:
             if graded == had_gradient and _same(rows, old_rows) and _same(columns, old_columns):
                 return norm
-        found = spectral_norm(node.maps[term], rows, columns, self.width, self._failure, self.entropy)
+        found = spectral_norm(
+            node.maps[term], rows, columns, self.width, self._failure, self.entropy, self.budget.ended
+        )
         self.spectral.append(found)
         known.append((rows, columns, found.upper, graded))
         return found.upper
+
+    @contextmanager
+    def within(self, budget: Budget) -> Iterator[None]:
+        """Norms that are asked for here end with a started budget: those by Lanczos are then wider, and kept as they are."""
+        before, self.budget = self.budget, budget
+        try:
+            yield
+        finally:
+            self.budget = before
 
     @property
     def _failure(self) -> float:

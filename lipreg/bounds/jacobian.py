@@ -60,7 +60,7 @@ def jacobian_sizes(analysis: Analysis) -> Tensor:
         low, high = interval_jacobian(analysis)[0]
         return torch.maximum(low.abs(), high.abs())
     start = ((source, (center, torch.zeros_like(center))) for source, center, _ in output_gradients(analysis))
-    at_input = analysis.graph.backward(start, _Centered(analysis))
+    at_input = analysis.graph.backward(start, Centered(analysis))
     if at_input is None:
         rows, graph = analysis.placed.rows, analysis.graph
         return torch.zeros(*rows.shape[:2], *graph.input_shape, dtype=graph.dtype, device=graph.device)
@@ -68,7 +68,7 @@ def jacobian_sizes(analysis: Analysis) -> Tensor:
     return center.abs() + radius
 
 
-class _Centered(Backward[tuple[Tensor, Tensor]]):
+class Centered(Backward[tuple[Tensor, Tensor]]):
     """The interval Jacobian as center and radius, where rounding is left out and no node's bounds are asked for.
 
     For a slope in [m - h, m + h], m - h >= 0, an end e of [c - r, c + r] goes outward to m e + h |e| above and m e - h |e|

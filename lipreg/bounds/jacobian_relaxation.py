@@ -16,6 +16,7 @@ which is constant. What it keeps, and intervals lose, is that the paths from one
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -25,14 +26,14 @@ from torch import Tensor
 from lipreg.bounds.analysis import Analysis
 from lipreg.bounds.jacobian import interval_jacobian
 from lipreg.bounds.lines import Lines, relax_product
+from lipreg.bounds.pooled import shared_row_sums
+from lipreg.bounds.pooling import Passing
+from lipreg.bounds.room import Turns, fits, slots
 from lipreg.bounds.rounding import gradient_rounding
+from lipreg.bounds.unit_bounds import unit_bounds
 from lipreg.budget import Budget
 from lipreg.graph import Affine, Forward, MaxPool, Relu
-
-ENTRIES = 2048
-"""Entries of one node up to which linear forms bound them one by one; where more are open intervals have to do."""
-ROOM = 2**22
-"""Numbers that the forms of one pass may take."""
+from lipreg.linalg import Rows, Whole, entries
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class LinearJacobian:
 
     analysis: Analysis
     bounds: dict[int, tuple[Tensor, Tensor]]
-    lines: dict[int, Lines]
+    lines: dict[int, Lines | Passing]
     left_out: str = ""
 
     @property
@@ -65,11 +66,13 @@ class LinearJacobian:
 
         For p = inf and 2 the norm is a sum over the entries of |g| or g^2, convex functions that their chords over the
         entries' bounds bound from above. So the whole sum is one more linear form. The smaller of that and the norm of
-        the larger magnitudes.
+        the larger magnitudes; behind max pools, for p = inf, of ``shared_row_sums`` too.
         """
         placed = self.analysis.placed
         low, high = self.lower, self.upper
         apart = placed.row_norms(torch.maximum(low.abs(), high.abs()))
+        if placed.problem.p == math.inf and self.analysis.graph.pools():
+            apart = torch.minimum(apart, shared_row_sums(self.analysis))
         p = placed.problem.p
         if p == 1.0:
             return apart
@@ -103,24 +106,29 @@ def linear_jacobian(analysis: Analysis, budget: Budget | None = None) -> LinearJ
     input every entry with room is bounded so, for p = inf those of open sign.
 
     Batched over points and rows, and differentiable. Costs a forward pass through the graph for each entry bounded, of each
-    row at each point; nodes with more than ``ENTRIES`` of them keep their intervals. Made once for an analysis.
+    row at each point, as many at once as the budget's memory allows. Nodes whose forms are more than ``analysis.memory``
+    keep their intervals. Made once for an analysis.
 
     Args:
-        budget: started; entries that are not reached by its end keep their intervals, and ``left_out`` says so. None for no
-            limit.
+        budget: each node has its share of the time that is left, its widest entries first; what is not reached by its end
+            keeps its intervals, and ``left_out`` says so. None for no limit of time.
     """
     return analysis.derived(_linear_jacobian, budget)
 
 
 def _linear_jacobian(analysis: Analysis, budget: Budget | None) -> LinearJacobian:
-    lines: dict[int, Lines] = {}
-    short = 0
+    lines: dict[int, Lines | Passing] = {}
+    whole = budget or Budget(math.inf)
+    nodes, short = analysis.graph.nodes, 0
+    turns = Turns({i: nodes[i:] for i in (0, *analysis.slopes, *analysis.shares)}, nodes)
 
     def tighten(index: int, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         nonlocal short
+        own = whole.share(turns.next(index))
         wanted = _wanted(analysis, index, low, high)
-        if wanted is not None and bool(wanted.any()):
-            low, high, reached = _within(analysis, lines, index, low, high, wanted, budget)
+        rows = 2 * len(low) * low.shape[1] * slots(wanted, 2)
+        if rows and fits(analysis.memory, rows, nodes[index:]):
+            low, high, reached = _within(analysis, lines, index, low, high, wanted, own)
             short += not reached
         _add_lines(analysis, lines, index, low, high)
         return low, high
@@ -130,7 +138,7 @@ def _linear_jacobian(analysis: Analysis, budget: Budget | None) -> LinearJacobia
     return LinearJacobian(analysis, bounds, lines, left_out)
 
 
-def bound_forms(analysis: Analysis, lines: dict[int, Lines], index: int, forms: Tensor) -> Tensor:
+def bound_forms(analysis: Analysis, lines: dict[int, Lines | Passing], index: int, forms: Tensor) -> Tensor:
     """Upper bounds on forms of the gradients with respect to a node's entries.
 
     Args:
@@ -141,42 +149,63 @@ def bound_forms(analysis: Analysis, lines: dict[int, Lines], index: int, forms: 
     Returns:
         ``(batch, rows, k)``.
     """
+    bounds, _ = _carried(analysis, lines, index, Whole(forms.flatten(0, 1)))
+    return bounds.reshape(forms.shape[:3])
+
+
+def _carried(analysis: Analysis, lines: dict[int, Lines | Passing], index: int, forms: Rows) -> tuple[Tensor, int]:
+    """Upper bounds on forms, ``(batch * rows, k)``, and the most numbers that these took at a node."""
     graph = analysis.graph
-    rows = analysis.placed.rows.to(graph.dtype)
-    rules = _Forms(lines, forms.new_zeros(*rows.shape[:2], forms.shape[2]))
+    functional = analysis.placed.rows.to(graph.dtype).flatten(0, 1)
+    rules = _Forms(lines, forms.sums(torch.zeros_like(forms.values)))
     found, last = graph.forward({index: forms}, rules), len(graph.nodes) - 1
     if last not in found:
-        return rules.total
-    return rules.total + (found[last] * rows.unsqueeze(2)).flatten(3).sum(-1)
+        return rules.total, rules.numbers
+    at_output = found[last]
+    return rules.total + at_output.sums(at_output.values * at_output.read(entries(functional))[0]), rules.numbers
 
 
-class _Forms(Forward[Tensor]):
-    """Forms carried towards the output through the lines of products; ``total`` is their constants so far."""
+class _Forms(Forward[Rows]):
+    """Forms carried towards the output through the lines of products.
 
-    def __init__(self, lines: dict[int, Lines], total: Tensor) -> None:
-        self.lines, self.total = lines, total
+    Attributes:
+        total: their constants so far, ``(batch * rows, k)``.
+        numbers: the most that the forms took at a node.
+    """
 
-    def affine(self, index: int, node: Affine, values: Mapping[int, Tensor]) -> Tensor | None:
-        parts = [map(values[source]) for source, map in node.terms() if source in values]
-        return sum(parts[1:], start=parts[0]) if parts else None
+    def __init__(self, lines: dict[int, Lines | Passing], total: Tensor) -> None:
+        self.lines, self.total, self.numbers = lines, total, 1
 
-    def relu(self, index: int, node: Relu, value: Tensor) -> Tensor | None:
+    def affine(self, index: int, node: Affine, values: Mapping[int, Rows]) -> Rows | None:
+        parts = [values[source].through(map) for source, map in node.terms() if source in values]
+        if not parts:
+            return None
+        found = sum(parts[1:], start=parts[0])
+        self.numbers = max(self.numbers, found.values.numel())
+        return found
+
+    def relu(self, index: int, node: Relu, value: Rows) -> Rows | None:
         return self._above(index, value)
 
-    def max_pool(self, index: int, node: MaxPool, value: Tensor) -> Tensor | None:
-        found = self._above(index, node.members(value))
-        return None if found is None else found.sum(-1).reshape(*found.shape[:-2], *node.shape)
-
-    def _above(self, index: int, form: Tensor) -> Tensor | None:
-        if index not in self.lines:  # the output does not depend on it
+    def max_pool(self, index: int, node: MaxPool, value: Rows) -> Rows | None:
+        lines = self.lines.get(index)
+        if not isinstance(lines, Passing):
             return None
-        form, offset = self.lines[index].above(form, 2)
-        self.total = self.total + offset.flatten(3).sum(-1)
+        form, offset = lines.above(node.members(value.whole().unflatten(0, lines.low.shape[:2])))
+        self.total = self.total + offset.sum(-1).flatten(0, 1)
+        return Whole(form.flatten(0, 1).unflatten(-1, node.shape))
+
+    def _above(self, index: int, form: Rows) -> Rows | None:
+        lines = self.lines.get(index)
+        if not isinstance(lines, Lines):  # the output does not depend on it
+            return None
+        form, offset = lines.flattened.above(form)
+        self.total = self.total + offset
         return form
 
 
-def _wanted(analysis: Analysis, index: int, low: Tensor, high: Tensor) -> Tensor | None:
-    """Which gradients decide something beyond what their intervals say, ``(batch, rows, *shape)``; None for none."""
+def _wanted(analysis: Analysis, index: int, low: Tensor, high: Tensor) -> Tensor:
+    """What bounding each gradient is worth, ``(batch, rows, *shape)``: its width, where that decides something, else 0."""
     if index in analysis.slopes:
         undecided = analysis.slopes[index].upper > analysis.slopes[index].lower
     elif index in analysis.shares:
@@ -185,53 +214,42 @@ def _wanted(analysis: Analysis, index: int, low: Tensor, high: Tensor) -> Tensor
     else:
         undecided = analysis.placed.weights > 0
         if analysis.placed.problem.p != torch.inf:
-            return undecided.unsqueeze(1) & (low < high)
-    return undecided.unsqueeze(1) & (low < 0) & (high > 0)
+            return (high - low) * undecided.unsqueeze(1)
+    return (high - low) * (undecided.unsqueeze(1) & (low < 0) & (high > 0))
 
 
 def _within(
     analysis: Analysis,
-    lines: dict[int, Lines],
+    lines: dict[int, Lines | Passing],
     index: int,
     low: Tensor,
     high: Tensor,
     wanted: Tensor,
-    budget: Budget | None,
+    budget: Budget,
 ) -> tuple[Tensor, Tensor, bool]:
     """The bounds intersected with those of linear forms, at the entries wanted, and whether there was time for all."""
-    shape, batch, rows = low.shape[2:], low.shape[0], low.shape[1]
-    flat = wanted.flatten(2)
-    slots = int(flat.sum(-1).max())  # as many as the busiest row needs; the others bound some further entries in theirs
-    if slots > ENTRIES:
-        return low, high, True
-    entries, reached = flat.to(torch.int8).argsort(dim=2, descending=True, stable=True)[:, :, :slots], True
+    batch, rows = low.shape[:2]
     largest = max(torch.Size(node.shape).numel() for node in analysis.graph.nodes[index:])
-    least, most = low.flatten(2), high.flatten(2)
-    for some in entries.split(max(1, ROOM // (2 * batch * rows * largest)), dim=2):
-        if budget is not None and budget.ended() is not None:
-            reached = False
-            break
-        forms = least.new_zeros(batch, rows, some.shape[2], flat.shape[2]).scatter_(3, some.unsqueeze(3), 1.0)
-        forms = forms.reshape(batch, rows, -1, *shape)
-        ends = bound_forms(analysis, lines, index, torch.cat([forms, -forms], 2))
-        if analysis.outward:
-            loss = gradient_rounding(analysis)[index].flatten(2).gather(2, some)
-            ends = ends + torch.cat([loss, loss], 2)
-        upper, lower = ends[:, :, : some.shape[2]], -ends[:, :, some.shape[2] :]
-        least = least.scatter(2, some, torch.maximum(least.gather(2, some), lower))
-        most = most.scatter(2, some, torch.minimum(most.gather(2, some), upper))
+
+    def bound(forms: Rows) -> tuple[Tensor, int]:
+        return _carried(analysis, lines, index, forms)
+
+    some, lower, upper, reached = unit_bounds(wanted.flatten(0, 1), low, largest, bound, budget)
+    if analysis.outward:
+        loss = gradient_rounding(analysis)[index].reshape(batch * rows, -1).gather(1, some)
+        lower, upper = lower - loss, upper + loss
+    least, most = (end.reshape(batch * rows, -1) for end in (low, high))
+    least = least.scatter(1, some, torch.maximum(least.gather(1, some), lower))
+    most = most.scatter(1, some, torch.minimum(most.gather(1, some), upper))
     most = torch.maximum(least, most)  # where both are exact rounding may cross them
     return least.reshape_as(low), most.reshape_as(high), reached
 
 
-def _add_lines(analysis: Analysis, lines: dict[int, Lines], index: int, low: Tensor, high: Tensor) -> None:
+def _add_lines(analysis: Analysis, lines: dict[int, Lines | Passing], index: int, low: Tensor, high: Tensor) -> None:
     """Enters the lines of a node's products, from the bounds on its gradients."""
     if index in analysis.slopes:
         slopes = analysis.slopes[index]
         least, most = slopes.lower.unsqueeze(1).expand_as(low), slopes.upper.unsqueeze(1).expand_as(low)
         lines[index] = relax_product(low, high, least, most)
     elif index in analysis.shares:
-        share = analysis.shares[index]
-        low, high = (end.flatten(2).unsqueeze(-1) for end in (low, high))
-        ends = torch.broadcast_tensors(low, high, share.lower.unsqueeze(1), share.upper.unsqueeze(1))
-        lines[index] = relax_product(*ends)
+        lines[index] = Passing(low.flatten(2), high.flatten(2), analysis.shares[index])

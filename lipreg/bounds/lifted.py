@@ -26,11 +26,14 @@ Source: the program is Fazlyab et al.'s, the iteration is ours, after the mixing
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from lipreg.bounds.switches import Switches
+from lipreg.budget import FREE, Budget
 from lipreg.linalg.floats import EPS, SPARE
 
 RANK = 8
@@ -45,41 +48,28 @@ ROUNDS = (
 they are too small by about as much as it has left to go."""
 CLOSE = 1e-4
 """How close to the relaxation, relatively, a thorough bound is to be."""
-SPARED = 1e-8
-"""Relative room that a bound leaves for the rounding of its proof."""
+SPARED, WIDE = 1e-8, 128
+"""Relative room that a bound leaves for the rounding of its proof; by more than so many switches or columns more."""
 FLOOR = 1e-9
 """Smallest weight, multiplier and vector, relative to the largest."""
 
+_Proof = tuple[Tensor, Tensor]
+
 
 @dataclass(frozen=True)
-class Switches:
-    """A batch of N networks with u switches, k numbers in c and m in x.
+class Lifted:
+    """What the relaxation says of N networks.
 
     Attributes:
-        unit_unit, unit_free: P and Q, ``(N, u, u)`` and ``(N, u, k)``.
-        out_unit, out_free: R and S, ``(N, m, u)`` and ``(N, m, k)``.
-        depth: levels of switches, P^depth = 0.
+        bound: on the largest |x|, ``(N,)``, infinite where nothing was proved.
+        multipliers: of the switches, ``(N, u)``: of |x|_2 over |c|_2 <= 1 the proof.
+        between: how much hangs on each switch that stands between its ends, |h_i| |y_i| sin(h_i, y_i), ``(N, u)``; 0 where
+            its vector is that of a number a in {0, 1}. For branching.
     """
 
-    unit_unit: Tensor
-    unit_free: Tensor
-    out_unit: Tensor
-    out_free: Tensor
-    depth: int
-
-    def __getitem__(self, chosen: Tensor) -> Switches:
-        parts = (self.unit_unit, self.unit_free, self.out_unit, self.out_free)
-        p, q, r, s = (part[chosen] for part in parts)
-        return Switches(p, q, r, s, self.depth)
-
-    def weighed(self, rows: Tensor | None, columns: Tensor | None) -> Switches:
-        """The same for x in units of ``rows`` ``(N, m)`` and c in units of ``columns`` ``(N, k)``."""
-        p, q, r, s = self.unit_unit, self.unit_free, self.out_unit, self.out_free
-        if rows is not None:
-            r, s = r * rows.unsqueeze(-1), s * rows.unsqueeze(-1)
-        if columns is not None:
-            q, s = q * columns.unsqueeze(1), s * columns.unsqueeze(1)
-        return Switches(p, q, r, s, self.depth)
+    bound: Tensor
+    multipliers: Tensor
+    between: Tensor
 
 
 @dataclass
@@ -98,12 +88,19 @@ class Vectors:
 
     def put(self, at: Tensor, state: _State) -> None:
         """Keeps the vectors of a state for some of the networks."""
-        self.along[at], self.free[at] = state.along.to(self.along), state.free.to(self.free)
+        self.along[at], self.free[at] = state.along.to(self.along).clone(), state.free.to(self.free).clone()
 
 
 def lifted_bound(
-    network: Switches, vectors: Vectors, absolute: bool, signs: bool, enough: float, thorough: Tensor
-) -> Tensor:
+    network: Switches,
+    vectors: Vectors,
+    absolute: bool,
+    signs: bool,
+    enough: float,
+    thorough: Tensor,
+    budget: Budget = FREE,
+    close: float = CLOSE,
+) -> Lifted:
     """Upper bounds on the largest |x| over c and all switches.
 
     Args:
@@ -114,71 +111,77 @@ def lifted_bound(
         enough: a bound at or below it is small enough.
         thorough: which are bounded as tightly as the relaxation allows, ``(N,)``; for the others two rounds have to do, and
             one where the relaxation lies above what is enough.
-
-    Returns:
-        ``(N,)``; infinite where no multipliers were found that prove anything.
+        budget: started; rounds for which there is no time are left out.
+        close: how close to the relaxation, relatively, thorough bounds come.
     """
-    network, unit = _in_units(network)
+    network, unit, switch = _in_units(network)
     state = _State.at(network, vectors)
     found = torch.full((len(network.out_free),), torch.inf, dtype=torch.float64, device=network.out_free.device)
-    left = torch.arange(len(found), device=found.device)
-    aim = enough / unit
-    for turn, (sweeps, factors) in enumerate(ROUNDS):
+    multipliers, left = torch.zeros_like(state.multipliers), torch.arange(len(found), device=found.device)
+    between, aim = torch.zeros_like(multipliers), enough / unit
+    for turn, (sweeps, factors) in budget.paced(enumerate(ROUNDS), lambda each: each[1][0]):
         value = _sweep(network, state, absolute, signs, sweeps)
-        found[left] = torch.minimum(found[left], _proved(network, state, absolute, signs, factors))
-        settled = torch.where(thorough[left], found[left] <= value * (1.0 + CLOSE), (value > aim[left]) | (turn > 0))
+        bound, own = _proved(network, state, absolute, signs, factors)
+        multipliers[left] = torch.where((bound > found[left]).unsqueeze(-1), multipliers[left], own)
+        found[left], between[left] = torch.minimum(found[left], bound), state.between
+        settled = torch.where(thorough[left], found[left] <= value * (1.0 + close), (value > aim[left]) | (turn > 0))
         going = (found[left] > aim[left]) & ~settled
         if not going.any():
             break
         vectors.put(left, state)
         left, network, state = left[going], network[going], state[going]
     vectors.put(left, state)
-    return found * unit * (1.0 + 4 * EPS)
+    bound, multipliers = found * unit * (1.0 + 4 * EPS), multipliers * (unit / switch).square().unsqueeze(-1)
+    return Lifted(bound, multipliers, between * unit.square().unsqueeze(-1))
 
 
 @dataclass
 class _State:
-    """Where the iteration stands: c ``(N, k, r)``, directions u ``(N, u, r)``, lambda, and weights of rows and columns."""
+    """Where the iteration stands: c ``(N, k, r)``, directions u ``(N, u, r)``, lambda, weights of rows and columns, and what
+    hangs on switches between their ends."""
 
     free: Tensor
     along: Tensor
     multipliers: Tensor
     rows: Tensor
     columns: Tensor
+    between: Tensor
 
     @classmethod
     def at(cls, network: Switches, vectors: Vectors) -> _State:
         """Where vectors stand."""
         (count, u, k), m = network.unit_free.shape, network.out_free.shape[1]
-        ones = network.out_free.new_ones
-        along, free = vectors.along.to(network.out_free), vectors.free.to(network.out_free)
-        return cls(free, along, ones(count, u), ones(count, m), ones(count, k))
+        like, ones = network.out_free, network.out_free.new_ones
+        return cls(
+            vectors.free.to(like),
+            vectors.along.to(like),
+            ones(count, u),
+            ones(count, m),
+            ones(count, k),
+            ones(count, u),
+        )
 
     def __getitem__(self, chosen: Tensor) -> _State:
         return _State(*(part[chosen] for part in vars(self).values()))
 
 
-def _in_units(network: Switches) -> tuple[Switches, Tensor]:
+def _in_units(network: Switches) -> tuple[Switches, Tensor, Tensor]:
     """The same with switches and x in units in which they are of size 1, so that no square leaves the range of floats.
 
-    Powers of two, which round no entry. The second is that of x, ``(N,)``.
+    Powers of two, which round no entry. Those of x and of the switches come along, ``(N,)``.
     """
 
-    def power(sizes: Tensor) -> Tensor:
-        return torch.exp2(torch.where(sizes > 0, sizes, torch.ones_like(sizes)).log2().round())
+    def power(entries: Tensor) -> Tensor:
+        sizes = entries.new_zeros(len(entries)) if entries.shape[1:].numel() == 0 else entries.abs().flatten(1).amax(1)
+        return torch.exp2(torch.where(sizes > 0, sizes, torch.ones_like(sizes)).log2().round()).reshape(-1, 1, 1)
 
-    u, (m, k) = network.unit_free.shape[1], network.out_free.shape[1:]
-    switch = (
-        power(network.unit_free.abs().flatten(1).amax(1)) if u else network.out_free.new_ones(len(network.out_free))
-    )
-    switch = switch.reshape(-1, 1, 1)
+    switch = power(network.unit_free)
     into = network.out_unit * switch
-    both = torch.cat([into, network.out_free], -1)
-    unit = power(both.abs().flatten(1).amax(1)).reshape(-1, 1, 1) if m * (u + k) else torch.ones_like(switch)
+    unit = power(torch.cat([into, network.out_free], -1))
     scaled = Switches(
         network.unit_unit, network.unit_free / switch, into / unit, network.out_free / unit, network.depth
     )
-    return scaled, unit.flatten()
+    return scaled, unit.flatten(), switch.flatten()
 
 
 def _sweep(network: Switches, state: _State, absolute: bool, signs: bool, sweeps: int) -> Tensor:
@@ -186,8 +189,7 @@ def _sweep(network: Switches, state: _State, absolute: bool, signs: bool, sweeps
     p, q, r, s = network.unit_unit, network.unit_free, network.out_unit, network.out_free
     value = r.new_zeros(len(r))
     for _ in range(sweeps):
-        fixed = q @ state.free
-        y = fixed
+        y = fixed = q @ state.free
         for _ in range(network.depth - 1):
             y = fixed + p @ ((y + y.norm(dim=-1, keepdim=True) * state.along) / 2)
         size = y.norm(dim=-1, keepdim=True)
@@ -200,8 +202,7 @@ def _sweep(network: Switches, state: _State, absolute: bool, signs: bool, sweeps
         else:
             value = x.flatten(1).norm(dim=1)
         upright = y / size.clamp(min=1e-300)
-        fixed = 2.0 * r.mT @ x
-        h = fixed
+        h = fixed = 2.0 * r.mT @ x
         for _ in range(network.depth):  # the last one is for c
             carried = (h + h.norm(dim=-1, keepdim=True) * upright) / 2
             h = fixed + p.mT @ carried
@@ -209,6 +210,8 @@ def _sweep(network: Switches, state: _State, absolute: bool, signs: bool, sweeps
         carried = (h + pull * upright) / 2
         state.multipliers = pull.squeeze(-1) / _floored(size.squeeze(-1))
         state.along = h / pull.clamp(min=1e-300)
+        cosine = (state.along * upright).sum(-1)
+        state.between = (pull * size).squeeze(-1) * (1.0 - cosine.square()).clamp(min=0.0).sqrt()
         free = 2.0 * s.mT @ x + q.mT @ carried
         if signs:
             state.columns = _floored(free.norm(dim=-1))
@@ -218,8 +221,8 @@ def _sweep(network: Switches, state: _State, absolute: bool, signs: bool, sweeps
     return value
 
 
-def _proved(network: Switches, state: _State, absolute: bool, signs: bool, factors: tuple[float, ...]) -> Tensor:
-    """What the state's multipliers prove, ``(N,)``."""
+def _proved(network: Switches, state: _State, absolute: bool, signs: bool, factors: Sequence[float]) -> _Proof:
+    """What multiples of the state's multipliers prove, ``(N,)``, and these, ``(N, u)``."""
     rows = (state.rows.sum(-1, keepdim=True) / state.rows).sqrt() * (1.0 + 4 * EPS) if absolute else None
     columns = (state.columns.sum(-1, keepdim=True) / state.columns).sqrt() * (1.0 + 4 * EPS) if signs else None
     weighed = network.weighed(rows, columns)
@@ -227,16 +230,15 @@ def _proved(network: Switches, state: _State, absolute: bool, signs: bool, facto
     both = torch.cat([r, s], -1)
     gram, u = both.mT @ both, r.shape[-1]
     multipliers = _floored(state.multipliers)
-    best = gram.new_full((len(gram),), torch.inf)
-    kept = multipliers
+    best, kept = gram.new_full((len(gram),), torch.inf), multipliers
     for factor in factors:
         rho = _least(weighed, gram, factor * multipliers)
         better = rho < best
         best = torch.where(better, rho, best)
         kept = torch.where(better.unsqueeze(-1), factor * multipliers, kept)
-    best = best * (1.0 + SPARED)
+    best = best * (1.0 + SPARED * max(1.0, weighed.out_free.shape[-1] / WIDE, u / WIDE) ** 2)
     holds = _holds(weighed, gram, kept, best, EPS * (u + s.shape[-1] + s.shape[1] + SPARE))
-    return torch.where(holds, best, torch.inf).sqrt() * (1.0 + SPARED)
+    return torch.where(holds, best, torch.inf).sqrt() * (1.0 + SPARED), kept
 
 
 def _blocks(network: Switches, gram: Tensor, multipliers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -276,11 +278,8 @@ def _holds(network: Switches, gram: Tensor, multipliers: Tensor, rho: Tensor, sh
     # what the entries are made of, term by term: of the diagonal 1, of products of rows what these make in those units
     terms = 2.0 + 2.0 * (gram.diagonal(dim1=1, dim2=2) * scale.square()).sum(-1)
     couplings = torch.cat([network.unit_unit, network.unit_free], -1).abs() * multipliers.unsqueeze(-1)
-    terms = (
-        terms
-        + 2.0
-        * (couplings * scale[:, : multipliers.shape[-1]].unsqueeze(-1) * scale.unsqueeze(1)).square().sum((1, 2)).sqrt()
-    )
+    sized = couplings * scale[:, : multipliers.shape[-1]].unsqueeze(-1) * scale.unsqueeze(1)
+    terms = terms + 2.0 * sized.square().sum((1, 2)).sqrt()
     spare = (share * whole.shape[-1] * terms).unsqueeze(-1).expand(-1, whole.shape[-1])
     _, wrong = torch.linalg.cholesky_ex(whole - torch.diag_embed(spare))
     return fine & (wrong == 0)

@@ -55,6 +55,37 @@ class Shares:
         return (self.able & self.moves).to(self.dtype)
 
 
+@dataclass(frozen=True)
+class Passing:
+    """Lines above a form of what a window passes on: sum of f_i s_i g, over all shares s of its members and l <= g <= h.
+
+    One member passes g, so that lies below max(g max f, g min f), f over the members that can pass it and 0 where it may be
+    passed to one that cannot move: convex in g, so below its chord where g has either sign.
+
+    Attributes:
+        low, high: of g, ``(batch, rows, outputs)``.
+        shares: of the node.
+    """
+
+    low: Tensor
+    high: Tensor
+    shares: Shares
+
+    def above(self, form: Tensor) -> tuple[Tensor, Tensor]:
+        """Slopes and offsets ``(batch, rows, k, outputs)`` from forms ``(batch, rows, k, outputs, window)``."""
+        able, moves = (part.unsqueeze(1).unsqueeze(1) for part in (self.shares.able, self.shares.moves))
+        passed, free = able & moves, ~(able & ~moves).any(-1)  # free: every member that can pass it on moves
+        most = form.masked_fill(~passed, -torch.inf).amax(-1)
+        least = form.masked_fill(~passed, torch.inf).amin(-1)
+        most = torch.where(free | (most > 0), most, torch.zeros_like(most))
+        least = torch.where(free | (least < 0), least, torch.zeros_like(least))
+        low, high = self.low.unsqueeze(2), self.high.unsqueeze(2)
+        crossing = (low < 0) & (high > 0)
+        span = torch.where(crossing, high - low, torch.ones_like(high))
+        slope = torch.where(crossing, (most * high - least * low) / span, torch.where(low >= 0, most, least))
+        return slope, torch.where(crossing, (least - most) * low * high / span, torch.zeros_like(slope))
+
+
 def pool_shares(node: MaxPool, lower: Tensor, upper: Tensor, moves: Tensor) -> Shares:
     """The weights that the members of each window can take, from what is known of the pool's input."""
     low, high = node.members(lower), node.members(upper)

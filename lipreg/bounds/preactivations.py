@@ -6,6 +6,7 @@ intersection of all earlier ones.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from lipreg.bounds.induced import InducedNorms
 from lipreg.bounds.lines import Lines, relax
 from lipreg.bounds.pooling import pool_factor, pool_shares, relax_pool
 from lipreg.bounds.reach import Anchored, Anchors, Digits, Reach, affine_reach, allowance
+from lipreg.bounds.room import Turns, fits, slots
 from lipreg.bounds.slopes import slope_bounds
 from lipreg.bounds.touching import settle_touching
 from lipreg.budget import Budget
@@ -25,10 +27,6 @@ from lipreg.linalg import Diagonal, vector_norm
 from lipreg.regions import PlacedRegion
 
 METHODS = ("ball", "interval", "crown")
-CROWN_UNITS = 2**17
-"""Pre-activations up to which CROWN is part of the default; beyond, it has to be asked for."""
-CROWN_ROWS = 4096
-"""Undecided entries of a node up to which CROWN bounds them beside another method; where more are open it decides few."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +45,6 @@ class Preactivations:
         return Preactivations(tuple(r[index] for r in self.reach), anchors, self.left_out)
 
 
-def usual_methods(graph: Graph) -> tuple[str, ...]:
-    """All methods, without CROWN for networks of more than ``CROWN_UNITS`` pre-activations."""
-    units = sum(node.bias.numel() for _, node in graph.affines()[:-1])
-    return METHODS if units <= CROWN_UNITS else ("ball", "interval")
-
-
 class Reaching(Forward[Reach]):
     """The reach of every node; a node's lines are made where CROWN goes back through it.
 
@@ -68,15 +60,18 @@ class Reaching(Forward[Reach]):
         known: Mapping[int, tuple[Tensor, Tensor]],
         outward: bool,
         budget: Budget | None,
+        memory: int | None,
     ) -> None:
         self.graph, self.region, self.methods, self.norms = graph, region, methods, norms
-        self.known, self.outward, self.budget = known, outward, budget
+        self.known, self.outward, self.budget, self.memory = known, outward, budget or Budget(math.inf), memory
         self.digits = Digits(graph, region.center)
         self.anchors: dict[int, Anchored] = {}
         self.lines: dict[int, Lines] = {}
         self.short = 0
         self._sources: dict[int, Mapping[int, Reach]] = {}  # of each Affine node
         self._pools = _pools_reading(graph)
+        affines = [i for i, _ in graph.affines()[:-1] if not self._exact(i)]
+        self._turns = Turns({i: graph.nodes[: i + 1] for i in affines}, graph.nodes)
         self._kinked = {node.source for _, node in graph.relus()}
 
     def run(self) -> Preactivations:
@@ -123,13 +118,30 @@ class Reaching(Forward[Reach]):
         return Reach(node(value.value), node(value.lower), node(value.upper), moves, distance, error)
 
     def _crowned(self, index: int, found: Reach) -> Reach:
-        alone = self.methods == ("crown",)  # without another method there would be no bounds beside it
+        alone = self.methods == ("crown",)
+        if self._exact(index):
+            return found
         wanted = None if alone else _undecided(self._pools.get(index), found)
-        within = None if alone else self.budget
+        if wanted is not None and not fits(self.memory, 2 * slots(wanted) * len(wanted), self.graph.nodes[: index + 1]):
+            return found
+        within = self.budget.share(self._turns.next(index))
         low, high = crown(self.graph, index, self.anchors, self.lines, self.region, wanted, within)
-        if wanted is not None and within is not None and within.ended() is not None:
-            self.short += bool(torch.isinf(high[wanted]).any())
-        return found.within(low, high)
+        found = found.within(low, high)
+        missing = torch.isinf(high) if wanted is None else torch.isinf(high) & (wanted > 0)
+        if bool(missing.any()):
+            self.short += 1
+            if alone:
+                values = self._sources[index]
+                spare, _ = affine_reach(
+                    index, self.graph.affine(index), values, self.region, ("interval",), self.digits, self.outward
+                )
+                found = found.within(spare.lower, spare.upper)
+        return found
+
+    def _exact(self, index: int) -> bool:
+        """Whether intervals are exact: of an affine function over a box."""
+        boxed = "interval" in self.methods and self.region.norm == math.inf
+        return boxed and set(self.graph.affine(index).sources) == {0}
 
     def _stretched(self, index: int, slopes: Tensor) -> Tensor:
         """Distance of diag(slopes) (Affine node) to its nominal value: |diag(s) A D| times those of its sources."""
@@ -138,7 +150,8 @@ class Reaching(Forward[Reach]):
             source = self._sources[index][i]
             assert source.distance is not None
             moves = source.moves.to(slopes.dtype)
-            total = total + self.norms(index, term, self.region.norm, slopes, moves) * source.distance
+            with self.norms.within(self.budget):
+                total = total + self.norms(index, term, self.region.norm, slopes, moves) * source.distance
         return total
 
 
@@ -156,7 +169,10 @@ def _pools_reading(graph: Graph) -> dict[int, tuple[MaxPool, Relu | None]]:
 
 
 def _undecided(pooled: tuple[MaxPool, Relu | None] | None, found: Reach) -> Tensor:
-    """The entries whose bounds decide something: units on either side of their kink, members of open windows."""
+    """What bounding each entry is worth: its width, where that decides something, else 0.
+
+    It does for units on either side of their kink and for members of open windows.
+    """
     wanted = found.unstable
     if pooled is not None:
         pool, relu = pooled
@@ -166,5 +182,4 @@ def _undecided(pooled: tuple[MaxPool, Relu | None] | None, found: Reach) -> Tens
         shares = pool_shares(pool, low, high, high > low)
         members = pool.scatter(shares.upper - shares.lower).reshape(found.moves.shape) > 0
         wanted = members if relu is None else wanted | members
-    crowded = wanted.flatten(1).sum(-1) > CROWN_ROWS
-    return wanted & ~crowded.reshape(-1, *(1,) * (wanted.dim() - 1))
+    return torch.where(wanted, found.upper - found.lower, torch.zeros_like(found.upper))

@@ -149,8 +149,8 @@ class Estimator(ABC):
             f"{got} is not covered", where=f"estimator {self.name!r}", accepted=accepted, todo=todo
         )
 
-    def engine(self, solver: str) -> str:
-        """What does the arithmetic, with its version, where programs go to ``solver``; for records."""
+    def engine(self, solver: str | None) -> str:
+        """What does the arithmetic, with its version, where programs go to ``solver``, None for none; for records."""
         return f"torch {torch.__version__}"
 
     def tolerances(self) -> dict[str, float]:

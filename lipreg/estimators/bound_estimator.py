@@ -61,7 +61,7 @@ class BoundEstimator(Estimator):
 
     def answer(self, work: Work) -> list[CertifiedInterval]:
         analysis = work.analysis
-        with torch.no_grad():
+        with torch.no_grad(), analysis.norms.within(work.budget):
             bounds = rounded_up(analysis, self.bound(analysis))
         detail = analysis.norms.certificate()
         return [upper_interval(analysis, i, value, self.name, detail=detail) for i, value in enumerate(bounds)]

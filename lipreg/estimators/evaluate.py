@@ -65,7 +65,7 @@ def estimate(
     graph = _live(network, x)
     estimator.check(problem, graph)
     power = PowerIteration(shared=False, first=STEPS) if recipe.spectral_norms == "estimate" else None
-    return estimator.bound(live_analysis(graph, problem, x, y, estimator, recipe.methods, power))
+    return estimator.bound(live_analysis(graph, problem, x, y, estimator, recipe.methods, power, recipe.memory))
 
 
 def certify(
@@ -112,7 +112,12 @@ def certify(
 
 
 def general_position(
-    network: Network, problem: LocalLipschitz, x: Tensor, y: Tensor | None = None
+    network: Network,
+    problem: LocalLipschitz,
+    x: Tensor,
+    y: Tensor | None = None,
+    *,
+    budget: Budget | float | None = None,
 ) -> list[GeneralPosition]:
     """Units that are degenerate at each reference point, by name, and what that means for exactness.
 
@@ -121,9 +126,11 @@ def general_position(
     the units too.
 
     Args:
-        network, problem, x, y: as for ``certify``.
+        network, problem, x, y, budget: as for ``certify``; what tells which units are undecided takes half of the budget at
+            most.
     """
-    analysis = frozen_analysis(network, problem, x, y)
+    own = Budget.of(budget, "general_position").started()
+    analysis = frozen_analysis(network, problem, x, y, where="general_position", budget=own)
     return [find_degeneracies(analysis[i : i + 1]) for i in range(analysis.placed.batch)]
 
 
@@ -135,18 +142,20 @@ def live_analysis(
     estimator: BoundEstimator,
     preactivations: Sequence[str] | None = None,
     power: PowerIteration | None = None,
+    memory: int | None = None,
 ) -> Analysis:
     """The analysis that a differentiable bound works from, in the arithmetic and on the device of a live graph.
 
     It carries gradients where the estimator's bound can have them. With ``power`` the spectral norms of layers are its
-    estimates.
+    estimates. ``memory`` is what linear forms may take at one node, in bytes.
     """
     x = x.to(graph.dtype)
     graph.check_input(x)
     with torch.no_grad():
         outputs = x.new_zeros(len(x), *graph.output.shape) if reads_no_values(problem.output) else graph(x)
     placed, constant = problem.place(x, outputs, y), estimator.masked and problem.scope == "regional"
-    return analyse(graph, placed, preactivations, power=power, outward=False, constant=constant)
+    own = {"power": power, "outward": False, "constant": constant, "memory": memory}
+    return analyse(graph, placed, preactivations, **own)
 
 
 def frozen_analysis(

@@ -104,7 +104,7 @@ class _InNorm(Estimator):
     def uncovered_question(self, problem: LocalLipschitz) -> tuple[str, str] | None:
         return self._own_question(problem)[1]
 
-    def engine(self, solver: str) -> str:
+    def engine(self, solver: str | None) -> str:
         return self.method.engine(solver)
 
     def tolerances(self) -> dict[str, float]:

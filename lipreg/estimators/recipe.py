@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lipreg.bounds import METHODS
+from lipreg.bounds import KEPT, METHODS
 from lipreg.errors import InvalidInput
 from lipreg.estimators.base import ESTIMATORS
 from lipreg.estimators.norm_equivalence import IN_NORM, get_estimator
@@ -14,7 +14,7 @@ from lipreg.options import unknown
 from lipreg.runs import certified_description
 
 ALL = "all"
-"""As pre-activation methods: every method that fits the network's size, intersected."""
+"""As pre-activation methods: every one, intersected."""
 
 SpectralNorms = Literal["estimate", "exact"]
 
@@ -29,12 +29,15 @@ class Bound:
 
     Args:
         estimator: a registered name; ``"name@l2"`` for the method in l2 and a question in other norms.
-        preactivations: some of "ball", "interval", "crown", whose bounds are intersected; or "all", every method that
-            fits the network's size. None takes the estimator's own: ``("interval",)`` for bounds that can be a penalty,
-            which must be cheap at every step, "all" for the others.
+        preactivations: some of "ball", "interval", "crown", whose bounds are intersected; or "all". None takes the
+            estimator's own: ``("interval",)`` for bounds that can be a penalty, which must be cheap at every step, "all"
+            for the others.
         spectral_norms: for p = 2, how layers are measured where a differentiable tensor is asked for, by a penalty or
             ``estimate``: "estimate", by power iteration, which lies a little below the norm, or "exact", by
             decompositions. Where a certificate is asked for, by ``certify`` or an audit, norms are always proved.
+        memory: bytes that linear forms may take at one node where a differentiable tensor is asked for: the rows of CROWN
+            and of ``jacobian_crown``, of all points together, which are kept for the gradient. A node that needs more keeps
+            interval bounds. Where a certificate is asked for they are done in parts, and the budget is the limit.
 
     Attributes:
         label: the estimator's name, with methods that are not its own behind it ("affine_relu-ball-interval"); tells the
@@ -47,6 +50,7 @@ class Bound:
     estimator: str
     preactivations: Sequence[str] | str = None  # type: ignore[assignment]  # None: the estimator's own, resolved below
     spectral_norms: SpectralNorms = "estimate"
+    memory: int = KEPT
     label: str = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -64,6 +68,8 @@ class Bound:
             raise InvalidInput(
                 f"spectral_norms={self.spectral_norms!r}", where="Bound", accepted='"estimate" or "exact"'
             )
+        if not isinstance(self.memory, int) or isinstance(self.memory, bool) or self.memory < 0:
+            raise InvalidInput(f"memory={self.memory!r}", where="Bound", accepted="a number of bytes, at least 0")
 
     def __str__(self) -> str:
         return self.label
@@ -98,7 +104,7 @@ class Bound:
 
     @property
     def methods(self) -> tuple[str, ...] | None:
-        """Pre-activation methods as ``lipreg.bounds.analyse`` takes them; None for all that fit."""
+        """Pre-activation methods as ``lipreg.bounds.analyse`` takes them; None for all."""
         return None if self.preactivations == ALL else tuple(self.preactivations)
 
     @property
@@ -109,4 +115,5 @@ class Bound:
     def describe(self) -> dict[str, Any]:
         """The recipe as plain JSON data; equal descriptions mean comparable bounds."""
         methods = ALL if self.preactivations == ALL else list(self.preactivations)
-        return {"estimator": self.estimator, "preactivations": methods, "spectral_norms": self.spectral_norms}
+        found = {"estimator": self.estimator, "preactivations": methods, "spectral_norms": self.spectral_norms}
+        return found if self.memory == KEPT else {**found, "memory": self.memory}

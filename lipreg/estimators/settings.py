@@ -16,7 +16,8 @@ class Settings:
 
     Attributes:
         solver: of mixed-integer and linear programs; see ``lipreg.milp.installed_solvers``.
-        sdp_solver: of semidefinite programs, by cvxpy's name for it ("SCS", "CLARABEL", ...).
+        sdp_solver: of the semidefinite programs of ``lipsdp``, by cvxpy's name for it ("SCS", "CLARABEL", ...); None for an
+            ascent of lipreg's own, which comes as close in a fraction of the time.
         threads: that each solver may use.
         seed: of every random choice.
 
@@ -26,7 +27,7 @@ class Settings:
     """
 
     solver: str = "highs"
-    sdp_solver: str = "SCS"
+    sdp_solver: str | None = None
     threads: int = 1
     seed: int = 0
 
@@ -35,7 +36,7 @@ class Settings:
         if not isinstance(self.seed, int) or isinstance(self.seed, bool):
             raise InvalidInput(f"seed={self.seed!r}", where="Settings", accepted="a whole number")
         get_solver(self.solver)
-        if self.sdp_solver != "SCS":  # always there; others are looked for, which loads cvxpy
+        if self.sdp_solver is not None:
             check_sdp_solver(self.sdp_solver)
 
 

@@ -8,31 +8,40 @@ from dataclasses import replace
 import torch
 
 from lipreg.bounds import Analysis
+from lipreg.budget import Budget
 from lipreg.estimators.base import Work, rounded_up, upper_interval
+from lipreg.estimators.jacobians.fastlip import FastLip
 from lipreg.estimators.products.affine_relu import AffineRelu
 from lipreg.results import Certificate, CertifiedInterval, Status
 
-CHEAP = "affine_relu"
-NO_TIME = f"There was no time for more than the bound of {CHEAP!r}"
+NO_TIME = "There was no time for more than the bound of"
 
 
-def cheap_uppers(analysis: Analysis) -> list[float]:
-    """Upper ends that cost a few passes, at each point; of every question and network that anything covers."""
+def cheap_intervals(analysis: Analysis, status: Status = Status.BOUNDED, detail: str = "") -> list[CertifiedInterval]:
+    """The least upper ends that cost a few passes, at each point; of every question and network that anything covers."""
+    found = []
     with torch.no_grad():
-        return rounded_up(analysis, AffineRelu().bound(analysis))
+        for method in (AffineRelu(), FastLip()):
+            uppers = rounded_up(analysis, method.bound(analysis))
+            found.append([upper_interval(analysis, i, upper, method.name, status) for i, upper in enumerate(uppers)])
+    least = [min(each, key=lambda interval: interval.upper) for each in zip(*found, strict=True)]
+    if not detail:
+        return least
+    return [replace(each, detail=f"{detail} {each.proof!r}. {each.detail}".removesuffix(". ")) for each in least]
 
 
 def cheap_interval(local: Analysis, status: Status) -> CertifiedInterval:
     """The interval with that upper end at a single point, where a method had no time for its own."""
-    return upper_interval(local, 0, cheap_uppers(local)[0], CHEAP, status, NO_TIME)
+    return cheap_intervals(local, status, NO_TIME)[0]
 
 
-def one_by_one(work: Work, answer: Callable[[Analysis], CertifiedInterval]) -> list[CertifiedInterval]:
+def one_by_one(work: Work, answer: Callable[[Analysis, Budget], CertifiedInterval]) -> list[CertifiedInterval]:
     """The answer at each point, of a method without a search; points that there is no time for have the cheap interval."""
-    results = []
-    for i in range(work.analysis.placed.batch):
-        local, over = work.analysis[i : i + 1], work.budget.ended()
-        results.append(answer(local) if over is None else cheap_interval(local, over))
+    batch, results = work.analysis.placed.batch, []
+    for i in range(batch):
+        local, own = work.analysis[i : i + 1], work.budget.share(1 / (batch - i))
+        over = own.ended()
+        results.append(answer(local, own) if over is None else cheap_interval(local, over))
     return results
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lipreg.bounds import Analysis, form_rounding
 from lipreg.budget import Budget
-from lipreg.folding.arithmetic import columns, exactly
+from lipreg.folding.arithmetic import blocks, columns, exactly
 from lipreg.folding.displacements import Displacements
 from lipreg.folding.units import Units, active, slopes
 from lipreg.graph import Affine, Relu
@@ -67,15 +67,23 @@ def value_forms(
 ) -> tuple[Form, Form]:
     """Pre-activations of the unstable units over (d, h), one row a unit, and the network's outputs over the same.
 
+    As many columns of them at a time as the budget's memory holds.
+
     Raises:
         OutOfBudget: the budget, which is started, ended first.
     """
-    rules = _Forms(analysis, units, domain, budget)
-    found = analysis.graph.forward({0: rules.input()}, rules)
-    asked = [(node.source, units.position[at]) for i, node in analysis.graph.relus() if len(at := units.of(i))]
-    z = [rules.form(source, found[source])[chosen] for source, chosen in asked]
-    last = len(found) - 1
-    return Form.stacked(z, len(domain), len(units)), rules.form(last, found[last])
+    graph, budget, parts = analysis.graph, budget or Budget(math.inf), []
+    asked = [(node.source, units.position[at]) for i, node in graph.relus() if len(at := units.of(i))]
+    asked.append((len(graph.nodes) - 1, np.arange(graph.output.bias.numel())))
+    for block in blocks(analysis, len(domain) + len(units) + 1, budget):
+        rules = _Forms(analysis, units, domain, budget, block=block)
+        found = graph.forward({0: rules.input()}, rules)
+        parts.append([rules.part(found[source], chosen) for source, chosen in asked])
+    forms = []
+    for (source, chosen), own in zip(asked, zip(*parts, strict=True), strict=True):
+        whole, lost = torch.cat([part for part, _ in own]), torch.stack([part for _, part in own]).sum(0)
+        forms.append(_form(analysis, source, whole, lost, len(domain), chosen))
+    return Form.stacked(forms[:-1], len(domain), len(units)), forms[-1]
 
 
 def cell_forms(
@@ -97,7 +105,7 @@ def cell_forms(
     forms, signs = [], [torch.zeros(0, dtype=torch.float64)]
     for index, node in analysis.graph.relus():
         moves = analysis.reach[node.source].moves[0].flatten()
-        forms.append(rules.form(node.source, found[node.source])[moves])
+        forms.append(_form(analysis, node.source, *rules.part(found[node.source], moves), len(domain), moves))
         signs.append(torch.where(rules.active(index, node)[moves], 1.0, -1.0).double())
     return Form.stacked(forms, len(domain), 0), torch.cat(signs)
 
@@ -107,6 +115,9 @@ class _Forms(WithoutPools, Forward[Numbers]):
 
     The constant is in float64 what the analysis knows of the layers at x0, whose error ``form_rounding`` has; in digits x0
     itself goes through the layers, without one. Where a pattern is given, the unstable units follow it and have no columns.
+
+    Args:
+        block: which of the columns.
     """
 
     def __init__(
@@ -116,25 +127,24 @@ class _Forms(WithoutPools, Forward[Numbers]):
         domain: Displacements,
         budget: Budget | None,
         pattern: np.ndarray | None = None,
+        block: slice = slice(None),
     ) -> None:
         self.analysis, self.units, self.domain, self.pattern = analysis, units, domain, pattern
         self.budget = budget or Budget(math.inf)
         self.make, self.exact = columns(analysis), exactly(analysis)
         self.outputs = len(units) if pattern is None else 0
-        self.width = len(domain) + self.outputs + 1
+        self.constant = len(domain) + self.outputs
+        self.columns = torch.arange(self.constant + 1)[block]
 
     def input(self) -> Numbers:
         """The columns of the input."""
-        own = torch.zeros(self.width, len(self.domain.moves), dtype=torch.float64)
-        own[torch.arange(len(self.domain)), self.domain.moves.nonzero().flatten()] = 1.0
-        if self.exact:
-            own[-1] = self.domain.region.center[0].flatten()
+        own = self.with_constant(self.domain.region.center[0].flatten() * self.exact)
+        here = (self.columns < len(self.domain)).nonzero().flatten()
+        own[here, self.domain.moves.nonzero().flatten()[self.columns[here]]] = 1.0
         return self.make(own.reshape(-1, *self.analysis.graph.input_shape))
 
     def affine(self, index: int, node: Affine, values: Mapping[int, Numbers]) -> Numbers:
-        constant = torch.zeros(self.width, *node.shape, dtype=torch.float64)
-        constant[-1] = node.bias if self.exact else self.analysis.anchors[index].constant[0]
-        total = self.make(constant)
+        total = self.make(self.with_constant(node.bias if self.exact else self.analysis.anchors[index].constant[0]))
         for source, map in node.terms():
             self.budget.check()
             total = values[source].through(map) + total
@@ -148,8 +158,10 @@ class _Forms(WithoutPools, Forward[Numbers]):
         at = torch.from_numpy(self.units.of(index))
         chosen = torch.from_numpy(self.units.position)[at]
         factor[chosen] = 0.0
-        variables = torch.zeros(self.width, len(factor), dtype=torch.float64)
-        variables[len(self.domain) + at, chosen] = 1.0
+        variables = factor.new_zeros(len(self.columns), len(factor))
+        place = len(self.domain) + at - self.columns[0]
+        here = (place >= 0) & (place < len(self.columns))
+        variables[place[here], chosen[here]] = 1.0
         return value.times(factor.reshape(node.shape)) + self.make(variables.reshape(-1, *node.shape))
 
     def active(self, index: int, node: Relu) -> Tensor:
@@ -160,14 +172,22 @@ class _Forms(WithoutPools, Forward[Numbers]):
             found[self.units.position[at]] = torch.from_numpy(self.pattern[at] > 0.5)
         return found
 
-    def form(self, index: int, value: Numbers) -> Form:
-        """The form of an Affine node, with what it may be off by."""
+    def with_constant(self, constant: Tensor) -> Tensor:
+        """Columns of which all but that of the constant are 0."""
+        own = torch.zeros(len(self.columns), *constant.shape, dtype=torch.float64)
+        own[self.columns == self.constant] = constant.double()
+        return own
+
+    def part(self, value: Numbers, chosen: np.ndarray | Tensor) -> tuple[Tensor, Tensor]:
+        """The columns of some entries of an Affine node, and what they may be off by in digits, all together."""
         self.budget.check()
-        own, lost = (part.flatten(1) for part in value.rounded())
-        if self.exact:
-            outputs = torch.from_numpy(self.units.size[: self.outputs])
-            error = torch.cat([self.domain.size, outputs, torch.ones(1, dtype=torch.float64)]) @ lost
-        else:
-            error = form_rounding(self.analysis)[index][0].flatten()
-        inputs = len(self.domain)
-        return Form(own[:inputs].T, own[inputs:-1].T, own[-1], error)
+        own, lost = (part.flatten(1)[:, chosen] for part in value.rounded())
+        outputs = torch.from_numpy(self.units.size[: self.outputs])
+        sizes = torch.cat([self.domain.size, outputs, torch.ones(1, dtype=torch.float64)])
+        return own, sizes[self.columns] @ lost
+
+
+def _form(analysis: Analysis, index: int, own: Tensor, lost: Tensor, inputs: int, chosen: np.ndarray | Tensor) -> Form:
+    """The form of some entries of an Affine node, with what it may be off by."""
+    error = lost if exactly(analysis) else form_rounding(analysis)[index][0].flatten()[chosen]
+    return Form(own[:inputs].T, own[inputs:-1].T, own[-1], error)

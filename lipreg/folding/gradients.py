@@ -12,7 +12,7 @@ from torch import Tensor
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.errors import LipregError
-from lipreg.folding.arithmetic import MORE, columns, exactly, sharp
+from lipreg.folding.arithmetic import MORE, blocks, columns, exactly, sharp
 from lipreg.folding.displacements import Displacements
 from lipreg.folding.units import Units, active, slopes
 from lipreg.graph import Relu
@@ -77,36 +77,37 @@ def _gradient_forms(
     budget: Budget | None,
 ) -> GradientForms | None:
     """The gradients of functionals ``(k, outputs)`` in one arithmetic; None where it has not enough digits."""
-    graph, count = analysis.graph, len(units)
-    rules = _Gradients(analysis, units, count + len(seed), make, budget)
+    graph, count, budget = analysis.graph, len(units), budget or Budget(math.inf)
     start = torch.cat([torch.zeros(count, seed.shape[1], dtype=torch.float64), seed])
-    flowing = graph.backward([(len(graph.nodes) - 1, make(start.reshape(-1, *graph.output.shape)))], rules)
     weights = analysis.placed.weights[0].flatten().double()
-    entries = torch.zeros(count + len(seed), int((weights > 0).sum()), dtype=torch.float64)
-    if flowing is not None:
-        entries = (rules.known(flowing) * weights)[:, weights > 0]
-    if not rules.sharp:
-        return None
-    g = rules.g
+    g = torch.zeros(len(start), count, dtype=torch.float64)
+    entries = torch.zeros(len(start), int((weights > 0).sum()), dtype=torch.float64)
+    for block in blocks(analysis, len(start), budget):
+        rules = _Gradients(analysis, units, range(*block.indices(len(start))), make, budget)
+        own = make(start[block].reshape(-1, *graph.output.shape))
+        flowing = graph.backward([(len(graph.nodes) - 1, own)], rules)
+        g[block] = rules.g
+        if flowing is not None:
+            entries[block] = (rules.known(flowing) * weights)[:, weights > 0]
+        if not rules.sharp:
+            return None
     return GradientForms(g[:count].T.contiguous(), g[count:], entries[:count].T.contiguous(), entries[count:])
 
 
 class _Gradients(WithoutPools, Backward[Numbers]):
-    """Carries gradients back as columns, one a switched gradient and one a functional, and notes those of the units."""
+    """Carries some columns of gradients back, one a switched gradient and one a functional, and notes those of the units."""
 
     def __init__(
         self,
         analysis: Analysis,
         units: Units,
-        width: int,
+        columns: range,
         make: Callable[[Tensor], Numbers],
-        budget: Budget | None,
+        budget: Budget,
     ) -> None:
-        self.analysis, self.units, self.make = analysis, units, make
-        self.budget = budget or Budget(math.inf)
-        self.g = torch.zeros(
-            width, len(units), dtype=torch.float64
-        )  # stays 0 where the output does not depend on a unit
+        self.analysis, self.units, self.columns, self.make, self.budget = analysis, units, columns, make, budget
+        # stays 0 where the output does not depend on a unit
+        self.g = torch.zeros(len(columns), len(units), dtype=torch.float64)
         self.sharp = True
 
     def back(self, map: LinearMap, value: Numbers) -> Numbers:
@@ -123,7 +124,8 @@ class _Gradients(WithoutPools, Backward[Numbers]):
         scale = slopes(active(self.analysis, node), node) * moves
         scale[chosen] = node.slope
         switched = torch.zeros(len(self.g), len(scale), dtype=torch.float64)
-        switched[at, chosen] = 1.0 - node.slope
+        here = (at >= self.columns.start) & (at < self.columns.stop)
+        switched[at[here] - self.columns.start, chosen[here]] = 1.0 - node.slope
         return value.times(scale.reshape(node.shape)) + self.make(switched.reshape(-1, *node.shape))
 
     def known(self, value: Numbers) -> Tensor:

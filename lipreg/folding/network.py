@@ -18,6 +18,7 @@ from lipreg.folding.forms import Form, value_forms
 from lipreg.folding.gradients import gradient_forms
 from lipreg.folding.ties import tied_units
 from lipreg.folding.units import Units, unstable_units
+from lipreg.folding.work import fold_work, values_work
 from lipreg.linalg import attained_norm, dual_norm, vector_norm
 from lipreg.linalg.floats import EPS, SPARE
 
@@ -173,7 +174,7 @@ def fold_values(analysis: Analysis, budget: Budget | None = None) -> FoldedValue
         budget: started; folding goes on to its end, and no further than the map at hand. None for no limit.
 
     Raises:
-        OutOfBudget: it ended first; nothing is kept of a network that is half folded.
+        OutOfBudget: it ended first, or is far from enough; nothing is kept of a network that is half folded.
     """
     return analysis.derived(_fold_values, budget)
 
@@ -187,6 +188,8 @@ def fold(analysis: Analysis, budget: Budget | None = None) -> FoldedNetwork:
 
 
 def _fold_values(analysis: Analysis, budget: Budget | None) -> FoldedValues:
+    if budget is not None:
+        budget.require(values_work(analysis))
     units, domain = unstable_units(analysis), Displacements.within(analysis.placed.region)
     z, output = value_forms(analysis, units, domain, budget)
     levels = tuple(torch.from_numpy(units.of(node)) for node in np.unique(units.node))
@@ -195,6 +198,8 @@ def _fold_values(analysis: Analysis, budget: Budget | None) -> FoldedValues:
 
 
 def _fold(analysis: Analysis, budget: Budget | None) -> FoldedNetwork:
+    if budget is not None:
+        budget.require(fold_work(analysis))
     values, placed = fold_values(analysis, budget), analysis.placed
     gradients = gradient_forms(analysis, values.units, values.domain, budget)
     network = FoldedNetwork(

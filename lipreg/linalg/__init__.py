@@ -8,15 +8,18 @@ from lipreg.linalg.norms import dual_norm, norm_name, parse_norm, safe_sqrt, squ
 from lipreg.linalg.numbers import Numbers, Plain
 from lipreg.linalg.operators import attained_norm, best_direction, best_signs, has_formula, operator_norm, sign_vectors
 from lipreg.linalg.power import PowerIteration
+from lipreg.linalg.rows import Entries, Rows, Whole, entries
 from lipreg.linalg.running import Running
 from lipreg.linalg.selection import Gather, Repeated, Transposed, gather
 from lipreg.linalg.spectral import SpectralNorm, spectral_norm
+from lipreg.linalg.windows import unit_windows
 
 __all__ = [
     "Composed",
     "Convolution",
     "Dense",
     "Diagonal",
+    "Entries",
     "Gather",
     "Limbs",
     "LinearMap",
@@ -24,11 +27,13 @@ __all__ = [
     "Plain",
     "PowerIteration",
     "Repeated",
+    "Rows",
     "Running",
     "Shape",
     "SpectralNorm",
     "Sum",
     "Transposed",
+    "Whole",
     "add",
     "attained_norm",
     "best_direction",
@@ -36,6 +41,7 @@ __all__ = [
     "compose",
     "digit_bits",
     "dual_norm",
+    "entries",
     "feed",
     "gather",
     "has_formula",
@@ -47,5 +53,6 @@ __all__ = [
     "sign_vectors",
     "spectral_norm",
     "squared_norm",
+    "unit_windows",
     "vector_norm",
 ]

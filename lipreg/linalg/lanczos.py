@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -25,6 +26,7 @@ def lanczos_bound(
     width: float,
     failure: float,
     seed: int,
+    ended: Callable[[], object] = lambda: None,
 ) -> tuple[Tensor, Tensor, int]:
     """Lower and upper bounds on the largest eigenvalue of G, and the number of steps.
 
@@ -36,6 +38,7 @@ def lanczos_bound(
         width: relative width to stop at.
         failure: probability over the starts that an upper bound may fail with.
         seed: of the starts, up to 256 bits. The probability is over seeds that G does not depend on: draw a fresh one.
+        ended: says, after a step, that there is no time for another one: the bound is then as wide as it is.
     """
     dims = support.dim() - 1
     normal = np.random.default_rng(seed).standard_normal((len(support), STARTS, *support.shape[1:]))
@@ -47,7 +50,7 @@ def lanczos_bound(
     betas: list[Tensor] = []
     previous, check = torch.zeros_like(vector), 8
     low, high = torch.zeros_like(ceiling), ceiling
-    for step in range(1, MAX_STEPS + 1):
+    for step in itertools.count(1):
         # in place: on large maps the vectors' own arithmetic costs memory traffic like the maps themselves
         image = apply(vector)
         alpha = _dot(image, vector)
@@ -61,17 +64,18 @@ def lanczos_bound(
         alphas.append(alpha)
         betas.append(beta)
         previous, vector = vector, image.mul_(_spread(torch.where(alive, 1.0 / beta, 0.0), dims))
-        if step in (check, MAX_STEPS) or not bool(alive.any()):
+        over = step == MAX_STEPS or not bool(alive.any()) or bool(ended())
+        if over or step == check:
             a, b = torch.stack(alphas, -1).cpu(), torch.stack(betas, -1).cpu()
             # an exhausted space leaves one error more in the last row
             found, bound = _ends(a, b, 2.0 * eta.cpu(), overlap)
             low = torch.maximum(low, found.to(low))
             high = torch.minimum(high, bound.to(high))
-            if bool((high <= low * (1.0 + width)).all()) or not bool(alive.any()):
+            if over or bool((high <= low * (1.0 + width)).all()):
                 return torch.minimum(low, high), high, step
             # a look costs some milliseconds: less than a step where vectors are long
             check = check + 1 if vector.numel() > LONG else max(check + 4, int(check * 1.15))
-    return torch.minimum(low, high), high, MAX_STEPS
+    raise AssertionError("the last step returns")
 
 
 def top_vector(apply: Callable[[Tensor], Tensor], weights: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -78,12 +79,14 @@ def spectral_norm(
     width: float = WIDTH,
     failure: float = FAILURE,
     entropy: str | None = None,
+    ended: Callable[[], object] = lambda: None,
 ) -> SpectralNorm:
     """The largest singular value of diag(rows) A diag(columns).
 
     In float64 without gradients: an upper bound, of relative width at most ``width`` unless Lanczos ends at its step
-    limit first. With gradients, or in single precision: an SVD where the map is a matrix or small, else the Rayleigh
-    quotient at the Ritz vector of a short Lanczos run, an estimate from below that is differentiable in A, rows and columns.
+    limit, or with its time, first. With gradients, or in single precision: an SVD where the map is a matrix or small, else
+    the Rayleigh quotient at the Ritz vector of a short Lanczos run, an estimate from below that is differentiable in A,
+    rows and columns.
 
     Args:
         map: A.
@@ -92,6 +95,7 @@ def spectral_norm(
         width: relative width to stop at.
         failure: probability over the random starts that the bound may fail with.
         entropy: to repeat a run; None draws it afresh, which the stated probability takes for granted.
+        ended: says that there is no time for another step of Lanczos.
     """
     batch = torch.broadcast_shapes(rows.shape[:1], columns.shape[:1])[0]
     rows, columns = rows.expand(batch, *map.out_shape), columns.expand(batch, *map.in_shape)
@@ -110,7 +114,7 @@ def spectral_norm(
     if min(map.in_size, map.out_size) <= GRAM_SIDE and map.in_size * map.out_size <= GRAM_ENTRIES:
         ends = [_gram(map, rows[i : i + 1], columns[i : i + 1]) for i in range(batch)]
         return SpectralNorm(torch.cat([high for _, high in ends]), torch.cat([low for low, _ in ends]), True)
-    return _lanczos(map, rows, columns, width, failure, fresh_entropy() if entropy is None else entropy)
+    return _lanczos(map, rows, columns, width, failure, fresh_entropy() if entropy is None else entropy, ended)
 
 
 def fresh_entropy() -> str:
@@ -142,14 +146,22 @@ def _magnitude(map: LinearMap, rows: Tensor, columns: Tensor) -> Tensor:
     return most * (1.0 + 1e-9)
 
 
-def _lanczos(map: LinearMap, rows: Tensor, columns: Tensor, width: float, failure: float, entropy: str) -> SpectralNorm:
+def _lanczos(
+    map: LinearMap,
+    rows: Tensor,
+    columns: Tensor,
+    width: float,
+    failure: float,
+    entropy: str,
+    ended: Callable[[], object],
+) -> SpectralNorm:
     digest = hashlib.sha256(entropy.encode())
     map.feed(digest)
     seed = int.from_bytes(digest.digest(), "big")
     ceiling = _magnitude(map, rows, columns)
     eta = ceiling * (map.roundings + 16) * torch.finfo(torch.float64).eps
     weights, apply = _gram_operator(map, rows, columns)
-    low, high, steps = lanczos_bound(apply, weights > 0, eta, ceiling, 2.0 * width, failure, seed)
+    low, high, steps = lanczos_bound(apply, weights > 0, eta, ceiling, 2.0 * width, failure, seed, ended)
     return SpectralNorm(high.sqrt(), low.sqrt(), True, failure, steps, entropy)
 
 

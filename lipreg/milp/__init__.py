@@ -7,6 +7,7 @@ from lipreg.milp.gurobi import Gurobi
 from lipreg.milp.highs import Highs
 from lipreg.milp.program import Outcome, Program
 from lipreg.milp.scip import Scip
+from lipreg.milp.size import program_size
 from lipreg.milp.solvers import SOLVERS, Found, Options, Solver, get_solver, installed_solvers, register_solver
 from lipreg.milp.tightening import tighten
 from lipreg.milp.tree import Proof, prove
@@ -31,6 +32,7 @@ __all__ = [
     "get_solver",
     "installed_solvers",
     "interior_point",
+    "program_size",
     "prove",
     "register_solver",
     "settle_cell",

@@ -14,25 +14,41 @@ import scipy
 
 from lipreg.milp.program import Program
 
-Block = np.ndarray | float
-"""A matrix ``(rows, variables)``, a diagonal as a vector, or a number times the identity."""
-
 
 @dataclass(frozen=True)
-class _Entries:
-    """The entries of a block that are not 0: row within the block, column of the program, value."""
+class Entries:
+    """The entries of a matrix with ``count`` rows that are not 0: row, column and value of each."""
 
     count: int
     rows: np.ndarray
     columns: np.ndarray
     values: np.ndarray
 
+    @classmethod
+    def of(cls, matrix: np.ndarray) -> Entries:
+        rows, columns = np.nonzero(matrix)
+        return cls(len(matrix), rows, columns, matrix[rows, columns])
+
+    def __mul__(self, factor: np.ndarray | float) -> Entries:
+        """The matrix with its rows, each times its factor, or with all times a number."""
+        values = self.values * (factor[self.rows] if isinstance(factor, np.ndarray) else factor)
+        return Entries(self.count, self.rows, self.columns, values)
+
+    def __neg__(self) -> Entries:
+        return Entries(self.count, self.rows, self.columns, -self.values)
+
+
+Part = Entries | np.ndarray | float
+"""A matrix ``(rows, variables)``, a diagonal as a vector, or a number times the identity."""
+Block = Part | tuple[Part, Part]
+"""One of these, or a sum of two."""
+
 
 class Assembly:
     """Collects variables and rows, then makes the Program.
 
-    Rows are written as {variable: block}. A block is a matrix ``(rows, size)``; a vector stands for its diagonal matrix and
-    a number for that many times the identity.
+    Rows are written as {variable: block}. A block is a matrix ``(rows, size)`` or its entries; a vector stands for its
+    diagonal matrix and a number for that many times the identity; two of these for their sum.
     """
 
     def __init__(self) -> None:
@@ -40,7 +56,7 @@ class Assembly:
         self._lower: list[np.ndarray] = []
         self._upper: list[np.ndarray] = []
         self._integer: list[np.ndarray] = []
-        self._rows: dict[bool, list[tuple[list[_Entries], np.ndarray]]] = {True: [], False: []}
+        self._rows: dict[bool, list[tuple[list[Entries], np.ndarray]]] = {True: [], False: []}
 
     def __contains__(self, name: str) -> bool:
         return name in self.columns
@@ -79,19 +95,25 @@ class Assembly:
         blocks = {name: block for name, block in row.items() if name in self.columns}
         if not blocks:
             return
-        entries = [self._entries(name, block) for name, block in blocks.items()]
+        entries = [
+            self._entries(name, part)
+            for name, block in blocks.items()
+            for part in (block if isinstance(block, tuple) else (block,))
+        ]
         count = entries[0].count
         if count:
             ends = np.broadcast_to(np.asarray(right, dtype=np.float64), (count,))
             self._rows[equality].append((entries, ends))
 
-    def _entries(self, name: str, block: Block) -> _Entries:
+    def _entries(self, name: str, part: Part) -> Entries:
+        """Those of a part, at the program's columns."""
         first = self.columns[name].start
-        if isinstance(block, np.ndarray) and block.ndim == 2:
-            at = np.nonzero(block)
-            return _Entries(len(block), at[0], first + at[1], block[at])
+        if isinstance(part, np.ndarray) and part.ndim == 2:
+            part = Entries.of(part)
+        if isinstance(part, Entries):
+            return Entries(part.count, part.rows, first + part.columns, part.values)
         diagonal = np.arange(self.size(name))
-        return _Entries(len(diagonal), diagonal, first + diagonal, np.broadcast_to(block, diagonal.shape))
+        return Entries(len(diagonal), diagonal, first + diagonal, np.broadcast_to(part, diagonal.shape))
 
     def program(self, objective: Mapping[str, np.ndarray | float], offset: float) -> Program:
         """The program that maximises the sum of coefficients times variables, plus the offset."""

@@ -24,7 +24,7 @@ from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.folding import FoldedValues, Form, Units, fold, fold_values
 from lipreg.linalg.floats import EPS, SPARE
-from lipreg.milp.assembly import Assembly
+from lipreg.milp.assembly import Assembly, Entries
 from lipreg.milp.domain import OUTSIDE, cut_off, displacement, leaves, magnitudes
 from lipreg.milp.functionals import Functionals
 from lipreg.milp.gradients import Gradient, GradientBounds, gradient_bounds
@@ -169,41 +169,43 @@ def _forward(program: Assembly, folded: FoldedValues, triangle: bool = True) -> 
     program.variables("h", leak * low if triangle else low, high)
     program.binaries("a", len(units))
     _tie(program, folded)
-    on_d, on_h, constant, loss = folded.z.arrays  # every row has room for what rounding did to its form
-    itself = np.eye(len(units))
+    on_d, on_h, constant, loss = _entries(folded.z)  # every row has room for what rounding did to its form
     if triangle:
-        program.at_most({"d": on_d, "h": on_h - itself}, loss - constant)
+        program.at_most({"d": on_d, "h": (on_h, -1.0)}, loss - constant)
         if leak.any():  # else the variables' bounds say it
-            flat = {"d": leak[:, None] * on_d, "h": leak[:, None] * on_h - itself}
-            program.at_most(flat, leak * (loss - constant))
+            program.at_most({"d": on_d * leak, "h": (on_h * leak, -1.0)}, leak * (loss - constant))
     else:
         _switch_from_below(program, folded)
-    flat = {"h": itself - leak[:, None] * on_h, "d": -leak[:, None] * on_d, "a": -(1 - leak) * high}
-    program.at_most(flat, leak * (loss + constant))
+    flat = {"h": (on_h * -leak, 1.0), "d": on_d * -leak} if leak.any() else {"h": 1.0}
+    program.at_most({**flat, "a": -(1 - leak) * high}, leak * (loss + constant))
     off = (1 - leak) * low
-    program.at_most({"h": itself - on_h, "d": -on_d, "a": -off}, loss + constant - off)
+    program.at_most({"h": (-on_h, 1.0), "d": -on_d, "a": -off}, loss + constant - off)
 
 
 def _tie(program: Assembly, folded: FoldedValues) -> None:
     """Adds a_i = a_first, or a_i + a_first = 1, for tied units; off their kink the rows hold by themselves."""
     (first, other), sign = folded.tied.numpy(), folded.sign.numpy().astype(np.float64)
-    rows = np.zeros((len(sign), folded.count))
-    rows[np.arange(len(sign)), other] = 1.0
-    rows[np.arange(len(sign)), first] = -sign
+    pairs, ones = np.arange(len(sign)), np.ones(len(sign))
+    rows = Entries(len(sign), pairs, other, ones), Entries(len(sign), pairs, first, -sign)
     program.equal({"a": rows}, (1 - sign) / 2)
+
+
+def _entries(form: Form) -> tuple[Entries, Entries, np.ndarray, np.ndarray]:
+    """A form's arrays, of the matrices what is not 0."""
+    on_d, on_h, constant, error = form.arrays
+    return Entries.of(on_d), Entries.of(on_h), constant, error
 
 
 def _switch_from_below(program: Assembly, folded: FoldedValues) -> None:
     """l (1 - a) <= z <= u a, and h >= z where a = 1, h >= leak z where a = 0: what the triangle's lower sides replace."""
     low, high, leak = folded.units.lower, folded.units.upper, folded.units.leak
-    on_d, on_h, constant, loss = folded.z.arrays
-    itself, above, below = np.eye(folded.count), loss - constant, loss + constant
+    on_d, on_h, constant, loss = _entries(folded.z)
+    above, below = loss - constant, loss + constant
     program.at_most({"d": on_d, "h": on_h, "a": -high}, above)
     program.at_most({"d": -on_d, "h": -on_h, "a": -low}, below - low)
     on = (1 - leak) * high
-    program.at_most({"d": on_d, "h": on_h - itself, "a": on}, on + above)
-    flat = {"d": leak[:, None] * on_d, "h": leak[:, None] * on_h - itself, "a": (1 - leak) * low}
-    program.at_most(flat, leak * above)
+    program.at_most({"d": on_d, "h": (on_h, -1.0), "a": on}, on + above)
+    program.at_most({"d": on_d * leak, "h": (on_h * leak, -1.0), "a": (1 - leak) * low}, leak * above)
 
 
 def _backward(program: Assembly, g: Gradient, bounds: GradientBounds, functionals: Functionals, p: float) -> None:
@@ -212,9 +214,9 @@ def _backward(program: Assembly, g: Gradient, bounds: GradientBounds, functional
     program.variables("w", np.minimum(low, 0.0), np.maximum(high, 0.0))
     program.at_most({"w": 1.0, "a": -high}, 0.0)
     program.at_most({"w": -1.0, "a": low}, 0.0)
-    itself = np.eye(len(low))
-    program.at_most({"w": itself - g.on_w, "functional": -g.on_c, "a": -low}, g.constant - low)
-    program.at_most({"w": g.on_w - itself, "functional": g.on_c, "a": high}, high - g.constant)
+    on_w = Entries.of(g.on_w)
+    program.at_most({"w": (-on_w, 1.0), "functional": -g.on_c, "a": -low}, g.constant - low)
+    program.at_most({"w": (on_w, -1.0), "functional": g.on_c, "a": high}, high - g.constant)
     if "w" in program:
         most, least = np.maximum(bounds.unit_upper, 0.0), np.minimum(bounds.unit_lower, 0.0)
         functionals.tie(program, "w", most, least)
@@ -233,8 +235,9 @@ def _total(program: Assembly, g: Gradient, bounds: GradientBounds, functionals: 
     low, high, g = low[open_sign], high[open_sign], g[open_sign]
     program.variables("size", np.zeros(len(low)), np.maximum(-low, high))
     program.binaries("positive", len(low))
-    program.at_most({"size": 1.0, "w": -g.on_w, "functional": -g.on_c, "positive": -2 * low}, g.constant - 2 * low)
-    program.at_most({"size": 1.0, "w": g.on_w, "functional": g.on_c, "positive": -2 * high}, -g.constant)
+    on_w = Entries.of(g.on_w)
+    program.at_most({"size": 1.0, "w": -on_w, "functional": -g.on_c, "positive": -2 * low}, g.constant - 2 * low)
+    program.at_most({"size": 1.0, "w": on_w, "functional": g.on_c, "positive": -2 * high}, -g.constant)
     if len(low):
         functionals.tie(program, "size", np.maximum(-bounds.lower, bounds.upper)[:, open_sign])
     return {name: block for name, block in cost.items() if name in program}, offset
@@ -253,6 +256,6 @@ def _largest(program: Assembly, g: Gradient, bounds: GradientBounds, functionals
     program.equal({"select": np.ones((1, len(high)))}, 1.0)
     program.at_most({"y": 1.0, "select": -high}, 0.0)
     program.at_most({"y": -1.0, "select": low}, 0.0)
-    program.at_most({"y": 1.0, "w": -g.on_w, "functional": -g.on_c, "select": -low}, g.constant - low)
+    program.at_most({"y": 1.0, "w": -Entries.of(g.on_w), "functional": -g.on_c, "select": -low}, g.constant - low)
     functionals.tie(program, "y", np.maximum(most, 0.0))
     return {"y": np.ones(len(high))}, 0.0

@@ -9,7 +9,7 @@ import numpy as np
 
 from lipreg.budget import Budget
 from lipreg.milp.program import Program
-from lipreg.milp.solvers import Found, Options, Solver, register_solver
+from lipreg.milp.solvers import LONGEST, Found, Options, Solver, register_solver
 from lipreg.results import Status
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ _ENDED = {
     "kObjectiveTarget": Status.TIME_LIMIT,
     "kSolutionLimit": Status.NODE_LIMIT,  # its word for mip_max_nodes, and no other limit is set
 }
+CERTAIN = ("kOptimal", "kInfeasible", "kTimeLimit", "kInterrupt")
+"""Ends of a linear program after which it is not tried in another way."""
+ITERATIONS = 10_000
+"""Of the simplex method on a linear program, or its number of rows, before interior points, which then are far faster."""
 
 
 @register_solver("highs")
@@ -49,7 +53,13 @@ class Highs(Solver):
             indices = np.fromiter(options.start, dtype=np.int32)
             solver.setSolution(len(indices), indices, np.fromiter(options.start.values(), dtype=np.float64))
         watch(solver, budget.stop.is_set)
-        solver.run()
+        for own in ({},) if mip else _linear(len(program.right)):
+            for option, value in own.items():
+                solver.setOptionValue(option, value)
+            solver.setOptionValue("time_limit", solver.getRunTime() + min(LONGEST, max(1e-3, budget.seconds_left)))
+            solver.run()
+            if solver.getModelStatus().name in CERTAIN:
+                break
         ended = solver.getModelStatus()
         info, solution = solver.getInfo(), solver.getSolution()
         return Found(
@@ -61,6 +71,16 @@ class Highs(Solver):
             multipliers=None if mip else row_multipliers(solution),
             nodes=int(info.mip_node_count) if mip else 0,
         )
+
+
+def _linear(rows: int) -> tuple[dict[str, Any], ...]:
+    """How a linear program is solved: by simplex; by interior points where it takes too many iterations; where these fail,
+    by simplex after all."""
+    import highspy
+
+    first, last = max(ITERATIONS, rows), highspy.kHighsIInf
+    interior = {"solver": "ipm", "run_crossover": "off"}
+    return {"simplex_iteration_limit": first}, interior, {"solver": "simplex", "simplex_iteration_limit": last}
 
 
 def loaded(program: Program, budget: Budget, options: Options) -> highspy.Highs:
@@ -141,3 +161,4 @@ def watch(solver: highspy.Highs, stopped: Callable[[], bool]) -> None:
 
     solver.cbMipInterrupt.subscribe(interrupt)
     solver.cbSimplexInterrupt.subscribe(interrupt)
+    solver.cbIpmInterrupt.subscribe(interrupt)

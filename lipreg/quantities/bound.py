@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from lipreg.bounds import Analysis
+from lipreg.bounds import KEPT, Analysis
 from lipreg.estimators import Bound, BoundEstimator, Step, differentiable_bound, differentiable_names, live_analysis
 from lipreg.estimators.recipe import ALL
 from lipreg.graph import Graph
@@ -27,12 +27,13 @@ class UpperBound(Quantity):
     By the closed form of a network without branches where the estimator has one, else on the live graph.
 
     Args:
-        estimator, preactivations, spectral_norms: as of ``lipreg.Bound``; the estimator is a differentiable one.
+        estimator, preactivations, spectral_norms, memory: as of ``lipreg.Bound``; the estimator is a differentiable one.
     """
 
     estimator: str = "affine_relu"
     preactivations: Sequence[str] | str = None  # type: ignore[assignment]  # None: the estimator's own, resolved below
     spectral_norms: str = "estimate"
+    memory: int = KEPT
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "preactivations", self.recipe.preactivations)
@@ -41,7 +42,7 @@ class UpperBound(Quantity):
     @cached_property
     def recipe(self) -> Bound:
         """The ``Bound``."""
-        asked = {"preactivations": self.preactivations, "spectral_norms": self.spectral_norms}
+        asked = {name: getattr(self, name) for name in ("preactivations", "spectral_norms", "memory")}
         return Bound.of({"estimator": self.estimator, **asked}, "bound", differentiable_names())
 
     @cached_property
@@ -52,7 +53,7 @@ class UpperBound(Quantity):
     @classmethod
     def of(cls, recipe: Bound) -> UpperBound:
         """The quantity that is bounded by a recipe."""
-        return cls(recipe.estimator, recipe.preactivations, recipe.spectral_norms)
+        return cls(recipe.estimator, recipe.preactivations, recipe.spectral_norms, recipe.memory)
 
     @property
     def label(self) -> str:
@@ -84,7 +85,7 @@ class UpperBound(Quantity):
             return self.method.bound(analysis), factors
 
     def _analysis(self, query: Query) -> Analysis:
-        asked = query.x, query.labels, self.method, self.recipe.methods, query.power
+        asked = query.x, query.labels, self.method, self.recipe.methods, query.power, self.memory
         return live_analysis(query.graph, query.problem, *asked)
 
 

@@ -133,29 +133,33 @@ class PlacedRegion:
         rows = None if self.halfspaces is None else self.halfspaces.to(dtype, device)
         return PlacedRegion(center, lower, upper, down, up, self.norm, self.radius, rows)
 
-    def support(self, rows: Tensor) -> Tensor:
+    def support(self, rows: Tensor, room: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """sup over x in X of rows . (x - center), for rows ``(batch, k, *shape)``; returns ``(batch, k)``, rounded up.
 
         Exact for boxes, for l1 balls cut by a box (a fractional knapsack) and for uncut l2 balls; for an l2 ball that
         the box cuts it is an upper bound that is nearly so (``support_above``), never more than box or ball alone; for
         polytopes that of their box, an upper bound too. Differentiable in ``rows``.
+
+        Args:
+            room: how far the coordinates can go that the rows are about, where these are some of all, others at each row:
+                rows are then ``(..., coordinates)``, and room broadcasts with them.
         """
-        flat = rows.flatten(2)
-        down, up = (end.unsqueeze(1) for end in self.room)
+        flat = rows.flatten(2) if room is None else rows
+        down, up = (end.unsqueeze(1) for end in self.room) if room is None else room
         above = inflation(flat.shape[-1], flat)
         if self.norm == 1.0:
-            room = torch.where(flat >= 0, up, -down).expand_as(flat)
+            most = torch.where(flat >= 0, up, -down).expand_as(flat)
             size, order = flat.abs().sort(-1, descending=True)
-            room = room.gather(-1, order)
+            most = most.gather(-1, order)
             # what the larger entries leave of the radius; a sum that is rounded down leaves no less than there is
-            spent = torch.nn.functional.pad(room.cumsum(-1)[..., :-1], (1, 0)) * (2.0 - above)
-            step = torch.minimum(room, (self.radius - spent).clamp(min=0.0))
+            spent = torch.nn.functional.pad(most.cumsum(-1)[..., :-1], (1, 0)) * (2.0 - above)
+            step = torch.minimum(most, (self.radius - spent).clamp(min=0.0))
             return (size * step).sum(-1) * above
         gain = torch.maximum(flat * up, flat * down)  # best move of each coordinate on its own, >= 0
         box = gain.sum(-1) * above
         if self.norm == 2.0:
             # the ball cannot use coordinates without room, so its supremum runs over the others
-            flat = flat * self.moves.flatten(1).unsqueeze(1)
+            flat = flat * (up > down)
             ball = torch.minimum(box, self.radius * norm_above(flat, 2.0) * above)
             return torch.minimum(ball, support_above(flat, down, up, self.radius)) if self.cut else ball
         return box

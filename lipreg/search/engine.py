@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget, OutOfBudget
-from lipreg.folding import fold
+from lipreg.folding import fold, node_work
 from lipreg.milp import Cell, settle_cell
 from lipreg.milp import tighten as tighten_region
 from lipreg.results import Status
@@ -25,7 +25,7 @@ from lipreg.search.incumbent import Incumbent
 from lipreg.search.multipliers import tighten_together
 from lipreg.search.nodes import Frontier, Nodes
 from lipreg.search.outcome import Outcome, Progress
-from lipreg.search.reach import contradictory, shrink_boxes, tighten
+from lipreg.search.reach import contradictory, decided, shrink_boxes, tighten
 from lipreg.search.refolding import carry_over
 from lipreg.search.relaxed import relaxed_bound
 from lipreg.search.worth import Worth
@@ -74,20 +74,26 @@ class Search:
         self.settled = 0
         self.frontier = Frontier(Nodes.roots(self.network, uppers.to(device)), self.budget.memory)
         self.tightened = self.network.domain.sections is not None  # over a cone every range has 0 inside
-        self.worth = Worth()
+        self.forward, self.relaxation = Worth(), Worth()
         self.climb_after = CLIMB_AFTER
 
     @property
     def batch(self) -> int:
-        """How many nodes a round takes."""
+        """How many nodes a round takes; fewer where there is no time for as many."""
         least, most = BATCH
-        return max(least, min(most, ELEMENTS // (2 * self._size)))
+        wanted = max(least, min(most, ELEMENTS // (2 * self._size)))
+        return int(max(1, min(wanted, self.budget.times(self._node))))
 
     @property
     def _size(self) -> int:
         """Numbers in the forms of a node's units."""
         n, m = self.network.count, self.network.inputs
         return max(1, n) * (n + m)
+
+    @property
+    def _node(self) -> float:
+        """Multiplications of bounding a node."""
+        return node_work(self.network.count, self.network.inputs)
 
     @property
     def cutoff(self) -> float:
@@ -109,6 +115,7 @@ class Search:
                 self._climb()
             nodes = self.frontier.take(self.batch)
             self.nodes += len(nodes)
+            self.incumbent.hunt(self.local, self.network, self.nodes, lambda: self._ended() is not None)
             nodes = self._bound(*self._reach(nodes))
             nodes = self._settle_leaves(self._inhabited(nodes))
             if len(nodes):
@@ -124,7 +131,9 @@ class Search:
         return Outcome(status, self.upper, self.nodes, self.settled, float(self.network.rounding.max()))
 
     def _ended(self) -> Status | None:
-        return self.budget.after(self.nodes).ended()
+        """What ends the search here: a limit, or that there is no time for another node."""
+        late = None if self.budget.affords(self._node) else Status.TIME_LIMIT
+        return self.budget.after(self.nodes).ended() or late
 
     def _open(self, nodes: Nodes) -> tuple[Nodes, Tensor]:
         """The nodes that may still beat the incumbent, and which those are; what the others hold is entered as proved."""
@@ -153,16 +162,33 @@ class Search:
         self.frontier, self.cells = Frontier(nodes, self.budget.memory), {}
 
     def _reach(self, nodes: Nodes) -> tuple[Nodes, Tensor]:
-        """Forward bounds under the phases; the nodes that are not empty, and a point to try for each."""
+        """Forward bounds under the phases; the nodes that are not empty, and a point to try for each.
+
+        Without them nodes are kept that hold no point, and units that are decided count as undecided.
+        """
+        if not self.forward.pays():
+            decided(self.network, nodes)
+            kept = ~contradictory(nodes)
+            return nodes[kept], ((nodes.d_lower + nodes.d_upper) / 2)[kept]
+        before, count = nodes.undecided.sum(-1), len(nodes)
+        nodes, points, kept = self._tightened(nodes)
+        # an empty node is as much as one with a unit less
+        gained = (before[kept] - nodes.undecided.sum(-1)).clamp(max=1).sum() + (count - len(nodes))
+        self.forward.note(torch.full((count,), float(gained) / count))
+        return nodes, points
+
+    def _tightened(self, nodes: Nodes) -> tuple[Nodes, Tensor, Tensor]:
+        """All forward bounds: the nodes that are not empty, a point to try for each, and which these are."""
+        at = torch.arange(len(nodes), device=nodes.row.device)
         forms = tighten(self.network, nodes)
         shrink_boxes(self.network, nodes, forms)
         kept = ~contradictory(nodes)
-        nodes, forms = nodes[kept], forms[kept]
+        nodes, forms, at = nodes[kept], forms[kept], at[kept]
         if not len(nodes):
-            return nodes, nodes.d_lower
+            return nodes, nodes.d_lower, at
         points = tighten_together(self.network, nodes, forms)
         kept = ~contradictory(nodes)
-        return nodes[kept], points[kept]
+        return nodes[kept], points[kept], at[kept]
 
     def _bound(self, nodes: Nodes, points: Tensor) -> Nodes:
         """Gradient bounds, each only for the nodes that the one before it leaves open."""
@@ -175,9 +201,9 @@ class Search:
         while bound is not None:
             nodes, kept = self._lowered(nodes, bound)
             before, bound = bound[kept], _next(stages, kept) if len(nodes) else None
-        if len(nodes) and (network.q is not None or (network.p != 1.0 and self.worth.pays())):
-            bound = relaxed_bound(network, nodes, cutoff)
-            self.worth.note(before, bound, cutoff)
+        if len(nodes) and (network.q is not None or (network.p != 1.0 and self.relaxation.pays())):
+            bound = relaxed_bound(network, nodes, cutoff, self.budget)
+            self.relaxation.lowered(before, bound, cutoff)
             nodes, _ = self._lowered(nodes, bound)
         return nodes
 
@@ -196,7 +222,7 @@ class Search:
         leaf = ~nodes.undecided.any(-1)
         # units that the round decided have cut nothing yet, and with all of them the cuts are the cell's own
         cells, _ = self._open(nodes[leaf])
-        cells = self._bound(*self._reach(cells)) if len(cells) else cells
+        cells = self._bound(*self._tightened(cells)[:2]) if len(cells) else cells
         for at in range(len(cells)):
             upper = float(cells.upper[at])
             if upper <= self.cutoff or self._cell(cells.phase[at]) is not Cell.EMPTY:

@@ -52,6 +52,12 @@ def interval_entries(network: FoldedNetwork, row: Tensor, w: Switched) -> tuple[
     return network.j_offset[row] + w.center @ network.j_unit.T, w.radius @ network.j_unit.abs().T
 
 
+def entry_ranges(network: FoldedNetwork, phase: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
+    """Lower and upper ends of every entry of the gradient, ``(N, m)`` each."""
+    center, radius = interval_entries(network, row, interval(network, phase, row))
+    return center - radius, center + radius
+
+
 def interval_bound(network: FoldedNetwork, phase: Tensor, row: Tensor) -> Tensor:
     """The norm of the larger magnitudes, ``(N,)``."""
     if network.q is not None:

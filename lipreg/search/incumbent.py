@@ -6,10 +6,18 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from lipreg.bounds import Analysis
 from lipreg.folding import FoldedNetwork
 from lipreg.search.climb import climb
+from lipreg.search.hunt import GAIN, Hunt, first_turn
+from lipreg.search.screen import Screen
 
 CLIMB_STEPS = 400
+HUNTED = 1.0 / 24.0
+"""Numbers that a hunt may compute for each number in the forms of the nodes bounded, times the units among which each is
+split: about 5 % of the time, as both take about as long for as many numbers."""
+OFFERED = 8
+"""Best points of a hunt that are offered."""
 PROMISE = 1e-9
 """How far above what is witnessed a point has to promise to lie, relatively, to be offered: witnesses are rounded down, and
 the folded network's value in a witness's own cell lies above what it proved."""
@@ -27,6 +35,8 @@ class Incumbent:
     def __init__(self, attain: Callable[[Tensor], float], value: float, best: Tensor | None) -> None:
         self.attain, self.value, self.best = attain, value, best
         self._climbed_from: Tensor | None = None
+        self._hunt: Hunt | None = None
+        self._offered = 0.0
 
     def offer(self, network: FoldedNetwork, point: Tensor) -> None:
         """Takes a point ``(1, *shape)`` as the best witness, if the network itself confirms it."""
@@ -41,6 +51,32 @@ class Incumbent:
         best = int(values.argmax())
         if values[best] > self.value * (1 + PROMISE):
             self.offer(network, network.domain.points(displacements[best : best + 1]))
+
+    def hunt(self, local: Analysis, network: FoldedNetwork, nodes: int, ended: Callable[[], bool]) -> None:
+        """Goes on hunting for better witnesses, as far as the work of the search pays for it.
+
+        Small searches end before it begins.
+
+        Args:
+            local: what is searched.
+            network: the same, folded.
+            nodes: how many were bounded so far.
+            ended: asked before every pass; ends it early.
+        """
+        paid = HUNTED * nodes * network.count**2 * (network.count + network.inputs)
+        if self._hunt is None:
+            if first_turn(local) > paid:
+                return
+            self._hunt = Hunt(Screen(local), local.placed.region.generators(0)[0])
+        if self.best is not None and self.value > self._hunt.best:
+            self._hunt.take(network.domain.points(self.best.unsqueeze(0)))
+        self._hunt.within(paid, ended)
+        if self._hunt.best > max(self.value, self._offered) * (1.0 + GAIN):
+            self._offered = self._hunt.best
+            for point in self._hunt.found(OFFERED).split(1):
+                self.offer(network, point)
+                if self.value >= self._offered * (1.0 - GAIN):
+                    break
 
     def climb(self, network: FoldedNetwork, ended: Callable[[], bool]) -> None:
         """From the best witness to better ones, if that has not been done.

@@ -25,6 +25,8 @@ class Nodes:
         d_lower, d_upper: the node's box of displacements, ``(N, m)``.
         vectors: of the units and of the functional's numbers, where the relaxation of the parent's gradient ended
             (``lipreg.bounds.lifted_bound``), ``(N, n + k, r)`` float32.
+        between: what hangs on each unit's switch between its ends, in that relaxation of the node or of the last one before
+            that was relaxed, ``(N, n)`` float32; equal where none was.
     """
 
     phase: Tensor
@@ -36,6 +38,7 @@ class Nodes:
     d_lower: Tensor
     d_upper: Tensor
     vectors: Tensor
+    between: Tensor
 
     def __len__(self) -> int:
         return len(self.row)
@@ -70,6 +73,7 @@ class Nodes:
             d_lower=spread(network.domain.lower),
             d_upper=spread(network.domain.upper),
             vectors=torch.cat([start.along, start.free], 1),
+            between=torch.ones(count, network.count, device=uppers.device),
         )
 
 

@@ -60,8 +60,7 @@ def tighten(network: FoldedNetwork, nodes: Nodes) -> Forms:
     Returns:
         The forms behind the bounds, valid in each node.
     """
-    z_lower = torch.where(nodes.phase == 1, nodes.z_lower.clamp(min=0.0), nodes.z_lower)
-    z_upper = torch.where(nodes.phase == -1, nodes.z_upper.clamp(max=0.0), nodes.z_upper)
+    z_lower, z_upper = _by_phase(nodes)
     slack = SLACK * (network.z_upper - network.z_lower) + network.z_rounding
     count, n, m = len(nodes), network.count, network.inputs
     slope, offset = z_lower.new_zeros(count, 2, n, m), z_lower.new_zeros(count, 2, n)
@@ -77,6 +76,18 @@ def tighten(network: FoldedNetwork, nodes: Nodes) -> Forms:
     nodes.z_lower, nodes.z_upper = z_lower, z_upper
     settle(network, nodes)
     return Forms(slope, offset)
+
+
+def decided(network: FoldedNetwork, nodes: Nodes) -> None:
+    """Enters the nodes' phases alone in their pre-activation bounds, in place, and settles what tied units imply."""
+    nodes.z_lower, nodes.z_upper = _by_phase(nodes)
+    settle(network, nodes)
+
+
+def _by_phase(nodes: Nodes) -> tuple[Tensor, Tensor]:
+    """Pre-activation bounds with those that the phases are, ``(N, n)`` each."""
+    z_lower = torch.where(nodes.phase == 1, nodes.z_lower.clamp(min=0.0), nodes.z_lower)
+    return z_lower, torch.where(nodes.phase == -1, nodes.z_upper.clamp(max=0.0), nodes.z_upper)
 
 
 def settle(network: FoldedNetwork, nodes: Nodes) -> None:

@@ -13,10 +13,14 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Switches, Vectors, lifted_bound
+from lipreg.budget import FREE, Budget
 from lipreg.folding import FoldedNetwork
 from lipreg.linalg import has_formula, operator_norm
+from lipreg.search.gradients import entry_ranges
 from lipreg.search.nodes import Nodes
 
+CLOSE = 3e-4
+"""How close to the relaxation, relatively, a root's bound comes."""
 ROUNDING = 1e-9
 """Relative widening of a norm of a computed matrix."""
 
@@ -36,6 +40,8 @@ def relaxed(network: FoldedNetwork, nodes: Nodes) -> tuple[Switches, Tensor]:
         on_unit[:, level] = active[:, level] * unit_unit[:, level] + undecided[:, level] * eye[level]
         on_free[:, level] = active[:, level] * unit_free[:, level]
     unit = network.j_unit if network.q is None or network.p != 1.0 else network.j_unit[row].unsqueeze(1)
+    if network.q is None and network.p == math.inf:
+        unit, out = _by_sign(network, nodes, out)
     real = undecided.squeeze(-1)
     most = int(real.sum(1).max()) if len(real) else 0
     real, place = real.topk(most, dim=1)
@@ -52,6 +58,23 @@ def relaxed(network: FoldedNetwork, nodes: Nodes) -> tuple[Switches, Tensor]:
     return switches, place
 
 
+def _by_sign(network: FoldedNetwork, nodes: Nodes, out: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows of the gradient, ``(N, o, n)`` and ``(N, o, 1)``, those of known sign as one: their sum has their l1 norm.
+
+    A sign is known where an entry's interval leaves more than what rounding may have done to it.
+    """
+    lower, upper = entry_ranges(network, nodes.phase, nodes.row)
+    lost = network.row_rounding[nodes.row].unsqueeze(1)
+    sign = (lower > lost).to(out) - (upper < -lost).to(out)
+    most = int((sign == 0).sum(1).max())
+    open_, place = (sign == 0).to(torch.int8).topk(most, dim=1)
+    rest = network.j_unit[place] * open_.unsqueeze(-1)
+    unit = torch.cat([(sign @ network.j_unit).unsqueeze(1), rest], 1)
+    own = out.squeeze(-1)
+    values = torch.cat([(sign * own).sum(1, keepdim=True), own.gather(1, place) * open_], 1)
+    return unit, values.unsqueeze(-1)
+
+
 def _functionals(network: FoldedNetwork, row: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients of c alone, with respect to units ``(N, n, k)`` and to inputs ``(N, m, k)``."""
     count = len(row)
@@ -63,22 +86,26 @@ def _functionals(network: FoldedNetwork, row: Tensor) -> tuple[Tensor, Tensor]:
     return units, network.j_offset.mT.expand(count, -1, -1)
 
 
-def relaxed_bound(network: FoldedNetwork, nodes: Nodes, cutoff: float) -> Tensor:
+def relaxed_bound(network: FoldedNetwork, nodes: Nodes, cutoff: float, budget: Budget = FREE) -> Tensor:
     """Upper bounds on each node's norm from its switches, ``(N,)``, without the network's rounding.
 
     Exact, up to rounding, where nothing is undecided and the norm has a formula. It starts from the nodes' vectors and
-    brings them up to date, in place.
+    brings them up to date, in place, and enters what hangs on each switch between its ends.
 
     Args:
         cutoff: nodes whose bound is at most this are closed, so that no more is done about them.
+        budget: started, in which the iteration ends.
     """
     switches, place = relaxed(network, nodes)
     units, columns = network.count, switches.out_free.shape[-1]
     index = place.unsqueeze(-1).expand(-1, -1, nodes.vectors.shape[-1])
     vectors = Vectors(nodes.vectors.gather(1, index), nodes.vectors[:, units : units + columns].clone())
-    bound = lifted_bound(switches, vectors, network.p == math.inf, network.q == 1.0, cutoff, nodes.depth == 0)
+    switched = network.p == math.inf, network.q == 1.0
+    found = lifted_bound(switches, vectors, *switched, cutoff, nodes.depth == 0, budget, CLOSE)
+    bound = found.bound
     nodes.vectors.scatter_(1, index, vectors.along)
     nodes.vectors[:, units : units + columns] = vectors.free
+    nodes.between = torch.zeros_like(nodes.between).scatter(1, place, found.between.to(nodes.between))
     leaf = ~nodes.undecided.any(-1)
     if network.q is not None and leaf.any():
         matrix = switches.out_free[leaf].mT

@@ -1,4 +1,4 @@
-"""Whether a bound that costs much is computed: as long as it pays."""
+"""Whether a step that costs much is taken: as long as it pays."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 ENOUGH, UNJUDGED = 0.15, 32
-"""Part of the way to the cutoff that a dear bound has to come, and nodes after which it is judged."""
+"""What a step has to gain at a node on average, and nodes after which it is judged."""
 SKIPPED = 16
 """Rounds without it after which it is tried again."""
 FADING = 0.9
@@ -15,7 +15,7 @@ FADING = 0.9
 
 @dataclass
 class Worth:
-    """Whether a bound that costs much pays for itself: by how much of the way to the cutoff it comes on average."""
+    """Whether a step that costs much pays for itself, by what it gains at a node: 1 for all that there is, 0 for nothing."""
 
     tried: float = 0.0
     gained: float = 0.0
@@ -27,7 +27,11 @@ class Worth:
         self.skipped = 0 if pays else self.skipped + 1
         return pays
 
-    def note(self, before: Tensor, after: Tensor, cutoff: float) -> None:
-        """Enters the bounds of nodes before and after; older ones count less and less."""
-        gain = ((before - after) / (before - cutoff).clamp(min=1e-300)).clamp(0.0, 1.0)
+    def lowered(self, before: Tensor, after: Tensor, cutoff: float) -> None:
+        """Enters the bounds of nodes before and after a bound: by how much of the way to the cutoff it came."""
+        self.note((before - after) / (before - cutoff).clamp(min=1e-300))
+
+    def note(self, gain: Tensor) -> None:
+        """Enters what was gained at nodes, ``(N,)``; what is older counts less and less."""
+        gain = gain.clamp(0.0, 1.0)
         self.tried, self.gained = FADING * self.tried + len(gain), FADING * self.gained + float(gain.sum())

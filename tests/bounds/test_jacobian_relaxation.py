@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from lipreg.bounds import Analysis, interval_jacobian, jacobian_relaxation, linear_jacobian
+from lipreg.bounds import Analysis, interval_jacobian, linear_jacobian
 from lipreg.bounds.jacobian_relaxation import bound_forms, relax_product
+from lipreg.budget import Budget
 from lipreg.estimators import Bound, estimate, frozen_analysis
 from lipreg.estimators.witnesses.witness import attained
 from lipreg.outputs import AllLogits, Logit
@@ -119,18 +121,18 @@ def test_convolutions_pools_and_branches(scope: str, p: float) -> None:
         assert (seen <= bound * (1 + 1e-9)).all() and (seen > 0).all()
 
 
-def test_parts_of_a_pass_are_the_whole_and_crowded_nodes_keep_their_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_of_a_pass_are_the_whole_and_what_is_not_kept_has_its_intervals() -> None:
     question = Question("deep", "linf", "regional", 2.0, "all_logits")
     analysis = analysis_of(question)
     whole, (low, high) = linear_jacobian(analysis), interval_jacobian(analysis)[0]
     assert (whole.upper < high - 1e-6).any(), "the example needs an entry that forms bound better"
-    monkeypatch.setattr(jacobian_relaxation, "ROOM", 1)
-    parts = linear_jacobian(analysis_of(question))  # made once for an analysis
+    parts = linear_jacobian(analysis_of(question), Budget(math.inf, memory=1))  # made once for an analysis
     torch.testing.assert_close(parts.lower, whole.lower, rtol=1e-13, atol=1e-13)
     torch.testing.assert_close(parts.row_norms(), whole.row_norms(), rtol=1e-13, atol=1e-13)
-    monkeypatch.setattr(jacobian_relaxation, "ENTRIES", 0)
-    kept = linear_jacobian(analysis_of(question))
-    assert torch.equal(kept.lower, low) and torch.equal(kept.upper, high)
+    crowded = analysis_of(question)
+    crowded.memory = 0
+    kept = linear_jacobian(crowded)
+    assert torch.equal(kept.lower, low) and torch.equal(kept.upper, high) and kept.left_out == ""
 
 
 def test_paths_that_cancel_are_seen() -> None:

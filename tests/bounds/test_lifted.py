@@ -33,7 +33,7 @@ def switches(seed: int, count: int, sizes: tuple[int, ...], k: int, m: int) -> S
 def bound(network: Switches, absolute: bool, signs: bool, enough: float = 0.0) -> Tensor:
     count, u, k = network.unit_free.shape
     vectors = Vectors.start(count, u, k, torch.zeros(1))
-    return lifted_bound(network, vectors, absolute, signs, enough, torch.ones(count, dtype=torch.bool))
+    return lifted_bound(network, vectors, absolute, signs, enough, torch.ones(count, dtype=torch.bool)).bound
 
 
 def matrices(network: Switches, a: Tensor) -> Tensor:
@@ -88,9 +88,9 @@ def test_it_goes_on_from_vectors_that_it_left() -> None:
     network = switches(3, 6, (4, 4), 2, 5)
     vectors = Vectors.start(6, 8, 2, torch.zeros(1))
     hasty = torch.zeros(6, dtype=torch.bool)
-    first = lifted_bound(network, vectors, False, False, 0.0, hasty)
+    first = lifted_bound(network, vectors, False, False, 0.0, hasty).bound
     for _ in range(20):
-        later = lifted_bound(network, vectors, False, False, 0.0, hasty)
+        later = lifted_bound(network, vectors, False, False, 0.0, hasty).bound
     assert (later <= first).all()
     assert torch.allclose(later, bound(network, False, False), rtol=2e-2)
     assert (later < 0.99 * first).any()

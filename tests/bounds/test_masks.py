@@ -70,7 +70,8 @@ def test_bounds_and_gradients_are_those_of_the_whole_analysis(kind: str, bound: 
     assert isinstance(estimator, BoundEstimator)
     found = []
     for analysis in (lean(*asked), whole(*asked)):
-        if bound == "fastlip" and analysis.masks is None:  # by the ends at every node, and all rows
+        # by the ends at every node, and all rows; a pool's windows pass one gradient on, which ends at nodes do not know
+        if bound == "fastlip" and analysis.masks is None and not any(True for _ in analysis.graph.pools()):
             low, high = interval_jacobian(analysis)[0]
             bounds = analysis.placed.combine(torch.maximum(low.abs(), high.abs()))
         else:

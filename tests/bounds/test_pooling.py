@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -10,14 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lipreg.bounds import analyse, interval_jacobian, pool_shares, relax_pool
+from lipreg.bounds import Shares, analyse, interval_jacobian, pool_shares, relax_pool
 from lipreg.bounds.deviation import deviations
+from lipreg.bounds.pooling import Passing
 from lipreg.budget import Budget
-from lipreg.estimators import ESTIMATORS
+from lipreg.estimators import ESTIMATORS, Bound, certify, estimate, frozen_analysis
+from lipreg.estimators.witnesses.witness import attained
 from lipreg.graph import MaxPool, capture
 from lipreg.outputs import AllLogits, Vector
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import L1Ball, L2Ball, LinfBall
+from lipreg.results import Certificate
 from tests.bounds.test_analysis import POOLS, pool_node
 
 REGIONS = {"linf": LinfBall(0.15), "l2": L2Ball(0.4), "l1": L1Ball(0.8)}
@@ -109,7 +113,7 @@ def test_every_upper_bound_is_above_every_witness(name: str, scope: str, p: floa
             analysis = analyse(graph, problem.place(x0, graph(x0)))
         lower = [i.lower for i in ESTIMATORS["sampling"].intervals(analysis, Budget())]
         assert min(lower) > 0
-        for bound in ("spectral", "affine_relu", "abs_chain", "fastlip", "deviation"):
+        for bound in ("spectral", "affine_relu", "abs_chain", "fastlip", "jacobian_crown", "deviation"):
             found = ESTIMATORS[bound].intervals(analysis, Budget())
             assert all(i.upper >= low for i, low in zip(found, lower, strict=True)), bound
 
@@ -158,3 +162,73 @@ def test_ties_of_constant_windows_do_not_count() -> None:
     pools = [i for i, node in enumerate(graph.nodes) if isinstance(node, MaxPool)]
     assert (analysis.shares[pools[0]].upper[0, :9] == 0).all()  # the dead channel's windows
     assert len(deviations(analysis).rows) == 0
+
+
+def test_a_window_passes_one_gradient_on_and_not_one_to_each_member() -> None:
+    """max(x1, x2) moves as far as x1 or x2 does in l_inf: 1, not 2."""
+    net, x = nn.MaxPool1d(2, stride=1), torch.zeros(1, 1, 5, dtype=torch.float64)
+    for output in (AllLogits(), Vector()):
+        for scope in ("regional", "pointed"):
+            q = None if output == AllLogits() else "inf"
+            problem = LocalLipschitz(LinfBall(1.0), output, scope, "inf", q)  # type: ignore[arg-type]
+            for name in ("affine_relu", "abs_chain", "fastlip", "jacobian_crown"):
+                (found,) = certify(nn.Sequential(net, nn.Flatten()), problem, x, estimator=name)
+                assert found.upper == pytest.approx(1.0, rel=1e-8), (name, scope)
+
+
+@pytest.mark.parametrize("scope", ["regional", "pointed"])
+@pytest.mark.parametrize("name", NETS)
+def test_bounds_on_the_jacobian_are_no_looser_than_the_product_behind_pools(name: str, scope: str) -> None:
+    """For p = inf, whatever the norm of the outputs; and their gradients are finite."""
+    net, shape = NETS[name]()
+    torch.manual_seed(1)
+    x, names = torch.rand(1, *shape, dtype=torch.float64), ("affine_relu", "abs_chain", "fastlip", "jacobian_crown")
+    for output, q in ((AllLogits(), None), (Vector(), 2)):
+        problem = LocalLipschitz(LinfBall(0.5), output, scope, "inf", q)  # type: ignore[arg-type]
+        analysis = frozen_analysis(net, problem, x, None)
+        points = analysis.placed.region.sample(100, torch.Generator().manual_seed(0))
+        uppers = [certify(net, problem, x, estimator=Bound(each, ["interval"]))[0].upper for each in names]
+        # of operators the linear forms are taken entry by entry
+        assert all(a >= b * (1 - 1e-9) for a, b in itertools.pairwise(uppers[: 4 if q is None else 3])), uppers
+        assert min(uppers) >= float(attained(analysis, points).amax()) > 0
+    for each in names:
+        live = estimate(net, problem, x, bound=each).sum()
+        parts = torch.autograd.grad(live, list(net.parameters()), allow_unused=True)
+        assert all(torch.isfinite(part).all() for part in parts if part is not None)
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0, math.inf])
+@pytest.mark.parametrize("seed", range(3))
+def test_bounds_behind_pools_are_above_the_exact_constant(seed: int, p: float) -> None:
+    """By another engine, on the same function written out as ReLUs."""
+    torch.manual_seed(seed)
+    pools = nn.MaxPool1d(2), nn.MaxPool1d(2, stride=1), nn.MaxPool1d(3, padding=1, stride=2)
+    net = nn.Sequential(nn.Conv1d(1, 2, 2), nn.ReLU(), pools[seed], nn.Flatten(), nn.LazyLinear(2)).double()
+    x = torch.rand(1, 1, 5, dtype=torch.float64)
+    problem = LocalLipschitz(LinfBall(0.7), AllLogits(), p=p)
+    net(x)
+    (exact,) = certify(net, problem, x, estimator="branch_and_bound")
+    assert exact.certificate is Certificate.EXACT
+    for name in ("abs_chain", "fastlip", "jacobian_crown", "affine_relu"):
+        (found,) = certify(net, problem, x, estimator=name)
+        assert found.upper >= exact.lower, name
+
+
+@given(seed=st.integers(0, 10**6))
+def test_lines_above_what_a_window_passes_on(seed: int) -> None:
+    """Over all shares, ends and forms; and they touch it at both ends."""
+    draw = torch.Generator().manual_seed(seed)
+    able, moves = (torch.rand(1, 1, 3, generator=draw) > 0.3 for _ in range(2))
+    able[..., 0] |= ~able.any(-1)
+    low, width = torch.randn(1, 1, 1, generator=draw).double(), torch.rand(1, 1, 1, generator=draw).double() * 3
+    form = torch.randn(1, 1, 1, 1, 3, generator=draw).double()
+    lines = Passing(low, low + width, Shares(able, moves, torch.float64))
+    slope, offset = (part.flatten() for part in lines.above(form))
+    passed = torch.where(able & moves, form.flatten(), 0.0).flatten()[
+        able.flatten()
+    ]  # what each able member makes of g
+    for g in torch.linspace(float(low), float(low + width), 7, dtype=torch.float64):
+        line = slope * g + offset
+        assert (passed * g <= line + 1e-12).all()
+        if g in (low, low + width):
+            assert (passed * g).amax() == pytest.approx(float(line), abs=1e-12)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from lipreg.budget import Budget
 from lipreg.estimators import frozen_analysis
-from lipreg.folding import fold, fold_values
+from lipreg.folding import arithmetic, fold, fold_values
 from lipreg.milp import encode, encode_rise
 from lipreg.outputs import AllLogits, AllPairs
 from lipreg.problem import LocalLipschitz
@@ -49,6 +50,27 @@ def test_every_part_of_the_forward_half_is_the_network(name: str, region: str) -
         assert (before.tied < count).all()
         said = sampled.d @ before.z.on_input.T + h[:, :count] @ before.z.on_unit.T + before.z.constant
         torch.testing.assert_close(said, sampled.z[:, :count], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("digits", [False, True])
+@pytest.mark.parametrize("name", ["residual", "deep"])
+def test_columns_are_multiplied_out_in_parts_where_memory_is_short(
+    name: str, digits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = oracles.network(name)
+    if digits:
+        monkeypatch.setattr(arithmetic, "ENOUGH", 0.0)
+    whole, *others = (
+        fold(analysis(net, 2.0, REGIONS["linf"]), Budget(math.inf, memory=memory).started())
+        for memory in (2**30, 2**13, 1)
+    )
+    for found in others:
+        for part in ("on_input", "on_unit", "constant", "error"):
+            for form in ("z", "output"):
+                own, wanted = (getattr(getattr(network, form), part) for network in (found, whole))
+                torch.testing.assert_close(own, wanted, rtol=1e-12, atol=1e-14)
+        for part in ("g_unit", "g_offset", "j_unit", "j_offset"):
+            torch.testing.assert_close(getattr(found, part), getattr(whole, part), rtol=1e-12, atol=1e-14)
 
 
 def test_rows_that_are_more_than_the_outputs_are_combined_from_these() -> None:

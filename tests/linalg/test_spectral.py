@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from lipreg import AllLogits, LinfBall, LocalLipschitz, certify
 from lipreg.linalg import Convolution, Dense, LinearMap, lanczos, spectral, spectral_norm
 from lipreg.linalg.lanczos import lanczos_bound
 
@@ -47,6 +49,26 @@ def test_lanczos_is_above_and_narrow(stride: int, batch: int, always_lanczos: No
         assert norm.certified and norm.failure == spectral.FAILURE and norm.steps > 0
         assert (norm.upper >= exact).all() and (norm.lower <= exact * (1 + 1e-12)).all()
         assert (norm.upper <= norm.lower * (1 + spectral.WIDTH)).all()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 9])
+def test_lanczos_ends_with_its_time_and_is_above_all_the_same(steps: int, always_lanczos: None) -> None:
+    for seed in range(3):
+        map, counted = conv(seed=seed), itertools.count(1)
+        rows, columns, exact = weighted(map, 2, seed)
+        norm = spectral_norm(map, rows, columns, ended=lambda counted=counted: next(counted) == steps)
+        assert norm.steps == steps and (norm.upper >= exact).all() and (norm.lower <= exact * (1 + 1e-12)).all()
+        assert (norm.upper > norm.lower * (1 + spectral.WIDTH)).any(), "there was time for all of it"
+
+
+def test_a_bound_by_norms_ends_with_its_budget_and_says_how_wide_it_is(always_lanczos: None) -> None:
+    net = torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(9, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)
+    ).double()
+    problem, x = LocalLipschitz(LinfBall(0.5), AllLogits(), p=2), torch.rand(1, 3, 3, dtype=torch.float64)
+    (whole,) = certify(net, problem, x, estimator="affine_relu")
+    (cut,) = certify(net, problem, x, estimator="affine_relu", budget=0.0)
+    assert whole.upper <= cut.upper and "1 steps" in cut.detail and "relative width" in cut.detail
 
 
 def test_gram_and_svd_agree(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,16 @@ def nodes(uppers: list[float], depth: int = 0) -> Nodes:
     depths = torch.full((count,), depth)
     vectors = (upper + 4).reshape(-1, 1, 1).expand(-1, 2, 2).clone()
     return Nodes(
-        torch.zeros(count, 3, dtype=torch.int8), depths * 0, upper, depths, wide, wide + 1, wide + 2, wide + 3, vectors
+        torch.zeros(count, 3, dtype=torch.int8),
+        depths * 0,
+        upper,
+        depths,
+        wide,
+        wide + 1,
+        wide + 2,
+        wide + 3,
+        vectors,
+        wide + 5,
     )
 
 

@@ -19,9 +19,14 @@ from lipreg.linalg.operators import SIGNS, signed_side
 from lipreg.problem import LocalLipschitz
 from lipreg.results import EXACT_TOLERANCE, CertifiedInterval, Status
 from lipreg.search.engine import TOLERANCE
+from lipreg.search.hunt import Hunt, first_turn
+from lipreg.search.incumbent import HUNTED
+from lipreg.search.screen import Screen
 
 POINTS = 64
 """Random points that a search starts from where nothing is known. It finds its own as it goes, so few will do."""
+FOLDING = 64.0
+"""Passes through the network that folding costs for each undecided unit, about; a hunt before it has its share of them."""
 
 
 @register("branch_and_bound")
@@ -48,10 +53,16 @@ class BranchAndBound(ExactEstimator):
         return f"up to {SIGNS} measured inputs, an interval beyond" if over_inputs else ""
 
     def start(self, local: Analysis, budget: Budget, settings: Settings) -> CertifiedInterval:
-        region = local.placed.region
-        drawn = region.sample(POINTS - 1, region.generators(settings.seed))
-        points = torch.cat([region.center.unsqueeze(1), drawn], dim=1)
-        return lower_interval(local, 0, best_witness(local, 0, points[0]))
+        region, units = local.placed.region, int(local.unstable_units())
+        (generator,) = region.generators(settings.seed)
+        points = torch.cat([region.center.unsqueeze(1), region.sample(POINTS - 1, generator)], dim=1)[0]
+        size = units + sum(torch.Size(node.shape).numel() for node in local.graph.nodes)
+        paid = HUNTED * FOLDING * units * size
+        if first_turn(local) <= paid:
+            hunt = Hunt(Screen(local), generator)
+            hunt.within(paid, lambda: budget.ended() is not None)
+            points = torch.cat([points, hunt.found(POINTS)])
+        return lower_interval(local, 0, best_witness(local, 0, points))
 
     def search(self, search: PointSearch) -> CertifiedInterval:
         found = by_search(search, search.left, "branch and bound", search.progress)

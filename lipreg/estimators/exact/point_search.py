@@ -10,21 +10,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipreg.bounds import Analysis, linear_jacobian, underflow, without_pools
+from lipreg.bounds import Analysis, without_pools
 from lipreg.budget import Budget, OutOfBudget
-from lipreg.estimators.base import ROUNDING, Watch, Work, repeated
+from lipreg.estimators.base import Watch, Work, repeated
 from lipreg.estimators.exact.rays import off_ray, onto_ray, over_rays
+from lipreg.estimators.exact.starting import start
 from lipreg.estimators.relaxations.lp import ProgramEstimator
 from lipreg.estimators.settings import Settings
-from lipreg.estimators.unreached import CHEAP, cheap_uppers, unreached
-from lipreg.estimators.witnesses.sampling import Sampling
+from lipreg.estimators.unreached import unreached
+from lipreg.estimators.witnesses.sampling import RandomPoints, Sampling
 from lipreg.estimators.witnesses.witness import best_witness
 from lipreg.milp import Functionals, Outcome, Program, families, get_solver
 from lipreg.problem import LocalLipschitz
 from lipreg.results import EXACT_TOLERANCE, Certificate, CertifiedInterval, Status, Witness
 
-START_STEPS = 8
-"""Steps of the ascents that give a search its first witness, where sampling has not run before."""
+START_TURNS = 2
+"""Of the hunt that gives a search its first witness, where sampling has not run before."""
 START_SHARE = 0.25
 """Of a point's time, for that start at most."""
 UNFOLDED = "There was no time to fold the network"
@@ -45,7 +46,7 @@ class PointSearch:
         known: what earlier estimators proved.
         progress: told where the search stands.
         families: whose largest constant is sought; their rows are those of ``apart``.
-        uppers: of the families, ``(families,)``, all proved here; start as those of the Jacobian's linear relaxation.
+        uppers: of the families, ``(families,)``, all proved here; start as the least of closed forms.
         claims: what a solver says of them, inf where it says nothing. Never an upper end.
         proof: what proves the uppers so far.
         left_out: what there was no time for before the search could begin.
@@ -81,22 +82,15 @@ class PointSearch:
         known: CertifiedInterval,
         progress: Watch | None = None,
     ) -> PointSearch:
-        """Starts from what is known and from the linear bounds on the Jacobian, where there is time for them."""
+        """Starts from what is known and from what closed forms prove."""
         budget = budget.started()
         asked_about = network if network.placed.region.bounded else over_rays(network, budget.share(0.5))
         local = without_pools(asked_about, budget.share(0.5))
-        apart, asked = families(local)
-        cheap, left_out = _by_relaxation(apart, asked[0].signs, budget.share(0.5))
-        if local is not asked_about:  # of a max pool the network's own Jacobian says more than the ReLUs in its place
-            own, further = _by_relaxation(families(asked_about)[0], asked[0].signs, budget.share(0.5))
-            cheap, left_out = np.minimum(cheap, own), left_out or further
-        uppers = cheap * (1 + ROUNDING) + float(underflow(network).max())
-        proof = "linear bounds on the Jacobian"
-        if left_out:  # then what costs next to nothing is often tighter
-            (cheapest,) = cheap_uppers(network)
-            proof = CHEAP if cheapest < uppers.max() else proof
-            uppers = np.minimum(uppers, cheapest)
-        left_out = ". ".join(words for words in (network.left_out, left_out) if words)
+        asked = families(local)[1]
+        with torch.no_grad():
+            begun = start(network, asked_about, local, budget)
+        uppers, proof = begun.uppers, begun.proof
+        left_out = ". ".join(words for words in (network.left_out, begun.left_out) if words)
         before = known.families
         if len(before) == len(uppers) and (np.asarray(before) < uppers).any():
             uppers, proof = np.minimum(uppers, before), known.proof or proof
@@ -214,14 +208,6 @@ class PointSearch:
         return result
 
 
-def _by_relaxation(apart: Analysis, signs: bool, budget: Budget) -> tuple[np.ndarray, str]:
-    """The bound on each family by linear bounds on the Jacobian, ``(families,)``, and what there was no time for."""
-    found = linear_jacobian(apart, budget)
-    if signs:
-        return apart.placed.combine(torch.maximum(found.lower.abs(), found.upper.abs())).numpy(), found.left_out
-    return found.row_norms()[0].numpy(), found.left_out
-
-
 class ExactEstimator(ProgramEstimator):
     """A search point by point; what one point leaves of the time goes to those after it.
 
@@ -243,7 +229,7 @@ class ExactEstimator(ProgramEstimator):
             local, own = analysis[i : i + 1], budget.share(1 / sum(asked >= i for asked in set(same)))
             over = own.ended()
             if over is not None:
-                known = known or Sampling(steps=0).intervals(local, own, settings)[0]
+                known = known or RandomPoints().intervals(local, own, settings)[0]
                 results.append(unreached(local, over, known))
                 continue
             known = known or self.start(local, own.share(START_SHARE), settings)
@@ -257,7 +243,7 @@ class ExactEstimator(ProgramEstimator):
 
     def start(self, local: Analysis, budget: Budget, settings: Settings) -> CertifiedInterval:
         """The lower end from which the search of a single point starts where nothing is known."""
-        return Sampling(START_STEPS).intervals(local, budget, settings)[0]
+        return Sampling(START_TURNS).intervals(local, budget, settings)[0]
 
     def condition(self, problem: LocalLipschitz) -> str:
         """Under which condition on the network the constant itself is reached, in words; empty where there is none."""

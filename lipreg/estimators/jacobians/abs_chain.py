@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from functools import reduce
 
 import torch
 from torch import Tensor
 
-from lipreg.bounds import Analysis, absolute_chain, output_gradients
+from lipreg.bounds import Analysis, absolute_chain, gains, output_gradients
 from lipreg.bounds.chain import ChainMasks
 from lipreg.estimators.base import register
 from lipreg.estimators.bound_estimator import BoundEstimator
 from lipreg.estimators.closed_form import Pull, Rows, Step, by_hand, flattened, largest_row, output_gradient
-from lipreg.graph import Affine, Forward, MaxPool, Relu, ReluChain
+from lipreg.graph import Affine, MaxPool, Relu, ReluChain
+from lipreg.linalg import vector_norm
 
 
 @register("abs_chain")
@@ -22,9 +21,9 @@ class AbsChain(BoundEstimator):
     """L <= norm of |C A_K| S |A_{K-1}| ... S |A_1|, S the upper slope bounds of the scope.
 
     Never looser than the affine-ReLU bound for p = inf and 1 at about its cost (one backward pass with the functional's
-    rows; for p = inf and separate rows one forward pass of vectors), because a norm of a product of non-negative matrices
-    is at most the product of their norms. For p = 2 neither dominates: magnitudes lose the cancellation inside a layer
-    that a spectral norm keeps.
+    rows; for p = inf one forward pass of vectors, in which a window of a max pool is its largest member), because a norm of
+    a product of non-negative matrices is at most the product of their norms. For p = 2 neither dominates: magnitudes lose
+    the cancellation inside a layer that a spectral norm keeps.
     """
 
     weighed = True
@@ -37,46 +36,23 @@ class AbsChain(BoundEstimator):
 
     def bound(self, analysis: Analysis) -> Tensor:
         problem = analysis.placed.problem
-        rows_apart = problem.q is None or problem.q == math.inf
-        if problem.p == math.inf and rows_apart:
-            return _largest_row_sum(analysis)
+        if problem.p == math.inf:  # without negative entries the largest image is that of the weights
+            return vector_norm(_row_sums(analysis), math.inf if problem.q is None else problem.q)
         return analysis.placed.combine(absolute_chain(analysis))
 
     def closed_form(self, step: Step) -> Tensor | None:
         return by_hand(step, _by_vectors) if step.problem.p == math.inf else None
 
 
-def _largest_row_sum(analysis: Analysis) -> Tensor:
-    """The chain's largest row sum, ``(batch,)``: the matrices meet the vector of weights one after the other."""
-    graph = analysis.graph
-    flowing = graph.forward({0: analysis.columns[0]}, _RowSums(analysis), until=len(graph.nodes) - 2)
-    rows = analysis.placed.rows.to(graph.dtype)
+def _row_sums(analysis: Analysis) -> Tensor:
+    """The chain's row sums, ``(batch, rows)``: the matrices meet the vector of weights one after the other."""
+    flowing = gains(analysis)
+    rows = analysis.placed.rows.to(analysis.graph.dtype)
     sums = torch.zeros_like(rows[..., 0])
     for source, folded, loss in output_gradients(analysis):
         size = folded.abs() if loss is None else folded.abs() + loss
         sums = sums + (size * flowing[source].unsqueeze(1)).flatten(2).sum(-1)
-    return sums.amax(-1)
-
-
-class _RowSums(Forward[Tensor]):
-    """Magnitudes of maps and upper slopes times the vector of the inputs' weights."""
-
-    def __init__(self, analysis: Analysis) -> None:
-        self.analysis = analysis
-
-    def affine(self, index: int, node: Affine, values: Mapping[int, Tensor]) -> Tensor:
-        sums = [map.abs()(values[source]) for source, map in node.terms()]
-        return (
-            reduce(torch.add, sums)
-            if sums
-            else torch.zeros_like(node.bias).expand(self.analysis.placed.batch, *node.shape)
-        )
-
-    def relu(self, index: int, node: Relu, value: Tensor) -> Tensor:
-        return self.analysis.upper_slopes[index] * value
-
-    def max_pool(self, index: int, node: MaxPool, value: Tensor) -> Tensor:
-        return (self.analysis.shares[index].upper * node.members(value)).sum(-1).reshape(-1, *node.shape)
+    return sums
 
 
 def _by_vectors(chain: ReluChain, masks: ChainMasks, rows: Rows) -> tuple[Tensor, Pull]:

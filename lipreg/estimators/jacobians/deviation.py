@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
 from lipreg.bounds.deviation import Deviations, deviations, undecided_units
+from lipreg.bounds.room import NUMBER
+from lipreg.budget import Budget, OutOfBudget
 from lipreg.estimators.base import Estimator, Work, register, rounded_up, upper_interval
-from lipreg.estimators.products.affine_relu import AffineRelu
-from lipreg.estimators.unreached import one_by_one
+from lipreg.estimators.jacobians.jacobian_crown import JacobianCrown
+from lipreg.estimators.unreached import cheap_intervals, one_by_one
 from lipreg.graph import Affine, MaxPool, Relu
 from lipreg.linalg import vector_norm
 from lipreg.problem import PlacedProblem
 from lipreg.results import Certificate, CertifiedInterval
-
-UNITS, NUMBERS = 4096, 2**24
-"""Undecided units, and those times inputs, up to which deviations are written down."""
 
 
 @register("deviation")
@@ -28,9 +30,9 @@ class Deviation(Estimator):
 
         |sum_u e_u b_u M_u|^2 = sum_uv e_u e_v b_u b_v M_u . M_v <= b |M M^T| b,
 
-    which keeps what rows of different units have in common. Costs a backward pass with a row for each undecided unit, so it
-    is for the regions, or the networks, that leave some thousands of them undecided at most; beyond ``UNITS`` it is the
-    bound of ``affine_relu``, and the result says so.
+    which keeps what rows of different units have in common. Costs a backward pass with a row for each undecided unit, and
+    holds a number for each pair of them: where these do not fit into the budget's memory, or the passes into its time, it
+    is the least of ``jacobian_crown`` and ``affine_relu``, and the result says so.
     """
 
     certificate = Certificate.UPPER
@@ -41,27 +43,36 @@ class Deviation(Estimator):
     source = "centre and deviations of the chain rule over undecided units"
 
     def answer(self, work: Work) -> list[CertifiedInterval]:
-        return one_by_one(work, self._point)
-
-    @torch.no_grad()
-    def _point(self, local: Analysis) -> CertifiedInterval:
-        _, upper, detail = deviation_end(local)
-        return upper_interval(local, 0, rounded_up(local, upper)[0], self.name, detail=detail)
+        return one_by_one(work, lambda local, budget: deviation_end(local, budget)[1])
 
 
-def deviation_end(local: Analysis) -> tuple[Deviations | None, float, str]:
-    """The deviations of a single-point analysis, None if they are too many; the bound that they give, and in words."""
-    found, detail = written_down(local)
-    return found, float(AffineRelu().bound(local) if found is None else deviation_bound(local.placed, found)), detail
+@torch.no_grad()
+def deviation_end(local: Analysis, budget: Budget) -> tuple[Deviations | None, CertifiedInterval]:
+    """The deviations of a single point and what they prove; None and the next best bound where they are too many."""
+    found, detail = written_down(local, budget)
+    if found is None:
+        return None, _next_best(local, budget, detail)
+    upper = rounded_up(local, deviation_bound(local.placed, found))[0]
+    return found, upper_interval(local, 0, upper, "deviation", detail=detail)
 
 
-def written_down(local: Analysis) -> tuple[Deviations | None, str]:
-    """The deviations of a single-point analysis unless they are too many, and how many in words."""
-    units = undecided_units(local)
+def written_down(local: Analysis, budget: Budget) -> tuple[Deviations | None, str]:
+    """The deviations of a single-point analysis, None where memory or time is short; and how many they are, in words."""
+    units, inputs, rows = undecided_units(local), local.placed.region.center.numel(), local.placed.rows.shape[1]
     detail = f"{units} undecided units and members of pooling windows"
-    if units > UNITS or units * local.placed.region.center.numel() > NUMBERS:
-        return None, f"{detail}, too many to write down: the bound of 'affine_relu'"
-    return deviations(local), detail
+    if NUMBER * units * (units + inputs + rows) > budget.memory:
+        return None, f"{detail}, too many to write down in {budget.memory} bytes"
+    try:
+        return deviations(local, budget), detail
+    except OutOfBudget:
+        return None, f"{detail}, no time to write them down"
+
+
+def _next_best(local: Analysis, budget: Budget, why: str) -> CertifiedInterval:
+    """The least of what other closed forms prove at a single point, in place of this one."""
+    (found,), (cheap,) = JacobianCrown().intervals(local, replace(budget, nodes=None)), cheap_intervals(local)
+    found = min(found, cheap, key=lambda interval: interval.upper)
+    return replace(found, detail=f"{why}: the bound of {found.proof!r}. {found.detail}".removesuffix(". "))
 
 
 def deviation_bound(placed: PlacedProblem, found: Deviations) -> Tensor:
@@ -69,22 +80,28 @@ def deviation_bound(placed: PlacedProblem, found: Deviations) -> Tensor:
     return _norm(placed, found) + found.loss
 
 
-def _norm(placed: PlacedProblem, found: Deviations) -> Tensor:
-    by_entry = placed.combine_flat(found.centre.abs() + found.bounds @ found.rows.abs())
+def row_bounds(placed: PlacedProblem, found: Deviations) -> Tensor:
+    """Bounds on the norm of each row's gradient, ``(rows,)``, without what rounding may add."""
+    each = vector_norm(found.centre.abs() + found.bounds @ found.rows.abs(), placed.problem.dual)
     if placed.problem.p != 2.0:
-        return by_entry
+        return each
     gram = (found.rows @ found.rows.T).abs()
-    if placed.problem.q == 1.0:
-        return by_entry
-    if placed.problem.q == 2.0:
-        # |s J|^2 for a unit vector s, term by term: centre, centre against deviations, deviations
-        cross = (found.centre @ found.rows.T).abs() @ found.bounds.T
-        spread = found.bounds @ gram @ found.bounds.T
-        parts = (found.centre @ found.centre.T, cross + cross.T, spread)
-        squares = sum((torch.linalg.eigvalsh(part)[-1].clamp(min=0.0) for part in parts), torch.zeros_like(by_entry))
-        apart = torch.linalg.matrix_norm(found.centre, ord=2) + torch.linalg.eigvalsh(spread)[-1].clamp(min=0.0).sqrt()
-        return torch.minimum(by_entry, torch.minimum(squares.sqrt(), apart))
     crossed = 2 * (found.bounds * (found.centre @ found.rows.T).abs()).sum(-1)
     squares = found.centre.square().sum(-1) + crossed + ((found.bounds @ gram) * found.bounds).sum(-1)
-    each = torch.minimum(vector_norm(found.centre.abs() + found.bounds @ found.rows.abs(), 2.0), squares.sqrt())
-    return each.amax()
+    return torch.minimum(each, squares.sqrt())
+
+
+def _norm(placed: PlacedProblem, found: Deviations) -> Tensor:
+    if placed.problem.q in (None, math.inf):
+        return row_bounds(placed, found).amax()
+    by_entry = placed.combine_flat(found.centre.abs() + found.bounds @ found.rows.abs())
+    if placed.problem.p != 2.0 or placed.problem.q == 1.0:
+        return by_entry
+    # |s J|^2 for a unit vector s, term by term: centre, centre against deviations, deviations
+    gram = (found.rows @ found.rows.T).abs()
+    cross = (found.centre @ found.rows.T).abs() @ found.bounds.T
+    spread = found.bounds @ gram @ found.bounds.T
+    parts = (found.centre @ found.centre.T, cross + cross.T, spread)
+    squares = sum((torch.linalg.eigvalsh(part)[-1].clamp(min=0.0) for part in parts), torch.zeros_like(by_entry))
+    apart = torch.linalg.matrix_norm(found.centre, ord=2) + torch.linalg.eigvalsh(spread)[-1].clamp(min=0.0).sqrt()
+    return torch.minimum(by_entry, torch.minimum(squares.sqrt(), apart))

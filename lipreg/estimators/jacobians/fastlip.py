@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from lipreg.bounds import Analysis, jacobian_sizes
+from lipreg.bounds import Analysis, jacobian_sizes, within_shared
 from lipreg.bounds.chain import ChainMasks
 from lipreg.estimators.base import register
 from lipreg.estimators.bound_estimator import BoundEstimator
@@ -29,7 +29,8 @@ PASSES = 2**21
 class FastLip(BoundEstimator):
     """L <= norm of max(|G_lo|, |G_hi|), [G_lo, G_hi] the interval Jacobian over the slope bounds of the scope.
 
-    Units whose slope is decided keep their signs, so contributions may cancel: never looser than the absolute chain.
+    Units whose slope is decided keep their signs, so contributions may cancel: never looser than the absolute chain. Behind
+    max pools, for p = inf, the smaller of that and of intervals that end at open windows (see ``bounds/pooled.py``).
 
     Source: Weng et al. 2018 (Fast-Lip, section 3.4), with slope intervals so that both scopes are covered.
     """
@@ -45,7 +46,7 @@ class FastLip(BoundEstimator):
     def bound(self, analysis: Analysis) -> Tensor:
         if torch.is_grad_enabled() and analysis.placed.problem.q in (None, math.inf):
             analysis = _worst_rows(analysis)
-        return analysis.placed.combine(jacobian_sizes(analysis))
+        return within_shared(analysis, analysis.placed.combine(jacobian_sizes(analysis)))
 
     def closed_form(self, step: Step) -> Tensor | None:
         return by_hand(step, partial(_by_rows, dual=step.problem.dual), sure=True)

@@ -8,10 +8,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from lipreg.bounds import Analysis, linear_jacobian
+from lipreg.bounds import Analysis, linear_jacobian, within_shared
 from lipreg.estimators.base import Work, cut_short, register
 from lipreg.estimators.bound_estimator import BoundEstimator
-from lipreg.estimators.unreached import CHEAP, cheap_uppers
+from lipreg.estimators.unreached import cheap_intervals
 from lipreg.graph import Affine, MaxPool, Relu
 from lipreg.results import CertifiedInterval
 
@@ -47,12 +47,12 @@ class JacobianCrown(BoundEstimator):
             replace(a, detail=f"{a.detail}. {found.left_out}".lstrip(". "), status=cut_short(a.status)) for a in answers
         ]
         return [  # what costs next to nothing is then often tighter
-            replace(a, upper=upper, proof=CHEAP) if upper < a.upper else a
-            for a, upper in zip(answers, cheap_uppers(work.analysis), strict=True)
+            replace(answer, upper=cheap.upper, proof=cheap.proof) if cheap.upper < answer.upper else answer
+            for answer, cheap in zip(answers, cheap_intervals(work.analysis), strict=True)
         ]
 
     def bound(self, analysis: Analysis) -> Tensor:
         placed, found = analysis.placed, linear_jacobian(analysis)
         if placed.problem.q in (None, math.inf):
             return found.row_norms().amax(-1)
-        return placed.combine(torch.maximum(found.lower.abs(), found.upper.abs()))
+        return within_shared(analysis, placed.combine(torch.maximum(found.lower.abs(), found.upper.abs())))

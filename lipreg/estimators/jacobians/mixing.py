@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
 from lipreg.bounds.deviation import Deviations
-from lipreg.bounds.semidefinite import norm_bound
+from lipreg.bounds.semidefinite import RANK, SWEEPS, norm_bound
 from lipreg.budget import Budget
-from lipreg.estimators.base import Estimator, Work, register, rounded_up, upper_interval
-from lipreg.estimators.jacobians.deviation import deviation_end
+from lipreg.estimators.base import Estimator, Work, cut_short, register, rounded_up, upper_interval
+from lipreg.estimators.jacobians.deviation import deviation_end, row_bounds
 from lipreg.estimators.unreached import one_by_one
 from lipreg.graph import Affine, MaxPool, Relu
+from lipreg.problem import PlacedProblem
 from lipreg.results import Certificate, CertifiedInterval
 
-ROOM = 2**22
-"""Numbers that the programs of one batch may take."""
-LARGEST = 2000
-"""Undecided units, or inputs where those are fewer, up to which eigenvalues are computed: it costs their third power."""
+CUBES = 2
+"""Multiplications for the eigenvalues of a symmetric matrix, as a multiple of the third power of its side."""
 
 
 @register("mixing")
@@ -29,7 +30,9 @@ class Mixing(Estimator):
     problem, relaxed to unit vectors and certified for whatever the iteration returns (see ``bounds/semidefinite.py``).
     Nodes of ``branch_and_bound`` are bounded by the same relaxation, of what their own cuts leave open; this one is of the
     whole region, in both scopes, and never looser than ``deviation``. For p = 1 there are no signs to keep: entries are
-    bounded one by one. Networks too large for it keep the bound of ``affine_relu``, and the result says so.
+    bounded one by one. Costs the third power of the undecided units, or of the inputs where those are fewer, for each row:
+    the rows with the largest bounds of ``deviation`` come first, those for which there is no time keep these, and where
+    deviations are too many to write down it is what ``deviation`` is.
 
     Source: Wang, Chang & Kolter 2017 (mixing method); Raghunathan et al. 2018 (max-cut form of a gradient's norm).
     """
@@ -44,28 +47,40 @@ class Mixing(Estimator):
     source = "Wang, Chang & Kolter 2017 (mixing method); Raghunathan et al. 2018"
 
     def answer(self, work: Work) -> list[CertifiedInterval]:
-        return one_by_one(work, lambda local: self._point(local, work.budget))
+        return one_by_one(work, self._point)
 
     @torch.no_grad()
     def _point(self, local: Analysis, budget: Budget) -> CertifiedInterval:
-        found, upper, detail = deviation_end(local)
-        if found is not None:
-            if budget.ended() is not None:
-                detail = f"{detail}, no time for a program: the bound of 'deviation'"
-            elif min(found.rows.shape) <= LARGEST:
-                upper = min(upper, _relaxed(found, local.placed.problem.p))
-            else:
-                detail = f"{detail}, too many for one program: the bound of 'deviation'"
-        return upper_interval(local, 0, rounded_up(local, upper)[0], self.name, detail=detail)
+        found, end = deviation_end(local, budget)
+        if found is None:
+            return end
+        bounds, missing = relaxed_rows(local.placed, found, budget)
+        upper, status, detail = float(bounds.amax()) + found.loss, end.status, end.detail
+        if missing:
+            words = f"no time for the programs of {missing} of {len(bounds)} rows: their bounds of 'deviation'"
+            detail, status = f"{detail}, {words}", cut_short(status)
+        return upper_interval(local, 0, min(end.upper, rounded_up(local, upper)[0]), self.name, status, detail)
 
 
-def _relaxed(found: Deviations, p: float) -> float:
-    """The largest of the rows' relaxations."""
+def relaxed_rows(placed: PlacedProblem, found: Deviations, budget: Budget) -> tuple[Tensor, int]:
+    """Bounds on the norm of each row's gradient, ``(rows,)``, without what rounding may add, and for how many there was no
+    time.
+
+    Rows whose deviations alone say less than what stands for another one already are not relaxed.
+    """
+    bounds = row_bounds(placed, found)
     # norms are even, and so are bounds that start from one of the two signs
     largest = found.centre.gather(1, found.centre.abs().argmax(1, keepdim=True))
     centre: Tensor = torch.where(largest < 0, -found.centre, found.centre)
-    bounds = []
-    for some in torch.arange(len(centre), device=centre.device).split(max(1, ROOM // max(1, found.rows.numel()))):
+    short, long = sorted((found.rows.shape[0] + 1, found.rows.shape[1]))
+    order = bounds.argsort(descending=True, stable=True)
+    done, stands = 0, -math.inf
+    for some in budget.paced(order.split(budget.rows(found.rows.numel()))):
+        if bounds[some[0]] <= stands:
+            return bounds, 0
+        if not budget.affords(len(some) * (2 * RANK * SWEEPS * short * long + short * short * (long + CUBES * short))):
+            break
         spread = (found.bounds[some].unsqueeze(-1) * found.rows).mT
-        bounds.append(norm_bound(centre[some], spread, p))
-    return float(torch.cat(bounds).amax()) + found.loss
+        bounds[some] = torch.minimum(bounds[some], norm_bound(centre[some], spread, placed.problem.p))
+        done, stands = done + len(some), max(stands, float(bounds[some].amax()))
+    return bounds, int((bounds[order[done:]] > stands).sum())

@@ -13,7 +13,7 @@ from lipreg.estimators.jacobians.jacobian_crown import JacobianCrown
 from lipreg.estimators.settings import Settings
 from lipreg.estimators.unreached import cheap_interval
 from lipreg.graph import Affine, MaxPool, Relu
-from lipreg.milp import Encoding, Functionals, Outcome, encode, families, get_solver
+from lipreg.milp import Encoding, Functionals, Outcome, encode, families, get_solver, program_size
 from lipreg.milp.solvers import FEASIBILITY, GAP
 from lipreg.results import Certificate, CertifiedInterval, Status
 
@@ -32,7 +32,8 @@ class ProgramEstimator(Estimator):
     branches = True
     searches = True
 
-    def engine(self, solver: str) -> str:
+    def engine(self, solver: str | None) -> str:
+        assert solver is not None
         try:
             return get_solver(solver).version()
         except Exception as error:  # what it failed to prove is recorded all the same
@@ -49,7 +50,9 @@ class LinearProgram(ProgramEstimator):
     The same encoding as the MIP with its binaries relaxed to [0, 1]. The lower sides of every ReLU's triangle are rows of
     it, and its rows with binaries imply the upper side; ``lp_no_triangle`` is without. The bound is evaluated here from the
     solver's row multipliers by weak duality, rounded outward, so it holds whatever the solver answers. An l2 ball has
-    tangents around it, more of them wherever the solver's point leaves it, for as long as that moves the bound.
+    tangents around it, more of them wherever the solver's point leaves it, for as long as that moves the bound. A network
+    whose forms do not fit into the budget's memory is refused before any of it is asked for: it keeps the bound of
+    ``jacobian_crown``, its status is failed, and the detail has the number of rows.
 
     Source: Jordan & Dimakis 2020, section 6 (LipLP).
     """
@@ -72,6 +75,12 @@ class LinearProgram(ProgramEstimator):
         cheap = start.upper
         bounds, status, detail = [], Status.BOUNDED, ""
         asked, chosen = families(without_pools(local, budget.share(0.5)))
+        size = program_size(asked)
+        if size.memory > budget.memory:
+            words = (
+                f"{size}, beyond the budget's memory: nothing was built. Budget(memory={size.memory}) has room for them"
+            )
+            return upper_interval(local, 0, cheap, start.proof, Status.FAILED, words)
         for family in chosen:
             try:
                 budget.check()

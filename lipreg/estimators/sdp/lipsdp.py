@@ -17,6 +17,7 @@ from lipreg.bounds import Analysis, Shares, Slopes, norm_rounding, pool_shares
 from lipreg.budget import Budget
 from lipreg.estimators.base import Estimator, Work, register, rounded_up, upper_interval
 from lipreg.estimators.products.spectral import Spectral
+from lipreg.estimators.sdp.ascent import affordable
 from lipreg.estimators.sdp.multipliers import QuadraticForm
 from lipreg.estimators.sdp.pieces import Chain, chain
 from lipreg.estimators.sdp.sector_norms import Norm, Run, Solution, sector_norm
@@ -27,9 +28,9 @@ from lipreg.graph import Affine, MaxPool, Relu
 from lipreg.results import Certificate, CertifiedInterval, Status
 
 UNITS = 128
-"""Undecided units that share one program where the network can be cut; a program costs their third power an iteration."""
+"""Undecided units that share a solver's program where the network can be cut: their third power an iteration."""
 LARGEST = 512
-"""Undecided units up to which a program is written down at all."""
+"""Undecided units up to which a program is written down for a solver at all."""
 ACCURACIES = (1e-4, 1e-6)
 """Tolerances asked of a first-order solver one after another, for a program that is scaled to size 1."""
 CLOSE = 1e-4
@@ -52,15 +53,18 @@ class LipSDP(Estimator):
 
     Neuron form, with every unit's slope in the interval that the region leaves it: of derivatives in regional scope, of
     secants from x0 in pointed scope. Decided units are folded away, so a program has the undecided ones alone; max pools
-    and branches are covered. The solver's multipliers are repaired to a feasible point in float64 before anything is called
-    a bound; the value before the repair is the result's ``estimate`` and in its detail.
+    and branches are covered. Multipliers are repaired to a feasible point in float64 before anything is called a bound.
+    They come from an ascent that needs no solver, and mostly comes within 1e-6 of the program's value; from a solver of
+    semidefinite programs where ``Settings(sdp_solver=...)`` names one, whose value before the repair is the result's
+    ``estimate`` and in its detail.
 
     Several functionals are one program each; those that the multipliers of an earlier one already bound below its value are
-    not solved. With more than ``UNITS`` undecided units a chain of layers is cut between layers and the pieces' bounds are
-    multiplied, which is looser; beyond ``LARGEST`` in one piece the product of norms stands in, and the status says failed.
+    not solved. With more undecided units than time and memory allow, or than ``UNITS`` for a solver, a chain of layers is
+    cut between layers and the pieces' bounds are multiplied, which is looser; beyond that, or ``LARGEST``, in one piece the
+    product of norms stands in, and the status says failed.
 
     Args:
-        iterations: limit of the solver's.
+        iterations: limit of a solver's.
 
     Source: Fazlyab et al. 2019 (LipSDP-Neuron; their form with coupled multipliers is invalid, Pauli et al. 2021).
     """
@@ -79,8 +83,8 @@ class LipSDP(Estimator):
     def __init__(self, iterations: int = ITERATIONS) -> None:
         self.iterations = iterations
 
-    def engine(self, solver: str) -> str:
-        return f"cvxpy {version('cvxpy')}, {solver_version(solver)}"
+    def engine(self, solver: str | None) -> str:
+        return super().engine(solver) if solver is None else f"cvxpy {version('cvxpy')}, {solver_version(solver)}"
 
     def slopes(self, local: Analysis) -> tuple[dict[int, Slopes], dict[int, Shares]]:
         """What the units of a single-point analysis are known to do."""
@@ -88,7 +92,8 @@ class LipSDP(Estimator):
 
     def answer(self, work: Work) -> list[CertifiedInterval]:
         analysis, solver = work.analysis, work.settings.sdp_solver
-        check_sdp_solver(solver)
+        if solver is not None:
+            check_sdp_solver(solver)
         batch, results = analysis.placed.batch, []
         for i in range(batch):
             local, own = analysis[i : i + 1], work.budget.share(1 / (batch - i))
@@ -96,35 +101,39 @@ class LipSDP(Estimator):
             if over is not None:
                 results.append(cheap_interval(local, over))
                 continue
-            run = Run(partial(_solve, solver, self.iterations), own)
+            run = Run(None if solver is None else partial(_solve, solver, self.iterations), own)
             with torch.no_grad():
                 results.append(self._point(local, run, solver))
         return results
 
-    def _point(self, local: Analysis, run: Run, solver: str) -> CertifiedInterval:
+    def _point(self, local: Analysis, run: Run, solver: str | None) -> CertifiedInterval:
         trivial = Spectral().intervals(local, run.budget)[0].upper
         placed = local.placed.apart()
         rows, joint = placed.rows[0].to(local.graph.dtype), placed.problem.output.joint
         slopes, shares = self.slopes(local)
         units, columns = open_units(slopes, shares), placed.weights[0]
-        whole = chain(local, slopes) if units > UNITS else None
-        if whole is None and (units > LARGEST or not fits(local.graph, units, columns)):
+        few, most = UNITS, LARGEST
+        if solver is None and units > UNITS:  # without looking at the clock where there is no doubt
+            side = affordable(run.budget)  # of a form over the units and the inputs, or directions that the units see
+            few = most = max(UNITS, side - int((columns > 0).sum()), side // 2)
+        whole = chain(local, slopes) if units > few else None
+        if whole is None and (units > most or not fits(local.graph, units, columns)):
             detail = f"{units} undecided units and {int((columns > 0).sum())} inputs are too many for one program"
             return upper_interval(local, 0, trivial, "spectral", Status.FAILED, f"{detail}: product of norms")
         if whole is None:
             norm = sector_norm(sectors(local.graph, slopes, shares, columns, rows), joint, run)
         else:
-            norm = _product(whole.with_last(rows).cut(UNITS), joint, run, trivial)
+            norm = _product(whole.with_last(rows).cut(few), most, joint, run, trivial)
         upper, raw = rounded_up(local, norm.upper + float(norm_rounding(local)))[0], norm.raw
         notes = [
             f"{units} undecided units",
-            f"{run.programs} programs by {solver_version(solver)}",
+            "by ascent" if solver is None else f"{run.programs} programs by {solver_version(solver)}",
             *run.notes,
         ]
         if run.norms and upper <= trivial:
             # what a solver left unfinished is repaired like the rest; the detail says that it did
             status = Status.BOUNDED if run.status is Status.FAILED else run.status
-            if run.answers == 0:  # multipliers by descent, or no undecided unit: there was nothing to repair
+            if run.answers == 0:  # multipliers by ascent, or no undecided unit: there was nothing to repair
                 return upper_interval(local, 0, upper, "LipSDP", status, ", ".join(notes))
             detail = f"{raw:.9g} before the repair; {', '.join(notes)}"
             return replace(upper_interval(local, 0, upper, "LipSDP, repaired", status, detail), estimate=raw)
@@ -152,7 +161,7 @@ class GlobalLipSDP(LipSDP):
         return slopes, shares
 
 
-def _product(pieces: list[Chain], joint: bool, run: Run, trivial: float) -> Norm:
+def _product(pieces: list[Chain], most: int, joint: bool, run: Run, trivial: float) -> Norm:
     """The pieces' norms multiplied, with what cutting lost to rounding; each has an equal share of the time that is left."""
     if len(pieces) > 1:
         run.notes.append(f"a product over {len(pieces)} pieces of the network")
@@ -161,7 +170,7 @@ def _product(pieces: list[Chain], joint: bool, run: Run, trivial: float) -> Norm
     for k, piece in enumerate(pieces):
         run.budget = whole.share(1 / (len(pieces) - k))
         together = joint or k < len(pieces) - 1
-        if sum(piece.open_units) <= LARGEST:
+        if sum(piece.open_units) <= most:
             norm = sector_norm(piece.sectors(), together, run)
         else:
             run.notes.append(f"one of them, with {sum(piece.open_units)} undecided units, by the product of norms")

@@ -11,13 +11,13 @@ from typing import NamedTuple
 import numpy as np
 
 from lipreg.budget import Budget
-from lipreg.estimators.sdp.descent import descend
+from lipreg.estimators.sdp.ascent import ascend
 from lipreg.estimators.sdp.multipliers import QuadraticForm
 from lipreg.estimators.sdp.sectors import Sectors
 from lipreg.results import Status
 
-DESCENT = 48
-"""Units from which on descent goes first: the solver may then take longer than it is given."""
+ASCENT = 48
+"""Units from which on ascent goes before a solver, which may take longer than it is given."""
 SHARE = 0.25
 """Of the time that is left, for one program of several: those that come later need some of it too."""
 KEPT = 8
@@ -45,7 +45,7 @@ class Run:
     """The programs of one point: who solves them, until when, and how it went.
 
     Attributes:
-        solve: takes a form and what may be spent on it.
+        solve: a solver, which takes a form and what may be spent on it; None for ascent alone.
         budget: started.
         status: BOUNDED until a limit, or the solver, leaves a program unsolved.
         programs: how many were handed to the solver.
@@ -54,7 +54,7 @@ class Run:
         notes: on what went another way than planned.
     """
 
-    solve: Callable[[QuadraticForm, Budget], Solution]
+    solve: Callable[[QuadraticForm, Budget], Solution] | None
     budget: Budget
     status: Status = Status.BOUNDED
     programs: int = 0
@@ -70,7 +70,7 @@ class Run:
 
     def solution(self, form: QuadraticForm, share: float) -> Solution | None:
         """The solver's answer within a share of the time that is left; None where there is none."""
-        if self.ended():
+        if self.solve is None or self.ended():
             return None
         own = self.budget.share(share)
         self.programs += 1
@@ -110,18 +110,15 @@ def sector_norm(sectors: Sectors, joint: bool, run: Run) -> Norm:
             norm = Norm(*(max(end, form.size) for end in norm))
             continue
         # multipliers of other functionals prove a bound for this one too
-        tried = [(form.bound_by(multipliers), i) for i, multipliers in enumerate(proved)]
-        upper, best = min(tried, default=(math.inf, -1))
-        raw, known = upper, proved[best] if proved else None
+        upper = min((form.bound_by(multipliers) for multipliers in proved), default=math.inf)
+        raw = upper
         if upper <= norm.upper:
             continue
-        if form.units > DESCENT and not run.ended():
-            own = run.budget.share(0.5 * share)
-            start = None if known is None else form.scaled(known)
-            by_descent = descend(form, start, lambda own=own: own.ended() is not None)
+        if (run.solve is None or form.units > ASCENT) and not run.ended():
+            by_ascent = ascend(form, norm.upper, run.budget.share(share if run.solve is None else 0.5 * share))
             run.ended()
-            if by_descent is not None:
-                own, multipliers = form.bound(form.smallest(by_descent) or 0.0, by_descent)
+            if by_ascent is not None:
+                own, multipliers = form.bound(form.smallest(by_ascent) or 0.0, by_ascent)
                 proved.append(multipliers)
                 upper = raw = min(upper, own)
         if upper <= norm.upper:

@@ -1,0 +1,101 @@
+"""Gradients behind max pools for p = inf, where the members of a window share one gradient: exactly one passes it on.
+
+What flows into a window, at most m in magnitude, reaches the inputs through one member. Let v_i be the most that a unit of
+gradient at entry i can become of a gradient's norm at the inputs, its sum of magnitudes: magnitudes of weights times upper
+slopes from the inputs on, and of a window the largest of its members, not their sum. Then an open window adds at most
+m max v_i. Entry by entry each member may have all of it, and a norm of entries adds them up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+from lipreg.bounds.analysis import Analysis
+from lipreg.bounds.jacobian import Centered
+from lipreg.bounds.rounding import gradient_rounding, output_gradients
+from lipreg.graph import Affine, Forward, MaxPool, Relu
+from lipreg.linalg import vector_norm
+
+
+def gains(analysis: Analysis) -> dict[int, Tensor]:
+    """v at every node that the output reads, ``(batch, *shape)``: magnitudes of maps and upper slopes times the inputs'
+    weights."""
+    last = len(analysis.graph.nodes) - 2
+    return analysis.graph.forward({0: analysis.columns[0]}, _Gains(analysis), until=last)
+
+
+class _Gains(Forward[Tensor]):
+    """Magnitudes of maps and upper slopes times the vector of the inputs' weights; of a window the largest."""
+
+    def __init__(self, analysis: Analysis) -> None:
+        self.analysis = analysis
+
+    def affine(self, index: int, node: Affine, values: Mapping[int, Tensor]) -> Tensor:
+        sums = [map.abs()(values[source]) for source, map in node.terms()]
+        return (
+            reduce(torch.add, sums)
+            if sums
+            else torch.zeros_like(node.bias).expand(self.analysis.placed.batch, *node.shape)
+        )
+
+    def relu(self, index: int, node: Relu, value: Tensor) -> Tensor:
+        return self.analysis.upper_slopes[index] * value
+
+    def max_pool(self, index: int, node: MaxPool, value: Tensor) -> Tensor:
+        return (self.analysis.shares[index].upper * node.members(value)).amax(-1).reshape(-1, *node.shape)
+
+
+def shared_row_sums(analysis: Analysis) -> Tensor:
+    """Upper bounds on |c_k^T J|_1 of each row, columns times their weights, ``(batch, rows)``, for p = inf.
+
+    By intervals that end at open windows. Differentiable; costs a pass forward and one back.
+    """
+    rules = _Shared(analysis)
+    start = ((source, (center, torch.zeros_like(center))) for source, center, _ in output_gradients(analysis))
+    at_input = analysis.graph.backward(start, rules)
+    placed, total = analysis.placed, rules.total
+    if at_input is not None:
+        center, radius = at_input
+        total = total + placed.row_norms(center.abs() + radius)
+    if analysis.outward:
+        total = total + 2.0 * placed.row_norms(gradient_rounding(analysis)[0])
+    return total
+
+
+def within_shared(analysis: Analysis, found: Tensor) -> Tensor:
+    """Bounds on the norm ``(batch,)``, or the smaller ones that follow from ``shared_row_sums`` behind pools for p = inf."""
+    problem = analysis.placed.problem
+    if problem.p != math.inf or not analysis.graph.pools():
+        return found
+    q = math.inf if problem.q is None else problem.q
+    return torch.minimum(found, vector_norm(shared_row_sums(analysis), q))
+
+
+class _Shared(Centered):
+    """Intervals as centers and radii; what an open window adds goes into ``total``, ``(batch, rows)``, and no further.
+
+    Signals add up: what is counted there is left out of the intervals below, which bound the rest.
+    """
+
+    def __init__(self, analysis: Analysis) -> None:
+        super().__init__(analysis)
+        self.gains = gains(analysis)
+        rows = analysis.placed.rows
+        self.total = torch.zeros(rows.shape[:2], dtype=analysis.graph.dtype, device=analysis.graph.device)
+
+    def max_pool(self, index: int, node: MaxPool, value: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        share = self.analysis.shares[index]
+        center, radius = value
+        open_ = ((share.upper > share.lower).any(-1)).reshape(-1, 1, *node.shape)
+        added = (center.abs() + radius) * open_ * self.gains[index].unsqueeze(1)
+        self.total = self.total + added.flatten(2).sum(-1)
+        passed = share.lower.unsqueeze(1)  # of a window that is decided, all to one member
+        return (
+            node.scatter(center.flatten(2).unsqueeze(-1) * passed),
+            node.scatter(radius.flatten(2).unsqueeze(-1) * passed),
+        )

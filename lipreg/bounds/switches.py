@@ -1,0 +1,38 @@
+"""Small networks of switches, a batch of them: what relaxations of searches and estimators are bounds of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Switches:
+    """A batch of N networks with u switches, k numbers in c and m in x.
+
+    Attributes:
+        unit_unit, unit_free: P and Q, ``(N, u, u)`` and ``(N, u, k)``.
+        out_unit, out_free: R and S, ``(N, m, u)`` and ``(N, m, k)``.
+        depth: levels of switches, P^depth = 0.
+    """
+
+    unit_unit: Tensor
+    unit_free: Tensor
+    out_unit: Tensor
+    out_free: Tensor
+    depth: int
+
+    def __getitem__(self, chosen: Tensor) -> Switches:
+        parts = (self.unit_unit, self.unit_free, self.out_unit, self.out_free)
+        p, q, r, s = (part[chosen] for part in parts)
+        return Switches(p, q, r, s, self.depth)
+
+    def weighed(self, rows: Tensor | None, columns: Tensor | None) -> Switches:
+        """The same for x in units of ``rows`` ``(N, m)`` and c in units of ``columns`` ``(N, k)``."""
+        p, q, r, s = self.unit_unit, self.unit_free, self.out_unit, self.out_free
+        if rows is not None:
+            r, s = r * rows.unsqueeze(-1), s * rows.unsqueeze(-1)
+        if columns is not None:
+            q, s = q * columns.unsqueeze(1), s * columns.unsqueeze(1)
+        return Switches(p, q, r, s, self.depth)

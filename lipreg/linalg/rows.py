@@ -1,0 +1,121 @@
+"""Rows of linear forms over a node's entries, as bounds carry them through maps: whole, or a window of each."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lipreg.linalg.maps import LinearMap
+
+
+@dataclass(frozen=True)
+class Entries:
+    """Numbers of a node's entries, in the forms in which rows read them; each is made once.
+
+    Attributes:
+        numbers: some for each entry, ``(sorts, batch, *shape)``.
+    """
+
+    numbers: Tensor
+
+    @cached_property
+    def table(self) -> Tensor:
+        """Those of an image by place, and 0 at one place more: ``(sorts, batch, places + 1, channels)``."""
+        return F.pad(self.numbers.flatten(3).transpose(2, 3), (0, 0, 0, 1)).contiguous()
+
+
+def entries(*numbers: Tensor) -> Entries:
+    """Numbers ``(batch, *shape)`` each, to be read together."""
+    return Entries(torch.stack(numbers))
+
+
+class Rows(ABC):
+    """k rows at each point of a batch.
+
+    Attributes:
+        values: their coefficients as they are held, the batch first; entries that are not held are 0.
+    """
+
+    values: Tensor
+
+    @abstractmethod
+    def read(self, entries: Entries) -> Sequence[Tensor]:
+        """Numbers of the node's entries where the coefficients are; they broadcast with ``values``."""
+
+    @abstractmethod
+    def replaced(self, values: Tensor) -> Self:
+        """Other coefficients in the same places: products with what was read there."""
+
+    @abstractmethod
+    def act(self, map: LinearMap, transposed: bool) -> Rows:
+        """A row, or A^T row, for a map that is not put together from others."""
+
+    @abstractmethod
+    def flat(self, parts: Tensor) -> Tensor:
+        """Numbers that are where the coefficients are, those of a row in one last dimension."""
+
+    @abstractmethod
+    def mirrored(self) -> Self:
+        """These rows and their negatives, 2 k in all: of each window first the ones, then the others."""
+
+    @abstractmethod
+    def whole(self) -> Tensor:
+        """All coefficients, ``(batch, k, *shape)``."""
+
+    @abstractmethod
+    def __add__(self, other: Any) -> Rows: ...
+
+    def sums(self, parts: Tensor) -> Tensor:
+        """Sums over the entries of each row, ``(batch, k)``, of numbers that are where the coefficients are."""
+        return self.flat(parts).sum(-1).flatten(1)
+
+    def through(self, map: LinearMap) -> Rows:
+        """A row for each row."""
+        return map.through(self, _act)
+
+    def back(self, map: LinearMap) -> Rows:
+        """A^T row for each row."""
+        return map.back(self, _act)
+
+
+def _act(map: LinearMap, rows: Rows, transposed: bool) -> Rows:
+    return rows.act(map, transposed)
+
+
+@dataclass(frozen=True)
+class Whole(Rows):
+    """Rows of which every coefficient is held.
+
+    Attributes:
+        values: ``(batch, k, *shape)``.
+    """
+
+    values: Tensor
+
+    def read(self, entries: Entries) -> Sequence[Tensor]:
+        return entries.numbers.unsqueeze(2).unbind()
+
+    def replaced(self, values: Tensor) -> Whole:
+        return Whole(values)
+
+    def act(self, map: LinearMap, transposed: bool) -> Whole:
+        return Whole(map.transpose(self.values) if transposed else map(self.values))
+
+    def flat(self, parts: Tensor) -> Tensor:
+        return parts.flatten(2)
+
+    def mirrored(self) -> Whole:
+        return Whole(torch.cat([self.values, -self.values], 1))
+
+    def whole(self) -> Tensor:
+        return self.values
+
+    def __add__(self, other: Rows) -> Whole:
+        return Whole(self.values + other.whole())

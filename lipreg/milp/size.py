@@ -1,0 +1,44 @@
+"""How large a program is going to be, from counts of units and inputs alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lipreg.bounds import Analysis
+
+NUMBER = 8
+"""Bytes of an entry of the folded network's forms, which are written down as a whole."""
+
+
+@dataclass(frozen=True)
+class ProgramSize:
+    """Of a single-point analysis's program for one functional.
+
+    Attributes:
+        units: undecided ones.
+        rows: at most, as of a network that leaks, with every gradient's sign open.
+        entries: of the folded network's forms: z over the inputs that can move and the units, gradients over the units.
+    """
+
+    units: int
+    rows: int
+    entries: int
+
+    @property
+    def memory(self) -> int:
+        """Bytes of the forms."""
+        return NUMBER * self.entries
+
+    def __str__(self) -> str:
+        return (
+            f"{self.units:,} undecided units make a program of up to {self.rows:,} rows, "
+            f"from forms of {self.memory / 2**30:.1f} GiB"
+        )
+
+
+def program_size(analysis: Analysis) -> ProgramSize:
+    """The size of the program of a single-point analysis without max pools, before its network is folded."""
+    units, inputs = int(analysis.unstable_units()[0]), int(analysis.placed.region.moves[0].sum())
+    measured = int((analysis.placed.weights[0] > 0).sum())
+    objective = 6 * measured + 1 if analysis.placed.problem.p == 1.0 else 2 * measured
+    return ProgramSize(units, 8 * units + objective, units * (inputs + 2 * units + measured))

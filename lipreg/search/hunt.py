@@ -1,0 +1,272 @@
+"""A hunt for the steepest points of one region, in turns of one kind of move each.
+
+A regional promise is constant on each cell, so each kind of move finds what the others miss: points drawn at random and
+bred from each other, where inputs are few; ascents of a smoothed promise, where they are many; units switched as far as
+points follow, where weights are deep or random. Every turn starts from the best points of all turns before, and a kind that
+finds nothing better waits twice as long for its next turn. Turns are counted in numbers, not in seconds: a hunt of as much
+work finds the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lipreg.bounds import Analysis
+from lipreg.search.screen import AIMS, Screen
+
+POINTS = 512
+"""Random points of the first turn."""
+MORE = 16
+"""Times as many random points in every further turn, up to what ``DRAWN`` numbers pay for, and four times as many then."""
+DRAWN = 2**23
+KEPT = 64
+"""The best points that a hunt goes on from."""
+ASCENTS = 32
+"""Points that climb together."""
+STEPS = 24
+"""Of a wide ascent; a fine one has half as many."""
+BRED = (256, 1024)
+"""Points bred at once, in the first turn and in later ones where they cost no more than ``DRAWN`` numbers."""
+LITTERS = 6
+"""Of a turn."""
+PARENTS, SETS = 8, 8
+"""Points of which units are switched, and sets of units for each."""
+PULLS = 20
+"""Steps towards the wanted signs, at most."""
+PULL = 1.5
+"""Length of such a step, in those that would end it if what is short were linear."""
+MARGIN = 1e-3
+"""How far from its kink a unit is wanted, as a part of its range."""
+AIMED = 4
+"""Times that points are aimed anew."""
+GAIN = 1e-6
+"""Least relative growth that counts as better."""
+SPREAD = 0.2
+"""Of a point's first offspring, as a part of the region's width."""
+
+
+@dataclass(frozen=True)
+class Ascent:
+    """From how smooth and how far to how sharp and how near: temperatures, and steps as a part of the region's width."""
+
+    steps: int
+    temperature: tuple[float, float]
+    step: tuple[float, float]
+
+
+WIDE = Ascent(STEPS, (0.5, 0.01), (0.25, 0.01))
+FINE = Ascent(STEPS // 2, (0.1, 0.01), (0.05, 0.002))
+
+
+class Hunt:
+    """The state of a hunt: the best points so far, all with different promises.
+
+    Args:
+        screen: of the question.
+        generator: of all draws.
+        drawn: random points of the first turn.
+
+    Attributes:
+        points: ``(k, *shape)``, the best first, at most ``KEPT``; at first the reference point alone.
+        values: what they promise, ``(k,)``.
+        settled: whether all points of the region promise the same.
+        looked_at: how many points were.
+    """
+
+    def __init__(self, screen: Screen, generator: torch.Generator, drawn: int = POINTS) -> None:
+        self.screen, self.generator, self.drawn, self.looked_at = screen, generator, drawn, 0
+        center, affine = screen.region.center, not any(bool(units.any()) for units in screen.undecided.values())
+        self.settled = affine and not screen.pointed and not screen.graph.pools()
+        self.points, self.values = center[:0], center.new_zeros(0)
+        self.choice, self.spread = torch.zeros(0, dtype=torch.long), center.new_zeros(0)
+        self._enter(center, screen.functionals(center))
+        kinds: dict[str, Callable[[Callable[[], bool]], None]] = {"drawn": self._draw, "bred": self._breed}
+        kinds |= {"climbed": self._climb, "switched": self._switch, "refined": self._refine}
+        if screen.pointed:
+            kinds["switched"] = self._aim
+        elif not screen.graph.relus():
+            del kinds["switched"]
+        self._kinds = kinds
+        self._fresh: tuple[Tensor, Tensor] | None = None
+        self._stale = False
+        self._due = dict.fromkeys(self._kinds, 0.0)
+        self.turns = dict.fromkeys(self._kinds, 0)
+
+    @property
+    def best(self) -> float:
+        return float(self.values[0])
+
+    def turn(self, ended: Callable[[], bool]) -> None:
+        """One turn of the kind whose turn it is.
+
+        Args:
+            ended: asked before every pass; ends the turn early.
+        """
+        kind = min(self._due, key=self._due.__getitem__)
+        before, work = self.best, self.screen.work
+        with torch.no_grad():
+            self._kinds[kind](ended)
+        self.turns[kind] += 1
+        cost = self.screen.work - work
+        better = self.best > before * (1.0 + GAIN)
+        self._due[kind] = self._due[kind] / 2.0 + cost if better else 2.0 * self._due[kind] + cost
+
+    def within(self, numbers: float, ended: Callable[[], bool]) -> None:
+        """Turns, as long as one more may begin where so many numbers may be computed in all."""
+        while not self.settled and self.screen.work + first_turn(self.screen.local) <= numbers and not ended():
+            self.turn(ended)
+
+    def found(self, count: int) -> Tensor:
+        """The best points as points of the region itself, ``(count or fewer, *shape)``."""
+        region = self.screen.local.placed.region
+        return region.project(self.points[:count].to(region.center).unsqueeze(0))[0]
+
+    def take(self, points: Tensor) -> None:
+        """Enters points ``(k, *shape)`` that were found elsewhere."""
+        x = self.screen.inside(points.to(self.points))
+        self._enter(x, self.screen.functionals(x))
+
+    # ---------------------------------------------------------------- the kinds of turns
+
+    def _draw(self, ended: Callable[[], bool]) -> None:
+        """Random points, at first half of them near the border; later more where looking at them costs little."""
+        x, more = self.screen.sample(self.drawn, self.generator), 0
+        if turns := self.turns["drawn"]:
+            affordable = DRAWN * 4 ** (turns - 1) // ((1 + len(self.screen.rows)) * self.screen.size)
+            more = min(affordable, self.drawn * MORE**turns) - self.drawn
+        if more > 0:
+            x = torch.cat([x, self.screen.spread(more, self.generator)])
+        values, choice = self.screen.functionals(x).max(-1)
+        top = values.topk(min(ASCENTS, len(x))).indices
+        self._fresh = x[top], choice[top]
+        self._enter(x, values, choice)
+
+    def _climb(self, ended: Callable[[], bool]) -> None:
+        """Wide ascents from the best of random points, of which none has climbed."""
+        if self._fresh is None:
+            self._draw(ended)
+        assert self._fresh is not None
+        (x, choice), self._fresh = self._fresh, None
+        self._ascend(x, choice, WIDE, ended)
+
+    def _refine(self, ended: Callable[[], bool]) -> None:
+        """Fine ascents from the best points, whose functionals are chosen anew."""
+        self.take(self.points)
+        self._ascend(self.points[:ASCENTS], self.choice[:ASCENTS], FINE, ended)
+
+    def _ascend(self, x: Tensor, choice: Tensor, course: Ascent, ended: Callable[[], bool]) -> None:
+        for step in range(course.steps):
+            if ended():
+                return
+            way = step / course.steps
+            (hot, cold), (far, near) = course.temperature, course.step
+            gradient = self.screen.uphill(x, choice, hot * (cold / hot) ** way)
+            x = self.screen.inside(x + self.screen.room(x) * (far * (near / far) ** way) * gradient.sign())
+            self._enter(x, self.screen.values(x, choice), choice)
+
+    def _breed(self, ended: Callable[[], bool]) -> None:
+        """Offspring of the best points, or after a turn that found nothing better, of fresh random ones."""
+        held = self.points, self.values, self.choice, self.spread
+        if self._stale:
+            self.points, self.values, self.choice, self.spread = (part[:0] for part in held)
+            self._draw(ended)
+        self._litters(ended)
+        if self._stale:
+            self._enter(*held)
+        self._stale = self.best <= float(held[1][0]) * (1.0 + GAIN)
+
+    def _litters(self, ended: Callable[[], bool]) -> None:
+        """Points bred from those at hand: of one some coordinates from another, some moved at random."""
+        shape, (few, many) = self.points.shape[1:], BRED
+        affordable = DRAWN // (2 * LITTERS * self.screen.size) if self.turns["bred"] else 0
+        count = max(few, min(many, affordable))
+
+        def uniform(*shape: int) -> Tensor:
+            return torch.rand(count, *shape, generator=self.generator).to(self.points)
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(count, *shape, generator=self.generator).to(self.points)
+
+        def tall(t: Tensor) -> Tensor:
+            return t.reshape(-1, *(1,) * len(shape))
+
+        for _ in range(LITTERS):
+            if ended():
+                return
+            first, second, other = torch.randint(len(self.points), (3, count), generator=self.generator)
+            one = torch.minimum(first, second)  # the better ones more often
+            crossed = (uniform() < 0.5) * 0.5 * uniform()
+            x = torch.where(uniform(*shape) < tall(crossed), self.points[other], self.points[one])
+            spread = self.spread[one] * torch.exp(0.5 * normal())
+            moved = uniform(*shape) < tall(uniform() ** 2)
+            x = x + normal(*shape) * tall(spread) * self.screen.room(x) * moved
+            x, choice = self.screen.inside(x), self.choice[one]
+            self._enter(x, self.screen.values(x, choice), choice, spread)
+
+    def _aim(self, ended: Callable[[], bool]) -> None:
+        """Points from the reference point along the gradients at the best points, again and again."""
+        self.take(self.points)
+        x, choice = self.points[:ASCENTS], self.choice[:ASCENTS]
+        for _ in range(AIMED):
+            if ended():
+                return
+            x = self.screen.along(x, choice)
+            choice = choice.repeat_interleave(AIMS)
+            values = self.screen.values(x, choice)
+            self._enter(x, values, choice)
+            top = values.topk(min(ASCENTS, len(x))).indices
+            x, choice = x[top], choice[top]
+
+    def _switch(self, ended: Callable[[], bool]) -> None:
+        """Units of the best points whose switching would add most, in sets, and points that follow.
+
+        The other units are to stay as they are, but for those whose switching would add something too.
+        """
+        if ended():
+            return
+        x, choice = self.points[:PARENTS], self.choice[:PARENTS]
+        sign, gain = self.screen.gains(x, choice)
+        open_ = self.screen.undecided
+        flat = torch.cat([(gain[i] * open_[i]).flatten(1) for i in gain], 1).repeat_interleave(SETS, 0)
+        count = (2 ** (torch.arange(SETS) % 6)).repeat(len(x)).clamp(max=flat.shape[1])
+        noise = torch.randn(flat.shape, generator=self.generator).to(flat)
+        score = flat.clamp(min=0.0) * noise.exp()
+        least = score.sort(1, descending=True).values.gather(1, count.unsqueeze(1) - 1)
+        aim = torch.where((score >= least) & (score > 0), -1.0, (flat < 0).to(flat))
+        wanted = {}
+        for i, part in zip(sign, aim.split([s[0].numel() for s in sign.values()], 1), strict=True):
+            wanted[i] = sign[i].repeat_interleave(SETS, 0) * part.reshape(-1, *sign[i].shape[1:]) * open_[i]
+        x, choice = x.repeat_interleave(SETS, 0), choice.repeat_interleave(SETS)
+        for _ in range(PULLS):
+            x, missing = self.screen.towards(x, wanted, MARGIN, PULL)
+            if ended() or not bool(missing.any()):
+                break
+        self._enter(x, self.screen.values(x, choice), choice)
+
+    # ---------------------------------------------------------------- what they share
+
+    def _enter(self, x: Tensor, values: Tensor, choice: Tensor | None = None, spread: Tensor | None = None) -> None:
+        """Keeps the best points, one of each promise; values ``(k, rows)`` where no choice was made, else ``(k,)``."""
+        self.looked_at += len(x)
+        if choice is None:
+            values, choice = values.max(-1)
+        spread = torch.full_like(values, SPREAD) if spread is None else spread
+        if len(values) > KEPT:
+            top = values.topk(KEPT).indices
+            x, values, choice, spread = x[top], values[top], choice[top], spread[top]
+        values = torch.cat([values, self.values])  # of equal ones the new: the old may lie on kinks
+        order = values.argsort(descending=True, stable=True)
+        ranked = values[order]
+        order = order[torch.cat([ranked.new_ones(1, dtype=torch.bool), ranked[1:] < ranked[:-1]])][:KEPT]
+        self.points, self.values = torch.cat([x, self.points])[order], values[order]
+        self.choice, self.spread = torch.cat([choice, self.choice])[order], torch.cat([spread, self.spread])[order]
+
+
+def first_turn(local: Analysis) -> int:
+    """Numbers that the first turn of a hunt computes, of random points, which is about the least of all."""
+    size = sum(torch.Size(node.shape).numel() for node in local.graph.nodes)
+    return POINTS * (1 + local.placed.rows.shape[1]) * size

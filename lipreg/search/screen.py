@@ -1,0 +1,267 @@
+"""Many points of one region looked at fast: what they promise, which way is uphill, which units are worth switching.
+
+Nothing here is a proof, so float32 serves where it tells the region's points apart. What comes of it are points, and a
+witness evaluates them on the network in float64, with its rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from lipreg.bounds import Analysis
+from lipreg.graph import Affine, Graph
+from lipreg.linalg import vector_norm
+
+ROOM = 2**22
+"""Numbers of all nodes' values, and of gradients there, of the points that are looked at together."""
+TOLD_APART = 2.0**-10
+"""Most that float32 may be off at the center in any undecided pre-activation, as a part of its range."""
+AIMS = 16
+"""Points along one gradient."""
+NEAREST = 1e-6
+"""Of the reach: quotients over shorter steps count as nothing."""
+
+
+class Screen:
+    """One point's question, for points ``(k, *shape)`` of its region.
+
+    A choice ``(k,)`` says which functional counts of each point; where the question takes the norm of one operator, there is
+    nothing to choose.
+
+    Attributes:
+        work: numbers of nodes' values and gradients that were computed so far: what was done here takes time in proportion.
+    """
+
+    def __init__(self, local: Analysis) -> None:
+        dtype = torch.float32 if _told_apart(local) else local.graph.dtype
+        self.local, self.placed, self.graph = local, local.placed, in_dtype(local.graph, dtype)
+        self.region = local.placed.region.to(dtype, local.graph.device)
+        self.rows = local.placed.rows[0].to(dtype)
+        self.pointed = local.placed.problem.scope == "pointed"
+        self.joint = local.placed.problem.q is not None
+        self.size = sum(torch.Size(node.shape).numel() for node in self.graph.nodes)
+        self.work = 0
+        if self.pointed:
+            self.origin = self.graph(self.region.center)
+        reach = {i: local.reach[node.source] for i, node in self.graph.relus()}
+        self.undecided = {i: ((r.lower < 0) & (r.upper > 0))[0] for i, r in reach.items()}
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.graph.dtype
+
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """Random points, half of them near the border."""
+        return self.local.placed.region.sample(count, generator)[0].to(self.dtype)
+
+    def spread(self, count: int, generator: torch.Generator) -> Tensor:
+        """Random points spread through the region."""
+        return self.local.placed.region.sample(2 * count, generator)[0, ::2].to(self.dtype)
+
+    def inside(self, x: Tensor) -> Tensor:
+        """Points of the region near x."""
+        return self.region.project(x.unsqueeze(0))[0]
+
+    def room(self, x: Tensor) -> Tensor:
+        """How far each coordinate goes, ``(1 or k, *shape)``; without ends, how far each point is out already."""
+        if self.region.bounded:
+            return (self.region.up - self.region.down)[:1]
+        far = (x - self.region.center).flatten(1).abs().amax(-1)
+        return far.reshape(-1, *(1,) * len(self.region.shape)).expand_as(x)
+
+    def functionals(self, x: Tensor) -> Tensor:
+        """What each functional promises, ``(k, rows)``; of an operator one column."""
+        return torch.cat([self._promised(some, None) for some in self._parts(x, 1 + len(self.rows))])
+
+    def values(self, x: Tensor, choice: Tensor) -> Tensor:
+        """What the chosen functionals promise, ``(k,)``."""
+        parts = self._parts(x, 2 if not self.joint else 1 + len(self.rows))
+        at = choice.split([len(some) for some in parts])
+        return torch.cat([self._promised(some, own).amax(-1) for some, own in zip(parts, at, strict=True)])
+
+    def uphill(self, x: Tensor, choice: Tensor, temperature: float) -> Tensor:
+        """Gradients at x of what is promised, ``(k, *shape)``.
+
+        Regional promises are constant on each cell, so every derivative 1[z > 0] is taken as sigmoid(z / t), and each choice
+        of a max pool as a softmax, t the temperature times the spread of the pre-activation over the region.
+        """
+        return self._over(x, choice, 2, lambda some, own: self._smoothed(some, own, temperature))
+
+    def along(self, x: Tensor, choice: Tensor) -> Tensor:
+        """Points that lie from the reference point as the gradients at x point, ``(k AIMS, *shape)``, of the rises alone.
+
+        If the network were affine, the steepest quotient would lie that way: along the gradient for p = 2, along its signs
+        for p = inf, along its largest entry for p = 1, or some of the largest. Pointed scope alone.
+        """
+
+        def gradient(some: Tensor, own: Tensor) -> Tensor:
+            some = some.requires_grad_()
+            with torch.enable_grad():
+                rise = self._rises(some, own)
+                return (
+                    torch.autograd.grad(rise.amax(-1).sum(), some)[0] if rise.requires_grad else torch.zeros_like(some)
+                )
+
+        slope = self._over(x, choice, 1, gradient) * self.placed.counts.to(x)
+        size = slope.flatten(1).abs()
+        unit = (slope / size.amax(1).clamp(min=torch.finfo(x.dtype).tiny).reshape(-1, *(1,) * (x.dim() - 1))).unsqueeze(
+            1
+        )
+        tall = (1, -1, *(1,) * (x.dim() - 1))
+        if self.placed.problem.p == 1.0:
+            least = torch.linspace(1.0, 0.3, AIMS // 4).to(x).repeat(4).reshape(tall)
+            aims = unit.sign() * (unit.abs() >= least)
+        else:
+            aims = (unit if self.placed.problem.p == 2.0 else unit.sign()).expand(-1, AIMS, *x.shape[1:])
+        far = 0.5 ** torch.arange(AIMS if self.placed.problem.p != 1.0 else 4).to(x)
+        far = far.repeat_interleave(AIMS // len(far)).reshape(tall)
+        return self.inside((self.region.center.unsqueeze(1) + aims * far * self.room(x).unsqueeze(1)).flatten(0, 1))
+
+    def gains(self, x: Tensor, choice: Tensor) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+        """For each Relu the signs of its units at x, and what switching each alone would add to first order, at most what it
+        does; ``(k, *shape)`` each."""
+        self.work += 4 * len(x) * self.size
+        values = self.graph.values(x)
+        slopes = self.graph.patterns(values)
+        with torch.enable_grad():
+            open_ = {i: slopes[i].requires_grad_() for i, _ in self.graph.relus()}
+            whole = {i: slope.unsqueeze(1) for i, slope in slopes.items()}
+            promised = self._norms(self.graph.gradients(whole, self._chosen(choice)))[:, 0].sum()
+            # of a unit that the output does not depend on, and where it depends on none, there is no gradient
+            promised = promised + 0.0 * sum(slope.sum() for slope in open_.values())
+            found = torch.autograd.grad(promised, list(open_.values()))
+        sign = {i: torch.where(values[node.source] > 0, 1.0, -1.0).to(x) for i, node in self.graph.relus()}
+        return sign, {i: -sign[i] * gradient for i, gradient in zip(open_, found, strict=True)}
+
+    def towards(self, x: Tensor, wanted: dict[int, Tensor], margin: float, reach: float) -> tuple[Tensor, Tensor]:
+        """One step of each point towards wanted signs of its units, and what was short before, squared and summed.
+
+        Args:
+            x: points ``(k, *shape)``.
+            wanted: for each Relu 1, -1, or 0 where either will do, ``(k, *shape)``.
+            margin: how far from its kink a unit is wanted, as a part of its range.
+            reach: length of the step, 1 for the one that would end it if what is short were linear along the gradient.
+        """
+        short: list[Tensor] = []
+
+        def gradient(some: Tensor, at: Tensor) -> Tensor:
+            some = some.requires_grad_()
+            with torch.enable_grad():
+                values, missing = self.graph.values(some), some.new_zeros(len(some))
+                for i, node in self.graph.relus():
+                    sign, far = wanted[i][at], self._relative(node.source, values[node.source])
+                    missing = missing + (sign.abs() * (margin - sign * far).clamp(min=0.0)).square().flatten(1).sum(1)
+                (found,) = torch.autograd.grad(missing.sum(), some)
+            short.append(missing.detach())
+            return found
+
+        slope = self._over(x, torch.arange(len(x)), 2, gradient)
+        missing = torch.cat(short)
+        step = 2.0 * reach * missing / slope.flatten(1).square().sum(1).clamp(min=torch.finfo(x.dtype).tiny)
+        return self.inside(x - slope * step.reshape(-1, *(1,) * (x.dim() - 1))), missing
+
+    # ---------------------------------------------------------------- within
+
+    def _parts(self, x: Tensor, passes: int) -> list[Tensor]:
+        self.work += len(x) * passes * self.size
+        return list(x.split(max(1, ROOM // (passes * self.size))))
+
+    def _over(self, x: Tensor, choice: Tensor, passes: int, act: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """``act`` on parts of the points and of their choices; a pass that is differentiated counts twice."""
+        parts = self._parts(x.detach(), 2 * passes)
+        at = choice.split([len(some) for some in parts])
+        return torch.cat([act(some, own).nan_to_num(0.0) for some, own in zip(parts, at, strict=True)])
+
+    def _chosen(self, choice: Tensor | None) -> Tensor:
+        """The rows that count at each point, ``(k or 1, rows, outputs)``."""
+        every = choice is None or self.joint or self.pointed  # there further functionals cost next to nothing
+        return self.rows.unsqueeze(0) if every else self.rows[choice].unsqueeze(1)
+
+    def _promised(self, x: Tensor, choice: Tensor | None) -> Tensor:
+        if self.pointed:
+            found = self._quotients(x, choice)
+        else:
+            slopes = {i: s.unsqueeze(1) for i, s in self.graph.patterns(self.graph.values(x)).items()}
+            found = self._norms(self.graph.gradients(slopes, self._chosen(choice).expand(len(x), -1, -1)))
+        return torch.where(torch.isfinite(found), found, -torch.inf)
+
+    def _norms(self, gradients: Tensor) -> Tensor:
+        """Gradients ``(k, rows, *shape)`` in norm, ``(k, rows)``, of an operator ``(k, 1)``."""
+        batch = gradients.unsqueeze(0)
+        return self.placed.combine(batch)[0].unsqueeze(-1) if self.joint else self.placed.row_norms(batch)[0]
+
+    def _quotients(self, x: Tensor, choice: Tensor | None) -> Tensor:
+        step = x - self.region.center
+        run = self.placed.lengths(step.unsqueeze(0))[0].unsqueeze(-1)
+        rise = self._rises(x, choice)
+        reach = self.placed.reach if self.region.bounded else self.region.center.flatten(1).abs().amax(1) + 1.0
+        return torch.where(run > NEAREST * reach, rise / run.clamp(min=torch.finfo(x.dtype).tiny), 0.0)
+
+    def _rises(self, x: Tensor, choice: Tensor | None) -> Tensor:
+        """|c . (f(x) - f(x0))| of each functional, ``(k, rows)``; of an operator its norm, ``(k, 1)``."""
+        change = ((self.graph(x) - self.origin).unsqueeze(-2) * self._chosen(choice)).sum(-1)
+        return vector_norm(change, self.placed.problem.q or 1.0).unsqueeze(-1) if self.joint else change.abs()
+
+    def _smoothed(self, x: Tensor, choice: Tensor, temperature: float) -> Tensor:
+        x = x.requires_grad_()
+        with torch.enable_grad():
+            if self.pointed:
+                promised = self._quotients(x, choice)
+            else:
+                values, slopes = self.graph.values(x), {}
+                for i, node in self.graph.relus():
+                    share = torch.sigmoid(self._relative(node.source, values[node.source]) / temperature)
+                    slopes[i] = (node.slope + (1.0 - node.slope) * share).unsqueeze(1)
+                for i, node in self.graph.pools():
+                    members = node.members(values[node.source])
+                    spread = node.members(self._spread(node.source, values[node.source])).amax(-1, keepdim=True)
+                    slopes[i] = torch.softmax(members / (temperature * spread), -1).unsqueeze(1)
+                promised = self._norms(self.graph.gradients(slopes, self._chosen(choice).expand(len(x), -1, -1)))
+            if not promised.requires_grad:  # an affine network: its Jacobian is the same everywhere
+                return torch.zeros_like(x)
+            (found,) = torch.autograd.grad(promised.amax(-1).sum(), x, allow_unused=True)
+        return torch.zeros_like(x) if found is None else found
+
+    def _relative(self, source: int, z: Tensor) -> Tensor:
+        """A node's values in units of their spread over the region."""
+        return z / self._spread(source, z)
+
+    def _spread(self, source: int, z: Tensor) -> Tensor:
+        """The spread of a node's values over the region; without ends, the size of each."""
+        reach, tiny = self.local.reach[source], math.sqrt(torch.finfo(z.dtype).tiny)
+        if self.region.bounded:
+            return (reach.upper - reach.lower)[0].to(z).clamp(min=tiny)
+        return (z.detach().abs() + (z.detach() - reach.value[0]).abs()).clamp(min=tiny)
+
+
+def in_dtype(graph: Graph, dtype: torch.dtype) -> Graph:
+    """The graph with its weights rounded to another dtype."""
+
+    def rounded(node: Affine) -> Affine:
+        return replace(
+            node, maps=tuple(m.with_entries(lambda t: t.to(dtype)) for m in node.maps), bias=node.bias.to(dtype)
+        )
+
+    if dtype == graph.dtype:
+        return graph
+    return replace(graph, nodes=tuple(rounded(node) if isinstance(node, Affine) else node for node in graph.nodes))
+
+
+def _told_apart(local: Analysis) -> bool:
+    """Whether float32 is enough: quotients are differences, and of small or far regions all points are one number."""
+    region = local.placed.region
+    if local.placed.problem.scope == "pointed" or not region.bounded:
+        return False
+    values = in_dtype(local.graph, torch.float32).values(region.center.float())
+    for node in (node for _, node in local.graph.relus()):
+        reach = local.reach[node.source]
+        off = (values[node.source].double() - reach.value).abs()
+        open_ = (reach.lower < 0) & (reach.upper > 0)
+        if not bool((off <= TOLD_APART * (reach.upper - reach.lower))[open_].all()):
+            return False
+    return True

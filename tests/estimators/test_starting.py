@@ -1,0 +1,124 @@
+"""From where searches start: the least of the closed forms that the budget affords, and no work that would not end in it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from lipreg import AllLogits, Budget, LinfBall, LocalLipschitz, Logit, Vector, certify
+from lipreg.bounds import without_pools
+from lipreg.budget import RATE, OutOfBudget
+from lipreg.errors import UnsupportedRequest
+from lipreg.estimators import frozen_analysis
+from lipreg.estimators.exact import starting
+from lipreg.estimators.exact.starting import LATE, start
+from lipreg.folding import first_work, fold, fold_work
+from lipreg.milp import families
+from lipreg.results import Status
+from lipreg.testing import exact_constants
+from tests import oracles
+
+X = torch.tensor([[0.3, -0.2, 0.1]], dtype=torch.float64)
+CLOSED = ("fastlip", "jacobian_crown", "affine_relu", "deviation", "mixing")
+STILL = 0.0
+"""A clock that stands still there: what is begun or not is decided by work alone."""
+
+
+def still() -> float:
+    return STILL
+
+
+def network(*widths: int, seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return oracles.mlp(*widths).double()
+
+
+def late(analysis: Any) -> Budget:
+    """A budget within which the root is bounded, but not within ``LATE`` of it."""
+    seconds = first_work(analysis) / (LATE * RATE) / 2
+    return Budget(seconds, clock=still).started()
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0, math.inf])
+@pytest.mark.parametrize("output", [AllLogits(), Vector()])
+@pytest.mark.parametrize("scope", ["regional", "pointed"])
+def test_a_large_question_starts_from_the_least_of_every_closed_form(p: Any, output: Any, scope: Any) -> None:
+    net = network(3, 20, 20, 20, 3)
+    problem = LocalLipschitz(LinfBall(0.4), output, scope, p, None if output == AllLogits() else p)
+    analysis = frozen_analysis(net, problem, X, None)
+    begun = start(analysis, analysis, analysis, late(families(analysis)[0]))
+    found = {}
+    for name in CLOSED:
+        try:
+            (found[name],) = certify(net, problem, X, estimator=name)
+        except UnsupportedRequest:
+            continue
+    assert begun.uppers.max() <= min(interval.upper for interval in found.values()) * (1 + 1e-6)
+    (sampled,) = certify(net, problem, X, estimator="sampling")
+    assert sampled.lower <= begun.uppers.max() and begun.left_out == ""
+
+
+def test_a_small_one_leaves_that_to_its_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starting, "written_down", lambda *given: pytest.fail("its root says as much"))
+    analysis = frozen_analysis(network(3, 6, 6, 3), LocalLipschitz(LinfBall(0.4), AllLogits()), X, None)
+    begun = start(analysis, analysis, analysis, Budget(1.0, clock=still).started())
+    assert begun.proof == starting.LINEAR
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0, math.inf])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_end_of_each_family_is_above_its_own_constant(seed: int, p: Any) -> None:
+    """By enumeration, a functional at a time."""
+    net = network(3, 6, 5, 3, seed=seed)
+    analysis = frozen_analysis(net, LocalLipschitz(LinfBall(0.8), AllLogits(), p=p), X, None)
+    begun = start(analysis, analysis, analysis, late(analysis))
+    for row, upper in enumerate(begun.uppers):
+        ((truth, _),) = exact_constants(net, LocalLipschitz(LinfBall(0.8), Logit(row), p=p), X)
+        assert truth <= upper * (1 + 1e-12)
+
+
+def test_what_is_begun_late_is_not_begun() -> None:
+    """A fold, and a node, that there is no time for by far; what closed forms prove stands."""
+    net, problem = network(3, 30, 30, 30, 3), LocalLipschitz(LinfBall(0.8), AllLogits())
+    analysis = frozen_analysis(net, problem, X, None)
+    with pytest.raises(OutOfBudget):
+        fold(analysis, Budget(fold_work(analysis) / RATE / 2, clock=still).started())
+    assert fold(analysis, Budget(fold_work(analysis) / RATE * 2, clock=still).started()).count > 0
+
+    for share, words in ((0.5, "no time to fold"), (1.5, "0 nodes")):
+        own = frozen_analysis(net, problem, X, None)
+        budget = Budget(fold_work(own) / RATE * share, clock=still)
+        (found,) = certify(own.graph, problem, X, estimator="branch_and_bound", budget=budget)
+        assert found.status is Status.TIME_LIMIT and words in found.detail
+        assert 0.0 < found.lower <= found.upper < math.inf
+
+
+def test_time_goes_to_closed_forms_where_no_search_can_follow() -> None:
+    """Half of it where one can, all of it where the network is folded too late."""
+    net = nn.Sequential(
+        nn.Unflatten(1, (1, 3)), nn.Conv1d(1, 8, 2), nn.ReLU(), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(8, 2)
+    )
+    torch.manual_seed(0)
+    analysis = frozen_analysis(net.double(), LocalLipschitz(LinfBall(0.8), AllLogits()), X, None)
+    local, shares = without_pools(analysis), []
+    for budget in (Budget(1e-12, clock=still), Budget(10.0, clock=still)):
+        begun = start(analysis, analysis, local, budget.started())
+        shares.append(begun.uppers.max())
+    assert shares[0] >= shares[1] > 0
+
+
+def test_the_relaxation_of_an_operator_ends_with_the_time() -> None:
+    """Rounds of passes that would not end are not begun, and what was proved by then is above all that is attained."""
+    net, problem = network(3, 12, 12, 3, seed=4), LocalLipschitz(LinfBall(1.0), Vector(), p=2, q=2)
+    ticks = itertools.count()
+    (sampled,) = certify(net, problem, X, estimator="sampling")
+    (whole,) = certify(net, problem, X, estimator="branch_and_bound")
+    for seconds in (20, 40, 80):
+        budget = Budget(float(seconds), clock=lambda: float(next(ticks)))
+        (found,) = certify(net, problem, X, estimator="branch_and_bound", budget=budget)
+        assert sampled.lower <= found.upper and whole.lower <= found.upper * (1 + 1e-9)

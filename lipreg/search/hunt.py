@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
-from lipreg.search.screen import AIMS, Screen
+from lipreg.search.screen import AIMS, ROOM, Screen
 
 POINTS = 512
 """Random points of the first turn."""
@@ -138,12 +138,19 @@ class Hunt:
         if turns := self.turns["drawn"]:
             affordable = DRAWN * 4 ** (turns - 1) // ((1 + len(self.screen.rows)) * self.screen.size)
             more = min(affordable, self.drawn * MORE**turns) - self.drawn
-        if more > 0:
-            x = torch.cat([x, self.screen.spread(more, self.generator)])
-        values, choice = self.screen.functionals(x).max(-1)
-        top = values.topk(min(ASCENTS, len(x))).indices
-        self._fresh = x[top], choice[top]
-        self._enter(x, values, choice)
+        held = x[:0], x.new_zeros(0), torch.zeros(0, dtype=torch.long, device=x.device)
+        at_once = max(1, ROOM // x[0].numel())
+        while True:
+            values, choice = self.screen.functionals(x).max(-1)
+            self._enter(x, values, choice)
+            seen = [torch.cat(pair) for pair in zip(held, (x, values, choice), strict=True)]
+            top = seen[1].topk(min(ASCENTS, len(seen[1]))).indices
+            held = seen[0][top], seen[1][top], seen[2][top]
+            if more <= 0 or ended():
+                break
+            x = self.screen.spread(min(more, at_once), self.generator)
+            more -= len(x)
+        self._fresh = held[0], held[2]
 
     def _climb(self, ended: Callable[[], bool]) -> None:
         """Wide ascents from the best of random points, of which none has climbed."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from functools import partial
 
@@ -12,8 +11,8 @@ from torch import Tensor
 from lipreg.bounds.lines import Lines
 from lipreg.bounds.reach import Anchors
 from lipreg.bounds.unit_bounds import unit_bounds
-from lipreg.budget import Budget
-from lipreg.graph import Backward, Graph, MaxPool, Relu
+from lipreg.budget import FREE, Budget
+from lipreg.graph import Backward, Graph, MaxPool, Relu, node_size
 from lipreg.linalg import LinearMap, Rows, Whole, entries
 from lipreg.regions import PlacedRegion
 
@@ -110,12 +109,12 @@ def crown(
             -inf and inf. None bounds all. Nodes of up to ``ALL_UNITS`` entries are always bounded as a whole.
         budget: entries that are not reached by its end get -inf and inf; None for no limit of time.
     """
-    budget = budget or Budget(math.inf)
+    budget = budget or FREE
     shape, batch = graph.nodes[index].shape, region.batch
     size = torch.Size(shape).numel()
     if wanted is None or size <= ALL_UNITS:
         wanted = torch.ones(batch, *shape, dtype=graph.dtype, device=graph.device)
-    largest = max(torch.Size(node.shape).numel() for node in graph.nodes[: index + 1])
+    largest = max(map(node_size, graph.nodes[: index + 1]))
     forms = _Forms(graph, index, anchors, relaxations)
     bound = partial(forms.bounds, region=region)
     units, lower, upper, _ = unit_bounds(wanted, graph.output.bias, largest, bound, budget)

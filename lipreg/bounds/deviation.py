@@ -19,7 +19,6 @@ A window of a max pool with candidates i = 1..k has weights w_i around 1/k that 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -27,8 +26,8 @@ from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
 from lipreg.bounds.rounding import norm_rounding
-from lipreg.budget import Budget
-from lipreg.graph import Backward, Graph, MaxPool, Relu
+from lipreg.budget import FREE, Budget
+from lipreg.graph import Backward, Graph, MaxPool, Relu, node_size
 from lipreg.linalg import LinearMap
 
 
@@ -72,7 +71,7 @@ def deviations(analysis: Analysis, budget: Budget | None = None) -> Deviations:
     Raises:
         OutOfBudget: it ended first; a bound needs every unit.
     """
-    graph, placed, budget = analysis.graph, analysis.placed, budget or Budget(math.inf)
+    graph, placed, budget = analysis.graph, analysis.placed, budget or FREE
     centres = _centres(analysis)
     units = _all_units(analysis)
     order = list(units)
@@ -142,7 +141,7 @@ def _carried_units(
     """The functionals of a node's units carried back, as many at once as the budget's memory allows."""
     shape = graph.nodes[source].shape
     size = torch.Size(shape).numel()
-    largest = max(torch.Size(node.shape).numel() for node in graph.nodes[: source + 1])
+    largest = max(map(node_size, graph.nodes[: source + 1]))
     blocks: list[tuple[dict[int, Tensor], Tensor]] = []
     for some in torch.arange(len(units.position), device=graph.device).split(budget.rows(largest)):
         budget.check()

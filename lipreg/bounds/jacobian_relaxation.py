@@ -25,14 +25,14 @@ from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
 from lipreg.bounds.jacobian import interval_jacobian
-from lipreg.bounds.lines import Lines, relax_product
+from lipreg.bounds.lines import Lines, chord, relax_product
 from lipreg.bounds.pooled import shared_row_sums
 from lipreg.bounds.pooling import Passing
 from lipreg.bounds.room import Turns, fits, slots
 from lipreg.bounds.rounding import gradient_rounding
 from lipreg.bounds.unit_bounds import unit_bounds
-from lipreg.budget import Budget
-from lipreg.graph import Affine, Forward, MaxPool, Relu
+from lipreg.budget import FREE, Budget
+from lipreg.graph import Affine, Forward, MaxPool, Relu, node_size
 from lipreg.linalg import Rows, Whole, entries
 
 
@@ -80,11 +80,7 @@ class LinearJacobian:
         if p == 2.0:
             slope, offset, room = low + high, -low * high, room.square()
         else:
-            crossing = (low < 0) & (high > 0)
-            span = torch.where(crossing, high - low, torch.ones_like(high))
-            sign = torch.where(low >= 0, torch.ones_like(low), -torch.ones_like(low))
-            slope = torch.where(crossing, (high + low) / span, sign)
-            offset = torch.where(crossing, -2.0 * high * low / span, torch.zeros_like(low))
+            slope, offset = chord(low, high, -1.0, 1.0)
         form = slope * room
         carried = bound_forms(self.analysis, self.lines, 0, form.unsqueeze(2)).squeeze(2)
         total = carried + (offset * room).flatten(2).sum(-1)
@@ -118,7 +114,7 @@ def linear_jacobian(analysis: Analysis, budget: Budget | None = None) -> LinearJ
 
 def _linear_jacobian(analysis: Analysis, budget: Budget | None) -> LinearJacobian:
     lines: dict[int, Lines | Passing] = {}
-    whole = budget or Budget(math.inf)
+    whole = budget or FREE
     nodes, short = analysis.graph.nodes, 0
     turns = Turns({i: nodes[i:] for i in (0, *analysis.slopes, *analysis.shares)}, nodes)
 
@@ -229,7 +225,7 @@ def _within(
 ) -> tuple[Tensor, Tensor, bool]:
     """The bounds intersected with those of linear forms, at the entries wanted, and whether there was time for all."""
     batch, rows = low.shape[:2]
-    largest = max(torch.Size(node.shape).numel() for node in analysis.graph.nodes[index:])
+    largest = max(map(node_size, analysis.graph.nodes[index:]))
 
     def bound(forms: Rows) -> tuple[Tensor, int]:
         return _carried(analysis, lines, index, forms)

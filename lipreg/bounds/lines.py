@@ -93,10 +93,16 @@ def relax_product(low: Tensor, high: Tensor, least: Tensor, most: Tensor) -> Lin
     Over all d the product lies between min(least g, most g), concave in g, and max(least g, most g), convex: the chords
     between the ends where g has either sign, and the lines themselves, which are exact, where its sign is known.
     """
-    crossing, positive = (low < 0) & (high > 0), low >= 0
+    lower, upper = chord(low, high, most, least), chord(low, high, least, most)
+    return Lines(lower[0], upper[0], upper[1], lower[1])
+
+
+def chord(low: Tensor, high: Tensor, below: Tensor | float, above: Tensor | float) -> tuple[Tensor, Tensor]:
+    """The line through the ends of g -> (below g for g < 0, above g for g >= 0) over low <= g <= high: slope and offset.
+
+    Where g has one sign it is the function itself.
+    """
+    crossing = (low < 0) & (high > 0)
     span = torch.where(crossing, high - low, torch.ones_like(high))
-    # the upper chord runs from (low, least low) to (high, most high), the lower one the other way round
-    upper = torch.where(crossing, (most * high - least * low) / span, torch.where(positive, most, least))
-    lower = torch.where(crossing, (least * high - most * low) / span, torch.where(positive, least, most))
-    offset = torch.where(crossing, (most - least) * low * high / span, torch.zeros_like(low))  # low high < 0
-    return Lines(lower, upper, -offset, offset)
+    slope = torch.where(crossing, (above * high - below * low) / span, torch.where(low >= 0, above, below).to(low))
+    return slope, torch.where(crossing, (below - above) * low * high / span, torch.zeros_like(low))

@@ -14,7 +14,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from lipreg.bounds.lines import Lines
+from lipreg.bounds.lines import Lines, chord
 from lipreg.graph import MaxPool
 from lipreg.linalg.floats import EPS
 
@@ -79,11 +79,7 @@ class Passing:
         least = form.masked_fill(~passed, torch.inf).amin(-1)
         most = torch.where(free | (most > 0), most, torch.zeros_like(most))
         least = torch.where(free | (least < 0), least, torch.zeros_like(least))
-        low, high = self.low.unsqueeze(2), self.high.unsqueeze(2)
-        crossing = (low < 0) & (high > 0)
-        span = torch.where(crossing, high - low, torch.ones_like(high))
-        slope = torch.where(crossing, (most * high - least * low) / span, torch.where(low >= 0, most, least))
-        return slope, torch.where(crossing, (least - most) * low * high / span, torch.zeros_like(slope))
+        return chord(self.low.unsqueeze(2), self.high.unsqueeze(2), least, most)
 
 
 def pool_shares(node: MaxPool, lower: Tensor, upper: Tensor, moves: Tensor) -> Shares:

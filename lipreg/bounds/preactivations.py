@@ -21,7 +21,7 @@ from lipreg.bounds.reach import Anchored, Anchors, Digits, Reach, affine_reach, 
 from lipreg.bounds.room import Turns, fits, slots
 from lipreg.bounds.slopes import slope_bounds
 from lipreg.bounds.touching import settle_touching
-from lipreg.budget import Budget
+from lipreg.budget import FREE, Budget
 from lipreg.graph import Affine, Forward, Graph, MaxPool, Relu
 from lipreg.linalg import Diagonal, vector_norm
 from lipreg.regions import PlacedRegion
@@ -63,7 +63,7 @@ class Reaching(Forward[Reach]):
         memory: int | None,
     ) -> None:
         self.graph, self.region, self.methods, self.norms = graph, region, methods, norms
-        self.known, self.outward, self.budget, self.memory = known, outward, budget or Budget(math.inf), memory
+        self.known, self.outward, self.budget, self.memory = known, outward, budget or FREE, memory
         self.digits = Digits(graph, region.center)
         self.anchors: dict[int, Anchored] = {}
         self.lines: dict[int, Lines] = {}

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import torch
 from torch import Tensor
 
-from lipreg.graph import Affine, Node
+from lipreg.graph import Affine, Node, node_size
 
 KEPT = 2**33
 """Bytes that the rows of one node may take where they are kept for a gradient, unless another number is asked for."""
@@ -24,7 +23,7 @@ def slots(wanted: Tensor, dims: int = 1) -> int:
 
 def fits(memory: int | None, rows: int, nodes: Sequence[Node]) -> bool:
     """Whether so many rows, carried through all of these nodes and kept at each, fit into so many bytes; None for any."""
-    return memory is None or NUMBER * rows * sum(map(_size, nodes)) <= memory
+    return memory is None or NUMBER * rows * sum(map(node_size, nodes)) <= memory
 
 
 class Turns:
@@ -40,7 +39,7 @@ class Turns:
     """
 
     def __init__(self, passes: Mapping[int, Iterable[Node]], nodes: Sequence[Node]) -> None:
-        self.ahead = {i: _size(nodes[i]) * max(1, pass_work(through)) for i, through in passes.items()}
+        self.ahead = {i: node_size(nodes[i]) * max(1, pass_work(through)) for i, through in passes.items()}
 
     def next(self, index: int) -> float:
         """The share of the time that is left for the node whose turn it is."""
@@ -54,8 +53,4 @@ def pass_work(nodes: Iterable[Node]) -> int:
     """Multiplications of a row that is carried through these nodes, in units of a convolution's: of matrices more are done
     at a time."""
     maps = ((node, map) for node in nodes if isinstance(node, Affine) for map in node.maps)
-    return sum(_size(node) * map.roundings // (DENSE if map.is_matrix else 1) for node, map in maps)
-
-
-def _size(node: Node) -> int:
-    return torch.Size(node.shape).numel()
+    return sum(node_size(node) * map.roundings // (DENSE if map.is_matrix else 1) for node, map in maps)

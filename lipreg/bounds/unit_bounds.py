@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from lipreg.bounds.room import slots
 from lipreg.budget import Budget
 from lipreg.linalg import Rows, Whole, unit_windows
 
@@ -41,16 +42,16 @@ def unit_bounds(
         time for all.
     """
     batch, shape, n = len(wanted), wanted.shape[1:], math.prod(wanted.shape[2:])
-    slots = int((wanted > 0).flatten(1).sum(-1).amax())
-    units = _first(wanted.detach().flatten(1), slots)
+    most_wanted = slots(wanted)
+    units = _first(wanted.detach().flatten(1), most_wanted)
     most = min(ROOM, budget.rows(1))
-    small = len(shape) == 1 or largest <= IMAGE or 2 * batch * slots * largest <= SMALL
+    small = len(shape) == 1 or largest <= IMAGE or 2 * batch * most_wanted * largest <= SMALL
     if small:
         places, channels = units.unsqueeze(-1), None
     else:
-        rank = torch.arange(slots, 0, -1, device=units.device).expand_as(units)
+        rank = torch.arange(most_wanted, 0, -1, device=units.device).expand_as(units)
         wanted = torch.zeros(batch, math.prod(shape), dtype=rank.dtype, device=units.device).scatter_(1, units, rank)
-        places, channels = _windows(wanted.unflatten(1, (-1, n)).mT, slots, max(1, most // (2 * batch * largest)))
+        places, channels = _windows(wanted.unflatten(1, (-1, n)).mT, most_wanted, max(1, most // (2 * batch * largest)))
     rows_each = 1 if channels is None else channels.shape[2]
     done, at_once, ends = 0, max(1, most // (2 * batch * largest * rows_each)), []
 
@@ -87,21 +88,21 @@ def _first(wanted: Tensor, count: int) -> Tensor:
     return wanted.argsort(dim=1, descending=True, stable=True)[:, :count]
 
 
-def _windows(wanted: Tensor, slots: int, most: int) -> tuple[Tensor, Tensor]:
+def _windows(wanted: Tensor, count: int, most: int) -> tuple[Tensor, Tensor]:
     """Places, ``(batch, windows)``, and the channels to read there, ``(batch, windows, rows of each)``.
 
     Args:
         wanted: ranks, the most wanted highest, 0 for what is not, ``(batch, places, channels)``.
-        slots: how many the busiest point wants.
+        count: how many the busiest point wants.
         most: rows of a window.
     """
     at_place = (wanted > 0).sum(2)
     windows, rows = int((at_place > 0).sum(1).amax()), int(at_place.amax())
-    if windows * rows <= SHARED * slots:
+    if windows * rows <= SHARED * count:
         places = _first(wanted.amax(2), windows)
         there = wanted.gather(1, places.unsqueeze(-1).expand(-1, -1, wanted.shape[2]))
         channels = _first(there.transpose(1, 2), rows).transpose(1, 2)
         parts = next(n for n in range(1, rows + 1) if rows % n == 0 and rows // n <= most)
         return places.repeat_interleave(parts, 1), channels.reshape(len(places), windows * parts, -1)
-    units = _first(wanted.flatten(1), slots)
+    units = _first(wanted.flatten(1), count)
     return units // wanted.shape[2], (units % wanted.shape[2]).unsqueeze(-1)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lipreg.bounds import Analysis, form_rounding, gradient_rounding
 from lipreg.budget import Budget
+from lipreg.graph import node_size
 from lipreg.graph.accurate import limb_bits
 from lipreg.linalg import Limbs, Numbers, Plain
 from lipreg.linalg.floats import EPS
@@ -47,7 +48,7 @@ def columns(analysis: Analysis, more: int = 1) -> Callable[[Tensor], Numbers]:
 
 def blocks(analysis: Analysis, width: int, budget: Budget) -> Iterator[slice]:
     """Columns of so many that are multiplied out at a time: as many as the budget's memory holds at all nodes."""
-    numbers = sum(math.prod(node.shape) for node in analysis.graph.nodes)
+    numbers = sum(map(node_size, analysis.graph.nodes))
     some = max(1, budget.memory // (HELD * digits(analysis) * numbers))
     return (slice(first, min(width, first + some)) for first in range(0, width, some))
 

@@ -6,7 +6,6 @@ displacement d of the inputs that can move and the outputs h of the unstable uni
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis, form_rounding
-from lipreg.budget import Budget
+from lipreg.budget import FREE, Budget
 from lipreg.folding.arithmetic import blocks, columns, exactly
 from lipreg.folding.displacements import Displacements
 from lipreg.folding.units import Units, active, slopes
@@ -72,7 +71,7 @@ def value_forms(
     Raises:
         OutOfBudget: the budget, which is started, ended first.
     """
-    graph, budget, parts = analysis.graph, budget or Budget(math.inf), []
+    graph, budget, parts = analysis.graph, budget or FREE, []
     asked = [(node.source, units.position[at]) for i, node in graph.relus() if len(at := units.of(i))]
     asked.append((len(graph.nodes) - 1, np.arange(graph.output.bias.numel())))
     for block in blocks(analysis, len(domain) + len(units) + 1, budget):
@@ -130,7 +129,7 @@ class _Forms(WithoutPools, Forward[Numbers]):
         block: slice = slice(None),
     ) -> None:
         self.analysis, self.units, self.domain, self.pattern = analysis, units, domain, pattern
-        self.budget = budget or Budget(math.inf)
+        self.budget = budget or FREE
         self.make, self.exact = columns(analysis), exactly(analysis)
         self.outputs = len(units) if pattern is None else 0
         self.constant = len(domain) + self.outputs

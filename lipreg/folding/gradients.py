@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
-from lipreg.budget import Budget
+from lipreg.budget import FREE, Budget
 from lipreg.errors import LipregError
 from lipreg.folding.arithmetic import MORE, blocks, columns, exactly, sharp
 from lipreg.folding.displacements import Displacements
@@ -77,7 +76,7 @@ def _gradient_forms(
     budget: Budget | None,
 ) -> GradientForms | None:
     """The gradients of functionals ``(k, outputs)`` in one arithmetic; None where it has not enough digits."""
-    graph, count, budget = analysis.graph, len(units), budget or Budget(math.inf)
+    graph, count, budget = analysis.graph, len(units), budget or FREE
     start = torch.cat([torch.zeros(count, seed.shape[1], dtype=torch.float64), seed])
     weights = analysis.placed.weights[0].flatten().double()
     g = torch.zeros(len(start), count, dtype=torch.float64)

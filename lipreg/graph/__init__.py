@@ -7,7 +7,7 @@ from lipreg.graph.homogeneous import homogenised, kink_unit
 from lipreg.graph.layers import Layer
 from lipreg.graph.magnitudes import check_question, magnitudes
 from lipreg.graph.network import Graph
-from lipreg.graph.nodes import Affine, Input, MaxPool, Node, Relu
+from lipreg.graph.nodes import Affine, Input, MaxPool, Node, Relu, node_size
 from lipreg.graph.passes import Backward, Forward, WithoutPools
 from lipreg.graph.random_state import untouched_random_state
 from lipreg.graph.registry import Example, Refusal, lowers
@@ -42,6 +42,7 @@ __all__ = [
     "kink_unit",
     "lowers",
     "magnitudes",
+    "node_size",
     "untouched_random_state",
     "unwrap",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -90,3 +91,8 @@ class MaxPool:
 
 
 Node = Input | Affine | Relu | MaxPool
+
+
+def node_size(node: Node) -> int:
+    """How many entries a node has."""
+    return math.prod(node.shape)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
-from lipreg.budget import Budget, OutOfBudget
+from lipreg.budget import FREE, Budget, OutOfBudget
 from lipreg.folding import fold, node_work
 from lipreg.milp import Cell, settle_cell
 from lipreg.milp import tighten as tighten_region
@@ -284,7 +284,7 @@ def search(
         The proved upper end and how the search ended. The lower end is what ``attain`` has seen. Deterministic for a number
         of threads, up to where a time limit cuts it off.
     """
-    own = (budget or Budget(math.inf)).started()
+    own = (budget or FREE).started()
     began = own.clock()
     try:
         begun = Search(local, uppers, lower, attain, own, progress, device, start)

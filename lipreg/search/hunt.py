@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
+from lipreg.graph import node_size
 from lipreg.search.screen import AIMS, ROOM, Screen
 
 POINTS = 512
@@ -275,5 +276,5 @@ class Hunt:
 
 def first_turn(local: Analysis) -> int:
     """Numbers that the first turn of a hunt computes, of random points, which is about the least of all."""
-    size = sum(torch.Size(node.shape).numel() for node in local.graph.nodes)
+    size = sum(map(node_size, local.graph.nodes))
     return POINTS * (1 + local.placed.rows.shape[1]) * size

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
-from lipreg.graph import Affine, Graph
+from lipreg.graph import Affine, Graph, node_size
 from lipreg.linalg import vector_norm
 
 ROOM = 2**22
@@ -44,7 +44,7 @@ class Screen:
         self.rows = local.placed.rows[0].to(dtype)
         self.pointed = local.placed.problem.scope == "pointed"
         self.joint = local.placed.problem.q is not None
-        self.size = sum(torch.Size(node.shape).numel() for node in self.graph.nodes)
+        self.size = sum(map(node_size, self.graph.nodes))
         self.work = 0
         if self.pointed:
             self.origin = self.graph(self.region.center)

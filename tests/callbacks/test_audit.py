@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-import torch.nn.functional as F
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, WandbLogger
 from torch import Tensor, nn
@@ -31,7 +30,7 @@ from lipreg.outputs import AllLogits, Logit
 from lipreg.problem import LocalLipschitz
 from lipreg.records import AuditRecord, EpochRecord, read_records
 from lipreg.regions import L2Ball, LinfBall
-from tests.callbacks.cases import Probe, batches, fit
+from tests.callbacks.cases import Probe, Validating, batches, fit
 from tests.conftest import ROOT
 from tests.given import composed
 
@@ -40,24 +39,12 @@ CHEAP = ("fastlip", "sampling")
 QUIET: dict[str, Any] = dict.fromkeys(("enable_progress_bar", "enable_model_summary"), False)
 
 
-class Model(pl.LightningModule):
+class Model(Validating):
     """A classifier with batch norm and dropout that validates."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.net = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Dropout(0.3), nn.Linear(6, 3))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net(x)
-
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        return F.cross_entropy(self(batch[0]), batch[1])
-
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        self.log("val_accuracy", (self(batch[0]).argmax(1) == batch[1]).float().mean())
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.parameters(), lr=0.01)
+        layers = nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Dropout(0.3), nn.Linear(6, 3)
+        super().__init__(nn.Sequential(*layers), rate=0.01)
 
 
 class Notes(pl.Callback):

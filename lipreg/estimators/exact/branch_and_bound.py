@@ -14,6 +14,7 @@ from lipreg.estimators.exact.confirmation import by_search
 from lipreg.estimators.exact.point_search import ExactEstimator, PointSearch
 from lipreg.estimators.settings import Settings
 from lipreg.estimators.witnesses.witness import best_witness
+from lipreg.graph import node_size
 from lipreg.linalg import has_formula
 from lipreg.linalg.operators import SIGNS, signed_side
 from lipreg.problem import LocalLipschitz
@@ -56,7 +57,7 @@ class BranchAndBound(ExactEstimator):
         region, units = local.placed.region, int(local.unstable_units())
         (generator,) = region.generators(settings.seed)
         points = torch.cat([region.center.unsqueeze(1), region.sample(POINTS - 1, generator)], dim=1)[0]
-        size = units + sum(torch.Size(node.shape).numel() for node in local.graph.nodes)
+        size = units + sum(map(node_size, local.graph.nodes))
         paid = HUNTED * FOLDING * units * size
         if first_turn(local) <= paid:
             hunt = Hunt(Screen(local), generator)

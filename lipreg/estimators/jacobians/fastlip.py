@@ -14,7 +14,7 @@ from lipreg.bounds.chain import ChainMasks
 from lipreg.estimators.base import register
 from lipreg.estimators.bound_estimator import BoundEstimator
 from lipreg.estimators.closed_form import Pull, Rows, Step, by_hand, output_gradient
-from lipreg.graph import Affine, MaxPool, Relu, ReluChain
+from lipreg.graph import Affine, MaxPool, Relu, ReluChain, node_size
 from lipreg.graph.layers import Layer, flat
 from lipreg.linalg import vector_norm
 
@@ -56,7 +56,7 @@ def _worst_rows(analysis: Analysis) -> Analysis:
     """The analysis of the row that is the largest at each point: the others have no gradient."""
     analysis.find()  # with gradient, where slopes have one
     placed, graph = analysis.placed, analysis.graph
-    widest = max(math.prod(node.shape) for node in graph.nodes)
+    widest = max(map(node_size, graph.nodes))
     norms = []
     with torch.no_grad():
         for some in placed.rows.split(max(1, PASSES // (widest * placed.batch)), 1):

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Shares, Slopes
-from lipreg.graph import Affine, Forward, Graph, MaxPool, Relu
+from lipreg.graph import Affine, Forward, Graph, MaxPool, Relu, node_size
 
 COLUMNS = 2**24
 """Numbers that the widest node may take while forms are carried through a graph."""
@@ -54,7 +54,7 @@ def open_units(slopes: dict[int, Slopes], shares: dict[int, Shares]) -> int:
 
 def fits(graph: Graph, units: int, columns: Tensor) -> bool:
     """Whether the forms of so many units can be carried through the graph."""
-    widest = max(torch.Size(node.shape).numel() for node in graph.nodes)
+    widest = max(map(node_size, graph.nodes))
     return (units + int((columns > 0).sum())) * widest <= COLUMNS
 
 

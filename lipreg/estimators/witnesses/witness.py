@@ -17,7 +17,7 @@ from torch import Tensor
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.estimators.witnesses.proved_norm import LEAST, operator_norm, vector_ends
-from lipreg.graph import Affine, Forward, MaxPool, Relu
+from lipreg.graph import Affine, Forward, MaxPool, Relu, node_size
 from lipreg.graph.accurate import precisions
 from lipreg.linalg import Numbers, Running, vector_norm
 from lipreg.linalg.floats import EPS, two_sum
@@ -61,7 +61,7 @@ def ranked(analysis: Analysis, x: Tensor, budget: Budget | None = None) -> Tenso
     Returns:
         ``(batch, k)``, or fewer columns, at least one: of the points that were looked at by the end of the budget.
     """
-    largest = max(torch.Size(node.shape).numel() for node in analysis.graph.nodes)
+    largest = max(map(node_size, analysis.graph.nodes))
     parts = []
     for some in x.split(max(1, ROOM // (len(x) * largest)), dim=1):
         if parts and budget is not None and budget.ended() is not None:

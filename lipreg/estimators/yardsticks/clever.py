@@ -15,7 +15,7 @@ from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.estimators.base import Estimator, Work, register
 from lipreg.estimators.witnesses.witness import attained
-from lipreg.graph import Affine, MaxPool, Relu
+from lipreg.graph import Affine, MaxPool, Relu, node_size
 from lipreg.results import Certificate, CertifiedInterval, Status
 
 BATCHES = 50
@@ -114,7 +114,7 @@ def batch_maxima(analysis: Analysis, seed: int, budget: Budget) -> tuple[Tensor,
     """
     region, rows = analysis.placed.region, analysis.placed.rows.shape[1]
     generators = region.generators(seed)
-    largest = max(math.prod(node.shape) for node in analysis.graph.nodes)
+    largest = max(map(node_size, analysis.graph.nodes))
     at_once = max(1, ROOM // (SAMPLES * region.batch * rows * largest))
     found: list[Tensor] = []
     done = 0

@@ -102,8 +102,7 @@ def compared() -> Iterator[Asked]:
         ("cifar_cnn4", (3, 32, 3, 25088, 256), picture, 1 / 255 / CIFAR[1], 3, 48.841),
     ):
         problem = LocalLipschitz(LinfBall(radius), Logit(logit))
-        budget = Budget(SECONDS, memory=3 * 2**30)
-        yield Asked(name, _compared(name, _convolutions(*shape)), problem, x, "1/255", (0.0, upper), budget=budget)
+        yield Asked(name, _compared(name, _convolutions(*shape)), problem, x, "1/255", (0.0, upper))
 
 
 def _compared(name: str, net: nn.Sequential) -> nn.Module:

@@ -7,8 +7,9 @@ bounds, starting points and search. One row a question and engine is written to 
 ``reference``, the default, asks one functional of each of the networks of LIPREG_REFERENCE (see CONTRIBUTING.md):
 exact.json, and beside it a cactus plot: how many questions each engine closes within so many seconds a question. ``balls``
 asks the same in an l2 ball about each reference point, of radius 0.5 sqrt(inputs) times the box's half-width and cut by
-nothing, beside the box: exact_balls.json. The other names but one are sets of ``benchmarks.published``, with their own
-limit of CPU seconds and engines unless others are named: exact_NAME.json.
+nothing, beside the box: exact_balls.json. ``pointed`` asks for the pointed constants at the reference points, over the
+same boxes, by the two engines that have it: exact_pointed.json. The other names but one are sets of
+``benchmarks.published``, with their own limit of CPU seconds and engines unless others are named: exact_NAME.json.
 
 ``size`` asks questions of a size at which searches do not end at once (``benchmarks.at_size``), each in a process of
 its own; ``--label before`` keeps its results beside those of later code, in exact_size_before.json.
@@ -27,6 +28,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,7 @@ from lipreg.milp import installed_solvers
 matplotlib.use("Agg")
 
 NORMS = ("inf", "2", "1")
+POINTED = ["mip_pointed", "branch_and_bound"]
 CLOSED = 1e-5
 """Relative gap at which an answer counts as closed, as for ``Certificate.EXACT``."""
 
@@ -80,6 +83,12 @@ def in_ball(case: str, norm: str) -> Question:
     arrays = np.load(folder() / "cases" / f"{case}.npz")
     radius = 0.5 * math.sqrt(x.numel()) * float((arrays["hi"] - arrays["lo"]).max()) / 2
     return net, LocalLipschitz(L2Ball(radius), box.output, p=norm), x  # type: ignore[arg-type]
+
+
+def pointed(case: str, norm: str) -> Question:
+    """The pointed constant at the reference point, over the same box."""
+    net, problem, x = question(case, norm)
+    return net, replace(problem, scope="pointed"), x
 
 
 def answer(
@@ -182,6 +191,35 @@ def summary_of_balls(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return lines
 
 
+def measure_pointed(engines: list[str], seconds: float) -> list[dict[str, Any]]:
+    """One row a case, norm and engine, in pointed scope."""
+    rows = []
+    for case, norm, engine in itertools.product(json.loads((folder() / "exact.json").read_text()), NORMS, engines):
+        found = answer(engine, case, norm, seconds, pointed)
+        if found is None:
+            continue
+        spent, lower, upper = found
+        gap = max(0.0, (upper - lower) / upper)
+        row = {"case": case, "p": norm, "engine": engine, "closed": gap <= CLOSED, "cpu_seconds": round(spent, 3)}
+        rows.append(row | {"gap": float(f"{gap:.2g}"), "upper": float(f"{upper:.9g}")})
+        print(rows[-1], flush=True)
+    return rows
+
+
+def summary_of_pointed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row an engine, and how much faster branch and bound is where both answer."""
+    times = {(r["case"], r["p"], r["engine"]): r["cpu_seconds"] for r in rows}
+    lines = []
+    for engine in dict.fromkeys(r["engine"] for r in rows):
+        own = [r for r in rows if r["engine"] == engine]
+        ratios = [r["cpu_seconds"] / times[r["case"], r["p"], "branch_and_bound"] for r in own]
+        line = {"engine": engine, "closed": f"{sum(r['closed'] for r in own)} of {len(own)}"}
+        line["CPU seconds, all"] = f"{sum(r['cpu_seconds'] for r in own):.1f}"
+        line["longest"] = f"{max(r['cpu_seconds'] for r in own):.2f}"
+        lines.append(line | {"branch and bound is faster by": f"{statistics.geometric_mean(ratios):.1f}"})
+    return lines
+
+
 def cactus(rows: list[dict[str, Any]]) -> None:
     """How many questions each engine closes within a time each, as SVG and PNG."""
     import matplotlib.pyplot as plt
@@ -205,7 +243,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("page", nargs="?", choices=("page",), help="put the results of the sets into the page")
     parser.add_argument("--seconds", type=float, help="limit of an answer")
-    parser.add_argument("--set", default="reference", choices=("reference", "balls", *SETS), help="what is asked")
+    parser.add_argument(
+        "--set", default="reference", choices=("reference", "balls", "pointed", *SETS), help="what is asked"
+    )
     parser.add_argument(
         "--only", default="", help="questions of such a set whose name holds this text; others are kept"
     )
@@ -219,11 +259,13 @@ def main() -> None:
     torch.set_num_threads(1)
     asked = SETS.get(arguments.set)
     gurobi = ["mip@gurobi"] if "gurobi" in installed_solvers() else []
-    engines = arguments.engines or (list(asked.engines) if asked else ["lipmip", "mip", *gurobi, "branch_and_bound"])
+    usual = POINTED if arguments.set == "pointed" else ["lipmip", "mip", *gurobi, "branch_and_bound"]
+    engines = arguments.engines or (list(asked.engines) if asked else usual)
     seconds = arguments.seconds or 60.0
     question("rand0", "inf")  # imports and first calls are nobody's time
+    asking = pointed if arguments.set == "pointed" else question
     for engine in engines:
-        answer(engine, "digits_s_p0_e0.05", "inf", 5.0)
+        answer(engine, "digits_s_p0_e0.05", "inf", 5.0, asking)
     if asked:
         rows = exact_sets.measure(arguments.set, engines, arguments.seconds, arguments.only, arguments.label)
         print(
@@ -233,6 +275,10 @@ def main() -> None:
         rows = measure_balls(engines, seconds)
         write_result("exact_balls", rows)
         print(markdown(summary_of_balls(rows)))
+    elif arguments.set == "pointed":
+        rows = measure_pointed(engines, seconds)
+        write_result("exact_pointed", rows)
+        print(markdown(summary_of_pointed(rows)))
     else:
         rows = measure(engines, seconds)
         write_result("exact", rows)

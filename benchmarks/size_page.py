@@ -31,7 +31,10 @@ def results() -> dict[str, list[Row]]:
 
 
 def table(found: dict[str, list[Row]]) -> str:
-    """One line a question and engine: both ends, gap, CPU seconds, memory and nodes, before and after."""
+    """One line a question and engine: both ends, gap, CPU seconds, memory and nodes, before and after.
+
+    Where nothing is known from below there is no gap, but an upper end alone.
+    """
     lines: dict[tuple[str, str, str], Row] = {}
     for when, rows in found.items():
         for row in rows:
@@ -49,10 +52,11 @@ def _told(row: Row) -> dict[str, str]:
         return dict.fromkeys(("interval", "gap", "CPU seconds", "GiB", "nodes"), "")
     if row["upper"] is None:
         return {"interval": f"died: {row['detail']}"}
-    closed = row["closed"]
+    closed, above = row["closed"], row["lower"] == 0.0
+    interval = f"at most {row['upper']:.5g}" if above else f"[{row['lower']:.5g}, {row['upper']:.5g}]"
     return {
-        "interval": f"{row['upper']:.6g}" if closed else f"[{row['lower']:.5g}, {row['upper']:.5g}]",
-        "gap": "" if closed else f"{100 * row['gap']:.2g} %",
+        "interval": f"{row['upper']:.6g}" if closed else interval,
+        "gap": "" if closed or above else f"{100 * row['gap']:.2g} %",
         "CPU seconds": f"{row['cpu_seconds']:.3g}",
         "GiB": f"{row['peak_gib']:.1f}",
         "nodes": "" if row["nodes"] is None else f"{row['nodes']:,}",

@@ -30,11 +30,16 @@ class Stop(Protocol):
 
 
 class OutOfBudget(Exception):
-    """Work of which nothing is kept ended with its budget. Engines turn it into the status of what is proved so far."""
+    """Work of which nothing is kept ended with its budget. Engines turn it into the status of what is proved so far.
 
-    def __init__(self, status: Status) -> None:
+    Attributes:
+        status: of what is proved so far.
+        judged: seconds that the work was judged to take, where it was not begun for that; None where the budget ended.
+    """
+
+    def __init__(self, status: Status, judged: float | None = None) -> None:
         super().__init__(status.value)
-        self.status = status
+        self.status, self.judged = status, judged
 
 
 @dataclass(frozen=True)
@@ -169,16 +174,17 @@ class Budget:
         """How many rows of so many numbers each a pass carries at once in this memory, at least 1."""
         return max(1, self.memory // (HELD * max(1, numbers)))
 
-    def paced(self, parts: Iterable[T], cost: Callable[[T], float] = lambda part: 1.0) -> Iterator[T]:
+    def paced(self, parts: Iterable[T], cost: Callable[[T], float] = lambda part: 1.0, least: int = 0) -> Iterator[T]:
         """The parts of some work, one after the other, while there is time for the next one, going by the slowest yet.
 
         Args:
             cost: of a part beside others; all the same where nothing is said.
+            least: how many are done in any case.
         """
         slowest = 0.0
-        for part in parts:
+        for done, part in enumerate(parts):
             began = self.clock()
-            if self.ended() is not None or slowest * cost(part) > self.seconds_left:
+            if done >= least and (self.ended() is not None or slowest * cost(part) > self.seconds_left):
                 return
             yield part
             slowest = max(slowest, (self.clock() - began) / cost(part))
@@ -198,7 +204,7 @@ class Budget:
             OutOfBudget: work must stop here, or would before it is done.
         """
         if not self.affords(multiplications):
-            raise OutOfBudget(self.ended() or Status.TIME_LIMIT)
+            raise OutOfBudget(self.ended() or Status.TIME_LIMIT, multiplications / RATE)
 
     def within(self, seconds: float) -> Budget:
         """A started part: at most so many seconds from now."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lipreg.errors import InvalidInput
+from lipreg.identity import Identity
 from lipreg.labels import classes
 
 
@@ -261,6 +262,13 @@ class Vector(Output):
 
     def names(self, outputs: Tensor, labels: Tensor | None) -> list[str]:
         return ["whole output"] * outputs.shape[0]
+
+
+def functionals(output: Output, outputs: Tensor, labels: Tensor | None) -> Tensor | Identity:
+    """The rows of a functional, or that they are an identity."""
+    if type(output) in (AllLogits, Vector):
+        return Identity(len(outputs), outputs.shape[1], outputs.new_zeros(()))
+    return output.rows(outputs, labels)
 
 
 def reads_no_values(output: Output) -> bool:

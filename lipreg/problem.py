@@ -21,10 +21,11 @@ import torch
 from torch import Tensor
 
 from lipreg.distances import check_measured, counts_of, described, phrase, positions_of, units_of
-from lipreg.errors import InvalidInput, UnsupportedRequest
+from lipreg.errors import InvalidInput
+from lipreg.identity import Identity
 from lipreg.linalg import dual_norm, has_formula, norm_name, operator_norm, parse_norm, sign_vectors, vector_norm
-from lipreg.linalg.operators import SIGNS
-from lipreg.outputs import AllLogits, AllMargins, Output
+from lipreg.linalg.operators import refuse_many_signs
+from lipreg.outputs import AllLogits, AllMargins, Output, functionals
 from lipreg.regions import Box, PlacedRegion, Region
 
 Scope = Literal["regional", "pointed"]
@@ -145,29 +146,29 @@ class LocalLipschitz:
         check_measured(region, self.scale, self.measured)
         return region.moves * counts_of(region.shape, self.scale, self.measured, region.center)
 
-    def place(self, x0: Tensor, outputs: Tensor, labels: Tensor | None = None) -> PlacedProblem:
+    def place(self, x0: Tensor, outputs: Tensor, labels: Tensor | None = None, of: str = "") -> PlacedProblem:
         """The question at each reference point of a batch.
 
         Args:
             x0: reference points ``(batch, *shape)``.
             outputs: the network's outputs there ``(batch, outputs)``; they decide runner-ups.
             labels: class labels ``(batch,)``, where the functional needs them.
+            of: of what the outputs are, in the functionals' words, where that is not a network itself.
 
         Raises:
             InvalidInput: points outside the data range, not finite, or labels that do not fit.
         """
         if outputs.dim() != 2 or outputs.shape[0] != x0.shape[0]:
-            raise InvalidInput(
-                f"outputs of shape {tuple(outputs.shape)} for {x0.shape[0]} reference points",
-                where="LocalLipschitz.place",
-                accepted="(batch, outputs): one vector of outputs for each point",
-                todo="End a network that returns maps or images with nn.Flatten(); Vector() or AllLogits() take them",
-            )
-        refuse_many_signs(self, outputs.shape[1], "LocalLipschitz.place")
+            got = f"outputs of shape {tuple(outputs.shape)} for {x0.shape[0]} reference points"
+            accepted = "(batch, outputs): one vector of outputs for each point"
+            todo = "End a network that returns maps or images with nn.Flatten(); Vector() or AllLogits() take them"
+            raise InvalidInput(got, where="LocalLipschitz.place", accepted=accepted, todo=todo)
+        refuse_many_signs(self.p, self.q, outputs.shape[1], "LocalLipschitz.place")
         region = self.region.place(x0)
         check_measured(region, self.scale, self.measured)
-        rows = self.output.rows(outputs.detach(), labels)
-        return PlacedProblem(self, region, rows, tuple(self.output.names(outputs.detach(), labels)))
+        given = functionals(self.output, outputs.detach(), labels)
+        names = (f"{name} of {of}" if of else name for name in self.output.names(outputs.detach(), labels))
+        return PlacedProblem(self, region, given, tuple(names))
 
 
 @dataclass(frozen=True)
@@ -177,21 +178,41 @@ class PlacedProblem:
     Attributes:
         problem: the question.
         region: the region around each point.
-        rows: the functional's rows c, ``(batch, rows, outputs)``.
+        given: the functional's rows c, ``(batch, rows, outputs)``, or that they are an identity.
         functionals: the rows in words, one text per point.
     """
 
     problem: LocalLipschitz
     region: PlacedRegion
-    rows: Tensor
+    given: Tensor | Identity
     functionals: tuple[str, ...]
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """The functional's rows c, ``(batch, rows, outputs)``.
+
+        Raises:
+            UnsupportedRequest: they are an identity of more outputs than this machine has memory for.
+        """
+        return self.given.written_down() if isinstance(self.given, Identity) else self.given
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return self.given.outputs if isinstance(self.given, Identity) else self.given.shape[1]
+
+    @property
+    def without_rows(self) -> bool:
+        """Whether the rows are an identity of so many outputs that what needs no rows should do without them."""
+        return isinstance(self.given, Identity) and self.given.many
 
     @property
     def batch(self) -> int:
         return self.region.batch
 
     def __getitem__(self, index: slice) -> PlacedProblem:
-        return replace(self, region=self.region[index], rows=self.rows[index], functionals=self.functionals[index])
+        given = self.given.part(index) if isinstance(self.given, Identity) else self.given[index]
+        return replace(self, region=self.region[index], given=given, functionals=self.functionals[index])
 
     @cached_property
     def counts(self) -> Tensor:
@@ -221,6 +242,8 @@ class PlacedProblem:
         fixed = isinstance(self.problem.region, Box) or not self.region.bounded
         if self.problem.scope == "pointed" or not fixed:
             return list(range(self.batch))
+        if isinstance(self.given, Identity):
+            return [0] * self.batch
         seen: dict[bytes, int] = {}
         return [seen.setdefault(rows.cpu().numpy().tobytes(), i) for i, rows in enumerate(self.rows.detach())]
 
@@ -262,12 +285,12 @@ class PlacedProblem:
         A scalar problem is its own answer. With q = 2, or q = 1 and more than APART_OUTPUTS outputs, there is none, and
         the problem itself comes back.
         """
-        q, rows = self.problem.q, self.rows
-        if q is None or q == 2.0 or (q == 1.0 and rows.shape[1] > APART_OUTPUTS):
+        q, given = self.problem.q, self.given
+        if q is None or q == 2.0 or (q == 1.0 and self.count > APART_OUTPUTS):
             return self
         if q == 1.0:
-            rows = sign_vectors(rows.shape[1], rows) @ rows
-        return replace(self, problem=replace(self.problem, output=AllLogits(), q=None), rows=rows)
+            given = sign_vectors(self.count, self.rows) @ self.rows
+        return replace(self, problem=replace(self.problem, output=AllLogits(), q=None), given=given)
 
     def weighed(self, gradients: Tensor) -> Tensor:
         """Gradients ``(batch, ..., *shape)`` as ``(batch, ..., inputs)``, each entry times its weight."""
@@ -275,14 +298,3 @@ class PlacedProblem:
         weights = self.region.moves if self.problem.plain else self.weights.to(gradients)
         weights = weights.reshape(self.batch, *(1,) * (gradients.dim() - depth - 1), *self.region.shape)
         return (gradients * weights).flatten(-depth)
-
-
-def refuse_many_signs(problem: LocalLipschitz, outputs: int, where: str) -> None:
-    """Raises UnsupportedRequest where an operator norm into l1 would need the signs of more than SIGNS outputs."""
-    if problem.q == 1.0 and problem.p != 1.0 and outputs > SIGNS:
-        raise UnsupportedRequest(
-            f"the operator norm from l{norm_name(problem.p)} to l1 of {outputs} outputs",
-            where=where,
-            accepted=f"up to {SIGNS} outputs: every combination of their signs is tried",
-            todo="Ask for q = inf, AllLogits() or AllPairs(), or add a layer that picks the outputs that matter",
-        )

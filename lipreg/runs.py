@@ -9,7 +9,16 @@ from typing import Any, NamedTuple
 
 from lipreg.errors import InvalidInput
 from lipreg.plain import alike
-from lipreg.records import EXACT, AuditRecord, CalibrationRecord, EpochRecord, Record, RunRecord, Source
+from lipreg.records import (
+    EXACT,
+    AuditRecord,
+    CalibrationRecord,
+    DerivativeRecord,
+    EpochRecord,
+    Record,
+    RunRecord,
+    Source,
+)
 from lipreg.results import Certificate
 
 
@@ -19,8 +28,8 @@ class RecordedRun:
 
     Attributes:
         record: the run's own record, the last one; made from its audits where there is none.
-        audits, epochs, calibrations: its other records, in the order they were written. Those of epochs that a resume has
-            done again, or left behind, are not among them.
+        audits, epochs, calibrations, derivatives: its other records, in the order they were written. Those of epochs that a
+            resume has done again, or left behind, are not among them.
         parts: its record as it was each time that it was begun or resumed, without those that were left behind.
         source: name of the first file that tells of it; empty where no files were told apart.
     """
@@ -31,6 +40,7 @@ class RecordedRun:
     calibrations: tuple[CalibrationRecord, ...] = ()
     parts: tuple[RunRecord, ...] = ()
     source: str = ""
+    derivatives: tuple[DerivativeRecord, ...] = ()
 
     @property
     def label(self) -> str:
@@ -198,7 +208,7 @@ class _Key(NamedTuple):
     source: str = ""
 
 
-_Result = AuditRecord | EpochRecord | CalibrationRecord
+_Result = AuditRecord | EpochRecord | CalibrationRecord | DerivativeRecord
 
 
 @dataclass
@@ -235,4 +245,5 @@ def _run(records: Sequence[Record], source: str) -> RecordedRun:
     audits = tuple(r for r in kept if isinstance(r, AuditRecord))
     epochs = tuple(r for r in kept if isinstance(r, EpochRecord))
     calibrations = tuple(r for r in kept if isinstance(r, CalibrationRecord))
-    return RecordedRun(own, audits, epochs, calibrations, tuple(begun), source)
+    derivatives = tuple(r for r in kept if isinstance(r, DerivativeRecord))
+    return RecordedRun(own, audits, epochs, calibrations, tuple(begun), source, derivatives)

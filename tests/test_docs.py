@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import lipreg
+from benchmarks import monotone
 from lipreg import LinfBall, LocalLipschitz, Logit, capture, certify, estimate
 from lipreg.auditing import EXECUTORS, AuditPlan, audit
 from lipreg.bounds import analyse
@@ -27,7 +28,7 @@ from lipreg.penalties import get_penalty
 from lipreg.quantities import QUANTITIES, values
 from lipreg.results import Certificate, Status
 from lipreg.schedules import SCHEDULES, Moment, get_schedule
-from lipreg.testing import CheckFailed, check_estimator
+from lipreg.testing import CheckFailed, check_estimator, exact_constants
 
 ROOT = Path(__file__).parents[1]
 
@@ -86,11 +87,52 @@ def test_the_plain_loop_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert space["moved"].exact.lower > 0
 
 
+def test_the_example_of_both_scopes(capsys: pytest.CaptureFixture[str]) -> None:
+    space = run(blocks("docs/choosing.md")[0], "choosing")
+    pointed, regional = space["pointed"], space["regional"]
+    assert pointed.certificate is regional.certificate is Certificate.EXACT
+    assert 0 < pointed.upper < 0.95 * regional.upper
+    assert capsys.readouterr().out.startswith(f"pointed {pointed.upper:.4f}, regional")
+
+
 def test_the_auditing_example() -> None:
     space = run(blocks("docs/auditing.md")[0], "auditing")
     assert [p.exact.certificate for p in space["points"]] == [Certificate.EXACT] * 6
     assert [p.exact for p in space["again"]] == [p.exact for p in space["points"]]
     assert all(record.resumed for point in space["again"] for record in point.records("run", 0))
+
+
+def test_the_example_of_derivatives(capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = (block for block in blocks("docs/choosing.md") if "derivative_range" in block)
+    space = run(example, "choosing")
+    said = capsys.readouterr().out.splitlines()
+    assert [found.sign for found in space["signs"]] == ["increasing", "decreasing", "both signs"]
+    assert all(found.certificate is Certificate.EXACT for found in space["ranges"])
+    text = (ROOT / "docs" / "choosing.md").read_text(encoding="utf-8")
+    assert f"    {said[0]}\n    {said[1]}\n" in text, (
+        "signs and header; the numbers are those of the training's machine"
+    )
+
+
+def test_the_tables_of_monotone_features_are_those_of_the_study() -> None:
+    text = (ROOT / "docs" / "choosing.md").read_text(encoding="utf-8")
+    for table in monotone.tables():
+        assert table in text
+
+
+def test_the_difference_example() -> None:
+    (example,) = (block for block in blocks("docs/choosing.md") if "Difference(" in block)
+    space = run(example, "choosing")
+    error, problem = space["error"].double(), LocalLipschitz(space["states"], Logit(0))
+    anywhere, from_rest = space["anywhere"], space["from_rest"]
+    ((truth, _),) = exact_constants(error, problem, space["origin"].double())
+    assert anywhere.certificate is from_rest.certificate is Certificate.EXACT
+    assert anywhere.upper == pytest.approx(truth, rel=1e-6)
+    assert 2.5 < anywhere.upper <= 2.8 and 0.05 < from_rest.upper < 0.3, "as the comments say"
+    points = torch.cartesian_prod(*[torch.linspace(-2.0, 2.0, 40, dtype=torch.float64)] * 2)
+    with torch.no_grad():
+        rise = (error(points) - error(space["origin"].double())).abs().flatten()
+    assert float((rise / points.abs().amax(1)).max()) <= from_rest.upper
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/choosing.md"])

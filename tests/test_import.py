@@ -13,6 +13,7 @@ HEAVY = {
     *("pytorch_lightning", "lightning", "torchmetrics", "wandb", "hydra", "omegaconf", "rich"),
     *("cvxpy", "highspy", "scs", "sklearn", "pandas", "matplotlib", "plotly"),
     *("scipy.sparse", "scipy.optimize", "scipy.stats"),
+    "sympy",  # seconds of a first certificate's budget, by torch's own helpers
     "lipreg.estimators.yardsticks",
 }
 
@@ -37,6 +38,8 @@ net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linea
 problem = lipreg.LocalLipschitz(region=lipreg.LinfBall(0.1), output=lipreg.AllMargins(), scope="pointed")
 lipreg.estimate(net, problem, torch.zeros(2, 2), torch.tensor([0, 1])).sum().backward()
 lipreg.certify(net, problem, torch.zeros(2, 2), torch.tensor([0, 1]), estimator="fastlip")
+in_l2 = lipreg.LocalLipschitz(region=lipreg.L2Ball(0.1), output=lipreg.Vector(), p=2)
+lipreg.certify(net, in_l2, torch.zeros(2, 2), estimator="affine_relu")
 """
 
 

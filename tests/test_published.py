@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from benchmarks import at_size
+from benchmarks import at_size, size_page
 from benchmarks import published as sets
 from benchmarks.onnx_weights import fields
 from benchmarks.published import SETS
@@ -54,6 +54,15 @@ def test_questions_at_size() -> None:
     assert radii["cifar_cnn4", "1/255"] == radii["cifar_demo", "1/255"] == pytest.approx(1 / 255 / 0.2009)
     assert radii["mnist-net_256x2", "0.03"] == 0.03 and radii["mnist_mlp100", "8/255"] == 8 / 255
     assert [int(a.module(a.x).argmax()) for a in asked] == [7, 7, 7, 3, 7, 7, 7, 3, 5], "what the networks see"
+
+
+def test_the_page_tells_a_bound_from_above_without_a_gap() -> None:
+    row = {"question": "net", "member": "1/255", "engine": "lp", "closed": False, "lower": 0.0, "upper": 16.5675}
+    row |= {"gap": 1.0, "cpu_seconds": 6.0, "peak_gib": 1.0, "nodes": None, "undecided": 117}
+    both = row | {"engine": "branch_and_bound", "lower": 16.0, "gap": 0.034, "nodes": 12}
+    told = size_page.table({"before": [], "after": [row, both]})
+    assert "| at most 16.567 |  | 6 |" in told and "100" not in told
+    assert "| [16, 16.567] | 3.4 % | 6 |" in told
 
 
 def test_few_inputs() -> None:

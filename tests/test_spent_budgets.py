@@ -11,16 +11,20 @@ import torch
 from torch import Tensor
 
 from lipreg import AllLogits, Budget, LinfBall, LocalLipschitz, certify
-from lipreg.budget import OutOfBudget
+from lipreg.budget import HELD, OutOfBudget
 from lipreg.estimators import ESTIMATORS, frozen_analysis
-from lipreg.estimators.witnesses.sampling import Sampling
+from lipreg.estimators.witnesses import witness
+from lipreg.estimators.witnesses.sampling import RandomPoints, Sampling
 from lipreg.estimators.witnesses.witness import ranked
 from lipreg.folding import fold, unstable_units
 from lipreg.folding.forms import _Forms
 from lipreg.folding.gradients import _Gradients
+from lipreg.graph import node_size
 from lipreg.milp import Cell, settle_cell, tighten
 from lipreg.results import Certificate, Status
 from lipreg.search import search
+from lipreg.search.hunt import Hunt
+from lipreg.search.screen import Screen
 from tests import oracles
 from tests.test_budget import Clock
 
@@ -130,7 +134,7 @@ def test_a_search_that_cannot_fold_its_tightened_network_keeps_what_it_has(monke
         return fresh
 
     monkeypatch.setattr("lipreg.search.engine.TIGHTEN_AFTER", 1)
-    monkeypatch.setattr("lipreg.search.engine.BATCH", (1, 1))
+    monkeypatch.setattr("lipreg.search.course.BATCH", (1, 1))
     monkeypatch.setattr("lipreg.search.engine.tighten_region", slow)
     found = search(local, uppers, 0.0, lambda points=None: 0.0, Budget(60.0, clock=clock))
     assert found.status is Status.TIME_LIMIT and found.nodes > 0 and found.upper <= 1e6
@@ -158,14 +162,58 @@ def test_points_that_are_not_looked_at_are_left_out(monkeypatch: pytest.MonkeyPa
             return ranked(local, points, budget)
 
     whole = seen(None)
-    monkeypatch.setattr("lipreg.estimators.witnesses.witness.ROOM", 12 * 5)
+    sizes = [node_size(node) for node in local.graph.nodes]
+    monkeypatch.setattr(
+        "lipreg.estimators.witnesses.witness.ROOM", 5 * (sum(sizes) + local.placed.rows.shape[1] * max(sizes))
+    )
     torch.testing.assert_close(seen(Budget(60.0).started()), whole)
     torch.testing.assert_close(seen(Budget(0.0).started()), whole[:, :5])
 
 
 def test_hunts_end_with_the_budget() -> None:
     local = local_analysis()
-    for seconds in (0.0, 4.5, math.inf):
+    for seconds in (0.0, 12.0, math.inf):
         (found,) = Sampling(7).intervals(local, Budget(seconds, clock=Clock(step=1.0)))
-        turns = {0.0: "8 random points", 4.5: "in 2 turns", math.inf: "in 7 turns"}[seconds]
+        turns = {0.0: "8 random points", 12.0: "in 2 turns", math.inf: "in 7 turns, which are all"}[seconds]
         assert turns in found.detail and found.lower > 0.0
+
+
+def test_random_points_say_how_many_there_was_time_for() -> None:
+    local = local_analysis()
+    (all_,) = RandomPoints().intervals(local, Budget(1e9, memory=2**14, clock=Clock(step=1.0)))
+    (some,) = RandomPoints().intervals(local, Budget(30.0, memory=2**14, clock=Clock(step=1.0)))
+    assert all_.detail == "512 random points"
+    count, _, words = some.detail.partition(" random points, ")
+    assert 1 < int(count) < 512 and words == "for which there was time of 512"
+
+
+@pytest.mark.parametrize("memory", [1, 2**14, 2**17])
+def test_points_are_looked_at_in_parts_that_fit_into_the_memory(memory: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a point takes is its values at all nodes, and a gradient of each row at the largest; every part has one."""
+    local, seen = local_analysis(), []
+    look = witness._seen
+
+    def noted(analysis: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        seen.append(x.shape[0] * x.shape[1])
+        return look(analysis, x)
+
+    monkeypatch.setattr(witness, "_seen", noted)
+    sizes, rows = [node_size(node) for node in local.graph.nodes], local.placed.rows.shape[1]
+    (whole,) = RandomPoints().intervals(local, Budget(1e9))
+    seen.clear()
+    (found,) = RandomPoints().intervals(local, Budget(1e9, memory=memory))
+    fitting = max(1, memory // (HELD * (sum(sizes) + rows * max(sizes))))
+    assert max(seen) == min(fitting, 512) and sum(seen) >= 512
+    assert found.lower == whole.lower
+
+    screen = Screen(local, memory)
+    parts = screen._parts(torch.zeros(600, 2), 1 + rows)
+    assert max(map(len, parts)) <= max(1, memory // (HELD * (1 + rows) * sum(sizes)))
+
+
+def test_a_hunt_looks_at_the_time_between_its_parts() -> None:
+    local = local_analysis()
+    hunt = Hunt(Screen(local, 2**14), torch.Generator().manual_seed(0))
+    before = hunt.looked_at
+    hunt.turn(lambda: True)
+    assert 0 < hunt.looked_at - before < 100

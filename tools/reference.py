@@ -22,6 +22,7 @@ PUBLIC = (
     "lipreg.estimators",
     "lipreg.estimators.radius",
     "lipreg.auditing",
+    "lipreg.derivatives",
     "lipreg.transfer",
     "lipreg.records",
     "lipreg.reporting",

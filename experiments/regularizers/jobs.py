@@ -125,7 +125,7 @@ class Audits(pl.Callback):
         super().__init__()
         self.job, self.data, self.epochs, self.rows = job, data, tuple(epochs), []
         shared: dict[str, Any] = {"budget": made(settings.budget), "settings": Settings(seed=job.seed)}
-        estimators = {"regional": (*BOUNDS, "branch_and_bound"), "pointed": (POINTED_BOUND, "sampling", "mip_pointed")}
+        estimators = {"regional": (*BOUNDS, "branch_and_bound"), "pointed": (POINTED_BOUND, "branch_and_bound")}
         self.regional, self.pointed = (
             AuditPlan(replace(problem, scope=scope), estimators[scope], **shared) for scope in ("regional", "pointed")
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,10 +13,11 @@ from torch import Tensor
 
 from lipreg.auditing.plan import AuditPlan
 from lipreg.bounds import Analysis
+from lipreg.estimators.usual import LIMITED
 from lipreg.graph.accurate import margins
 from lipreg.labels import UNLABELLED, classes_if_any
 from lipreg.records import EXACT, AuditRecord
-from lipreg.results import EXACT_TOLERANCE, CertifiedInterval, Status
+from lipreg.results import EXACT_TOLERANCE, Certificate, CertifiedInterval, Status
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,25 @@ class PointAudit:
             ended = both if both.status is Status.PROVED else replace(both, status=interval.status)
             interval = replace(ended, detail=interval.detail or ended.detail, estimate=interval.estimate)
         intervals = {**self.intervals, name: interval}
-        # anew from all of them, so that it does not depend on the rounds in which they came
-        together = self._nothing()
-        for part in (i for other, i in intervals.items() if other != EXACT):
-            together = together.intersect(part)
+        together = self._together([i for other, i in intervals.items() if other != EXACT])
         spent = {**self.seconds, name: self.seconds.get(name, 0.0) + seconds, EXACT: self.seconds[EXACT] + seconds}
         return replace(self, intervals={**intervals, EXACT: together}, seconds=spent)
+
+    def _together(self, parts: Sequence[CertifiedInterval]) -> CertifiedInterval:
+        """What all of them prove: anew from all, so that it does not depend on the rounds in which they came.
+
+        An upper end that stands in for one that failed is proved all the same. What ended the interval is then told by the
+        last search that a limit ended.
+        """
+        together = self._nothing()
+        for part in parts:
+            together = together.intersect(part)
+        if together.status is not Status.FAILED:
+            return together
+        limited = [part for part in parts if part.status in LIMITED and part.certificate is Certificate.BRACKET]
+        if not limited:
+            return replace(together, status=Status.BOUNDED)
+        return replace(together, status=limited[-1].status, detail=limited[-1].detail)
 
     def without_answer(self, name: str, status: Status, detail: str) -> PointAudit:
         """With an estimator that gave no answer: the ends it had proved before, if any, and why there is no more."""

@@ -108,9 +108,8 @@ def audit(
                 "the network's outputs hold NaN or infinity", where="audit", todo="Training may have diverged"
             )
         points, wanted = begin(analysis, y, plan), range(len(analysis.placed.rows)) if only is None else only
-        if (
-            plan.attack is not None and plan.problem.measured is None
-        ):  # a class is not kept or lost by some inputs alone
+        # a class is not kept or lost by some inputs alone, nor by the difference of two networks
+        if plan.attack is not None and plan.problem.measured is None and not analysis.graph.of:
             found = plan.attack.on(analysis, [(p.label, p.correct) for p in points], wanted, plan.settings.seed, whole)
             points = [replace(p, attacked=found.get(p.point)) for p in points]
         points = with_earlier(points, analysis, earlier, on_unused)

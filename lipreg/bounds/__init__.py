@@ -1,6 +1,6 @@
 """Bounds over a region: pre-activations, slopes and Jacobian entries; and where kinks are not in general position."""
 
-from lipreg.bounds.analysis import Analysis, analyse
+from lipreg.bounds.analysis import Analysis, Within, analyse
 from lipreg.bounds.crown import crown, linear_upper_bound
 from lipreg.bounds.general_position import Degeneracy, Finding, GeneralPosition, find_degeneracies
 from lipreg.bounds.induced import InducedNorms
@@ -11,6 +11,7 @@ from lipreg.bounds.largest_row import largest_row_sum
 from lipreg.bounds.lifted import Vectors, lifted_bound
 from lipreg.bounds.lines import Lines, relax, relax_product
 from lipreg.bounds.masks import Masks, regional_masks
+from lipreg.bounds.pairs import Apart, Pair, apart, known_pairs
 from lipreg.bounds.pooled import gains, shared_row_sums, within_shared
 from lipreg.bounds.pooling import Shares, pool_factor, pool_shares, relax_pool
 from lipreg.bounds.preactivations import METHODS
@@ -24,6 +25,7 @@ from lipreg.bounds.rounding import (
     output_gradients,
     underflow,
 )
+from lipreg.bounds.signs import gradient_signs
 from lipreg.bounds.slopes import Slopes, slope_bounds
 from lipreg.bounds.switches import Switches
 from lipreg.bounds.unpooling import without_pools
@@ -32,6 +34,7 @@ __all__ = [
     "KEPT",
     "METHODS",
     "Analysis",
+    "Apart",
     "Degeneracy",
     "Finding",
     "GeneralPosition",
@@ -39,21 +42,26 @@ __all__ = [
     "LinearJacobian",
     "Lines",
     "Masks",
+    "Pair",
     "Reach",
     "SharedKink",
     "Shares",
     "Slopes",
     "Switches",
     "Vectors",
+    "Within",
     "absolute_chain",
     "analyse",
+    "apart",
     "crown",
     "find_degeneracies",
     "form_rounding",
     "gains",
     "gradient_rounding",
+    "gradient_signs",
     "interval_jacobian",
     "jacobian_sizes",
+    "known_pairs",
     "largest_row_sum",
     "lifted_bound",
     "linear_jacobian",

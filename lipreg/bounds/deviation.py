@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
+from lipreg.bounds.room import pass_work
 from lipreg.bounds.rounding import norm_rounding
 from lipreg.budget import FREE, Budget
 from lipreg.graph import Backward, Graph, MaxPool, Relu, node_size
@@ -49,7 +50,7 @@ class Deviations:
 
 
 @dataclass(frozen=True)
-class _Units:
+class OpenUnits:
     """The undecided units of one Relu or MaxPool node: where each reads its gradient, and its functional of the source."""
 
     position: Tensor  # (units,) flat positions in the node's output
@@ -59,7 +60,7 @@ class _Units:
 
 def undecided_units(analysis: Analysis) -> int:
     """How many deviations ``deviations`` would carry for a single-point analysis."""
-    return sum(len(units.position) for units in _all_units(analysis).values())
+    return sum(len(units.position) for units in open_units(analysis).values())
 
 
 def deviations(analysis: Analysis, budget: Budget | None = None) -> Deviations:
@@ -69,12 +70,13 @@ def deviations(analysis: Analysis, budget: Budget | None = None) -> Deviations:
         budget: of these passes; None for no limit of time.
 
     Raises:
-        OutOfBudget: it ended first; a bound needs every unit.
+        OutOfBudget: it ended first, or is far from enough; a bound needs every unit.
     """
     graph, placed, budget = analysis.graph, analysis.placed, budget or FREE
-    centres = _centres(analysis)
-    units = _all_units(analysis)
+    centres = middle_slopes(analysis)
+    units = open_units(analysis)
     order = list(units)
+    budget.require(sum(len(own.position) * pass_work(graph.nodes[:i]) for i, own in units.items()))
     output = placed.rows[0].to(graph.dtype)
     last = len(graph.nodes) - 1
     at_units, centre = _carried(graph, last, output.reshape(-1, *graph.output.shape), centres, units)
@@ -103,7 +105,7 @@ def _loss(analysis: Analysis, depth: int) -> float:
     return 4.0 * (depth + 1) * float(norm_rounding(analysis)) if analysis.outward else 0.0
 
 
-def _centres(analysis: Analysis) -> dict[int, Tensor]:
+def middle_slopes(analysis: Analysis) -> dict[int, Tensor]:
     """The middle of every slope interval, and equal weights for the candidates of every window; without a batch axis."""
     found = {i: ((s.lower + s.upper) / 2)[0] for i, s in analysis.slopes.items()}
     for i, share in analysis.shares.items():
@@ -112,12 +114,13 @@ def _centres(analysis: Analysis) -> dict[int, Tensor]:
     return found
 
 
-def _all_units(analysis: Analysis) -> dict[int, _Units]:
-    units: dict[int, _Units] = {}
+def open_units(analysis: Analysis) -> dict[int, OpenUnits]:
+    """The undecided units of every Relu and MaxPool of a single-point analysis, in order."""
+    units: dict[int, OpenUnits] = {}
     for index, slopes in analysis.slopes.items():
         half = ((slopes.upper - slopes.lower) / 2)[0].flatten()
         at = half.nonzero().flatten()
-        units[index] = _Units(at, at.unsqueeze(1), half[at].unsqueeze(1))
+        units[index] = OpenUnits(at, at.unsqueeze(1), half[at].unsqueeze(1))
     for index, node in analysis.graph.pools():
         share = analysis.shares[index]
         able = share.able[0].to(share.upper.dtype)
@@ -126,16 +129,16 @@ def _all_units(analysis: Analysis) -> dict[int, _Units]:
         window, member = (able * open_.unsqueeze(-1)).nonzero(as_tuple=True)
         mean = (able / count)[window]
         own = torch.zeros_like(mean).scatter_(1, member.unsqueeze(1), 1.0)
-        units[index] = _Units(window, node.windows[window], (own - mean) * (1.0 - 1.0 / count[window]))
+        units[index] = OpenUnits(window, node.windows[window], (own - mean) * (1.0 - 1.0 / count[window]))
     return dict(sorted(units.items()))
 
 
 def _carried_units(
     graph: Graph,
     source: int,
-    units: _Units,
+    units: OpenUnits,
     centres: dict[int, Tensor],
-    all_units: dict[int, _Units],
+    all_units: dict[int, OpenUnits],
     budget: Budget,
 ) -> tuple[dict[int, Tensor], Tensor]:
     """The functionals of a node's units carried back, as many at once as the budget's memory allows."""
@@ -155,7 +158,7 @@ def _carried_units(
 
 
 def _carried(
-    graph: Graph, index: int, rows: Tensor, centres: dict[int, Tensor], units: dict[int, _Units]
+    graph: Graph, index: int, rows: Tensor, centres: dict[int, Tensor], units: dict[int, OpenUnits]
 ) -> tuple[dict[int, Tensor], Tensor]:
     """Rows ``(k, *shape)`` of an Affine node carried back with centre slopes: at all earlier units, and at the input."""
     rules = _Centred(centres, units)
@@ -168,7 +171,7 @@ def _carried(
 class _Centred(Backward[Tensor]):
     """Rows ``(k, *shape)`` carried back with centre slopes; ``at`` is what they are at each node's units."""
 
-    def __init__(self, centres: dict[int, Tensor], units: dict[int, _Units]) -> None:
+    def __init__(self, centres: dict[int, Tensor], units: dict[int, OpenUnits]) -> None:
         self.centres, self.units = centres, units
         self.at: dict[int, Tensor] = {}
 

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
 from lipreg.bounds.jacobian import interval_jacobian
+from lipreg.bounds.layer_names import layers_named
 from lipreg.bounds.lines import Lines, chord, relax_product
 from lipreg.bounds.pooled import shared_row_sums
 from lipreg.bounds.pooling import Passing
@@ -34,6 +35,7 @@ from lipreg.bounds.unit_bounds import unit_bounds
 from lipreg.budget import FREE, Budget
 from lipreg.graph import Affine, Forward, MaxPool, Relu, node_size
 from lipreg.linalg import Rows, Whole, entries
+from lipreg.words import counted
 
 
 @dataclass(frozen=True)
@@ -115,22 +117,25 @@ def linear_jacobian(analysis: Analysis, budget: Budget | None = None) -> LinearJ
 def _linear_jacobian(analysis: Analysis, budget: Budget | None) -> LinearJacobian:
     lines: dict[int, Lines | Passing] = {}
     whole = budget or FREE
-    nodes, short = analysis.graph.nodes, 0
-    turns = Turns({i: nodes[i:] for i in (0, *analysis.slopes, *analysis.shares)}, nodes)
+    nodes, short = analysis.graph.nodes, list[int]()
+    bounded = (0, *analysis.slopes, *analysis.shares)
+    turns = Turns({i: nodes[i:] for i in bounded}, nodes)
 
     def tighten(index: int, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        nonlocal short
         own = whole.share(turns.next(index))
         wanted = _wanted(analysis, index, low, high)
         rows = 2 * len(low) * low.shape[1] * slots(wanted, 2)
         if rows and fits(analysis.memory, rows, nodes[index:]):
             low, high, reached = _within(analysis, lines, index, low, high, wanted, own)
-            short += not reached
+            short.extend([] if reached else [index])
         _add_lines(analysis, lines, index, low, high)
         return low, high
 
     bounds = interval_jacobian(analysis, tighten)
-    left_out = f"There was no time for linear bounds on the gradients at {short} nodes" if short else ""
+    left_out = ""
+    if short:
+        where = f"{len(short)} of {counted(len(bounded), 'layer')}: {layers_named(analysis.graph, sorted(short))}"
+        left_out = f"There was no time for linear bounds on the gradients at {where}"
     return LinearJacobian(analysis, bounds, lines, left_out)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from lipreg.bounds.pooling import Shares, pool_shares
 from lipreg.bounds.reach import allowance
 from lipreg.bounds.slopes import Slopes
-from lipreg.graph import Affine, Forward, Graph, MaxPool, Relu
+from lipreg.graph import Affine, Forward, Graph, MaxPool, Relu, read_nodes
 from lipreg.regions import PlacedRegion
 
 
@@ -72,7 +72,9 @@ class _Masking(Forward[int]):
         width = (up - down).add_(allowance(region), alpha=2.0)
         self.held = {0: (torch.add(region.center, down + up, alpha=0.5), width)}
         self.found.moves[0] = region.moves.to(width.dtype)
-        self.readers = {i: index for index, node in enumerate(graph.nodes) for i in _read(node)}  # the last of each
+        self.readers = {
+            i: index for index, node in enumerate(graph.nodes) for i in read_nodes(node)
+        }  # the last of each
 
     def affine(self, index: int, node: Affine, values: Mapping[int, int]) -> int:
         middle = node.bias.expand(self.batch, *node.shape)
@@ -125,9 +127,3 @@ def _largest(node: MaxPool, z: Tensor) -> Tensor:
     flat = z.flatten(1)
     members = (flat.index_select(1, window) for window in node.windows.T.contiguous())
     return reduce(torch.maximum, members).reshape(-1, *node.shape)
-
-
-def _read(node: object) -> tuple[int, ...]:
-    if isinstance(node, Affine):
-        return node.sources
-    return (node.source,) if isinstance(node, Relu | MaxPool) else ()

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lipreg.bounds.crown import crown
 from lipreg.bounds.induced import InducedNorms
+from lipreg.bounds.layer_names import layers_named
 from lipreg.bounds.lines import Lines, relax
 from lipreg.bounds.pooling import pool_factor, pool_shares, relax_pool
 from lipreg.bounds.reach import Anchored, Anchors, Digits, Reach, affine_reach, allowance
@@ -25,6 +26,7 @@ from lipreg.budget import FREE, Budget
 from lipreg.graph import Affine, Forward, Graph, MaxPool, Relu
 from lipreg.linalg import Diagonal, vector_norm
 from lipreg.regions import PlacedRegion
+from lipreg.words import counted
 
 METHODS = ("ball", "interval", "crown")
 
@@ -67,7 +69,7 @@ class Reaching(Forward[Reach]):
         self.digits = Digits(graph, region.center)
         self.anchors: dict[int, Anchored] = {}
         self.lines: dict[int, Lines] = {}
-        self.short = 0
+        self.short: list[int] = []
         self._sources: dict[int, Mapping[int, Reach]] = {}  # of each Affine node
         self._pools = _pools_reading(graph)
         affines = [i for i, _ in graph.affines()[:-1] if not self._exact(i)]
@@ -83,7 +85,10 @@ class Reaching(Forward[Reach]):
         error = torch.zeros_like(region.center) if self.outward else None
         start = Reach(region.center, region.lower, region.upper, region.moves, distance, error)
         found, layers = self.graph.forward({0: start}, self), len(self.graph.affines()) - 1
-        left_out = f"There was no time for CROWN in {self.short} of {layers} layers" if self.short else ""
+        left_out = ""
+        if self.short:
+            names = layers_named(self.graph, self.short)
+            left_out = f"There was no time for CROWN in {len(self.short)} of {counted(layers, 'layer')}: {names}"
         return Preactivations(tuple(found.values()), self.anchors, left_out)
 
     def affine(self, index: int, node: Affine, values: Mapping[int, Reach]) -> Reach:
@@ -129,7 +134,7 @@ class Reaching(Forward[Reach]):
         found = found.within(low, high)
         missing = torch.isinf(high) if wanted is None else torch.isinf(high) & (wanted > 0)
         if bool(missing.any()):
-            self.short += 1
+            self.short.append(index)
             if alone:
                 values = self._sources[index]
                 spare, _ = affine_reach(

@@ -112,11 +112,16 @@ def norm_rounding(analysis: Analysis) -> Tensor:
 
 
 def underflow(analysis: Analysis) -> Tensor:
-    """What underflow may do to the gradients of each row, ``(batch, rows)``: FLOOR, and 0 where no path reaches an input."""
+    """What underflow may do to the gradients of each row, ``(batch, rows)``: FLOOR, and 0 where no path reaches an input.
+
+    Of so many outputs that nothing is done for each, ``(batch, 1)``.
+    """
     return analysis.derived(_underflow)
 
 
 def _underflow(analysis: Analysis) -> Tensor:
+    if analysis.placed.without_rows:
+        return torch.full((analysis.placed.batch, 1), FLOOR, dtype=torch.float64)
     return FLOOR * _reaches(analysis).to(torch.float64)
 
 

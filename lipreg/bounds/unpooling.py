@@ -13,14 +13,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from lipreg.bounds.analysis import Analysis, analyse
+from lipreg.bounds.analysis import Analysis, Within, analyse
 from lipreg.bounds.pooling import pool_shares
-from lipreg.budget import Budget
 from lipreg.graph import Affine, Context, Forward, Graph, MaxPool, Relu, Symbol
 from lipreg.linalg import Diagonal, gather
 
 
-def without_pools(local: Analysis, budget: Budget | None = None) -> Analysis:
+def without_pools(local: Analysis, budget: Within | None = None) -> Analysis:
     """The analysis of the same function over a single point's region as a network without MaxPool nodes.
 
     Its graph equals the network inside the region alone, and carries the network's fingerprint: what is proved of it is
@@ -29,14 +28,14 @@ def without_pools(local: Analysis, budget: Budget | None = None) -> Analysis:
 
     Args:
         local: of a single point.
-        budget: of its pre-activation bounds, where they are not known yet.
+        budget: of its pre-activation bounds, where they are not known yet, or what makes it when these are asked for.
     """
     if not local.graph.pools():
         return local
     return local.derived(_written_out, budget)
 
 
-def _written_out(local: Analysis, budget: Budget | None) -> Analysis:
+def _written_out(local: Analysis, budget: Within | None) -> Analysis:
     with torch.no_grad():
         graph, known = _Writer(local).write()
         return analyse(graph, local.placed, known=known, budget=budget)

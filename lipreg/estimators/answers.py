@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from lipreg.estimators.exact.point_search import ExactEstimator
+from lipreg.estimators.exact.exact_estimator import ExactEstimator
 from lipreg.estimators.norm_equivalence import get_estimator
 from lipreg.estimators.usual import usual_estimators
 from lipreg.linalg.operators import SIGNS
@@ -39,13 +39,15 @@ def answered(problem: LocalLipschitz) -> Answer:
     """
     names = usual_estimators(problem)
     methods = {name: get_estimator(name) for name in names}
+    refused = get_estimator("branch_and_bound").uncovered(problem)
+    why = "" if refused is None else f"{refused[0]} is not searched in {problem.scope} scope"
     for name, method in methods.items():
         if isinstance(method, ExactEstimator):
-            return Answer("exact", (name,), _joined(method.condition(problem), _outputs(problem)))
-    refused = [get_estimator(name).uncovered(problem) for name in ("branch_and_bound", "mip_pointed")]
-    of_scope = refused[problem.scope == "pointed"]
-    why = "" if of_scope is None else f"{of_scope[0]} is not searched in {problem.scope} scope"
-    upper = tuple(name for name, method in methods.items() if method.certificate is Certificate.UPPER)
+            why = method.condition(problem)
+            if method.exact(problem):
+                return Answer("exact", (name,), _joined(why, _outputs(problem)))
+    proofs = Certificate.UPPER, Certificate.BRACKET
+    upper = tuple(name for name, method in methods.items() if method.certificate in proofs)
     if not upper:
         return Answer("refused", (), why)
     lower = tuple(name for name, method in methods.items() if method.certificate is Certificate.LOWER)

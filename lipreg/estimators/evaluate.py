@@ -153,7 +153,7 @@ def live_analysis(
     graph.check_input(x)
     with torch.no_grad():
         outputs = x.new_zeros(len(x), *graph.output.shape) if reads_no_values(problem.output) else graph(x)
-    placed, constant = problem.place(x, outputs, y), estimator.masked and problem.scope == "regional"
+    placed, constant = problem.place(x, outputs, y, graph.of), estimator.masked and problem.scope == "regional"
     own = {"power": power, "outward": False, "constant": constant, "memory": memory}
     return analyse(graph, placed, preactivations, **own)
 
@@ -186,7 +186,7 @@ def frozen_analysis(
     x = x.detach().to("cpu", torch.float64)
     y = None if y is None else y.detach().to("cpu")
     with torch.no_grad():
-        placed = problem.place(x, graph(x), y)
+        placed = problem.place(x, graph(x), y, graph.of)
         check_question(graph, placed, where)
         if module is not None:
             check_hooks(graph, module, placed.region.sample(SEEN, torch.Generator().manual_seed(0)).flatten(0, 1))

@@ -137,7 +137,7 @@ class _InNorm(Estimator):
         room = int((placed.weights[index] > 0).sum())
         steps = [Equivalence(own.p, placed.problem.p, max(1, room), "x")]
         if own.q is not None and placed.problem.q is not None and own.q != placed.problem.q:
-            steps.append(Equivalence(placed.problem.q, own.q, placed.rows.shape[1], "y"))
+            steps.append(Equivalence(placed.problem.q, own.q, placed.count, "y"))
         factor = math.prod(step.factor for step in steps)
         widened = factor * (1.0 + ROUNDING) if factor > 1.0 else 1.0
         number = result.estimate if result.certificate is Certificate.ESTIMATE else result.upper

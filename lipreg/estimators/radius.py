@@ -188,6 +188,6 @@ def _constants(analysis: Analysis, estimators: Sequence[Estimator]) -> Tensor:
     """The smallest bound on the constant of each margin on its own, ``(rivals,)``."""
     placed, found = analysis.placed, []
     for row in range(placed.rows.shape[1]):
-        alone = analysis.asking(replace(placed, rows=placed.rows[:, row : row + 1]))
+        alone = analysis.asking(replace(placed, given=placed.rows[:, row : row + 1]))
         found.append(min(e.intervals(alone, Budget())[0].upper for e in estimators))
     return torch.tensor(found, dtype=torch.float64).clamp(min=1e-300)

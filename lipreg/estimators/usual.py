@@ -9,6 +9,7 @@ from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.errors import UnsupportedRequest
 from lipreg.estimators.base import Known, Watch, check_known, lower_interval, repeated
+from lipreg.estimators.exact.exact_estimator import ExactEstimator
 from lipreg.estimators.norm_equivalence import get_estimator
 from lipreg.estimators.settings import DEFAULTS, Settings
 from lipreg.graph import Graph
@@ -38,9 +39,16 @@ def usual_estimators(problem: LocalLipschitz, graph: Graph | None = None) -> tup
     """
     names = [name for name in USUAL if get_estimator(name).uncovered(problem, graph) is None]
     implied = {"deviation"} if "mixing" in names else set()
-    if not set(names).isdisjoint(ENGINES):
+    engines = [name for name in ENGINES if name in names]
+    implied |= set(engines[1:])  # the first is the faster one
+    if engines and _exact(engines[0], problem):
         implied |= {"deviation", "lipsdp"} | (set() if problem.q == 1.0 else {"jacobian_crown"})
     return tuple(name for name in names if name not in implied)
+
+
+def _exact(engine: str, problem: LocalLipschitz) -> bool:
+    method = get_estimator(engine)
+    return isinstance(method, ExactEstimator) and method.exact(problem)
 
 
 def usual_intervals(

@@ -4,7 +4,7 @@ from lipreg.folding.displacements import Displacements
 from lipreg.folding.forms import Form, cell_forms
 from lipreg.folding.network import FoldedNetwork, FoldedValues, fold, fold_values
 from lipreg.folding.units import Units, unstable_units
-from lipreg.folding.work import first_work, fold_work, node_work
+from lipreg.folding.work import first_work, fold_work, least_work, node_work
 
 __all__ = [
     "Displacements",
@@ -17,6 +17,7 @@ __all__ = [
     "fold",
     "fold_values",
     "fold_work",
+    "least_work",
     "node_work",
     "unstable_units",
 ]

@@ -17,6 +17,7 @@ from lipreg.folding.displacements import Displacements
 from lipreg.folding.forms import Form, value_forms
 from lipreg.folding.gradients import gradient_forms
 from lipreg.folding.ties import tied_units
+from lipreg.folding.unit_pairs import UnitPairs, unit_pairs
 from lipreg.folding.units import Units, unstable_units
 from lipreg.folding.work import fold_work, values_work
 from lipreg.linalg import attained_norm, dual_norm, vector_norm
@@ -40,6 +41,7 @@ class FoldedValues:
         leak: slope of each unit's negative side, ``(n,)``; a stands for what exceeds it.
         z_lower, z_upper: pre-activation bounds over the region, ``(n,)``.
         tied, sign: pairs of units on one hyperplane, ``(2, t)``, and whether they are active together (1) or in turn (-1).
+        pairs: units of two networks that belong together.
     """
 
     units: Units
@@ -52,6 +54,7 @@ class FoldedValues:
     z_upper: Tensor
     tied: Tensor
     sign: Tensor
+    pairs: UnitPairs
 
     def to(self, device: torch.device | str) -> Self:
         """The same with the tensors that nodes are bounded with on another device."""
@@ -70,13 +73,12 @@ class FoldedValues:
     def before(self, node: int) -> FoldedValues:
         """The part of it before a Relu node, whose units come first."""
         units = self.units.before(node)
-        kept, pairs = slice(len(units)), (self.tied < len(units)).all(0)
+        kept, tied = slice(len(units)), (self.tied < len(units)).all(0)
         z, levels = self.z[kept].over_first(len(units)), tuple(level for level in self.levels if level[0] < len(units))
         leak, lower, upper = self.leak[kept], self.z_lower[kept], self.z_upper[kept]
         output = self.output.over_first(len(units))
-        return FoldedValues(
-            units, self.domain, z, output, levels, leak, lower, upper, self.tied[:, pairs], self.sign[pairs]
-        )
+        ties = self.tied[:, tied], self.sign[tied], self.pairs.before(len(units))
+        return FoldedValues(units, self.domain, z, output, levels, leak, lower, upper, *ties)
 
     def leading(self, phase: Tensor, partly: int) -> Tensor:
         """Phases ``(k, n)`` of those units alone whose pre-activations they make affine: of levels up to the first that is
@@ -194,7 +196,8 @@ def _fold_values(analysis: Analysis, budget: Budget | None) -> FoldedValues:
     z, output = value_forms(analysis, units, domain, budget)
     levels = tuple(torch.from_numpy(units.of(node)) for node in np.unique(units.node))
     leak, lower, upper = (torch.from_numpy(column) for column in (units.leak, units.lower, units.upper))
-    return FoldedValues(units, domain, z, output, levels, leak, lower, upper, *tied_units(analysis, units))
+    ties = *tied_units(analysis, units), unit_pairs(analysis, units)[0]
+    return FoldedValues(units, domain, z, output, levels, leak, lower, upper, *ties)
 
 
 def _fold(analysis: Analysis, budget: Budget | None) -> FoldedNetwork:
@@ -234,4 +237,4 @@ def _moved(part: Any, device: torch.device | str) -> Any:
     """A field of a folded network on another device; what is no tensor stays."""
     if isinstance(part, tuple):
         return tuple(level.to(device) for level in part)
-    return part.to(device) if isinstance(part, Tensor | Form | Displacements) else part
+    return part.to(device) if isinstance(part, Tensor | Form | Displacements | UnitPairs) else part

@@ -7,11 +7,14 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis, shared_kinks
+from lipreg.folding.unit_pairs import unit_pairs
 from lipreg.folding.units import Units
 
 
 def tied_units(analysis: Analysis, units: Units) -> tuple[Tensor, Tensor]:
     """Pairs of units with z_i = ratio z_first in exact arithmetic, so that their phases decide each other.
+
+    Looked for among the units of each layer, and between layers that are a pair, as two networks have that share weights.
 
     No differentiable point is lost by it. Where z_first = 0 on an open set, its gradient is 0 there, so the input gradient
     is the same for every choice of phases.
@@ -29,4 +32,8 @@ def tied_units(analysis: Analysis, units: Units) -> tuple[Tensor, Tensor]:
                 if exact:
                     pairs.append((column[first], column[position]))
                     signs.append(sign)
+    between, same = unit_pairs(analysis, units)
+    for first, second in zip(between.first[same].tolist(), between.second[same].tolist(), strict=True):
+        pairs.append((first, second))
+        signs.append(1)
     return torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2).T, torch.tensor(signs, dtype=torch.int8)

@@ -1,13 +1,15 @@
 """Networks as graphs of Input, Affine, Relu and MaxPool nodes, captured from torch modules."""
 
 from lipreg.graph.agreement import check_agreement, check_hooks, evaluation_mode
+from lipreg.graph.beside import beside_inputs
 from lipreg.graph.capture import CapturedNetwork, capture
 from lipreg.graph.chain import ReluChain, chain_of, fixed_chain
 from lipreg.graph.homogeneous import homogenised, kink_unit
 from lipreg.graph.layers import Layer
+from lipreg.graph.lowerings.difference import Difference
 from lipreg.graph.magnitudes import check_question, magnitudes
 from lipreg.graph.network import Graph
-from lipreg.graph.nodes import Affine, Input, MaxPool, Node, Relu, node_size
+from lipreg.graph.nodes import Affine, Input, MaxPool, Node, Relu, node_size, read_nodes, same_kind
 from lipreg.graph.passes import Backward, Forward, WithoutPools
 from lipreg.graph.random_state import untouched_random_state
 from lipreg.graph.registry import Example, Refusal, lowers
@@ -19,6 +21,7 @@ __all__ = [
     "Backward",
     "CapturedNetwork",
     "Context",
+    "Difference",
     "Example",
     "Forward",
     "Graph",
@@ -31,6 +34,7 @@ __all__ = [
     "ReluChain",
     "Symbol",
     "WithoutPools",
+    "beside_inputs",
     "capture",
     "chain_of",
     "check_agreement",
@@ -43,6 +47,8 @@ __all__ = [
     "lowers",
     "magnitudes",
     "node_size",
+    "read_nodes",
+    "same_kind",
     "untouched_random_state",
     "unwrap",
 ]

@@ -15,6 +15,7 @@ from lipreg.graph import lowerings  # noqa: F401  (fills the registry)
 from lipreg.graph.agreement import Watch, check_agreement, computed_weights, evaluation_mode
 from lipreg.graph.network import Graph
 from lipreg.graph.registry import CALLS, Refusal, module_lowering, refusal_for
+from lipreg.graph.repeats import without_repeats
 from lipreg.graph.symbols import BatchSize, Context, Symbol, Unknown
 from lipreg.graph.unwrap import unwrap
 from lipreg.linalg import Shape
@@ -182,7 +183,7 @@ class CapturedNetwork:
         if not isinstance(output, Symbol):
             got, accepted = f"forward returns {type(output).__name__}", "one tensor that depends on the input"
             raise UnsupportedModel(got, where=self._name, accepted=accepted)
-        return context.graph(output, self._name)
+        return context.graph(output, self._name, getattr(self.module, "outputs_of", ""))
 
     def _call(
         self, context: Context, node: torch.fx.Node, args: Any, kwargs: Any, problems: list[tuple[str, str, str, str]]
@@ -250,11 +251,10 @@ def capture(module: nn.Module, example: Tensor, *, running_statistics: bool = Fa
 
 def _trace(module: nn.Module) -> torch.fx.Graph:
     try:
-        with warnings.catch_warnings():
+        # a branch on self.training is taken as at evaluation
+        with warnings.catch_warnings(), evaluation_mode(module), torch.enable_grad():
             warnings.simplefilter("ignore")
-            # a branch on self.training is taken as at evaluation
-            with evaluation_mode(module), torch.enable_grad():
-                return _Tracer().trace(module)
+            return without_repeats(_Tracer().trace(module), _CONSTANT)
     except Exception as error:
         raise UnsupportedModel(
             f"torch.fx cannot trace its forward: {error}",

@@ -11,6 +11,7 @@ from lipreg.errors import InvalidInput
 from lipreg.graph.network import Graph
 from lipreg.graph.nodes import Affine, MaxPool, Relu
 from lipreg.graph.passes import Forward
+from lipreg.identity import coefficient_sums
 from lipreg.problem import PlacedProblem
 
 LARGEST, LEAST = 1e120, 1e-120
@@ -41,7 +42,7 @@ def check_question(graph: Graph, placed: PlacedProblem, where: str) -> None:
             got = f"values that may reach {float(size.max()):.3g} over the region"
             todo = "Choose a smaller region, or rescale the layers"
             raise InvalidInput(got, where=where, accepted=f"up to {VALUES:g}", todo=todo)
-    rows, units = placed.rows.abs().sum(-1), placed.counts[placed.counts > 0]
+    rows, units = coefficient_sums(placed.given), placed.counts[placed.counts > 0]
     small, large = float(rows[rows > 0].min()) if rows.any() else 1.0, float(rows.max())
     beyond = large > LARGEST or large * most > PRODUCT
     if beyond or small < LEAST or (least > 0 and small * least < LEAST):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lipreg.errors import InvalidInput, UnsupportedRequest
-from lipreg.graph.nodes import Affine, Input, MaxPool, Node, Relu
+from lipreg.graph.nodes import Affine, Input, MaxPool, Node, Relu, read_nodes
 from lipreg.graph.passes import Backward, Forward, backward, forward
 from lipreg.linalg import LinearMap, Plain, Shape, feed
 from lipreg.linalg.numbers import N
@@ -26,12 +26,15 @@ class Graph:
     Affine nodes never feed Affine nodes: chains of linear layers are folded together, so an Affine's sources are the
     Input, Relus and MaxPools.
 
+    Of what it has the outputs is said in words, ``of``, where that is no network itself: the difference of two.
+
     A graph that stands for another over some region has that one's fingerprint as ``original``, and as its own.
     """
 
     nodes: tuple[Node, ...]
     name: str = field(default="network", compare=False)
     original: str = ""
+    of: str = field(default="", compare=False)
 
     @property
     def input_shape(self) -> Shape:
@@ -63,7 +66,7 @@ class Graph:
         Sums and several readers of one node branch; so do a constant, which reads nothing, and a node that nobody reads:
         whoever takes the nodes one after another would be wrong there too.
         """
-        return any(_sources(node) != (before,) for before, node in enumerate(self.nodes[1:]))
+        return any(read_nodes(node) != (before,) for before, node in enumerate(self.nodes[1:]))
 
     def affines(self) -> list[tuple[int, Affine]]:
         """Indices and nodes of the Affines, in order."""
@@ -189,12 +192,6 @@ class Graph:
                 case _:
                     assert_never(node)
         return digest.hexdigest()[:16]
-
-
-def _sources(node: Node) -> tuple[int, ...]:
-    if isinstance(node, Input):
-        return ()
-    return node.sources if isinstance(node, Affine) else (node.source,)
 
 
 class _Values(Forward[N], Generic[N]):

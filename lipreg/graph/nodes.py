@@ -96,3 +96,21 @@ Node = Input | Affine | Relu | MaxPool
 def node_size(node: Node) -> int:
     """How many entries a node has."""
     return math.prod(node.shape)
+
+
+def read_nodes(node: Node) -> tuple[int, ...]:
+    """The indices of the nodes that a node reads."""
+    if isinstance(node, Input):
+        return ()
+    return node.sources if isinstance(node, Affine) else (node.source,)
+
+
+def same_kind(first: Node, second: Node) -> bool:
+    """Whether two nodes do the same to whatever they read: ReLUs of one shape and slope, pools of the same windows."""
+    match first, second:
+        case Relu(), Relu():
+            return (first.shape, first.slope) == (second.shape, second.slope)
+        case MaxPool(), MaxPool():
+            shapes = (first.in_shape, first.shape) == (second.in_shape, second.shape)
+            return shapes and torch.equal(first.windows, second.windows)
+    return False

@@ -9,9 +9,11 @@ from torch import Tensor
 
 from lipreg.errors import InvalidInput
 from lipreg.graph.network import Graph
-from lipreg.graph.nodes import Affine, Input, MaxPool, Node, Relu
+from lipreg.graph.nodes import Affine, Input, MaxPool, Node, Relu, same_kind
 from lipreg.graph.registry import Refusal
+from lipreg.graph.repeats import same_affine
 from lipreg.linalg import Diagonal, LinearMap, Shape, add, compose, identity
+from lipreg.linalg.broadcasting import broadcast
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Symbol:
 
     def scaled(self, factor: Tensor) -> Symbol:
         """self * factor, for a constant that broadcasts to ``shape``."""
-        factor = factor.reshape(*(1,) * (len(self.shape) - factor.dim()), *factor.shape)
+        factor = factor.reshape((1,) * (len(self.shape) - factor.dim()) + tuple(factor.shape))
         return self.then(Diagonal(factor, self.shape, self.shape))
 
     def shifted(self, offset: Tensor) -> Symbol:
@@ -126,8 +128,8 @@ class Context:
         if constant.dim() == len(shape) + 1 and constant.shape[0] == 1:
             constant = constant[0]
         try:
-            fits = torch.broadcast_shapes(constant.shape, shape) == torch.Size(shape)
-        except RuntimeError:
+            fits = broadcast(constant.shape, torch.Size(shape)) == torch.Size(shape)
+        except ValueError:
             fits = False
         if not fits:
             raise Refusal("settings", f"a constant of shape {tuple(constant.shape)} does not fit activations {shape}")
@@ -149,13 +151,21 @@ class Context:
             raise Refusal("settings", f"a leaky ReLU with negative slope {slope:g}; 0 to 1 is covered")
         if slope == 1.0:
             return symbol
-        self.nodes.append(Relu(self.affine(symbol), symbol.shape, float(slope), self.call))
-        return self._symbol(len(self.nodes) - 1, symbol.shape)
+        return self._nonlinear(symbol, Relu(-1, symbol.shape, float(slope), self.call))
 
     def max_pool(self, symbol: Symbol, windows: Tensor, shape: Shape) -> Symbol:
         """The largest of each window; see ``MaxPool``."""
-        self.nodes.append(MaxPool(self.affine(symbol), windows, symbol.shape, shape))
-        return self._symbol(len(self.nodes) - 1, shape)
+        return self._nonlinear(symbol, MaxPool(-1, windows, symbol.shape, shape))
+
+    def _nonlinear(self, symbol: Symbol, node: Relu | MaxPool) -> Symbol:
+        """A node's symbol: of one that is there already, where it is of the same expression; of two networks on the same
+        inputs what both compute is one part."""
+        for affine in same_affine(self.nodes, symbol.terms, symbol.bias):
+            for index, other in enumerate(self.nodes):
+                if same_kind(other, node) and getattr(other, "source", None) == affine:
+                    return self._symbol(index, node.shape)
+        self.nodes.append(replace(node, source=self.affine(symbol)))
+        return self._symbol(len(self.nodes) - 1, node.shape)
 
     def moment(self, symbol: Symbol) -> Tensor:
         """The second moment of an expression without its bias, of its shape, were inputs and units uncorrelated.
@@ -182,10 +192,10 @@ class Context:
             self._moments[index] = found
         return self._moments[index]
 
-    def graph(self, output: Symbol, name: str) -> Graph:
+    def graph(self, output: Symbol, name: str, of: str = "") -> Graph:
         # a network that squeezes its one output away returns one number a point: one output
         self.affine(output.reshape((1,)) if output.shape == () else output)
-        return Graph(tuple(self.nodes), name)
+        return Graph(tuple(self.nodes), name, of=of)
 
     def _symbol(self, index: int, shape: Shape) -> Symbol:
         return Symbol({index: identity(shape, shape, self.like)}, self.like.new_zeros(shape))

@@ -1,6 +1,6 @@
 """Matrix-free linear maps, their norms, and vector norms by name."""
 
-from lipreg.linalg.composition import Composed, Sum, add, compose
+from lipreg.linalg.composition import Composed, Sum, add, compose, gap, same_entries
 from lipreg.linalg.convolution import Convolution
 from lipreg.linalg.limbs import Limbs, digit_bits
 from lipreg.linalg.maps import Dense, Diagonal, LinearMap, Shape, feed, identity
@@ -43,6 +43,7 @@ __all__ = [
     "dual_norm",
     "entries",
     "feed",
+    "gap",
     "gather",
     "has_formula",
     "identity",
@@ -50,6 +51,7 @@ __all__ = [
     "operator_norm",
     "parse_norm",
     "safe_sqrt",
+    "same_entries",
     "sign_vectors",
     "spectral_norm",
     "squared_norm",

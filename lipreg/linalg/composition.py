@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lipreg.linalg.convolution import Convolution, as_convolution, chained, channel_scaled, parallel
-from lipreg.linalg.maps import Dense, Diagonal, LinearMap, Shape, V
+from lipreg.linalg.maps import Dense, Diagonal, LinearMap, Shape, V, Weighted
 from lipreg.linalg.selection import Gather
 
 WRITTEN_OUT = 2**22
@@ -168,6 +168,36 @@ def add(first: LinearMap, second: LinearMap) -> LinearMap:
         if fused is not None:
             return fused
     return _written_out(Sum(first, second))
+
+
+def gap(first: LinearMap, second: LinearMap) -> LinearMap | None:
+    """first - second, of two maps that put numbers into the same places: entry by entry, so that its magnitude is exact.
+
+    None where they do not, or where the map is not linear in one tensor of numbers.
+    """
+    if first.description != second.description:
+        return None
+    match first, second:
+        case Weighted(), Weighted():
+            return first.with_entries(lambda weight: weight - second.weight)
+        case Diagonal(), Diagonal():
+            return Diagonal(first.scale - second.scale, first.in_shape, first.out_shape)
+        case Composed(), Composed():
+            if same_entries(first.outer, second.outer):
+                inner = gap(first.inner, second.inner)
+                return None if inner is None else Composed(first.outer, inner)
+            if same_entries(first.inner, second.inner):
+                outer = gap(first.outer, second.outer)
+                return None if outer is None else Composed(outer, first.inner)
+    return None
+
+
+def same_entries(first: LinearMap, second: LinearMap) -> bool:
+    """Whether two maps are the same, number by number."""
+    pairs = zip(first.entries, second.entries, strict=False)
+    return first.description == second.description and all(
+        one is other or (one.shape == other.shape and bool(torch.equal(one, other))) for one, other in pairs
+    )
 
 
 def _fused(outer: LinearMap, inner: LinearMap) -> LinearMap | None:

@@ -17,10 +17,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from lipreg.linalg.broadcasting import broadcast
 from lipreg.linalg.floats import EPS
 from lipreg.linalg.maps import LinearMap
 
@@ -29,11 +29,6 @@ LIMBS = 10
 MOST_BITS = 25
 LEAST = 5e-324
 """The smallest float64 number above 0."""
-
-
-def broadcast(*shapes: torch.Size) -> torch.Size:
-    """The shape that all broadcast to; ``torch.broadcast_shapes`` loads sympy, which takes seconds."""
-    return torch.Size(np.broadcast_shapes(*shapes))
 
 
 def digit_bits(terms: int) -> int:

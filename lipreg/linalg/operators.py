@@ -11,7 +11,8 @@ import math
 import torch
 from torch import Tensor
 
-from lipreg.linalg.norms import dual_norm, safe_sqrt, squared_norm, vector_norm
+from lipreg.errors import UnsupportedRequest
+from lipreg.linalg.norms import dual_norm, norm_name, safe_sqrt, squared_norm, vector_norm
 
 SIGNS = 16
 """Rows or columns whose signs are tried one after another: 2^15 vectors."""
@@ -92,3 +93,14 @@ def _aligned(gradient: Tensor, p: float) -> Tensor:
     if p == math.inf:
         return torch.where(gradient >= 0, 1.0, -1.0).to(gradient.dtype)
     return gradient / vector_norm(gradient, 2.0).clamp(min=1e-300).unsqueeze(-1)
+
+
+def refuse_many_signs(p: float, q: float | None, outputs: int, where: str) -> None:
+    """Raises UnsupportedRequest where an operator norm into l1 would need the signs of more than SIGNS outputs."""
+    if q == 1.0 and p != 1.0 and outputs > SIGNS:
+        raise UnsupportedRequest(
+            f"the operator norm from l{norm_name(p)} to l1 of {outputs} outputs",
+            where=where,
+            accepted=f"up to {SIGNS} outputs: every combination of their signs is tried",
+            todo="Ask for q = inf, AllLogits() or AllPairs(), or add a layer that picks the outputs that matter",
+        )

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from lipreg.linalg.broadcasting import broadcast
 from lipreg.linalg.lanczos import lanczos_bound, top_vector
 from lipreg.linalg.norms import vector_norm
 
@@ -97,7 +98,7 @@ def spectral_norm(
         entropy: to repeat a run; None draws it afresh, which the stated probability takes for granted.
         ended: says that there is no time for another step of Lanczos.
     """
-    batch = torch.broadcast_shapes(rows.shape[:1], columns.shape[:1])[0]
+    batch = broadcast(rows.shape[:1], columns.shape[:1])[0]
     rows, columns = rows.expand(batch, *map.out_shape), columns.expand(batch, *map.in_shape)
     if map.single_rows and map.single_columns:  # a scaled permutation: its singular values are its entries
         norm = (rows * map.abs()(columns)).flatten(1).amax(-1)

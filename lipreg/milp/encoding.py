@@ -180,6 +180,7 @@ def _forward(program: Assembly, folded: FoldedValues, triangle: bool = True) -> 
     program.at_most({**flat, "a": -(1 - leak) * high}, leak * (loss + constant))
     off = (1 - leak) * low
     program.at_most({"h": (-on_h, 1.0), "d": -on_d, "a": -off}, loss + constant - off)
+    _keep_close(program, folded)
 
 
 def _tie(program: Assembly, folded: FoldedValues) -> None:
@@ -188,6 +189,15 @@ def _tie(program: Assembly, folded: FoldedValues) -> None:
     pairs, ones = np.arange(len(sign)), np.ones(len(sign))
     rows = Entries(len(sign), pairs, other, ones), Entries(len(sign), pairs, first, -sign)
     program.equal({"a": rows}, (1 - sign) / 2)
+
+
+def _keep_close(program: Assembly, folded: FoldedValues) -> None:
+    """Adds the bounds on h_i - h_j of units of two networks that belong together: the relaxations of the two are apart."""
+    pairs = folded.pairs
+    rows, ones = np.arange(len(pairs)), np.ones(len(pairs))
+    first, second = (Entries(len(pairs), rows, unit.numpy(), ones) for unit in (pairs.first, pairs.second))
+    program.at_most({"h": (first, -second)}, pairs.h_upper.numpy())
+    program.at_most({"h": (-first, second)}, -pairs.h_lower.numpy())
 
 
 def _entries(form: Form) -> tuple[Entries, Entries, np.ndarray, np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lipreg.bounds import Analysis
+from lipreg.words import counted, size
 
 NUMBER = 8
 """Bytes of an entry of the folded network's forms, which are written down as a whole."""
@@ -31,8 +32,8 @@ class ProgramSize:
 
     def __str__(self) -> str:
         return (
-            f"{self.units:,} undecided units make a program of up to {self.rows:,} rows, "
-            f"from forms of {self.memory / 2**30:.1f} GiB"
+            f"{counted(self.units, 'undecided unit')} make a program of up to {counted(self.rows, 'row')}, "
+            f"from forms of {size(self.memory)}"
         )
 
 

@@ -11,7 +11,8 @@ from torch.nn.functional import one_hot
 
 from lipreg.graph import Graph
 from lipreg.linalg import best_direction, best_signs, vector_norm
-from lipreg.problem import LocalLipschitz, refuse_many_signs
+from lipreg.linalg.operators import refuse_many_signs
+from lipreg.problem import LocalLipschitz
 from lipreg.quantities.base import Quantity, register
 from lipreg.quantities.query import Query
 from lipreg.quantities.rows import through_rows
@@ -36,7 +37,7 @@ class Jacobian(Quantity):
 
     def check(self, problem: LocalLipschitz, graph: Graph | None = None) -> None:
         if graph is not None:
-            refuse_many_signs(problem, math.prod(graph.output.shape), f"quantity {self.name!r}")
+            refuse_many_signs(problem.p, problem.q, math.prod(graph.output.shape), f"quantity {self.name!r}")
 
     def values(self, query: Query) -> Tensor:
         columns = query.columns

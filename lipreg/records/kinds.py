@@ -1,10 +1,11 @@
-"""What is saved: one run, one epoch, or one estimator's result at one reference point, each a record of plain data."""
+"""What is saved: one run, one epoch, or one result at one reference point, each a record of plain data."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
+from lipreg.ranges import DerivativeRange
 from lipreg.results import Certificate
 
 EXACT = "exact"
@@ -209,7 +210,30 @@ class CalibrationRecord:
     influences: list[float] = field(default_factory=list)
 
 
-Record = RunRecord | EpochRecord | AuditRecord | CalibrationRecord
+@dataclass(frozen=True)
+class DerivativeRecord:
+    """The range of one derivative about one reference point: see ``lipreg.derivatives``.
+
+    Attributes:
+        run, run_id, epoch: as in ``AuditRecord``.
+        range: ``DerivativeRange.plain()``.
+        versions: of the software that proved it.
+    """
+
+    kind: ClassVar[str] = "derivative"
+    run: str
+    epoch: int
+    range: dict[str, Any]
+    run_id: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def found(self) -> DerivativeRange:
+        """The range itself."""
+        return DerivativeRange.of_plain(self.range)
+
+
+Record = RunRecord | EpochRecord | AuditRecord | CalibrationRecord | DerivativeRecord
 
 
 def field_names(kind: type[Record]) -> list[str]:

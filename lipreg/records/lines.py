@@ -7,15 +7,23 @@ import math
 from dataclasses import MISSING, asdict, fields
 from typing import Any
 
-from lipreg.errors import InvalidInput
+from lipreg.errors import InvalidInput, LipregError
 from lipreg.plain import misfits
-from lipreg.records.kinds import WEIGHTS, AuditRecord, CalibrationRecord, EpochRecord, Record, RunRecord
+from lipreg.records.kinds import (
+    WEIGHTS,
+    AuditRecord,
+    CalibrationRecord,
+    DerivativeRecord,
+    EpochRecord,
+    Record,
+    RunRecord,
+)
 from lipreg.results import EXACT_TOLERANCE, Certificate, Status, meet
 
-SCHEMA = 3
-READABLE = (1, 2, 3)
+SCHEMA = 4
+READABLE = (1, 2, 3, 4)
 """Schemas that can be read. What a record of an earlier one does not tell is empty: run ids and recipes in schema 1, the
-calibration of outputs and attacks in 1 and 2."""
+calibration of outputs and attacks in 1 and 2, derivatives before 4."""
 
 _COUNTS = ("epoch", "point", "seconds", "step", "start_epoch", "points", "error", "factor", "loss", "accuracy")
 _CHOICES = {"certificate": tuple(Certificate), "status": tuple(Status), "weights": WEIGHTS}
@@ -24,7 +32,9 @@ _CHOICES = {"certificate": tuple(Certificate), "status": tuple(Status), "weights
 _DIGITS = 300
 """Whole numbers of more digits may be beyond float64."""
 
-_KINDS: dict[str, type[Record]] = {kind.kind: kind for kind in (RunRecord, EpochRecord, AuditRecord, CalibrationRecord)}
+_KINDS: dict[str, type[Record]] = {
+    kind.kind: kind for kind in (RunRecord, EpochRecord, AuditRecord, CalibrationRecord, DerivativeRecord)
+}
 
 
 class DamagedLine(InvalidInput):
@@ -138,6 +148,12 @@ def _check_values(record: Record, where: str) -> None:
     """Raises InvalidInput for what no audit and no calibration gives: whatever is made of it would be a false figure."""
     if isinstance(record, CalibrationRecord):
         _check_calibration(record, where)
+    if isinstance(record, DerivativeRecord):
+        try:
+            _ = record.found  # which is refused if nothing can have proved it
+        except LipregError as error:
+            todo = "The record was changed or damaged: remove its line, and ask again"
+            raise InvalidInput(error.got, where=where, accepted="a range of a derivative", todo=todo) from None
     if not isinstance(record, AuditRecord):
         return
     accepted = ""

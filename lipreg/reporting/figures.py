@@ -24,8 +24,9 @@ from lipreg.reporting.plotting import (
 )
 from lipreg.reporting.rows import reach
 from lipreg.reporting.svg import GRID, INK, RUN_COLOURS
-from lipreg.reporting.wording import at_most, between, counted, distance, measured, plain
+from lipreg.reporting.wording import at_most, between, distance, measured, plain
 from lipreg.transfer import Metric, Pair, Side, find_pair
+from lipreg.words import counted
 
 WIDE, NARROW = (9.2, 7.4), (3.8, 7.4)
 

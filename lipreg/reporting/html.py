@@ -13,12 +13,14 @@ from string import Template
 
 from lipreg.errors import InvalidInput
 from lipreg.records import EXACT, LeftOut, Record, Source, Sources
+from lipreg.reporting.derivatives import derivative_section
 from lipreg.reporting.page_data import as_script, page_data
 from lipreg.reporting.runs import Entry, find_entries
 from lipreg.reporting.sections import Card, cards, entry_section, settings_tables, text, value
-from lipreg.reporting.wording import between, counted, percent, share_between
+from lipreg.reporting.wording import between, percent, share_between
 from lipreg.runs import RecordedRun, run_key
 from lipreg.transfer import Interval, compare_pair, find_pair, median_of
+from lipreg.words import counted
 
 _SCRIPTS = ("plot.js", "charts.js", "table.js", "report.js")
 
@@ -110,6 +112,7 @@ def _page(entries: list[Entry], sources: Sources, unusable: list[LeftOut]) -> st
         trouble=_trouble([*sources.left_out, *unusable]),
         overview="" if single is None else " hidden",
         totals=_totals(entries),
+        derivatives=derivative_section(sources.files),
         entries="\n".join(entry_section(entry, i) for i, entry in enumerate(entries)),
         statuses="\n".join(f"<dt>{text(s)}</dt><dd>{text(data['statuses'].get(s, unknown))}</dd>" for s in ended),
         settings=settings_tables(entries),

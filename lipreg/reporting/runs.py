@@ -10,9 +10,10 @@ from lipreg.errors import IncomparableResults, InvalidInput
 from lipreg.plain import alike, frozen
 from lipreg.records import LeftOut, Source
 from lipreg.reporting.naming import Label, labels
-from lipreg.reporting.wording import between, counted, epochs
+from lipreg.reporting.wording import between, epochs
 from lipreg.runs import RecordedRun, runs_of
 from lipreg.transfer import Comparison, Pair, RunFigures, Side, compare_pair, truth_movement, why_not_compared
+from lipreg.words import counted
 
 _TRAINED_ALIKE = ("data", "model", "trainer")  # settings that a run and its twin share
 

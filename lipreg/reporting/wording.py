@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from lipreg.records import TRAINING
 from lipreg.results import EXACT_TOLERANCE
 from lipreg.transfer import Interval, Metric, PointFigures
+from lipreg.words import counted
 
 MISSING = "n/a"
 DIGITS = 4
@@ -154,8 +155,3 @@ def which_weights(points: Sequence[PointFigures], metric: bool) -> list[str]:
 def epochs(count: int) -> str:
     """So many epochs in words."""
     return counted(count, "epoch")
-
-
-def counted(count: int, what: str) -> str:
-    """So many of them: "1 point", "2 points"."""
-    return f"{count} {what}{'s' * (count != 1)}"

@@ -1,4 +1,4 @@
-"""Native branch and bound for the exact regional constant, in batches of nodes."""
+"""Native branch and bound for the exact constant, regional or pointed, in batches of nodes."""
 
 from lipreg.search.engine import search
 from lipreg.search.outcome import Outcome, Progress

@@ -32,20 +32,21 @@ LEAST = 1e-6
 """Least improvement of a child that counts, relative to the node's bound, so that a product of two has no zero factor."""
 
 
-def descend(network: FoldedNetwork, nodes: Nodes, cutoff: float, least: int, budget: Budget) -> tuple[Nodes, float]:
+def descend(
+    network: FoldedNetwork, nodes: Nodes, cutoff: float, least: int, budget: Budget
+) -> tuple[Nodes, list[float]]:
     """Branches until ``least`` children are open, or nothing is undecided: a round costs a few nodes as much as many.
 
     When the budget's time has ended what is not branched yet stays open as it is.
 
     Returns:
-        The open children, and the largest bound of those that the cutoff closed, 0 without one.
+        The open children, and the bounds of those that the cutoff closed.
     """
-    done, closed = nodes[:0], 0.0
+    done, closed = nodes[:0], list[float]()
     while len(nodes) and budget.ended() is None:
         children = branch(network, nodes)
         kept = children.upper > cutoff
-        if not kept.all():
-            closed = max(closed, float(children.upper[~kept].max()))
+        closed += children.upper[~kept].tolist()
         children = children[kept]
         split = children.undecided.any(-1)
         done, nodes = Nodes.join([done, children[~split]]), children[split]

@@ -68,18 +68,19 @@ def into_cells(network: FoldedNetwork, phase: Tensor, start: Tensor) -> Tensor:
 
     With all phases fixed the pre-activations are affine, so a cell is a polyhedron in a box or an l2 ball in it. The
     projection onto it is that of start + A^T y onto the box or ball at the best multipliers y >= 0, found by accelerated
-    ascents of the dual with restarts.
+    ascents of the dual with restarts, in float32: where a point lies is asked again of the network.
     """
-    matrix, constant = fixed_forms(network, phase)
+    exact, matrix, constant = start, *(part.float() for part in fixed_forms(network, phase))
+    start = start.float()
     sign, tiny = phase.to(matrix), torch.finfo(matrix.dtype).tiny
     size = matrix.norm(dim=-1).clamp(min=tiny)
     rows = (sign / size).unsqueeze(-1) * matrix
-    wanted = (MARGIN * (network.z_upper - network.z_lower) - sign * constant) / size
+    wanted = (MARGIN * (network.z_upper - network.z_lower).float() - sign * constant) / size
     rate = 1.0 / squared_norm(rows).clamp(min=tiny).unsqueeze(-1)
     ahead = before = torch.zeros_like(wanted)
     momentum, point = 1.0, start.expand(len(phase), -1)
     for _ in range(ROUNDS):
-        point = network.domain.inside(start + (ahead.unsqueeze(1) @ rows).squeeze(1))
+        point = network.domain.inside(start + (ahead.unsqueeze(1) @ rows).squeeze(1)).float()
         short = wanted - (rows @ point.unsqueeze(-1)).squeeze(-1)
         if bool((short <= 0).all()):
             break
@@ -89,7 +90,7 @@ def into_cells(network: FoldedNetwork, phase: Tensor, start: Tensor) -> Tensor:
         uphill = (moved * short).sum(-1, keepdim=True) > 0
         ahead = torch.where(uphill, after + (momentum - 1.0) / following * moved, after)
         before, momentum = after, following
-    return network.domain.of(network.domain.points(point))
+    return network.domain.of(network.domain.points(point.to(exact)))
 
 
 def fixed_forms(network: FoldedNetwork, phase: Tensor) -> tuple[Tensor, Tensor]:

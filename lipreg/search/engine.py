@@ -7,7 +7,6 @@ which few are ever reached, go one by one to a linear program.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Generator
 
 import torch
@@ -15,32 +14,30 @@ from torch import Tensor
 
 from lipreg.bounds import Analysis
 from lipreg.budget import FREE, Budget, OutOfBudget
-from lipreg.folding import fold, node_work
+from lipreg.folding import fold
 from lipreg.milp import Cell, settle_cell
 from lipreg.milp import tighten as tighten_region
 from lipreg.results import Status
+from lipreg.search.ascent import QUICK, THOROUGH
 from lipreg.search.branching import contradicting, descend
+from lipreg.search.closing import STAGES, Closing
+from lipreg.search.course import TOLERANCE, Course
 from lipreg.search.gradients import gradient_bounds
 from lipreg.search.incumbent import Incumbent
 from lipreg.search.multipliers import tighten_together
 from lipreg.search.nodes import Frontier, Nodes
-from lipreg.search.outcome import Outcome, Progress
+from lipreg.search.outcome import Outcome, Progress, unfolded
+from lipreg.search.pointed import PointedSearch
 from lipreg.search.reach import contradictory, decided, shrink_boxes, tighten
 from lipreg.search.refolding import carry_over
 from lipreg.search.relaxed import relaxed_bound
 from lipreg.search.worth import Worth
 
-TOLERANCE = 1e-6
-"""Relative gap at which a node is closed."""
-ELEMENTS = 1_000_000
-"""Numbers in the largest tensor of a round: decides how many nodes a round takes."""
-BATCH = (4, 96)
-"""Fewest and most nodes a round."""
 SPREAD = 16
-"""Open children below which a round branches once more, as far as its nodes go."""
-CLIMB_AFTER = 2**20
-"""Numbers in the forms of all nodes bounded, after which the search climbs from its witness to better ones: small searches
-end before. And again after four times as many, from another witness."""
+"""Open children below which a round branches once more, as far as its nodes go; fewer where a round takes fewer nodes."""
+LONG = 2**20
+"""Numbers in the forms of all nodes bounded, from which on a search is a long one: it bounds nodes thoroughly and climbs
+from its witness to better ones, again after four times as many."""
 CLIMB_SHARE = 0.25
 """Most of the time that is left."""
 TIGHTEN_AFTER = 4000
@@ -50,7 +47,7 @@ TIGHTEN_SHARE = 0.2
 """Most that tightening may take, in seconds and as a share of the time that is left."""
 
 
-class Search:
+class Search(Course[Nodes]):
     """One search; see ``search``."""
 
     def __init__(
@@ -63,43 +60,22 @@ class Search:
         progress: Callable[[Progress], None] | None,
         device: torch.device | str,
         start: Tensor | None,
+        tolerance: float,
     ) -> None:
-        self.local, self.budget, self.progress = local, budget.started(), progress
-        self.began = budget.clock()
-        self.network = fold(local, self.budget).to(device)
-        self.incumbent = Incumbent(attain, lower, None if start is None else self.network.domain.of(start)[0])
-        self.closed, self.upper = 0.0, math.inf
-        self.nodes = 0
+        budget = budget.started()
+        network = fold(local, budget).to(device)
+        frontier = Frontier(Nodes.roots(network, uppers.to(device)), budget.memory)
+        super().__init__(network, frontier, budget, progress, tolerance)
+        self.local = local
+        self.incumbent = Incumbent(attain, lower, None if start is None else network.domain.of(start)[0])
         self.cells: dict[bytes, Cell] = {}
-        self.settled = 0
-        self.frontier = Frontier(Nodes.roots(self.network, uppers.to(device)), self.budget.memory)
         self.tightened = self.network.domain.sections is not None  # over a cone every range has 0 inside
         self.forward, self.relaxation = Worth(), Worth()
-        self.climb_after = CLIMB_AFTER
+        self.climb_after = LONG
 
     @property
-    def batch(self) -> int:
-        """How many nodes a round takes; fewer where there is no time for as many."""
-        least, most = BATCH
-        wanted = max(least, min(most, ELEMENTS // (2 * self._size)))
-        return int(max(1, min(wanted, self.budget.times(self._node))))
-
-    @property
-    def _size(self) -> int:
-        """Numbers in the forms of a node's units."""
-        n, m = self.network.count, self.network.inputs
-        return max(1, n) * (n + m)
-
-    @property
-    def _node(self) -> float:
-        """Multiplications of bounding a node."""
-        return node_work(self.network.count, self.network.inputs)
-
-    @property
-    def cutoff(self) -> float:
-        """Nodes at or below it are closed: what they hold is proved to be at most this."""
-        wanted = max(1.0 + TOLERANCE, 1.0 / (1.0 - self.budget.gap))
-        return self.incumbent.value * wanted + 2.0 * float(self.network.rounding.max())
+    def lower(self) -> float:
+        return self.incumbent.value
 
     def run(self) -> Outcome:
         self._report()
@@ -115,39 +91,19 @@ class Search:
                 self._climb()
             nodes = self.frontier.take(self.batch)
             self.nodes += len(nodes)
-            self.incumbent.hunt(self.local, self.network, self.nodes, lambda: self._ended() is not None)
+            memory = self.budget.memory
+            self.incumbent.hunt(self.local, self.network, self.nodes, lambda: self._ended() is not None, memory)
             nodes = self._bound(*self._reach(nodes))
-            nodes = self._settle_leaves(self._inhabited(nodes))
+            nodes = self._settle_leaves(self._in_space(nodes))
             if len(nodes):
-                children, closed = descend(self.network, nodes, self.cutoff, SPREAD, self.budget)
-                self.closed = max(self.closed, closed)
+                children, uppers = descend(self.network, nodes, self.cutoff, min(SPREAD, self.batch), self.budget)
+                self.closed = max([self.closed, *uppers])
+                self.closings[Closing.BRANCHED] += len(uppers)
                 self.frontier.add(children)
             self._report()
         # cells whose programs had no time may be those that hold no point
         ended = self.budget.ended() if self.closed > self.cutoff else None
         return self._outcome(Status.PROVED if ended is None else ended)
-
-    def _outcome(self, status: Status) -> Outcome:
-        return Outcome(status, self.upper, self.nodes, self.settled, float(self.network.rounding.max()))
-
-    def _ended(self) -> Status | None:
-        """What ends the search here: a limit, or that there is no time for another node."""
-        late = None if self.budget.affords(self._node) else Status.TIME_LIMIT
-        return self.budget.after(self.nodes).ended() or late
-
-    def _open(self, nodes: Nodes) -> tuple[Nodes, Tensor]:
-        """The nodes that may still beat the incumbent, and which those are; what the others hold is entered as proved."""
-        kept = nodes.upper > self.cutoff
-        if not kept.all():
-            self.closed = max(self.closed, float(nodes.upper[~kept].max()))
-        return nodes[kept], kept
-
-    def _report(self) -> None:
-        self.closed = max(self.closed, self.frontier.drop(self.cutoff))
-        self.upper = min(self.upper, max(self.closed, self.frontier.upper))
-        if self.progress is not None:
-            seconds = self.budget.clock() - self.began
-            self.progress(Progress(self.incumbent.value, self.upper, len(self.frontier), self.nodes, seconds))
 
     def _tighten_region(self) -> None:
         """Bounds over the whole region by LP and small MIPs; the open nodes over the units that these leave undecided."""
@@ -168,8 +124,8 @@ class Search:
         """
         if not self.forward.pays():
             decided(self.network, nodes)
-            kept = ~contradictory(nodes)
-            return nodes[kept], ((nodes.d_lower + nodes.d_upper) / 2)[kept]
+            nodes = self._inhabited(nodes, ~contradictory(nodes), Closing.BOUNDS)
+            return nodes, (nodes.d_lower + nodes.d_upper) / 2
         before, count = nodes.undecided.sum(-1), len(nodes)
         nodes, points, kept = self._tightened(nodes)
         # an empty node is as much as one with a unit less
@@ -183,12 +139,13 @@ class Search:
         forms = tighten(self.network, nodes)
         shrink_boxes(self.network, nodes, forms)
         kept = ~contradictory(nodes)
-        nodes, forms, at = nodes[kept], forms[kept], at[kept]
+        nodes, forms, at = self._inhabited(nodes, kept, Closing.BOUNDS), forms[kept], at[kept]
         if not len(nodes):
             return nodes, nodes.d_lower, at
-        points = tighten_together(self.network, nodes, forms)
+        rounds = THOROUGH if self.nodes * self._size >= LONG else QUICK
+        points = tighten_together(self.network, nodes, forms, rounds)
         kept = ~contradictory(nodes)
-        return nodes[kept], points[kept], at[kept]
+        return self._inhabited(nodes, kept, Closing.CUTS), points[kept], at[kept]
 
     def _bound(self, nodes: Nodes, points: Tensor) -> Nodes:
         """Gradient bounds, each only for the nodes that the one before it leaves open."""
@@ -196,21 +153,16 @@ class Search:
             middles = self.network.domain.inside((nodes.d_lower + nodes.d_upper) / 2)
             self.incumbent.offer_best(self.network, torch.cat([points, middles]))
         network, cutoff = self.network, self.cutoff
-        stages = gradient_bounds(network, nodes.phase, nodes.row)
+        stages, closings = gradient_bounds(network, nodes.phase, nodes.row), iter(STAGES)
         bound, before = next(stages) if len(nodes) else None, nodes.upper
         while bound is not None:
-            nodes, kept = self._lowered(nodes, bound)
+            nodes, kept = self._lowered(nodes, bound, network.rounding[nodes.row], next(closings))
             before, bound = bound[kept], _next(stages, kept) if len(nodes) else None
         if len(nodes) and (network.q is not None or (network.p != 1.0 and self.relaxation.pays())):
             bound = relaxed_bound(network, nodes, cutoff, self.budget)
             self.relaxation.lowered(before, bound, cutoff)
-            nodes, _ = self._lowered(nodes, bound)
+            nodes, _ = self._lowered(nodes, bound, network.rounding[nodes.row], Closing.SWITCHES)
         return nodes
-
-    def _lowered(self, nodes: Nodes, bound: Tensor) -> tuple[Nodes, Tensor]:
-        """The nodes with another bound entered that are still open, and which those are."""
-        nodes.upper = torch.minimum(nodes.upper, bound + self.network.rounding[nodes.row])
-        return self._open(nodes)
 
     def _climb(self) -> None:
         self.climb_after *= 4
@@ -221,8 +173,9 @@ class Search:
         """Settles the nodes with no undecided unit, and returns the others."""
         leaf = ~nodes.undecided.any(-1)
         # units that the round decided have cut nothing yet, and with all of them the cuts are the cell's own
-        cells, _ = self._open(nodes[leaf])
+        cells, _ = self._open(nodes[leaf], Closing.WITNESS)
         cells = self._bound(*self._tightened(cells)[:2]) if len(cells) else cells
+        self.closings[Closing.CELL] += len(cells)
         for at in range(len(cells)):
             upper = float(cells.upper[at])
             if upper <= self.cutoff or self._cell(cells.phase[at]) is not Cell.EMPTY:
@@ -230,7 +183,7 @@ class Search:
                 self.closed = max(self.closed, upper)
         return nodes[~leaf]
 
-    def _inhabited(self, nodes: Nodes) -> Nodes:
+    def _in_space(self, nodes: Nodes) -> Nodes:
         """Of a cone's nodes, those whose decided levels of units leave a cone with points of R^n; elsewhere all of them."""
         sections = self.network.domain.sections
         if sections is None or not len(nodes):
@@ -238,7 +191,7 @@ class Search:
         known = self.network.leading(nodes.phase, contradicting(self.network.inputs, len(sections[0])))
         prefixes, at = known.unique(dim=0, return_inverse=True)
         empty = [bool(prefix.any()) and self._cell(prefix) is Cell.EMPTY for prefix in prefixes]
-        return nodes[~torch.tensor(empty, device=at.device)[at]]
+        return self._inhabited(nodes, ~torch.tensor(empty, device=at.device)[at], Closing.CELL)
 
     def _cell(self, phase: Tensor) -> Cell:
         pattern = torch.where(phase == 0, torch.nan, (phase > 0).double()).cpu().numpy()
@@ -267,11 +220,12 @@ def search(
     progress: Callable[[Progress], None] | None = None,
     device: torch.device | str = "cpu",
     start: Tensor | None = None,
+    tolerance: float = TOLERANCE,
 ) -> Outcome:
-    """Searches for the regional constant of one point, the largest over its functionals.
+    """Searches for the constant of one point, regional or pointed, the largest over its functionals.
 
     Args:
-        local: a single-point analysis in regional scope, of a network of Affine and Relu nodes.
+        local: a single-point analysis of a network of Affine and Relu nodes.
         uppers: a proved upper bound for each functional, ``(rows,)``.
         lower: what a witness attains already.
         attain: evaluates points ``(k, *shape)`` on the network itself and returns the best value witnessed so far.
@@ -279,6 +233,7 @@ def search(
         progress: told after every round.
         device: where the nodes live and are bounded, in float64.
         start: the witness that attains ``lower``, ``(1, *shape)``, to climb from.
+        tolerance: relative gap at which a node is closed, at least 0.
 
     Returns:
         The proved upper end and how the search ended. The lower end is what ``attain`` has seen. Deterministic for a number
@@ -287,10 +242,11 @@ def search(
     own = (budget or FREE).started()
     began = own.clock()
     try:
-        begun = Search(local, uppers, lower, attain, own, progress, device, start)
+        kind = PointedSearch if local.placed.problem.scope == "pointed" else Search
+        begun = kind(local, uppers, lower, attain, own, progress, device, start, tolerance)
     except OutOfBudget as over:
         upper = float(uppers.max())
         if progress is not None:
             progress(Progress(lower, upper, open=len(uppers), nodes=0, seconds=own.clock() - began))
-        return Outcome(over.status, upper, nodes=0, cells=0, left_out="There was no time to fold the network")
+        return Outcome(over.status, upper, nodes=0, cells=0, left_out=unfolded(over))
     return begun.run()

@@ -9,18 +9,22 @@ work finds the same.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
 from lipreg.graph import node_size
-from lipreg.search.screen import AIMS, ROOM, Screen
+from lipreg.search.cooling import FINE, WIDE, Cooling
+from lipreg.search.screen import AIMS, Screen
+from lipreg.search.wanted import SETS, wanted_signs
 
 POINTS = 512
 """Random points of the first turn."""
+FACES = 128
+"""Points of the first turn beside these, on faces."""
 MORE = 16
 """Times as many random points in every further turn, up to what ``DRAWN`` numbers pay for, and four times as many then."""
 DRAWN = 2**23
@@ -28,14 +32,12 @@ KEPT = 64
 """The best points that a hunt goes on from."""
 ASCENTS = 32
 """Points that climb together."""
-STEPS = 24
-"""Of a wide ascent; a fine one has half as many."""
 BRED = (256, 1024)
 """Points bred at once, in the first turn and in later ones where they cost no more than ``DRAWN`` numbers."""
 LITTERS = 6
 """Of a turn."""
-PARENTS, SETS = 8, 8
-"""Points of which units are switched, and sets of units for each."""
+PARENTS = 8
+"""Points of which units are switched, ``SETS`` sets of them for each."""
 PULLS = 20
 """Steps towards the wanted signs, at most."""
 PULL = 1.5
@@ -50,17 +52,9 @@ SPREAD = 0.2
 """Of a point's first offspring, as a part of the region's width."""
 
 
-@dataclass(frozen=True)
-class Ascent:
-    """From how smooth and how far to how sharp and how near: temperatures, and steps as a part of the region's width."""
-
-    steps: int
-    temperature: tuple[float, float]
-    step: tuple[float, float]
-
-
-WIDE = Ascent(STEPS, (0.5, 0.01), (0.25, 0.01))
-FINE = Ascent(STEPS // 2, (0.1, 0.01), (0.05, 0.002))
+FIRST = {"bred": (2 * LITTERS, BRED[0]), "switched": (4 * PULLS, PARENTS * SETS)}
+FIRST |= {"climbed": (6 * WIDE.steps, ASCENTS), "refined": (6 * FINE.steps, ASCENTS)}
+"""Passes of the first turn of a kind, about, and the points of each."""
 
 
 class Hunt:
@@ -82,8 +76,8 @@ class Hunt:
         self.screen, self.generator, self.drawn, self.looked_at = screen, generator, drawn, 0
         center, affine = screen.region.center, not any(bool(units.any()) for units in screen.undecided.values())
         self.settled = affine and not screen.pointed and not screen.graph.pools()
-        self.points, self.values = center[:0], center.new_zeros(0)
-        self.choice, self.spread = torch.zeros(0, dtype=torch.long), center.new_zeros(0)
+        self.points, self.values, self.spread = center[:0], center.new_zeros(0), center.new_zeros(0)
+        self.choice = torch.zeros(0, dtype=torch.long)
         self._enter(center, screen.functionals(center))
         kinds: dict[str, Callable[[Callable[[], bool]], None]] = {"drawn": self._draw, "bred": self._breed}
         kinds |= {"climbed": self._climb, "switched": self._switch, "refined": self._refine}
@@ -95,6 +89,9 @@ class Hunt:
         self._fresh: tuple[Tensor, Tensor] | None = None
         self._stale = False
         self._due = dict.fromkeys(self._kinds, 0.0)
+        self._cost = {kind: passes * screen.numbers(points) for kind, (passes, points) in FIRST.items()}
+        self._cost["drawn"] = first_turn(screen.local)
+        self._room = math.inf
         self.turns = dict.fromkeys(self._kinds, 0)
 
     @property
@@ -107,19 +104,30 @@ class Hunt:
         Args:
             ended: asked before every pass; ends the turn early.
         """
-        kind = min(self._due, key=self._due.__getitem__)
+        kind = self._next()
         before, work = self.best, self.screen.work
         with torch.no_grad():
             self._kinds[kind](ended)
         self.turns[kind] += 1
-        cost = self.screen.work - work
+        cost = self._cost[kind] = self.screen.work - work
         better = self.best > before * (1.0 + GAIN)
         self._due[kind] = self._due[kind] / 2.0 + cost if better else 2.0 * self._due[kind] + cost
 
     def within(self, numbers: float, ended: Callable[[], bool]) -> None:
-        """Turns, as long as one more may begin where so many numbers may be computed in all."""
-        while not self.settled and self.screen.work + first_turn(self.screen.local) <= numbers and not ended():
+        """Turns, as long as one more fits where so many numbers may be computed in all, going by its kind's last.
+
+        It is random points of which there may be fewer.
+        """
+        while not self.settled and not ended():
+            self._room = numbers - self.screen.work
+            if min(DRAWN, self._cost[self._next()]) > self._room:
+                break
             self.turn(ended)
+        self._room = math.inf
+
+    def _next(self) -> str:
+        """The kind whose turn it is."""
+        return min(self._due, key=self._due.__getitem__)
 
     def found(self, count: int) -> Tensor:
         """The best points as points of the region itself, ``(count or fewer, *shape)``."""
@@ -137,12 +145,15 @@ class Hunt:
         """Random points, at first half of them near the border; later more where looking at them costs little."""
         x, more = self.screen.sample(self.drawn, self.generator), 0
         if turns := self.turns["drawn"]:
-            affordable = DRAWN * 4 ** (turns - 1) // ((1 + len(self.screen.rows)) * self.screen.size)
+            numbers = min(DRAWN * 4 ** (turns - 1), self._room)
+            affordable = int(numbers // ((1 + len(self.screen.rows)) * self.screen.size))
             more = min(affordable, self.drawn * MORE**turns) - self.drawn
+        elif self.screen.region.bounded:
+            x = torch.cat([x, self.screen.on_faces(FACES, self.generator)])
         held = x[:0], x.new_zeros(0), torch.zeros(0, dtype=torch.long, device=x.device)
-        at_once = max(1, ROOM // x[0].numel())
+        at_once = max(1, self.screen.at_once // x[0].numel())
         while True:
-            values, choice = self.screen.functionals(x).max(-1)
+            x, values, choice = self._looked(x, None, ended)
             self._enter(x, values, choice)
             seen = [torch.cat(pair) for pair in zip(held, (x, values, choice), strict=True)]
             top = seen[1].topk(min(ASCENTS, len(seen[1]))).indices
@@ -166,14 +177,12 @@ class Hunt:
         self.take(self.points)
         self._ascend(self.points[:ASCENTS], self.choice[:ASCENTS], FINE, ended)
 
-    def _ascend(self, x: Tensor, choice: Tensor, course: Ascent, ended: Callable[[], bool]) -> None:
-        for step in range(course.steps):
+    def _ascend(self, x: Tensor, choice: Tensor, course: Cooling, ended: Callable[[], bool]) -> None:
+        for temperature, step in course:
             if ended():
                 return
-            way = step / course.steps
-            (hot, cold), (far, near) = course.temperature, course.step
-            gradient = self.screen.uphill(x, choice, hot * (cold / hot) ** way)
-            x = self.screen.inside(x + self.screen.room(x) * (far * (near / far) ** way) * gradient.sign())
+            gradient = self.screen.uphill(x, choice, temperature)
+            x = self.screen.inside(x + self.screen.room(x) * step * gradient.sign())
             self._enter(x, self.screen.values(x, choice), choice)
 
     def _breed(self, ended: Callable[[], bool]) -> None:
@@ -190,7 +199,7 @@ class Hunt:
     def _litters(self, ended: Callable[[], bool]) -> None:
         """Points bred from those at hand: of one some coordinates from another, some moved at random."""
         shape, (few, many) = self.points.shape[1:], BRED
-        affordable = DRAWN // (2 * LITTERS * self.screen.size) if self.turns["bred"] else 0
+        affordable = int(min(DRAWN, self._room) // (2 * LITTERS * self.screen.size)) if self.turns["bred"] else 0
         count = max(few, min(many, affordable))
 
         def uniform(*shape: int) -> Tensor:
@@ -212,8 +221,8 @@ class Hunt:
             spread = self.spread[one] * torch.exp(0.5 * normal())
             moved = uniform(*shape) < tall(uniform() ** 2)
             x = x + normal(*shape) * tall(spread) * self.screen.room(x) * moved
-            x, choice = self.screen.inside(x), self.choice[one]
-            self._enter(x, self.screen.values(x, choice), choice, spread)
+            x, values, choice = self._looked(self.screen.inside(x), self.choice[one], ended)
+            self._enter(x, values, choice, spread[: len(x)])
 
     def _aim(self, ended: Callable[[], bool]) -> None:
         """Points from the reference point along the gradients at the best points, again and again."""
@@ -237,17 +246,7 @@ class Hunt:
         if ended():
             return
         x, choice = self.points[:PARENTS], self.choice[:PARENTS]
-        sign, gain = self.screen.gains(x, choice)
-        open_ = self.screen.undecided
-        flat = torch.cat([(gain[i] * open_[i]).flatten(1) for i in gain], 1).repeat_interleave(SETS, 0)
-        count = (2 ** (torch.arange(SETS) % 6)).repeat(len(x)).clamp(max=flat.shape[1])
-        noise = torch.randn(flat.shape, generator=self.generator).to(flat)
-        score = flat.clamp(min=0.0) * noise.exp()
-        least = score.sort(1, descending=True).values.gather(1, count.unsqueeze(1) - 1)
-        aim = torch.where((score >= least) & (score > 0), -1.0, (flat < 0).to(flat))
-        wanted = {}
-        for i, part in zip(sign, aim.split([s[0].numel() for s in sign.values()], 1), strict=True):
-            wanted[i] = sign[i].repeat_interleave(SETS, 0) * part.reshape(-1, *sign[i].shape[1:]) * open_[i]
+        wanted = wanted_signs(self.screen, x, choice, self.generator)
         x, choice = x.repeat_interleave(SETS, 0), choice.repeat_interleave(SETS)
         for _ in range(PULLS):
             x, missing = self.screen.towards(x, wanted, MARGIN, PULL)
@@ -256,6 +255,21 @@ class Hunt:
         self._enter(x, self.screen.values(x, choice), choice)
 
     # ---------------------------------------------------------------- what they share
+
+    def _looked(self, x: Tensor, choice: Tensor | None, ended: Callable[[], bool]) -> tuple[Tensor, Tensor, Tensor]:
+        """Points, what they promise and the functionals that count, of as many as are looked at before the end.
+
+        Args:
+            choice: the functionals, ``(k,)``; None for the best ones.
+        """
+        some = max(1, self.screen.at_once // ((1 + len(self.screen.rows)) * self.screen.size))
+        parts: list[Tensor] = []
+        for at in torch.arange(len(x)).split(some):
+            parts.append(self.screen.functionals(x[at]) if choice is None else self.screen.values(x[at], choice[at]))
+            if ended():
+                break
+        values, choice = (torch.cat(parts), choice) if choice is not None else torch.cat(parts).max(-1)
+        return x[: len(values)], values, choice[: len(values)]
 
     def _enter(self, x: Tensor, values: Tensor, choice: Tensor | None = None, spread: Tensor | None = None) -> None:
         """Keeps the best points, one of each promise; values ``(k, rows)`` where no choice was made, else ``(k,)``."""
@@ -277,4 +291,4 @@ class Hunt:
 def first_turn(local: Analysis) -> int:
     """Numbers that the first turn of a hunt computes, of random points, which is about the least of all."""
     size = sum(map(node_size, local.graph.nodes))
-    return POINTS * (1 + local.placed.rows.shape[1]) * size
+    return POINTS * (1 + local.placed.count) * size

@@ -52,7 +52,7 @@ class Incumbent:
         if values[best] > self.value * (1 + PROMISE):
             self.offer(network, network.domain.points(displacements[best : best + 1]))
 
-    def hunt(self, local: Analysis, network: FoldedNetwork, nodes: int, ended: Callable[[], bool]) -> None:
+    def hunt(self, local: Analysis, network: FoldedNetwork, nodes: int, ended: Callable[[], bool], memory: int) -> None:
         """Goes on hunting for better witnesses, as far as the work of the search pays for it.
 
         Small searches end before it begins.
@@ -62,12 +62,13 @@ class Incumbent:
             network: the same, folded.
             nodes: how many were bounded so far.
             ended: asked before every pass; ends it early.
+            memory: bytes of what is worked on at once.
         """
         paid = HUNTED * nodes * network.count**2 * (network.count + network.inputs)
         if self._hunt is None:
             if first_turn(local) > paid:
                 return
-            self._hunt = Hunt(Screen(local), local.placed.region.generators(0)[0])
+            self._hunt = Hunt(Screen(local, memory), local.placed.region.generators(0)[0])
         if self.best is not None and self.value > self._hunt.best:
             self._hunt.take(network.domain.points(self.best.unsqueeze(0)))
         self._hunt.within(paid, ended)

@@ -4,28 +4,24 @@ Over a node's box, or its part of an l2 ball, with the cuts A d + b >= 0 of its 
 
     sup form . d <= sup over the box or ball of (form + A^T y) . d  +  b . y.
 
-Primal-dual hybrid gradient (Chambolle & Pock 2011) finds good y for every undecided unit of every node at once, on the side
-of its kink that is nearer to it: the other side is the less likely to go. The best value on the way is kept; how well the
-iteration converged decides only how tight it is.
+Good y are found for every undecided unit of every node at once, on the side of its kink that is nearer to it: the other
+side is the less likely to go.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lipreg.folding import FoldedNetwork
 from lipreg.linalg.floats import EPS, SPARE
-from lipreg.regions.ball_in_box import project, support_above
+from lipreg.search.ascent import THOROUGH, UnitBall, UnitBox, Within, dual_bounds
 from lipreg.search.nodes import Nodes
 from lipreg.search.reach import SLACK, Forms, settle
-from lipreg.search.simplex import LARGEST, deepest, maxima
+from lipreg.search.simplex import deepest, maxima
 
-ITERATIONS = 20
-"""Steps of the iteration. On networks of two to three layers more steps prune fewer nodes than they cost."""
 SIMPLEX_INPUTS = 7
 """Up to this many inputs simplex steps to the optimum take their place. Measured: with 8 to 10 inputs they leave half to two
 thirds of the nodes and take as long, on a reference network of 8 inputs 1.5 times as long."""
@@ -33,10 +29,13 @@ TANGENTS = 4
 """Most tangents of an l2 ball that a node of few inputs gets."""
 
 
-def tighten_together(network: FoldedNetwork, nodes: Nodes, forms: Forms, iterations: int = ITERATIONS) -> Tensor:
+def tighten_together(network: FoldedNetwork, nodes: Nodes, forms: Forms, rounds: tuple[int, ...] = THOROUGH) -> Tensor:
     """Tightens the undecided units' bounds, in place, and settles implied phases.
 
     A node whose cuts contradict each other gets an empty box (see ``contradictory``).
+
+    Args:
+        rounds: steps of the iteration, of networks with more inputs than ``SIMPLEX_INPUTS``.
 
     Returns:
         A displacement in each node's box that the cuts have pulled towards the node's interior, ``(N, m)``.
@@ -47,58 +46,30 @@ def tighten_together(network: FoldedNetwork, nodes: Nodes, forms: Forms, iterati
     cut, level = _binding_cuts(network, nodes, forms, center, radius, within)
     if cut.shape[1] == 0:
         return center
-    place, real = _padded(nodes.undecided)
+    place, real = padded(nodes.undecided)
     below = (nodes.z_upper > -nodes.z_lower).gather(1, place)  # bounds -z, where that is nearer to the kink
     form, start, size = _targets(forms, place, below, center, radius)
-    # beside the units' forms, the form 0: its bound is below 0 where the cuts contradict each other
-    form = torch.cat([form, form.new_zeros(len(form), 1, form.shape[-1])], dim=1)
-    best, point = _dual_bounds(form, cut, level, within, iterations)
+    widened = (SLACK * (network.z_upper - network.z_lower) + network.z_rounding)[place]
+    goal = torch.cat([-(start + widened) / size, start.new_full((len(start), 1), -SLACK)], dim=1)
+    best, point = dual_bounds(form, goal, cut, level, within, rounds)
     empty = best[:, -1] < -SLACK
-    ends = best[:, :-1] * size + start + (SLACK * (network.z_upper - network.z_lower) + network.z_rounding)[place]
+    ends = best[:, :-1] * size + start + widened
     upper = torch.where(real & ~below, ends, torch.inf)
     lower = torch.where(real & below, -ends, -torch.inf)
     nodes.z_upper = nodes.z_upper.scatter_reduce(1, place, upper, "amin")
     nodes.z_lower = nodes.z_lower.scatter_reduce(1, place, lower, "amax")
     nodes.d_lower = torch.where(empty.unsqueeze(-1), torch.inf, nodes.d_lower)
     settle(network, nodes)
-    return center + radius * point[:, -1]
+    return center + radius * point
 
 
-class _UnitBox:
-    """{d : -1 <= d <= 1}: where the nodes of a box lie, each in units of its own box."""
-
-    def support(self, forms: Tensor) -> Tensor:
-        """sup forms . d, ``(N, k)`` for ``(N, k, m)``; rounded to nearest, by no more than one sum of m terms."""
-        return forms.abs().sum(-1)
-
-    def project(self, points: Tensor) -> Tensor:
-        """The nearest points, ``(N, k, m)``."""
-        return points.clamp(-1.0, 1.0)
-
-
-@dataclass(frozen=True)
-class _UnitBall:
-    """{d : |d|_2 <= 1, lower <= d <= upper}, the ends ``(N, 1, m)`` within [-1, 1]: nodes of an l2 ball, in units of it."""
-
-    lower: Tensor
-    upper: Tensor
-
-    def support(self, forms: Tensor) -> Tensor:
-        """An upper bound on sup forms . d."""
-        return support_above(forms, self.lower, self.upper, 1.0)
-
-    def project(self, points: Tensor) -> Tensor:
-        """About the nearest points."""
-        return project(points, self.lower, self.upper, 1.0)
-
-
-def _coordinates(network: FoldedNetwork, nodes: Nodes) -> tuple[Tensor, Tensor, _UnitBox | _UnitBall]:
+def _coordinates(network: FoldedNetwork, nodes: Nodes) -> tuple[Tensor, Tensor, Within]:
     """Center and unit of the coordinates in which a node is bounded, ``(N, m)`` each, and the node in them."""
     ball = network.domain.ball
     if ball == math.inf:
-        return (nodes.d_lower + nodes.d_upper) / 2, (nodes.d_upper - nodes.d_lower) / 2, _UnitBox()
+        return (nodes.d_lower + nodes.d_upper) / 2, (nodes.d_upper - nodes.d_lower) / 2, UnitBox()
     zero = torch.zeros_like(nodes.d_lower)
-    return zero, zero + ball, _UnitBall((nodes.d_lower / ball).unsqueeze(1), (nodes.d_upper / ball).unsqueeze(1))
+    return zero, zero + ball, UnitBall((nodes.d_lower / ball).unsqueeze(1), (nodes.d_upper / ball).unsqueeze(1))
 
 
 def _by_simplex(network: FoldedNetwork, nodes: Nodes, forms: Forms) -> Tensor:
@@ -107,7 +78,7 @@ def _by_simplex(network: FoldedNetwork, nodes: Nodes, forms: Forms) -> Tensor:
     Of an l2 ball there are tangents, where a deepest point lies outside of it.
     """
     center, radius = (nodes.d_lower + nodes.d_upper) / 2, (nodes.d_upper - nodes.d_lower) / 2
-    cut, level = _binding_cuts(network, nodes, forms, center, radius, _UnitBox())
+    cut, level = _binding_cuts(network, nodes, forms, center, radius, UnitBox())
     if cut.shape[1] == 0:
         return center
     bound, point = deepest(cut, level)
@@ -157,13 +128,13 @@ def _binding_cuts(
     forms: Forms,
     center: Tensor,
     radius: Tensor,
-    within: _UnitBox | _UnitBall,
+    within: Within,
 ) -> tuple[Tensor, Tensor]:
     """The cuts that some point of the node violates, in its coordinates, rows of size 1; ``(N, k, m)``, ``(N, k)``."""
     a, b = forms.cuts(network, nodes.phase)
     b = b + (a @ center.unsqueeze(-1)).squeeze(-1)
     a = a * radius.unsqueeze(1)
-    place, real = _padded(b < within.support(-a))
+    place, real = padded(b < within.support(-a))
     a = a.gather(1, place.unsqueeze(-1).expand(-1, -1, a.shape[-1])) * real.unsqueeze(-1)
     size = torch.where(real, a.norm(dim=-1), torch.ones_like(a[..., 0])).clamp(min=1e-12)
     return a / size.unsqueeze(-1), b.gather(1, place) * real / size
@@ -182,29 +153,7 @@ def _targets(
     return form / size.unsqueeze(-1), start, size
 
 
-def _dual_bounds(
-    form: Tensor, cut: Tensor, level: Tensor, within: _UnitBox | _UnitBall, iterations: int
-) -> tuple[Tensor, Tensor]:
-    """Upper bounds on sup form . d over a node with cut d + level >= 0; ``(N, t)``, and the last points ``(N, t, m)``."""
-    count, k, m = cut.shape
-    gram = cut.mT @ cut if m < k else cut @ cut.mT
-    # the step: 1 / |cut|_2, from the fourth root of the sum of the fourth powers of its singular values
-    step = (0.9 / gram.square().sum((1, 2)).pow(0.25).clamp(min=1.0)).reshape(-1, 1, 1)
-    d, y, slope = within.project(form.sign()), form.new_zeros(count, form.shape[1], k), form
-    best = within.support(form)
-    # what the sums below may lose, multiplier by multiplier
-    share = EPS * (k + m + SPARE)
-    raised = (level + share * (cut.abs().sum(-1) + level.abs())).unsqueeze(1)
-    transposed, level = cut.mT, level.unsqueeze(1)
-    for _ in range(iterations):
-        ahead = within.project(d + step * slope)
-        y = (y - step * ((2 * ahead - d) @ transposed + level)).clamp(0.0, LARGEST)
-        d, slope = ahead, form + y @ cut
-        best = torch.minimum(best, within.support(slope) + (y * raised).sum(-1))
-    return best + share * form.abs().sum(-1), d
-
-
-def _padded(chosen: Tensor) -> tuple[Tensor, Tensor]:
+def padded(chosen: Tensor) -> tuple[Tensor, Tensor]:
     """Positions of the true entries of each row ``(N, n)``, filled up to the longest row; and which of them are real."""
     most = int(chosen.sum(1).max()) if chosen.numel() else 0
     real, place = chosen.to(torch.int8).topk(most, dim=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from typing import Generic, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -43,16 +44,16 @@ class Nodes:
     def __len__(self) -> int:
         return len(self.row)
 
-    def __getitem__(self, chosen: Tensor | slice) -> Nodes:
-        return Nodes(*(getattr(self, f.name)[chosen] for f in fields(self)))
+    def __getitem__(self, chosen: Tensor | slice) -> Self:
+        return type(self)(*(getattr(self, f.name)[chosen] for f in fields(self)))
 
     @property
     def undecided(self) -> Tensor:
         return self.phase == 0
 
-    @staticmethod
-    def join(parts: list[Nodes]) -> Nodes:
-        return Nodes(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Nodes)))
+    @classmethod
+    def join(cls, parts: list[Self]) -> Self:
+        return cls(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(cls)))
 
     @staticmethod
     def roots(network: FoldedNetwork, uppers: Tensor) -> Nodes:
@@ -77,7 +78,10 @@ class Nodes:
         )
 
 
-class Frontier:
+N = TypeVar("N", bound=Nodes)
+
+
+class Frontier(Generic[N]):
     """The open nodes, in one growing block of memory.
 
     Best bound first. A frontier that reaches its limit drops nothing: it turns depth-first, which adds only a few nodes a
@@ -88,10 +92,10 @@ class Frontier:
         limit: bytes from which to go depth-first.
     """
 
-    def __init__(self, nodes: Nodes, limit: int) -> None:
+    def __init__(self, nodes: N, limit: int) -> None:
         self._store = nodes
         self._open = len(nodes)
-        columns = (getattr(nodes, f.name) for f in fields(Nodes))
+        columns = (getattr(nodes, f.name) for f in fields(nodes))
         size = sum(math.prod(column.shape[1:]) * column.element_size() for column in columns)
         self.limit = max(2, limit // max(1, size))
         self.diving = False
@@ -104,11 +108,11 @@ class Frontier:
         """The largest bound of an open node, -inf without one."""
         return float(self._store.upper[: self._open].max()) if self._open else -float("inf")
 
-    def all(self) -> Nodes:
+    def all(self) -> N:
         """Every open node; they stay open."""
         return self._store[: self._open]
 
-    def take(self, count: int) -> Nodes:
+    def take(self, count: int) -> N:
         """Removes and returns the next ``count`` nodes."""
         self.diving = self._open > (self.limit // 2 if self.diving else self.limit)
         upper, depth = self._store.upper[: self._open], self._store.depth[: self._open]
@@ -118,19 +122,19 @@ class Frontier:
         self._remove(chosen)
         return taken
 
-    def add(self, nodes: Nodes) -> None:
+    def add(self, nodes: N) -> None:
         needed = self._open + len(nodes)
         if needed > len(self._store):
-            spare = Nodes(
+            spare = type(nodes)(
                 *(
                     t.new_empty(max(needed, 2 * len(self._store)), *t.shape[1:])
-                    for t in (getattr(self._store, f.name) for f in fields(Nodes))
+                    for t in (getattr(self._store, f.name) for f in fields(nodes))
                 )
             )
-            for f in fields(Nodes):
+            for f in fields(nodes):
                 getattr(spare, f.name)[: self._open] = getattr(self._store, f.name)[: self._open]
             self._store = spare
-        for f in fields(Nodes):
+        for f in fields(nodes):
             getattr(self._store, f.name)[self._open : needed] = getattr(nodes, f.name)
         self._open = needed
 
@@ -151,7 +155,7 @@ class Frontier:
         keep[slots] = False
         holes = (~keep[:left]).nonzero().flatten()
         movers = keep[left:].nonzero().flatten() + left
-        for f in fields(Nodes):
+        for f in fields(self._store):
             tensor = getattr(self._store, f.name)
             tensor[holes] = tensor[movers]
         self._open = left

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from lipreg.budget import OutOfBudget
 from lipreg.results import Status
+from lipreg.search.closing import Closing
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Outcome:
         cells: how many activation cells were settled by a linear program.
         rounding: what ``upper`` holds for the rounding of float64.
         left_out: what there was no time for before the first node.
+        closings: how many nodes were closed by what.
     """
 
     status: Status
@@ -42,3 +46,13 @@ class Outcome:
     cells: int
     rounding: float = 0.0
     left_out: str = ""
+    closings: Mapping[Closing, int] = field(default_factory=dict)
+
+
+def unfolded(over: OutOfBudget) -> str:
+    """What is said of a search that ended before its first program or node, and of how long folding was judged to take."""
+    words = "There was no time to fold the network"
+    if over.judged is None:
+        return words
+    seconds = f"{over.judged:,.0f}" if over.judged >= 10 else f"{over.judged:.2g}"
+    return f"{words}, which was judged to take at least {seconds} s"

@@ -7,6 +7,7 @@ fixed unit is a linear cut: z_i >= 0 and z_i <= form_i(d) give form_i(d) >= 0 fo
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -54,8 +55,11 @@ class Forms:
         return torch.cat([a, faces], dim=1), torch.cat([b, room], dim=1)
 
 
-def tighten(network: FoldedNetwork, nodes: Nodes) -> Forms:
+def tighten(network: FoldedNetwork, nodes: Nodes, beside: Callable[[Tensor], Tensor] | None = None) -> Forms:
     """Re-tightens the nodes' pre-activation bounds under their phases and boxes, in place, and settles implied phases.
+
+    Args:
+        beside: an upper bound on linear forms ``(N, k, m)`` over the nodes that says more than their boxes, ``(N, k)``.
 
     Returns:
         The forms behind the bounds, valid in each node.
@@ -67,7 +71,8 @@ def tighten(network: FoldedNetwork, nodes: Nodes) -> Forms:
     for depth, level in enumerate(network.levels):
         form, constant = _backward(network, depth, z_lower, z_upper)
         constant = constant + slack[level].repeat(2)
-        ends = constant + largest(network, form, nodes.d_lower, nodes.d_upper)
+        ends = largest(network, form, nodes.d_lower, nodes.d_upper)
+        ends = constant + (ends if beside is None else torch.minimum(ends, beside(form)))
         half = len(level)
         z_upper[:, level] = torch.minimum(z_upper[:, level], ends[:, :half])
         z_lower[:, level] = torch.maximum(z_lower[:, level], -ends[:, half:])
@@ -92,6 +97,8 @@ def _by_phase(nodes: Nodes) -> tuple[Tensor, Tensor]:
 
 def settle(network: FoldedNetwork, nodes: Nodes) -> None:
     """Fixes the phases that the bounds, and tied units, imply; empties nodes in which tied units disagree."""
+    if len(network.pairs):
+        _keep_close(network, nodes)
     implied = (nodes.z_lower > 0).to(torch.int8) - (nodes.z_upper < 0).to(torch.int8)
     nodes.phase = torch.where(nodes.phase == 0, implied, nodes.phase)
     if not len(network.sign):
@@ -104,6 +111,18 @@ def settle(network: FoldedNetwork, nodes: Nodes) -> None:
         nodes.phase = phase
     disagree = (nodes.phase[:, network.tied[0]] * nodes.phase[:, network.tied[1]] == -network.sign).any(-1)
     nodes.d_lower = torch.where(disagree.unsqueeze(-1), torch.inf, nodes.d_lower)
+
+
+def _keep_close(network: FoldedNetwork, nodes: Nodes) -> None:
+    """Bounds each unit of a pair, in place, by the other one and how far apart the two can be."""
+    pairs, slack = network.pairs, SLACK * (network.z_upper - network.z_lower)
+    first, second = pairs.first, pairs.second
+    low, other_low, high, other_high = (z[:, at] for z in (nodes.z_lower, nodes.z_upper) for at in (first, second))
+    lower, upper = pairs.z_lower - slack[first], pairs.z_upper + slack[first]
+    nodes.z_lower[:, first] = torch.maximum(low, other_low + lower)
+    nodes.z_upper[:, first] = torch.minimum(high, other_high + upper)
+    nodes.z_lower[:, second] = torch.maximum(other_low, low - upper)
+    nodes.z_upper[:, second] = torch.minimum(other_high, high - lower)
 
 
 def contradictory(nodes: Nodes) -> Tensor:

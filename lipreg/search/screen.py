@@ -14,11 +14,14 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
+from lipreg.budget import HELD, MEMORY
 from lipreg.graph import Affine, Graph, node_size
 from lipreg.linalg import vector_norm
 
 ROOM = 2**22
-"""Numbers of all nodes' values, and of gradients there, of the points that are looked at together."""
+"""Numbers that are looked at together at most, within the memory."""
+CALL = 2**15
+"""Numbers that take as long as a pass through a network without any."""
 TOLD_APART = 2.0**-10
 """Most that float32 may be off at the center in any undecided pre-activation, as a part of its range."""
 AIMS = 16
@@ -33,11 +36,17 @@ class Screen:
     A choice ``(k,)`` says which functional counts of each point; where the question takes the norm of one operator, there is
     nothing to choose.
 
+    Args:
+        local: of a single point.
+        memory: bytes of what is worked on at once.
+
     Attributes:
-        work: numbers of nodes' values and gradients that were computed so far: what was done here takes time in proportion.
+        at_once: numbers of all nodes' values, and of gradients there, of the points that are looked at together.
+        work: numbers of nodes' values and gradients that were computed so far, at least ``CALL`` in every pass: what was
+            done here takes time in proportion.
     """
 
-    def __init__(self, local: Analysis) -> None:
+    def __init__(self, local: Analysis, memory: int = MEMORY) -> None:
         dtype = torch.float32 if _told_apart(local) else local.graph.dtype
         self.local, self.placed, self.graph = local, local.placed, in_dtype(local.graph, dtype)
         self.region = local.placed.region.to(dtype, local.graph.device)
@@ -46,6 +55,7 @@ class Screen:
         self.joint = local.placed.problem.q is not None
         self.size = sum(map(node_size, self.graph.nodes))
         self.work = 0
+        self.at_once = min(ROOM, memory // HELD)
         if self.pointed:
             self.origin = self.graph(self.region.center)
         reach = {i: local.reach[node.source] for i, node in self.graph.relus()}
@@ -55,9 +65,29 @@ class Screen:
     def dtype(self) -> torch.dtype:
         return self.graph.dtype
 
+    def numbers(self, points: int) -> int:
+        """What a pass of so many points counts."""
+        return max(points * self.size, CALL)
+
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """Random points, half of them near the border."""
         return self.local.placed.region.sample(count, generator)[0].to(self.dtype)
+
+    def on_faces(self, count: int, generator: torch.Generator) -> Tensor:
+        """Random points on faces of every dimension of a bounded region, up to projection: of a box some coordinates are at
+        an end, of a ball about the center some alone have moved, and to the border."""
+        x, region = self.local.placed.region.sample(count, generator)[0], self.local.placed.region
+        draw = torch.rand((2, *x.shape), generator=generator, dtype=torch.float64).to(x)
+        share = torch.rand(count, generator=generator, dtype=torch.float64).to(x).reshape(-1, *(1,) * (x.dim() - 1))
+        chosen = draw[0] < share
+        if region.radius == math.inf or region.halfspaces is not None:
+            low, high = (end.reshape(1, *region.shape) for end in region.ends)
+            x = torch.where(chosen, torch.where(draw[1] < 0.5, low, high), x)
+        else:
+            step = (x - region.center) * chosen
+            length = vector_norm(step.flatten(1), region.norm).clamp(min=torch.finfo(x.dtype).tiny)
+            x = region.center + step * (region.radius / length).reshape(share.shape)
+        return region.project(x.unsqueeze(0))[0].to(self.dtype)
 
     def spread(self, count: int, generator: torch.Generator) -> Tensor:
         """Random points spread through the region."""
@@ -125,7 +155,7 @@ class Screen:
     def gains(self, x: Tensor, choice: Tensor) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
         """For each Relu the signs of its units at x, and what switching each alone would add to first order, at most what it
         does; ``(k, *shape)`` each."""
-        self.work += 4 * len(x) * self.size
+        self.work += 4 * self.numbers(len(x))
         values = self.graph.values(x)
         slopes = self.graph.patterns(values)
         with torch.enable_grad():
@@ -168,8 +198,8 @@ class Screen:
     # ---------------------------------------------------------------- within
 
     def _parts(self, x: Tensor, passes: int) -> list[Tensor]:
-        self.work += len(x) * passes * self.size
-        return list(x.split(max(1, ROOM // (passes * self.size))))
+        self.work += passes * self.numbers(len(x))
+        return list(x.split(max(1, self.at_once // (passes * self.size))))
 
     def _over(self, x: Tensor, choice: Tensor, passes: int, act: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """``act`` on parts of the points and of their choices; a pass that is differentiated counts twice."""

@@ -96,9 +96,10 @@ class Judged:
         method = get_estimator(name) if name else self.method
 
         def make() -> list[CertifiedInterval]:
+            analysis = self._analysis(question)
             with torch.no_grad():
-                placed = question.problem.place(question.x, question.module(question.x))
-            return method.intervals(self._analysis(question).asking(placed), self.budget)
+                placed = question.problem.place(question.x, question.module(question.x), of=analysis.graph.of)
+            return method.intervals(analysis.asking(placed), self.budget)
 
         return question.once(("answer", method, question), make)  # not by name, which another class may take
 

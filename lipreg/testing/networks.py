@@ -9,6 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from lipreg.graph import Difference
+
 
 class Residual(nn.Module):
     """A sum of branches over the same and over different activations, with the input passed on."""
@@ -120,13 +122,24 @@ def _weak_branch() -> nn.Module:
     return net
 
 
+def _difference() -> nn.Module:
+    """A network minus itself with other weights: units that move a little, and one that is cut off."""
+    first, second = mlp(2, 3, 2, 2), mlp(2, 3, 2, 2)
+    with torch.no_grad():
+        for own, other in zip(second.parameters(), first.parameters(), strict=True):
+            own.copy_(other * (1.0 + 0.3 * torch.randn_like(other)))
+        second.get_parameter("2.weight")[0] = 0.0
+    return Difference(first, second)
+
+
 JUDGED: dict[str, Callable[[], nn.Module]] = ZOO | {
     "weak_branch": _weak_branch,
     "convolution": _convolution,
     "pooled": Pooled,
     "pooled_apart": lambda: Pooled(2),
+    "difference": _difference,
 }
-"""The zoo, a branch that hardly counts, a convolution, and max pools whose windows overlap or do not."""
+"""The zoo, a branch that hardly counts, a convolution, max pools whose windows overlap or do not, and two networks."""
 
 
 def network(name: str, seed: int = 0) -> nn.Module:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
+from lipreg.graph import Difference
 from lipreg.records import AuditRecord
 from lipreg.transfer.rounding import below
 
@@ -14,13 +15,14 @@ from lipreg.transfer.rounding import below
 def radius_factor(record: AuditRecord) -> float | None:
     """k such that the logit margins of the point change by at most k L |x - x0|_p; None when L does not bound them.
 
-    Distances are those of the question, in its units; a constant between some inputs alone bounds no change of the others.
+    Distances are those of the question, in its units; a constant between some inputs alone bounds no change of the others,
+    and the outputs of a difference of two networks are no logits.
     1 for the margins of the point's own class, 2 for single logits (f_i - f_j moves by at most twice as much), and
     |e_i - e_j|_{q*} for the whole output. A ``Margin`` bounds one rival only, so the radius holds against that rival.
     """
     output = record.question.get("output", {})
     kind, target = output.get("kind"), output.get("target")
-    if "measured" in record.question:
+    if "measured" in record.question or record.functional.endswith(f" of {Difference.outputs_of}"):
         return None
     if kind in ("AllMargins", "Margin"):
         return 1.0 if target is None or target == record.label else None

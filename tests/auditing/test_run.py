@@ -15,19 +15,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from lipreg.auditing import EXACT, AuditPlan, PointAudit, audit
+from lipreg.auditing import EXACT, Attack, AuditPlan, PointAudit, audit
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.errors import CrossingBounds, InvalidInput, LipregError, UnsupportedRequest
 from lipreg.estimators import Bound, Estimator, Work, certify, estimate, register, usual_estimators
 from lipreg.estimators.base import ESTIMATORS, Known, lower_interval, upper_interval
+from lipreg.estimators.exact.branch_and_bound import BranchAndBound
 from lipreg.estimators.settings import Settings
 from lipreg.estimators.witnesses.witness import best_witness
+from lipreg.graph import Difference
 from lipreg.outputs import AllLogits, AllMargins, Combination, Logit, Vector
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import L2Ball, LinfBall
 from lipreg.results import Certificate, CertifiedInterval, Status
+from lipreg.transfer import radius_factor
 from tests import oracles
 from tests.test_budget import Clock
 
@@ -128,7 +132,7 @@ def test_a_plan_that_is_not_covered_is_refused_when_it_is_made() -> None:
         (LocalLipschitz(LinfBall(0.1), p=2), ("affine_relu", "mixing", "sampling", "branch_and_bound")),
         (LocalLipschitz(L2Ball(0.1)), ("affine_relu", "mixing", "sampling", "branch_and_bound")),
         (LocalLipschitz(L2Ball(0.1), p=1), ("affine_relu", "sampling", "lp", "branch_and_bound")),
-        (replace(PROBLEM, scope="pointed"), ("affine_relu", "mixing", "sampling", "mip_pointed")),
+        (replace(PROBLEM, scope="pointed"), ("affine_relu", "mixing", "sampling", "branch_and_bound")),
         (
             LocalLipschitz(L2Ball(0.1), Vector(), p=2),
             ("affine_relu", "sampling", "branch_and_bound"),
@@ -256,6 +260,24 @@ def test_the_world_is_left_as_it_was() -> None:
     assert all(torch.equal(weights[name], value) for name, value in net.state_dict().items())
     assert all(p.grad is None and p.requires_grad for p in net.parameters())
     assert torch.equal(points, X)
+
+
+def test_a_bound_that_stands_in_for_a_failure_is_no_failure_of_the_interval(fake: Callable[..., str]) -> None:
+    def standing_in(analysis: Analysis, budget: Budget, known: Known) -> list[CertifiedInterval]:
+        return [upper_interval(analysis, i, 100.0, "a theorem", Status.FAILED, "too large") for i in range(3)]
+
+    def cut_short(analysis: Analysis, budget: Budget, known: Known) -> list[CertifiedInterval]:
+        found = BranchAndBound().intervals(analysis, Budget(60.0))
+        return [replace(f, upper=200.0, proof="a search", status=Status.NODE_LIMIT, detail="2 nodes") for f in found]
+
+    for names, status in ((("stands",), Status.BOUNDED), (("stands", "searches"), Status.NODE_LIMIT)):
+        plan = AuditPlan(
+            PROBLEM, (fake("stands", standing_in, False), fake("searches", cut_short, False))[: len(names)]
+        )
+        for a in audit(NET, plan, X, Y):
+            assert (a.exact.upper, a.exact.proof, a.exact.status) == (100.0, "a theorem", status)
+            assert a.intervals["stands"].status is Status.FAILED
+            assert a.exact.detail == ("2 nodes" if len(names) == 2 else "too large")
 
 
 def test_random_states_are_kept_from_estimators_that_draw(fake: Callable[..., str]) -> None:
@@ -482,3 +504,18 @@ def test_certify_and_audit_agree() -> None:
     for a, interval in zip(audit(NET, AuditPlan(PROBLEM, ("mip",)), X, Y), direct, strict=True):
         assert a.intervals["mip"].lower == pytest.approx(interval.lower, rel=1e-9)
         assert a.intervals["mip"].upper == pytest.approx(interval.upper, rel=2e-6)
+
+
+def test_records_say_that_a_difference_was_asked_about() -> None:
+    torch.manual_seed(0)
+    first, second = (nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2)) for _ in range(2))
+    problem, x = LocalLipschitz(LinfBall(0.1), AllLogits()), torch.zeros(2, 2)
+    y = torch.zeros(2, dtype=torch.long)
+    for point in audit(Difference(first, second), AuditPlan(problem, attack=Attack()), x, y):
+        records = point.records("run", 0)
+        (said,) = {record.functional for record in records}
+        assert said.endswith(" of f - g"), said
+        # its outputs are no logits: nothing is said of margins, and no other class is sought
+        assert all(record.attacked is None and radius_factor(record) is None for record in records)
+    (alone,) = audit(first, AuditPlan(problem), x[:1])
+    assert not any("f - g" in record.functional for record in alone.records("run", 0))

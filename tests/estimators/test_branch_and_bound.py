@@ -17,7 +17,7 @@ from lipreg.errors import UnsupportedRequest
 from lipreg.estimators import certify
 from lipreg.outputs import AllLogits, AllPairs, Combination, Logit, Output, Vector
 from lipreg.problem import LocalLipschitz
-from lipreg.regions import Box, LinfBall
+from lipreg.regions import Box, LinfBall, WholeSpace
 from lipreg.results import Certificate, CertifiedInterval, Status
 from lipreg.search.outcome import Progress
 from lipreg.testing import exact_constants
@@ -261,9 +261,9 @@ def test_stop_ends_the_search_with_what_is_proved() -> None:
     assert 0 < found.lower < found.upper < math.inf
 
 
-def test_pointed_questions_are_not_covered() -> None:
-    problem = LocalLipschitz(LinfBall(0.1), Logit(0), scope="pointed")
-    with pytest.raises(UnsupportedRequest, match="regional"):
+def test_pointed_questions_over_all_of_space_are_not_covered() -> None:
+    problem = LocalLipschitz(WholeSpace(), Logit(0), scope="pointed", p=2)
+    with pytest.raises(UnsupportedRequest, match="without ends"):
         certify(oracles.network("shallow"), problem, torch.zeros(1, 2, dtype=torch.float64), estimator=NAME)
 
 

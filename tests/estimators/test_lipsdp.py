@@ -357,8 +357,10 @@ def test_ascent_ends_when_it_is_told_to_and_where_it_is_enough() -> None:
 
 def test_what_is_affordable_grows_with_time_and_memory() -> None:
     """A factor of a side takes its third power; matrices its square."""
-    assert affordable(Budget(1e-6)) < affordable(Budget(1.0)) <= affordable(Budget()) == affordable(Budget(math.inf))
-    assert affordable(Budget(memory=2**30)) == pytest.approx(2 * affordable(Budget(memory=2**28)), abs=2)
+    assert affordable(Budget(1e-6)) < affordable(Budget(1.0)) < affordable(Budget()) <= affordable(Budget(math.inf))
+    assert affordable(Budget(1.0)) == pytest.approx(2 * affordable(Budget(1 / 8)), abs=2)
+    much, little = (affordable(Budget(math.inf, memory=memory)) for memory in (2**30, 2**28))
+    assert much == pytest.approx(2 * little, abs=2)
 
 
 @pytest.mark.parametrize("solver", [None, "SCS"])

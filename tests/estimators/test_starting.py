@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -16,7 +17,11 @@ from lipreg.budget import RATE, OutOfBudget
 from lipreg.errors import UnsupportedRequest
 from lipreg.estimators import frozen_analysis
 from lipreg.estimators.exact import starting
+from lipreg.estimators.exact.going_on import go_on
+from lipreg.estimators.exact.point_search import PointSearch
 from lipreg.estimators.exact.starting import LATE, start
+from lipreg.estimators.settings import DEFAULTS
+from lipreg.estimators.witnesses.sampling import RandomPoints
 from lipreg.folding import first_work, fold, fold_work
 from lipreg.milp import families
 from lipreg.results import Status
@@ -27,6 +32,18 @@ X = torch.tensor([[0.3, -0.2, 0.1]], dtype=torch.float64)
 CLOSED = ("fastlip", "jacobian_crown", "affine_relu", "deviation", "mixing")
 STILL = 0.0
 """A clock that stands still there: what is begun or not is decided by work alone."""
+
+
+@dataclass
+class Ticks:
+    """A clock that goes on whenever it is read."""
+
+    step: float
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
 
 
 def still() -> float:
@@ -122,3 +139,62 @@ def test_the_relaxation_of_an_operator_ends_with_the_time() -> None:
         budget = Budget(float(seconds), clock=lambda: float(next(ticks)))
         (found,) = certify(net, problem, X, estimator="branch_and_bound", budget=budget)
         assert sampled.lower <= found.upper and whole.lower <= found.upper * (1 + 1e-9)
+
+
+# ---------------------------------------------------------------- without a folded network
+
+
+def pooled(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    first = (nn.Unflatten(1, (1, 12)), nn.Conv1d(1, 6, 3), nn.ReLU(), nn.MaxPool1d(2), nn.Conv1d(6, 8, 3), nn.ReLU())
+    return nn.Sequential(*first, nn.Flatten(), nn.Linear(24, 10), nn.ReLU(), nn.Linear(10, 2)).double()
+
+
+@pytest.mark.parametrize("p", [1.0, math.inf])
+def test_a_search_that_cannot_fold_ends_with_the_best_closed_form(p: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its form takes beside what a search spends to begin: of the network without max pools nothing is asked."""
+    monkeypatch.setattr("lipreg.budget.RATE", 1.0)
+    net, x = pooled(), torch.full((1, 12), 0.2, dtype=torch.float64)
+    problem, memory = LocalLipschitz(LinfBall(0.3), AllLogits(), p=p), 2**17
+
+    def ended(name: str | None, seconds: float) -> Any:
+        budget = Budget(seconds, memory=memory, clock=Ticks(1.0))
+        return certify(net, problem, x, estimator=name, budget=budget)[0]
+
+    tried = (50.0 * 1.2**k for k in itertools.count())
+    needed = next(n for n in tried if ended("jacobian_crown", n).status is Status.BOUNDED)
+    (whole,) = certify(net, problem, x, estimator="jacobian_crown", budget=math.inf)
+    for name in ("branch_and_bound", None):
+        found = ended(name, 2.0 * needed)
+        assert found.upper <= whole.upper * (1 + 1e-9), (name, needed, found)
+        assert "no time to fold the network, which was judged to take" in found.detail or name is None
+
+
+def test_the_rest_of_the_time_goes_to_a_hunt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And to closed forms once more, where others left more time than they had."""
+    net, problem = network(3, 30, 30, 30, 3), LocalLipschitz(LinfBall(0.8), AllLogits())
+    analysis = frozen_analysis(net, problem, X, None)
+    (whole,) = certify(net, problem, X, estimator="jacobian_crown")
+    (drawn,) = certify(net, problem, X, estimator="random_points")
+    monkeypatch.setattr("lipreg.budget.RATE", fold_work(analysis) / 1e3)
+    clock = Ticks(1.0)
+    budget = Budget(1500.0, clock=clock)
+    (found,) = certify(analysis.graph, problem, X, estimator="branch_and_bound", budget=budget)
+    assert "The rest of the time went to" in found.detail and found.status is Status.TIME_LIMIT
+    assert drawn.lower < found.lower <= found.upper <= whole.upper * (1 + 1e-9)
+    assert clock.now < 1600.0
+
+
+def test_forms_are_asked_again_with_more_time() -> None:
+    net, problem = network(3, 30, 30, 30, 3), LocalLipschitz(LinfBall(0.8), AllLogits())
+    analysis = frozen_analysis(net, problem, X, None)
+    _ = analysis.reach
+    none = Budget(0.0).started()
+    known = RandomPoints().intervals(analysis, none)[0]
+    search = PointSearch.begin(analysis, none, DEFAULTS, known)
+    search.give_up(Status.TIME_LIMIT, "no time")
+    before = search.conclude(Status.TIME_LIMIT)
+    found = go_on(search, before, Budget(100.0, clock=Ticks(1.0)).started())
+    (whole,) = certify(net, problem, X, estimator="jacobian_crown")
+    assert found.upper <= whole.upper * (1 + 1e-9) < before.upper and found.lower > before.lower
+    assert "linear bounds" in before.detail and "linear bounds" not in found.detail

@@ -118,7 +118,7 @@ def test_every_estimator_has_a_row_in_every_question(small: tuple[Path, list[dic
         for row in mine:
             covers = ESTIMATORS[row["estimator"]].uncovered(problem) is None
             assert (row["certificate"] != "refused") == covers, row["estimator"]
-    assert 0 < said.index("Refused by branch_and_bound") < said.index("1 of 8: "), "before any work"
+    assert 0 < said.index("Refused by mip") < said.index("1 of 8: "), "before any work"
     assert "Refused by mip_pointed: scope 'regional' is not covered; it covers 'pointed'" in said
 
 

@@ -69,7 +69,7 @@ def test_forward_bounds_hold_at_every_point_of_a_node(name: str, region: str) ->
     assert ((ends - both)[held.unsqueeze(1).expand_as(ends)] >= -1e-9).all()
     shrink_boxes(folded, nodes, forms)
     check(nodes)
-    point = tighten_together(folded, nodes, forms, iterations=50)
+    point = tighten_together(folded, nodes, forms)
     check(nodes)
     assert (point >= nodes.d_lower - 1e-9).all() and (point <= nodes.d_upper + 1e-9).all()
 
@@ -87,7 +87,7 @@ def test_multipliers_prove_what_single_cuts_do_not() -> None:
     nodes.phase[0, :3] = 1  # z1 + z2 + z3 = 2 d3 - 0.4 >= 0, so d3 >= 0.2 and z4 = 0.05 - d3 < 0
     forms = tighten(sampled.folded, nodes)
     assert nodes.phase[0, 3] == 0
-    tighten_together(sampled.folded, nodes, forms, iterations=200)
+    tighten_together(sampled.folded, nodes, forms)
     assert nodes.phase[0, 3] == -1
     assert nodes.z_upper[0, 3] == pytest.approx(-0.15, abs=1e-3)
 
@@ -103,7 +103,7 @@ def test_contradicting_cuts_are_found() -> None:
     nodes.phase[0] = 1  # the three add up to -0.1 >= 0
     forms = tighten(sampled.folded, nodes)
     assert not contradictory(nodes).any()
-    tighten_together(sampled.folded, nodes, forms, iterations=100)
+    tighten_together(sampled.folded, nodes, forms)
     assert contradictory(nodes).all()
 
 

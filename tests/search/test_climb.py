@@ -81,7 +81,7 @@ def test_a_search_that_climbs_proves_the_same(monkeypatch: pytest.MonkeyPatch) -
     """And finds its witness in fewer nodes where inputs are many."""
     found = {}
     for after in (1, 10**12):
-        monkeypatch.setattr(engine, "CLIMB_AFTER", after)
+        monkeypatch.setattr(engine, "LONG", after)
         steps: list[engine.Progress] = []
         net, local = many_inputs(1, 9, 7)
         (result,) = ESTIMATORS["branch_and_bound"].intervals(local, Budget(600.0), progress=steps.append)

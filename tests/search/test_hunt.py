@@ -239,3 +239,39 @@ def test_small_searches_end_before_a_hunt_and_larger_ones_pay_for_theirs(monkeyp
     assert 1e-9 not in works and works[10.0] > first_turn(local) > POINTS
     ((_, truth),) = exact_constants(net, local.placed.problem, local.placed.region.center)
     assert ends[1e-9].lower * (1 - 1e-6) <= ends[10.0].lower <= truth * (1 + 1e-9) <= ends[10.0].upper * (1 + 2e-9)
+
+
+def test_turns_stay_within_what_is_paid_for() -> None:
+    """Of a small network most is the calls, which count as numbers: random points fill what is left, at most."""
+    local = asked(default(3, 8, 8, 2, seed=0), LinfBall(1.0))
+    for paid in (2**18, 2**21, 2**25):
+        screen = Screen(local)
+        hunt = Hunt(screen, torch.Generator().manual_seed(0))
+        hunt.within(paid, lambda: False)
+        assert paid / 8 < screen.work <= 1.1 * paid, (paid, hunt.turns)
+
+
+@pytest.mark.parametrize("region", [name for name in REGIONS if name != "everywhere"])
+def test_points_on_faces_are_points_of_the_region(region: str) -> None:
+    """Of every dimension: coordinates of a box at its ends, or of a ball those that have moved."""
+    local = asked(oracles.network("shallow"), REGIONS[region])
+    x = Screen(local).on_faces(400, torch.Generator().manual_seed(0)).double()
+    placed = local.placed.region
+    torch.testing.assert_close(placed.project(x.unsqueeze(0))[0], x, rtol=0, atol=1e-6)
+    ends = torch.stack([end[0] for end in placed.ends])
+    at_end = ((x - ends.unsqueeze(1)).abs() < 1e-6).any(0)
+    if placed.radius < math.inf:
+        at_end = (x - placed.center).abs() > 1e-6
+    if placed.halfspaces is None:
+        assert set(range(x.shape[1] + 1)) <= set(at_end.sum(1).tolist())
+
+
+def test_a_cell_at_a_vertex_of_a_ball_is_found() -> None:
+    """Of 12 inputs one unit reads one alone, and only where that has nearly all of the radius is it active."""
+    net = nn.Sequential(nn.Linear(12, 1), nn.ReLU(), nn.Linear(1, 1)).double()
+    with torch.no_grad():
+        net[0].weight.copy_(torch.eye(12)[:1])
+        net[0].bias.fill_(-1.05)
+        net[2].weight.fill_(1.0)
+    local = asked(net, L1Ball(1.0))
+    assert hunted(local, 1).best == pytest.approx(1.0)

@@ -12,17 +12,22 @@ import pytest
 import torch
 from torch import nn
 
+import lipreg.search.branching as branching
+import lipreg.search.course as course
 import lipreg.search.engine as engine
 import lipreg.search.gradients as gradients
 from lipreg.budget import Budget
 from lipreg.errors import CrossingBounds
 from lipreg.estimators import ESTIMATORS, certify, frozen_analysis
+from lipreg.folding import FoldedNetwork
 from lipreg.milp import Cell, tighten
 from lipreg.outputs import AllLogits, Combination, Logit
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
 from lipreg.results import Certificate, CertifiedInterval, Status
 from lipreg.search import Progress
+from lipreg.search.closing import Closing
+from lipreg.search.nodes import Nodes
 from lipreg.search.refolding import carry_over
 from tests import oracles
 from tests.conformance.questions import EVERYTHING
@@ -168,7 +173,7 @@ def test_a_gap_that_is_good_enough_ends_the_search(gap: float) -> None:
 
 
 def test_a_small_memory_changes_the_order_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "BATCH", (4, 4))
+    monkeypatch.setattr(course, "BATCH", (4, 4))
     monkeypatch.setattr(engine, "SPREAD", 1)
     wide, wide_trace, truth = run(Budget(math.inf))
     narrow, narrow_trace, again = run(Budget(math.inf, memory=8000))
@@ -181,7 +186,7 @@ def test_a_small_memory_changes_the_order_and_nothing_else(monkeypatch: pytest.M
 @pytest.mark.parametrize("name", ["deep", "residual", "solid", "line_deep"])
 def test_tightening_on_the_way_changes_nothing_else(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "TIGHTEN_AFTER", 1)
-    monkeypatch.setattr(engine, "BATCH", (1, 2))
+    monkeypatch.setattr(course, "BATCH", (1, 2))
     monkeypatch.setattr(engine, "SPREAD", 1)
     net = oracles.network(name)
     x = torch.full((1, oracles.input_size(net)), 0.2, dtype=torch.float64)
@@ -215,6 +220,24 @@ def test_the_same_search_twice_is_the_same() -> None:
     two, second, _ = run(Budget(math.inf))
     assert one == two
     assert [replace(step, seconds=0.0) for step in first] == [replace(step, seconds=0.0) for step in second]
+
+
+def test_every_leaf_of_the_tree_is_counted_by_what_closed_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each split makes one leaf more, so a proved search has closed as many nodes as it split, and one a family."""
+    split, branch = [0], branching.branch
+
+    def counted(network: FoldedNetwork, nodes: Nodes) -> Nodes:
+        split[0] += len(nodes)
+        return branch(network, nodes)
+
+    monkeypatch.setattr(branching, "branch", counted)
+    found, _, _ = run(Budget(math.inf))
+    assert found.status is Status.PROVED and split[0] > 100
+    assert sum(found.closings.values()) == split[0] + 1
+    assert {Closing.CUTS, Closing.MAX_CUT, Closing.SWITCHES} <= {
+        kind for kind, count in found.closings.items() if count
+    }
+    assert not {Closing.SECANTS, Closing.FORMS, Closing.PIECE} & set(found.closings)
 
 
 def test_a_bound_that_leaves_cells_out_contradicts_the_witness(monkeypatch: pytest.MonkeyPatch) -> None:

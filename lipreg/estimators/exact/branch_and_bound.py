@@ -1,4 +1,4 @@
-"""Branch and bound: the exact regional constant, in all three norms, without a mixed-integer solver."""
+"""Branch and bound: the exact constant, regional or pointed, in all three norms, without a mixed-integer solver."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ import torch
 from lipreg.bounds import Analysis, find_degeneracies
 from lipreg.budget import Budget
 from lipreg.estimators.base import lower_interval, register
+from lipreg.estimators.exact.by_outputs import WHY, by_outputs
 from lipreg.estimators.exact.confirmation import by_search
-from lipreg.estimators.exact.point_search import ExactEstimator, PointSearch
+from lipreg.estimators.exact.exact_estimator import ExactEstimator
+from lipreg.estimators.exact.point_search import PointSearch
 from lipreg.estimators.settings import Settings
 from lipreg.estimators.witnesses.witness import best_witness
 from lipreg.graph import node_size
 from lipreg.linalg import has_formula
 from lipreg.linalg.operators import SIGNS, signed_side
-from lipreg.problem import LocalLipschitz
+from lipreg.problem import APART_OUTPUTS, LocalLipschitz
 from lipreg.results import EXACT_TOLERANCE, CertifiedInterval, Status
-from lipreg.search.engine import TOLERANCE
+from lipreg.search.course import TOLERANCE
 from lipreg.search.hunt import Hunt, first_turn
 from lipreg.search.incumbent import HUNTED
 from lipreg.search.screen import Screen
@@ -38,34 +40,54 @@ class BranchAndBound(ExactEstimator):
     between them; see ``lipreg.search``. The upper end is the largest bound of any part of the region, each proved in
     float64 with its rounding; the lower end is a point, re-evaluated on the network.
 
-    Exact for networks whose kinks are in general position (Jordan & Dimakis 2020, Theorem 3), which holds with
-    probability 1; otherwise the maximising pattern may have no interior, and the status is UNCONFIRMED.
+    In pointed scope nodes lie between two distances from the reference point too, and quotients are bounded in place of
+    gradients. For a whole output with q = 2 (and q = 1 beyond ``APART_OUTPUTS`` outputs) the result is an interval.
+
+    The regional constant is exact for networks whose kinks are in general position (Jordan & Dimakis 2020, Theorem 3), which
+    holds with probability 1; otherwise the maximising pattern may have no interior, and the status is UNCONFIRMED.
     """
 
+    scopes = ("regional", "pointed")
     norms = output_norms = (1.0, 2.0, math.inf)
     everywhere = True
     source = "branch and bound on activation phases, with interval, semidefinite and Lagrangian bounds"
 
+    def uncovered_question(self, problem: LocalLipschitz) -> tuple[str, str] | None:
+        if problem.scope == "pointed" and not problem.region.bounded:
+            return ("a region without ends, all of R^n,", "bounded regions in pointed scope")
+        return super().uncovered_question(problem)
+
     def tolerances(self) -> dict[str, float]:
         return {**super().tolerances(), "closed": TOLERANCE}
 
+    def exact(self, problem: LocalLipschitz) -> bool:
+        return problem.scope == "regional" or problem.q != 2.0
+
     def condition(self, problem: LocalLipschitz) -> str:
+        if problem.scope == "pointed":
+            beyond = f"up to {APART_OUTPUTS} outputs, an interval beyond" if problem.q == 1.0 else ""
+            return "of the outputs one by one" if problem.q == 2.0 else beyond
         over_inputs = problem.q is not None and signed_side(problem.p, problem.q) == -1
         return f"up to {SIGNS} measured inputs, an interval beyond" if over_inputs else ""
 
     def start(self, local: Analysis, budget: Budget, settings: Settings) -> CertifiedInterval:
+        if local.placed.problem.scope == "pointed" and local.placed.problem.q == 2.0:
+            return super().start(local, budget, settings)  # its search moves the outputs' own witnesses
         region, units = local.placed.region, int(local.unstable_units())
         (generator,) = region.generators(settings.seed)
         points = torch.cat([region.center.unsqueeze(1), region.sample(POINTS - 1, generator)], dim=1)[0]
         size = units + sum(map(node_size, local.graph.nodes))
         paid = HUNTED * FOLDING * units * size
         if first_turn(local) <= paid:
-            hunt = Hunt(Screen(local), generator)
+            hunt = Hunt(Screen(local, budget.memory), generator)
             hunt.within(paid, lambda: budget.ended() is not None)
             points = torch.cat([points, hunt.found(POINTS)])
-        return lower_interval(local, 0, best_witness(local, 0, points))
+        return lower_interval(local, 0, best_witness(local, 0, points, budget=budget))
 
     def search(self, search: PointSearch) -> CertifiedInterval:
+        search.require_folding()
+        if search.local.placed.problem.scope == "pointed":
+            return _pointed(search)
         found = by_search(search, search.left, "branch and bound", search.progress)
         search.detail = "" if found.left_out else f"{found.cells} cells settled by LP"
         relaxed = _relaxed_norm(search.apart)
@@ -76,6 +98,18 @@ class BranchAndBound(ExactEstimator):
         if found.rounding > EXACT_TOLERANCE * result.upper:
             reason = f"Rounding in float64 may be {found.rounding:.3g}: weights cancel, or differ by many orders"
         return replace(result, detail=f"{result.detail}. {reason}")
+
+
+def _pointed(search: PointSearch) -> CertifiedInterval:
+    """A piece of a pointed search is closed: its quotients are attained where kinks are degenerate too."""
+    if search.families[0].signs and search.local.placed.rows.shape[1] > 1:
+        cells, words = by_outputs(search), f"{WHY}: an interval"
+    else:
+        found = by_search(search, search.left, "branch and bound", search.progress)
+        cells, words = found.cells, "" if found.left_out else "What is left is rounding over small distances"
+    search.detail = "" if search.left_out else f"{cells} linear pieces settled by programs"
+    result = search.conclude(Status.BOUNDED)
+    return replace(result, detail=f"{result.detail}. {words}") if result.status is Status.BOUNDED and words else result
 
 
 def _relaxed_norm(asked: Analysis) -> str:

@@ -11,11 +11,13 @@ from lipreg.bounds import Analysis, find_degeneracies
 from lipreg.budget import Budget
 from lipreg.estimators.base import ROUNDING, register
 from lipreg.estimators.exact.confirmation import CLOSED, confirm, for_solver, on_claims
-from lipreg.estimators.exact.point_search import SETTLED, ExactEstimator, PointSearch
+from lipreg.estimators.exact.exact_estimator import ExactEstimator
+from lipreg.estimators.exact.point_search import SETTLED, PointSearch
 from lipreg.estimators.relaxations.lp import relaxation
 from lipreg.folding import Units
 from lipreg.milp import Encoding, Functionals, encode, interior_point, tighten
 from lipreg.results import CertifiedInterval, Status, Witness
+from lipreg.words import sentences
 
 MARGIN = 2e-6
 """How far below a witness, relative to it, the others' cutoff lies: the functional that attains it stays feasible."""
@@ -65,10 +67,10 @@ class MixedInteger(ExactEstimator):
                 break
             encodings[family] = _solve(search, [family], encodings[family], solving)
         confirm(search, encodings)
-        search.detail = f"{search.detail} {on_claims(search)}".strip()
+        search.detail = sentences(search.detail, on_claims(search))
         result = search.conclude(Status.UNCONFIRMED)
         if result.status is Status.UNCONFIRMED:
-            return replace(result, detail=f"{result.detail} {find_degeneracies(search.local).sentence()}")
+            return replace(result, detail=sentences(result.detail, find_degeneracies(search.local).sentence()))
         return result
 
 

@@ -13,7 +13,8 @@ from lipreg.budget import Budget
 from lipreg.errors import UnsupportedRequest
 from lipreg.estimators.base import ROUNDING, register
 from lipreg.estimators.exact.confirmation import for_solver
-from lipreg.estimators.exact.point_search import ExactEstimator, PointSearch
+from lipreg.estimators.exact.exact_estimator import ExactEstimator
+from lipreg.estimators.exact.point_search import PointSearch
 from lipreg.graph.accurate import zeros
 from lipreg.linalg.floats import EPS
 from lipreg.milp import Encoding, Program, encode_rise, prove

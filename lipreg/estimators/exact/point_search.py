@@ -1,9 +1,9 @@
-"""What the exact estimators share: points one after another under a budget, and the state of one point's search."""
+"""The state of one point's search, which the exact estimators share."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,25 +11,17 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis, without_pools
-from lipreg.budget import Budget, OutOfBudget
-from lipreg.estimators.base import Watch, Work, repeated
+from lipreg.budget import Budget
+from lipreg.estimators.base import Watch
 from lipreg.estimators.exact.rays import off_ray, onto_ray, over_rays
 from lipreg.estimators.exact.starting import start
-from lipreg.estimators.relaxations.lp import ProgramEstimator
 from lipreg.estimators.settings import Settings
-from lipreg.estimators.unreached import unreached
-from lipreg.estimators.witnesses.sampling import RandomPoints, Sampling
 from lipreg.estimators.witnesses.witness import best_witness
+from lipreg.folding import fold_work, least_work
 from lipreg.milp import Functionals, Outcome, Program, families, get_solver
-from lipreg.problem import LocalLipschitz
 from lipreg.results import EXACT_TOLERANCE, Certificate, CertifiedInterval, Status, Witness
+from lipreg.words import counted, sentences
 
-START_TURNS = 2
-"""Of the hunt that gives a search its first witness, where sampling has not run before."""
-START_SHARE = 0.25
-"""Of a point's time, for that start at most."""
-UNFOLDED = "There was no time to fold the network"
-"""For what ended a search before its first program or node."""
 SETTLED = 3e-6
 """A family this close above the witness is settled: the bound of one that was solved is widened by about as much."""
 
@@ -50,6 +42,8 @@ class PointSearch:
         claims: what a solver says of them, inf where it says nothing. Never an upper end.
         proof: what proves the uppers so far.
         left_out: what there was no time for before the search could begin.
+        short: what closed forms had no time for.
+        given: seconds that they were given.
         programs: how many programs were solved.
         nodes: branch and bound nodes in all of them.
         status: PROVED until something ends the search early.
@@ -68,6 +62,8 @@ class PointSearch:
     claims: np.ndarray
     proof: str
     left_out: str = ""
+    short: str = ""
+    given: float = 0.0
     status: Status = Status.PROVED
     detail: str = ""
     nodes: int = 0
@@ -84,25 +80,29 @@ class PointSearch:
     ) -> PointSearch:
         """Starts from what is known and from what closed forms prove."""
         budget = budget.started()
-        asked_about = network if network.placed.region.bounded else over_rays(network, budget.share(0.5))
-        local = without_pools(asked_about, budget.share(0.5))
-        asked = families(local)[1]
+        part = partial(budget.share, 0.5)
+        asked_about = network if network.placed.region.bounded else over_rays(network, part)
+        local = without_pools(asked_about, part)
+        asked, given = families(local)[1], budget.seconds_left
         with torch.no_grad():
             begun = start(network, asked_about, local, budget)
         uppers, proof = begun.uppers, begun.proof
-        left_out = ". ".join(words for words in (network.left_out, begun.left_out) if words)
         before = known.families
         if len(before) == len(uppers) and (np.asarray(before) < uppers).any():
             uppers, proof = np.minimum(uppers, before), known.proof or proof
         claims = np.full(len(uppers), np.inf)
-        return cls(
-            network, local, budget, settings, known, progress, known.witness, asked, uppers, claims, proof, left_out
-        )
+        state = (known, progress, known.witness, asked, uppers, claims, proof, network.left_out, begun.left_out, given)
+        return cls(network, local, budget, settings, *state)
 
     @property
     def by_rays(self) -> bool:
         """Whether what is searched are the rays that stand for all of R^n."""
         return not self.network.placed.region.bounded
+
+    @property
+    def asked_about(self) -> Analysis:
+        """The point's analysis as it was asked about, in a bounded region."""
+        return over_rays(self.network) if self.by_rays else self.network
 
     @property
     def apart(self) -> Analysis:
@@ -126,6 +126,10 @@ class PointSearch:
     def left(self) -> Budget:
         """What is left of the budget."""
         return self.budget.after(self.nodes)
+
+    @property
+    def _spent(self) -> str:
+        return f"{counted(self.programs, 'program')}, {counted(self.nodes, 'node')}"
 
     def closed(self, family: int) -> bool:
         """Whether the family cannot beat the witness by more than the tolerance, or the gap that is asked for."""
@@ -169,11 +173,21 @@ class PointSearch:
             x = off_ray(self.network, x)
             if not len(x):
                 return
-        self.witness = best_witness(self.network, 0, x, known=self.lower) or self.witness
+        self.witness = best_witness(self.network, 0, x, self.lower, self.budget) or self.witness
+
+    def require_folding(self) -> None:
+        """Ends a search whose network is too large to be folded in the time that is left, before more is asked of it.
+
+        Raises:
+            OutOfBudget: that is so.
+        """
+        apart, _ = families(self.asked_about)
+        for work in (least_work, fold_work):
+            self.left.require(work(apart))
 
     def give_up(self, over: Status, words: str) -> None:
         """Ends a search that had no time for something that it cannot do without."""
-        self.status, self.left_out = over, ". ".join(part for part in (words, self.left_out) if part)
+        self.status, self.left_out = over, sentences(words, self.left_out)
 
     def ended(self) -> bool:
         """Whether the search must stop here; says why in the status."""
@@ -198,7 +212,7 @@ class PointSearch:
             status=self.status,
             proof=proof,
             witness=self.witness,
-            detail=f"{self.programs} programs, {self.nodes} nodes. {self.detail} {self.left_out}".strip(),
+            detail=sentences(self._spent, self.detail, self.left_out, self.short),
             subject=self.network.subject(0),
             families=tuple(self.uppers.tolist()),
         )
@@ -206,53 +220,3 @@ class PointSearch:
             asked = result.gap <= self.budget.gap + EXACT_TOLERANCE
             return replace(result, status=Status.GAP_LIMIT if asked else unclosed)
         return result
-
-
-class ExactEstimator(ProgramEstimator):
-    """A search point by point; what one point leaves of the time goes to those after it.
-
-    When the time has ended no further point is begun: what is said of it is known already, or costs next to nothing.
-    """
-
-    certificate = Certificate.BRACKET
-
-    def answer(self, work: Work) -> list[CertifiedInterval]:
-        analysis, budget, settings = work.analysis, work.budget, work.settings
-        results: list[CertifiedInterval] = []
-        same = analysis.placed.same()
-        for i, first in enumerate(same):
-            known = work.known[i] if work.known else None
-            if first < i:
-                found = repeated(analysis, results[first], i, first)
-                results.append(found if known is None else known.intersect(found))
-                continue
-            local, own = analysis[i : i + 1], budget.share(1 / sum(asked >= i for asked in set(same)))
-            over = own.ended()
-            if over is not None:
-                known = known or RandomPoints().intervals(local, own, settings)[0]
-                results.append(unreached(local, over, known))
-                continue
-            known = known or self.start(local, own.share(START_SHARE), settings)
-            search = PointSearch.begin(local, own, settings, known, work.progress)
-            try:
-                results.append(self.search(search))
-            except OutOfBudget as ended:
-                search.give_up(ended.status, UNFOLDED)
-                results.append(search.conclude(ended.status))
-        return results
-
-    def start(self, local: Analysis, budget: Budget, settings: Settings) -> CertifiedInterval:
-        """The lower end from which the search of a single point starts where nothing is known."""
-        return Sampling(START_TURNS).intervals(local, budget, settings)[0]
-
-    def condition(self, problem: LocalLipschitz) -> str:
-        """Under which condition on the network the constant itself is reached, in words; empty where there is none."""
-        return ""
-
-    @abstractmethod
-    def search(self, search: PointSearch) -> CertifiedInterval:
-        """The interval of one point; ends at the search's deadline or when it is stopped.
-
-        Raises:
-            OutOfBudget: there was no time to fold the network; what is entered into the search holds.
-        """

@@ -11,24 +11,23 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from lipreg.bounds import Analysis, analyse
-from lipreg.budget import Budget
+from lipreg.bounds import Analysis, Within, analyse
 from lipreg.graph import homogenised, kink_unit
 from lipreg.problem import PlacedProblem
 from lipreg.regions import Cone
 
 
-def over_rays(local: Analysis, budget: Budget | None = None) -> Analysis:
+def over_rays(local: Analysis, budget: Within | None = None) -> Analysis:
     """The analysis of the same constants as a question about rays.
 
     Args:
         local: of a single point, in regional scope, over all of R^n.
-        budget: of pre-activation bounds.
+        budget: of pre-activation bounds, or what makes it when these are asked for.
     """
     return local.derived(_over_rays, budget)
 
 
-def _over_rays(local: Analysis, budget: Budget | None) -> Analysis:
+def _over_rays(local: Analysis, budget: Within | None) -> Analysis:
     placed, unit = local.placed, local.derived(_unit)
     problem, center = placed.problem, placed.region.center[0].flatten()
     measured = range(len(center)) if problem.measured is None else problem.measured
@@ -39,7 +38,7 @@ def _over_rays(local: Analysis, budget: Budget | None) -> Analysis:
     region = Cone.at(torch.cat([center * unit, torch.ones(1, dtype=torch.float64)]))
     with torch.no_grad():
         graph = homogenised(local.graph, unit)
-        return analyse(graph, PlacedProblem(asked, region, placed.rows, placed.functionals), budget=budget)
+        return analyse(graph, PlacedProblem(asked, region, placed.given, placed.functionals), budget=budget)
 
 
 def _unit(local: Analysis) -> float:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lipreg.bounds import Analysis
 from lipreg.bounds.deviation import Deviations, deviations, undecided_units
+from lipreg.bounds.joint_deviation import joint_count, joint_deviations
 from lipreg.bounds.room import NUMBER
 from lipreg.budget import Budget, OutOfBudget
 from lipreg.estimators.base import Estimator, Work, register, rounded_up, upper_interval
@@ -19,6 +20,10 @@ from lipreg.graph import Affine, MaxPool, Relu
 from lipreg.linalg import vector_norm
 from lipreg.problem import PlacedProblem
 from lipreg.results import Certificate, CertifiedInterval
+from lipreg.words import counted, sentences, size
+
+CLOSER = 0.999
+"""Of a bound from now on: what is not smaller than that is the same deviations in another order."""
 
 
 @register("deviation")
@@ -59,11 +64,18 @@ def deviation_end(local: Analysis, budget: Budget) -> tuple[Deviations | None, C
 def written_down(local: Analysis, budget: Budget) -> tuple[Deviations | None, str]:
     """The deviations of a single-point analysis, None where memory or time is short; and how many they are, in words."""
     units, inputs, rows = undecided_units(local), local.placed.region.center.numel(), local.placed.rows.shape[1]
-    detail = f"{units} undecided units and members of pooling windows"
-    if NUMBER * units * (units + inputs + rows) > budget.memory:
-        return None, f"{detail}, too many to write down in {budget.memory} bytes"
+    together = joint_count(local)
+    pooled = " and members of pooling windows" if local.graph.pools() else ""
+    detail = f"{counted(units, 'undecided unit')}{pooled}"
+    if NUMBER * max(units, 2 * together) * (units + together + inputs + rows) > budget.memory:
+        return None, f"{detail}, too many to write down in {size(budget.memory)}"
     try:
-        return deviations(local, budget), detail
+        found = deviations(local, budget)
+        if together:  # smaller where networks nearly agree, larger where they do not
+            joint = joint_deviations(local, budget)
+            bounds = [float(deviation_bound(local.placed, each)) for each in (found, joint)]
+            found = joint if bounds[1] < CLOSER * bounds[0] else found
+        return found, detail
     except OutOfBudget:
         return None, f"{detail}, no time to write them down"
 
@@ -72,7 +84,7 @@ def _next_best(local: Analysis, budget: Budget, why: str) -> CertifiedInterval:
     """The least of what other closed forms prove at a single point, in place of this one."""
     (found,), (cheap,) = JacobianCrown().intervals(local, replace(budget, nodes=None)), cheap_intervals(local)
     found = min(found, cheap, key=lambda interval: interval.upper)
-    return replace(found, detail=f"{why}: the bound of {found.proof!r}. {found.detail}".removesuffix(". "))
+    return replace(found, detail=sentences(f"{why}: the bound of {found.proof!r}", found.detail))
 
 
 def deviation_bound(placed: PlacedProblem, found: Deviations) -> Tensor:

@@ -60,11 +60,11 @@ def _worst_rows(analysis: Analysis) -> Analysis:
     norms = []
     with torch.no_grad():
         for some in placed.rows.split(max(1, PASSES // (widest * placed.batch)), 1):
-            part = analysis.asking(replace(placed, rows=some))
+            part = analysis.asking(replace(placed, given=some))
             norms.append(part.placed.row_norms(jacobian_sizes(part)))
         worst = torch.cat(norms, 1).argmax(1)
         index = worst.reshape(-1, 1, 1).expand(-1, 1, placed.rows.shape[2])
-    return analysis.asking(replace(placed, rows=placed.rows.gather(1, index)))
+    return analysis.asking(replace(placed, given=placed.rows.gather(1, index)))
 
 
 def _by_rows(chain: ReluChain, masks: ChainMasks, rows: Rows, dual: float) -> tuple[Tensor, Pull]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -65,18 +66,37 @@ def layer_product(
     Returns:
         The product ``(batch,)``, and the factor of every map ``(batch, maps)``, the output's last.
     """
-    graph, placed = analysis.graph, analysis.placed
+    graph = analysis.graph
     one = columns[0].new_ones(columns[0].shape[0])
     rules = _Product(analysis, rows, columns, norm)
     products = graph.forward({0: {0: one}}, rules)[len(graph.nodes) - 1]
-    total, factors = placed.rows.new_zeros(()).to(graph.dtype), rules.factors
+    total, factors = columns[0].new_zeros(()).to(graph.dtype), rules.factors
+    for i, factor in _output_factors(analysis, columns):
+        factors.append(factor)
+        total = total + factor * products[i]
+    listed = torch.stack(torch.broadcast_tensors(*factors), -1) if factors else one.unsqueeze(-1)[:, :0]
+    return total, listed
+
+
+def _output_factors(analysis: Analysis, columns: dict[int, Tensor]) -> Iterator[tuple[int, Tensor]]:
+    """For each term of the output its source, and the norm of its map with the functional folded in.
+
+    Where every output counts on its own and these are many, the map's own norm: nothing is folded, so that nothing is
+    written down.
+    """
+    graph, placed, (p, q) = analysis.graph, analysis.placed, (analysis.placed.problem.p, analysis.placed.problem.q)
+    if placed.without_rows and (q in (None, math.inf) or p == q):
+        for term, (i, map) in enumerate(graph.output.terms()):
+            if p == q:
+                ones = columns[i].new_ones(()).expand(1, *map.out_shape)
+                yield i, analysis.norms(len(graph.nodes) - 1, term, p, ones, columns[i])
+            else:
+                yield i, map.row_norms(placed.problem.dual, columns[i]).flatten(1).amax(-1)
+        return
     for i, folded, loss in output_gradients(analysis):
         weights = columns[i].unsqueeze(1)
         found = placed.combine_flat((folded * weights).flatten(2))
-        factors.append(found if loss is None else found + placed.combine_flat((loss * weights).flatten(2)))
-        total = total + factors[-1] * products[i]
-    listed = torch.stack(torch.broadcast_tensors(*factors), -1) if factors else one.unsqueeze(-1)[:, :0]
-    return total, listed
+        yield i, found if loss is None else found + placed.combine_flat((loss * weights).flatten(2))
 
 
 class _Product(Forward[dict[int, Tensor]]):

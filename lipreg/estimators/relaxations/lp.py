@@ -12,10 +12,13 @@ from lipreg.estimators.base import ROUNDING, Estimator, Work, register, upper_in
 from lipreg.estimators.jacobians.jacobian_crown import JacobianCrown
 from lipreg.estimators.settings import Settings
 from lipreg.estimators.unreached import cheap_interval
+from lipreg.folding import least_work
 from lipreg.graph import Affine, MaxPool, Relu
 from lipreg.milp import Encoding, Functionals, Outcome, encode, families, get_solver, program_size
 from lipreg.milp.solvers import FEASIBILITY, GAP
 from lipreg.results import Certificate, CertifiedInterval, Status
+from lipreg.search.outcome import unfolded
+from lipreg.words import counted, sentences
 
 WORTH = 1e-3
 """By how much, relatively, tangents of an l2 ball have to lower a bound for more of them to be added."""
@@ -52,7 +55,7 @@ class LinearProgram(ProgramEstimator):
     solver's row multipliers by weak duality, rounded outward, so it holds whatever the solver answers. An l2 ball has
     tangents around it, more of them wherever the solver's point leaves it, for as long as that moves the bound. A network
     whose forms do not fit into the budget's memory is refused before any of it is asked for: it keeps the bound of
-    ``jacobian_crown``, its status is failed, and the detail has the number of rows.
+    ``jacobian_crown`` with its status, and the detail has the number of rows.
 
     Source: Jordan & Dimakis 2020, section 6 (LipLP).
     """
@@ -71,7 +74,9 @@ class LinearProgram(ProgramEstimator):
 
     def _point(self, local: Analysis, budget: Budget, settings: Settings) -> CertifiedInterval:
         """The bound at a single point; functionals that are not reached have what linear bounds on the Jacobian say."""
-        (start,) = JacobianCrown().intervals(local, budget.share(0.5))
+        apart, _ = families(local)  # with max pools it has fewer units than without
+        begins = budget.affords(least_work(apart), 0.5) and program_size(apart).memory <= budget.memory
+        (start,) = JacobianCrown().intervals(local, budget.share(0.5) if begins else budget)
         cheap = start.upper
         bounds, status, detail = [], Status.BOUNDED, ""
         asked, chosen = families(without_pools(local, budget.share(0.5)))
@@ -80,13 +85,14 @@ class LinearProgram(ProgramEstimator):
             words = (
                 f"{size}, beyond the budget's memory: nothing was built. Budget(memory={size.memory}) has room for them"
             )
-            return upper_interval(local, 0, cheap, start.proof, Status.FAILED, words)
+            return replace(start, detail=sentences(f"{words}. The bound of {start.proof!r}", start.detail))
         for family in chosen:
             try:
                 budget.check()
                 _, outcome = relaxation(asked, family, budget, settings, self.triangle)
             except OutOfBudget as over:
-                status, detail = over.status, f"There was time for {len(bounds)} of {len(chosen)} programs"
+                words = f"There was time for {len(bounds)} of {counted(len(chosen), 'program')}"
+                status, detail = over.status, sentences(words, "" if over.judged is None else unfolded(over))
                 bounds.append(cheap)
                 break
             bounds.append(min(cheap, outcome.dual_bound * (1 + ROUNDING)))

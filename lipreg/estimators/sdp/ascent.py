@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
 import torch
 
 from lipreg.bounds import Switches, Vectors, lifted_bound
-from lipreg.budget import FREE, Budget
+from lipreg.budget import FREE, RATE, Budget
 from lipreg.estimators.sdp.multipliers import QuadraticForm
 
 CLOSE = 1e-6
@@ -20,8 +19,6 @@ LONGEST = 1e6
 """Seconds of which more make no difference."""
 MATRICES = 12
 """Of the form's side, that it has at a time."""
-TIMED = 256
-"""Side of a matrix whose factor tells how fast this machine is."""
 
 
 def ascend(form: QuadraticForm, enough: float, budget: Budget) -> np.ndarray | None:
@@ -48,12 +45,8 @@ def ascend(form: QuadraticForm, enough: float, budget: Budget) -> np.ndarray | N
 
 def affordable(budget: Budget) -> int:
     """The side of a form to which ascent has multipliers in half of the time that is left, and in the memory given."""
-    matrix = torch.eye(TIMED, dtype=torch.float64).unsqueeze(0)
-    torch.linalg.cholesky_ex(matrix)
-    began = time.perf_counter()
-    torch.linalg.cholesky_ex(matrix)
-    one = time.perf_counter() - began
-    in_time = TIMED * (min(budget.seconds_left, LONGEST) / 2 / FACTORS / one) ** (1 / 3)
+    # a factor of a side n takes n^3 / 3 multiplications
+    in_time = (3 * min(budget.seconds_left, LONGEST) / 2 * RATE / FACTORS) ** (1 / 3)
     return int(min(in_time, math.sqrt(budget.memory / MATRICES / 8)))
 
 

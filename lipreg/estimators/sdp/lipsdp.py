@@ -26,6 +26,7 @@ from lipreg.estimators.sdp_solvers import check_sdp_solver, solver_version
 from lipreg.estimators.unreached import cheap_interval
 from lipreg.graph import Affine, MaxPool, Relu
 from lipreg.results import Certificate, CertifiedInterval, Status
+from lipreg.words import counted
 
 UNITS = 128
 """Undecided units that share a solver's program where the network can be cut: their third power an iteration."""
@@ -118,7 +119,8 @@ class LipSDP(Estimator):
             few = most = max(UNITS, side - int((columns > 0).sum()), side // 2)
         whole = chain(local, slopes) if units > few else None
         if whole is None and (units > most or not fits(local.graph, units, columns)):
-            detail = f"{units} undecided units and {int((columns > 0).sum())} inputs are too many for one program"
+            inputs = counted(int((columns > 0).sum()), "input")
+            detail = f"{counted(units, 'undecided unit')} and {inputs} are too many for one program"
             return upper_interval(local, 0, trivial, "spectral", Status.FAILED, f"{detail}: product of norms")
         if whole is None:
             norm = sector_norm(sectors(local.graph, slopes, shares, columns, rows), joint, run)
@@ -126,7 +128,7 @@ class LipSDP(Estimator):
             norm = _product(whole.with_last(rows).cut(few), most, joint, run, trivial)
         upper, raw = rounded_up(local, norm.upper + float(norm_rounding(local)))[0], norm.raw
         notes = [
-            f"{units} undecided units",
+            counted(units, "undecided unit"),
             "by ascent" if solver is None else f"{run.programs} programs by {solver_version(solver)}",
             *run.notes,
         ]
@@ -173,7 +175,9 @@ def _product(pieces: list[Chain], most: int, joint: bool, run: Run, trivial: flo
         if sum(piece.open_units) <= most:
             norm = sector_norm(piece.sectors(), together, run)
         else:
-            run.notes.append(f"one of them, with {sum(piece.open_units)} undecided units, by the product of norms")
+            run.notes.append(
+                f"one of them, with {counted(sum(piece.open_units), 'undecided unit')}, by the product of norms"
+            )
             # of scalar functionals the largest, not the operator norm of all
             last = torch.linalg.matrix_norm(piece.maps[-1], ord=2) if together else piece.maps[-1].norm(dim=1).amax()
             norm = Norm(*[float(piece.norms()[:-1].prod() * last)] * 2)

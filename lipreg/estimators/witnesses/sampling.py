@@ -8,16 +8,19 @@ from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.estimators.base import Estimator, Work, lower_interval, register
 from lipreg.estimators.settings import Settings
-from lipreg.estimators.witnesses.witness import ranked, witnesses
+from lipreg.estimators.witnesses.witness import most_points, ranked, witnesses
 from lipreg.graph import Affine, MaxPool, Relu
 from lipreg.results import Certificate, CertifiedInterval
 from lipreg.search.hunt import Hunt
 from lipreg.search.screen import Screen
+from lipreg.words import counted
 
 RANDOM_POINTS = 512
 FEW = 8
 """Random points where there is no time: they cost next to nothing."""
 TURNS = 6
+RANKED = 0.85
+"""Share of the time in which random points are looked at; the best of them has to be proved."""
 PROVED = 16
 """Best points of a hunt that are ranked on the network itself."""
 
@@ -37,20 +40,33 @@ class _Points(Estimator):
 
 @register("random_points")
 class RandomPoints(_Points):
-    """The best of RANDOM_POINTS random points, half of them near the border. Cost: as many passes, batched."""
+    """The best of RANDOM_POINTS random points, half of them near the border, or of as many as there is time for.
+
+    No budget makes them more: ``sampling`` and the searches hunt on. Cost: as many passes, batched as the memory allows.
+    """
 
     source = "random search"
 
     def answer(self, work: Work) -> list[CertifiedInterval]:
-        analysis, region, budget = work.analysis, work.analysis.placed.region, work.budget
+        batch, found = work.analysis.placed.batch, []
+        together = most_points(work.analysis, work.budget)
+        for first in range(0, batch, together):
+            part = work.analysis[first : first + together]
+            found += self._together(part, work.budget.share(part.placed.batch / (batch - first)), work.settings)
+        return found
+
+    def _together(self, analysis: Analysis, budget: Budget, settings: Settings) -> list[CertifiedInterval]:
+        """The answers at so many reference points that one random point of each fits into the memory."""
+        region = analysis.placed.region
         count = RANDOM_POINTS if budget.ended() is None else FEW
-        drawn = region.sample(count - 1, region.generators(work.settings.seed))
+        drawn = region.sample(count - 1, region.generators(settings.seed))
         points = torch.cat([region.center.unsqueeze(1), drawn], dim=1)
         with torch.no_grad():
-            seen = ranked(analysis, points, budget)
+            seen = ranked(analysis, points, budget.share(RANKED))
         best = points[torch.arange(len(points)).unsqueeze(1), seen.argmax(1, keepdim=True)]
-        detail = f"{seen.shape[1]} random points"
-        return [lower_interval(analysis, i, found, detail) for i, found in enumerate(witnesses(analysis, best))]
+        there_was = "" if seen.shape[1] == RANDOM_POINTS else f", for which there was time of {RANDOM_POINTS}"
+        detail = f"{counted(seen.shape[1], 'random point')}{there_was}"
+        return [lower_interval(analysis, i, one, detail) for i, one in enumerate(witnesses(analysis, best))]
 
 
 @register("sampling")
@@ -65,7 +81,8 @@ class Sampling(_Points):
         turns: of the hunt; a search that only wants a start is well served by few.
 
     Deterministic for a seed and a point, whatever else is in the batch; more turns find no less. Cost: a few thousand
-    forward and backward passes a turn, batched. A hunt ends with its budget, or when it reaches what is known from above.
+    forward and backward passes a turn, batched. A hunt ends with its turns, its budget, or when it reaches what is known
+    from above; searches hunt on for as long as they go.
     """
 
     source = "random and evolutionary search, projected gradient ascent, local search over activation patterns"
@@ -86,13 +103,16 @@ class Sampling(_Points):
         if budget.ended() is not None:
             return RandomPoints().intervals(local, budget, settings)[0]
         (generator,) = local.placed.region.generators(settings.seed)
-        hunt = Hunt(Screen(local), generator, RANDOM_POINTS - 1)
-        turns = 0
-        while turns < self.turns and not hunt.settled and hunt.best < upper and budget.ended() is None:
-            hunt.turn(lambda: budget.ended() is not None)
+        hunt = Hunt(Screen(local, budget.memory), generator, RANDOM_POINTS - 1)
+        turns, own = 0, budget.share(RANKED)
+        while turns < self.turns and not hunt.settled and hunt.best < upper and own.ended() is None:
+            hunt.turn(lambda: own.ended() is not None)
             turns += 1
-        (best,) = witnesses(local, hunt.found(PROVED).unsqueeze(0))
-        found = lower_interval(local, 0, best, f"{hunt.looked_at} points in {turns} turns")
+        (best,) = witnesses(local, hunt.found(PROVED).unsqueeze(0), budget=budget)
+        words = f"{counted(hunt.looked_at, 'point')} in {counted(turns, 'turn')}"
+        if turns == self.turns and own.ended() is None:
+            words = f"{words}, which are all that it takes"
+        found = lower_interval(local, 0, best, words)
         if 0 < hunt.best * KEPT_WORD <= found.lower:
             return found
         # the best points promise what rounding alone has made of them, or lie on kinks

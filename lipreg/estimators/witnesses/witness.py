@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
-from lipreg.budget import Budget
+from lipreg.budget import FREE, Budget
 from lipreg.estimators.witnesses.proved_norm import LEAST, operator_norm, vector_ends
 from lipreg.graph import Affine, Forward, MaxPool, Relu, node_size
 from lipreg.graph.accurate import precisions
@@ -28,7 +28,8 @@ AGREEMENT = 1e-9
 SHARP = AGREEMENT / 2
 """Relative width to which what a witness attains is computed: two machines that prove it agree."""
 ROOM = 2**20
-"""Numbers in the largest node's values, of the points that are looked at together."""
+"""Numbers of all nodes' values, and of gradients at the largest node, of the points that are looked at together, within the
+budget's memory."""
 TRIED = 4
 """Candidates that are proved one after another, where the first one does not attain what it promised."""
 
@@ -61,15 +62,18 @@ def ranked(analysis: Analysis, x: Tensor, budget: Budget | None = None) -> Tenso
     Returns:
         ``(batch, k)``, or fewer columns, at least one: of the points that were looked at by the end of the budget.
     """
-    largest = max(map(node_size, analysis.graph.nodes))
-    parts = []
-    for some in x.split(max(1, ROOM // (len(x) * largest)), dim=1):
-        if parts and budget is not None and budget.ended() is not None:
-            break
-        parts.append(_seen(analysis, some))
+    budget, _ = budget or FREE, analysis.reach  # which is no part's time
+    at_once = max(1, most_points(analysis, budget) // len(x))
+    parts = [_seen(analysis, some) for some in budget.paced(x.split(at_once, dim=1), least=1)]
     shown, promised = (torch.cat(part, 1) for part in zip(*parts, strict=True))
     none = ~(shown & (promised > 0)).any(1, keepdim=True)
     return torch.where(shown | none, promised, -torch.inf)
+
+
+def most_points(analysis: Analysis, budget: Budget) -> int:
+    """How many points may be looked at together in the budget's memory, at least 1."""
+    sizes = [node_size(node) for node in analysis.graph.nodes]
+    return max(1, min(ROOM, budget.rows(1)) // (sum(sizes) + analysis.placed.rows.shape[1] * max(sizes)))
 
 
 def _seen(analysis: Analysis, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -93,12 +97,12 @@ def _seen(analysis: Analysis, x: Tensor) -> tuple[Tensor, Tensor]:
         shown = sure > 0
         promised = torch.where(shown, sure, rise) / torch.where(enough, run, torch.ones_like(run))
         return shown, torch.where(enough, promised, -torch.inf)
-    slopes, smooth = _pattern(analysis, found)
+    slopes, smooth = pattern(analysis, found)
     promised = placed.combine(graph.gradients(slopes, rows.expand(-1, x.shape[1], -1, -1)))
     return smooth, torch.where(inside, promised, -torch.inf)
 
 
-def _pattern(analysis: Analysis, found: Sequence[Numbers]) -> tuple[dict[int, Tensor], Tensor]:
+def pattern(analysis: Analysis, found: Sequence[Numbers]) -> tuple[dict[int, Tensor], Tensor]:
     """The slopes for ``Graph.gradients`` where the nodes have these values, ``(batch, k, *shape)`` each, and whether the
     network is proved to be differentiable there, ``(batch, k)``."""
     graph = analysis.graph
@@ -166,22 +170,27 @@ def _largest(members: Numbers) -> tuple[Tensor, Tensor]:
 # ---------------------------------------------------------------- one point, proved
 
 
-def best_witness(analysis: Analysis, index: int, x: Tensor, known: float = 0.0) -> Witness | None:
+def best_witness(
+    analysis: Analysis, index: int, x: Tensor, known: float = 0.0, budget: Budget | None = None
+) -> Witness | None:
     """The best of the points x ``(k, *shape)`` for reference point ``index``; None if none proves more than ``known``."""
-    return witnesses(analysis[index : index + 1], x.unsqueeze(0), known)[0]
+    return witnesses(analysis[index : index + 1], x.unsqueeze(0), known, budget)[0]
 
 
-def witnesses(analysis: Analysis, x: Tensor, known: float = 0.0) -> list[Witness | None]:
-    """The best of the points x ``(batch, k, *shape)`` for each reference point; None where none proves above ``known``."""
+def witnesses(analysis: Analysis, x: Tensor, known: float = 0.0, budget: Budget | None = None) -> list[Witness | None]:
+    """The best of the points x ``(batch, k, *shape)`` for each reference point; None where none proves above ``known``.
+
+    Once the budget, which is started, has ended, only those that were looked at by then count, and one of them is proved.
+    """
     with torch.no_grad():
         single = x.shape[1] == 1  # there is nothing to rank
-        promised = torch.full(x.shape[:2], torch.inf) if single else ranked(analysis, x)
-        return [_best(analysis[i : i + 1], x[i], promised[i], known) for i in range(len(x))]
+        promised = torch.full(x.shape[:2], torch.inf) if single else ranked(analysis, x, budget and budget.share(0.5))
+        return [_best(analysis[i : i + 1], x[i], promised[i], known, budget or FREE) for i in range(len(x))]
 
 
-def _best(analysis: Analysis, x: Tensor, promised: Tensor, known: float) -> Witness | None:
+def _best(analysis: Analysis, x: Tensor, promised: Tensor, known: float, budget: Budget) -> Witness | None:
     best = None
-    for at in promised.argsort(descending=True)[:TRIED].tolist():
+    for at in budget.paced(promised.argsort(descending=True)[:TRIED].tolist(), least=1):
         hope = float(promised[at])
         if hope == -math.inf or (known > 0 and hope <= known * (1.0 + AGREEMENT)):
             break
@@ -207,7 +216,7 @@ def _slope(analysis: Analysis, x: Tensor) -> float:
     """The norm of the Jacobian at x, rounded down; 0 where x is not proved to be differentiable."""
     graph, placed = analysis.graph, analysis.placed
     for start in precisions(graph, x.reshape(1, 1, *x.shape)):
-        slopes, smooth = _pattern(analysis, graph.evaluate(start))
+        slopes, smooth = pattern(analysis, graph.evaluate(start))
         if bool(smooth):
             break
     else:

@@ -8,7 +8,8 @@ import torch
 from lipreg.bounds import Analysis, analyse
 from lipreg.estimators.base import register
 from lipreg.estimators.exact.confirmation import confirm, on_claims
-from lipreg.estimators.exact.point_search import ExactEstimator, PointSearch
+from lipreg.estimators.exact.exact_estimator import ExactEstimator
+from lipreg.estimators.exact.point_search import PointSearch
 from lipreg.folding import Units, unstable_units
 from lipreg.milp import interior_point
 from lipreg.problem import LocalLipschitz

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lipreg.graph.lowerings.padding import moved, positions
 from lipreg.graph.registry import Example, Refusal, lowers
 from lipreg.graph.symbols import Context, Symbol
+from lipreg.linalg.broadcasting import broadcast
 
 
 @lowers(torch.add, operator.add, "add", "add_")
@@ -31,7 +32,7 @@ def _broadcast(context: Context, x: Symbol, other: Symbol) -> Symbol:
     fits = all(a == b or 1 in (a, b) for a, b in zip(x.shape, other.shape, strict=False))
     if not fits or len(x.shape) != len(other.shape):
         raise Refusal("settings", f"adding activations of shapes {x.shape} and {other.shape}")
-    shape = torch.broadcast_shapes(x.shape, other.shape)
+    shape = broadcast(torch.Size(x.shape), torch.Size(other.shape))
     return moved(context, x, positions(x).expand(shape))
 
 

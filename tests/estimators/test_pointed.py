@@ -1,15 +1,16 @@
-"""The exact pointed constant: against closed forms, against dense sampling, and beside the regional one."""
+"""The exact pointed constant by both engines: against closed forms, against dense sampling, beside the regional one."""
 
 from __future__ import annotations
 
 import math
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
-from lipreg import AllMargins, LinfBall, LocalLipschitz, Logit, Margin, certify
+from lipreg import AllMargins, LinfBall, LocalLipschitz, Logit, Margin, Vector, certify
 from lipreg.budget import Budget
 from lipreg.errors import UnsupportedRequest
 from lipreg.regions import Box, L1Ball, L2Ball, Region
@@ -29,12 +30,16 @@ def single(weight: float, bias: float, out: float = 1.0) -> nn.Module:
     return net
 
 
+ENGINES = ("mip_pointed", "branch_and_bound")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("p", [1.0, math.inf])
-def test_the_counter_example_that_tells_the_scopes_apart(p: float) -> None:
+def test_the_counter_example_that_tells_the_scopes_apart(p: float, engine: str) -> None:
     """relu(x - 1) over |x| <= 2: the steepest quotient against 0 is f(2) / 2, the steepest slope is 1."""
     x = torch.zeros(1, 1, dtype=torch.float64)
     values = {}
-    for scope, name in (("pointed", "mip_pointed"), ("regional", "mip")):
+    for scope, name in (("pointed", engine), ("regional", "mip")):
         problem = LocalLipschitz(LinfBall(2.0), Logit(0), scope, p)  # type: ignore[arg-type]
         (values[scope],) = certify(single(1.0, -1.0), problem, x, estimator=name)
     assert values["pointed"].certificate is values["regional"].certificate is Certificate.EXACT
@@ -44,8 +49,9 @@ def test_the_counter_example_that_tells_the_scopes_apart(p: float) -> None:
     assert values["pointed"].witness.point == pytest.approx((2.0,))
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(("low", "expected"), [(-1.0, 3.0), (0.0, 1.0)], ids=["both_ways", "upwards_only"])
-def test_directions_that_the_data_range_closes_do_not_count(low: float, expected: float) -> None:
+def test_directions_that_the_data_range_closes_do_not_count(low: float, expected: float, engine: str) -> None:
     """f(x) = x for x > 0 and 3 x for x < 0: at the end of the data range only the gentle side is left."""
     net = oracles.mlp(1, 2, 1).double()
     with torch.no_grad():
@@ -54,7 +60,7 @@ def test_directions_that_the_data_range_closes_do_not_count(low: float, expected
         net[2].weight.copy_(torch.tensor([[1.0, -3.0]]))
         net[2].bias.zero_()
     x = torch.zeros(1, 1, dtype=torch.float64)
-    (result,) = certify(net, LocalLipschitz(LinfBall(1.0, low=low), Logit(0), "pointed"), x, estimator="mip_pointed")
+    (result,) = certify(net, LocalLipschitz(LinfBall(1.0, low=low), Logit(0), "pointed"), x, estimator=engine)
     assert result.certificate is Certificate.EXACT
     assert result.upper == pytest.approx(expected, rel=1e-5)
 
@@ -70,7 +76,7 @@ REGIONS: dict[str, Region] = {
 
 
 ASKED = [
-    pytest.param(seed, region, p, id=f"{seed}-{region}-{p:g}")
+    pytest.param(seed, region, p, ENGINES[(seed + k) % 2], id=f"{seed}-{region}-{p:g}-{ENGINES[(seed + k) % 2]}")
     for seed in range(4)
     for turn, region in enumerate(REGIONS)
     for k, p in enumerate((1.0, math.inf))
@@ -78,14 +84,14 @@ ASKED = [
 ]
 
 
-@pytest.mark.parametrize(("seed", "region", "p"), ASKED)
-def test_between_dense_sampling_and_every_upper_bound(seed: int, region: str, p: float) -> None:
+@pytest.mark.parametrize(("seed", "region", "p", "engine"), ASKED)
+def test_between_dense_sampling_and_every_upper_bound(seed: int, region: str, p: float, engine: str) -> None:
     torch.manual_seed(seed)
     net = oracles.mlp(2, 6, 5, 3).double()
     x = torch.rand(2, 2, dtype=torch.float64) * 0.5 - 0.15
     y = torch.tensor([0, 2])
     problem = LocalLipschitz(REGIONS[region], AllMargins(), "pointed", p)
-    results = certify(net, problem, x, y, estimator="mip_pointed")
+    results = certify(net, problem, x, y, estimator=engine)
     placed = REGIONS[region].place(x)
     points = placed.sample(20_000, torch.Generator().manual_seed(seed))
     for i, result in enumerate(results):
@@ -105,27 +111,27 @@ def test_between_dense_sampling_and_every_upper_bound(seed: int, region: str, p:
         assert exact.lower <= above.upper
 
 
-def test_the_largest_margin_is_that_of_single_margins() -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_largest_margin_is_that_of_single_margins(engine: str) -> None:
     torch.manual_seed(5)
     net, x = oracles.mlp(3, 6, 6, 3).double(), torch.rand(1, 3, dtype=torch.float64)
     region = LinfBall(0.5)
-    singles = [
-        certify(net, LocalLipschitz(region, Margin(1, j), "pointed"), x, estimator="mip_pointed")[0] for j in (0, 2)
-    ]
-    (whole,) = certify(net, LocalLipschitz(region, AllMargins(1), "pointed"), x, estimator="mip_pointed")
+    singles = [certify(net, LocalLipschitz(region, Margin(1, j), "pointed"), x, estimator=engine)[0] for j in (0, 2)]
+    (whole,) = certify(net, LocalLipschitz(region, AllMargins(1), "pointed"), x, estimator=engine)
     assert whole.upper == pytest.approx(max(s.upper for s in singles), rel=1e-5)
 
 
-def test_a_budget_and_a_stop_leave_a_valid_interval() -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_budget_and_a_stop_leave_a_valid_interval(engine: str) -> None:
     torch.manual_seed(0)
     net, x = oracles.mlp(4, 12, 12, 2).double(), torch.rand(1, 4, dtype=torch.float64)
     problem = LocalLipschitz(LinfBall(1.0), Margin(0, 1), "pointed")
-    (exact,) = certify(net, problem, x, estimator="mip_pointed", budget=Budget(600.0))
+    (exact,) = certify(net, problem, x, estimator=engine, budget=Budget(600.0))
     stop = threading.Event()
     stop.set()
     budgets = (Budget(0.01), Budget(600.0, stop=stop))
     for budget, status in zip(budgets, (Status.TIME_LIMIT, Status.INTERRUPTED), strict=True):
-        (result,) = certify(net, problem, x, estimator="mip_pointed", budget=budget)
+        (result,) = certify(net, problem, x, estimator=engine, budget=budget)
         assert result.status is status
         assert result.lower <= exact.upper and result.upper >= exact.lower
 
@@ -154,6 +160,45 @@ def test_kinks_that_go_through_the_reference_point_up_to_rounding_alone() -> Non
         net[4].weight.copy_(torch.tensor([[44.0, -1.0]]))
         net[4].bias.zero_()
     for region in (Box([0.5] * 2, [300.0] * 2), LinfBall(300.0, low=0.5, high=300.0)):
-        for estimator in ("mip_pointed", None):
+        for estimator in (*ENGINES, None):
             (found,) = certify(net, LocalLipschitz(region, Logit(0), scope="pointed"), x, estimator=estimator)
             assert found.upper >= 44.0 * (38.0 + 28.0)  # seen in rationals at a distance of 1e-20
+
+
+@pytest.mark.parametrize("region", [LinfBall(0.6), L2Ball(0.8, low=-0.3), L1Ball(0.7)], ids=["linf", "l2_cut", "l1"])
+@pytest.mark.parametrize("q", [1.0, 2.0, math.inf])
+def test_the_whole_output_lies_between_samples_and_the_regional_constant(q: float, region: Region) -> None:
+    """Signs of the outputs for q = 1, the outputs themselves for q = inf; for q = 2 an interval, which says so."""
+    torch.manual_seed(2)
+    net, x = oracles.mlp(2, 6, 5, 3).double(), torch.rand(1, 2, dtype=torch.float64) * 0.3 - 0.1
+    problem = LocalLipschitz(region, Vector(), "pointed", 2, q=q)
+    (found,) = certify(net, problem, x, estimator="branch_and_bound")
+    (regional,) = certify(net, replace(problem, scope="regional"), x, estimator="branch_and_bound")
+    points = region.place(x).sample(20_000, torch.Generator().manual_seed(0))[0]
+    rise = torch.linalg.vector_norm((net(points) - net(x)).detach(), ord=q, dim=-1)
+    run = torch.linalg.vector_norm(points - x, dim=-1)
+    best = float((rise / run)[run > 1e-3].max())
+    assert best <= found.upper * (1 + 1e-9) and found.upper <= regional.upper * (1 + 1e-6)
+    assert found.lower >= 0.95 * best
+    if q == 2.0:
+        assert found.certificate is Certificate.BRACKET and "an interval" in found.detail
+    else:
+        assert found.certificate is Certificate.EXACT
+
+
+def test_inputs_without_room_and_units_that_never_move_count_for_nothing() -> None:
+    """The first input has no room, and a unit that reads it alone is flat, at its kink as well as away from it."""
+    net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)).double()
+    with torch.no_grad():
+        net[0].weight.copy_(torch.tensor([[5.0, 0.0], [0.0, 2.0], [0.0, -1.0]]))
+        net[0].bias.copy_(torch.tensor([-5.0, 0.0, 0.5]))
+        net[2].weight.copy_(torch.tensor([[7.0, 1.0, -1.0]]))
+        net[2].bias.zero_()
+    x = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    region = Box([1.0, -1.0], [1.0, 1.0])
+    for scale in (None, 0.5):
+        problem = LocalLipschitz(region, Logit(0), "pointed", 1, scale=scale)
+        (found,) = certify(net, problem, x, estimator="branch_and_bound")
+        # up to the kink at 0.5 the slope is 3, beyond it 2: on the way down 1
+        assert found.certificate is Certificate.EXACT
+        assert found.upper == pytest.approx(3.0 * (scale or 1.0), rel=1e-6)

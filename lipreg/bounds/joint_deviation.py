@@ -1,0 +1,271 @@
+"""The Jacobian of a difference of networks around its centre: units of a pair deviate together, and apart where they can.
+
+Let D = d + h e, |e| <= 1, be the slope of a pair's second unit and D + m + k e', |e'| <= 1, that of its first one, with
+m - k and m + k the bounds on how far the two are apart (``joint_slopes``). With M, M' the rows of the two pre-activations,
+centre slopes below them, g and g' the gradients with respect to their outputs, and s = g + g', they add to the centre of c J
+
+    g (h e + k e') M + g' h e M'  =  h e (s M' + g (M - M')) + k e' g M,
+
+three deviations of bounds h |s|, h |g| and k |g|, of which the first two are small where the networks nearly agree. Bounds
+on g, g' and s follow from later units as in ``deviation``, s from the sums of the gradients at both units, where those of
+two networks cancel. Units that are apart in both directions, k as large as the half widths of both, deviate one by one.
+
+The rows of one network meet bounds of the other, so rounding is not in a chain of magnitudes of either: a magnitude is
+carried along beside every row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lipreg.bounds.analysis import Analysis
+from lipreg.bounds.deviation import Deviations, OpenUnits, middle_slopes, open_units
+from lipreg.bounds.joint_slopes import slopes_apart
+from lipreg.bounds.pairs import Pair, known_pairs
+from lipreg.bounds.rounding import lengths, underflow
+from lipreg.budget import FREE, Budget
+from lipreg.graph import Backward, Graph, MaxPool, Relu, node_size
+from lipreg.linalg import LinearMap
+from lipreg.linalg.floats import EPS
+
+Sized = tuple[Tensor, Tensor]
+"""Rows, and the sums of magnitudes that they are made of."""
+
+
+@dataclass(frozen=True)
+class _Together:
+    """The units of one pair that deviate together: flat positions, h and k, ``(units,)`` each."""
+
+    position: Tensor
+    half: Tensor
+    apart: Tensor
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The open units of one node, those that deviate together first: their rows at the inputs and at all earlier units."""
+
+    at: dict[int, Sized]
+    own: Sized
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What deviates: centre slopes and open units of every node, by its index; of every pair, by that of its first node,
+    the units that deviate together."""
+
+    centres: dict[int, Tensor]
+    units: dict[int, OpenUnits]
+    together: dict[int, _Together]
+    pairs: dict[int, Pair]
+
+    @property
+    def count(self) -> int:
+        """How many deviations there are."""
+        return sum(len(units.position) for units in self.units.values()) + sum(
+            len(pair.position) for pair in self.together.values()
+        )
+
+
+def joint_count(analysis: Analysis) -> int:
+    """How many deviations ``joint_deviations`` carries for a single-point analysis; 0 without pairs."""
+    return analysis.derived(_plan).count if known_pairs(analysis) else 0
+
+
+def joint_deviations(analysis: Analysis, budget: Budget | None = None) -> Deviations:
+    """The deviations of a single-point analysis with pairs; a backward pass with two rows for each open unit.
+
+    Args:
+        budget: of these passes; None for no limit of time.
+
+    Raises:
+        OutOfBudget: it ended first; a bound needs every unit.
+    """
+    return _Joint(analysis, budget or FREE).run()
+
+
+def _plan(analysis: Analysis) -> _Plan:
+    plan = _Plan(middle_slopes(analysis), open_units(analysis), {}, known_pairs(analysis))
+    for index, pair in plan.pairs.items():
+        low, high = (end[0].flatten() for end in slopes_apart(analysis, pair))
+        middle, apart = (low + high) / 2, (high - low) / 2
+        halves = [
+            ((s.upper - s.lower) / 2)[0].flatten() for s in (analysis.slopes[i] for i in (pair.first, pair.second))
+        ]
+        at = ((apart < halves[0] + halves[1]) & ((halves[1] > 0) | (apart > 0))).nonzero().flatten()
+        # what rounding makes of a middle and a half width, where these are not the ends themselves
+        spare = 4 * EPS * ((apart > 0) | (middle != 0))
+        plan.together[index] = _Together(at, (halves[1] + spare)[at], (apart + spare)[at])
+        shape = plan.centres[index].shape
+        first = plan.centres[index].flatten().scatter(0, at, (plan.centres[pair.second].flatten() + middle)[at])
+        plan.centres[index] = first.reshape(shape)
+        for i, half in zip((pair.first, pair.second), halves, strict=True):
+            alone = half.scatter(0, at, 0.0).nonzero().flatten()
+            both = torch.cat([at, alone])
+            plan.units[i] = OpenUnits(
+                both, both.unsqueeze(1), torch.cat([torch.ones_like(half[at]), half[alone]]).unsqueeze(1)
+            )
+    return plan
+
+
+class _Joint:
+    """Bounds on the gradients at open units, from the output back, and the deviations that these make."""
+
+    def __init__(self, analysis: Analysis, budget: Budget) -> None:
+        self.analysis, self.graph, self.budget = analysis, analysis.graph, budget
+        self.plan = analysis.derived(_plan)
+        self.share = lengths(self.graph) * EPS if analysis.outward else 0.0
+        self.firsts = {i: pair.first for pair in self.plan.pairs.values() for i in (pair.first, pair.second)}
+        self.rows: dict[int, _Rows] = {}
+        self.gradients: dict[int, Tensor] = {}  # bounds on them, of each node's units
+        self.sums: dict[int, Tensor] = {}  # bounds on those of a pair's units together, by the first node
+        self.found: list[tuple[Tensor, Tensor, Tensor]] = []  # bounds, rows and their errors
+
+    def run(self) -> Deviations:
+        placed, graph, pairs = self.analysis.placed, self.graph, self.plan.pairs
+        output = placed.rows[0].to(graph.dtype).reshape(-1, *graph.output.shape)
+        self.output = self._carried(len(graph.nodes) - 1, output)
+        for index in sorted(self.plan.units, reverse=True):
+            self.rows[index] = self._node_rows(index)
+        # a pair goes by its first node: whatever depends on one of its units comes later
+        for index in sorted((i for i in self.plan.units if self.firsts.get(i, i) == i), reverse=True):
+            if index in pairs:
+                self._pair(pairs[index])
+            else:
+                self.gradients[index] = self._gradient(index)
+                self._deviate(self.gradients[index], *self._own(index, slice(None)))
+        weights = placed.weights[0].flatten().to(graph.dtype)
+        none = output.new_zeros(0, len(weights))
+        self.found.append((output.new_zeros(len(output), 0), none, none))
+        bounds, rows, errors = (torch.cat([part[i] for part in self.found], int(i == 0)) for i in range(3))
+        centre, error = self.output.own[0], self.share * self.output.own[1]
+        lost = placed.combine_flat((error + bounds @ errors) * weights) + underflow(self.analysis).amax()
+        return Deviations(centre * weights, rows * weights, bounds, float(lost) if self.share else 0.0)
+
+    def _pair(self, pair: Pair) -> None:
+        own, count = self.plan.together[pair.first], self._together(pair.first)
+        first, second = self._gradient(pair.first), self._gradient(pair.second)
+        both = torch.minimum(self._gradient(pair.first, pair.second), first[:, :count] + second[:, :count])
+        self.gradients |= {pair.first: first, pair.second: second}
+        self.sums[pair.first] = both
+        for index, bounds in ((pair.first, first), (pair.second, second)):
+            self._deviate(bounds[:, count:], *self._own(index, slice(count, None)))
+        (rows, lost), (others, other_lost) = (self._own(i, slice(count)) for i in (pair.first, pair.second))
+        bound = first[:, :count]
+        self._deviate(both * own.half, others, other_lost)
+        self._deviate(bound * own.half, rows - others, lost + other_lost)
+        self._deviate(bound * own.apart, rows, lost)
+
+    def _deviate(self, bounds: Tensor, rows: Tensor, errors: Tensor) -> None:
+        used = bounds.amax(0) > 0
+        self.found.append((bounds[:, used], rows[used], errors[used]))
+
+    def _gradient(self, index: int, other: int | None = None) -> Tensor:
+        """Bounds on the gradients at a node's units, ``(rows, units)``, or on their sums with those of another node."""
+        total = self._size(self._read(self.output, index, other))
+        for later, gradients in self.gradients.items():
+            alone = slice(self._together(later), None)
+            total = total + gradients[:, alone] @ self._size(self._read(self.rows[later], index, other, alone))
+        for first in self.sums:
+            total = total + self._from_pair(self.plan.pairs[first], index, other)
+        return total
+
+    def _together(self, index: int) -> int:
+        """How many of a node's units deviate together with those of another; they come first."""
+        first = self.firsts.get(index)
+        return 0 if first is None else len(self.plan.together[first].position)
+
+    def _from_pair(self, pair: Pair, index: int, other: int | None) -> Tensor:
+        own = self.plan.together[pair.first]
+        some = slice(len(own.position))
+        first, second = (self._read(self.rows[i], index, other, some) for i in (pair.first, pair.second))
+        g, others = (self.gradients[i][:, some] for i in (pair.first, pair.second))
+        sums = self.sums[pair.first]
+        between = first[0] - second[0], first[1] + second[1]
+        near = (sums * own.half) @ self._size(second) + (g * own.half) @ self._size(between)
+        one_by_one = (g * own.half) @ self._size(first) + (others * own.half) @ self._size(second)
+        return torch.minimum(near, one_by_one) + (g * own.apart) @ self._size(first)
+
+    def _size(self, value: Sized) -> Tensor:
+        return value[0].abs() + self.share * value[1]
+
+    def _read(self, rows: _Rows, index: int, other: int | None, some: slice = slice(None)) -> Sized:
+        """Rows at the units of a node, or their sums with those at another's."""
+        values, sizes = rows.at[index] if index in rows.at else self._nothing(rows, index)
+        if other is None:
+            return values[some], sizes[some]
+        more = rows.at[other] if other in rows.at else self._nothing(rows, other)
+        count = self._together(index)
+        return (values[some, :count] + more[0][some, :count]), (sizes[some, :count] + more[1][some, :count])
+
+    def _nothing(self, rows: _Rows, index: int) -> Sized:
+        zero = rows.own[0].new_zeros(len(rows.own[0]), len(self.plan.units[index].position))
+        return zero, zero
+
+    def _own(self, index: int, some: slice) -> Sized:
+        values, sizes = self.rows[index].own
+        return values[some], self.share * sizes[some]
+
+    def _node_rows(self, index: int) -> _Rows:
+        """The rows of a node's units, as many at once as the budget's memory allows."""
+        node, units = self.graph.nodes[index], self.plan.units[index]
+        assert isinstance(node, Relu | MaxPool)
+        blocks = list(self._blocks(node.source, units))
+        if not blocks:
+            inputs = torch.Size(self.graph.input_shape).numel()
+            empty = torch.zeros(0, inputs, dtype=self.graph.dtype, device=self.graph.device)
+            return _Rows({}, (empty, empty))
+        at = {i: _stacked([block.at[i] for block in blocks]) for i in blocks[0].at}
+        return _Rows(at, _stacked([block.own for block in blocks]))
+
+    def _blocks(self, source: int, units: OpenUnits) -> Iterator[_Rows]:
+        shape, graph = self.graph.nodes[source].shape, self.graph
+        largest = max(map(node_size, graph.nodes[: source + 1]))
+        for some in torch.arange(len(units.position), device=graph.device).split(self.budget.rows(2 * largest)):
+            self.budget.check()
+            rows = torch.zeros(len(some), torch.Size(shape).numel(), dtype=graph.dtype, device=graph.device)
+            rows.scatter_add_(1, units.functionals[some], units.weights[some])
+            yield self._carried(source, rows.reshape(-1, *shape))
+
+    def _carried(self, index: int, rows: Tensor) -> _Rows:
+        rules = _Sizing(self.graph, self.plan.centres, self.plan.units)
+        at_input = self.graph.backward([(index, (rows, rows.abs()))], rules)
+        zero = rows.new_zeros(len(rows), torch.Size(self.graph.input_shape).numel())
+        return _Rows(rules.at, (zero, zero) if at_input is None else (at_input[0].flatten(1), at_input[1].flatten(1)))
+
+
+class _Sizing(Backward[Sized]):
+    """Rows ``(k, *shape)`` carried back with centre slopes, and with them the magnitudes that they are made of."""
+
+    def __init__(self, graph: Graph, centres: dict[int, Tensor], units: dict[int, OpenUnits]) -> None:
+        self.graph, self.centres, self.units = graph, centres, units
+        self.at: dict[int, Sized] = {}
+
+    def back(self, map: LinearMap, value: Sized) -> Sized:
+        return map.transpose(value[0]), map.abs().transpose(value[1])
+
+    def join(self, one: Sized, other: Sized) -> Sized:
+        return one[0] + other[0], one[1] + other[1]
+
+    def relu(self, index: int, node: Relu, value: Sized) -> Sized:
+        self._note(index, value)
+        return value[0] * self.centres[index], value[1] * self.centres[index].abs()
+
+    def max_pool(self, index: int, node: MaxPool, value: Sized) -> Sized:
+        self._note(index, value)
+        rows, sizes = (node.scatter(part.flatten(1).unsqueeze(-1) * self.centres[index]) for part in value)
+        return rows, sizes
+
+    def _note(self, index: int, value: Sized) -> None:
+        position = self.units[index].position
+        rows, sizes = (part.flatten(1)[:, position] for part in value)
+        self.at[index] = rows, sizes
+
+
+def _stacked(parts: list[Sized]) -> Sized:
+    rows, sizes = (torch.cat(part) for part in zip(*parts, strict=True))
+    return rows, sizes

@@ -1,0 +1,25 @@
+"""What the layers of a graph are called in details: by the calls that their ReLUs came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lipreg.graph import Affine, Graph, Input, Relu
+from lipreg.words import listed
+
+
+def layers_named(graph: Graph, indices: Iterable[int]) -> str:
+    """Nodes in words, the first few of many: "'relu_1', 'relu_2' and the input"."""
+    return listed([_name(graph, index) for index in indices])
+
+
+def _name(graph: Graph, index: int) -> str:
+    node = graph.nodes[index]
+    if isinstance(node, Affine):
+        read_by = [i for i, other in (*graph.relus(), *graph.pools()) if other.source == index]
+        return f"before {_name(graph, read_by[0])}" if read_by else f"node {index}"
+    if isinstance(node, Input):
+        return "the input"
+    if isinstance(node, Relu):
+        return repr(node.name) if node.name else f"the ReLU at node {index}"
+    return f"the max pool at node {index}"

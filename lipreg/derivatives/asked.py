@@ -1,0 +1,87 @@
+"""Which derivatives are asked for: the question of a call, and what each of its rows and inputs is called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lipreg.errors import InvalidInput, UnsupportedRequest
+from lipreg.outputs import AllLogits, Combination, Logit, Margin, Output
+from lipreg.problem import LocalLipschitz
+
+WHERE = "derivative_range"
+
+
+def asked_question(
+    problem: LocalLipschitz, output: int | Output | None, input: int | Sequence[int] | None
+) -> LocalLipschitz:
+    """The problem with the outputs and inputs of a call; its norms are of no account.
+
+    Raises:
+        InvalidInput: no problem, output or inputs.
+        UnsupportedRequest: the problem is one of pointed scope.
+    """
+    if not isinstance(problem, LocalLipschitz):
+        raise InvalidInput(f"problem={problem!r}", where=WHERE, accepted="LocalLipschitz(region, ...)")
+    if problem.scope != "regional":
+        todo = "Quotients against the reference point are bounded by certify"
+        raise UnsupportedRequest(
+            "a problem of pointed scope",
+            where=WHERE,
+            accepted='scope="regional": the derivative at every point',
+            todo=todo,
+        )
+    if output is None:
+        asked = problem.output
+    elif isinstance(output, Output):
+        asked = output
+    elif isinstance(output, int) and not isinstance(output, bool):
+        asked = Logit(output)
+    else:
+        accepted = "the position of an output, Logit(...), Margin(...), Combination(...) or another functional; None"
+        raise InvalidInput(f"output={output!r}", where=WHERE, accepted=accepted)
+    measured = problem.measured
+    if input is not None:
+        measured = [input] if isinstance(input, int) and not isinstance(input, bool) else input
+    # the rows of the whole output are the outputs
+    return replace(problem, output=AllLogits() if asked.joint else asked, q=None, p=1.0, measured=measured)
+
+
+def functional_of(row: Tensor) -> Output:
+    """The functional with the coefficients ``(outputs,)``."""
+    places = row.nonzero().flatten().tolist()
+    if len(places) == 1 and row[places[0]] == 1:
+        return Logit(places[0])
+    if len(places) == 2 and sorted(row[places].tolist()) == [-1.0, 1.0]:
+        target, rival = sorted(places, key=lambda i: -float(row[i]))
+        return Margin(target, rival)
+    return Combination(tuple(row.tolist()))
+
+
+def name_of(functional: Output, row: Tensor) -> str:
+    """It in words, as results of other questions say them."""
+    return functional.names(row.unsqueeze(0), None)[0]
+
+
+def question_of(problem: LocalLipschitz, functional: Output, input: int, unit: float) -> dict[str, Any]:
+    """Which derivative, over which region, as plain data."""
+    return {
+        "asked": "range of a derivative",
+        "region": problem.describe()["region"],
+        "output": functional.describe() | _listed(functional),
+        "input": input,
+        "unit": unit,
+    }
+
+
+def _listed(functional: Output) -> dict[str, Any]:
+    return {"weights": list(functional.weights)} if isinstance(functional, Combination) else {}
+
+
+def with_inputs(rows: Tensor, inputs: int) -> Tensor:
+    """Rows ``(batch, rows, outputs)`` of a network beside whose outputs its inputs stand."""
+    return torch.cat([rows, rows.new_zeros(*rows.shape[:2], inputs)], -1)

@@ -1,0 +1,74 @@
+"""The pointed constant of a whole output measured in l1 or l2, from two sides.
+
+|f(x) - f(x0)|_q <= |K|_q |x - x0|_p with K the outputs' own constants, which are exact; and no quotient is above the largest
+operator norm of a Jacobian, the regional constant. The outputs need not be steepest at one point, so these are upper ends
+alone. The maximum of a convex function over linear pieces, the constant, is not searched for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from lipreg.bounds import Analysis
+from lipreg.budget import Budget
+from lipreg.estimators.exact.point_search import PointSearch
+from lipreg.estimators.witnesses.witness import best_witness
+from lipreg.linalg import vector_norm
+from lipreg.linalg.floats import EPS, SPARE
+from lipreg.outputs import AllLogits
+from lipreg.results import Status
+from lipreg.search import Outcome
+from lipreg.search import search as branch_and_bound
+
+WHY = "The least of the outputs' own constants, in the norm of the output, and of the regional constant"
+REGIONAL = 0.5
+"""Share of the time for the regional constant."""
+
+
+def by_outputs(search: PointSearch) -> int:
+    """Searches for the pointed constant of every output; enters what it proved, and the witnesses, into the search.
+
+    Nobody is told of progress on the way, which would be that of other questions.
+
+    Returns:
+        How many linear pieces were settled by programs.
+    """
+    local, placed = search.local, search.local.placed
+    rows, q = placed.rows.shape[1], placed.problem.q
+    assert q is not None
+    start = min(float(search.uppers.max()), search.known.upper)
+    regional = local.asking(replace(placed, problem=replace(placed.problem, scope="regional")))
+    # it ends where the regional constant is seen to lie above what is proved already, and proves no more
+    whole = _searched(search, regional, start, search.left.share(REGIONAL))
+    search.tighten(whole.upper, "branch and bound for the regional constant")
+    scalar, ends, cells = replace(placed.problem, output=AllLogits(), q=None), [], 0
+    for row in range(rows):
+        own = local.asking(replace(placed, problem=scalar, given=placed.rows[:, row : row + 1]))
+        found = _searched(search, own, start, search.left.share(1 / (rows - row)))
+        if found.status is not Status.PROVED:
+            search.give_up(found.status, found.left_out)
+        cells += found.cells
+        ends.append(found.upper)
+    share = EPS * (rows + SPARE)
+    search.tighten(float(vector_norm(torch.tensor(ends, dtype=torch.float64), q)) * (1 + share), "branch and bound")
+    return cells
+
+
+def _searched(search: PointSearch, asked: Analysis, upper: float, budget: Budget) -> Outcome:
+    """Another question at the same point; the points that it looks at are offered to the search's own."""
+    best = 0.0
+
+    def attain(points: Tensor) -> float:
+        nonlocal best
+        found = best_witness(asked, 0, points, known=best)
+        best = best if found is None else found.attained
+        search.offer(points)
+        return best
+
+    with torch.no_grad():
+        found = branch_and_bound(asked, torch.tensor([upper], dtype=torch.float64), 0.0, attain, budget)
+    search.nodes += found.nodes
+    return found

@@ -1,0 +1,81 @@
+"""Two networks on the same inputs as one: x -> f(x) - g(x)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lipreg.errors import InvalidInput
+from lipreg.graph.registry import Example, lowers
+from lipreg.graph.symbols import Context, Symbol
+
+
+class Minus(nn.Module):
+    """The difference of two tensors of one shape: of others, which would be repeated until they fit, it is none."""
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        check_alike(tuple(first.shape[1:]), tuple(second.shape[1:]))
+        return first - second
+
+
+class Difference(nn.Module):
+    """x -> f(x) - g(x), for every question that a network can be asked.
+
+        difference = lipreg.Difference(original, pruned)
+        lipreg.certify(difference, problem, x)         # how fast the two can move apart
+
+    f and g are any networks that ``capture`` reads, of one architecture or of two: one pruned, quantised or trained again
+    beside the original, or a controller beside a law that is written as a network. What both of them compute, up to the last
+    place of a weight, is computed once (a shared trunk, layers that were left alone), and the constant of f - f is 0. Where
+    they compute nearly the same, bounds are of the difference (``lipreg/bounds/pairs.py``), not of f and g one by one.
+
+    Args:
+        first: f, ``(batch, *shape)`` to ``(batch, outputs)``.
+        second: g, likewise; it may share modules with f.
+
+    Raises:
+        InvalidInput: it is not two modules; or, when it is run or captured, their outputs differ in shape.
+    """
+
+    outputs_of = "f - g"
+    """Of what the outputs are, in the words of results and records."""
+
+    def __init__(self, first: nn.Module, second: nn.Module) -> None:
+        super().__init__()
+        for network in (first, second):
+            if not isinstance(network, nn.Module):
+                got, accepted = f"got {type(network).__name__}", "two torch.nn.Modules on the same inputs"
+                raise InvalidInput(got, where="Difference", accepted=accepted)
+        self.first, self.second, self.minus = first, second, Minus()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.minus(self.first(x), self.second(x))
+
+
+def check_alike(first: tuple[int, ...], second: tuple[int, ...]) -> None:
+    """Raises InvalidInput unless two outputs, without the batch axis, have one shape."""
+    if first != second:
+        raise InvalidInput(
+            f"the first network returns (batch{_listed(first)}), the second (batch{_listed(second)})",
+            where="Difference",
+            accepted="two networks whose outputs have the same shape",
+        )
+
+
+def _listed(shape: tuple[int, ...]) -> str:
+    return "".join(f", {n}" for n in shape)
+
+
+def _example() -> nn.Module:
+    trunk = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+    first, second = (nn.Sequential(trunk, nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)) for _ in range(2))
+    with torch.no_grad():
+        for own, other in zip(second.parameters(), first.parameters(), strict=True):
+            own.copy_(other * (1 + 0.1 * torch.randn_like(other)))
+    return Difference(first, second)
+
+
+@lowers(Minus, example=Example(_example, (3,)))
+def lower_minus(context: Context, module: Minus, first: Symbol, second: Symbol) -> Symbol:
+    check_alike(first.shape, second.shape)
+    return first.plus(second.scaled(context.constant(-1.0, second.shape)))

@@ -1,0 +1,79 @@
+"""What is computed twice, computed once: calls of a trace, and nodes of a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.fx
+from torch import Tensor
+
+from lipreg.graph.nodes import Affine, Node
+from lipreg.linalg import LinearMap
+
+
+def without_repeats(trace: torch.fx.Graph, *told_by: str) -> torch.fx.Graph:
+    """A trace, in place, in which whatever calls the same thing with the same arguments again reads the first call.
+
+    So what two networks share is one part of their difference, with one gradient. Calls that write into an argument stay.
+
+    Args:
+        trace: as torch.fx records it.
+        told_by: names of the notes on a call (``meta``) that make it another one.
+    """
+    first: dict[Hashable, torch.fx.Node] = {}
+    for node in list(trace.nodes):
+        if node.op not in ("call_module", "call_function", "call_method", "get_attr") or _writes(node):
+            continue
+        notes = tuple(bool(node.meta.get(name)) for name in told_by)
+        key = (node.op, node.target, _key(node.args), _key(node.kwargs), notes)
+        try:
+            earlier = first.setdefault(key, node)
+        except TypeError:  # an argument that cannot be told from others
+            continue
+        if earlier is not node:
+            node.replace_all_uses_with(earlier)
+            trace.erase_node(node)
+    return trace
+
+
+def _writes(node: torch.fx.Node) -> bool:
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    in_place = name.endswith("_") or bool(node.kwargs.get("inplace")) or "out" in node.kwargs
+    return in_place if node.op != "call_module" else False
+
+
+def _key(value: Any) -> Hashable:
+    """An argument as something to look up: numbers by type too, for 1, 1.0 and True are three arguments."""
+    if isinstance(value, tuple | list):
+        return tuple(map(_key, value))
+    if isinstance(value, dict):
+        return tuple((name, _key(part)) for name, part in value.items())
+    if isinstance(value, slice):
+        return ("slice", _key(value.start), _key(value.stop), _key(value.step))
+    return type(value), value
+
+
+def same_affine(nodes: Sequence[Node], terms: Mapping[int, LinearMap], bias: Tensor) -> list[int]:
+    """The Affine nodes that compute the same, to the last place of every weight, and train no other ones."""
+    return [
+        i
+        for i, node in enumerate(nodes)
+        if isinstance(node, Affine)
+        and set(node.sources) == set(terms)
+        and _same(node.bias, bias)
+        and all(_same_map(map, terms[source]) for source, map in node.terms())
+    ]
+
+
+def _same_map(first: LinearMap, second: LinearMap) -> bool:
+    return first.description == second.description and all(map(_same, first.entries, second.entries))
+
+
+def _same(first: Tensor, second: Tensor) -> bool:
+    """Whether two tensors are the same number by number, and one parameter where they are trained."""
+    if first is second:
+        return True
+    trained = torch.is_grad_enabled() and (first.requires_grad or second.requires_grad)
+    return not trained and first.shape == second.shape and bool(torch.equal(first, second))

@@ -1,0 +1,137 @@
+"""The course of a search that all searches share: what is proved so far, what is open, and when it ends."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from lipreg.budget import Budget
+from lipreg.folding import FoldedNetwork, node_work
+from lipreg.results import Status
+from lipreg.search.closing import Closing
+from lipreg.search.nodes import Frontier, Nodes
+from lipreg.search.outcome import Outcome, Progress
+
+TOLERANCE = 1e-6
+"""Relative gap at which a node is closed, unless another is asked for."""
+ELEMENTS = 1_000_000
+"""Numbers in the largest tensor of a round: decides how many nodes a round takes."""
+BATCH = (4, 96)
+"""Fewest and most nodes a round."""
+
+N = TypeVar("N", bound=Nodes)
+
+
+class Course(Generic[N]):
+    """What a search has proved: ``closed`` of the nodes that are done with, and the bounds of those that are open.
+
+    Args:
+        network: that is searched, folded.
+        frontier: the first nodes.
+        budget: started.
+        progress: told after every round.
+        tolerance: relative gap at which a node is closed.
+    """
+
+    def __init__(
+        self,
+        network: FoldedNetwork,
+        frontier: Frontier[N],
+        budget: Budget,
+        progress: Callable[[Progress], None] | None,
+        tolerance: float,
+    ) -> None:
+        self.network, self.frontier, self.budget, self.progress = network, frontier, budget, progress
+        self.tolerance = tolerance
+        self.began = budget.clock()
+        self.closed, self.upper = 0.0, math.inf
+        self.nodes = self.settled = 0
+        self.closings: Counter[Closing] = Counter()
+
+    @property
+    def lower(self) -> float:
+        """What the best witness attains."""
+        raise NotImplementedError
+
+    @property
+    def rounding(self) -> float:
+        """What an upper end holds for the rounding of float64."""
+        return float(self.network.rounding.max())
+
+    @property
+    def batch(self) -> int:
+        """How many nodes a round takes; fewer where there is no time for as many."""
+        least, most = self._at_once
+        wanted = max(least, min(most, ELEMENTS // (2 * self._size)))
+        return int(max(1, min(wanted, self.budget.times(self._node))))
+
+    @property
+    def _at_once(self) -> tuple[int, int]:
+        """Fewest and most nodes a round."""
+        return BATCH
+
+    @property
+    def _size(self) -> int:
+        """Numbers in the forms of a node's units."""
+        n, m = self.network.count, self.network.inputs
+        return max(1, n) * (n + m)
+
+    @property
+    def _node(self) -> float:
+        """Multiplications of bounding a node."""
+        return node_work(self.network.count, self.network.inputs)
+
+    @property
+    def cutoff(self) -> float:
+        """Nodes at or below it are closed: what they hold is proved to be at most this."""
+        wanted = max(1.0 + self.tolerance, 1.0 / (1.0 - self.budget.gap))
+        return self.lower * wanted + 2.0 * self.rounding
+
+    def _outcome(self, status: Status) -> Outcome:
+        return Outcome(status, self.upper, self.nodes, self.settled, self.rounding, closings=dict(self.closings))
+
+    def _ended(self) -> Status | None:
+        """What ends the search here: a limit, or that there is no time for another node."""
+        late = None if self.budget.affords(self._node) else Status.TIME_LIMIT
+        return self.budget.after(self.nodes).ended() or late
+
+    def _open(self, nodes: N, closing: Closing) -> tuple[N, Tensor]:
+        """The nodes that may still beat the incumbent, and which those are; what the others hold is entered as proved.
+
+        Args:
+            closing: what their bounds are from.
+        """
+        kept = nodes.upper > self.cutoff
+        if not kept.all():
+            self.closings[closing] += int((~kept).sum())
+            self.closed = max(self.closed, float(nodes.upper[~kept].max()))
+        return nodes[kept], kept
+
+    def _lowered(self, nodes: N, bound: Tensor, rounding: Tensor, closing: Closing) -> tuple[N, Tensor]:
+        """The nodes with another bound entered that are still open, and which those are."""
+        nodes.upper = torch.minimum(nodes.upper, bound + rounding)
+        return self._open(nodes, closing)
+
+    def _inhabited(self, nodes: N, held: Tensor, closing: Closing) -> N:
+        """The nodes that are not seen to be empty.
+
+        Args:
+            held: which these are, ``(N,)``.
+            closing: by what the others are.
+        """
+        self.closings[closing] += int((~held).sum())
+        return nodes[held]
+
+    def _report(self) -> None:
+        before = len(self.frontier)
+        self.closed = max(self.closed, self.frontier.drop(self.cutoff))
+        self.closings[Closing.WITNESS] += before - len(self.frontier)
+        self.upper = min(self.upper, max(self.closed, self.frontier.upper))
+        if self.progress is not None:
+            seconds = self.budget.clock() - self.began
+            self.progress(Progress(self.lower, self.upper, len(self.frontier), self.nodes, seconds))

@@ -1,0 +1,125 @@
+"""Linear pieces of the rises: the steepest quotient of one by a cone program, whose multipliers are evaluated here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lipreg.budget import Budget
+from lipreg.linalg import dual_norm, vector_norm
+from lipreg.linalg.floats import EPS, SPARE
+from lipreg.milp.steepest import Multipliers, Piece, steepest
+from lipreg.search.climb import fixed_forms
+from lipreg.search.directions import Directions
+from lipreg.search.rise_forms import rise_forms
+from lipreg.search.rises import Rises, Shells
+from lipreg.search.shells import between
+
+ON_KINK = 1e-7
+"""How near to its kink, as a part of its range, a unit is taken to be on it."""
+LENGTHS = (1.0, 1e2, 1e4)
+"""By how much certificates are lengthened."""
+INWARD = 16.0
+"""How much nearer to the reference point than a point of it a piece is looked at."""
+
+
+def settle_piece(rises: Rises, node: Shells, budget: Budget) -> tuple[float, Tensor | None]:
+    """An upper bound on the quotients of one node with all phases known, and a displacement that nearly attains it.
+
+    The bound is far below 0 where the multipliers prove the piece empty, and inf where the engine fails.
+
+    Args:
+        node: one node, near > 0.
+        budget: started.
+    """
+    piece = _piece(rises, node)
+    found = steepest(piece, budget)
+    if found is None:
+        return math.inf, None
+    # a certificate that the piece is empty holds at any length: the longer, the less is left of the form, but for rounding
+    lengths = LENGTHS if found.point is None else (1.0,)
+    upper = min(_evaluated(rises, node, piece, found.times(length)) for length in lengths)
+    if found.point is None or not found.point[-1] > 0:
+        return upper, None
+    u, t = torch.from_numpy(found.point[:-1]).to(rises.units), float(found.point[-1])
+    return upper, u / t * rises.units * node.far
+
+
+def _piece(rises: Rises, node: Shells) -> Piece:
+    network, domain, far = rises.network, rises.network.domain, float(node.far)
+    matrix, _ = fixed_forms(network, node.phase)
+    constant, lost = rises.offsets(node.phase)
+    sign, stretch = node.phase[0].to(matrix), rises.units * far
+    cuts = torch.cat([sign.unsqueeze(-1) * matrix[0], -domain.faces]) * stretch
+    # what rounding may have done to a cut is at its most at the outer distance
+    levels = torch.cat([sign * constant[0] + lost[0] + rises.unit_error * far, domain.room])
+    form = rise_forms(rises, node, own_side=True)
+    region = domain.region
+    mixed = region.radius < math.inf and (region.norm != network.p or bool((rises.units != 1.0).any()))
+    return Piece(
+        form.slope[0].cpu().numpy(),
+        float(form.constant[0] + form.lost[0]) / far,
+        cuts.cpu().numpy(),
+        levels.cpu().numpy(),
+        (domain.lower / stretch).cpu().numpy(),
+        (domain.upper / stretch).cpu().numpy(),
+        far / float(node.near),
+        network.p,
+        region.norm,
+        region.radius if mixed else math.inf,
+        stretch.cpu().numpy(),
+    )
+
+
+def _evaluated(rises: Rises, node: Shells, piece: Piece, found: Multipliers) -> float:
+    """sup over directions of (form + A^T y - box - ball) . u + sup over t of what is left of the constants times t."""
+    y, box, ball = (torch.from_numpy(part) for part in (found.cuts, found.box, found.ball))
+    cuts, levels = torch.from_numpy(piece.cuts), torch.from_numpy(piece.levels)
+    lower, upper, stretch = (torch.from_numpy(part) for part in (piece.lower, piece.upper, piece.stretch))
+    form = torch.from_numpy(piece.form)
+    left = form + y @ cuts - box - ball
+    ends = torch.where(box > 0, box * torch.where(box > 0, upper, 0.0), box * torch.where(box < 0, lower, 0.0))
+    sizes = [y * levels, ends]
+    constant = piece.constant + float(sum(part.sum() for part in sizes))
+    magnitude = abs(piece.constant) + float(sum(part.abs().sum() for part in sizes))
+    if piece.radius < math.inf:
+        more = piece.radius * float(vector_norm(ball / stretch, dual_norm(piece.ball)))
+        constant, magnitude = constant + more, magnitude + more
+    share = EPS * (sum(cuts.shape) + 2 * len(left) + SPARE)
+    # of the sums behind the form, whose entries no direction weighs more than 1
+    lost = share * float((form.abs() + y @ cuts.abs() + box.abs() + ball.abs()).sum())
+    most = piece.most * (1.0 + 4 * EPS)
+    constant = constant + share * magnitude
+    directions = Directions.of(rises, node).to("cpu")
+    bound = float(directions.support(left.reshape(1, 1, -1))) + lost + constant * (most if constant > 0 else 1.0)
+    bound = bound + float(rise_forms(rises, node, own_side=True).error)
+    return bound if np.isfinite(bound) else math.inf
+
+
+def phases_at(rises: Rises, d: Tensor) -> list[Tensor]:
+    """The phases ``(n,)`` at a displacement ``(m,)``, and those with one of the units switched that are on their kinks."""
+    network = rises.network
+    phase = network.phases(d.unsqueeze(0))[0]
+    matrix, constant = (part[0] for part in fixed_forms(network, phase.unsqueeze(0)))
+    z = (matrix @ d + constant).abs() / (network.z_upper - network.z_lower).clamp(min=1e-300)
+    found = [phase]
+    for unit in z.argsort().tolist():
+        if z[unit] > ON_KINK:
+            break
+        other = phase.clone()
+        other[unit] = -other[unit]
+        found.append(other)
+    return found
+
+
+def piece_at(rises: Rises, d: Tensor, phase: Tensor) -> Shells:
+    """The node of one linear piece, for the functional that is steepest at a displacement, from near its distance on."""
+    distance = float(vector_norm(d / rises.units, rises.network.p))
+    row = int(rises.quotients(d.unsqueeze(0)).argmax())
+    near, far = d.new_tensor([distance / INWARD]), d.new_tensor([max(rises.reach, distance)])
+    node = between(rises, torch.full_like(near, math.inf), near, far)
+    return replace(node, phase=phase.unsqueeze(0), row=torch.full_like(node.row, row))

@@ -34,7 +34,7 @@ OURS = "branch_and_bound"
 SETS = {**PUBLISHED, "size": SIZE}
 MEMORY = 16 * 2**30
 """Bytes that the process of one answer may have, those of libraries included."""
-NODES = re.compile(r"(\d+) nodes")
+NODES = re.compile(r"([\d,]+) nodes")
 
 Row = dict[str, Any]
 
@@ -121,7 +121,7 @@ def _row(question: Asked, asked: Published, engine: str, settings: Settings, sec
         "upper": float(f"{found.upper:.10g}"),
         "gap": float(f"{found.gap:.2g}"),
         "status": found.status.value,
-        "nodes": int(nodes[1]) if (nodes := NODES.search(found.detail)) else None,
+        "nodes": int(nodes[1].replace(",", "")) if (nodes := NODES.search(found.detail)) else None,
         "detail": found.detail,
         "known": question.known and [float(f"{end:.11g}") if math.isfinite(end) else None for end in question.known],
         "known_seconds": question.known_seconds,

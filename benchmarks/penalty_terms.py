@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lipreg import LipschitzPenalty, LocalLipschitz
-from lipreg.graph import Affine, Forward, MaxPool, Relu, capture
+from lipreg.graph import Affine, Curved, Forward, MaxPool, Relu, capture
 
 WEIGHT = 1e-3
 Points = Literal["all"] | int
@@ -135,6 +135,10 @@ class IntervalMargins(Forward[tuple[Tensor, Tensor]]):
 
     def max_pool(self, index: int, node: MaxPool, value: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         return self._monotone(node, value)
+
+    def curved(self, index: int, node: Curved, value: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        low, high = node.curve.range(value[0] - value[1], value[0] + value[1])
+        return (high + low) / 2, (high - low) / 2
 
     def _monotone(self, node: Relu | MaxPool, value: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         low, high = node(value[0] - value[1]), node(value[0] + value[1])

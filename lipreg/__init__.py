@@ -1,6 +1,7 @@
 """lipreg: train ReLU networks on a bound of their local Lipschitz constant, and see how far the true constant moved.
 
 The question is a ``LocalLipschitz``; ``estimate`` bounds it differentiably, ``certify`` encloses it with certificates,
+``audit`` does so at many points under one budget, with a table, records and a page,
 ``compare`` says how far bound and constant moved between two networks, ``derivative_range`` between which values a
 derivative lies, and ``certify`` of ``Difference(f, g)`` how fast two networks can part.
 The Lightning callbacks are in ``lipreg.callbacks``. Importing this package loads torch and nothing heavier; solvers and
@@ -8,6 +9,7 @@ Lightning load when they are first used.
 """
 
 from lipreg.auditing.compare import compare
+from lipreg.audits import AuditResult, audit
 from lipreg.budget import Budget
 from lipreg.derivatives import DerivativeRange, DerivativeRanges, derivative_range
 from lipreg.errors import LipregError
@@ -26,6 +28,7 @@ __all__ = [
     "AllLogits",
     "AllMargins",
     "AllPairs",
+    "AuditResult",
     "Bound",
     "Box",
     "Budget",
@@ -50,6 +53,7 @@ __all__ = [
     "UnitCube",
     "Vector",
     "WholeSpace",
+    "audit",
     "capture",
     "certify",
     "compare",

@@ -45,6 +45,16 @@ class UnsupportedModel(LipregError, NotImplementedError):
 class CrossingBounds(LipregError, ArithmeticError):
     """A lower bound above an upper bound: a defect in an engine or a proof, never to be clipped away."""
 
+    def __init__(
+        self,
+        got: str,
+        *,
+        where: str = "",
+        accepted: str = "",
+        todo: str = "One of the two proofs is wrong. Please report this with the network and the reference point",
+    ) -> None:
+        super().__init__(got, where=where, accepted=accepted, todo=todo)
+
 
 class IncomparableResults(LipregError, ValueError):
     """Two results answer different questions (scope, norms, region or functional) and were put together."""

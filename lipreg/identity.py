@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lipreg.errors import UnsupportedRequest
+from lipreg.words import size
 
 HELD = 32
 """Bytes for each number of rows that a pass holds at least: of rows, magnitudes, products and what rounding does to them."""
@@ -48,8 +49,8 @@ class Identity:
         needed, there = HELD * self.outputs**2, machine_memory()
         if self.like.device.type == "cpu" and needed > there:
             raise UnsupportedRequest(
-                f"a pass that carries a row for each of {self.outputs:,} outputs takes at least {_gib(needed)}, and this "
-                f"machine has {_gib(there)}",
+                f"a pass that carries a row for each of {self.outputs:,} outputs takes at least {size(needed)}, and this "
+                f"machine has {size(there)}",
                 where="the whole output",
                 accepted="what needs no rows: spectral and affine_relu with q = p or q = inf",
                 todo="Ask for these, or add a layer that picks the outputs that matter",
@@ -66,7 +67,3 @@ def coefficient_sums(given: Tensor | Identity) -> Tensor:
 def machine_memory() -> int:
     """Bytes of memory of this machine."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def _gib(size: int) -> str:
-    return f"{size / 2**30:,.0f} GiB"

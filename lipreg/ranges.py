@@ -45,7 +45,6 @@ class RangeEnd:
             raise CrossingBounds(
                 f"lower {self.lower:.12g} exceeds upper {self.upper:.12g} ({self.detail or self.proof})",
                 where="RangeEnd",
-                todo="One of the two proofs is wrong. Please report this with the network and the reference point",
             )
 
     @property
@@ -96,7 +95,6 @@ class DerivativeRange:
             raise CrossingBounds(
                 f"the least derivative, at least {self.lower:.12g}, exceeds the largest one, at most {self.upper:.12g}",
                 where=where,
-                todo="One of the two proofs is wrong. Please report this with the network and the reference point",
             )
 
     @property

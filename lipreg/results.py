@@ -135,7 +135,6 @@ class CertifiedInterval:
             raise CrossingBounds(
                 f"lower {self.lower:.12g} exceeds upper {self.upper:.12g} ({self.detail or self.proof})",
                 where=where,
-                todo="One of the two proofs is wrong. Please report this with the network and the reference point",
             )
         if self.certificate is Certificate.EXACT:  # whatever limit or failure it ended with, nothing is left to prove
             object.__setattr__(self, "status", Status.PROVED)

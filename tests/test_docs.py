@@ -88,11 +88,22 @@ def test_the_plain_loop_example(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_example_of_both_scopes(capsys: pytest.CaptureFixture[str]) -> None:
-    space = run(blocks("docs/choosing.md")[0], "choosing")
+    (example,) = (
+        block for block in blocks("docs/choosing.md") if "pointed.upper" in block and "regional.upper" in block
+    )
+    space = run(example, "choosing")
     pointed, regional = space["pointed"], space["regional"]
     assert pointed.certificate is regional.certificate is Certificate.EXACT
     assert 0 < pointed.upper < 0.95 * regional.upper
     assert capsys.readouterr().out.startswith(f"pointed {pointed.upper:.4f}, regional")
+
+
+def test_the_example_of_smooth_activations(capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = (block for block in blocks("docs/choosing.md") if "nn.Tanh" in block)
+    space = run(example, "choosing")
+    closed, found = space["closed"], space["found"]
+    assert found.gap <= 0.01 and 0 < found.lower <= found.upper < closed.upper
+    assert capsys.readouterr().out.startswith(f"at most {closed.upper:.3f}; in [{found.lower:.4f}")
 
 
 def test_the_auditing_example() -> None:

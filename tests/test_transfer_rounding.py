@@ -10,10 +10,10 @@ from fractions import Fraction
 
 import pytest
 
+from lipreg.linalg.rationals import above, below
 from lipreg.transfer import Interval, geometric_mean, mean_of, ratio, transfer
 from lipreg.transfer.movement import movement
 from lipreg.transfer.points import PointFigures
-from lipreg.transfer.rounding import above, below
 
 EXACT = Context(prec=80)
 DRAWS = 3000

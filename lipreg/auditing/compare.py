@@ -90,12 +90,14 @@ def compare(
             f"bound={recipe.estimator!r}", where="compare", accepted="an estimator that proves upper ends"
         )
     asked = usual_estimators(problem) if estimators is None else estimators
-    plan = AuditPlan(problem, (*asked, recipe), Budget.of(budget, "compare"), settings)
+    usual = usual_estimators(problem) if estimators is None else ()
+    plan = AuditPlan(problem, (*asked, recipe), Budget.of(budget, "compare"), settings, usual=usual)
     about: dict[str, Any] = {"question": problem.describe(), "sentence": problem.sentence(), "of_training": False}
     penalised = {"bound": recipe.label, "recipe": recipe.describe()}
     subjects = [structure_of(subject, x, y, "compare") for subject in (network, twin)]
     for subject in subjects:  # of the second network too before the first is audited
-        plan.check(subject if isinstance(subject, Graph) else subject.frozen())
+        graph = subject if isinstance(subject, Graph) else subject.frozen()
+        plan.covering(graph).check(graph)
     known = None if calibration is None else _calibrating(calibration, x, problem)
     runs: list[RecordedRun] = []
     for name, subject, more in zip(names, subjects, (penalised, {}), strict=True):

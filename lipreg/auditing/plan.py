@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lipreg.auditing.attack import Attack
@@ -41,10 +41,13 @@ class AuditPlan:
     budget: Budget = None  # type: ignore[assignment]  # a number of seconds is made one
     settings: Settings = DEFAULTS
     attack: Attack | None = field(default_factory=Attack)
+    usual: tuple[str, ...] = ()
+    """Those that nobody named: of these a network gets what covers it, and its own in place of what does not."""
 
     def __post_init__(self) -> None:
         if self.estimators is None and isinstance(self.problem, LocalLipschitz):
-            object.__setattr__(self, "estimators", usual_estimators(self.problem))
+            object.__setattr__(self, "usual", usual_estimators(self.problem))
+            object.__setattr__(self, "estimators", self.usual)
         if isinstance(self.estimators, str | Bound) or not self.estimators:
             accepted = "a list of estimator names or of Bounds"
             raise InvalidInput(f"estimators={self.estimators!r}", where="audit", accepted=accepted)
@@ -60,6 +63,13 @@ class AuditPlan:
             raise InvalidInput(f"attack={self.attack!r}", where="audit", accepted="an Attack, or None for none")
         for label in self.recipes:
             self.method(label).check(self.problem)
+
+    def covering(self, graph: Graph) -> AuditPlan:
+        """The plan for a network: the usual estimators are those that cover it; those that were named stay."""
+        if not self.usual or (own := usual_estimators(self.problem, graph)) == self.usual or not own:
+            return self
+        named = [recipe for recipe in self.estimators if Bound.of(recipe).label not in self.usual]
+        return replace(self, estimators=(*own, *named), usual=own)
 
     def check(self, graph: Graph) -> None:
         """Raises UnsupportedRequest when an estimator does not cover the network; call it before any work."""

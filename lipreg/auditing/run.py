@@ -24,9 +24,9 @@ from lipreg.auditing.schedule import OVERTIME, Schedule
 from lipreg.auditing.tasks import Assignment
 from lipreg.budget import AnyOf, Budget, Stop
 from lipreg.errors import InvalidInput
-from lipreg.estimators import frozen_analysis
+from lipreg.estimators import Estimator, frozen_analysis
 from lipreg.estimators.evaluate import Network
-from lipreg.graph import untouched_random_state
+from lipreg.graph import Graph, untouched_random_state
 from lipreg.records import AuditRecord
 
 
@@ -99,10 +99,15 @@ def audit(
     does = get_executor(executor, "audit")
     with untouched_random_state():
         whole = plan.budget.started()
-        estimators = plan.methods()
-        analysis = frozen_analysis(
-            network, plan.problem, x, y, where="audit", budget=whole, estimators=estimators.values()
-        )
+        asked = plan
+
+        def covering(graph: Graph) -> Iterable[Estimator]:
+            nonlocal asked
+            asked = plan.covering(graph)
+            return asked.methods().values()
+
+        analysis = frozen_analysis(network, plan.problem, x, y, where="audit", budget=whole, estimators=covering)
+        plan, estimators = asked, asked.methods()
         if not torch.isfinite(analysis.reach[-1].value).all():
             raise InvalidInput(
                 "the network's outputs hold NaN or infinity", where="audit", todo="Training may have diverged"

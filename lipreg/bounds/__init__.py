@@ -14,7 +14,7 @@ from lipreg.bounds.masks import Masks, regional_masks
 from lipreg.bounds.pairs import Apart, Pair, apart, known_pairs
 from lipreg.bounds.pooled import gains, shared_row_sums, within_shared
 from lipreg.bounds.pooling import Shares, pool_factor, pool_shares, relax_pool
-from lipreg.bounds.preactivations import METHODS
+from lipreg.bounds.preactivations import ASKED, METHODS
 from lipreg.bounds.reach import Reach
 from lipreg.bounds.room import KEPT
 from lipreg.bounds.rounding import (
@@ -31,6 +31,7 @@ from lipreg.bounds.switches import Switches
 from lipreg.bounds.unpooling import without_pools
 
 __all__ = [
+    "ASKED",
     "KEPT",
     "METHODS",
     "Analysis",

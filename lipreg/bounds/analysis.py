@@ -13,9 +13,9 @@ from torch import Tensor
 from lipreg.bounds.induced import InducedNorms
 from lipreg.bounds.masks import Masks, regional_masks
 from lipreg.bounds.pooling import Shares, pool_shares
-from lipreg.bounds.preactivations import METHODS, Preactivations, Reaching
+from lipreg.bounds.preactivations import ASKED, METHODS, Preactivations, Reaching
 from lipreg.bounds.reach import Anchors, Reach
-from lipreg.bounds.slopes import Slopes, slope_bounds
+from lipreg.bounds.slopes import Slopes, slopes_of
 from lipreg.bounds.unbounded import unbounded_reach
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput
@@ -102,7 +102,7 @@ class Analysis:
 
     @cached_property
     def moves(self) -> Mapping[int, Tensor]:
-        """0/1, which entries of the Input, every Relu and every MaxPool can move, ``(batch, *shape)``."""
+        """0/1, which entries of the Input, every Relu, MaxPool and Curved can move, ``(batch, *shape)``."""
         if self.masks is not None:
             return self.masks.moves
         nodes = enumerate(zip(self.graph.nodes, self.reach, strict=True))
@@ -117,16 +117,19 @@ class Analysis:
 
     @cached_property
     def upper_slopes(self) -> Mapping[int, Tensor]:
-        """The upper ends of ``slopes``, for those who read no others."""
-        return {i: slopes.upper for i, slopes in self.slopes.items()} if self.masks is None else self.masks.upper
+        """The largest magnitudes of ``slopes``, for those who read no others: of a Relu their upper ends."""
+        if self.masks is not None:
+            return self.masks.upper
+        relus = dict(self.graph.relus())
+        return {i: slopes.upper if i in relus else slopes.size for i, slopes in self.slopes.items()}
 
     @cached_property
     def slopes(self) -> dict[int, Slopes]:
-        """Bounds on the slopes of the units of every Relu in the question's scope."""
+        """Bounds on the slopes of the units of every Relu and Curved in the question's scope."""
         if self.masks is not None:
             return self.masks.slopes
         scope = self.placed.problem.scope
-        return {i: slope_bounds(self.reach[node.source], node.slope, scope) for i, node in self.graph.relus()}
+        return {i: slopes_of(node, self.reach[node.source], scope) for i, node in self.graph.entrywise()}
 
     @cached_property
     def shares(self) -> dict[int, Shares]:
@@ -181,7 +184,7 @@ class Analysis:
         return self.graph.fingerprint()
 
     def unstable_units(self) -> Tensor:
-        """How many units each point leaves undecided, ``(batch,)``."""
+        """How many ReLUs each point leaves undecided, ``(batch,)``."""
         counts = [self.reach[node.source].unstable.flatten(1).sum(-1) for _, node in self.graph.relus()]
         return torch.stack(counts).sum(0) if counts else torch.zeros(self.placed.batch, dtype=torch.int64)
 
@@ -206,7 +209,7 @@ def analyse(
     Args:
         graph: live (differentiable) or frozen.
         placed: the question; its region is taken in the graph's dtype and on its device.
-        methods: any of "ball", "interval", "crown", intersected. Default: all.
+        methods: any of "ball", "interval", "crown", "alpha", intersected. Default: the first three.
         known: lower and upper bounds of Affine nodes by index, proved elsewhere; intersected with the methods' own.
         width: relative width at which a certified spectral norm is narrow enough.
         power: estimates spectral norms in their place; what follows from them is then no bound.
@@ -216,7 +219,7 @@ def analyse(
             its widest entries first; what it does not reach keeps the other methods' bounds, and the analysis says so. None
             for no limit.
         constant: in regional scope, for bounds that see pre-activations only through slopes and motion: these without
-            gradient, and no more of interval bounds than they are made of.
+            gradient, and no more of interval bounds than they are made of. Slopes of curves have one, and keep it.
         memory: bytes that the rows of CROWN, and of linear forms of the Jacobian, may take at one node, for graphs whose
             rows are kept for a gradient: nodes that need more keep the other methods' bounds. None for no limit.
 
@@ -227,12 +230,14 @@ def analyse(
         InvalidInput: an unknown or no method.
     """
     chosen = METHODS if methods is None else tuple(methods)
-    if not chosen or set(chosen) - set(METHODS):
-        raise InvalidInput(f"methods {chosen}", where="pre-activation bounds", accepted=f"some of {', '.join(METHODS)}")
+    if not chosen or set(chosen) - {*METHODS, *ASKED}:
+        accepted = f"some of {', '.join((*METHODS, *ASKED))}"
+        raise InvalidInput(f"methods {chosen}", where="pre-activation bounds", accepted=accepted)
     region = placed.region.to(graph.dtype, graph.device)
     # elsewhere sums may be taken by transforms (FFT, Winograd), for whose rounding these bounds do not hold
     outward = outward and graph.dtype == torch.float64 and graph.device.type == "cpu"
     norms = InducedNorms(graph, width, power)
+    constant = constant and not graph.curves()
 
     def find() -> Preactivations:
         if not region.bounded:

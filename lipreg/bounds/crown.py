@@ -1,4 +1,5 @@
-"""CROWN: linear relaxations of the ReLUs, carried backward to the input (Zhang et al. 2018, Theorem 3.2)."""
+"""CROWN: linear relaxations of the units, carried backward to the input (Zhang et al. 2018, Theorem 3.2; with lower lines
+chosen for each bound, Xu et al. 2021)."""
 
 from __future__ import annotations
 
@@ -9,10 +10,11 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds.lines import Lines
+from lipreg.bounds.lower_slopes import COPIES, STEPS, LowerSlopes
 from lipreg.bounds.reach import Anchors
 from lipreg.bounds.unit_bounds import unit_bounds
 from lipreg.budget import FREE, Budget
-from lipreg.graph import Backward, Graph, MaxPool, Relu, node_size
+from lipreg.graph import Backward, Curved, Graph, MaxPool, Relu, node_size
 from lipreg.linalg import LinearMap, Rows, Whole, entries
 from lipreg.regions import PlacedRegion
 
@@ -33,7 +35,7 @@ def linear_upper_bound(
     Args:
         rows: ``(batch, k, *shape of the node)``.
         anchors: of that node and every Affine before it.
-        relaxations: of every Relu and MaxPool before the node.
+        relaxations: of every Relu, MaxPool and Curved before the node.
 
     Returns:
         ``(batch, k)``. Costs one backward pass with k rows.
@@ -51,7 +53,7 @@ class _Forms(Backward[Rows]):
     def __init__(self, graph: Graph, index: int, anchors: Anchors, relaxations: Relaxations) -> None:
         self.graph, self.index, self.anchors = graph, index, anchors
         self.lines = {i: lines for i, lines in relaxations.items() if i < index}
-        for i, node in graph.relus():
+        for i, node in graph.entrywise():
             if i in self.lines:
                 anchored = anchors[node.source]
                 self.lines[i] = self.lines[i].anchored(anchored.constant, anchored.rounding)
@@ -72,14 +74,20 @@ class _Forms(Backward[Rows]):
         return value
 
     def relu(self, index: int, node: Relu, value: Rows) -> Rows:
-        value, offset = self.lines[index].above(value)
-        self.total = self.total + offset
-        return value
+        return self._above(index, value)
+
+    def curved(self, index: int, node: Curved, value: Rows) -> Rows:
+        return self._above(index, value)
 
     def max_pool(self, index: int, node: MaxPool, value: Rows) -> Rows:
         members, offset = self.lines[index].above(Whole(value.whole().flatten(2).unsqueeze(-1)))
         value = Whole(node.scatter(members.values))
         self.total = self.total + offset + self._constants(node.source, value)
+        return value
+
+    def _above(self, index: int, value: Rows) -> Rows:
+        value, offset = self.lines[index].above(value)
+        self.total = self.total + offset
         return value
 
     def _constants(self, index: int, value: Rows) -> Tensor:
@@ -90,6 +98,41 @@ class _Forms(Backward[Rows]):
         return value.sums(parts)
 
 
+class _Ascending(_Forms):
+    """The same with lower lines of ReLUs that are chosen for each row; see ``LowerSlopes``."""
+
+    def __init__(self, graph: Graph, index: int, anchors: Anchors, relaxations: Relaxations) -> None:
+        super().__init__(graph, index, anchors, relaxations)
+        self.relaxations = relaxations
+        self.copies = COPIES * (1 + sum(isinstance(graph.nodes[i], Relu) for i in self.lines))
+
+    def bounds(self, rows: Rows, region: PlacedRegion) -> tuple[Tensor, int]:
+        """The least over all steps; where a gradient is kept, over the first and the last, which have one."""
+        self.slopes = LowerSlopes()
+        found, numbers = super().bounds(rows, region)
+        kept = found.requires_grad and torch.is_grad_enabled()
+        for _ in range(STEPS if self.slopes.slopes else 0):
+            with torch.enable_grad():
+                bounds = super().bounds(rows, region)[0]
+                self.slopes.step(bounds.sum())
+            if not kept:
+                found = torch.minimum(found, bounds.detach())
+        if self.slopes.slopes:
+            found = torch.minimum(found, super().bounds(rows, region)[0])
+        return found, numbers * self.copies
+
+    def relu(self, index: int, node: Relu, value: Rows) -> Rows:
+        anchored = self.anchors[node.source]
+        lines = self.slopes.lines(index, value, self.relaxations[index], node.slope)
+        read = [
+            None if part is None else value.read(entries(part))[0] for part in (anchored.constant, anchored.rounding)
+        ]
+        assert read[0] is not None
+        value, offset = lines.anchored(read[0], read[1]).above_read(value)
+        self.total = self.total + offset
+        return value
+
+
 def crown(
     graph: Graph,
     index: int,
@@ -98,6 +141,7 @@ def crown(
     region: PlacedRegion,
     wanted: Tensor | None = None,
     budget: Budget | None = None,
+    ascending: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Lower and upper bounds on the entries of an Affine node over X, ``(batch, *shape)`` each.
 
@@ -108,6 +152,7 @@ def crown(
         wanted: what bounding each entry is worth, ``(batch, *shape)``: the largest first, those of 0 not at all; they get
             -inf and inf. None bounds all. Nodes of up to ``ALL_UNITS`` entries are always bounded as a whole.
         budget: entries that are not reached by its end get -inf and inf; None for no limit of time.
+        ascending: whether lower lines are chosen for each row by ascent, at about fifty times the cost.
     """
     budget = budget or FREE
     shape, batch = graph.nodes[index].shape, region.batch
@@ -115,7 +160,7 @@ def crown(
     if wanted is None or size <= ALL_UNITS:
         wanted = torch.ones(batch, *shape, dtype=graph.dtype, device=graph.device)
     largest = max(map(node_size, graph.nodes[: index + 1]))
-    forms = _Forms(graph, index, anchors, relaxations)
+    forms = (_Ascending if ascending else _Forms)(graph, index, anchors, relaxations)
     bound = partial(forms.bounds, region=region)
     units, lower, upper, _ = unit_bounds(wanted, graph.output.bias, largest, bound, budget)
     open_ended = torch.full((batch, size), torch.inf, dtype=graph.dtype, device=graph.device)

@@ -19,6 +19,7 @@ A window of a max pool with candidates i = 1..k has weights w_i around 1/k that 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -28,7 +29,7 @@ from lipreg.bounds.analysis import Analysis
 from lipreg.bounds.room import pass_work
 from lipreg.bounds.rounding import norm_rounding
 from lipreg.budget import FREE, Budget
-from lipreg.graph import Backward, Graph, MaxPool, Relu, node_size
+from lipreg.graph import Backward, Curved, Graph, MaxPool, Relu, node_size
 from lipreg.linalg import LinearMap
 
 
@@ -51,7 +52,7 @@ class Deviations:
 
 @dataclass(frozen=True)
 class OpenUnits:
-    """The undecided units of one Relu or MaxPool node: where each reads its gradient, and its functional of the source."""
+    """The undecided units of one node: where each reads its gradient, and its functional of the source."""
 
     position: Tensor  # (units,) flat positions in the node's output
     functionals: Tensor  # indices (units, k) into the source
@@ -84,7 +85,7 @@ def deviations(analysis: Analysis, budget: Budget | None = None) -> Deviations:
     rows = []
     for index in order:
         node = graph.nodes[index]
-        assert isinstance(node, Relu | MaxPool)
+        assert isinstance(node, Relu | MaxPool | Curved)
         coupling[index], own = _carried_units(graph, node.source, units[index], centres, units, budget)
         rows.append(own)
     bounds: dict[int, Tensor] = {}
@@ -115,7 +116,7 @@ def middle_slopes(analysis: Analysis) -> dict[int, Tensor]:
 
 
 def open_units(analysis: Analysis) -> dict[int, OpenUnits]:
-    """The undecided units of every Relu and MaxPool of a single-point analysis, in order."""
+    """The undecided units of every Relu, MaxPool and Curved of a single-point analysis, in order."""
     units: dict[int, OpenUnits] = {}
     for index, slopes in analysis.slopes.items():
         half = ((slopes.upper - slopes.lower) / 2)[0].flatten()
@@ -142,33 +143,43 @@ def _carried_units(
     budget: Budget,
 ) -> tuple[dict[int, Tensor], Tensor]:
     """The functionals of a node's units carried back, as many at once as the budget's memory allows."""
-    shape = graph.nodes[source].shape
-    size = torch.Size(shape).numel()
-    largest = max(map(node_size, graph.nodes[: source + 1]))
-    blocks: list[tuple[dict[int, Tensor], Tensor]] = []
-    for some in torch.arange(len(units.position), device=graph.device).split(budget.rows(largest)):
-        budget.check()
-        rows = torch.zeros(len(some), size, dtype=graph.dtype, device=graph.device)
-        rows.scatter_add_(1, units.functionals[some], units.weights[some])
-        blocks.append(_carried(graph, source, rows.reshape(-1, *shape), centres, all_units))
+    blocks = [_carried(graph, source, rows, centres, all_units) for rows in unit_rows(graph, source, units, budget)]
     if not blocks:
         return {}, torch.zeros(0, torch.Size(graph.input_shape).numel(), dtype=graph.dtype, device=graph.device)
     at = {i: torch.cat([block[i] for block, _ in blocks]) for i in blocks[0][0]}
     return at, torch.cat([own for _, own in blocks])
 
 
+def unit_rows(graph: Graph, source: int, units: OpenUnits, budget: Budget, copies: int = 1) -> Iterator[Tensor]:
+    """The functionals of a node's units, ``(k, *shape)`` of the node that they are of, as many at once as the memory allows.
+
+    Args:
+        copies: tensors of this size that a pass carries.
+
+    Raises:
+        OutOfBudget: it ended.
+    """
+    shape = graph.nodes[source].shape
+    largest = max(map(node_size, graph.nodes[: source + 1]))
+    for some in torch.arange(len(units.position), device=graph.device).split(budget.rows(copies * largest)):
+        budget.check()
+        rows = torch.zeros(len(some), torch.Size(shape).numel(), dtype=graph.dtype, device=graph.device)
+        rows.scatter_add_(1, units.functionals[some], units.weights[some])
+        yield rows.reshape(-1, *shape)
+
+
 def _carried(
     graph: Graph, index: int, rows: Tensor, centres: dict[int, Tensor], units: dict[int, OpenUnits]
 ) -> tuple[dict[int, Tensor], Tensor]:
     """Rows ``(k, *shape)`` of an Affine node carried back with centre slopes: at all earlier units, and at the input."""
-    rules = _Centred(centres, units)
+    rules = Centred(centres, units)
     at_input = graph.backward([(index, rows)], rules)
     at = {i: rows.new_zeros(len(rows), len(own.position)) for i, own in units.items() if i < index} | rules.at
     inputs = torch.Size(graph.input_shape).numel()
     return at, rows.new_zeros(len(rows), inputs) if at_input is None else at_input.flatten(1)
 
 
-class _Centred(Backward[Tensor]):
+class Centred(Backward[Tensor]):
     """Rows ``(k, *shape)`` carried back with centre slopes; ``at`` is what they are at each node's units."""
 
     def __init__(self, centres: dict[int, Tensor], units: dict[int, OpenUnits]) -> None:
@@ -179,6 +190,10 @@ class _Centred(Backward[Tensor]):
         return map.transpose(value)
 
     def relu(self, index: int, node: Relu, value: Tensor) -> Tensor:
+        self.at[index] = value.flatten(1)[:, self.units[index].position]
+        return value * self.centres[index]
+
+    def curved(self, index: int, node: Curved, value: Tensor) -> Tensor:
         self.at[index] = value.flatten(1)[:, self.units[index].position]
         return value * self.centres[index]
 

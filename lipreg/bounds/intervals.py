@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
 from lipreg.bounds.rounding import output_gradients
-from lipreg.graph import Backward, MaxPool, Relu
+from lipreg.graph import Backward, Curved, MaxPool, Relu
 from lipreg.graph.accurate import limb_bits
 from lipreg.linalg import Limbs, LinearMap
 from lipreg.linalg.floats import EPS, SPARE
@@ -39,7 +39,7 @@ class Interval(Generic[C]):
 
 
 class Intervals(Backward[Interval[C]], Generic[C]):
-    """Intervals of gradients, times intervals of slopes at every Relu and of shares at every MaxPool.
+    """Intervals of gradients, times intervals of slopes at every Relu and Curved and of shares at every MaxPool.
 
     Attributes:
         bounds: lower and upper at the nodes that were passed.
@@ -48,6 +48,7 @@ class Intervals(Backward[Interval[C]], Generic[C]):
 
     def __init__(self, analysis: Analysis, tighten: Tighten | None) -> None:
         self.analysis, self.tighten = analysis, tighten
+        self.signed = bool(analysis.graph.curves())  # whether slopes may be below 0
         self.bounds: dict[int, Ends] = {}
 
     @abstractmethod
@@ -60,7 +61,7 @@ class Intervals(Backward[Interval[C]], Generic[C]):
 
     @abstractmethod
     def scaled(self, value: Interval[C], low: Tensor, high: Tensor, least: Tensor, most: Tensor) -> Interval[C]:
-        """[low, high] [least, most], entry by entry, for 0 <= least <= most; ``value`` is what the ends are of."""
+        """[low, high] [least, most], entry by entry; ``value`` is what the ends are of."""
 
     @abstractmethod
     def moved(self, value: Interval[C], move: Callable[[Tensor], Tensor], copies: int = 1) -> Interval[C]:
@@ -73,6 +74,11 @@ class Intervals(Backward[Interval[C]], Generic[C]):
         return self.bounds[index]
 
     def relu(self, index: int, node: Relu, value: Interval[C]) -> Interval[C]:
+        slopes = self.analysis.slopes[index]
+        low, high = self.tightened(index, value)
+        return self.scaled(value, low, high, slopes.lower.unsqueeze(1), slopes.upper.unsqueeze(1))
+
+    def curved(self, index: int, node: Curved, value: Interval[C]) -> Interval[C]:
         slopes = self.analysis.slopes[index]
         low, high = self.tightened(index, value)
         return self.scaled(value, low, high, slopes.lower.unsqueeze(1), slopes.upper.unsqueeze(1))
@@ -110,7 +116,7 @@ class Float64Intervals(Intervals[Tensor]):
     def scaled(
         self, value: Interval[Tensor], low: Tensor, high: Tensor, least: Tensor, most: Tensor
     ) -> Interval[Tensor]:
-        low, high = _times(low, high, least, most)
+        low, high = times(low, high, least, most, self.signed)
         return Interval((low + high) / 2, (high - low) / 2)
 
     def moved(self, value: Interval[Tensor], move: Callable[[Tensor], Tensor], copies: int = 1) -> Interval[Tensor]:
@@ -132,6 +138,8 @@ class DigitIntervals(Intervals[Limbs]):
 
     def back(self, map: LinearMap, value: Interval[Limbs]) -> Interval[Limbs]:
         spread = map.abs().transpose(value.radius) * (1.0 + (map.roundings + SPARE) * EPS)
+        if map.rounded:
+            spread = spread + (map.lengths + SPARE) * EPS * map.sizes().transpose(value.radius)
         return Interval(value.center.back(map), spread)
 
     def join(self, one: Interval[Limbs], other: Interval[Limbs]) -> Interval[Limbs]:
@@ -144,19 +152,22 @@ class DigitIntervals(Intervals[Limbs]):
 
     def scaled(self, value: Interval[Limbs], low: Tensor, high: Tensor, least: Tensor, most: Tensor) -> Interval[Limbs]:
         open_ = least < most
-        low, high = _times(low, high, least, most)
+        low, high = times(low, high, least, most, self.signed)
         middle, spread = (low + high) / 2, (high - low) / 2
         spread = spread + SPARE * EPS * (middle.abs() + spread)
         decided = torch.where(open_, torch.zeros_like(most), most)
         middle = torch.where(open_, middle, torch.zeros_like(middle))
         center = value.center.times(decided) + Limbs.of(middle, self.bits, LIMBS)
-        return Interval(center, torch.where(open_, spread, value.radius * decided * (1.0 + SPARE * EPS)))
+        return Interval(center, torch.where(open_, spread, value.radius * decided.abs() * (1.0 + SPARE * EPS)))
 
     def moved(self, value: Interval[Limbs], move: Callable[[Tensor], Tensor], copies: int = 1) -> Interval[Limbs]:
         radius = move(value.radius)
         return Interval(value.center.moved(move, copies), radius * (1.0 + copies * EPS) if copies > 1 else radius)
 
 
-def _times(low: Tensor, high: Tensor, least: Tensor, most: Tensor) -> Ends:
-    """The ends of [low, high] [least, most], for 0 <= least <= most."""
+def times(low: Tensor, high: Tensor, least: Tensor, most: Tensor, signed: bool) -> Ends:
+    """The ends of [low, high] [least, most]; without ``signed`` for 0 <= least <= most."""
+    if signed and bool((least < 0).any()):
+        products = torch.stack([low * least, low * most, high * least, high * most])
+        return products.amin(0), products.amax(0)
     return torch.where(low < 0, low * most, low * least), torch.where(high > 0, high * most, high * least)

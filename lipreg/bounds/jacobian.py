@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
-from lipreg.bounds.intervals import C, DigitIntervals, Ends, Float64Intervals, Intervals, Tighten
+from lipreg.bounds.intervals import C, DigitIntervals, Ends, Float64Intervals, Intervals, Tighten, times
 from lipreg.bounds.joint_jacobian import joint_jacobian
 from lipreg.bounds.pairs import known_pairs
 from lipreg.bounds.rounding import gradient_rounding, output_gradients
-from lipreg.graph import Backward, MaxPool, Relu
+from lipreg.graph import Backward, Curved, MaxPool, Relu
 from lipreg.linalg import LinearMap
 
 LOST = 1e-6
@@ -28,7 +28,7 @@ def interval_jacobian(analysis: Analysis, tighten: Tighten | None = None) -> dic
         tighten: proves tighter bounds at a node, from which the pass goes on; None to go on as it is.
 
     Returns:
-        For the Input, every Relu and every MaxPool: lower and upper, ``(batch, rows, *shape)``.
+        For the Input, every Relu, MaxPool and Curved: lower and upper, ``(batch, rows, *shape)``.
     """
     bounds = _one_by_one(analysis, tighten)
     return {**bounds, 0: joint_jacobian(analysis, bounds)} if known_pairs(analysis) else bounds
@@ -79,7 +79,8 @@ class Centered(Backward[tuple[Tensor, Tensor]]):
     """The interval Jacobian as center and radius, where rounding is left out and no node's bounds are asked for.
 
     For a slope in [m - h, m + h], m - h >= 0, an end e of [c - r, c + r] goes outward to m e + h |e| above and m e - h |e|
-    below, which makes the center m c + h clamp(c, -r, r) and the radius m r + h max(|c|, r).
+    below, which makes the center m c + h clamp(c, -r, r) and the radius m r + h max(|c|, r). Slopes
+    of curves may be below 0: there products of ends are compared.
     """
 
     def __init__(self, analysis: Analysis) -> None:
@@ -95,6 +96,15 @@ class Centered(Backward[tuple[Tensor, Tensor]]):
     def relu(self, index: int, node: Relu, value: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         slopes = self.analysis.slopes[index]
         return _scaled(*value, slopes.lower, slopes.upper)
+
+    def curved(self, index: int, node: Curved, value: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        slopes, (center, radius) = self.analysis.slopes[index], value
+        if not bool((slopes.lower < 0).any()):
+            return _scaled(*value, slopes.lower, slopes.upper)
+        low, high = times(
+            center - radius, center + radius, slopes.lower.unsqueeze(1), slopes.upper.unsqueeze(1), signed=True
+        )
+        return (low + high) / 2, (high - low) / 2
 
     def max_pool(self, index: int, node: MaxPool, value: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         share = self.analysis.shares[index]

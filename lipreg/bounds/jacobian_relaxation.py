@@ -33,7 +33,7 @@ from lipreg.bounds.room import Turns, fits, slots
 from lipreg.bounds.rounding import gradient_rounding
 from lipreg.bounds.unit_bounds import unit_bounds
 from lipreg.budget import FREE, Budget
-from lipreg.graph import Affine, Forward, MaxPool, Relu, node_size
+from lipreg.graph import Affine, Curved, Forward, MaxPool, Relu, node_size
 from lipreg.linalg import Rows, Whole, entries
 from lipreg.words import counted
 
@@ -44,7 +44,7 @@ class LinearJacobian:
 
     Attributes:
         bounds: of the gradients at every node, as of ``interval_jacobian`` and inside of them.
-        lines: of the products at every Relu and MaxPool node that the output depends on.
+        lines: of the products at every Relu, MaxPool and Curved node that the output depends on.
         left_out: what there was no time for, for the details of results.
     """
 
@@ -143,8 +143,8 @@ def bound_forms(analysis: Analysis, lines: dict[int, Lines | Passing], index: in
     """Upper bounds on forms of the gradients with respect to a node's entries.
 
     Args:
-        lines: of every Relu and MaxPool after the node.
-        index: of the Input, a Relu or a MaxPool.
+        lines: of every Relu, MaxPool and Curved after the node.
+        index: of the Input, a Relu, a MaxPool or a Curved.
         forms: ``(batch, rows, k, *shape of the node)``; each row of the functional has its own gradients.
 
     Returns:
@@ -186,6 +186,9 @@ class _Forms(Forward[Rows]):
         return found
 
     def relu(self, index: int, node: Relu, value: Rows) -> Rows | None:
+        return self._above(index, value)
+
+    def curved(self, index: int, node: Curved, value: Rows) -> Rows | None:
         return self._above(index, value)
 
     def max_pool(self, index: int, node: MaxPool, value: Rows) -> Rows | None:

@@ -16,19 +16,18 @@ carried along beside every row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
-from lipreg.bounds.deviation import Deviations, OpenUnits, middle_slopes, open_units
+from lipreg.bounds.deviation import Centred, Deviations, OpenUnits, middle_slopes, open_units, unit_rows
 from lipreg.bounds.joint_slopes import slopes_apart
 from lipreg.bounds.pairs import Pair, known_pairs
 from lipreg.bounds.rounding import lengths, underflow
 from lipreg.budget import FREE, Budget
-from lipreg.graph import Backward, Graph, MaxPool, Relu, node_size
+from lipreg.graph import Curved, MaxPool, Relu
 from lipreg.linalg import LinearMap
 from lipreg.linalg.floats import EPS
 
@@ -213,8 +212,9 @@ class _Joint:
     def _node_rows(self, index: int) -> _Rows:
         """The rows of a node's units, as many at once as the budget's memory allows."""
         node, units = self.graph.nodes[index], self.plan.units[index]
-        assert isinstance(node, Relu | MaxPool)
-        blocks = list(self._blocks(node.source, units))
+        assert isinstance(node, Relu | MaxPool | Curved)
+        every = unit_rows(self.graph, node.source, units, self.budget, copies=2)
+        blocks = [self._carried(node.source, rows) for rows in every]
         if not blocks:
             inputs = torch.Size(self.graph.input_shape).numel()
             empty = torch.zeros(0, inputs, dtype=self.graph.dtype, device=self.graph.device)
@@ -222,48 +222,20 @@ class _Joint:
         at = {i: _stacked([block.at[i] for block in blocks]) for i in blocks[0].at}
         return _Rows(at, _stacked([block.own for block in blocks]))
 
-    def _blocks(self, source: int, units: OpenUnits) -> Iterator[_Rows]:
-        shape, graph = self.graph.nodes[source].shape, self.graph
-        largest = max(map(node_size, graph.nodes[: source + 1]))
-        for some in torch.arange(len(units.position), device=graph.device).split(self.budget.rows(2 * largest)):
-            self.budget.check()
-            rows = torch.zeros(len(some), torch.Size(shape).numel(), dtype=graph.dtype, device=graph.device)
-            rows.scatter_add_(1, units.functionals[some], units.weights[some])
-            yield self._carried(source, rows.reshape(-1, *shape))
-
     def _carried(self, index: int, rows: Tensor) -> _Rows:
-        rules = _Sizing(self.graph, self.plan.centres, self.plan.units)
-        at_input = self.graph.backward([(index, (rows, rows.abs()))], rules)
+        centres, units = self.plan.centres, self.plan.units
+        own, sizes = Centred(centres, units), _Magnitudes({i: c.abs() for i, c in centres.items()}, units)
+        ends = [self.graph.backward([(index, part)], rules) for part, rules in ((rows, own), (rows.abs(), sizes))]
         zero = rows.new_zeros(len(rows), torch.Size(self.graph.input_shape).numel())
-        return _Rows(rules.at, (zero, zero) if at_input is None else (at_input[0].flatten(1), at_input[1].flatten(1)))
+        value, size = (zero if end is None else end.flatten(1) for end in ends)
+        return _Rows({i: (at, sizes.at[i]) for i, at in own.at.items()}, (value, size))
 
 
-class _Sizing(Backward[Sized]):
-    """Rows ``(k, *shape)`` carried back with centre slopes, and with them the magnitudes that they are made of."""
+class _Magnitudes(Centred):
+    """The magnitudes that rows are made of: those of a functional carried back with those of maps and centre slopes."""
 
-    def __init__(self, graph: Graph, centres: dict[int, Tensor], units: dict[int, OpenUnits]) -> None:
-        self.graph, self.centres, self.units = graph, centres, units
-        self.at: dict[int, Sized] = {}
-
-    def back(self, map: LinearMap, value: Sized) -> Sized:
-        return map.transpose(value[0]), map.abs().transpose(value[1])
-
-    def join(self, one: Sized, other: Sized) -> Sized:
-        return one[0] + other[0], one[1] + other[1]
-
-    def relu(self, index: int, node: Relu, value: Sized) -> Sized:
-        self._note(index, value)
-        return value[0] * self.centres[index], value[1] * self.centres[index].abs()
-
-    def max_pool(self, index: int, node: MaxPool, value: Sized) -> Sized:
-        self._note(index, value)
-        rows, sizes = (node.scatter(part.flatten(1).unsqueeze(-1) * self.centres[index]) for part in value)
-        return rows, sizes
-
-    def _note(self, index: int, value: Sized) -> None:
-        position = self.units[index].position
-        rows, sizes = (part.flatten(1)[:, position] for part in value)
-        self.at[index] = rows, sizes
+    def back(self, map: LinearMap, value: Tensor) -> Tensor:
+        return map.sizes().transpose(value)
 
 
 def _stacked(parts: list[Sized]) -> Sized:

@@ -20,7 +20,7 @@ from lipreg.bounds.analysis import Analysis
 from lipreg.bounds.intervals import Ends, Float64Intervals, Interval
 from lipreg.bounds.joint_slopes import slopes_apart
 from lipreg.bounds.pairs import Pair, known_pairs
-from lipreg.graph import Affine, MaxPool, Relu
+from lipreg.graph import Affine, Curved, MaxPool, Relu
 from lipreg.linalg import LinearMap, add
 from lipreg.linalg.floats import EPS, SPARE
 
@@ -49,8 +49,10 @@ class _Charged(Float64Intervals):
         self.known, self.unit = known, EPS if analysis.outward else 0.0
 
     def back(self, map: LinearMap, value: Flow) -> Flow:
-        share = self.unit * (map.roundings + SPARE)
+        share = self.unit * (map.lengths + SPARE)
         spread = map.abs().transpose(value.radius + share * value.center.abs()) * (1.0 + share)
+        if map.rounded:
+            spread = spread + share * map.sizes().transpose(value.center.abs() + value.radius)
         return Interval(map.transpose(value.center), spread)
 
     def ends(self, index: int, value: Flow) -> Ends:
@@ -86,6 +88,8 @@ class _Joint:
                 value = self.rules.max_pool(index, node, value)
             elif isinstance(node, Relu):
                 value = self.rules.relu(index, node, value)
+            elif isinstance(node, Curved):
+                value = self.rules.curved(index, node, value)
             self._through(self.graph.read_by(index), value)
         if 0 not in self.flowing:
             return self.bounds[0]

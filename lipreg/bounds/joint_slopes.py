@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
-from lipreg.bounds.pairs import Ends, Pair, apart
+from lipreg.bounds.intervals import Ends
+from lipreg.bounds.pairs import Pair, apart
 from lipreg.graph import Relu
 from lipreg.linalg.floats import EPS, SPARE
 

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from lipreg.bounds.analysis import Analysis
-from lipreg.linalg import Composed, Sum
 
 CLOSE = 1e-12
 """Rows of unit length whose entries differ by no more than this are one hyperplane, up to the rounding of their weights."""
@@ -47,7 +46,7 @@ def shared_kinks(local: Analysis, index: int, positions: np.ndarray) -> list[Sha
         return []
     rows, reach = unit_rows(local, index, positions)
     signs = coincide(rows * reach, rows * reach)
-    plain = not any(isinstance(map, Composed | Sum) for map in local.graph.read_by(index).maps)  # else rows are rounded
+    plain = not local.graph.read_by(index).rounded
     groups, taken = [], np.zeros(len(positions), dtype=bool)
     for first in range(len(positions)):
         members = np.flatnonzero((signs[first] != 0) & ~taken)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lipreg.graph import Affine, Graph, Input, Relu
+from lipreg.graph import Affine, Curved, Graph, Input, Relu
 from lipreg.words import listed
 
 
@@ -16,10 +16,12 @@ def layers_named(graph: Graph, indices: Iterable[int]) -> str:
 def _name(graph: Graph, index: int) -> str:
     node = graph.nodes[index]
     if isinstance(node, Affine):
-        read_by = [i for i, other in (*graph.relus(), *graph.pools()) if other.source == index]
+        read_by = [i for i, other in (*graph.entrywise(), *graph.pools()) if other.source == index]
         return f"before {_name(graph, read_by[0])}" if read_by else f"node {index}"
     if isinstance(node, Input):
         return "the input"
     if isinstance(node, Relu):
         return repr(node.name) if node.name else f"the ReLU at node {index}"
+    if isinstance(node, Curved):
+        return repr(node.name) if node.name else f"the {node.curve!r} at node {index}"
     return f"the max pool at node {index}"

@@ -9,8 +9,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from lipreg.curves import Curve, relaxed
 from lipreg.linalg import Entries, Rows, entries
-from lipreg.linalg.floats import EPS
+from lipreg.linalg.floats import EPS, SPARE
 
 R = TypeVar("R", bound=Rows)
 
@@ -28,15 +29,16 @@ class Lines:
     lower_offset: Tensor | None = None
 
     def anchored(self, constant: Tensor, rounding: Tensor | None) -> Lines:
-        """Lines of what over y, where z = constant + y up to the rounding; slopes are nowhere negative.
+        """Lines of what over y, where z = constant + y up to the rounding.
 
         Args:
             rounding: None where nothing is charged; else what these sums and products lose is charged as well.
         """
-        off = torch.zeros_like(constant) if rounding is None else rounding + 4 * EPS * constant.abs()
-        lower = self.lower_slope * (constant - off)
+        off = anchoring(constant, rounding)
+        lower = self.lower_slope * constant - self.lower_slope.abs() * off
         lower = lower if self.lower_offset is None else lower + self.lower_offset
-        return replace(self, lower_offset=lower, upper_offset=self.upper_offset + self.upper_slope * (constant + off))
+        upper = self.upper_slope * constant + self.upper_slope.abs() * off
+        return replace(self, lower_offset=lower, upper_offset=self.upper_offset + upper)
 
     @cached_property
     def flattened(self) -> Lines:
@@ -51,15 +53,18 @@ class Lines:
 
         They take the upper line where their coefficient is positive and the lower one where it is negative.
         """
-        lower, upper = rows.read(self._slopes)
-        upper_offset, *lower_offset = rows.read(self._offsets)
+        return Lines(*rows.read(self._slopes), *rows.read(self._offsets)).above_read(rows)
+
+    def above_read(self, rows: R) -> tuple[R, Tensor]:
+        """The same of lines that are read already: their numbers are where the rows' coefficients are."""
         positive = torch.relu(rows.values)
         negative = rows.values - positive
-        offset = positive * upper_offset
-        if lower_offset:
-            offset = torch.addcmul(offset, negative, lower_offset[0])
+        offset = positive * self.upper_offset
+        if self.lower_offset is not None:
+            offset = torch.addcmul(offset, negative, self.lower_offset)
         # each entry is of one sign, so one of the products is 0: choosing the slope takes ten times as long as adding it
-        return rows.replaced(torch.addcmul(negative * lower, positive, upper)), rows.sums(offset)
+        slope = torch.addcmul(negative * self.lower_slope, positive, self.upper_slope)
+        return rows.replaced(slope), rows.sums(offset)
 
     @cached_property
     def _slopes(self) -> Entries:
@@ -68,6 +73,11 @@ class Lines:
     @cached_property
     def _offsets(self) -> Entries:
         return entries(*(offset for offset in (self.upper_offset, self.lower_offset) if offset is not None))
+
+
+def anchoring(constant: Tensor, rounding: Tensor | None) -> Tensor:
+    """How far z may lie from constant + y, with what lines lose that are anchored there; 0 where nothing is charged."""
+    return torch.zeros_like(constant) if rounding is None else rounding + 4 * EPS * constant.abs()
 
 
 def relax(lower: Tensor, upper: Tensor, leak: float | Tensor) -> Lines:
@@ -87,8 +97,19 @@ def relax(lower: Tensor, upper: Tensor, leak: float | Tensor) -> Lines:
     return Lines(below, chord, offset)
 
 
+def relax_curve(curve: Curve, lower: Tensor, upper: Tensor) -> Lines:
+    """The lines around a curve for lower <= z <= upper; see ``lipreg.curves.relaxation``.
+
+    Their offsets are no multiples of z, for whose rounding others pay: what a sum of one from each entry loses is in them.
+    """
+    found = relaxed(curve, lower, upper)
+    share = (SPARE + lower[0].numel()) * EPS
+    below = found.lower_offset - share * found.lower_offset.abs()
+    return Lines(found.lower_slope, found.upper_slope, found.upper_offset + share * found.upper_offset.abs(), below)
+
+
 def relax_product(low: Tensor, high: Tensor, least: Tensor, most: Tensor) -> Lines:
-    """The tightest lines around d g for low <= g <= high and 0 <= least <= d <= most; all of one shape.
+    """The tightest lines around d g for low <= g <= high and least <= d <= most; all of one shape.
 
     Over all d the product lies between min(least g, most g), concave in g, and max(least g, most g), convex: the chords
     between the ends where g has either sign, and the lines themselves, which are exact, where its sign is known.

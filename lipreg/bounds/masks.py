@@ -17,7 +17,7 @@ from torch import Tensor
 from lipreg.bounds.pooling import Shares, pool_shares
 from lipreg.bounds.reach import allowance
 from lipreg.bounds.slopes import Slopes
-from lipreg.graph import Affine, Forward, Graph, MaxPool, Relu, read_nodes
+from lipreg.graph import Affine, Forward, Graph, MaxPool, Relu, WithoutCurves, read_nodes
 from lipreg.regions import PlacedRegion
 
 
@@ -54,7 +54,7 @@ def regional_masks(graph: Graph, region: PlacedRegion) -> Masks:
     """The masks of interval pre-activation bounds: those of ``analyse`` with "interval" in regional scope, up to rounding.
 
     Args:
-        graph: live or not; no gradient reaches it.
+        graph: live or not, without curves, whose slopes do have a gradient; none reaches it.
         region: in the graph's dtype and on its device.
     """
     rules = _Masking(graph, region)
@@ -63,7 +63,7 @@ def regional_masks(graph: Graph, region: PlacedRegion) -> Masks:
     return rules.found
 
 
-class _Masking(Forward[int]):
+class _Masking(WithoutCurves, Forward[int]):
     """The pass: a node's value is its index, under which its middle and width, ``(batch, *shape)``, lie until read."""
 
     def __init__(self, graph: Graph, region: PlacedRegion) -> None:
@@ -72,9 +72,8 @@ class _Masking(Forward[int]):
         width = (up - down).add_(allowance(region), alpha=2.0)
         self.held = {0: (torch.add(region.center, down + up, alpha=0.5), width)}
         self.found.moves[0] = region.moves.to(width.dtype)
-        self.readers = {
-            i: index for index, node in enumerate(graph.nodes) for i in read_nodes(node)
-        }  # the last of each
+        # the last one of each node
+        self.readers = {i: index for index, node in enumerate(graph.nodes) for i in read_nodes(node)}
 
     def affine(self, index: int, node: Affine, values: Mapping[int, int]) -> int:
         middle = node.bias.expand(self.batch, *node.shape)

@@ -23,12 +23,11 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
-from lipreg.graph import Affine, Graph, Relu, read_nodes, same_kind
+from lipreg.bounds.intervals import Ends
+from lipreg.graph import Affine, Graph, Relu, read_nodes, same_kind, same_parts
 from lipreg.linalg import LinearMap, dual_norm, gap
 from lipreg.linalg.floats import EPS, SPARE, TINY
 from lipreg.regions import PlacedRegion
-
-Ends = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -148,26 +147,27 @@ def _layers(analysis: Analysis, pair: Pair, before: Mapping[int, Apart]) -> Apar
     graph, region = analysis.graph, analysis.placed.region
     first, second = graph.read_by(pair.first), graph.read_by(pair.second)
     constant = (first.bias - second.bias).expand(region.batch, *first.shape)
-    parts, size, length, same = [], constant.abs(), SPARE, first.bias == second.bias
+    parts, size, length = [], constant.abs(), SPARE
+    same = (first.bias == second.bias) & same_parts(first.bias_of, second.bias_of)
     for term in pair.terms:
         same = same & (_reads(term.gap) == 0)
         if term.first != term.second:
             same = same & (_reads(term.map, ~before[term.first].same) == 0)
-        length += term.map.roundings + term.gap.roundings
+        length += term.map.lengths + term.gap.lengths
         if term.first != term.second:
             parts.append(_image(term.map, before[term.first].outputs))
         if term.second:
             reach = analysis.reach[term.second]
             parts.append(_image(term.gap, (reach.lower, reach.upper)))
             continue
-        constant, size = constant + term.gap(region.center), size + term.gap.abs()(region.center.abs())
+        constant, size = constant + term.gap(region.center), size + term.gap.sizes()(region.center.abs())
         down, up = (end.reshape(region.center.shape) for end in region.room)
         parts.append(_within_ball(region, term.gap, *_image(term.gap, (down, up))))
     middle = sum((middle for middle, _, _ in parts), start=constant)
     radius = sum((radius for _, radius, _ in parts), start=torch.zeros_like(constant))
     if analysis.outward:
         size = sum((size for _, _, size in parts), start=size)
-        radius = radius + 2 * length * (EPS * size + TINY)
+        radius = radius + 2 * length * (EPS * size + TINY) + first.bias_rounding() + second.bias_rounding()
     own, other = analysis.reach[_source(graph, pair.first)], analysis.reach[_source(graph, pair.second)]
     lower, upper = _less(analysis, (own.lower, own.upper), (other.lower, other.upper))
     lower, upper = torch.maximum(lower, middle - radius), torch.minimum(upper, middle + radius)
@@ -179,7 +179,7 @@ def _layers(analysis: Analysis, pair: Pair, before: Mapping[int, Apart]) -> Apar
 
 def _reads(map: LinearMap, inputs: Tensor | None = None) -> Tensor:
     """How many of some inputs, or of all, each output reads with a weight that is not 0."""
-    weights = map.with_entries(lambda entries: (entries != 0).to(entries))
+    weights = map.exactly.with_entries(lambda entries: (entries != 0).to(entries))
     ones = torch.ones(map.in_shape, dtype=map.entries[0].dtype, device=map.entries[0].device)
     return weights(ones if inputs is None else ones * inputs)
 
@@ -187,8 +187,10 @@ def _reads(map: LinearMap, inputs: Tensor | None = None) -> Tensor:
 def _image(map: LinearMap, ends: Ends) -> tuple[Tensor, Tensor, Tensor]:
     """Middle and radius of what a map makes of a box, and the magnitudes that it adds up."""
     lower, upper = ends
-    spread = map.abs()(torch.cat([(upper - lower) / 2, torch.maximum(lower.abs(), upper.abs())]))
-    radius, size = spread.split(len(lower))
+    half, most = (upper - lower) / 2, torch.maximum(lower.abs(), upper.abs())
+    if map.rounded:
+        return map((lower + upper) / 2), map.abs()(half), map.sizes()(most)
+    radius, size = map.abs()(torch.cat([half, most])).split(len(lower))
     return map((lower + upper) / 2), radius, size
 
 

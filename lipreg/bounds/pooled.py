@@ -18,7 +18,7 @@ from torch import Tensor
 from lipreg.bounds.analysis import Analysis
 from lipreg.bounds.jacobian import Centered
 from lipreg.bounds.rounding import gradient_rounding, output_gradients
-from lipreg.graph import Affine, Forward, MaxPool, Relu
+from lipreg.graph import Affine, Curved, Forward, MaxPool, Relu
 from lipreg.linalg import vector_norm
 
 
@@ -44,6 +44,9 @@ class _Gains(Forward[Tensor]):
         )
 
     def relu(self, index: int, node: Relu, value: Tensor) -> Tensor:
+        return self.analysis.upper_slopes[index] * value
+
+    def curved(self, index: int, node: Curved, value: Tensor) -> Tensor:
         return self.analysis.upper_slopes[index] * value
 
     def max_pool(self, index: int, node: MaxPool, value: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Bounds on every pre-activation of a network over a region.
 
-Three methods bound them; each is valid on its own, so they are intersected node by node, and a later node uses the
+Each method is valid on its own, so those asked for are intersected node by node, and a later node uses the
 intersection of all earlier ones.
 """
 
@@ -16,19 +16,21 @@ from torch import Tensor
 from lipreg.bounds.crown import crown
 from lipreg.bounds.induced import InducedNorms
 from lipreg.bounds.layer_names import layers_named
-from lipreg.bounds.lines import Lines, relax
+from lipreg.bounds.lines import Lines, relax, relax_curve
 from lipreg.bounds.pooling import pool_factor, pool_shares, relax_pool
-from lipreg.bounds.reach import Anchored, Anchors, Digits, Reach, affine_reach, allowance
+from lipreg.bounds.reach import Anchored, Anchors, Digits, Reach, affine_reach, allowance, curved_reach
 from lipreg.bounds.room import Turns, fits, slots
-from lipreg.bounds.slopes import slope_bounds
+from lipreg.bounds.slopes import slopes_of
 from lipreg.bounds.touching import settle_touching
 from lipreg.budget import FREE, Budget
-from lipreg.graph import Affine, Forward, Graph, MaxPool, Relu
+from lipreg.graph import Affine, Curved, Forward, Graph, MaxPool, Relu
 from lipreg.linalg import Diagonal, vector_norm
 from lipreg.regions import PlacedRegion
 from lipreg.words import counted
 
 METHODS = ("ball", "interval", "crown")
+ASKED = ("alpha",)
+"""Methods for which one has to ask: "alpha" is CROWN with lower lines chosen for each bound, in CROWN's place."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +73,12 @@ class Reaching(Forward[Reach]):
         self.lines: dict[int, Lines] = {}
         self.short: list[int] = []
         self._sources: dict[int, Mapping[int, Reach]] = {}  # of each Affine node
+        self._backward = bool({"crown", "alpha"} & set(methods))
         self._pools = _pools_reading(graph)
         affines = [i for i, _ in graph.affines()[:-1] if not self._exact(i)]
         self._turns = Turns({i: graph.nodes[: i + 1] for i in affines}, graph.nodes)
         self._kinked = {node.source for _, node in graph.relus()}
+        self._bent = {node.source for _, node in graph.curves()}
 
     def run(self) -> Preactivations:
         """One pass from the input on."""
@@ -98,39 +102,48 @@ class Reaching(Forward[Reach]):
         self.anchors[index], self._sources[index] = anchored, values
         if anchored.rounding is not None and "interval" in kept and index in self._kinked:
             found = settle_touching(node, found, anchored.rounding, values, self.region)
-        if "crown" in kept:
+        if self._backward and not last:
             found = self._crowned(index, found)
         return found.within(*self.known[index]) if index in self.known else found
 
     def relu(self, index: int, node: Relu, value: Reach) -> Reach:
         distance = None
         if "ball" in self.methods:
-            distance = self._stretched(node.source, slope_bounds(value, node.slope, "pointed").upper)
-        if "crown" in self.methods:
+            distance = self._stretched(node.source, slopes_of(node, value, "pointed").upper)
+        if self._backward:
             self.lines[index] = relax(value.lower, value.upper, node.slope)
         moves = value.moves & (value.upper > 0) if node.slope == 0 else value.moves
         return Reach(node(value.value), node(value.lower), node(value.upper), moves, distance, value.error)
+
+    def curved(self, index: int, node: Curved, value: Reach) -> Reach:
+        distance = None
+        if "ball" in self.methods:
+            distance = self._stretched(node.source, slopes_of(node, value, "pointed").size)
+        if self._backward:
+            self.lines[index] = relax_curve(node.curve, value.lower, value.upper)
+        return curved_reach(node, value, distance)
 
     def max_pool(self, index: int, node: MaxPool, value: Reach) -> Reach:
         distance = None
         if "ball" in self.methods:
             whole = self._stretched(node.source, torch.ones_like(value.value))
             distance = pool_factor(node, self.region.norm) * whole
-        if "crown" in self.methods:
+        if self._backward:
             self.lines[index] = relax_pool(node, value.lower, value.upper)
         moves = node(value.moves.to(value.value.dtype)) > 0
         error = None if value.error is None else node(value.error)
         return Reach(node(value.value), node(value.lower), node(value.upper), moves, distance, error)
 
     def _crowned(self, index: int, found: Reach) -> Reach:
-        alone = self.methods == ("crown",)
+        alone = set(self.methods) <= {"crown", "alpha"}
         if self._exact(index):
             return found
-        wanted = None if alone else _undecided(self._pools.get(index), found)
+        wanted = None if alone else _undecided(self._pools.get(index), found, index in self._bent)
         if wanted is not None and not fits(self.memory, 2 * slots(wanted) * len(wanted), self.graph.nodes[: index + 1]):
             return found
         within = self.budget.share(self._turns.next(index))
-        low, high = crown(self.graph, index, self.anchors, self.lines, self.region, wanted, within)
+        ascending = "alpha" in self.methods
+        low, high = crown(self.graph, index, self.anchors, self.lines, self.region, wanted, within, ascending)
         found = found.within(low, high)
         missing = torch.isinf(high) if wanted is None else torch.isinf(high) & (wanted > 0)
         if bool(missing.any()):
@@ -173,12 +186,12 @@ def _pools_reading(graph: Graph) -> dict[int, tuple[MaxPool, Relu | None]]:
     return found
 
 
-def _undecided(pooled: tuple[MaxPool, Relu | None] | None, found: Reach) -> Tensor:
+def _undecided(pooled: tuple[MaxPool, Relu | None] | None, found: Reach, bent: bool) -> Tensor:
     """What bounding each entry is worth: its width, where that decides something, else 0.
 
-    It does for units on either side of their kink and for members of open windows.
+    It does for units on either side of their kink, for members of open windows, and for whatever a curve reads (``bent``).
     """
-    wanted = found.unstable
+    wanted = found.moves if bent else found.unstable
     if pooled is not None:
         pool, relu = pooled
         low, high = (found.lower, found.upper) if relu is None else (relu(found.lower), relu(found.upper))

@@ -21,7 +21,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from lipreg.graph import Affine, Graph, accurate
+from lipreg.graph import Affine, Curved, Graph, accurate
 from lipreg.linalg import LinearMap, dual_norm
 from lipreg.linalg.floats import EPS, SPARE, TINY
 from lipreg.regions import PlacedRegion
@@ -156,10 +156,11 @@ def affine_reach(
     moves = flow.expand_as(constant) > 0
     off = rounding = error = None
     if outward:
-        length = SPARE + sum(map.roundings for map, _ in terms)
+        length = SPARE + node.lengths
         off = length * (EPS * (base + node.bias.abs()) + TINY) if 0 in node.sources else torch.zeros_like(constant)
+        off = off + node.bias_rounding()
         if bool((moves & (off > FINE * radius)).any()):
-            constant = digits.anchors[index]
+            constant = digits.anchors[index].expand_as(constant)
             off = 2 * EPS * constant.abs() + TINY
         rounding = length * (EPS * (size + constant.abs()) + TINY) + off
         error = carried * (1.0 + length * EPS) + rounding
@@ -196,6 +197,20 @@ def affine_reach(
     return Reach(value, lower, upper, moves, error=error), Anchored(constant, rounding, off)
 
 
+def curved_reach(node: Curved, z: Reach, distance: Tensor | None = None) -> Reach:
+    """The reach of a Curved node, from that of its source.
+
+    Args:
+        distance: that of the node, where there is one.
+    """
+    if z.error is None:
+        at, error = node(z.value), None
+    else:
+        at, error = node.curve.enclosed(z.value, z.error)
+    lower, upper = node.curve.range(z.lower, z.upper)
+    return Reach(at, torch.minimum(lower, at), torch.maximum(upper, at), z.moves, distance, error)
+
+
 def _magnitudes(
     node: Affine, terms: list[tuple[LinearMap, Reach]], center: Tensor, outward: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -207,8 +222,14 @@ def _magnitudes(
         if outward:
             assert source.error is not None
             parts += [source.size, source.error, *([center.abs()] if i == 0 else [])]
-        found = map.abs()(torch.cat([part.expand(len(center), *map.in_shape) for part in parts]))
-        for k, part in enumerate(found.split(len(center))):
+        parts = torch.cat([part.expand(len(center), *map.in_shape) for part in parts])
+        found = list(map.abs()(parts).split(len(center)))
+        if (
+            outward and map.rounded
+        ):  # what is in proportion to magnitudes, and what seems not to move, before they cancel
+            sizes = map.sizes()(parts).split(len(center))
+            found = [sizes[0], found[1], *sizes[2:]]
+        for k, part in enumerate(found):
             sums[k] = sums[k] + part
     return tuple(sums)  # type: ignore[return-value]
 

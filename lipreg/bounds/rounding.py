@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
-from lipreg.graph import Affine, Backward, Graph, MaxPool, Relu, magnitudes
+from lipreg.graph import Affine, Backward, Curved, Graph, MaxPool, Relu, magnitudes
 from lipreg.linalg import LinearMap
 from lipreg.linalg.floats import EPS, SPARE, TINY
 
@@ -28,7 +28,7 @@ and layers in a row, as far as ``check_magnitudes`` lets them, do not make more 
 
 def lengths(graph: Graph) -> int:
     """N: the lengths of the sums of all layers, forward and backward."""
-    return sum(SPARE + sum(map.roundings for map in node.maps) for _, node in graph.affines())
+    return sum(SPARE + node.lengths for _, node in graph.affines())
 
 
 def output_gradients(analysis: Analysis) -> list[tuple[int, Tensor, Tensor | None]]:
@@ -39,8 +39,8 @@ def output_gradients(analysis: Analysis) -> list[tuple[int, Tensor, Tensor | Non
     rows = analysis.placed.rows.to(analysis.graph.dtype)
     found = []
     for source, map in analysis.graph.output.terms():
-        share = (map.roundings + SPARE) * EPS
-        loss = share * map.abs().transpose(rows.abs()) if analysis.outward else None
+        share = (map.lengths + SPARE) * EPS
+        loss = share * map.sizes().transpose(rows.abs()) if analysis.outward else None
         found.append((source, map.transpose(rows), loss))
     return found
 
@@ -51,7 +51,7 @@ def carried(
     change: Callable[[LinearMap], LinearMap],
     scale: Callable[[Tensor], Tensor],
 ) -> dict[int, Tensor]:
-    """Rows carried back by changed maps and upper slopes: at the Input, every Relu and every MaxPool.
+    """Rows carried back by changed maps and upper slopes: at the Input, every Relu, MaxPool and Curved.
 
     Args:
         start: what flows into each source of the output, ``(batch, rows, *shape)``.
@@ -78,6 +78,10 @@ class _Carried(Backward[Tensor]):
         self.found[index] = value
         return value * self.scale(self.analysis.upper_slopes[index]).unsqueeze(1)
 
+    def curved(self, index: int, node: Curved, value: Tensor) -> Tensor:
+        self.found[index] = value
+        return value * self.scale(self.analysis.upper_slopes[index]).unsqueeze(1)
+
     def max_pool(self, index: int, node: MaxPool, value: Tensor) -> Tensor:
         self.found[index] = value
         weights = self.scale(self.analysis.shares[index].upper).unsqueeze(1)
@@ -94,7 +98,7 @@ def absolute_chain(analysis: Analysis) -> Tensor:
 
 
 def gradient_rounding(analysis: Analysis) -> dict[int, Tensor]:
-    """What rounding may do to the gradients at the Input and every Relu and MaxPool, ``(batch, rows, *shape)``."""
+    """What rounding may do to the gradients at the Input and every Relu, MaxPool and Curved, ``(batch, rows, *shape)``."""
     return analysis.derived(_gradient_rounding)
 
 
@@ -127,8 +131,8 @@ def _underflow(analysis: Analysis) -> Tensor:
 
 def _gradient_rounding(analysis: Analysis) -> dict[int, Tensor]:
     rows = analysis.placed.rows.to(analysis.graph.dtype).abs()
-    start = ((source, map.abs().transpose(rows)) for source, map in analysis.graph.output.terms())
-    found = carried(analysis, start, LinearMap.abs, lambda slopes: slopes)
+    start = ((source, map.sizes().transpose(rows)) for source, map in analysis.graph.output.terms())
+    found = carried(analysis, start, LinearMap.sizes, lambda slopes: slopes)
     share = lengths(analysis.graph) * EPS
     return {index: share * gradient for index, gradient in found.items()}
 
@@ -140,9 +144,13 @@ def _reaches(analysis: Analysis) -> Tensor:
         return reached
     # or all that came of it were underflows
     rows = (analysis.placed.rows != 0).to(analysis.graph.dtype)
-    start = ((source, map.with_entries(_ones).transpose(rows)) for source, map in analysis.graph.output.terms())
-    ones = carried(analysis, start, lambda map: map.with_entries(_ones), _ones)
+    start = ((source, _paths(map).transpose(rows)) for source, map in analysis.graph.output.terms())
+    ones = carried(analysis, start, _paths, _ones)
     return analysis.placed.row_norms(ones[0]) > 0
+
+
+def _paths(map: LinearMap) -> LinearMap:
+    return map.exactly.with_entries(_ones)
 
 
 def _ones(x: Tensor) -> Tensor:
@@ -162,6 +170,6 @@ def _form_rounding(analysis: Analysis) -> dict[int, Tensor]:
     sizes = magnitudes(graph, torch.maximum(-down, up).reshape(region.center.shape), own)
     found, length = {}, 0
     for index, node in graph.affines():
-        length += SPARE + sum(map.roundings for map in node.maps)
+        length += SPARE + node.lengths
         found[index] = length * (EPS * sizes[index] + TINY)
     return found

@@ -1,7 +1,8 @@
 """Which signs the gradients can have, by the signs of weights alone: a proof in which nothing is rounded.
 
-A gradient is a sum over paths of products of weights and slopes, slopes at least 0. Where no path has a product below 0 the
-gradient is at least 0, exactly: of a network that is monotone by its weights intervals prove it only up to rounding.
+A gradient is a sum over paths of products of weights and slopes, slopes at least 0 but those of some curves. Where no path
+has a product below 0 the gradient is at least 0, exactly: of a network that is monotone by its weights intervals prove it
+only up to rounding.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
 from lipreg.bounds.intervals import Ends
-from lipreg.graph import Backward, MaxPool, Relu
+from lipreg.graph import Backward, Curved, MaxPool, Relu
 from lipreg.linalg import LinearMap
 
 
@@ -33,7 +34,7 @@ def gradient_signs(analysis: Analysis, bounds: Mapping[int, Ends]) -> tuple[Tens
     """Where the gradients at the Input may be below 0, and where above 0, ``(batch, rows, *input_shape)`` bool.
 
     Args:
-        bounds: of the gradients at every Relu and MaxPool that the output depends on, as of ``interval_jacobian``; a sign
+        bounds: of the gradients at every node of units that the output depends on, as of ``interval_jacobian``; a sign
             that they prove is not taken back.
     """
     rows, graph = analysis.placed.rows, analysis.graph
@@ -51,11 +52,18 @@ class _BySigns(Backward[Signs]):
         self.analysis, self.bounds = analysis, bounds
 
     def back(self, map: LinearMap, value: Signs) -> Signs:
-        return map.back(value, _act)
+        return map.exactly.back(value, _act)
 
     def relu(self, index: int, node: Relu, value: Signs) -> Signs:
         passed = (self.analysis.upper_slopes[index] > 0).unsqueeze(1)
         return self._bounded(index, value, passed)
+
+    def curved(self, index: int, node: Curved, value: Signs) -> Signs:
+        slopes, every = self.analysis.slopes[index], torch.ones_like(value.below, dtype=torch.bool)
+        known = self._bounded(index, value, every)
+        rising, falling = ((part > 0).to(value.below).unsqueeze(1) for part in (slopes.upper, -slopes.lower))
+        below = known.below * rising + known.above * falling
+        return Signs(below, known.above * rising + known.below * falling)
 
     def max_pool(self, index: int, node: MaxPool, value: Signs) -> Signs:
         known = self._bounded(index, value, torch.ones_like(value.below, dtype=torch.bool))

@@ -13,16 +13,39 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds.reach import Reach
+from lipreg.curves import secants
+from lipreg.graph import Curved, Relu
 from lipreg.linalg.floats import EPS
 from lipreg.problem import Scope
 
 
 @dataclass(frozen=True)
 class Slopes:
-    """lower <= slope <= upper for each unit of one ReLU node, ``(batch, *shape)``."""
+    """lower <= slope <= upper for each unit of one Relu or Curved node, ``(batch, *shape)``."""
 
     lower: Tensor
     upper: Tensor
+
+    @property
+    def size(self) -> Tensor:
+        """The largest magnitudes."""
+        return torch.maximum(self.upper, -self.lower)
+
+
+def slopes_of(node: Relu | Curved, z: Reach, scope: Scope) -> Slopes:
+    """Intervals of the slopes that the units of a node can take over X, from what is known of its pre-activations.
+
+    Of a curve these are, in regional scope, the range of its derivative over [l, u]; in pointed scope that of its secants
+    from y; see ``lipreg.curves``.
+    """
+    if isinstance(node, Relu):
+        return slope_bounds(z, node.slope, scope)
+    if scope == "regional":
+        lower, upper = node.curve.slopes(z.lower, z.upper)
+    else:
+        lower, upper = secants(node.curve, z.value, z.error, z.lower, z.upper)
+    zero = torch.zeros_like(lower)
+    return Slopes(torch.where(z.moves, lower, zero), torch.where(z.moves, upper, zero))
 
 
 def slope_bounds(z: Reach, leak: float, scope: Scope) -> Slopes:

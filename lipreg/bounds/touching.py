@@ -8,7 +8,6 @@ there are few, so their ends are added up in rationals.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from lipreg.bounds.reach import Reach
 from lipreg.graph import Affine
-from lipreg.linalg import Composed, Sum
+from lipreg.linalg.rationals import below
 from lipreg.regions import PlacedRegion
 
 NEAR = 4
@@ -35,8 +34,8 @@ def settle_touching(
         rounding: of one evaluation of the node.
         reach: of its sources.
     """
-    if any(isinstance(map, Composed | Sum) for map in node.maps):
-        return found  # their rows are rounded themselves
+    if node.rounded:
+        return found  # its rows are rounded themselves
     low = found.moves & (found.lower < 0) & (found.lower >= -NEAR * rounding)
     high = found.moves & (found.upper > 0) & (found.upper <= NEAR * rounding)
     if not bool((low | high).any()):
@@ -49,7 +48,7 @@ def settle_touching(
             for point, *at in (wanted & ~settled).nonzero().tolist():
                 end = side * _end(node, tuple(at), point, side, reach, region)
                 if end >= 0:
-                    ends[(point, *at)] = side * _down(end)
+                    ends[(point, *at)] = side * below(end)
     value = torch.minimum(torch.maximum(found.value, lower), upper)
     return replace(found, value=value, lower=lower, upper=upper)
 
@@ -84,9 +83,3 @@ def _end(
                 total += entry * Fraction(float(anchor[j]))
             total += entry * Fraction(float((down if (entry > 0) == (side > 0) else up)[j]))
     return total
-
-
-def _down(end: Fraction) -> float:
-    """A float64 number at or below a rational one of at least 0, and at least 0."""
-    near = float(end)
-    return near if Fraction(near) <= end else max(0.0, math.nextafter(near, -math.inf))

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds.preactivations import Preactivations
-from lipreg.bounds.reach import Reach
-from lipreg.graph import Affine, Forward, Graph, MaxPool, Relu
-from lipreg.linalg import Composed, LinearMap, Sum
+from lipreg.bounds.reach import Reach, curved_reach
+from lipreg.graph import Affine, Curved, Forward, Graph, MaxPool, Relu
+from lipreg.linalg import LinearMap
 from lipreg.linalg.floats import EPS, SPARE, TINY
 from lipreg.regions import PlacedRegion
 
@@ -35,16 +35,16 @@ class _Unbounded(Forward[Reach]):
         size, off, flow, least, most, below, above = value.abs(), *(torch.zeros_like(value) for _ in range(6))
         length = SPARE
         for source, map in node.terms():
-            own, length = values[source], length + map.roundings
+            own, length = values[source], length + map.lengths
             assert own.error is not None
-            value, spread = value + map(own.value), map.abs()
+            value, spread = value + map(own.value), map.sizes()
             size, off = size + spread(own.value.abs()), off + spread(own.error)
             flow = flow + spread(own.moves.to(value.dtype))
             low, high = _finite(own.lower), _finite(own.upper)
             ends = _signed(map, (low, high), (_infinite(own.lower), _infinite(own.upper)))
             least, most, below, above = (a + b for a, b in zip((least, most, below, above), ends, strict=True))
             size = size + spread(torch.maximum(low.abs(), high.abs()))
-        rounding = length * (EPS * size + TINY)
+        rounding = length * (EPS * size + TINY) + node.bias_rounding()
         error, moves = off + rounding, flow > 0
         lower = torch.where(below > 0, -torch.inf, torch.minimum(least + node.bias - rounding, value))
         upper = torch.where(above > 0, torch.inf, torch.maximum(most + node.bias + rounding, value))
@@ -63,11 +63,14 @@ class _Unbounded(Forward[Reach]):
         at, lower, upper = (node(part) for part in (value.value, value.lower, value.upper))
         return Reach(at, lower, upper, node(value.moves.to(at.dtype)) > 0, error=node(value.error))
 
+    def curved(self, index: int, node: Curved, value: Reach) -> Reach:
+        return curved_reach(node, value)
+
 
 def _signed(map: LinearMap, ends: tuple[Tensor, Tensor], open_: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
     """What a map makes of finite ends, lower and upper, and of how many infinite ones each of its own is made."""
-    if isinstance(map, Composed | Sum):  # their entries have no signs that could be read off
-        unknown = map.abs()(open_[0] + open_[1] + (ends[1] > ends[0]))
+    if map.rounded:  # their entries have no signs that could be read off
+        unknown = map.sizes()(open_[0] + open_[1] + (ends[1] > ends[0]))
         return (*(map(end) for end in ends), unknown, unknown)
     up, down = (map.with_entries(lambda own, s=s: (s * own).clamp(min=0.0)) for s in (1.0, -1.0))
     if not any((own < 0).any() for own in map.entries if own.is_floating_point()):

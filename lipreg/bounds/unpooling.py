@@ -15,8 +15,9 @@ from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis, Within, analyse
 from lipreg.bounds.pooling import pool_shares
-from lipreg.graph import Affine, Context, Forward, Graph, MaxPool, Relu, Symbol
+from lipreg.graph import Affine, Context, Curved, Forward, Graph, MaxPool, Relu, Symbol
 from lipreg.linalg import Diagonal, gather
+from lipreg.linalg.floats import add_above, add_below
 
 
 def without_pools(local: Analysis, budget: Within | None = None) -> Analysis:
@@ -60,7 +61,7 @@ class _Writer(Forward[Symbol]):
         return replace(graph, original=self.graph.fingerprint()), self.known
 
     def affine(self, index: int, node: Affine, values: Mapping[int, Symbol]) -> Symbol:
-        total = Symbol({}, node.bias)
+        total = Symbol({}, node.bias, node.bias_of)
         for source, map in node.terms():
             total = total.plus(values[source].then(map))
         self.affines[index] = total
@@ -71,6 +72,13 @@ class _Writer(Forward[Symbol]):
             return value
         reach = self.local.reach[node.source]
         return self._relu(value, node.slope, node.name, reach.lower, reach.upper)
+
+    def curved(self, index: int, node: Curved, value: Symbol) -> Symbol:
+        reach = self.local.reach[node.source]
+        self.context.call = node.name
+        out = self.context.curved(value, node.curve)
+        self._know(out, reach.lower, reach.upper)
+        return out
 
     def max_pool(self, index: int, node: MaxPool, value: Symbol) -> Symbol:
         relu = self.swapped.get(node.source)
@@ -98,27 +106,33 @@ class _Writer(Forward[Symbol]):
         lower, upper = lower.flatten(1)[:, windows], upper.flatten(1)[:, windows]
         members = self._read(symbol, windows)
         name = f"max pool {index}" if relu is None else f"max pool of {relu.name}"
-        columns = torch.arange(windows.numel(), device=windows.device).reshape(windows.shape)
+        columns, among = _places(windows), windows.unsqueeze(-1) == windows.unsqueeze(1)
         while members.shape[1] > 1:
             half = members.shape[1] // 2
-            first, second = self._read(members, columns[:, :half]), self._read(members, columns[:, half : 2 * half])
+            # the largest of some members is not compared with that of fewer of them: what cancels there leaves rounding
+            ends, sets = columns[:, : 2 * half].unflatten(1, (2, half)), among[:, : 2 * half].unflatten(1, (2, half))
+            fewer, more = (sets[:, 0] <= sets[:, 1]).all(-1), (sets[:, 1] <= sets[:, 0]).all(-1)
+            ends = torch.where((more & ~fewer).unsqueeze(1), ends.flip(1), ends)
+            known = fewer | more
+            first, second = (self._read(members, ends[:, i].masked_fill(known, -1)) for i in range(2))
             minus = self.context.like.new_tensor(-1.0)
             ahead = self._relu(
                 first.plus(second.scaled(minus)),
                 0.0,
                 name,
-                lower[..., :half] - upper[..., half : 2 * half],
-                upper[..., :half] - lower[..., half : 2 * half],
+                add_below(lower[..., :half], -upper[..., half : 2 * half]),
+                add_above(upper[..., :half], -lower[..., half : 2 * half]),
             )
             width = members.shape[1] - half  # the winners, then the member without an opponent
-            at = torch.arange(ahead.bias.numel(), device=windows.device).reshape(-1, half)
-            padded = torch.nn.functional.pad(at, (0, width - half), value=-1)
-            members = self._read(members, columns[:, half:]).plus(self._read(ahead, padded))
+            padded = torch.nn.functional.pad(_places(known), (0, width - half), value=-1)
+            members = self._read(members, torch.cat([ends[:, 1], columns[:, 2 * half :]], 1)).plus(
+                self._read(ahead, padded)
+            )
             lower, upper = (
                 torch.cat([torch.maximum(e[..., :half], e[..., half : 2 * half]), e[..., 2 * half :]], -1)
                 for e in (lower, upper)
             )
-            columns = torch.arange(members.bias.numel(), device=windows.device).reshape(-1, width)
+            columns, among = _places(padded), torch.cat([sets[:, 0] | sets[:, 1], among[:, 2 * half :]], 1)
         largest = members.reshape(node.shape)
         return largest if relu is None else self._relu(largest, relu.slope, relu.name, lower, upper)
 
@@ -129,8 +143,24 @@ class _Writer(Forward[Symbol]):
     def _relu(self, symbol: Symbol, slope: float, name: str, lower: Tensor, upper: Tensor) -> Symbol:
         self.context.call = name
         out = self.context.relu(symbol, slope)
-        self.known[len(self.context.nodes) - 2] = lower.reshape(1, *symbol.shape), upper.reshape(1, *symbol.shape)
+        self._know(out, lower, upper)
         return out
+
+    def _know(self, unit: Symbol, lower: Tensor, upper: Tensor) -> None:
+        """Notes bounds on a unit's pre-activation, at the Affine node that the unit reads."""
+        (index,) = unit.terms
+        node = self.context.nodes[index]
+        assert isinstance(node, Relu | Curved)
+        least, most = lower.reshape(1, *unit.shape), upper.reshape(1, *unit.shape)
+        if node.source in self.known:  # written already, by an expression that has turned out the same
+            below, above = self.known[node.source]
+            least, most = torch.maximum(least, below), torch.minimum(most, above)
+        self.known[node.source] = least, most
+
+
+def _places(like: Tensor) -> Tensor:
+    """The flat positions of a tensor's entries, in its shape."""
+    return torch.arange(like.numel(), device=like.device).reshape(like.shape)
 
 
 def _contested(windows: Tensor, able: Tensor) -> Tensor:

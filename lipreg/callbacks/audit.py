@@ -256,8 +256,10 @@ class LipschitzAudit(Callback):
     def _check(self, pl_module: pl.LightningModule) -> None:
         """Compares the captured graph with the network at the reference points and places the question there."""
         network, (x, y) = find_network(pl_module, self.module), self._reference()
-        asked, self._captured = self._runs.plan.methods().values(), capture(network, x, running_statistics=True)
-        self.place.check(frozen_analysis(self._captured, self.problem, x, y, estimators=asked).graph, (x, y))
+        self._captured = capture(network, x, running_statistics=True)
+        self.place.check(
+            frozen_analysis(self._captured, self.problem, x, y, estimators=self._runs.covering).graph, (x, y)
+        )
 
     def _take_up(self, trainer: pl.Trainer) -> None:
         """Goes on with what was under way in the background when the checkpoint that is resumed was saved."""

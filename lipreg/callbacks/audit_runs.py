@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from lipreg.callbacks.places import Place
 from lipreg.callbacks.ranks import Ranks
 from lipreg.callbacks.scale_free import calibration_of
 from lipreg.callbacks.twins import Twin, Weights, with_twin
-from lipreg.graph import CapturedNetwork
+from lipreg.estimators import Estimator
+from lipreg.graph import CapturedNetwork, Graph
 from lipreg.records import Record, RunRecord
 
 
@@ -97,6 +98,11 @@ class AuditRuns:
         if self.twin is None or self.record is None or not finished.records:
             return means
         return means | self.twin.compared(self.record, finished.records, calibration, prefix)
+
+    def covering(self, graph: Graph) -> Iterable[Estimator]:
+        """Fits the plan to a network, and gives its estimators."""
+        self.plan = self.plan.covering(graph)
+        return self.plan.methods().values()
 
     def metric_names(self, twin: bool, prefix: str) -> tuple[str, ...]:
         """Every name under which the audits of this training may have a number."""

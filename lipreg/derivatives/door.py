@@ -79,7 +79,8 @@ def derivative_range(
         input: a flat position or several; None takes the problem's ``measured`` ones, else every input that has room.
         until: "range" to go on until both ends are known; "sign" to stop as soon as the derivative is proved to be nowhere
             below or nowhere above 0, or is seen on both sides: far cheaper, the ends are then as wide as they were.
-        estimator: "branch_and_bound" (None), "mip", or "jacobian_crown" for closed forms and random points alone.
+        estimator: "branch_and_bound" (None), "mip", or "jacobian_crown" for closed forms and random points alone, which
+            is all that there is for networks with curves (tanh, GELU and others that are not piecewise linear).
         budget: what the whole batch may take, a ``Budget`` or a number of seconds; default 60 seconds. Its ``gap`` is
             relative to the larger magnitude of the derivative, its ``nodes`` are those of all searches at a point.
         settings: which engines serve, and the seed.
@@ -136,8 +137,9 @@ def _narrowed(local: Analysis, closed: Closed, index: int, asking: Asking, budge
     if budget.ended() is None:
         points.append(region.sample(POINTS - 1, region.generators(asking.settings.seed)))
     with torch.no_grad():
-        entries.offer(torch.cat(points, 1)[0])
-    if asking.engine in (SEARCH, PROGRAM):
+        entries.offer(torch.cat(points, 1)[0], budget)
+    # both engines are of linear pieces
+    if asking.engine in (SEARCH, PROGRAM) and not local.graph.curves():
         wanted = [(row, column) for row in range(local.placed.rows.shape[1]) for column in _inputs(local)]
         narrow_all(entries, wanted, asking, budget)
     return entries

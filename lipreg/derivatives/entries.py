@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
+from lipreg.budget import Budget
 from lipreg.derivatives.witnessed import derivatives_at
 from lipreg.ranges import RangeEnd
 from lipreg.results import EXACT_TOLERANCE, EXACT_ZERO, Status, Witness
@@ -52,9 +53,9 @@ class Entries:
         self.points: dict[tuple[Entry, int], Tensor] = {}
         self.work: dict[tuple[Entry, int], Work] = {}
 
-    def offer(self, x: Tensor) -> None:
-        """Takes in what the points x ``(k, *shape)`` attain, of all entries."""
-        low, high = derivatives_at(self.local, x)
+    def offer(self, x: Tensor, budget: Budget) -> None:
+        """Takes in what the points x ``(k, *shape)`` attain, of all entries, as many at once as the memory allows."""
+        low, high = derivatives_at(self.local, x, budget)
         least, at_least = high.min(0)
         largest, at_largest = low.max(0)
         for better, place, end in (

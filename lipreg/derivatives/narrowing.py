@@ -22,15 +22,18 @@ from lipreg.budget import AnyOf, Budget, OutOfBudget
 from lipreg.derivatives.entries import LARGEST, LEAST, Entries, Entry
 from lipreg.estimators import get_estimator
 from lipreg.estimators.base import Watch
+from lipreg.estimators.exact.exact_estimator import ExactEstimator
 from lipreg.estimators.exact.rays import off_ray, onto_ray, over_rays
 from lipreg.estimators.settings import Settings
 from lipreg.folding import fold
+from lipreg.linalg.rationals import above, below
 from lipreg.outputs import AllLogits
 from lipreg.results import Status
 from lipreg.search import search
 from lipreg.search.course import TOLERANCE
 from lipreg.search.hunt import Hunt
 from lipreg.search.screen import Screen
+from lipreg.words import counted, sentences
 
 SEARCH, PROGRAM = "branch_and_bound", "mip"
 RELAXED = 64
@@ -73,11 +76,11 @@ class Tilt:
 
     def raised(self, value: float) -> float:
         """value + shift, rounded down."""
-        return _below(Fraction(value) + self.shift) if math.isfinite(value) else value
+        return below(Fraction(value) + self.shift) if math.isfinite(value) else value
 
     def lowered(self, bound: float) -> float:
         """bound - shift, rounded up."""
-        return -_below(self.shift - Fraction(bound)) if math.isfinite(bound) else bound
+        return -below(self.shift - Fraction(bound)) if math.isfinite(bound) else bound
 
 
 class Narrowing:
@@ -159,7 +162,7 @@ class Narrowing:
         def attain(points: Tensor) -> float:
             points = off_ray(entries.local, points) if self.rays else points
             if len(points):
-                entries.offer(points)
+                entries.offer(points, budget)
             if self.asking.sign and entries.attained(entry, end) > 0:
                 found.set()
             return max(attained(), lowest)
@@ -171,7 +174,7 @@ class Narrowing:
         if found.is_set():
             work.status, work.detail = Status.BOUNDED, f"a hunt of {TURNS} turns"
             return 0
-        upper = torch.tensor([_above(Fraction(entries.proved(entry, end)) + tilt.shift)], dtype=torch.float64)
+        upper = torch.tensor([above(Fraction(entries.proved(entry, end)) + tilt.shift)], dtype=torch.float64)
         start, tolerance = entries.points.get((entry, end)), self._tolerance(entry, end, tilt)
         if start is not None:
             start = onto_ray(entries.local, start) if self.rays else start.unsqueeze(0)
@@ -181,17 +184,15 @@ class Narrowing:
             )
         entries.prove(entry, end, tilt.lowered(outcome.upper), "branch and bound")
         work.status = self._status(entry, end, outcome.status, found.is_set())
-        words = outcome.left_out or f"{outcome.nodes} nodes, {outcome.cells} cells settled by LP"
-        work.detail = ". ".join(part for part in (words, entries.left_out) if part)
+        spent = f"{counted(outcome.nodes, 'node')}, {counted(outcome.cells, 'cell')} settled by LP"
+        work.detail = sentences(outcome.left_out or spent, entries.left_out)
         return outcome.nodes
 
     def _hunted(self, tilt: Tilt, budget: Budget) -> Tensor:
         """Points that promise much."""
         (generator,) = tilt.question.placed.region.generators(self.asking.settings.seed)
-        hunt = Hunt(Screen(tilt.question), generator)
-        for _ in range(TURNS):
-            if not hunt.settled and budget.ended() is None:
-                hunt.turn(lambda: budget.ended() is not None)
+        hunt = Hunt(Screen(tilt.question, budget.memory), generator)
+        hunt.go(lambda: budget.ended() is not None, TURNS)
         return hunt.found(OFFERED)
 
     def _tolerance(self, entry: Entry, end: int, tilt: Tilt) -> float:
@@ -214,16 +215,15 @@ class Narrowing:
     def _program(self, entry: Entry, end: int, budget: Budget) -> int:
         entries, work = self.entries, self.entries.of(entry, end)
         tilt = self.tilt(entry, end, entries.local)
-        method = get_estimator(PROGRAM)
-        (found,) = method.intervals(
-            tilt.question, replace(budget, gap=0.0), self.asking.settings, (), self.asking.progress
-        )
+        method, asking = get_estimator(PROGRAM), self.asking
+        assert isinstance(method, ExactEstimator)
+        found, nodes = method.at_point(tilt.question, replace(budget, gap=0.0), asking.settings, asking.progress)
         if found.witness is not None:
             point = torch.tensor(found.witness.point, dtype=torch.float64)
-            entries.offer(point.reshape(1, *entries.local.placed.region.shape))
+            entries.offer(point.reshape(1, *entries.local.placed.region.shape), budget)
         entries.prove(entry, end, tilt.lowered(found.upper), found.proof)
         work.status, work.detail = self._status(entry, end, found.status, False), found.detail
-        return 0
+        return nodes
 
 
 def narrow_all(entries: Entries, asked: list[Entry], asking: Asking, budget: Budget) -> None:
@@ -280,13 +280,3 @@ def _open(entries: Entries, entry: Entry, asking: Asking, gap: float) -> bool:
     if asking.sign:
         return not entries.decided(entry)
     return not (entries.met(entry, LEAST, gap) and entries.met(entry, LARGEST, gap))
-
-
-def _below(number: Fraction) -> float:
-    """The largest float that is not above a number."""
-    near = float(number)
-    return near if Fraction(near) <= number else math.nextafter(near, -math.inf)
-
-
-def _above(number: Fraction) -> float:
-    return -_below(-number)

@@ -6,31 +6,31 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
-from lipreg.estimators.witnesses.witness import pattern
-from lipreg.graph import node_size
+from lipreg.bounds.intervals import Ends
+from lipreg.budget import Budget
+from lipreg.estimators.witnesses.witness import most_points, pattern
 from lipreg.graph.accurate import precisions
 from lipreg.linalg.floats import EPS, TINY, add_above, add_below
 
 SHARP = 1e-10
 """Error at which the entries at a point need no more digits, relative to the largest of them."""
-ROOM = 2**22
-"""Numbers of all rows' gradients at the largest node, of the points that are looked at together."""
-Ends = tuple[Tensor, Tensor]
 
 
-def derivatives_at(local: Analysis, x: Tensor) -> Ends:
+def derivatives_at(local: Analysis, x: Tensor, budget: Budget) -> Ends:
     """The entries at points x ``(k, *shape)`` of a single point's region, in units of the inputs.
 
     In float64 where that shows whether the network is differentiable there and what its derivatives are; single points in
     as many digits as that takes.
 
+    Args:
+        local, x: as said.
+        budget: its memory says how many points are looked at together.
+
     Returns:
         Lower and upper ends of each derivative, ``(k, rows, inputs)``; -inf and inf at points outside of the region and
         at those where the network is not proved to be differentiable.
     """
-    rows = local.placed.rows.shape[1]
-    some = max(1, ROOM // (rows * max(map(node_size, local.graph.nodes))))
-    found = [_at(local, part) for part in x.split(some)]
+    found = [_at(local, part) for part in x.split(most_points(local, budget))]
     low, high = (torch.cat(part) for part in zip(*found, strict=True))
     return low, high
 
@@ -40,8 +40,9 @@ def _at(local: Analysis, x: Tensor) -> Ends:
     several = len(x) > 1
     inside, smooth = placed.region.contains(points)[0], torch.zeros(len(x), dtype=torch.bool)
     slopes: dict[int, Tensor] = {}
+    off: dict[int, Tensor] = {}
     for start in precisions(graph, points):
-        slopes, shown = pattern(local, graph.evaluate(start))
+        slopes, off, shown = pattern(local, graph.evaluate(start))
         smooth = shown[0] & inside
         if several or bool(smooth.all()) or not bool(inside.all()):
             break
@@ -52,7 +53,7 @@ def _at(local: Analysis, x: Tensor) -> Ends:
     rows = placed.rows.to(graph.dtype).unsqueeze(1).expand(-1, len(x), -1, -1)
     value = error = low
     for start in precisions(graph, rows):
-        value, error = (part[0].flatten(2) for part in graph.differentiate(slopes, start).rounded())
+        value, error = (part[0].flatten(2) for part in graph.differentiate(slopes, start, off).rounded())
         if several or bool((error.amax() <= SHARP * value.abs().amax()) | (error == 0).all()):
             break
     least, most = _in_units(value, error, placed.counts.flatten().to(value))

@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from lipreg.bounds import Analysis, underflow
+from lipreg.bounds import Analysis, norm_rounding, underflow
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.estimators.settings import DEFAULTS, Settings
@@ -205,6 +205,13 @@ def check_known(analysis: Analysis, known: Known) -> None:
 def rounded_up(analysis: Analysis, bounds: Tensor | float) -> list[float]:
     """Bounds ``(batch,)`` of float64 passes widened by rounding and underflow; 0 where the output cannot move."""
     widened = torch.as_tensor(bounds, dtype=torch.float64) * (1.0 + ROUNDING) + underflow(analysis).amax(1)
+    if (
+        analysis.outward
+        and not analysis.placed.without_rows
+        and any(node.rounded for _, node in analysis.graph.affines())
+    ):
+        # of layers that were multiplied out, what that lost of any Jacobian
+        widened = widened + norm_rounding(analysis)
     constant = ~analysis.reach[-1].moves.flatten(1).any(-1)
     return widened.masked_fill(constant, 0.0).tolist()
 

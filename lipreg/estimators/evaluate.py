@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import torch
@@ -107,7 +107,7 @@ def certify(
     recipe = Bound.of(estimator, "estimator")
     method = get_estimator(recipe.estimator)
     method.check(problem)
-    analysis = frozen_analysis(network, problem, x, y, recipe.methods, budget=own, estimators=(method,))
+    analysis = frozen_analysis(network, problem, x, y, recipe.methods, budget=own, estimators=lambda _: (method,))
     return method.intervals(analysis, own, chosen, known, progress)
 
 
@@ -166,12 +166,13 @@ def frozen_analysis(
     preactivations: Sequence[str] | None = None,
     where: str = "certify",
     budget: Budget | None = None,
-    estimators: Iterable[Estimator] = (),
+    estimators: Callable[[Graph], Iterable[Estimator]] = lambda _: (),
 ) -> Analysis:
     """The float64 analysis on the CPU that estimators with certificates work from.
 
-    A module is compared with its captured graph at x first. Estimators that are to work from it are asked whether they
-    cover the network before any bound is computed. Of a budget, pre-activation bounds take half of what is left by then.
+    A module is compared with its captured graph at x first. Estimators that are to work from it, given the network that it
+    has turned out to be, are asked whether they cover it before any bound is computed. Of a budget, pre-activation bounds
+    take half of what is left by then.
     """
     structure, module = structure_of(network, x, y, where), None
     if isinstance(structure, Graph):
@@ -181,7 +182,7 @@ def frozen_analysis(
     else:
         # hooks, or weights that a parametrisation has not refreshed, would make it another function
         graph, module = structure.frozen_at(x), structure.module
-    for estimator in estimators:
+    for estimator in estimators(graph):
         estimator.check(problem, graph)
     x = x.detach().to("cpu", torch.float64)
     y = None if y is None else y.detach().to("cpu")

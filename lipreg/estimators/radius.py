@@ -82,7 +82,8 @@ def certified_radii(
         y: class labels ``(batch,)``; default: the network's own classes.
         p: norm of distances, 1, 2 or "inf".
         bounds: names of estimators with upper bounds, or one; the smallest counts for each rival.
-        preactivations: any of "ball", "interval", "crown", intersected; default all that fit the network's size.
+        preactivations: any of "ball", "interval", "crown", "alpha", intersected; default the first three, as far as they
+            fit the network's size.
         low, high: the data range, which cuts the ball.
         largest: where the search stops.
 
@@ -105,7 +106,9 @@ def certified_radii(
         raise InvalidInput("no bounds", where="certified_radii", accepted="names of estimators with upper bounds")
     region = BALLS[norm]
     start = LocalLipschitz(region(min(1.0, largest), low=low, high=high), AllMargins(0), scope="pointed", p=norm)
-    analysis = frozen_analysis(network, start, x, None, ("interval",), "certified_radii", estimators=estimators)
+    analysis = frozen_analysis(
+        network, start, x, None, ("interval",), "certified_radii", estimators=lambda _: estimators
+    )
     # a point that rounding has put outside of the data range stands for the nearest one inside
     graph, x = analysis.graph, analysis.placed.region.center
     with torch.no_grad():

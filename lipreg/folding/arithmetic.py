@@ -20,6 +20,8 @@ BLURRED = 1e-6
 """The same of a unit's range: it moves a kink, not the gradients beside it."""
 HELD = 16
 """Bytes that a pass holds for each number of a column: the number, and another one on the way to the next."""
+MOST = 2100.0
+"""Bits between the largest float64 and the smallest."""
 KEPT = 120
 """Bits of a result that digits keep."""
 MORE = (1, 2, 4, 8, 16)
@@ -62,7 +64,9 @@ def digits(analysis: Analysis) -> int:
 
 def _bits_lost(analysis: Analysis) -> float:
     """How many bits float64 may lose of the gradient at the reference point, or of the range of an unstable unit."""
-    return math.log2(max(EPS, *analysis.derived(_shares_lost)) / EPS)
+    share = max(EPS, *analysis.derived(_shares_lost))
+    # a share of a number below the normal ones may overflow; so many bits are no less than those of any quotient of floats
+    return min(math.log2(share), MOST) - math.log2(EPS)
 
 
 def _shares_lost(analysis: Analysis) -> tuple[float, float]:

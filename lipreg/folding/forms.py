@@ -19,7 +19,7 @@ from lipreg.folding.arithmetic import blocks, columns, exactly
 from lipreg.folding.displacements import Displacements
 from lipreg.folding.units import Units, active, slopes
 from lipreg.graph import Affine, Relu
-from lipreg.graph.passes import Forward, WithoutPools
+from lipreg.graph.passes import Forward, WithoutCurves, WithoutPools
 from lipreg.linalg import Numbers
 
 
@@ -109,7 +109,7 @@ def cell_forms(
     return Form.stacked(forms, len(domain), 0), torch.cat(signs)
 
 
-class _Forms(WithoutPools, Forward[Numbers]):
+class _Forms(WithoutCurves, WithoutPools, Forward[Numbers]):
     """Carries affine forms from the input on, as columns: one a displacement, one an unstable unit's output, the constant.
 
     The constant is in float64 what the analysis knows of the layers at x0, whose error ``form_rounding`` has; in digits x0
@@ -143,7 +143,10 @@ class _Forms(WithoutPools, Forward[Numbers]):
         return self.make(own.reshape(-1, *self.analysis.graph.input_shape))
 
     def affine(self, index: int, node: Affine, values: Mapping[int, Numbers]) -> Numbers:
-        total = self.make(self.with_constant(node.bias if self.exact else self.analysis.anchors[index].constant[0]))
+        if self.exact:
+            total = node.constant(lambda part: self.make(self.with_constant(part)))
+        else:
+            total = self.make(self.with_constant(self.analysis.anchors[index].constant[0]))
         for source, map in node.terms():
             self.budget.check()
             total = values[source].through(map) + total

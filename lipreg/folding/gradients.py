@@ -15,7 +15,7 @@ from lipreg.folding.arithmetic import MORE, blocks, columns, exactly, sharp
 from lipreg.folding.displacements import Displacements
 from lipreg.folding.units import Units, active, slopes
 from lipreg.graph import Relu
-from lipreg.graph.passes import Backward, WithoutPools
+from lipreg.graph.passes import Backward, WithoutCurves, WithoutPools
 from lipreg.linalg import LinearMap, Numbers
 
 
@@ -93,7 +93,7 @@ def _gradient_forms(
     return GradientForms(g[:count].T.contiguous(), g[count:], entries[:count].T.contiguous(), entries[count:])
 
 
-class _Gradients(WithoutPools, Backward[Numbers]):
+class _Gradients(WithoutCurves, WithoutPools, Backward[Numbers]):
     """Carries some columns of gradients back, one a switched gradient and one a functional, and notes those of the units."""
 
     def __init__(

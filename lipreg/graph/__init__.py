@@ -1,4 +1,4 @@
-"""Networks as graphs of Input, Affine, Relu and MaxPool nodes, captured from torch modules."""
+"""Networks as graphs of Input, Affine, Relu, MaxPool and Curved nodes, captured from torch modules."""
 
 from lipreg.graph.agreement import check_agreement, check_hooks, evaluation_mode
 from lipreg.graph.beside import beside_inputs
@@ -9,10 +9,11 @@ from lipreg.graph.layers import Layer
 from lipreg.graph.lowerings.difference import Difference
 from lipreg.graph.magnitudes import check_question, magnitudes
 from lipreg.graph.network import Graph
-from lipreg.graph.nodes import Affine, Input, MaxPool, Node, Relu, node_size, read_nodes, same_kind
-from lipreg.graph.passes import Backward, Forward, WithoutPools
+from lipreg.graph.nodes import Affine, Curved, Input, MaxPool, Node, Relu, node_size, read_nodes, same_kind
+from lipreg.graph.passes import Backward, Forward, WithoutCurves, WithoutPools
 from lipreg.graph.random_state import untouched_random_state
 from lipreg.graph.registry import Example, Refusal, lowers
+from lipreg.graph.repeats import same_parts
 from lipreg.graph.symbols import Context, Symbol
 from lipreg.graph.unwrap import unwrap
 
@@ -21,6 +22,7 @@ __all__ = [
     "Backward",
     "CapturedNetwork",
     "Context",
+    "Curved",
     "Difference",
     "Example",
     "Forward",
@@ -33,6 +35,7 @@ __all__ = [
     "Relu",
     "ReluChain",
     "Symbol",
+    "WithoutCurves",
     "WithoutPools",
     "beside_inputs",
     "capture",
@@ -49,6 +52,7 @@ __all__ = [
     "node_size",
     "read_nodes",
     "same_kind",
+    "same_parts",
     "untouched_random_state",
     "unwrap",
 ]

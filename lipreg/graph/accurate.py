@@ -36,7 +36,7 @@ def precisions(graph: Graph, x: Tensor) -> Iterator[Numbers]:
 
 
 def anchors(graph: Graph, x: Tensor) -> dict[int, Tensor]:
-    """What the input contributes to each Affine node that reads it: bias + sum of its maps from the Input, at x.
+    """What each Affine node that reads the Input, or whose bias is rounded, has beside earlier units: bias + A x at x.
 
     Args:
         graph: frozen, in float64.
@@ -48,7 +48,7 @@ def anchors(graph: Graph, x: Tensor) -> dict[int, Tensor]:
     """
     found = {}
     for index, node in graph.affines():
-        if 0 in node.sources:
+        if 0 in node.sources or node.bias_of:
             for limbs in PRECISIONS:
                 value = node.combine({0: Limbs.of(x, limb_bits(graph), limbs)})
                 found[index] = value.rounded()[0]
@@ -88,4 +88,4 @@ def zeros(graph: Graph, x: Tensor) -> list[Tensor]:
 
 def limb_bits(graph: Graph) -> int:
     """How many bits the digits of tensors may have that the maps of a graph act on."""
-    return digit_bits(max(map.roundings for _, node in graph.affines() for map in node.maps))
+    return digit_bits(max(map.exactly.roundings for _, node in graph.affines() for map in node.maps))

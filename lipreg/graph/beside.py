@@ -30,17 +30,19 @@ def beside_inputs(graph: Graph) -> Graph:
     )
     maps[0] = _joined(maps[0], passed) if 0 in maps else passed
     sources = tuple(sorted(maps))
-    bias = torch.cat([old.bias.flatten(), like.new_zeros(inputs)])
-    output = Affine(sources, tuple(maps[source] for source in sources), bias)
+    pad = gather(own, old.shape, shape, like)
+    parts = tuple((pad if map is None else Composed(pad, map), part) for map, part in old.bias_of)
+    output = Affine(sources, tuple(maps[source] for source in sources), pad(old.bias), parts)
     return replace(graph, nodes=(*graph.nodes[:-1], output), original=graph.fingerprint())
 
 
 def _padded(map: LinearMap, places: torch.Tensor, shape: tuple[int, ...]) -> LinearMap:
     """The map with rows of zeros after its own."""
+    pad = gather(places, map.out_shape, shape, map.entries[0])
     if isinstance(map, Dense):
         more = map.weight.new_zeros(shape[0] - len(map.weight), map.weight.shape[1])
-        return Dense(torch.cat([map.weight, more]), map.in_shape, shape)
-    pad = gather(places, map.out_shape, shape, map.entries[0])
+        made_of = Composed(pad, map.exactly) if map.rounded else None
+        return Dense(torch.cat([map.weight, more]), map.in_shape, shape, made_of)
     # maps that are put together stay so: written out their entries would be rounded
     return Composed(pad, map) if isinstance(map, Composed | Sum) else compose(pad, map)
 

@@ -144,7 +144,7 @@ class CapturedNetwork:
 
     def _compare(self, x: Tensor) -> None:
         with torch.no_grad():
-            check_agreement(self.live(torch.promote_types(x.dtype, torch.float32)), self.module, x)
+            check_agreement(self.live(torch.promote_types(x.dtype, torch.float32)), self.module, x, self.frozen)
 
     def _lower(self, like: Tensor, frozen: bool) -> Graph:
         if not self._traced.same_structure():
@@ -295,6 +295,6 @@ def _raise_unsupported(name: str, problems: list[tuple[str, str, str, str]]) -> 
     raise UnsupportedModel(
         f"{len(problems)} unsupported call{'s' if len(problems) > 1 else ''}\n" + "\n".join(lines) + "\n",
         where=name,
-        accepted="Linear, convolutions, ReLU, LeakyReLU, BatchNorm, average and max pooling, reshapes, padding, nearest "
-        "upsampling, sums, concatenation, constants, and what is the identity at evaluation",
+        accepted="Linear, convolutions, ReLU, LeakyReLU, clamps, smooth ones (tanh, sigmoid, GELU, ...), BatchNorm, "
+        "average and max pooling, reshapes, padding, nearest upsampling, sums, concatenation, constants, identities",
     )

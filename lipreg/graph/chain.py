@@ -59,8 +59,8 @@ class ReluChain:
 
 
 def chain_of(graph: Graph) -> ReluChain | None:
-    """A graph as a chain; None where it branches, pools, ends in no matrix, or has other maps or leaky ReLUs."""
-    if graph.branches or graph.pools() or any(node.slope for _, node in graph.relus()):
+    """A graph as a chain; None where it branches, pools, ends in no matrix, or has other maps, leaky ReLUs or curves."""
+    if graph.branches or graph.pools() or graph.curves() or any(node.slope for _, node in graph.relus()):
         return None
     layers: list[Layer] = []
     for _, node in graph.affines():

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -48,31 +49,39 @@ def kink_unit(graph: Graph) -> float:
 def _without_bias(node: Affine, graph: Graph, unit: float) -> Affine:
     """The node with its bias as a map of s, beside what it reads of the input."""
     sources, maps = list(node.sources), list(node.maps)
-    zero = torch.zeros_like(node.bias)
-    column = (node.bias * unit).flatten().unsqueeze(1)
+    column = _column(node, math.prod(graph.input_shape), unit)
     if 0 in sources:
         at = sources.index(0)
-        maps[at] = _beside(maps[at], column, node.bias)
-    elif bool(column.any()):
+        maps[at] = _beside(maps[at], column)
+    elif bool(column.weight.any()):
         sources.insert(0, 0)
-        maps.insert(0, _column(column, math.prod(graph.input_shape), node.bias))
-    return Affine(tuple(sources), tuple(maps), zero)
+        maps.insert(0, column)
+    return Affine(tuple(sources), tuple(maps), torch.zeros_like(node.bias))
 
 
-def _beside(map: LinearMap, column: Tensor, like: Tensor) -> LinearMap:
+def _beside(map: LinearMap, column: Dense) -> LinearMap:
     """(u, s) -> map u + column s."""
     inputs = math.prod(map.in_shape)
+    reads = gather(torch.arange(inputs), (inputs + 1,), map.in_shape, column.weight)
     if isinstance(map, Dense):
-        return Dense(torch.cat([map.weight, column], 1), (inputs + 1,), map.out_shape)
-    of_u, of_s = (
-        compose(map, gather(torch.arange(inputs), (inputs + 1,), map.in_shape, like)),
-        _column(column, inputs, like),
-    )
+        whole = Dense(torch.cat([map.weight, column.weight[:, -1:]], 1), (inputs + 1,), map.out_shape)
+        if not (map.rounded or column.rounded):
+            return whole
+        return replace(whole, made_of=Sum(Composed(map.exactly, reads), column.exactly))
+    of_u = compose(map, reads)
     # maps that are put together stay so: written out their entries would be rounded
-    return Sum(of_u, of_s) if isinstance(of_u, Composed | Sum) else add(of_u, of_s)
+    return Sum(of_u, column) if isinstance(of_u, Composed | Sum) else add(of_u, column)
 
 
-def _column(column: Tensor, inputs: int, like: Tensor) -> Dense:
-    """(u, s) -> column s."""
-    weight = torch.cat([column.new_zeros(len(column), inputs), column], 1)
-    return Dense(weight, (inputs + 1,), tuple(like.shape))
+def _column(node: Affine, inputs: int, unit: float) -> Dense:
+    """(u, s) -> bias s, in units of s."""
+
+    def written(constant: Tensor) -> Dense:
+        column = (constant * unit).flatten().unsqueeze(1)
+        weight = torch.cat([column.new_zeros(len(column), inputs), column], 1)
+        return Dense(weight, (inputs + 1,), tuple(constant.shape))
+
+    parts: list[LinearMap] = [
+        written(part) if map is None else Composed(map, written(part)) for map, part in node.bias_of
+    ]
+    return replace(written(node.bias), made_of=reduce(Sum, parts) if parts else None)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lipreg.errors import InvalidInput
 from lipreg.graph.network import Graph
-from lipreg.graph.nodes import Affine, MaxPool, Relu
+from lipreg.graph.nodes import Affine, Curved, MaxPool, Relu
 from lipreg.graph.passes import Forward
 from lipreg.identity import coefficient_sums
 from lipreg.problem import PlacedProblem
@@ -84,13 +84,17 @@ class _Magnitudes(Forward[Tensor]):
         self.own = own
 
     def affine(self, index: int, node: Affine, values: Mapping[int, Tensor]) -> Tensor:
-        return sum((map.abs()(values[source]) for source, map in node.terms()), start=self.own(index, node))
+        return sum((map.sizes()(values[source]) for source, map in node.terms()), start=self.own(index, node))
 
     def relu(self, index: int, node: Relu, value: Tensor) -> Tensor:
         return value
 
     def max_pool(self, index: int, node: MaxPool, value: Tensor) -> Tensor:
         return node(value)
+
+    def curved(self, index: int, node: Curved, value: Tensor) -> Tensor:
+        curve = node.curve
+        return curve.value(torch.zeros_like(value)).abs() + curve.steepest * value
 
 
 Ends = tuple[float, float]
@@ -101,7 +105,7 @@ class _Products(Forward[Ends]):
 
     def __init__(self, graph: Graph, where: str) -> None:
         self.graph, self.where = graph, where
-        self.followers = {node.source: repr(node.name) for _, node in graph.relus()}
+        self.followers = {node.source: repr(node.name) for _, node in graph.entrywise()}
 
     def affine(self, index: int, node: Affine, values: Mapping[int, Ends]) -> Ends:
         last = index == len(self.graph.nodes) - 1
@@ -110,7 +114,7 @@ class _Products(Forward[Ends]):
         for source, map in node.terms():
             ones = torch.ones(1, *map.in_shape, dtype=node.bias.dtype, device=node.bias.device)
             with torch.no_grad():
-                size = float(map.abs()(ones).amax())
+                size = float(map.sizes()(ones).amax())
             if size > LARGEST or 0 < size < LEAST:
                 self._refuse(f"weights of which a row adds up to {size:.3g}, in {layer}")
             least = max(least, size * min(1.0, values[source][0]))
@@ -125,6 +129,9 @@ class _Products(Forward[Ends]):
 
     def max_pool(self, index: int, node: MaxPool, value: Ends) -> Ends:
         return value
+
+    def curved(self, index: int, node: Curved, value: Ends) -> Ends:
+        return value[0], value[1] * node.curve.steepest
 
     def _refuse(self, got: str) -> None:
         raise InvalidInput(

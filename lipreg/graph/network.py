@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lipreg.errors import InvalidInput, UnsupportedRequest
-from lipreg.graph.nodes import Affine, Input, MaxPool, Node, Relu, read_nodes
+from lipreg.graph.nodes import Affine, Curved, Input, MaxPool, Node, Relu, read_nodes
 from lipreg.graph.passes import Backward, Forward, backward, forward
 from lipreg.linalg import LinearMap, Plain, Shape, feed
 from lipreg.linalg.numbers import N
@@ -21,10 +21,10 @@ V = TypeVar("V")
 
 @dataclass(frozen=True)
 class Graph:
-    """A piecewise linear network as nodes in topological order: first the Input, last the Affine that is the output.
+    """A network as nodes in topological order: first the Input, last the Affine that is the output.
 
     Affine nodes never feed Affine nodes: chains of linear layers are folded together, so an Affine's sources are the
-    Input, Relus and MaxPools.
+    Input, Relus, MaxPools and Curveds.
 
     Of what it has the outputs is said in words, ``of``, where that is no network itself: the difference of two.
 
@@ -56,8 +56,10 @@ class Graph:
 
     @property
     def kinds(self) -> tuple[type[Node], ...]:
-        """The kinds of node it holds beside the Input: some of Affine, Relu and MaxPool, in this order."""
-        return tuple(kind for kind in (Affine, Relu, MaxPool) if any(isinstance(node, kind) for node in self.nodes))
+        """The kinds of node it holds beside the Input: some of Affine, Relu, MaxPool and Curved, in this order."""
+        return tuple(
+            kind for kind in (Affine, Relu, MaxPool, Curved) if any(isinstance(node, kind) for node in self.nodes)
+        )
 
     @property
     def branches(self) -> bool:
@@ -80,6 +82,14 @@ class Graph:
         """Indices and nodes of the MaxPools, in order."""
         return [(i, node) for i, node in enumerate(self.nodes) if isinstance(node, MaxPool)]
 
+    def curves(self) -> list[tuple[int, Curved]]:
+        """Indices and nodes of the Curveds, in order."""
+        return [(i, node) for i, node in enumerate(self.nodes) if isinstance(node, Curved)]
+
+    def entrywise(self) -> list[tuple[int, Relu | Curved]]:
+        """Indices and nodes of the Relus and Curveds, whose units have one slope each, in order."""
+        return [(i, node) for i, node in enumerate(self.nodes) if isinstance(node, Relu | Curved)]
+
     def affine(self, index: int) -> Affine:
         """Node ``index``, which is an Affine."""
         node = self.nodes[index]
@@ -87,9 +97,9 @@ class Graph:
         return node
 
     def read_by(self, index: int) -> Affine:
-        """The Affine node that node ``index``, a Relu or a MaxPool, reads."""
+        """The Affine node that node ``index``, a Relu, a MaxPool or a Curved, reads."""
         node = self.nodes[index]
-        assert isinstance(node, Relu | MaxPool)
+        assert isinstance(node, Relu | MaxPool | Curved)
         return self.affine(node.source)
 
     def forward(self, seed: Mapping[int, V], rules: Forward[V], until: int | None = None) -> dict[int, V]:
@@ -104,18 +114,19 @@ class Graph:
         """The value of every node at x ``(..., *input_shape)``, in x's arithmetic."""
         return list(self.forward({0: x}, _Values(x)).values())
 
-    def differentiate(self, slopes: Mapping[int, Tensor], rows: N) -> N:
-        """rows . J for given slopes of every Relu and MaxPool, in the arithmetic of ``rows``: one pass through the graph.
+    def differentiate(self, slopes: Mapping[int, Tensor], rows: N, off: Mapping[int, Tensor] | None = None) -> N:
+        """rows . J for given slopes of all units, in the arithmetic of ``rows``: one pass through the graph.
 
         Args:
-            slopes: for each Relu index, ``(..., 1, *shape)`` or ``(..., rows, *shape)``; for each MaxPool index, the
+            slopes: for each Relu and Curved, ``(..., 1, *shape)`` or ``(..., rows, *shape)``; for each MaxPool, the
                 weights of the members of its windows, ``(..., 1, outputs, window)``.
             rows: functionals of the output, ``(..., rows, outputs)``.
+            off: what slopes are off by at most, of nodes whose slopes are not numbers of float64, of their shape.
 
         Returns:
             ``(..., rows, *input_shape)``.
         """
-        found = self.backward([(len(self.nodes) - 1, rows)], _Gradients(slopes))
+        found = self.backward([(len(self.nodes) - 1, rows)], _Gradients(slopes, off or {}))
         if found is None:
             zero, _ = rows.rounded()
             return rows.like(zero.new_zeros(*zero.shape[:-1], *self.input_shape))
@@ -131,13 +142,14 @@ class Graph:
         return self.values(x)[-1]
 
     def gradients(self, slopes: Mapping[int, Tensor], rows: Tensor) -> Tensor:
-        """rows . J for given slopes of every Relu and MaxPool; see ``differentiate``."""
+        """rows . J for given slopes of all units; see ``differentiate``."""
         return self.differentiate(slopes, Plain(rows)).value
 
     def patterns(self, values: list[Tensor]) -> dict[int, Tensor]:
         """The slopes at the point of ``values``, for ``gradients``.
 
-        Of a Relu, 1 where the pre-activation is positive; of a MaxPool, 1 for the largest member of each window.
+        Of a Relu, 1 where the pre-activation is positive; of a MaxPool, 1 for the largest member of each window;
+        of a Curved, the derivative.
         """
         slopes = {}
         for i, node in self.relus():
@@ -145,6 +157,8 @@ class Graph:
             slopes[i] = torch.where(z > 0, torch.ones_like(z), torch.full_like(z, node.slope))
         for i, node in self.pools():
             slopes[i] = node.chosen(values[node.source])
+        for i, node in self.curves():
+            slopes[i] = node.curve.slope(values[node.source])
         return slopes
 
     def require(self, *kinds: type, who: str) -> None:
@@ -189,6 +203,8 @@ class Graph:
                 case MaxPool(source=source, windows=windows):
                     digest.update(f"maxpool {source} {node.in_shape} {node.shape};".encode())
                     feed(digest, windows)
+                case Curved(source=source, shape=shape, curve=curve):
+                    digest.update(f"curved {source} {shape} {curve!r};".encode())
                 case _:
                     assert_never(node)
         return digest.hexdigest()[:16]
@@ -209,12 +225,15 @@ class _Values(Forward[N], Generic[N]):
     def max_pool(self, index: int, node: MaxPool, value: N) -> N:
         return value.moved(node.members).largest().moved(lambda t: t.unflatten(-1, node.shape))
 
+    def curved(self, index: int, node: Curved, value: N) -> N:
+        return value.image(node.curve)
+
 
 class _Gradients(Backward[N], Generic[N]):
     """Functionals carried back with given slopes, in any arithmetic."""
 
-    def __init__(self, slopes: Mapping[int, Tensor]) -> None:
-        self.slopes = slopes
+    def __init__(self, slopes: Mapping[int, Tensor], off: Mapping[int, Tensor]) -> None:
+        self.slopes, self.off = slopes, off
 
     def back(self, map: LinearMap, value: N) -> N:
         return value.back(map)
@@ -225,3 +244,6 @@ class _Gradients(Backward[N], Generic[N]):
     def max_pool(self, index: int, node: MaxPool, value: N) -> N:
         flat = value.moved(lambda t: t.flatten(-len(node.shape)).unsqueeze(-1))
         return flat.times(self.slopes[index]).moved(node.scatter, copies=node.windows.numel())
+
+    def curved(self, index: int, node: Curved, value: N) -> N:
+        return value.times(self.slopes[index], self.off.get(index))

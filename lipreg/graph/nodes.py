@@ -1,15 +1,17 @@
-"""The narrow waist: a network is Input, Affine, Relu and MaxPool nodes, and nothing else reaches a bound or a solver."""
+"""The narrow waist: a network is Input, Affine, Relu, MaxPool and Curved nodes; nothing else reaches a bound or a solver."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from lipreg.linalg import LinearMap, Shape
+from lipreg.curves import Curve
+from lipreg.linalg import LinearMap, Plain, Shape
+from lipreg.linalg.floats import EPS, SPARE, TINY
 from lipreg.linalg.numbers import N
 
 
@@ -22,11 +24,18 @@ class Input:
 
 @dataclass(frozen=True)
 class Affine:
-    """``sum_i maps[i](node sources[i]) + bias``: a linear layer and all that folds into it, or a residual sum of several."""
+    """``sum_i maps[i](node sources[i]) + bias``: a linear layer and all that folds into it, or a residual sum of several.
+
+    Attributes:
+        bias: of the node's shape, in float64 where something is proved.
+        bias_of: constants and the maps that they go through, None for the identity, whose sum the bias is up to rounding;
+            none where it is exact.
+    """
 
     sources: tuple[int, ...]
     maps: tuple[LinearMap, ...]
     bias: Tensor
+    bias_of: tuple[tuple[LinearMap | None, Tensor], ...] = ()
 
     @property
     def shape(self) -> Shape:
@@ -37,11 +46,41 @@ class Affine:
 
     def combine(self, values: Mapping[int, N]) -> N:
         """bias + the terms of those sources whose values are given."""
-        total = next(iter(values.values())).like(self.bias)
+        total = self.constant(next(iter(values.values())).like)
         for source, map in self.terms():
             if source in values:
                 total = values[source].through(map) + total
         return total
+
+    def constant(self, like: Callable[[Tensor], N]) -> N:
+        """The bias in some arithmetic: of what it was added up from, where that is not exact."""
+        found = like(self.bias)
+        if not self.bias_of or isinstance(found, Plain):
+            return found
+        parts = [like(part) if map is None else like(part).through(map) for map, part in self.bias_of]
+        return sum(parts[1:], start=parts[0])
+
+    @property
+    def rounded(self) -> bool:
+        """Whether weights or bias are rounded products and sums, or will be when they are read."""
+        return bool(self.bias_of) or any(map.rounded for map in self.maps)
+
+    @property
+    def lengths(self) -> int:
+        """How many roundings its sums pass through, forward and back, with those that made its maps."""
+        return sum(map.lengths for map in self.maps)
+
+    def bias_rounding(self) -> Tensor:
+        """A bound on how far the bias is from what it was added up from, of its shape."""
+        if not self.bias_of:
+            return torch.zeros_like(self.bias)
+        length = SPARE + len(self.bias_of) + sum(map.lengths for map, _ in self.bias_of if map is not None)
+        return length * (EPS * self.bias_size() + TINY)
+
+    def bias_size(self) -> Tensor:
+        """The magnitudes of what the bias was added up from, of its shape."""
+        sizes = [part.abs() if map is None else map.sizes()(part.abs()) for map, part in self.bias_of]
+        return sum(sizes[1:], start=sizes[0]) if sizes else self.bias.abs()
 
 
 @dataclass(frozen=True)
@@ -90,7 +129,23 @@ class MaxPool:
         return flat.reshape(*parts.shape[:-2], *self.in_shape)
 
 
-Node = Input | Affine | Relu | MaxPool
+@dataclass(frozen=True)
+class Curved:
+    """f(z) of each entry of one Affine node, f a curve: what is not piecewise linear. Named by the call it came from.
+
+    What bounds need of it are ranges of values, of derivatives and of secants, and lines (``lipreg.curves``).
+    """
+
+    source: int
+    shape: Shape
+    curve: Curve
+    name: str = field(default="", compare=False)
+
+    def __call__(self, z: Tensor) -> Tensor:
+        return self.curve.value(z)
+
+
+Node = Input | Affine | Relu | MaxPool | Curved
 
 
 def node_size(node: Node) -> int:
@@ -106,10 +161,13 @@ def read_nodes(node: Node) -> tuple[int, ...]:
 
 
 def same_kind(first: Node, second: Node) -> bool:
-    """Whether two nodes do the same to whatever they read: ReLUs of one shape and slope, pools of the same windows."""
+    """Whether two nodes do the same to whatever they read: ReLUs of one shape and slope, pools of the same windows,
+    one curve."""
     match first, second:
         case Relu(), Relu():
             return (first.shape, first.slope) == (second.shape, second.slope)
+        case Curved(), Curved():
+            return (first.shape, first.curve) == (second.shape, second.curve)
         case MaxPool(), MaxPool():
             shapes = (first.in_shape, first.shape) == (second.in_shape, second.shape)
             return shapes and torch.equal(first.windows, second.windows)

@@ -1,8 +1,8 @@
 """The two ways through a graph, with what happens at each kind of node as a table of rules.
 
 From the input on a value of any type goes from node to node; from the output back whatever flows is added up where paths
-meet. A method is a table that says what happens at an Affine, a Relu and a MaxPool: the kinds are closed, so a table that
-lacks one is no table.
+meet. A method is a table that says what happens at an Affine, a Relu, a MaxPool and a Curved: the kinds are closed, so a
+table that lacks one is no table.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, NoReturn, TypeVar, assert_never
 
 from lipreg.errors import LipregError
-from lipreg.graph.nodes import Affine, Input, MaxPool, Node, Relu
+from lipreg.graph.nodes import Affine, Curved, Input, MaxPool, Node, Relu
 from lipreg.linalg import LinearMap
 
 V = TypeVar("V")
@@ -33,6 +33,10 @@ class Forward(ABC, Generic[V]):
     def max_pool(self, index: int, node: MaxPool, value: V) -> V | None:
         """The value of a MaxPool node from that of its source."""
 
+    @abstractmethod
+    def curved(self, index: int, node: Curved, value: V) -> V | None:
+        """The value of a Curved node from that of its source."""
+
 
 class Backward(ABC, Generic[V]):
     """What a pass from the output back does at each kind of node; None says that nothing flows on from there."""
@@ -49,6 +53,10 @@ class Backward(ABC, Generic[V]):
     def max_pool(self, index: int, node: MaxPool, value: V) -> V | None:
         """What flows into the source of a MaxPool node."""
 
+    @abstractmethod
+    def curved(self, index: int, node: Curved, value: V) -> V | None:
+        """What flows into the source of a Curved node."""
+
     def affine(self, index: int, node: Affine, value: V) -> Iterable[tuple[int, V]]:
         """What flows into each source of an Affine node."""
         return [(source, self.back(map, value)) for source, map in node.terms()]
@@ -63,6 +71,14 @@ class WithoutPools:
 
     def max_pool(self, index: int, node: MaxPool, value: Any) -> NoReturn:
         raise LipregError("a MaxPool node", where=type(self).__name__, todo="Write pools out first: without_pools")
+
+
+class WithoutCurves:
+    """The rule at Curved nodes of methods of linear pieces: the estimators that run them refuse such networks first."""
+
+    def curved(self, index: int, node: Curved, value: Any) -> NoReturn:
+        todo = "Ask a method that takes Curved nodes"
+        raise LipregError(f"a Curved node of {node.curve!r}", where=type(self).__name__, todo=todo)
 
 
 def forward(nodes: Sequence[Node], seed: Mapping[int, V], rules: Forward[V], until: int | None = None) -> dict[int, V]:
@@ -86,6 +102,8 @@ def forward(nodes: Sequence[Node], seed: Mapping[int, V], rules: Forward[V], unt
                 value = rules.relu(index, node, found[source]) if source in found else None
             case MaxPool(source=source):
                 value = rules.max_pool(index, node, found[source]) if source in found else None
+            case Curved(source=source):
+                value = rules.curved(index, node, found[source]) if source in found else None
             case _:
                 assert_never(node)
         if value is not None:
@@ -122,6 +140,8 @@ def backward(nodes: Sequence[Node], seed: Iterable[tuple[int, V]], rules: Backwa
                 pour(node.source, rules.relu(index, node, value))
             case MaxPool():
                 pour(node.source, rules.max_pool(index, node, value))
+            case Curved():
+                pour(node.source, rules.curved(index, node, value))
             case _:
                 assert_never(node)
     return None

@@ -55,7 +55,12 @@ def _key(value: Any) -> Hashable:
     return type(value), value
 
 
-def same_affine(nodes: Sequence[Node], terms: Mapping[int, LinearMap], bias: Tensor) -> list[int]:
+def same_affine(
+    nodes: Sequence[Node],
+    terms: Mapping[int, LinearMap],
+    bias: Tensor,
+    bias_of: Sequence[tuple[LinearMap | None, Tensor]] = (),
+) -> list[int]:
     """The Affine nodes that compute the same, to the last place of every weight, and train no other ones."""
     return [
         i
@@ -63,11 +68,25 @@ def same_affine(nodes: Sequence[Node], terms: Mapping[int, LinearMap], bias: Ten
         if isinstance(node, Affine)
         and set(node.sources) == set(terms)
         and _same(node.bias, bias)
+        and same_parts(node.bias_of, bias_of)
         and all(_same_map(map, terms[source]) for source, map in node.terms())
     ]
 
 
+def same_parts(
+    first: Sequence[tuple[LinearMap | None, Tensor]], second: Sequence[tuple[LinearMap | None, Tensor]]
+) -> bool:
+    """Whether two biases were added up from the same; see ``Affine``."""
+    if len(first) != len(second):
+        return False
+    return all(
+        _same(part, other) and (_same_map(map, before) if map and before else map is before)
+        for (map, part), (before, other) in zip(first, second, strict=True)
+    )
+
+
 def _same_map(first: LinearMap, second: LinearMap) -> bool:
+    first, second = first.exactly, second.exactly
     return first.description == second.description and all(map(_same, first.entries, second.entries))
 
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from lipreg.curves import Curve
 from lipreg.errors import InvalidInput
 from lipreg.graph.network import Graph
-from lipreg.graph.nodes import Affine, Input, MaxPool, Node, Relu, same_kind
+from lipreg.graph.nodes import Affine, Curved, Input, MaxPool, Node, Relu, same_kind
 from lipreg.graph.registry import Refusal
 from lipreg.graph.repeats import same_affine
-from lipreg.linalg import Diagonal, LinearMap, Shape, add, compose, identity
+from lipreg.linalg import Composed, Diagonal, LinearMap, Shape, add, compose, identity, is_proof, moves_exactly
 from lipreg.linalg.broadcasting import broadcast
 
 
@@ -26,6 +27,8 @@ class Symbol:
 
     terms: dict[int, LinearMap]
     bias: Tensor
+    bias_of: tuple[tuple[LinearMap | None, Tensor], ...] = ()
+    """As of ``Affine``: what the bias was added up from, where something can be proved of it."""
 
     @property
     def shape(self) -> Shape:
@@ -46,7 +49,11 @@ class Symbol:
     def then(self, map: LinearMap, bias: Tensor | None = None) -> Symbol:
         """map(self) + bias."""
         moved = map(self.bias)
-        return Symbol({i: compose(map, old) for i, old in self.terms.items()}, moved if bias is None else moved + bias)
+        terms = {i: compose(map, old) for i, old in self.terms.items()}
+        parts = tuple(_moved(map, own, part) for own, part in self._parts)
+        if bias is None:
+            return Symbol(terms, moved, parts)
+        return Symbol(terms, moved + bias, parts + _parts(bias.expand(map.out_shape)))
 
     def reshape(self, shape: Shape) -> Symbol:
         return self.then(identity(self.shape, shape, self.bias))
@@ -58,14 +65,36 @@ class Symbol:
 
     def shifted(self, offset: Tensor) -> Symbol:
         """self + offset, for a constant that broadcasts to ``shape``."""
-        return replace(self, bias=self.bias + offset)
+        return replace(self, bias=self.bias + offset, bias_of=self._parts + _parts(offset.expand(self.shape)))
 
     def plus(self, other: Symbol) -> Symbol:
         """self + other, merging maps from the same node."""
         terms = dict(self.terms)
         for i, map in other.terms.items():
             terms[i] = add(terms[i], map) if i in terms else map
-        return Symbol(terms, self.bias + other.bias)
+        return Symbol(terms, self.bias + other.bias, self._parts + other._parts)
+
+    @property
+    def rounded_parts(self) -> tuple[tuple[LinearMap | None, Tensor], ...]:
+        """``bias_of``, where the bias is not exact."""
+        exact = len(self.bias_of) < 2 and all(map is None for map, _ in self.bias_of)
+        return () if exact else self.bias_of
+
+    @property
+    def _parts(self) -> tuple[tuple[LinearMap | None, Tensor], ...]:
+        return self.bias_of or _parts(self.bias)
+
+
+def _moved(map: LinearMap, own: LinearMap | None, part: Tensor) -> tuple[LinearMap | None, Tensor]:
+    """A part of a bias after another map."""
+    if own is None:
+        return (None, map(part)) if moves_exactly(map) else (map.exactly, part)
+    return Composed(map.exactly, own), part
+
+
+def _parts(bias: Tensor) -> tuple[tuple[LinearMap | None, Tensor], ...]:
+    """A constant as the only part of a bias; none where it is 0, or nothing can be proved of it."""
+    return ((None, bias),) if is_proof(bias) and bool(bias.any()) else ()
 
 
 class Unknown:
@@ -142,7 +171,7 @@ class Context:
     def affine(self, symbol: Symbol) -> int:
         """Adds the Affine node of an expression; returns its index."""
         sources = tuple(symbol.terms)
-        self.nodes.append(Affine(sources, tuple(symbol.terms.values()), symbol.bias))
+        self.nodes.append(Affine(sources, tuple(symbol.terms.values()), symbol.bias, symbol.rounded_parts))
         return len(self.nodes) - 1
 
     def relu(self, symbol: Symbol, slope: float = 0.0) -> Symbol:
@@ -157,10 +186,14 @@ class Context:
         """The largest of each window; see ``MaxPool``."""
         return self._nonlinear(symbol, MaxPool(-1, windows, symbol.shape, shape))
 
-    def _nonlinear(self, symbol: Symbol, node: Relu | MaxPool) -> Symbol:
+    def curved(self, symbol: Symbol, curve: Curve) -> Symbol:
+        """f of every entry; factors and shifts before and behind it are the symbol's (``Symbol.scaled``, ``shifted``)."""
+        return self._nonlinear(symbol, Curved(-1, symbol.shape, curve, self.call))
+
+    def _nonlinear(self, symbol: Symbol, node: Relu | MaxPool | Curved) -> Symbol:
         """A node's symbol: of one that is there already, where it is of the same expression; of two networks on the same
         inputs what both compute is one part."""
-        for affine in same_affine(self.nodes, symbol.terms, symbol.bias):
+        for affine in same_affine(self.nodes, symbol.terms, symbol.bias, symbol.rounded_parts):
             for index, other in enumerate(self.nodes):
                 if same_kind(other, node) and getattr(other, "source", None) == affine:
                     return self._symbol(index, node.shape)
@@ -170,8 +203,8 @@ class Context:
     def moment(self, symbol: Symbol) -> Tensor:
         """The second moment of an expression without its bias, of its shape, were inputs and units uncorrelated.
 
-        An input's is taken as 1, and a ReLU's and a pool's as that of what it reads: with the weights it grows as the
-        variance does, which is what it is for.
+        An input's is taken as 1, and that of a ReLU, a pool or a curve as that of what it reads: with the weights it
+        grows as the variance does, which is what it is for.
         """
         total = torch.zeros_like(symbol.bias)
         for index, map in symbol.terms.items():
@@ -185,7 +218,7 @@ class Context:
                     found = self.like.new_ones(shape)
                 case Affine() as node:
                     found = self.moment(Symbol(dict(node.terms()), node.bias)) + node.bias.square()
-                case Relu(source=source):
+                case Relu(source=source) | Curved(source=source):
                     found = self._node_moment(source)
                 case MaxPool(source=source) as node:
                     found = node.members(self._node_moment(source)).mean(-1).reshape(node.shape)

@@ -1,9 +1,11 @@
 """Matrix-free linear maps, their norms, and vector norms by name."""
 
-from lipreg.linalg.composition import Composed, Sum, add, compose, gap, same_entries
+from lipreg.linalg.composition import Composed, Sum, add, compose, is_proof, moves_exactly
 from lipreg.linalg.convolution import Convolution
+from lipreg.linalg.diagonal import Diagonal, identity
+from lipreg.linalg.differences import gap
 from lipreg.linalg.limbs import Limbs, digit_bits
-from lipreg.linalg.maps import Dense, Diagonal, LinearMap, Shape, feed, identity
+from lipreg.linalg.maps import Dense, LinearMap, Shape, feed, same_entries
 from lipreg.linalg.norms import dual_norm, norm_name, parse_norm, safe_sqrt, squared_norm, vector_norm
 from lipreg.linalg.numbers import Numbers, Plain
 from lipreg.linalg.operators import attained_norm, best_direction, best_signs, has_formula, operator_norm, sign_vectors
@@ -47,6 +49,8 @@ __all__ = [
     "gather",
     "has_formula",
     "identity",
+    "is_proof",
+    "moves_exactly",
     "norm_name",
     "operator_norm",
     "parse_norm",

@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Self, TypeGuard
 
 import torch
 from torch import Tensor
 
-from lipreg.linalg.convolution import Convolution, as_convolution, chained, channel_scaled, parallel
-from lipreg.linalg.maps import Dense, Diagonal, LinearMap, Shape, V, Weighted
+from lipreg.linalg.convolution import Convolution, parallel
+from lipreg.linalg.diagonal import Diagonal
+from lipreg.linalg.floats import two_sum
+from lipreg.linalg.fusion import WRITTEN_OUT, fused, map_as_convolution
+from lipreg.linalg.maps import Dense, LinearMap, Shape, V, same_entries
 from lipreg.linalg.selection import Gather
-
-WRITTEN_OUT = 2**22
-"""Entries up to which a map that is exact in no other form is written out as a matrix."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,19 @@ class Composed(LinearMap):
     @property
     def roundings(self) -> int:
         return self.outer.roundings + self.inner.roundings
+
+    @property
+    def exactly(self) -> LinearMap:
+        parts = (self.outer, self.inner)
+        return Composed(*(part.exactly for part in parts)) if any(part.exactly is not part for part in parts) else self
+
+    @property
+    def rounded(self) -> bool:
+        return True
+
+    @property
+    def lengths(self) -> int:
+        return self.outer.lengths + self.inner.lengths
 
     @property
     def exact(self) -> bool:
@@ -131,6 +144,19 @@ class Sum(LinearMap):
         return self.first.roundings + self.second.roundings + 2
 
     @property
+    def exactly(self) -> LinearMap:
+        parts = (self.first, self.second)
+        return Sum(*(part.exactly for part in parts)) if any(part.exactly is not part for part in parts) else self
+
+    @property
+    def rounded(self) -> bool:
+        return True
+
+    @property
+    def lengths(self) -> int:
+        return self.first.lengths + self.second.lengths + 2
+
+    @property
     def exact(self) -> bool:
         return False
 
@@ -139,109 +165,105 @@ class Sum(LinearMap):
 
 
 def compose(outer: LinearMap, inner: LinearMap) -> LinearMap:
-    """outer after inner, as one map wherever possible, so that its norms stay exact."""
-    fused = _fused(outer, inner)
-    if fused is not None:
-        return fused
+    """outer after inner, as one map wherever possible, so that its norms stay exact.
+
+    In copies of which something can be proved it remembers what it was made of: see ``exactly``.
+    """
+    found = _composed(outer, inner)
+    if found is outer or found is inner or not _remembers(found):
+        return found
+    exact = moves_exactly(outer) or (moves_exactly(inner) and inner.single_columns)
+    if exact and outer.exactly is outer and inner.exactly is inner:
+        return found
+    return replace(found, made_of=Composed(outer.exactly, inner.exactly))
+
+
+def _remembers(map: LinearMap) -> TypeGuard[Dense | Diagonal | Convolution]:
+    return isinstance(map, Dense | Diagonal | Convolution) and is_proof(map.entries[0])
+
+
+def is_proof(numbers: Tensor) -> bool:
+    """Whether these are numbers of which something can be proved: float64 on the CPU that is not trained."""
+    return numbers.dtype == torch.float64 and numbers.device.type == "cpu" and not numbers.requires_grad
+
+
+def moves_exactly(map: LinearMap) -> bool:
+    """Whether each entry of A x is one of x, the negative of one, or 0."""
+    if not isinstance(map, Diagonal):
+        return isinstance(map, Gather)
+    # numbers elsewhere are not worth waiting for
+    return map.unit or (map.scale.numel() == 1 and map.scale.device.type == "cpu" and abs(float(map.scale)) == 1.0)
+
+
+def _composed(outer: LinearMap, inner: LinearMap) -> LinearMap:
+    one = fused(outer, inner)
+    if one is not None:
+        return one
     if isinstance(inner, Composed):
-        fused = _fused(outer, inner.outer)
-        if fused is not None:
-            return compose(fused, inner.inner)
+        one = fused(outer, inner.outer)
+        if one is not None:
+            return _composed(one, inner.inner)
     if isinstance(outer, Composed):
-        fused = _fused(outer.inner, inner)
-        if fused is not None:
-            return compose(outer.outer, fused)
+        one = fused(outer.inner, inner)
+        if one is not None:
+            return _composed(outer.outer, one)
     lazy = Composed(outer, inner)
     return lazy if lazy.exact else _written_out(lazy)
 
 
 def add(first: LinearMap, second: LinearMap) -> LinearMap:
-    """The sum of two maps between the same shapes, as one map wherever possible: parallel branches may cancel."""
+    """The sum of two maps between the same shapes, as one map wherever possible: parallel branches may cancel.
+
+    It remembers what it was made of, as in ``compose``.
+    """
+    found = _added(first, second)
+    if not _remembers(found) or _cancel(first, second):
+        return found
+    if first.exactly is first and second.exactly is second and _exact_sum(first, second, found):
+        return found
+    return replace(found, made_of=Sum(first.exactly, second.exactly))
+
+
+def _exact_sum(first: LinearMap, second: LinearMap, total: LinearMap) -> bool:
+    """Whether no sum of two entries was rounded, of maps with their entries in the same places (Knuth's two-sum)."""
+    a, b = first.entries[0], second.entries[0]
+    if not (type(first) is type(second) is type(total) and a.shape == b.shape == total.entries[0].shape):
+        return False
+    return bool((two_sum(a, b)[1] == 0).all())
+
+
+def _cancel(first: LinearMap, second: LinearMap) -> bool:
+    """Whether two maps are each other's negatives, number by number."""
+    (sign, own), (other, rest) = _signed(first.exactly), _signed(second.exactly)
+    if sign != other:
+        return same_entries(own, rest)
+    plain = isinstance(own, Dense | Convolution | Diagonal) and own.description == rest.description
+    return plain and torch.equal(own.entries[0], -rest.entries[0])
+
+
+def _signed(map: LinearMap) -> tuple[float, LinearMap]:
+    """A sign and the map that it stands before."""
+    match map:
+        case Composed(outer=Diagonal() as outer, inner=inner) if (
+            moves_exactly(outer) and outer.in_shape == outer.out_shape
+        ):
+            sign, rest = _signed(inner)
+            return sign * float(outer.scale), rest
+    return 1.0, map
+
+
+def _added(first: LinearMap, second: LinearMap) -> LinearMap:
     match first, second:
         case Diagonal(), Diagonal():
             return Diagonal(first.scale + second.scale, first.in_shape, first.out_shape)
         case (Dense(), _) | (_, Dense()):
             return Dense(first.dense() + second.dense(), first.in_shape, first.out_shape)
-    convolutions = [_as_convolution(map) for map in (first, second)]
+    convolutions = [map_as_convolution(map) for map in (first, second)]
     if convolutions[0] is not None and convolutions[1] is not None:
-        fused = parallel(convolutions[0], convolutions[1])
-        if fused is not None:
-            return fused
+        one = parallel(convolutions[0], convolutions[1])
+        if one is not None:
+            return one
     return _written_out(Sum(first, second))
-
-
-def gap(first: LinearMap, second: LinearMap) -> LinearMap | None:
-    """first - second, of two maps that put numbers into the same places: entry by entry, so that its magnitude is exact.
-
-    None where they do not, or where the map is not linear in one tensor of numbers.
-    """
-    if first.description != second.description:
-        return None
-    match first, second:
-        case Weighted(), Weighted():
-            return first.with_entries(lambda weight: weight - second.weight)
-        case Diagonal(), Diagonal():
-            return Diagonal(first.scale - second.scale, first.in_shape, first.out_shape)
-        case Composed(), Composed():
-            if same_entries(first.outer, second.outer):
-                inner = gap(first.inner, second.inner)
-                return None if inner is None else Composed(first.outer, inner)
-            if same_entries(first.inner, second.inner):
-                outer = gap(first.outer, second.outer)
-                return None if outer is None else Composed(outer, first.inner)
-    return None
-
-
-def same_entries(first: LinearMap, second: LinearMap) -> bool:
-    """Whether two maps are the same, number by number."""
-    pairs = zip(first.entries, second.entries, strict=False)
-    return first.description == second.description and all(
-        one is other or (one.shape == other.shape and bool(torch.equal(one, other))) for one, other in pairs
-    )
-
-
-def _fused(outer: LinearMap, inner: LinearMap) -> LinearMap | None:
-    """The product as one map of the closed forms, or None."""
-    match outer, inner:
-        case Diagonal(unit=True), _ if outer.in_shape == outer.out_shape:
-            return inner
-        case _, Diagonal(unit=True) if inner.in_shape == inner.out_shape:
-            return outer
-        case Diagonal(), Diagonal():
-            if outer.unit:
-                return Diagonal(inner.scale, inner.in_shape, outer.out_shape, inner.unit)
-            scale = outer.scale
-            if scale.numel() == 1:
-                scale = scale.reshape(())
-            elif inner.in_shape != inner.out_shape:
-                scale = scale.expand(outer.in_shape).reshape(inner.in_shape)
-            return Diagonal(scale if inner.unit else inner.scale * scale, inner.in_shape, outer.out_shape)
-        case Diagonal(), Dense():
-            rows = inner.weight if outer.unit else _flat(outer, outer.in_shape).unsqueeze(1) * inner.weight
-            return Dense(rows, inner.in_shape, outer.out_shape)
-        case Dense(), Diagonal():
-            rows = outer.weight if inner.unit else outer.weight * _flat(inner, inner.in_shape)
-            return Dense(rows, inner.in_shape, outer.out_shape)
-        case Dense(), _:
-            rows = inner.transpose(outer.weight.reshape(-1, *outer.in_shape))
-            return Dense(rows.flatten(1), inner.in_shape, outer.out_shape)
-        case _, Dense():
-            columns = outer(inner.weight.T.reshape(-1, *inner.out_shape))
-            return Dense(columns.flatten(1).T, inner.in_shape, outer.out_shape)
-        case Gather(), Gather():
-            read = torch.where(outer.index >= 0, inner.index[outer.index.clamp(min=0)], -1)
-            return Gather(read, inner.in_shape, outer.out_shape, inner.one)
-        case Diagonal(), Convolution() if not outer.unit and outer.in_shape == outer.out_shape:
-            factor = _by_channel(outer)
-            return None if factor is None else channel_scaled(inner, factor, outputs=True)
-        case Convolution(), Diagonal() if not inner.unit and inner.in_shape == inner.out_shape:
-            factor = _by_channel(inner)
-            return None if factor is None else channel_scaled(outer, factor, outputs=False)
-        case Convolution(), Convolution():
-            reach = math.prod(a + b for a, b in zip(outer.weight.shape[2:], inner.weight.shape[2:], strict=True))
-            small = outer.weight.shape[0] * inner.in_shape[0] * reach <= WRITTEN_OUT
-            return chained(outer, inner) if small else None
-    return None
 
 
 def _written_out(map: LinearMap) -> LinearMap:
@@ -249,23 +271,3 @@ def _written_out(map: LinearMap) -> LinearMap:
     if map.in_size * map.out_size > WRITTEN_OUT:
         return map
     return Dense(map.dense(), map.in_shape, map.out_shape)
-
-
-def _flat(map: Diagonal, shape: Shape) -> Tensor:
-    return map.scale.expand(shape).flatten()
-
-
-def _by_channel(map: Diagonal) -> Tensor | None:
-    """One factor a channel, if that is what the scaling is made of; equal numbers that may be trained apart are not."""
-    scale, dims = map.scale, len(map.in_shape) - 1
-    if scale.numel() == 1:
-        return scale.reshape(())
-    if scale.dim() == dims + 1 and scale.numel() == scale.shape[0]:
-        return scale.flatten()
-    return None
-
-
-def _as_convolution(map: LinearMap) -> Convolution | None:
-    if isinstance(map, Diagonal) and map.in_shape == map.out_shape:
-        return as_convolution(map.scale, map.in_shape)
-    return map if isinstance(map, Convolution) else None

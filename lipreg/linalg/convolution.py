@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lipreg.linalg.maps import Shape, Weighted, leading
+from lipreg.linalg.maps import LinearMap, Shape, Weighted, leading
 
 FORWARD: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 BACKWARD: dict[int, Callable[..., Tensor]] = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
@@ -28,6 +28,7 @@ class Convolution(Weighted):
         padding: zeros before and after each spatial dimension; negative numbers crop.
         groups: channels are split into so many independent groups.
         in_shape: ``(in channels, *size)``.
+        made_of: as of ``Dense``.
     """
 
     weight: Tensor
@@ -36,6 +37,7 @@ class Convolution(Weighted):
     dilation: Shape
     groups: int
     in_shape: Shape
+    made_of: LinearMap | None = field(default=None, compare=False, repr=False)
 
     @property
     def out_shape(self) -> Shape:  # type: ignore[override]  # the geometry decides it
@@ -117,11 +119,11 @@ def channel_scaled(map: Convolution, factor: Tensor, outputs: bool) -> Convoluti
     """The convolution after (outputs) or before a scaling by one factor a channel, ``(channels,)`` or one number."""
     weight, spatial = map.weight, (1,) * map.dims
     if factor.numel() == 1:
-        return replace(map, weight=weight * factor.reshape(()))
+        return replace(map, weight=weight * factor.reshape(()), made_of=None)
     if outputs:
-        return replace(map, weight=weight * factor.reshape(-1, 1, *spatial))
+        return replace(map, weight=weight * factor.reshape(-1, 1, *spatial), made_of=None)
     grouped = weight.unflatten(0, (map.groups, -1)) * factor.reshape(map.groups, 1, -1, *spatial)
-    return replace(map, weight=grouped.flatten(0, 1))
+    return replace(map, weight=grouped.flatten(0, 1), made_of=None)
 
 
 def chained(outer: Convolution, inner: Convolution) -> Convolution | None:
@@ -143,7 +145,7 @@ def parallel(first: Convolution, second: Convolution) -> Convolution | None:
     if (first.stride, first.in_shape, first.out_shape) != (second.stride, second.in_shape, second.out_shape):
         return None
     if first.layout == second.layout and first.weight.shape == second.weight.shape:
-        return replace(first, weight=first.weight + second.weight)
+        return replace(first, weight=first.weight + second.weight, made_of=None)
     kernels = [_spread(_ungrouped(map), map.dilation) for map in (first, second)]
     pads = [[max(a[end], b[end]) for end in (0, 1)] for a, b in zip(first.padding, second.padding, strict=True)]
     grown = []

@@ -70,5 +70,5 @@ def norm_above(x: Tensor, p: float) -> Tensor:
     # one more step where the factor is lost in a subnormal
     return (
         total * inflation(x.shape[-1], x)
-        + (total > 0) * torch.finfo(x.dtype).smallest_normal * torch.finfo(x.dtype).eps
+        + (total > 0).to(total) * torch.finfo(x.dtype).smallest_normal * torch.finfo(x.dtype).eps
     )

@@ -23,6 +23,7 @@ from torch import Tensor
 from lipreg.linalg.broadcasting import broadcast
 from lipreg.linalg.floats import EPS
 from lipreg.linalg.maps import LinearMap
+from lipreg.linalg.numbers import Image
 
 LIMBS = 10
 """Digits that are kept, where nothing else is said: some 200 bits."""
@@ -70,14 +71,17 @@ class Limbs:
 
     def through(self, map: LinearMap) -> Limbs:
         """A x."""
-        return map.through(self, _act)
+        return map.exactly.through(self, _act)
 
     def back(self, map: LinearMap) -> Limbs:
         """A^T x."""
-        return map.back(self, _act)
+        return map.exactly.back(self, _act)
 
-    def times(self, factor: Tensor) -> Limbs:
-        """The entrywise product with a finite float64 tensor that broadcasts."""
+    def times(self, factor: Tensor, off: Tensor | None = None) -> Limbs:
+        """The entrywise product with a finite float64 tensor that broadcasts, or with numbers within ``off`` of it."""
+        if off is not None:
+            found, lost = self.times(factor), self._magnitude() * off
+            return replace(found, error=_above(found.error + lost, 2))
         own = self._expanded(broadcast(self.shape, factor.shape))
         digits, top, lost = _cut(factor, self.bits, self.limbs)
         error, unknown = own.error * factor.abs(), (own.error > 0) & (factor != 0)
@@ -108,6 +112,12 @@ class Limbs:
         found = self.times(torch.full_like(value, slope).masked_fill(self._total() > 0, 1.0))
         sure = (value.abs() > error) | (error == 0)
         return replace(found, error=torch.where(sure, found.error, torch.maximum(found.error, error)))
+
+    def image(self, function: Image) -> Limbs:
+        """A function of every entry, in float64: no digit beyond that is known."""
+        value, error = function.enclosed(*self.rounded())
+        found = self.like(value)
+        return replace(found, error=_above(found.error + error, 1))
 
     def largest(self) -> Limbs:
         """The largest over the last dimension; it moves no further than what moves most."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self, TypeVar
 
 import torch
@@ -99,6 +99,28 @@ class LinearMap(ABC):
     def exact(self) -> bool:
         """Whether ``abs``, ``square`` and the norms of rows are exact; otherwise they are upper bounds."""
         return True
+
+    @property
+    def exactly(self) -> LinearMap:
+        """The same map without a rounding: of one that was multiplied out in float64, what it was made of.
+
+        The numbers of the others are taken as they are. Digits act on this one, and what rounding may do is read off it.
+        """
+        return self
+
+    @property
+    def rounded(self) -> bool:
+        """Whether rows read off the map are rounded ones: it was multiplied out, or will be when it is read."""
+        return self.exactly is not self
+
+    def sizes(self) -> LinearMap:
+        """|A| with magnitudes multiplied and added up before anything cancels: what roundings are in proportion to."""
+        return self.exactly.abs()
+
+    @property
+    def lengths(self) -> int:
+        """``roundings``, with those of multiplying the map out."""
+        return self.roundings + (self.exactly.roundings if self.rounded else 0)
 
     @property
     def is_matrix(self) -> bool:
@@ -195,9 +217,19 @@ class Weighted(LinearMap):
     """A map whose entries are those of one tensor, moved about and repeated; so are those of |A| and of A * A."""
 
     weight: Tensor
+    made_of: LinearMap | None = None
 
     def with_entries(self, change: Callable[[Tensor], Tensor]) -> Self:
-        return replace(self, weight=change(self.weight))  # type: ignore[type-var]  # subclasses are dataclasses
+        other = (
+            {"weight": change(self.weight)}
+            if self.made_of is None
+            else {"weight": change(self.weight), "made_of": None}
+        )
+        return replace(self, **other)  # type: ignore[type-var]  # subclasses are dataclasses
+
+    @property
+    def exactly(self) -> LinearMap:
+        return self.made_of or self
 
     @property
     def entries(self) -> tuple[Tensor, ...]:
@@ -206,11 +238,17 @@ class Weighted(LinearMap):
 
 @dataclass(frozen=True)
 class Dense(Weighted):
-    """A written-out matrix. ``weight`` is ``(prod out_shape, prod in_shape)``."""
+    """A written-out matrix.
+
+    Attributes:
+        weight: ``(prod out_shape, prod in_shape)``.
+        made_of: the maps whose product or sum it is, up to rounding; None where it is exact.
+    """
 
     weight: Tensor
     in_shape: Shape
     out_shape: Shape
+    made_of: LinearMap | None = field(default=None, compare=False, repr=False)
 
     def __call__(self, x: Tensor) -> Tensor:
         y = x.reshape(*leading(x, self.in_shape), self.in_size) @ self.weight.T
@@ -232,56 +270,10 @@ class Dense(Weighted):
         return self.weight
 
 
-@dataclass(frozen=True)
-class Diagonal(LinearMap):
-    """Entrywise scaling followed by a reshape.
-
-    ``scale`` broadcasts to ``in_shape``, so one number a channel is one number a channel. ``unit`` says that it is 1: a
-    pure reshape or identity.
-    """
-
-    scale: Tensor
-    in_shape: Shape
-    out_shape: Shape
-    unit: bool = False
-
-    def __call__(self, x: Tensor) -> Tensor:
-        y = x if self.unit else x * self.scale
-        return y.reshape((*leading(y, self.in_shape), *self.out_shape))
-
-    def transpose(self, y: Tensor) -> Tensor:
-        x = y.reshape((*leading(y, self.out_shape), *self.in_shape))
-        return x if self.unit else x * self.scale
-
-    def with_entries(self, change: Callable[[Tensor], Tensor]) -> Self:
-        return self if self.unit else replace(self, scale=change(self.scale))
-
-    @property
-    def entries(self) -> tuple[Tensor, ...]:
-        return (self.scale,)
-
-    @property
-    def roundings(self) -> int:
-        return 2
-
-    @property
-    def single_rows(self) -> bool:
-        return True
-
-    @property
-    def single_columns(self) -> bool:
-        return True
-
-    def dense(self) -> Tensor:
-        return torch.diag(self.scale.expand(self.in_shape).flatten())
-
-    def row_norms(self, order: float, columns: Tensor) -> Tensor:
-        return self.abs()(columns)  # one entry a row: every norm is its magnitude
-
-    def induced_norm(self, p: float, rows: Tensor, columns: Tensor) -> Tensor:
-        return (rows * self.abs()(columns)).flatten(1).amax(-1)
-
-
-def identity(shape: Shape, out_shape: Shape, like: Tensor) -> Diagonal:
-    """The identity, or a reshape, in the dtype and on the device of ``like``."""
-    return Diagonal(torch.ones((), dtype=like.dtype, device=like.device), shape, out_shape, unit=True)
+def same_entries(first: LinearMap, second: LinearMap) -> bool:
+    """Whether two maps are the same, number by number, in all that they were made of."""
+    first, second = first.exactly, second.exactly
+    pairs = zip(first.entries, second.entries, strict=False)
+    return first.description == second.description and all(
+        one is other or (one.shape == other.shape and bool(torch.equal(one, other))) for one, other in pairs
+    )

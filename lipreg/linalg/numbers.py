@@ -15,6 +15,18 @@ from torch import Tensor
 from lipreg.linalg.maps import LinearMap
 
 
+class Image(Protocol):
+    """A function of one number."""
+
+    def value(self, z: Tensor, /) -> Tensor:
+        """As torch computes it."""
+        ...
+
+    def enclosed(self, z: Tensor, error: Tensor, /) -> tuple[Tensor, Tensor]:
+        """The value of a number within ``error`` of z, and what that is off by at most."""
+        ...
+
+
 class Numbers(Protocol):
     """A tensor in some arithmetic."""
 
@@ -30,8 +42,12 @@ class Numbers(Protocol):
         """A^T x."""
         ...
 
-    def times(self, factor: Tensor, /) -> Self:
-        """The entrywise product with a tensor that broadcasts, taken as the exact numbers that it holds."""
+    def times(self, factor: Tensor, /, off: Tensor | None = None) -> Self:
+        """The entrywise product with a tensor that broadcasts, of the exact numbers that it holds, or within ``off`` of."""
+        ...
+
+    def image(self, function: Image, /) -> Self:
+        """A function of every entry."""
         ...
 
     def moved(self, move: Callable[[Tensor], Tensor], /, copies: int = 1) -> Self:
@@ -72,8 +88,11 @@ class Plain:
     def back(self, map: LinearMap) -> Plain:
         return Plain(map.transpose(self.value))
 
-    def times(self, factor: Tensor) -> Plain:
+    def times(self, factor: Tensor, off: Tensor | None = None) -> Plain:
         return Plain(self.value * factor)
+
+    def image(self, function: Image) -> Plain:
+        return Plain(function.value(self.value))
 
     def moved(self, move: Callable[[Tensor], Tensor], copies: int = 1) -> Plain:
         return Plain(move(self.value))

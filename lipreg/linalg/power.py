@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lipreg.linalg.maps import Diagonal, LinearMap
+from lipreg.linalg.diagonal import Diagonal
+from lipreg.linalg.maps import LinearMap
 from lipreg.linalg.subspace import Apply, followed, normalised, orthonormal, probes, top_pairs
 
 

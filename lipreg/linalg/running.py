@@ -16,6 +16,7 @@ from torch import Tensor
 from lipreg.linalg.floats import EPS
 from lipreg.linalg.limbs import LEAST
 from lipreg.linalg.maps import LinearMap
+from lipreg.linalg.numbers import Image
 
 
 @dataclass(frozen=True)
@@ -36,15 +37,18 @@ class Running:
 
     def through(self, map: LinearMap) -> Running:
         """A x."""
-        return map.through(self, _act)
+        return map.exactly.through(self, _act)
 
     def back(self, map: LinearMap) -> Running:
         """A^T x."""
-        return map.back(self, _act)
+        return map.exactly.back(self, _act)
 
-    def times(self, factor: Tensor) -> Running:
-        """The entrywise product with a finite float64 tensor that broadcasts."""
+    def times(self, factor: Tensor, off: Tensor | None = None) -> Running:
+        """The entrywise product with a finite float64 tensor that broadcasts, or with numbers within ``off`` of it."""
         value, size = self.value * factor, factor.abs()
+        if off is not None:
+            error = self.error * (size + off) + off * self.value.abs() + EPS * value.abs()
+            return Running(value, _above(error, 8))
         error = _above(self.error * size + EPS * value.abs(), 4)
         return Running(value, torch.where((size == 0) | (size == 1), self.error * size, error))
 
@@ -60,6 +64,10 @@ class Running:
             return Running(self.value.clamp(min=0.0), self.error.masked_fill(self.value < -self.error, 0.0))
         value = torch.where(self.value > 0, self.value, slope * self.value)
         return Running(value, _above(self.error + EPS * value.abs(), 2))
+
+    def image(self, function: Image) -> Running:
+        """A function of every entry."""
+        return Running(*function.enclosed(self.value, self.error))
 
     def largest(self) -> Running:
         """The largest over the last dimension; it moves no further than what moves most."""

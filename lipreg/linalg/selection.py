@@ -119,6 +119,10 @@ class Transposed(LinearMap):
     def with_entries(self, change: Callable[[Tensor], Tensor]) -> Self:
         return replace(self, map=self.map.with_entries(change))
 
+    @property
+    def exactly(self) -> LinearMap:
+        return replace(self, map=self.map.exactly) if self.map.rounded else self
+
     def through(self, x: V, act: Callable[[LinearMap, V, bool], V]) -> V:
         return self.map.back(x, act)
 

@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lipreg.linalg.convolution import Convolution
-from lipreg.linalg.maps import Dense, Diagonal, LinearMap, Shape
+from lipreg.linalg.diagonal import Diagonal
+from lipreg.linalg.maps import Dense, LinearMap, Shape
 from lipreg.linalg.rows import Entries, Rows, Whole, entries
 from lipreg.linalg.taps import collect, shifted, spread
 

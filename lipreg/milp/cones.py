@@ -22,7 +22,7 @@ from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.folding import Units
 from lipreg.folding.units import active, slopes
-from lipreg.graph import Affine, Forward, Relu, WithoutPools
+from lipreg.graph import Affine, Forward, Relu, WithoutCurves, WithoutPools
 from lipreg.linalg import LinearMap
 from lipreg.milp.rational import interior
 
@@ -113,7 +113,7 @@ class _Whole:
         return _Whole(self.whole @ (whole if back else whole.T), self.exponent + exponent)
 
 
-class _Rows(WithoutPools, Forward[_Whole]):
+class _Rows(WithoutCurves, WithoutPools, Forward[_Whole]):
     """Every node as a linear form of (u, s) on the cell; ``rows`` are those that the cell demands to be above 0."""
 
     def __init__(self, analysis: Analysis, units: Units, pattern: np.ndarray, budget: Budget) -> None:
@@ -132,7 +132,7 @@ class _Rows(WithoutPools, Forward[_Whole]):
         total = _Whole(np.zeros((self.width, math.prod(node.shape)), dtype=object), 0)
         for source, map in node.terms():
             self.budget.check()
-            total = map.through(values[source], lambda part, x, back: x.mapped(part, back)) + total
+            total = map.exactly.through(values[source], lambda part, x, back: x.mapped(part, back)) + total
         return total
 
     def relu(self, index: int, node: Relu, value: _Whole) -> _Whole | None:

@@ -128,8 +128,9 @@ class Query(Seen):
             return output.rows(self.graph(self.points), self.labels)
 
     def slopes(self, points: Tensor) -> dict[int, Tensor]:
-        """The slopes of the graph's units at points ``(points, *shape)``, for ``Graph.gradients``, without gradient."""
-        with torch.no_grad():
+        """The slopes of the graph's units at points ``(points, *shape)``, for ``Graph.gradients``; those of curves alone
+        have a gradient."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and bool(self.graph.curves())):
             found = self.graph.patterns(self.graph.values(points))
         return {node: slopes.unsqueeze(1) for node, slopes in found.items()}
 

@@ -38,7 +38,7 @@ WITHIN = 1e-5
 """How far outside of its cuts, which are of size 1, a point counts as one of the node."""
 
 
-class Within(Protocol):
+class UnitSet(Protocol):
     """Where multipliers bound forms: a set in the coordinates of each node, every coordinate of it within [-1, 1]."""
 
     def support(self, forms: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ def dual_bounds(
     goal: Tensor,
     cut: Tensor,
     level: Tensor,
-    within: Within,
+    within: UnitSet,
     rounds: tuple[int, ...],
     kept: int | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -171,7 +171,7 @@ class _Iteration:
     goal: Tensor
     cut: Tensor
     level: Tensor
-    within: Within
+    within: UnitSet
     step: Tensor
     d: Tensor
     y: Tensor
@@ -180,7 +180,7 @@ class _Iteration:
     multipliers: Tensor
 
     @classmethod
-    def begin(cls, form: Tensor, goal: Tensor, cut: Tensor, level: Tensor, within: Within) -> _Iteration:
+    def begin(cls, form: Tensor, goal: Tensor, cut: Tensor, level: Tensor, within: UnitSet) -> _Iteration:
         """At the points that the forms point to without cuts; in float32, as nothing here proves anything."""
         form, goal, cut, level = (part.float() for part in (form, goal, cut, level))
         within = within.float()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
+from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.folding import FoldedNetwork, node_work
 from lipreg.results import Status
@@ -27,28 +29,46 @@ BATCH = (4, 96)
 N = TypeVar("N", bound=Nodes)
 
 
+@dataclass(frozen=True)
+class Given:
+    """What a search is given; ``lipreg.search.search`` says more.
+
+    Attributes:
+        local: a single-point analysis.
+        uppers: a proved upper bound for each functional.
+        lower: what a witness attains already.
+        attain: evaluates points on the network itself, and returns the best value witnessed so far.
+        budget: started.
+        progress: told after every round.
+        device: where nodes are bounded.
+        start: the witness that attains ``lower``.
+        tolerance: relative gap at which a node is closed.
+    """
+
+    local: Analysis
+    uppers: Tensor
+    lower: float
+    attain: Callable[[Tensor], float]
+    budget: Budget
+    progress: Callable[[Progress], None] | None = None
+    device: torch.device | str = "cpu"
+    start: Tensor | None = None
+    tolerance: float = TOLERANCE
+
+
 class Course(Generic[N]):
     """What a search has proved: ``closed`` of the nodes that are done with, and the bounds of those that are open.
 
     Args:
+        given: to the search.
         network: that is searched, folded.
         frontier: the first nodes.
-        budget: started.
-        progress: told after every round.
-        tolerance: relative gap at which a node is closed.
     """
 
-    def __init__(
-        self,
-        network: FoldedNetwork,
-        frontier: Frontier[N],
-        budget: Budget,
-        progress: Callable[[Progress], None] | None,
-        tolerance: float,
-    ) -> None:
-        self.network, self.frontier, self.budget, self.progress = network, frontier, budget, progress
-        self.tolerance = tolerance
-        self.began = budget.clock()
+    def __init__(self, given: Given, network: FoldedNetwork, frontier: Frontier[N]) -> None:
+        self.network, self.frontier, self.budget, self.progress = network, frontier, given.budget, given.progress
+        self.tolerance = given.tolerance
+        self.began = given.budget.clock()
         self.closed, self.upper = 0.0, math.inf
         self.nodes = self.settled = 0
         self.closings: Counter[Closing] = Counter()

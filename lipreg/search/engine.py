@@ -21,7 +21,7 @@ from lipreg.results import Status
 from lipreg.search.ascent import QUICK, THOROUGH
 from lipreg.search.branching import contradicting, descend
 from lipreg.search.closing import STAGES, Closing
-from lipreg.search.course import TOLERANCE, Course
+from lipreg.search.course import TOLERANCE, Course, Given
 from lipreg.search.gradients import gradient_bounds
 from lipreg.search.incumbent import Incumbent
 from lipreg.search.multipliers import tighten_together
@@ -50,24 +50,13 @@ TIGHTEN_SHARE = 0.2
 class Search(Course[Nodes]):
     """One search; see ``search``."""
 
-    def __init__(
-        self,
-        local: Analysis,
-        uppers: Tensor,
-        lower: float,
-        attain: Callable[[Tensor], float],
-        budget: Budget,
-        progress: Callable[[Progress], None] | None,
-        device: torch.device | str,
-        start: Tensor | None,
-        tolerance: float,
-    ) -> None:
-        budget = budget.started()
-        network = fold(local, budget).to(device)
-        frontier = Frontier(Nodes.roots(network, uppers.to(device)), budget.memory)
-        super().__init__(network, frontier, budget, progress, tolerance)
+    def __init__(self, given: Given) -> None:
+        local, budget = given.local, given.budget
+        network = fold(local, budget).to(given.device)
+        super().__init__(given, network, Frontier(Nodes.roots(network, given.uppers.to(given.device)), budget.memory))
         self.local = local
-        self.incumbent = Incumbent(attain, lower, None if start is None else network.domain.of(start)[0])
+        start = None if given.start is None else network.domain.of(given.start)[0]
+        self.incumbent = Incumbent(given.attain, given.lower, start)
         self.cells: dict[bytes, Cell] = {}
         self.tightened = self.network.domain.sections is not None  # over a cone every range has 0 inside
         self.forward, self.relaxation = Worth(), Worth()
@@ -243,7 +232,7 @@ def search(
     began = own.clock()
     try:
         kind = PointedSearch if local.placed.problem.scope == "pointed" else Search
-        begun = kind(local, uppers, lower, attain, own, progress, device, start, tolerance)
+        begun = kind(Given(local, uppers, lower, attain, own, progress, device, start, tolerance))
     except OutOfBudget as over:
         upper = float(uppers.max())
         if progress is not None:

@@ -10,12 +10,13 @@ multiplication, and each entry lies in both results:
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from lipreg.bounds.intervals import Ends
 from lipreg.bounds.semidefinite import norm_bound
 from lipreg.folding import FoldedNetwork
 from lipreg.search.operators import entrywise_bound
@@ -36,13 +37,24 @@ class Switched:
 
 def interval(network: FoldedNetwork, phase: Tensor, row: Tensor) -> Switched:
     """Intervals of g and w, from the output to the input."""
-    center = network.g_offset.new_zeros(len(phase), network.count)
+    return passed_back(network, row, lambda low, high, level: _switched(low, high, phase[:, level]))
+
+
+def passed_back(network: FoldedNetwork, row: Tensor, passed: Callable[[Tensor, Tensor, Tensor], Ends]) -> Switched:
+    """Intervals of g and w = a g, from the output to the input.
+
+    Args:
+        row: the functional of each node, ``(N,)``.
+        passed: from the ends of g and the units of a level to the ends of w.
+    """
+    center = network.g_offset.new_zeros(len(row), network.count)
     radius, g_lower, g_upper = (torch.zeros_like(center) for _ in range(3))
     for level in reversed(network.levels):
         middle = network.g_offset[:, level][row] + center @ network.g_unit[level].T
         spread = radius @ network.g_unit[level].abs().T
-        g_lower[:, level], g_upper[:, level] = middle - spread, middle + spread
-        low, high = _switched(middle - spread, middle + spread, phase[:, level])
+        low, high = middle - spread, middle + spread
+        g_lower[:, level], g_upper[:, level] = low, high
+        low, high = passed(low, high, level)
         center[:, level], radius[:, level] = (low + high) / 2, (high - low) / 2
     return Switched(center, radius, g_lower, g_upper)
 

@@ -50,8 +50,6 @@ GAIN = 1e-6
 """Least relative growth that counts as better."""
 SPREAD = 0.2
 """Of a point's first offspring, as a part of the region's width."""
-
-
 FIRST = {"bred": (2 * LITTERS, BRED[0]), "switched": (4 * PULLS, PARENTS * SETS)}
 FIRST |= {"climbed": (6 * WIDE.steps, ASCENTS), "refined": (6 * FINE.steps, ASCENTS)}
 """Passes of the first turn of a kind, about, and the points of each."""
@@ -75,7 +73,7 @@ class Hunt:
     def __init__(self, screen: Screen, generator: torch.Generator, drawn: int = POINTS) -> None:
         self.screen, self.generator, self.drawn, self.looked_at = screen, generator, drawn, 0
         center, affine = screen.region.center, not any(bool(units.any()) for units in screen.undecided.values())
-        self.settled = affine and not screen.pointed and not screen.graph.pools()
+        self.settled = affine and not (screen.pointed or screen.graph.pools() or screen.graph.curves())
         self.points, self.values, self.spread = center[:0], center.new_zeros(0), center.new_zeros(0)
         self.choice = torch.zeros(0, dtype=torch.long)
         self._enter(center, screen.functionals(center))
@@ -87,11 +85,10 @@ class Hunt:
             del kinds["switched"]
         self._kinds = kinds
         self._fresh: tuple[Tensor, Tensor] | None = None
-        self._stale = False
         self._due = dict.fromkeys(self._kinds, 0.0)
         self._cost = {kind: passes * screen.numbers(points) for kind, (passes, points) in FIRST.items()}
         self._cost["drawn"] = first_turn(screen.local)
-        self._room = math.inf
+        self._stale, self._room = False, math.inf
         self.turns = dict.fromkeys(self._kinds, 0)
 
     @property
@@ -112,6 +109,14 @@ class Hunt:
         cost = self._cost[kind] = self.screen.work - work
         better = self.best > before * (1.0 + GAIN)
         self._due[kind] = self._due[kind] / 2.0 + cost if better else 2.0 * self._due[kind] + cost
+
+    def go(self, ended: Callable[[], bool], turns: float = math.inf, upper: float = math.inf) -> int:
+        """Turns, at most so many, until ``ended``, nothing is left to find or ``upper`` is promised; returns how many."""
+        done = 0
+        while done < turns and not self.settled and self.best < upper and not ended():
+            self.turn(ended)
+            done += 1
+        return done
 
     def within(self, numbers: float, ended: Callable[[], bool]) -> None:
         """Turns, as long as one more fits where so many numbers may be computed in all, going by its kind's last.

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lipreg.folding import FoldedNetwork
 from lipreg.linalg.floats import EPS, SPARE
-from lipreg.search.ascent import THOROUGH, UnitBall, UnitBox, Within, dual_bounds
+from lipreg.search.ascent import THOROUGH, UnitBall, UnitBox, UnitSet, dual_bounds
 from lipreg.search.nodes import Nodes
 from lipreg.search.reach import SLACK, Forms, settle
 from lipreg.search.simplex import deepest, maxima
@@ -63,7 +63,7 @@ def tighten_together(network: FoldedNetwork, nodes: Nodes, forms: Forms, rounds:
     return center + radius * point
 
 
-def _coordinates(network: FoldedNetwork, nodes: Nodes) -> tuple[Tensor, Tensor, Within]:
+def _coordinates(network: FoldedNetwork, nodes: Nodes) -> tuple[Tensor, Tensor, UnitSet]:
     """Center and unit of the coordinates in which a node is bounded, ``(N, m)`` each, and the node in them."""
     ball = network.domain.ball
     if ball == math.inf:
@@ -128,16 +128,26 @@ def _binding_cuts(
     forms: Forms,
     center: Tensor,
     radius: Tensor,
-    within: Within,
+    within: UnitSet,
 ) -> tuple[Tensor, Tensor]:
-    """The cuts that some point of the node violates, in its coordinates, rows of size 1; ``(N, k, m)``, ``(N, k)``."""
+    """The cuts that some point of the node violates, in its coordinates."""
     a, b = forms.cuts(network, nodes.phase)
     b = b + (a @ center.unsqueeze(-1)).squeeze(-1)
-    a = a * radius.unsqueeze(1)
-    place, real = padded(b < within.support(-a))
-    a = a.gather(1, place.unsqueeze(-1).expand(-1, -1, a.shape[-1])) * real.unsqueeze(-1)
-    size = torch.where(real, a.norm(dim=-1), torch.ones_like(a[..., 0])).clamp(min=1e-12)
-    return a / size.unsqueeze(-1), b.gather(1, place) * real / size
+    return binding(a * radius.unsqueeze(1), b, within)
+
+
+def binding(cut: Tensor, level: Tensor, within: UnitSet, least: float = 1e-12) -> tuple[Tensor, Tensor]:
+    """Of cuts cut d + level >= 0 those that some point of the node violates, as rows of size 1; ``(N, k, m)``, ``(N, k)``.
+
+    Args:
+        cut, level: in the nodes' coordinates, ``(N, n, m)`` and ``(N, n)``; of these k remain, 0 where a node has fewer.
+        within: the nodes.
+        least: size that smaller rows are taken to have.
+    """
+    place, real = padded(level < within.support(-cut))
+    cut = cut.gather(1, place.unsqueeze(-1).expand(-1, -1, cut.shape[-1])) * real.unsqueeze(-1)
+    size = torch.where(real, cut.norm(dim=-1), 1.0).clamp(min=least)
+    return cut / size.unsqueeze(-1), level.gather(1, place) * real / size
 
 
 def _targets(

@@ -9,6 +9,9 @@ from lipreg.budget import OutOfBudget
 from lipreg.results import Status
 from lipreg.search.closing import Closing
 
+TOLD = 0.01
+"""Least number of seconds of work that is worth a word."""
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -50,9 +53,12 @@ class Outcome:
 
 
 def unfolded(over: OutOfBudget) -> str:
-    """What is said of a search that ended before its first program or node, and of how long folding was judged to take."""
+    """What is said of a search that ended before its first program or node, and of how long folding was judged to take.
+
+    Not below ``TOLD``: no budget is chosen by such figures.
+    """
     words = "There was no time to fold the network"
-    if over.judged is None:
+    if over.judged is None or over.judged < TOLD:
         return words
     seconds = f"{over.judged:,.0f}" if over.judged >= 10 else f"{over.judged:.2g}"
     return f"{words}, which was judged to take at least {seconds} s"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +14,7 @@ from lipreg.linalg.floats import EPS, SPARE
 from lipreg.milp.steepest import Multipliers, Piece, steepest
 from lipreg.search.climb import fixed_forms
 from lipreg.search.directions import Directions
-from lipreg.search.rise_forms import rise_forms
+from lipreg.search.rise_forms import RiseForms, rise_forms
 from lipreg.search.rises import Rises, Shells
 from lipreg.search.shells import between
 
@@ -36,20 +35,22 @@ def settle_piece(rises: Rises, node: Shells, budget: Budget) -> tuple[float, Ten
         node: one node, near > 0.
         budget: started.
     """
-    piece = _piece(rises, node)
+    form, directions = rise_forms(rises, node, own_side=True), Directions.of(rises, node).to("cpu")
+    piece = _piece(rises, node, form)
     found = steepest(piece, budget)
     if found is None:
         return math.inf, None
     # a certificate that the piece is empty holds at any length: the longer, the less is left of the form, but for rounding
     lengths = LENGTHS if found.point is None else (1.0,)
-    upper = min(_evaluated(rises, node, piece, found.times(length)) for length in lengths)
+    upper = min(_evaluated(piece, directions, found.times(length)) for length in lengths) + float(form.error)
+    upper = upper if math.isfinite(upper) else math.inf
     if found.point is None or not found.point[-1] > 0:
         return upper, None
     u, t = torch.from_numpy(found.point[:-1]).to(rises.units), float(found.point[-1])
     return upper, u / t * rises.units * node.far
 
 
-def _piece(rises: Rises, node: Shells) -> Piece:
+def _piece(rises: Rises, node: Shells, form: RiseForms) -> Piece:
     network, domain, far = rises.network, rises.network.domain, float(node.far)
     matrix, _ = fixed_forms(network, node.phase)
     constant, lost = rises.offsets(node.phase)
@@ -57,7 +58,6 @@ def _piece(rises: Rises, node: Shells) -> Piece:
     cuts = torch.cat([sign.unsqueeze(-1) * matrix[0], -domain.faces]) * stretch
     # what rounding may have done to a cut is at its most at the outer distance
     levels = torch.cat([sign * constant[0] + lost[0] + rises.unit_error * far, domain.room])
-    form = rise_forms(rises, node, own_side=True)
     region = domain.region
     mixed = region.radius < math.inf and (region.norm != network.p or bool((rises.units != 1.0).any()))
     return Piece(
@@ -75,8 +75,11 @@ def _piece(rises: Rises, node: Shells) -> Piece:
     )
 
 
-def _evaluated(rises: Rises, node: Shells, piece: Piece, found: Multipliers) -> float:
-    """sup over directions of (form + A^T y - box - ball) . u + sup over t of what is left of the constants times t."""
+def _evaluated(piece: Piece, directions: Directions, found: Multipliers) -> float:
+    """sup over directions of (form + A^T y - box - ball) . u + sup over t of what is left of the constants times t.
+
+    Without what rounding may have done to the rise.
+    """
     y, box, ball = (torch.from_numpy(part) for part in (found.cuts, found.box, found.ball))
     cuts, levels = torch.from_numpy(piece.cuts), torch.from_numpy(piece.levels)
     lower, upper, stretch = (torch.from_numpy(part) for part in (piece.lower, piece.upper, piece.stretch))
@@ -94,10 +97,8 @@ def _evaluated(rises: Rises, node: Shells, piece: Piece, found: Multipliers) -> 
     lost = share * float((form.abs() + y @ cuts.abs() + box.abs() + ball.abs()).sum())
     most = piece.most * (1.0 + 4 * EPS)
     constant = constant + share * magnitude
-    directions = Directions.of(rises, node).to("cpu")
     bound = float(directions.support(left.reshape(1, 1, -1))) + lost + constant * (most if constant > 0 else 1.0)
-    bound = bound + float(rise_forms(rises, node, own_side=True).error)
-    return bound if np.isfinite(bound) else math.inf
+    return bound if math.isfinite(bound) else math.inf
 
 
 def phases_at(rises: Rises, d: Tensor) -> list[Tensor]:

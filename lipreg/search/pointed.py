@@ -7,22 +7,19 @@ where its distances are far apart, in two shells; with all phases known a cone p
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from lipreg.bounds import Analysis
-from lipreg.budget import Budget
 from lipreg.folding import fold
 from lipreg.results import Status
 from lipreg.search.closing import Closing
-from lipreg.search.course import Course
+from lipreg.search.course import Course, Given
 from lipreg.search.directions import Directions
 from lipreg.search.multipliers import tighten_together
 from lipreg.search.nodes import Frontier
-from lipreg.search.outcome import Outcome, Progress
+from lipreg.search.outcome import Outcome
 from lipreg.search.pieces import phases_at, piece_at, settle_piece
 from lipreg.search.quotients import quotient_bound
 from lipreg.search.reach import Forms, contradictory, shrink_boxes, tighten
@@ -48,28 +45,17 @@ BESIDE = 4
 class PointedSearch(Course[Shells]):
     """One search; see ``lipreg.search.search``."""
 
-    def __init__(
-        self,
-        local: Analysis,
-        uppers: Tensor,
-        lower: float,
-        attain: Callable[[Tensor], float],
-        budget: Budget,
-        progress: Callable[[Progress], None] | None,
-        device: torch.device | str,
-        start: Tensor | None,
-        tolerance: float,
-    ) -> None:
-        budget = budget.started()
+    def __init__(self, given: Given) -> None:
+        local, budget = given.local, given.budget
         # phases fold as they do for the regional constant: where one is known the secant is the slope
         regional = replace(local.placed, problem=replace(local.placed.problem, scope="regional"))
-        self.rises = Rises.of(local, fold(local.asking(regional), budget)).to(device)
+        self.rises = Rises.of(local, fold(local.asking(regional), budget)).to(given.device)
         network = self.rises.network
-        self.attain, self.value = attain, lower
-        self.best = None if start is None else network.domain.of(start.to(device))[0]
+        self.attain, self.value = given.attain, given.lower
+        self.best = None if given.start is None else network.domain.of(given.start.to(given.device))[0]
         self.together = Worth()
-        nodes = roots(self.rises, uppers.to(device).repeat(2))
-        super().__init__(network, Frontier(nodes, budget.memory), budget, progress, tolerance)
+        nodes = roots(self.rises, given.uppers.to(given.device).repeat(2))
+        super().__init__(given, network, Frontier(nodes, budget.memory))
 
     @property
     def lower(self) -> float:

@@ -19,14 +19,14 @@ from torch import Tensor
 from lipreg.linalg.floats import EPS
 from lipreg.search.ascent import QUICK, dual_bounds
 from lipreg.search.directions import Directions
-from lipreg.search.multipliers import padded
+from lipreg.search.multipliers import binding
 from lipreg.search.reach import SLACK, Forms
 from lipreg.search.rise_forms import RiseForms
 from lipreg.search.rises import Rises, Shells
 
 
 @dataclass(frozen=True)
-class _Within:
+class _Perspective:
     """Directions, and beside them 1 / distance as a number in [-1, 1]: ``(N, k, m + 1)``."""
 
     directions: Directions
@@ -38,11 +38,11 @@ class _Within:
         ends = self.directions.project(points[..., :-1])
         return torch.cat([ends, points[..., -1:].clamp(-1.0, 1.0)], -1)
 
-    def float(self) -> _Within:
-        return _Within(self.directions.float())
+    def float(self) -> _Perspective:
+        return _Perspective(self.directions.float())
 
-    def __getitem__(self, chosen: Tensor) -> _Within:
-        return _Within(self.directions[chosen])
+    def __getitem__(self, chosen: Tensor) -> _Perspective:
+        return _Perspective(self.directions[chosen])
 
 
 def quotient_bound(
@@ -65,15 +65,11 @@ def quotient_bound(
     far = nodes.far
     most = far / nodes.near * (1.0 + 4 * EPS)
     middle, half = (most + 1.0) / 2, (most - 1.0) / 2 + EPS * most
-    within = _Within(directions)
+    within = _Perspective(directions)
     a, b = cuts.cuts(rises.network, nodes.phase)
     a = a * (rises.units * far.unsqueeze(-1)).unsqueeze(1)
     cut = torch.cat([a, (b * half.unsqueeze(-1)).unsqueeze(-1)], -1)
-    level = b * middle.unsqueeze(-1)
-    place, real = padded(level < within.support(-cut))
-    cut = cut.gather(1, place.unsqueeze(-1).expand(-1, -1, cut.shape[-1])) * real.unsqueeze(-1)
-    size = torch.where(real, cut.norm(dim=-1), 1.0).clamp(min=1e-300)
-    cut, level = cut / size.unsqueeze(-1), level.gather(1, place) * real / size
+    cut, level = binding(cut, b * middle.unsqueeze(-1), within, least=1e-300)
     slope = torch.stack([form.slope for form in forms], 1)
     constant = torch.stack([form.constant + form.lost for form in forms], 1) / far.unsqueeze(-1)
     form = torch.cat([slope, (constant * half.unsqueeze(-1)).unsqueeze(-1)], -1)

@@ -36,8 +36,12 @@ class RiseForms:
 
 @dataclass(frozen=True)
 class _Lines:
-    """Lines above and below relu(y + v) - relu(y), slope v + offset, and the terms of an offset; ``(N, n)`` each."""
+    """Lines above and below relu(y + v) - relu(y), slope v + offset, and the terms of an offset; ``(N, n)`` each.
 
+    Of units that are ``open_``, with 0 within their bounds and no phase; those of the others are one line.
+    """
+
+    open_: Tensor
     above: Tensor
     above_offset: Tensor
     below: Tensor
@@ -59,7 +63,7 @@ def _lines(rises: Rises, nodes: Shells, own_side: bool) -> _Lines:
     above_offset = torch.where(open_, chord * (y - lower) + rest, below_offset)
     # on x0's side there is nothing that could be rounded
     size = torch.where(open_, y.abs() - lower, (below_offset != 0) * y.abs())
-    return _Lines(above, above_offset, steep, below_offset, size)
+    return _Lines(open_, above, above_offset, steep, below_offset, size)
 
 
 def rise_forms(rises: Rises, nodes: Shells, own_side: bool) -> RiseForms:
@@ -74,9 +78,8 @@ def rise_forms(rises: Rises, nodes: Shells, own_side: bool) -> RiseForms:
     constant, lost, error = torch.zeros_like(nodes.near), torch.zeros_like(nodes.near), rises.error[nodes.row]
     gaps, share = torch.zeros_like(weight), EPS * (network.count + SPARE)
     lower, upper = nodes.z_lower, nodes.z_upper
-    open_ = nodes.undecided & (lower < 0) & (upper > 0)
-    chord_gap = torch.where(open_, -lower * upper / (upper - lower).clamp(min=1e-300), 0.0)
-    line_gap = torch.where(open_, torch.where(lines.below > 0, -lower, upper), 0.0)
+    chord_gap = torch.where(lines.open_, -lower * upper / (upper - lower).clamp(min=1e-300), 0.0)
+    line_gap = torch.where(lines.open_, torch.where(lines.below > 0, -lower, upper), 0.0)
     for level in reversed(network.levels):
         own = weight[:, level]
         leak, rest = network.leak[level], 1.0 - network.leak[level]

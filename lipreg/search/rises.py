@@ -76,8 +76,9 @@ class Rises:
         placed, domain, output = local.placed, network.domain, network.output
         units = placed.counts.flatten()[domain.moves].to(network.z.constant)
         rows = placed.rows[0].to(units)
-        y, doubt = _at_rest(local, network)
-        of_units, of_outputs = _per_distance(local, network)
+        places = _places(local, network)
+        y, doubt = _at_rest(local, network, places)
+        of_units, of_outputs = _per_distance(local, network, places)
         signed = torch.cat([rows, -rows])
         scaled = None if placed.problem.plain else placed.counts
         return cls(
@@ -144,10 +145,14 @@ def rectified(z: Tensor, leak: Tensor) -> Tensor:
     return torch.where(z > 0, z, leak * z)
 
 
-def _at_rest(local: Analysis, network: FoldedNetwork) -> tuple[Tensor, Tensor]:
-    """Pre-activations at the reference point and how far they may be off, ``(n,)`` each, in as many digits as it takes."""
+def _places(local: Analysis, network: FoldedNetwork) -> list[tuple[int, int]]:
+    """Of every unit the node that its pre-activation is an entry of, and the entry's flat position."""
     units, source = network.units, {index: node.source for index, node in local.graph.relus()}
-    places = [(source[int(node)], int(at)) for node, at in zip(units.node, units.position, strict=True)]
+    return [(source[int(node)], int(at)) for node, at in zip(units.node, units.position, strict=True)]
+
+
+def _at_rest(local: Analysis, network: FoldedNetwork, places: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
+    """Pre-activations at the reference point and how far they may be off, ``(n,)`` each, in as many digits as it takes."""
     y = doubt = torch.zeros_like(network.z_upper)
     for start in precisions(local.graph, local.placed.region.center):
         values = [value.rounded() for value in local.graph.evaluate(start)]
@@ -158,7 +163,7 @@ def _at_rest(local: Analysis, network: FoldedNetwork) -> tuple[Tensor, Tensor]:
     return y, doubt
 
 
-def _per_distance(local: Analysis, network: FoldedNetwork) -> tuple[Tensor, Tensor]:
+def _per_distance(local: Analysis, network: FoldedNetwork, places: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
     """What rounding may have done to the rises of units ``(n,)`` and outputs ``(outputs,)`` as forms, over the distance.
 
     It is that of ``form_rounding`` without the constants: sums of as many terms, of the magnitudes of all weights.
@@ -167,8 +172,6 @@ def _per_distance(local: Analysis, network: FoldedNetwork) -> tuple[Tensor, Tens
     wide = (placed.counts * placed.region.moves).to(network.z.constant)
     sizes = magnitudes(graph, wide, lambda index, node: torch.zeros((), dtype=wide.dtype))
     share = 2.0 * EPS * (lengths(graph) + network.count + network.inputs)
-    source = {index: node.source for index, node in graph.relus()}
-    places = [(source[int(node)], int(at)) for node, at in zip(network.units.node, network.units.position, strict=True)]
     found = [sizes[i][0].flatten()[at] for i, at in places]
     of_units = torch.stack(found) if found else network.z_upper
     return share * of_units + TINY, share * sizes[len(graph.nodes) - 1][0].flatten() + TINY

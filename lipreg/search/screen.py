@@ -118,7 +118,8 @@ class Screen:
         """Gradients at x of what is promised, ``(k, *shape)``.
 
         Regional promises are constant on each cell, so every derivative 1[z > 0] is taken as sigmoid(z / t), and each choice
-        of a max pool as a softmax, t the temperature times the spread of the pre-activation over the region.
+        of a max pool as a softmax, t the temperature times the spread of the pre-activation over the region. Derivatives of
+        curves are what they are.
         """
         return self._over(x, choice, 2, lambda some, own: self._smoothed(some, own, temperature))
 
@@ -247,6 +248,8 @@ class Screen:
                 for i, node in self.graph.relus():
                     share = torch.sigmoid(self._relative(node.source, values[node.source]) / temperature)
                     slopes[i] = (node.slope + (1.0 - node.slope) * share).unsqueeze(1)
+                for i, node in self.graph.curves():
+                    slopes[i] = node.curve.slope(values[node.source]).unsqueeze(1)
                 for i, node in self.graph.pools():
                     members = node.members(values[node.source])
                     spread = node.members(self._spread(node.source, values[node.source])).amax(-1, keepdim=True)

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lipreg.bounds.intervals import Ends
 from lipreg.search.directions import Directions
+from lipreg.search.gradients import Switched, passed_back
 from lipreg.search.rises import Rises, Shells
 
 
@@ -50,7 +52,7 @@ def secant_bound(rises: Rises, nodes: Shells, directions: Directions) -> Tensor:
     # both signs of a functional have the gradients of the functional itself
     row = nodes.row % network.rows
     flipped = torch.where(nodes.row < network.rows, 1.0, -1.0).to(a.middle).unsqueeze(-1)
-    low, high = _ranges(rises, row, a)
+    g = _gradients(rises, row, a)
     weight = network.j_unit.expand(len(row), -1, -1)
     offset = network.j_offset[row]
     for level in network.levels:
@@ -58,22 +60,15 @@ def secant_bound(rises: Rises, nodes: Shells, directions: Directions) -> Tensor:
         offset = offset + (passed @ network.g_offset[:, level][row].unsqueeze(-1)).squeeze(-1)
         weight = weight + passed @ network.g_unit[level]
     # w - middle g, whatever g is
-    spread = (weight.abs() @ (a.half * torch.maximum(-low, high)).unsqueeze(-1)).squeeze(-1)
+    spread = (weight.abs() @ (a.half * torch.maximum(-g.g_lower, g.g_upper)).unsqueeze(-1)).squeeze(-1)
     return directions.of_intervals(flipped * offset, spread)
 
 
-def _ranges(rises: Rises, row: Tensor, a: Secants) -> tuple[Tensor, Tensor]:
-    """Bounds on g, from the output to the input; ``(N, n)`` each."""
-    network = rises.network
-    center = torch.zeros_like(a.middle)
-    radius, g_lower, g_upper = (torch.zeros_like(center) for _ in range(3))
+def _gradients(rises: Rises, row: Tensor, a: Secants) -> Switched:
     least, most = a.middle - a.half, a.middle + a.half
-    for level in reversed(network.levels):
-        middle = network.g_offset[:, level][row] + center @ network.g_unit[level].T
-        spread = radius @ network.g_unit[level].abs().T
-        low, high = middle - spread, middle + spread
-        g_lower[:, level], g_upper[:, level] = low, high
-        low = torch.where(low < 0, most[:, level], least[:, level]) * low
-        high = torch.where(high > 0, most[:, level], least[:, level]) * high
-        center[:, level], radius[:, level] = (low + high) / 2, (high - low) / 2
-    return g_lower, g_upper
+
+    def passed(low: Tensor, high: Tensor, level: Tensor) -> Ends:
+        down = torch.where(low < 0, most[:, level], least[:, level]) * low
+        return down, torch.where(high > 0, most[:, level], least[:, level]) * high
+
+    return passed_back(rises.network, row, passed)

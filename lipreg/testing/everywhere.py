@@ -1,11 +1,14 @@
 """The linear pieces of a network over all of R^n, by branching unit by unit; a branch without an interior has none.
 
 Whether {x : A x + b > 0} holds a point is decided in fractions by Fourier-Motzkin elimination, so that pieces may lie as
-far out, or be as thin, as they like.
+far out, or be as thin, as they like. So A and b have to be exact: where one unit alone is on, kinks behind it are parallel,
+and rounded they would cross somewhere far out, in a piece that is none. Each layer is read as the numbers that it is made
+of, and layers are multiplied out in fractions. Of several affine layers in a row these are of their product, as computed.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -20,6 +23,8 @@ MOST_ROWS = 200_000
 """Rows of an elimination above which a network is no tiny one."""
 NOTHING = 1e-12
 """A weight this small, relative to its layer's largest, is rounding of none."""
+FAR = 2.0**400
+"""How far out the weights of a layer are read, which loses nothing of them to an offset."""
 DRAWN = 4000
 """Random points at distances of 1e-3 to 1e12, which settle most branches that hold one."""
 
@@ -34,31 +39,37 @@ def everywhere(net: nn.Module, inputs: int) -> list[Array]:
     rng = np.random.default_rng(inputs)
     points = rng.standard_normal((DRAWN, inputs)) * 10.0 ** rng.uniform(-3, 12, (DRAWN, 1))
 
-    def descend(rows: list[list[Fraction]], inside: Array, slopes: list[Array]) -> None:
-        weights, offset, leak = _form(net, inputs, slopes)
-        if leak is None:
-            found.append(weights)
+    layers = _layers(net, inputs)
+
+    def descend(rows: list[list[Fraction]], inside: Array, known: np.ndarray, depth: int) -> None:
+        layer = layers[depth]
+        forms = layer.weights @ known
+        forms[:, -1] += layer.offset
+        if layer.leak is None:
+            found.append(forms[:, :-1].astype(float))
             return
         branches = [((), rows, inside)]
-        for w, o in zip(weights, offset, strict=True):
-            grown = []
+        for form in forms:
+            rounded, grown = form.astype(float), []
+            w, o = rounded[:-1], rounded[-1]
             for pattern, before, held in branches:
                 for on in (True, False):
                     sign = 1 if on else -1
-                    if not w.any():  # constant: on one side, or 0 and without effect
-                        if on == bool(o > 0):
+                    if not form[:-1].any():  # constant: on one side, or 0 and without effect
+                        if on == (form[-1] > 0):
                             grown.append(((*pattern, on), before, held))
                         continue
-                    after = [*before, [sign * Fraction(float(v)) for v in (*w, o)]]
+                    after = [*before, [sign * entry for entry in form]]
                     height = sign * (held @ w + o)
                     kept = held[height > 1e-9 * (np.abs(held) @ np.abs(w) + abs(o))]
                     if len(kept) or holds_point(after):
                         grown.append(((*pattern, on), after, kept))
             branches = grown
         for pattern, after, held in branches:
-            descend(after, held, [*slopes, np.where(pattern, 1.0, leak)])
+            slopes = np.array([Fraction(1) if on else layer.leak for on in pattern], dtype=object)
+            descend(after, held, np.vstack([known, slopes[:, None] * forms]), depth + 1)
 
-    descend([], points, [])
+    descend([], points, _fractions(np.eye(inputs, inputs + 1)), 0)
     return found
 
 
@@ -86,21 +97,51 @@ def _scaled(row: list[Fraction]) -> list[Fraction]:
     return [entry / size for entry in row] if size else row
 
 
-def _form(net: nn.Module, inputs: int, slopes: list[Array]) -> tuple[Array, Array, float | None]:
-    """Weights and offset of the next pre-activation, or of the output, with the slopes imposed so far, and its leak."""
-    seen: list[tuple[Tensor, float | None]] = []
+@dataclass(frozen=True)
+class _Layer:
+    """weights (x, h) + offset: the pre-activations of a layer, or the output, by the input and by all units before.
+
+    Attributes:
+        weights, offset: of fractions, ``(units, inputs + units before)`` and ``(units,)``.
+        leak: the negative slope that comes after it; None for the output.
+    """
+
+    weights: np.ndarray
+    offset: np.ndarray
+    leak: Fraction | None
+
+
+def _layers(net: nn.Module, inputs: int) -> list[_Layer]:
+    """The layers of a network, each read by giving its input and all units before it numbers of our own."""
+    starts = [inputs]
+
+    def nothing(z: Tensor, leak: float) -> Tensor:
+        starts.append(starts[-1] + z[0].numel())
+        return torch.zeros_like(z)
+
+    run(net, torch.zeros(1, inputs, dtype=torch.float64), nothing)
+    count, seen = starts[-1], list[tuple[Array, float | None]]()
+    elsewhere = np.random.default_rng(count).standard_normal((2, count))
+    probes = np.vstack([np.zeros((1, count)), FAR * np.eye(count), elsewhere])
 
     def rule(z: Tensor, leak: float) -> Tensor:
         at = len(seen)
-        seen.append((z.flatten(1), leak))
-        return z * torch.as_tensor(slopes[at]).reshape(z.shape[1:]) if at < len(slopes) else torch.zeros_like(z)
+        seen.append((z.flatten(1).numpy().copy(), leak))
+        return torch.as_tensor(probes[:, starts[at] : starts[at + 1]]).reshape(z.shape)
 
-    probes = np.vstack([np.zeros((1, inputs)), np.eye(inputs), -np.eye(inputs)])
-    out = run(net, torch.as_tensor(probes), rule, escapes=bool(slopes))
-    z, leak = [*seen, (out.flatten(1), None)][len(slopes)]
-    values = z.numpy()
-    weights = (values[1 : inputs + 1] - values[inputs + 1 :]).T / 2
-    size = np.abs(values).max(initial=0.0)
-    if not np.allclose(values[1 : inputs + 1] + values[inputs + 1 :], 2 * values[:1], atol=1e-9 * size):
-        refuse("something that PyTorch does not show")
-    return np.where(np.abs(weights) <= NOTHING * size, 0.0, weights), values[0], leak
+    out = run(net, torch.as_tensor(probes[:, :inputs]), rule, escapes=True).flatten(1).numpy()
+    layers = []
+    for (z, leak), before in zip([*seen, (out, None)], starts, strict=True):
+        weights, offset = ((z[1:-2] - z[0]) / FAR).T, z[0]
+        size = np.abs(weights).max(initial=0.0)
+        weights = np.where(np.abs(weights) <= NOTHING * size, 0.0, weights)
+        off = np.abs(z[-2:] - (elsewhere @ weights.T + offset))
+        if not (off <= 1e-9 * (np.abs(elsewhere) @ np.abs(weights).T + np.abs(offset) + size)).all():
+            refuse("something that PyTorch does not show")
+        part = _fractions(weights[:, :before]), _fractions(offset)
+        layers.append(_Layer(*part, None if leak is None else Fraction(leak)))
+    return layers
+
+
+def _fractions(numbers: Array) -> np.ndarray:
+    return np.array([Fraction(number) for number in numbers.flatten().tolist()], dtype=object).reshape(numbers.shape)

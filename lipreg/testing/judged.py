@@ -60,8 +60,8 @@ class Judged:
 
     @cached_property
     def nets(self) -> list[str]:
-        """The networks of ``networks.JUDGED`` that it says it covers."""
-        return [net for net in networks.JUDGED if self._takes(self.questions.one(net, "linf", "", 2.0, "").captured)]
+        """The networks of ``networks.EVERY`` that it says it covers."""
+        return [net for net in networks.EVERY if self._takes(self.questions.one(net, "linf", "", 2.0, "").captured)]
 
     def takes_network(self, net: nn.Module) -> bool:
         """Whether it says that it covers a network, by its kinds of node and whether it branches."""
@@ -79,6 +79,8 @@ class Judged:
             return False
         if not problem.plain and not method.weighed:
             return False
+        if question.net in networks.SMOOTH and method.uncovered(problem, question.captured.frozen()) is not None:
+            return False  # of curves a method may take less
         try:
             method.check(problem)
         except UnsupportedRequest as error:

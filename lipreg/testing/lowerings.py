@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from lipreg.budget import Budget
 from lipreg.errors import InvalidInput, UnsupportedModel
-from lipreg.estimators import ESTIMATORS, BoundEstimator, certify, frozen_analysis
-from lipreg.graph import Affine, CapturedNetwork, Graph, Input, MaxPool, Relu, capture, check_agreement, evaluation_mode
+from lipreg.graph import (
+    Affine,
+    Curved,
+    Input,
+    MaxPool,
+    Relu,
+    capture,
+    check_agreement,
+    evaluation_mode,
+)
 from lipreg.graph.registry import CALLS, EXAMPLES, MODULES, Example
-from lipreg.outputs import AllLogits
-from lipreg.problem import LocalLipschitz
-from lipreg.regions import LinfBall
 from lipreg.testing.failures import CheckFailed, aspects_of, attempt, expect, refused
-
-SEARCHED = 5.0
-"""Seconds of the search for the exact constant of an example."""
+from lipreg.testing.layer_bounds import constants
+from lipreg.testing.layers import Layer, autograd_jacobian, live_graph
 
 
 def check_lowering(
@@ -71,42 +72,6 @@ def check_lowering(
     for module, shape in refuses:
         with refused(UnsupportedModel, f"{name}: {module}"):
             capture(module.eval(), torch.zeros(1, *shape))
-
-
-@dataclass(frozen=True)
-class Layer:
-    """An example that is being checked.
-
-    Attributes:
-        name: what messages begin with.
-    """
-
-    name: str
-    example: Example
-    seed: int
-
-    def built(self, seed: int = 0, dtype: torch.dtype = torch.float64) -> nn.Module:
-        """The example's module, with weights of that seed."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed + seed)
-            return self.example.build().to(dtype)
-
-    def inputs(self, count: int = 6, dtype: torch.dtype = torch.float64) -> Tensor:
-        """Random inputs ``(count, *shape)``."""
-        generator = torch.Generator().manual_seed(self.seed + 9)
-        return torch.randn(count, *self.example.input_shape, generator=generator, dtype=dtype)
-
-    def same(self, got: Tensor, wanted: Tensor, what: str, rel: float = 1e-12, absolute: float = 1e-12) -> None:
-        """Raises CheckFailed unless two tensors are equal up to rounding."""
-        try:
-            torch.testing.assert_close(got, wanted, rtol=rel, atol=absolute)
-        except AssertionError as error:
-            raise CheckFailed(f"{self.name}: {what}: {' '.join(str(error).split())}") from None
-
-
-def live_graph(captured: CapturedNetwork) -> Graph:
-    """The live graph in float64, said so where no parameter says it."""
-    return captured.live(None if any(True for _ in captured.module.parameters()) else torch.float64)
 
 
 def _check_used(name: str, lowering: Callable[..., Any], example: Example) -> None:
@@ -184,14 +149,8 @@ def jacobians(layer: Layer) -> None:
     layer.same(graph.gradients(slopes, rows), own, "the graph's gradients and autograd's", 1e-10)
 
 
-def autograd_jacobian(module: nn.Module, x: Tensor) -> Tensor:
-    """The Jacobian at each point of a batch."""
-    each: list[Any] = [torch.autograd.functional.jacobian(lambda z: module(z[None])[0], point) for point in x]
-    return torch.stack(each)
-
-
 def waist(layer: Layer) -> None:
-    """First the Input, last an Affine; an Affine never feeds an Affine, and Relus and MaxPools read one Affine."""
+    """First the Input, last an Affine; an Affine never feeds an Affine, and Relus, MaxPools and Curveds read one Affine."""
     nodes = capture(layer.built().eval(), layer.inputs(1)).frozen().nodes
     ends = isinstance(nodes[0], Input) and isinstance(nodes[-1], Affine)
     expect(ends and sum(isinstance(node, Input) for node in nodes) == 1, f"{layer.name}: nodes {nodes}")
@@ -200,7 +159,7 @@ def waist(layer: Layer) -> None:
             case Affine(sources=sources):
                 fine = all(source < index and not isinstance(nodes[source], Affine) for source in sources)
                 expect(fine, f"{layer.name}: node {index} reads {sources} of {nodes}")
-            case Relu(source=source) | MaxPool(source=source):
+            case Relu(source=source) | MaxPool(source=source) | Curved(source=source):
                 expect(isinstance(nodes[source], Affine) and source < index, f"{layer.name}: node {index} of {nodes}")
 
 
@@ -253,30 +212,6 @@ def frozen_copy(layer: Layer) -> None:
     if any(True for _ in module.parameters()):
         expect(captured.frozen().fingerprint() != mark, f"{layer.name}: a new frozen graph has the old fingerprint")
         layer.same(captured.live()(x), module.eval()(x), "the live graph after a step")
-
-
-def constants(layer: Layer) -> None:
-    """The exact constant within one linear piece is the Jacobian's norm; no bound is below a slope of the module."""
-    module, x = nn.Sequential(layer.built(), nn.Flatten()).eval(), layer.inputs(1)
-    problem = LocalLipschitz(LinfBall(1e-6), AllLogits())
-    exact = float(autograd_jacobian(module, x).flatten(2).abs().sum(-1).max())
-    (found,) = certify(module, problem, x, estimator="branch_and_bound", budget=Budget(SEARCHED))
-    near = found.lower <= exact * (1 + 1e-9) and found.upper >= exact * (1 - 1e-9)
-    expect(near, f"{layer.name}: [{found.lower}, {found.upper}] within one piece, whose slope is {exact}")
-    radius = 0.3
-    problem = LocalLipschitz(LinfBall(radius), AllLogits())
-    draw = torch.Generator().manual_seed(layer.seed)
-    d = radius * (2 * torch.rand(512, *x.shape[1:], generator=draw, dtype=torch.float64) - 1).sign()
-    d = d * torch.rand(512, *(1,) * (x.dim() - 1), generator=draw, dtype=torch.float64)
-    with torch.no_grad():
-        rise = (module(x + d) - module(x + 0.5 * d)).abs().amax(1)
-    met = float((rise / (0.5 * d.flatten(1).abs().amax(1))).max())
-    analysis = frozen_analysis(module, problem, x, None)
-    for name, method in ESTIMATORS.items():
-        if isinstance(method, BoundEstimator) and method.uncovered(problem, analysis.graph) is None:
-            (bound,) = method.intervals(analysis, Budget(SEARCHED))
-            said = f"{layer.name}: {name} bounds by {bound.upper}, and two points have slope {met}"
-            expect(bound.upper >= met * (1 - 1e-9) and math.isfinite(bound.upper), said)
 
 
 ASPECTS: dict[str, Callable[[Layer], None]] = {

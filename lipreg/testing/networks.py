@@ -132,6 +132,26 @@ def _difference() -> nn.Module:
     return Difference(first, second)
 
 
+class Mixed(nn.Module):
+    """Curves and a ReLU in branches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(2, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+        self.act1, self.act2, self.act3 = nn.GELU(), nn.ReLU(), nn.Softplus()
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.act1(self.a(x))
+        return self.c(h + self.act2(self.b(h)) + self.act3(h))
+
+
+SMOOTH: dict[str, Callable[[], nn.Module]] = {
+    "curved_line": lambda: nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 3), nn.SiLU(), nn.Linear(3, 2)),
+    "curved": lambda: nn.Sequential(nn.Linear(2, 4), nn.Sigmoid(), nn.Linear(4, 3), nn.SELU(), nn.Linear(3, 2)),
+    "curved_mixed": Mixed,
+}
+"""Networks that have no linear pieces to list: the best of many points stands below their constants."""
+
 JUDGED: dict[str, Callable[[], nn.Module]] = ZOO | {
     "weak_branch": _weak_branch,
     "convolution": _convolution,
@@ -140,13 +160,15 @@ JUDGED: dict[str, Callable[[], nn.Module]] = ZOO | {
     "difference": _difference,
 }
 """The zoo, a branch that hardly counts, a convolution, max pools whose windows overlap or do not, and two networks."""
+EVERY = JUDGED | SMOOTH
+"""Also those that nothing lists."""
 
 
 def network(name: str, seed: int = 0) -> nn.Module:
-    """A network of ``JUDGED`` in float64 and evaluation mode, with spread-out kinks."""
+    """A network of ``EVERY`` in float64 and evaluation mode, with spread-out kinks."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1000 * seed + sum(map(ord, name)))
-        net = JUDGED[name]()
+        net = EVERY[name]()
         for module in net.modules():
             if isinstance(module, nn.Linear):  # the default weights leave half of the units undecided by no region
                 module.weight.data.mul_(1.8)
@@ -154,7 +176,7 @@ def network(name: str, seed: int = 0) -> nn.Module:
 
 
 def input_size(net: nn.Module) -> int:
-    """The number of inputs of a network of ``JUDGED``."""
+    """The number of inputs of a network of ``EVERY``."""
     first = next(m for m in net.modules() if isinstance(m, nn.Linear | nn.Unflatten))
     return first.in_features if isinstance(first, nn.Linear) else math.prod(first.unflattened_size)
 

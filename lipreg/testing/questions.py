@@ -17,12 +17,15 @@ from lipreg.outputs import AllLogits, AllMargins, AllPairs, Combination, Logit, 
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import Box, L1Ball, L2Ball, LinfBall, Polytope, Region
 from lipreg.testing import networks
-from lipreg.testing.domains import Array, Domain, domain_of, rows_of
+from lipreg.testing.domains import Array, Domain, domain_of, rows_of, slope_norm
 from lipreg.testing.oracle import Enumeration
-from lipreg.testing.pieces import evaluate
+from lipreg.testing.pieces import evaluate, jacobian
+from lipreg.testing.quotients import sampled_pointed
 
 NORMS = {"p1": 1.0, "p2": 2.0, "pinf": math.inf}
 SCOPES = ("regional", "pointed")
+MET = 150
+"""Points that stand below the constants of smooth networks."""
 POINTS = 2
 """Reference points of a question, the second with a coordinate at the end of its range."""
 
@@ -91,7 +94,7 @@ def reference_points(size: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Question:
-    """One question about one network of ``networks.JUDGED`` at ``POINTS`` reference points.
+    """One question about one network of ``networks.EVERY`` at ``POINTS`` reference points.
 
     Attributes:
         net, seed: the network.
@@ -174,10 +177,23 @@ class Question:
     def truth(self, point: int) -> tuple[float, float]:
         """An interval that holds the exact constant: one number, twice, wherever the enumeration has it."""
         own = (self.net, self.seed, self.region, point)
+        if self.net in networks.SMOOTH:
+            return self.once(("met", *own, self.scope, self.p, self.output, self.distance), lambda: self._met(point))
         listed = self.once(("pieces", *own), lambda: Enumeration(self.enumerable, self.domain(point)))
         return self.once(
             ("truth", *own, self.scope, self.p, self.output, self.distance), lambda: listed.constant(self.problem)
         )
+
+    def _met(self, point: int) -> tuple[float, float]:
+        """From the best of points spread through the region to infinity."""
+        where, rows = self.domain(point), self.rows(point)
+        if self.scope == "pointed":
+            low = sampled_pointed(self.module, where, rows, self.p, self.problem.q, count=MET, units=self.units)
+            return low, math.inf
+        free = where.free
+        points = where.points(np.vstack([np.zeros((1, len(free))), where.sample(MET, np.random.default_rng(point))]))
+        slopes = (jacobian(self.module, x)[:, free] * self.weights for x in points)
+        return max(slope_norm(slope, rows, self.p, self.problem.q) for slope in slopes), math.inf
 
     def __str__(self) -> str:
         said = f"{self.scope} constant of {self.output} of {self.net}[{self.seed}] on {self.region}, p={self.p:g}"

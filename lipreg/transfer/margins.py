@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 from statistics import median, median_low
 
+from lipreg.linalg.rationals import above, below
 from lipreg.records import AuditRecord
 from lipreg.transfer.radius import radius_factor, units_of
 from lipreg.transfer.ratios import Interval
-from lipreg.transfer.rounding import above, below
 
 
 def margin_over_constant(record: AuditRecord) -> Interval | None:

@@ -8,8 +8,8 @@ from fractions import Fraction
 from typing import Any
 
 from lipreg.graph import Difference
+from lipreg.linalg.rationals import below
 from lipreg.records import AuditRecord
-from lipreg.transfer.rounding import below
 
 
 def radius_factor(record: AuditRecord) -> float | None:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from lipreg.errors import CrossingBounds, InvalidInput
+from lipreg.linalg.rationals import above, below
 from lipreg.records import AuditRecord
-from lipreg.transfer.rounding import DOWN, UP, above, below, exp_of_mean, log_between, mean_between
+from lipreg.transfer.rounding import DOWN, UP, exp_of_mean, log_between, mean_between
 
 NO_BOUND_MOVEMENT = 1e-3
 """|log(B_reg / B_twin)| below which transfer is undefined: a bound that moved by under 0.1 % has nothing to pass on."""
@@ -38,7 +39,6 @@ class Interval:
             raise CrossingBounds(
                 f"lower {self.lower:.12g} exceeds upper {self.upper:.12g}",
                 where="Interval",
-                todo="One of the two proofs is wrong. Please report this with the network and the reference point",
             )
 
     @classmethod

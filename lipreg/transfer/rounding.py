@@ -1,4 +1,4 @@
-"""Rounding outwards: floats below and above exact rationals, and enclosures of logarithms and exponentials.
+"""Rounding outwards: means, and enclosures of logarithms and exponentials.
 
 Rationals are exact. ``ln`` and ``exp`` of the decimal module are correctly rounded at any precision (the standard library's
 word, IBM's General Decimal Arithmetic), so one step away on either side encloses the value; the last step, to a float, is
@@ -8,34 +8,17 @@ exact again.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from decimal import MAX_EMAX, MIN_EMIN, ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
+
+from lipreg.linalg.rationals import above, below
 
 DIGITS = 40
 """Of enclosures: far more than a float's 17, so that what is left open between their ends is lost in the last step."""
 
 _traps = {"prec": DIGITS, "Emax": MAX_EMAX, "Emin": MIN_EMIN, "traps": []}
 DOWN, UP = Context(rounding=ROUND_FLOOR, **_traps), Context(rounding=ROUND_CEILING, **_traps)
-
-
-def below(number: Fraction | Decimal) -> float:
-    """The largest float that is not above the number."""
-    if isinstance(number, Decimal):
-        if not number.is_finite():
-            return float(number)
-        number = Fraction(number)
-    try:
-        near = number.numerator / number.denominator  # correctly rounded
-    except OverflowError:
-        return sys.float_info.max if number > 0 else -math.inf
-    return near if Fraction(near) <= number else math.nextafter(near, -math.inf)
-
-
-def above(number: Fraction | Decimal) -> float:
-    """The smallest float that is not below the number."""
-    return -below(-number) + 0.0  # -0.0 is of no use to anybody
 
 
 def mean_between(lowers: Sequence[float], uppers: Sequence[float]) -> tuple[float, float]:

@@ -82,8 +82,8 @@ def test_everything_listens_on_loopback(on_ray: Ray) -> None:
     "kind, says",
     [
         (cases.Killed, "its process died: ActorDiedError"),
-        (cases.Exits, "SystemExit: enough"),
-        (cases.Unreadable, "pickle"),
+        pytest.param(cases.Exits, "SystemExit: enough", marks=of_test_all),
+        pytest.param(cases.Unreadable, "pickle", marks=of_test_all),
     ],
 )
 def test_a_fault_costs_one_search_at_one_point(
@@ -101,6 +101,7 @@ def test_a_fault_costs_one_search_at_one_point(
 
 
 @has_ray
+@of_test_all
 def test_what_a_killed_actor_was_at_is_done_by_another(
     on_ray: Ray, known_as: Registers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,6 +116,7 @@ def test_what_a_killed_actor_was_at_is_done_by_another(
 
 
 @has_ray
+@of_test_all
 def test_a_hanging_search_is_ended(on_ray: Ray, known_as: Registers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "GRACE", 1.0)
     plan = AuditPlan(PROBLEM, ("fastlip", known_as("hangs", cases.Hangs)), budget=40.0)  # 2 seconds a point

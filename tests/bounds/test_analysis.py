@@ -25,6 +25,7 @@ from tests import oracles
 from tests.conformance.questions import REGIONS, Question, domain, sampled
 
 SUBSETS = [methods for n in range(1, 4) for methods in itertools.combinations(METHODS, n)]
+SUBSETS += [("alpha",), ("interval", "alpha")]
 each_net = pytest.mark.parametrize("net", oracles.ZOO)
 each_region = pytest.mark.parametrize("region", REGIONS)
 each_scope = pytest.mark.parametrize("scope", ["regional", "pointed"])
@@ -324,7 +325,7 @@ def test_an_analysis_computes_what_is_asked_and_nothing_else(monkeypatch: pytest
     def never(*args: object, **options: object) -> None:
         raise AssertionError("nobody asked for this")
 
-    for name in ("crown", "relax", "relax_pool", "slope_bounds"):
+    for name in ("crown", "relax", "relax_pool", "slopes_of"):
         monkeypatch.setattr(f"lipreg.bounds.preactivations.{name}", never)
     analysis = analyse(graph, placed, ("interval",))
     assert torch.equal(get_estimator("affine_relu").bound(analysis), wanted)  # type: ignore[union-attr]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lipreg import AllMargins, LinfBall, LocalLipschitz, Margin, certify
+from lipreg import AllMargins, Difference, L2Ball, LinfBall, LocalLipschitz, Logit, Margin, certify
 from lipreg.bounds import Analysis, without_pools
 from lipreg.budget import Budget
 from lipreg.estimators import frozen_analysis
@@ -155,3 +155,45 @@ def test_members_that_are_off_together_do_not_tie() -> None:
         problem = LocalLipschitz(LinfBall(1.0), Margin(0, 1), p=p)
         (found,) = certify(net, problem, torch.zeros(1, 2, dtype=torch.float64), estimator="branch_and_bound")
         assert found.certificate is Certificate.EXACT
+
+
+class ReadTwice(nn.Module):
+    """Units behind a pool whose windows are decided, others, and the first ones once more without the pool."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.wide, self.last = nn.Linear(2, 4), nn.Linear(2, 2), nn.Linear(6, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.first(x)
+        pooled = torch.relu(nn.functional.max_pool1d(z.unsqueeze(1), 2).squeeze(1))
+        return self.last(torch.cat([pooled, torch.relu(self.wide(x)), torch.relu(z[:, ::2])], 1))
+
+
+@pytest.mark.parametrize("method", ["branch_and_bound", "mip", "lp"])
+def test_units_that_turn_out_the_same_leave_the_bounds_of_others_alone(method: str) -> None:
+    net = ReadTwice().double().requires_grad_(False)
+    net.first.weight.copy_(torch.tensor([[0.1, 0.0], [0.0, 0.0], [0.0, 0.1], [0.0, 0.0]]))
+    net.first.bias.copy_(torch.tensor([-1.0, -9.0, -1.0, -9.0]))
+    net.wide.weight.copy_(torch.tensor([[9.0, 0.0], [0.0, -9.0]]))
+    net.wide.bias.fill_(-3.0)
+    net.last.weight.fill_(1.0)
+    x = torch.zeros(1, 2, dtype=torch.float64)
+    found = certify(net, LocalLipschitz(LinfBall(1.0), Logit(0)), x, estimator=method)[0]
+    assert found.upper >= 18.0, "both of the wide units are on at (1, -1), where the gradient is (9, -9)"
+    assert method == "lp" or found.lower >= 18.0 * (1 - 1e-9)
+
+
+def test_a_difference_whose_parts_vanish_has_bounds_of_the_right_shapes() -> None:
+    def part() -> nn.Sequential:
+        pooled = (nn.Linear(1, 6), nn.Unflatten(1, (1, 6)), nn.MaxPool1d(2), nn.Flatten())
+        net = nn.Sequential(*pooled, nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 1)).double().requires_grad_(False)
+        for weight in net.parameters():
+            weight.zero_()
+        return net
+
+    first, second = part(), part()
+    first[0].weight[3], first[4].weight[2, 1] = 1.0, 1.0
+    x = torch.full((1, 1), 1.5, dtype=torch.float64)
+    for module in (Difference(first, second), Difference(second, first)):
+        assert certify(module, LocalLipschitz(L2Ball(1.0), Logit(0)), x)[0].upper == 0.0

@@ -429,8 +429,8 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_an_unsupported_layer(tmp_path: Path) -> None:
     model = Model()
-    model.net.insert(3, nn.Tanh())
-    refused(UnsupportedModel, r"net\.3: Tanh", tmp_path, model)
+    model.net.insert(3, nn.Softmax(1))
+    refused(UnsupportedModel, r"net\.3: Softmax", tmp_path, model)
 
 
 @pytest.mark.parametrize("background", [False, True])

@@ -145,7 +145,7 @@ def test_errors_at_a_batch_say_which() -> None:
     assert run.callback_metrics["lipreg/bound_mean"] > 0
 
     model = Classifier()
-    model.net[1] = nn.Tanh()
+    model.net[1] = nn.Softmax(1)
     with pytest.raises(UnsupportedModel, match=r"epoch 0, batch 0.*Classifier"):
         fit(model, data, regularizer())
 

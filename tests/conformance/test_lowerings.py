@@ -150,16 +150,16 @@ def test_parametrised_weights_are_read_without_updating_their_state(wrap) -> Non
 class _Inner(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.gate = nn.Sigmoid()
+        self.gate = nn.Softmax(1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.gate(x) * torch.tanh(x)
+        return self.gate(x) * torch.exp(x)
 
 
 class _Problems(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.a, self.inner, self.b = nn.Linear(3, 3), _Inner(), nn.ReLU6()
+        self.a, self.inner, self.b = nn.Linear(3, 3), _Inner(), nn.Hardshrink()
         self.c, self.d = nn.LeakyReLU(-0.5), nn.Bilinear(3, 3, 2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -172,9 +172,9 @@ def test_all_problems_are_listed_with_path_and_kind() -> None:
         capture(_Problems(), torch.zeros(1, 3))
     text = str(refusal.value)
     for path, call, kind in [
-        ("inner.gate", "Sigmoid", "never"),
-        ("inner", "tanh", "never"),
-        ("b", "ReLU6", "replace"),
+        ("inner.gate", "Softmax", "never"),
+        ("inner", "exp", "never"),
+        ("b", "Hardshrink", "never"),
         ("c", "LeakyReLU", "settings"),
         ("forward", "abs", "replace"),
         ("d", "Bilinear", "not yet"),

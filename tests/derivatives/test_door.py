@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -140,6 +141,14 @@ def test_limits_leave_what_is_proved() -> None:
         for limited, truth in zip(found, whole, strict=True):
             assert limited.lower <= truth.least.upper and truth.largest.lower <= limited.upper
             assert limited.gap > truth.gap or limited.certificate is Certificate.EXACT
+
+
+def test_nodes_of_programs_are_those_of_the_point() -> None:
+    problem, own = LocalLipschitz(LinfBall(0.8), Logit(0)), steep(mlp(3, 9, 9, 1).double(), 0)
+    found = derivative_range(own, problem, points(), estimator="mip", budget=Budget(600.0, nodes=6))
+    details = [end.detail for each in found for end in (each.least, each.largest)]
+    assert sum(int(count) for detail in details for count in re.findall(r"(\d+) node", detail)) <= 6
+    assert all(end.status is Status.NODE_LIMIT for each in found for end in (each.least, each.largest))
 
 
 def test_a_gap_ends_the_search_earlier() -> None:

@@ -144,7 +144,7 @@ def test_each_covers_what_it_says(name: str, network: str) -> None:
 
 
 def test_what_ours_cover() -> None:
-    narrow = {name for name, method in ESTIMATORS.items() if set(method.kinds) != {Affine, Relu, MaxPool}}
+    narrow = {name for name, method in ESTIMATORS.items() if not {Affine, Relu, MaxPool} <= set(method.kinds)}
     assert narrow == {"seqlip", "seqlip_greedy"}
     assert all(set(ESTIMATORS[name].kinds) == {Affine, Relu} for name in narrow)
     assert all(method.branches for method in ESTIMATORS.values())

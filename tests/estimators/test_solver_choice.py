@@ -57,9 +57,9 @@ def exact(name: str) -> CertifiedInterval:
 
 def nodes(found: CertifiedInterval) -> int:
     """Branch and bound nodes in all programs."""
-    said = re.search(r"(\d+) nodes", found.detail)
+    said = re.search(r"([\d,]+) nodes", found.detail)
     assert said is not None
-    return int(said[1])
+    return int(said[1].replace(",", ""))
 
 
 @each_solver

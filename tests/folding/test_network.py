@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from lipreg.budget import Budget
+from lipreg.errors import LipregError
 from lipreg.estimators import frozen_analysis
 from lipreg.folding import arithmetic, fold, fold_values
 from lipreg.milp import encode, encode_rise
-from lipreg.outputs import AllLogits, AllPairs
+from lipreg.outputs import AllLogits, AllPairs, Logit
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import Box, LinfBall
 from tests import oracles
@@ -109,3 +110,15 @@ def test_a_network_is_folded_once_for_its_searches_and_programs(monkeypatch: pyt
     monkeypatch.setattr("lipreg.folding.network.gradient_forms", None)
     assert fold(local) is network
     assert all(encode(local, row).folded is network for row in range(2))
+
+
+@pytest.mark.parametrize("least", [5e-324, 1e-310])
+def test_a_gradient_below_the_normal_numbers_is_refused_in_words(least: float) -> None:
+    net = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU(), torch.nn.Linear(2, 1)).double()
+    with torch.no_grad():
+        net[0].weight.copy_(torch.tensor([[1.0, 0.5], [0.75, 0.3]]))
+        net[0].bias.copy_(torch.tensor([2.0, -0.5]))
+        net[2].weight.copy_(torch.tensor([[least, 1.75]], dtype=torch.float64))
+    local = frozen_analysis(net, LocalLipschitz(LinfBall(1.0), Logit(0)), torch.zeros(1, 2, dtype=torch.float64), None)
+    with pytest.raises(LipregError, match="Rescale"):
+        fold(local, Budget(60.0).started())

@@ -224,7 +224,9 @@ def test_ties_are_covered() -> None:
 def test_margins_are_rounded_down(name: str, seed: int, offset: int) -> None:
     graph = network(name, seed, 0.0)
     output = graph.output
-    graph = replace(graph, nodes=(*graph.nodes[:-1], replace(output, bias=output.bias + 10.0**offset * (offset > 0))))
+    graph = replace(
+        graph, nodes=(*graph.nodes[:-1], replace(output, bias=output.bias + 10.0**offset * (offset > 0), bias_of=()))
+    )
     x = torch.randn(3, *graph.input_shape, dtype=torch.float64)
     own = torch.randint(0, graph.output.shape[0], (3,))
     for point, label, found in zip(x, own.tolist(), margins(graph, x, own), strict=True):

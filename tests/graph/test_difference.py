@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lipreg import Difference, LinfBall, LocalLipschitz, Vector, capture, estimate
+from lipreg import Difference, LinfBall, LocalLipschitz, Vector, capture, certify, estimate
 from lipreg.errors import InvalidInput
+from lipreg.graph import check_agreement
 from lipreg.testing.networks import mlp
 
 X = torch.tensor([[0.2, -0.1, 0.4], [0.0, 0.3, -0.2]])
@@ -143,3 +144,69 @@ def test_outputs_of_shape_batch_are_subtracted_too() -> None:
     torch.manual_seed(0)
     module = Difference(Squeezed(), Squeezed()).eval()
     torch.testing.assert_close(capture(module, X).live()(X).squeeze(1), module(X))
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_network_that_does_not_take_the_points_is_named(at: int) -> None:
+    networks = [mlp(3, 4, 2), mlp(3, 4, 2)]
+    which = ("first", "second")[at]
+    networks[at] = mlp(4, 4, 2)
+    with pytest.raises(InvalidInput, match=rf"the {which} network.* shape \(batch, 3\).*Give points as both"):
+        Difference(*networks)(X)
+    networks[at] = mlp(3, 4, 2).double()
+    mixed = Difference(*networks)
+    for run in (mixed, lambda x: certify(mixed, LocalLipschitz(LinfBall(0.3)), x)):
+        with pytest.raises(InvalidInput, match=r"the (first|second) network.*torch.float64.*Convert both to one dtype"):
+            run(X)
+    assert capture(mixed.double(), X).frozen().output.shape == (2,)
+
+
+def test_a_quantised_network_is_named() -> None:
+    class Linear(nn.Module):
+        """Stands for one of torch's, whose engines are not everywhere."""
+
+    Linear.__module__ = "torch.ao.nn.quantized.dynamic.modules.linear"
+    with pytest.raises(InvalidInput, match=r"the second network is quantised, '0' a torch.*dequantize"):
+        Difference(mlp(3, 4, 2), nn.Sequential(Linear()))
+
+
+class Shift(nn.Module):
+    """Adds a constant."""
+
+    def __init__(self, by: float) -> None:
+        super().__init__()
+        self.by = by
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.by
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_outputs_that_cancel_count_with_their_own_magnitude(dtype: torch.dtype) -> None:
+    far = 0.01 if dtype == torch.float32 else 1e-10
+    for seed in range(5):
+        torch.manual_seed(seed)
+        first = mlp(3, 16, 1).to(dtype).eval().requires_grad_(False)
+        second = copy.deepcopy(first)
+        second[-1].weight.mul_(0.99)
+        for net in (first, second):
+            net[-1].bias.add_(1e8)
+        x = torch.rand(4, 3).to(dtype)
+        graph = capture(Difference(first, second), x).frozen_at(x)
+        exact = 0.01 * first[-1].weight.double() @ torch.relu(first[0](x)).double().T
+        assert float((graph(x.double()).T - exact).abs().max()) < 1e-5
+        with pytest.raises(InvalidInput, match="differs from the module"):
+            check_agreement(graph, Difference(first, nn.Sequential(second, Shift(1e8 * far))), x)
+
+
+def test_a_mean_far_from_zero_is_taken_away_with_its_rounding() -> None:
+    torch.manual_seed(0)
+    norm = nn.BatchNorm1d(4).double()
+    net = nn.Sequential(nn.Linear(2, 4), norm, nn.ReLU(), nn.Linear(4, 1)).double().eval().requires_grad_(False)
+    x = 1e8 + torch.rand(4, 2, dtype=torch.float64)
+    net[0].weight.mul_(1e3)
+    norm.running_mean.copy_(net[0](x).mean(0))
+    norm.running_var.fill_(1e-6)
+    capture(net, x).frozen_at(x)
+    with pytest.raises(InvalidInput, match="differs from the module"):
+        check_agreement(capture(net, x).frozen(), nn.Sequential(net, Shift(1e6)), x)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lipreg.errors import LipregError
-from lipreg.graph import Affine, Backward, Forward, Graph, MaxPool, Relu, WithoutPools, capture
+from lipreg.graph import Affine, Backward, Curved, Forward, Graph, MaxPool, Relu, WithoutCurves, WithoutPools, capture
 from lipreg.linalg import LinearMap
 from tests.oracles import jacobian
 
@@ -40,6 +40,9 @@ class Paths(Forward[int]):
     def max_pool(self, index: int, node: MaxPool, value: int) -> int:
         return value
 
+    def curved(self, index: int, node: Curved, value: int) -> int:
+        return value
+
 
 class PathsBack(Backward[int]):
     """How many paths lead from a node to the output; ``met`` are the nodes on the way."""
@@ -58,6 +61,9 @@ class PathsBack(Backward[int]):
         return value
 
     def max_pool(self, index: int, node: MaxPool, value: int) -> int:
+        return value
+
+    def curved(self, index: int, node: Curved, value: int) -> int:
         return value
 
 
@@ -129,3 +135,12 @@ def test_methods_without_pools_say_so() -> None:
     ).frozen()
     with pytest.raises(LipregError, match="NoPools"):
         graph.forward({0: 1}, NoPools())
+
+
+def test_methods_without_curves_say_so() -> None:
+    class NoCurves(WithoutCurves, Paths):
+        pass
+
+    graph = capture(nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 1)), torch.zeros(1, 2)).frozen()
+    with pytest.raises(LipregError, match=r"NoCurves: a Curved node of Tanh\(\)"):
+        graph.forward({0: 1}, NoCurves())

@@ -58,7 +58,7 @@ MAPS: dict[str, Callable[[], LinearMap]] = {
     "conv_uneven": lambda: conv((2, 2, 3, 2), (2, 5, 4), stride=(2, 3), padding=((2, 0), (-1, 1))),
     "conv_transposed": lambda: Transposed(conv((2, 3, 2, 3), (3, 4, 5), stride=(2, 2), padding=((1, 1), (0, 0)))),
     "conv_of_conv": lambda: compose(
-        conv((2, 3, 2, 2), (3, 4, 5), seed=3), conv((3, 2, 3, 2), (2, 9, 6), stride=(2, 1), padding=((0, 1), (1, 1)))
+        conv((2, 3, 2, 2), (3, 4, 7), seed=3), conv((3, 2, 3, 2), (2, 9, 6), stride=(2, 1), padding=((0, 1), (1, 1)))
     ),
     "conv_of_dilated": lambda: compose(
         conv((4, 2, 2), (4, 9), dilation=(2,), groups=2, seed=3), conv((4, 1, 3), (2, 13), dilation=(2,), groups=2)

@@ -160,7 +160,7 @@ def test_binary_targets_of_any_dtype_train_alike(kind: str) -> None:
 
 def test_weights_alone_need_no_graph() -> None:
     """Of a network that no bound covers."""
-    module = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh(), torch.nn.Linear(3, 2))
+    module = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Softmax(1), torch.nn.Linear(3, 2))
     problem = LocalLipschitz(LinfBall(0.1), Logit(0))
     sizes = [module[0].weight, module[2].weight]
     assert values("weight_l1", module, problem, X.float()).item() == pytest.approx(

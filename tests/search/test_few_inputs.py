@@ -26,6 +26,7 @@ from tests.attacks.kinds import chain
 from tests.attacks.larger import steep_cell
 from tests.attacks.modules import module
 from tests.attacks.oracle import Oracle, Where
+from tests.conformance.questions import EVERYTHING
 from tests.search.cases import analysis
 
 NORMS = (1.0, 2.0, math.inf)
@@ -141,9 +142,9 @@ def test_steep_cells_of_tiny_volume_are_found(p: float) -> None:
         )
         assert found.certificate is Certificate.EXACT, (seed, found)
         assert found.lower >= truth * (1 - 2e-6) and found.upper >= truth
-        if met == 12:
+        if met == (12 if EVERYTHING else 4):
             break
-    assert met == 12
+    assert met in (4, 12)
 
 
 def test_cells_are_counted_in_bits() -> None:

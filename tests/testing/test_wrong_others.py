@@ -90,7 +90,7 @@ def test_an_example_without_the_layer_and_settings_that_pass_are_found() -> None
         check_lowering(nn.Bilinear)
     with pytest.raises(CheckFailed, match="the example does not use it"):
         check_lowering(Scale, Example(lambda: nn.Linear(3, 2), (3,)))
-    check_lowering(Scale, SCALE, refuses=[(nn.Sequential(nn.Linear(3, 3), nn.Sigmoid()), (3,))])
+    check_lowering(Scale, SCALE, refuses=[(nn.Sequential(nn.Linear(3, 3), nn.Softmax(1)), (3,))])
     with pytest.raises(CheckFailed, match="not refused"):
         check_lowering(Scale, SCALE, aspects=["values"], refuses=[(nn.Sequential(Scale(3)), (3,))])
 

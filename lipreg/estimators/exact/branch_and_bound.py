@@ -9,14 +9,15 @@ import torch
 
 from lipreg.bounds import Analysis, find_degeneracies
 from lipreg.budget import Budget
-from lipreg.estimators.base import lower_interval, register
+from lipreg.estimators.base import Work, lower_interval, register
 from lipreg.estimators.exact.by_outputs import WHY, by_outputs
 from lipreg.estimators.exact.confirmation import by_search
 from lipreg.estimators.exact.exact_estimator import ExactEstimator
 from lipreg.estimators.exact.point_search import PointSearch
+from lipreg.estimators.exact.splitting import by_splitting
 from lipreg.estimators.settings import Settings
 from lipreg.estimators.witnesses.witness import best_witness
-from lipreg.graph import node_size
+from lipreg.graph import Affine, Curved, Graph, MaxPool, Relu, node_size
 from lipreg.linalg import has_formula
 from lipreg.linalg.operators import SIGNS, signed_side
 from lipreg.problem import APART_OUTPUTS, LocalLipschitz
@@ -25,6 +26,7 @@ from lipreg.search.course import TOLERANCE
 from lipreg.search.hunt import Hunt, first_turn
 from lipreg.search.incumbent import HUNTED
 from lipreg.search.screen import Screen
+from lipreg.words import counted
 
 POINTS = 64
 """Random points that a search starts from where nothing is known. It finds its own as it goes, so few will do."""
@@ -43,14 +45,31 @@ class BranchAndBound(ExactEstimator):
     In pointed scope nodes lie between two distances from the reference point too, and quotients are bounded in place of
     gradients. For a whole output with q = 2 (and q = 1 beyond ``APART_OUTPUTS`` outputs) the result is an interval.
 
-    The regional constant is exact for networks whose kinks are in general position (Jordan & Dimakis 2020, Theorem 3), which
-    holds with probability 1; otherwise the maximising pattern may have no interior, and the status is UNCONFIRMED.
+    Networks with curves (tanh, GELU and others) have no phases: there the search splits boxes of inputs, in regional scope
+    and bounded regions, and its time grows with their number: few inputs are closed to any gap, many hardly at all.
+
+    The regional constant of linear pieces is exact for networks whose kinks are in general position (Jordan & Dimakis
+    2020, Theorem 3), which holds with probability 1; otherwise the maximising pattern may have no interior, and the
+    status is UNCONFIRMED.
     """
 
     scopes = ("regional", "pointed")
+    kinds = (Affine, Relu, MaxPool, Curved)
     norms = output_norms = (1.0, 2.0, math.inf)
     everywhere = True
     source = "branch and bound on activation phases, with interval, semidefinite and Lagrangian bounds"
+
+    def uncovered(self, problem: LocalLipschitz, graph: Graph | None = None) -> tuple[str, str] | None:
+        found = super().uncovered(problem, graph)
+        if found is None and graph is not None and graph.curves():
+            if problem.scope == "pointed":
+                return "a pointed question about a network of Curved nodes", "regional ones"
+            if not problem.region.bounded:
+                return "a network of Curved nodes over all of R^n", "bounded regions"
+        return found
+
+    def answer(self, work: Work) -> list[CertifiedInterval]:
+        return by_splitting(work) if work.analysis.graph.curves() else super().answer(work)
 
     def uncovered_question(self, problem: LocalLipschitz) -> tuple[str, str] | None:
         if problem.scope == "pointed" and not problem.region.bounded:
@@ -89,7 +108,7 @@ class BranchAndBound(ExactEstimator):
         if search.local.placed.problem.scope == "pointed":
             return _pointed(search)
         found = by_search(search, search.left, "branch and bound", search.progress)
-        search.detail = "" if found.left_out else f"{found.cells} cells settled by LP"
+        search.detail = "" if found.left_out else f"{counted(found.cells, 'cell')} settled by LP"
         relaxed = _relaxed_norm(search.apart)
         result = search.conclude(Status.BOUNDED if relaxed else Status.UNCONFIRMED)
         if result.status is not Status.UNCONFIRMED:
@@ -107,7 +126,7 @@ def _pointed(search: PointSearch) -> CertifiedInterval:
     else:
         found = by_search(search, search.left, "branch and bound", search.progress)
         cells, words = found.cells, "" if found.left_out else "What is left is rounding over small distances"
-    search.detail = "" if search.left_out else f"{cells} linear pieces settled by programs"
+    search.detail = "" if search.left_out else f"{counted(cells, 'linear piece')} settled by programs"
     result = search.conclude(Status.BOUNDED)
     return replace(result, detail=f"{result.detail}. {words}") if result.status is Status.BOUNDED and words else result
 

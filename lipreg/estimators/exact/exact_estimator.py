@@ -6,7 +6,7 @@ from abc import abstractmethod
 
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget, OutOfBudget
-from lipreg.estimators.base import Work, repeated
+from lipreg.estimators.base import Watch, Work, repeated
 from lipreg.estimators.exact.going_on import go_on
 from lipreg.estimators.exact.point_search import PointSearch
 from lipreg.estimators.relaxations.lp import ProgramEstimator
@@ -65,6 +65,20 @@ class ExactEstimator(ProgramEstimator):
         except OutOfBudget as ended:
             search.give_up(ended.status, unfolded(ended))
             return search.conclude(ended.status), search
+
+    def at_point(
+        self, local: Analysis, budget: Budget, settings: Settings, progress: Watch | None = None
+    ) -> tuple[CertifiedInterval, int]:
+        """What ``intervals`` finds at a single point of which nothing is known, and how many nodes that took.
+
+        Args and errors are those of ``intervals``.
+        """
+        self.check(local.placed.problem, local.graph)
+        work = Work(local, budget.started(), settings, progress=progress)
+        found, search = self._point(work, local, work.budget, None)
+        if search is not None and found.status is Status.TIME_LIMIT:
+            found = go_on(search, found, work.budget)
+        return found, 0 if search is None else search.nodes
 
     def start(self, local: Analysis, budget: Budget, settings: Settings) -> CertifiedInterval:
         """The lower end from which the search of a single point starts where nothing is known."""

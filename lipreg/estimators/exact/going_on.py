@@ -56,8 +56,7 @@ def _hunt(search: PointSearch, budget: Budget) -> None:
     if search.witness is not None:
         shape = local.placed.region.shape
         hunt.take(torch.tensor(search.witness.point, dtype=torch.float64).reshape(1, *shape))
-    while not hunt.settled and hunt.best < upper and own.ended() is None and hunt.screen.work < numbers:
-        hunt.turn(lambda: own.ended() is not None)
+    hunt.go(lambda: own.ended() is not None or hunt.screen.work >= numbers, upper=upper)
     best = best_witness(local, 0, hunt.found(PROVED), search.lower, budget)
     search.witness = best or search.witness
     search.left_out = sentences(search.left_out, f"The rest of the time went to {counted(hunt.looked_at, 'point')}")

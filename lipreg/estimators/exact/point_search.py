@@ -129,7 +129,9 @@ class PointSearch:
 
     @property
     def _spent(self) -> str:
-        return f"{counted(self.programs, 'program')}, {counted(self.nodes, 'node')}"
+        nodes = counted(self.nodes, "node")
+        # a search of our own solves none, and says what it does solve
+        return f"{counted(self.programs, 'program')}, {nodes}" if self.programs or not self.nodes else nodes
 
     def closed(self, family: int) -> bool:
         """Whether the family cannot beat the witness by more than the tolerance, or the gap that is asked for."""

@@ -12,7 +12,7 @@ from lipreg.bounds.chain import ChainMasks
 from lipreg.estimators.base import register
 from lipreg.estimators.bound_estimator import BoundEstimator
 from lipreg.estimators.closed_form import Pull, Rows, Step, by_hand, flattened, largest_row, output_gradient
-from lipreg.graph import Affine, MaxPool, Relu, ReluChain
+from lipreg.graph import Affine, Curved, MaxPool, Relu, ReluChain
 from lipreg.linalg import vector_norm
 
 
@@ -27,7 +27,7 @@ class AbsChain(BoundEstimator):
     """
 
     weighed = True
-    kinds = (Affine, Relu, MaxPool)
+    kinds = (Affine, Relu, MaxPool, Curved)
     branches = True
     everywhere = True
     masked = True

@@ -16,7 +16,7 @@ from lipreg.budget import Budget, OutOfBudget
 from lipreg.estimators.base import Estimator, Work, register, rounded_up, upper_interval
 from lipreg.estimators.jacobians.jacobian_crown import JacobianCrown
 from lipreg.estimators.unreached import cheap_intervals, one_by_one
-from lipreg.graph import Affine, MaxPool, Relu
+from lipreg.graph import Affine, Curved, MaxPool, Relu
 from lipreg.linalg import vector_norm
 from lipreg.problem import PlacedProblem
 from lipreg.results import Certificate, CertifiedInterval
@@ -42,7 +42,7 @@ class Deviation(Estimator):
 
     certificate = Certificate.UPPER
     weighed = True
-    kinds = (Affine, Relu, MaxPool)
+    kinds = (Affine, Relu, MaxPool, Curved)
     branches = True
     everywhere = True
     source = "centre and deviations of the chain rule over undecided units"

@@ -14,7 +14,7 @@ from lipreg.bounds.chain import ChainMasks
 from lipreg.estimators.base import register
 from lipreg.estimators.bound_estimator import BoundEstimator
 from lipreg.estimators.closed_form import Pull, Rows, Step, by_hand, output_gradient
-from lipreg.graph import Affine, MaxPool, Relu, ReluChain, node_size
+from lipreg.graph import Affine, Curved, MaxPool, Relu, ReluChain, node_size
 from lipreg.graph.layers import Layer, flat
 from lipreg.linalg import vector_norm
 
@@ -36,7 +36,7 @@ class FastLip(BoundEstimator):
     """
 
     weighed = True
-    kinds = (Affine, Relu, MaxPool)
+    kinds = (Affine, Relu, MaxPool, Curved)
     branches = True
     everywhere = True
     masked = True

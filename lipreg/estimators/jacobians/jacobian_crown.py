@@ -12,7 +12,7 @@ from lipreg.bounds import Analysis, linear_jacobian, within_shared
 from lipreg.estimators.base import Work, cut_short, register
 from lipreg.estimators.bound_estimator import BoundEstimator
 from lipreg.estimators.unreached import cheap_intervals
-from lipreg.graph import Affine, MaxPool, Relu
+from lipreg.graph import Affine, Curved, MaxPool, Relu
 from lipreg.results import CertifiedInterval
 from lipreg.words import sentences
 
@@ -35,7 +35,7 @@ class JacobianCrown(BoundEstimator):
     """
 
     weighed = True
-    kinds = (Affine, Relu, MaxPool)
+    kinds = (Affine, Relu, MaxPool, Curved)
     branches = True
     everywhere = True
     masked = True

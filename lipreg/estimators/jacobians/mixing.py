@@ -14,7 +14,7 @@ from lipreg.budget import Budget
 from lipreg.estimators.base import Estimator, Work, cut_short, register, rounded_up, upper_interval
 from lipreg.estimators.jacobians.deviation import deviation_end, row_bounds
 from lipreg.estimators.unreached import one_by_one
-from lipreg.graph import Affine, MaxPool, Relu
+from lipreg.graph import Affine, Curved, MaxPool, Relu
 from lipreg.problem import PlacedProblem
 from lipreg.results import Certificate, CertifiedInterval
 
@@ -41,7 +41,7 @@ class Mixing(Estimator):
     norms = (2.0, float("inf"))
     output_norms = (float("inf"),)
     weighed = True
-    kinds = (Affine, Relu, MaxPool)
+    kinds = (Affine, Relu, MaxPool, Curved)
     branches = True
     everywhere = True
     source = "Wang, Chang & Kolter 2017 (mixing method); Raghunathan et al. 2018"

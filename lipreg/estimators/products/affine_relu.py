@@ -14,7 +14,7 @@ from lipreg.estimators.base import register
 from lipreg.estimators.bound_estimator import BoundEstimator
 from lipreg.estimators.closed_form import Pull, Rows, Step, by_hand, flattened, largest_row, output_gradient
 from lipreg.estimators.products.spectral import layer_product
-from lipreg.graph import Affine, MaxPool, Relu, ReluChain
+from lipreg.graph import Affine, Curved, MaxPool, Relu, ReluChain
 from lipreg.graph.layers import flat
 from lipreg.linalg.power import PowerIteration
 
@@ -36,7 +36,7 @@ class AffineRelu(BoundEstimator):
 
     source = "Avant & Morgansen 2020, 2023"
     weighed = True
-    kinds = (Affine, Relu, MaxPool)
+    kinds = (Affine, Relu, MaxPool, Curved)
     branches = True
     everywhere = True
     layered = True

@@ -11,7 +11,7 @@ from torch import Tensor
 from lipreg.bounds import Analysis, output_gradients, pool_factor
 from lipreg.estimators.base import register
 from lipreg.estimators.bound_estimator import BoundEstimator
-from lipreg.graph import Affine, Forward, MaxPool, Relu
+from lipreg.graph import Affine, Curved, Forward, MaxPool, Relu
 from lipreg.linalg import LinearMap
 
 MapNorm = Callable[[LinearMap, Tensor, Tensor], Tensor]
@@ -22,8 +22,9 @@ MapNorm = Callable[[LinearMap, Tensor, Tensor], Tensor]
 class Spectral(BoundEstimator):
     r"""L <= prod_k |A_k|_{p->p}, the last map with the output functional folded in.
 
-    Global, so valid for every region and both scopes; blind to where the reference point lies. On graphs with sums the
-    factors of parallel branches add up. p = inf and 1 are one pass of |A|; p = 2 is an SVD of each layer.
+    A curve counts as its Lipschitz constant. Global, so valid for every region and both scopes; blind to where the
+    reference point lies. On graphs with sums the factors of parallel branches add up. p = inf and 1 are one pass of |A|;
+    p = 2 is an SVD of each layer.
 
     Source: Szegedy et al. 2014, section 4.3; Virmaux & Scaman 2018 (AutoLip).
     """
@@ -31,7 +32,7 @@ class Spectral(BoundEstimator):
     source = "Szegedy et al. 2014; Virmaux & Scaman 2018 (AutoLip)"
 
     weighed = True
-    kinds = (Affine, Relu, MaxPool)
+    kinds = (Affine, Relu, MaxPool, Curved)
     branches = True
     everywhere = True
     layered = True
@@ -50,7 +51,8 @@ def ones(analysis: Analysis) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
     like = graph.output.bias.new_ones(())
     columns = {i: like.expand(1, *node.shape) for i, node in enumerate(graph.nodes)}
     columns[0] = columns[0] if analysis.placed.problem.plain else analysis.placed.counts.to(like)
-    return {i: columns[node.source] for i, node in (*graph.relus(), *graph.pools())}, columns
+    rows = {i: columns[node.source] for i, node in (*graph.relus(), *graph.pools())}
+    return rows | {i: columns[node.source] * node.curve.steepest for i, node in graph.curves()}, columns
 
 
 def layer_product(
@@ -59,8 +61,8 @@ def layer_product(
     """prod_k |diag(rows_k) A_k diag(columns_k)|_{p->p} through the graph, branches added.
 
     Args:
-        rows: for each Relu or MaxPool node, weights of the outputs of its Affine, ``(batch, *shape)``.
-        columns: for each Input, Relu and MaxPool node, weights of its entries as inputs of the next map.
+        rows: for each Relu, MaxPool or Curved node, weights of the outputs of its Affine, ``(batch, *shape)``.
+        columns: for each Input, Relu, MaxPool and Curved node, weights of its entries as inputs of the next map.
         norm: in place of |.|_{p->p}, for every map but the last, and at least as large.
 
     Returns:
@@ -113,6 +115,9 @@ class _Product(Forward[dict[int, Tensor]]):
         return {source: value[source] for source, value in values.items()}
 
     def relu(self, index: int, node: Relu, value: dict[int, Tensor]) -> dict[int, Tensor]:
+        return {index: self._layer(index, node.source, value, 1.0)}
+
+    def curved(self, index: int, node: Curved, value: dict[int, Tensor]) -> dict[int, Tensor]:
         return {index: self._layer(index, node.source, value, 1.0)}
 
     def max_pool(self, index: int, node: MaxPool, value: dict[int, Tensor]) -> dict[int, Tensor]:

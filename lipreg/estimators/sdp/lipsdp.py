@@ -24,7 +24,7 @@ from lipreg.estimators.sdp.sector_norms import Norm, Run, Solution, sector_norm
 from lipreg.estimators.sdp.sectors import fits, open_units, sectors
 from lipreg.estimators.sdp_solvers import check_sdp_solver, solver_version
 from lipreg.estimators.unreached import cheap_interval
-from lipreg.graph import Affine, MaxPool, Relu
+from lipreg.graph import Affine, Curved, MaxPool, Relu
 from lipreg.results import Certificate, CertifiedInterval, Status
 from lipreg.words import counted
 
@@ -74,7 +74,7 @@ class LipSDP(Estimator):
     norms = (2.0,)
     output_norms = (2.0, float("inf"))
     weighed = True
-    kinds = (Affine, Relu, MaxPool)
+    kinds = (Affine, Relu, MaxPool, Curved)
     branches = True
     everywhere = True
     searches = True
@@ -145,7 +145,7 @@ class LipSDP(Estimator):
 
 @register("lipsdp_global")
 class GlobalLipSDP(LipSDP):
-    """LipSDP as published: every slope between that of the negative side and 1, wherever the region lies.
+    """LipSDP as published: slopes between the least and the largest that there are, of a ReLU 0 and 1, whatever the region.
 
     Valid for every region and both scopes, like the spectral product, which it never exceeds by more than the repair.
 
@@ -157,6 +157,9 @@ class GlobalLipSDP(LipSDP):
         for index, node in local.graph.relus():
             one = torch.ones_like(local.reach[node.source].value)
             slopes[index] = Slopes(node.slope * one, one)
+        for index, node in local.graph.curves():
+            one, (least, most) = torch.ones_like(local.reach[node.source].value), node.curve.slopes_everywhere
+            slopes[index] = Slopes(least * one, most * one)
         for index, node in local.graph.pools():
             one = torch.ones_like(local.reach[node.source].value)
             shares[index] = pool_shares(node, -one, one, one > 0)

@@ -43,8 +43,9 @@ class Chain:
         return [int((high > low).sum()) for low, high in zip(self.lower, self.upper, strict=True)]
 
     def norms(self) -> Tensor:
-        """|S_k W_k|_2 of the upper slopes for every map, the last without slopes; at least the norm as a product."""
-        scaled = [high.unsqueeze(1) * map for map, high in zip(self.maps, self.upper, strict=False)]
+        """|S_k W_k|_2 of the largest slopes for every map, the last without slopes; at least the norm as a product."""
+        sizes = [torch.maximum(high, -low).unsqueeze(1) for low, high in zip(self.lower, self.upper, strict=True)]
+        scaled = [size * map for map, size in zip(self.maps, sizes, strict=False)]
         return torch.stack([torch.linalg.matrix_norm(map, ord=2) for map in (*scaled, self.maps[-1])])
 
     def with_last(self, rows: Tensor) -> Chain:
@@ -106,13 +107,13 @@ def chain(local: Analysis, slopes: dict[int, Slopes]) -> Chain | None:
     """The layers of a single-point analysis with the given slopes; None where it branches or a map is too large.
 
     Args:
-        slopes: of every Relu, with a batch axis of one.
+        slopes: of every Relu and Curved, with a batch axis of one.
     """
-    affines, relus = local.graph.affines(), local.graph.relus()
+    affines, units = local.graph.affines(), local.graph.entrywise()
     large = any(node.maps[0].in_size * node.maps[0].out_size > ENTRIES for _, node in affines if node.maps)
     if local.graph.branches or local.graph.pools() or large:
         return None
-    maps, bounds = [node.maps[0].dense() for _, node in affines], [slopes[index] for index, _ in relus]
+    maps, bounds = [node.maps[0].dense() for _, node in affines], [slopes[index] for index, _ in units]
     maps[0] = maps[0] * local.placed.weights[0].flatten().to(maps[0].dtype)
     lower, upper = (
         tuple(end[0].flatten() for end in ends) for ends in ([b.lower for b in bounds], [b.upper for b in bounds])

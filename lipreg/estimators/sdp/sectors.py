@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Shares, Slopes
-from lipreg.graph import Affine, Forward, Graph, MaxPool, Relu, node_size
+from lipreg.graph import Affine, Curved, Forward, Graph, MaxPool, Relu, node_size
 
 COLUMNS = 2**24
 """Numbers that the widest node may take while forms are carried through a graph."""
@@ -65,7 +65,7 @@ def sectors(
 
     Args:
         graph: any; its biases play no role.
-        slopes, shares: of every Relu and MaxPool, with a batch axis of one.
+        slopes, shares: of every Relu and Curved, and of every MaxPool, with a batch axis of one.
         columns: what each input counts, ``(*input_shape)``; 0 for those that cannot move.
         rows: the functionals, ``(rows, outputs)``.
     """
@@ -99,13 +99,19 @@ class _Differences(Forward[Tensor]):
         return sum((map(values[source]) for source, map in node.terms()), start=zero)
 
     def relu(self, index: int, node: Relu, value: Tensor) -> Tensor:
+        return self._units(index, value)
+
+    def curved(self, index: int, node: Curved, value: Tensor) -> Tensor:
+        return self._units(index, value)
+
+    def _units(self, index: int, value: Tensor) -> Tensor:
         low, high = (end[0].flatten() for end in (self.slopes[index].lower, self.slopes[index].upper))
         at = (high > low).nonzero().flatten()
         z = value.flatten(1)
         columns = self._admit(z[:, at] * (high - low)[at])
         h = z * low
         h[columns, at] += 1.0
-        return h.reshape(self.width, *node.shape)
+        return h.reshape(value.shape)
 
     def max_pool(self, index: int, node: MaxPool, value: Tensor) -> Tensor:
         able = self.shares[index].able[0].to(self.dtype)

@@ -9,7 +9,7 @@ from lipreg.budget import Budget
 from lipreg.estimators.base import Estimator, Work, lower_interval, register
 from lipreg.estimators.settings import Settings
 from lipreg.estimators.witnesses.witness import most_points, ranked, witnesses
-from lipreg.graph import Affine, MaxPool, Relu
+from lipreg.graph import Affine, Curved, MaxPool, Relu
 from lipreg.results import Certificate, CertifiedInterval
 from lipreg.search.hunt import Hunt
 from lipreg.search.screen import Screen
@@ -33,7 +33,7 @@ class _Points(Estimator):
 
     certificate = Certificate.LOWER
     weighed = True
-    kinds = (Affine, Relu, MaxPool)
+    kinds = (Affine, Relu, MaxPool, Curved)
     branches = True
     everywhere = True
 
@@ -104,10 +104,8 @@ class Sampling(_Points):
             return RandomPoints().intervals(local, budget, settings)[0]
         (generator,) = local.placed.region.generators(settings.seed)
         hunt = Hunt(Screen(local, budget.memory), generator, RANDOM_POINTS - 1)
-        turns, own = 0, budget.share(RANKED)
-        while turns < self.turns and not hunt.settled and hunt.best < upper and own.ended() is None:
-            hunt.turn(lambda: own.ended() is not None)
-            turns += 1
+        own = budget.share(RANKED)
+        turns = hunt.go(lambda: own.ended() is not None, self.turns, upper)
         (best,) = witnesses(local, hunt.found(PROVED).unsqueeze(0), budget=budget)
         words = f"{counted(hunt.looked_at, 'point')} in {counted(turns, 'turn')}"
         if turns == self.turns and own.ended() is None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from lipreg.bounds import Analysis
 from lipreg.budget import FREE, Budget
 from lipreg.estimators.witnesses.proved_norm import LEAST, operator_norm, vector_ends
-from lipreg.graph import Affine, Forward, MaxPool, Relu, node_size
+from lipreg.graph import Affine, Curved, Forward, MaxPool, Relu, node_size
 from lipreg.graph.accurate import precisions
 from lipreg.linalg import Numbers, Running, vector_norm
 from lipreg.linalg.floats import EPS, two_sum
@@ -97,14 +97,14 @@ def _seen(analysis: Analysis, x: Tensor) -> tuple[Tensor, Tensor]:
         shown = sure > 0
         promised = torch.where(shown, sure, rise) / torch.where(enough, run, torch.ones_like(run))
         return shown, torch.where(enough, promised, -torch.inf)
-    slopes, smooth = pattern(analysis, found)
+    slopes, _, smooth = pattern(analysis, found)
     promised = placed.combine(graph.gradients(slopes, rows.expand(-1, x.shape[1], -1, -1)))
     return smooth, torch.where(inside, promised, -torch.inf)
 
 
-def pattern(analysis: Analysis, found: Sequence[Numbers]) -> tuple[dict[int, Tensor], Tensor]:
-    """The slopes for ``Graph.gradients`` where the nodes have these values, ``(batch, k, *shape)`` each, and whether the
-    network is proved to be differentiable there, ``(batch, k)``."""
+def pattern(analysis: Analysis, found: Sequence[Numbers]) -> tuple[dict[int, Tensor], dict[int, Tensor], Tensor]:
+    """The slopes for ``Graph.gradients`` where the nodes have these values, ``(batch, k, *shape)`` each, what those of
+    curves are off by at most, and whether the network is proved to be differentiable there, ``(batch, k)``."""
     graph = analysis.graph
     values = [number.rounded() for number in found]
     slopes = graph.patterns([value for value, _ in values])
@@ -113,12 +113,18 @@ def pattern(analysis: Analysis, found: Sequence[Numbers]) -> tuple[dict[int, Ten
         value, error = values[node.source]
         off = (value.abs() > error) | ~analysis.reach[node.source].moves.unsqueeze(1)
         smooth &= off.flatten(2).all(-1)
+    lost: dict[int, Tensor] = {}
+    for i, node in graph.curves():
+        value, error = values[node.source]
+        slopes[i], lost[i] = node.curve.slope_enclosed(value, error)
+        sure = node.curve.smooth(value, error) | ~analysis.reach[node.source].moves.unsqueeze(1)
+        smooth &= sure.flatten(2).all(-1)
     if graph.pools():
         rules = _Choosing(found, slopes)
         moves = analysis.reach[0].moves.unsqueeze(1).expand_as(values[0][0])
         graph.forward({0: moves}, rules)
         smooth &= rules.settled
-    return {i: s.unsqueeze(2) for i, s in slopes.items()}, smooth
+    return {i: s.unsqueeze(2) for i, s in slopes.items()}, {i: o.unsqueeze(2) for i, o in lost.items()}, smooth
 
 
 class _Choosing(Forward[Tensor]):
@@ -141,6 +147,9 @@ class _Choosing(Forward[Tensor]):
 
     def relu(self, index: int, node: Relu, value: Tensor) -> Tensor:
         return value & (self.slopes[index] > 0)
+
+    def curved(self, index: int, node: Curved, value: Tensor) -> Tensor:
+        return value
 
     def max_pool(self, index: int, node: MaxPool, value: Tensor) -> Tensor:
         best, apart = _largest(self.found[node.source].moved(node.members))
@@ -216,14 +225,14 @@ def _slope(analysis: Analysis, x: Tensor) -> float:
     """The norm of the Jacobian at x, rounded down; 0 where x is not proved to be differentiable."""
     graph, placed = analysis.graph, analysis.placed
     for start in precisions(graph, x.reshape(1, 1, *x.shape)):
-        slopes, smooth = pattern(analysis, graph.evaluate(start))
+        slopes, off, smooth = pattern(analysis, graph.evaluate(start))
         if bool(smooth):
             break
     else:
         return 0.0
     best = 0.0
     for start in precisions(graph, placed.rows.to(graph.dtype).unsqueeze(1)):
-        gradient, error = (placed.weighed(end)[0, 0] for end in graph.differentiate(slopes, start).rounded())
+        gradient, error = (placed.weighed(end)[0, 0] for end in graph.differentiate(slopes, start, off).rounded())
         low, high = operator_norm(placed.problem, gradient, error)
         best = max(best, low)
         if low >= high * (1.0 - SHARP) or high < LEAST:

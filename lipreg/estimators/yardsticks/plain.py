@@ -19,7 +19,7 @@ from torch import Tensor
 from lipreg.bounds import Analysis, interval_jacobian
 from lipreg.folding import Displacements
 from lipreg.graph import Affine, Relu
-from lipreg.graph.passes import Backward, Forward, WithoutPools
+from lipreg.graph.passes import Backward, Forward, WithoutCurves, WithoutPools
 from lipreg.linalg import LinearMap
 from lipreg.milp.program import Program
 
@@ -57,7 +57,7 @@ def encode_plain(analysis: Analysis, row: int) -> Program:
     return _canonical(objective, rows + added, d, a)
 
 
-class _Values(WithoutPools, Forward[Any]):
+class _Values(WithoutCurves, WithoutPools, Forward[Any]):
     """Outputs of every unit as variables; notes their rows."""
 
     def __init__(self, analysis: Analysis, active: dict[int, Any], rows: list[Any]) -> None:
@@ -73,7 +73,7 @@ class _Values(WithoutPools, Forward[Any]):
         return h
 
 
-class _Gradients(WithoutPools, Backward[Any]):
+class _Gradients(WithoutCurves, WithoutPools, Backward[Any]):
     """Switched gradients of every unit as variables, between the ends of the gradients; notes their rows."""
 
     def __init__(self, active: dict[int, Any], ends: dict[int, list[np.ndarray]], rows: list[Any]) -> None:

@@ -5,6 +5,7 @@ from lipreg.graph.lowerings import (
     arithmetic,
     arrangement,
     averaging,
+    clamping,
     convolution,
     difference,
     linear,
@@ -12,6 +13,7 @@ from lipreg.graph.lowerings import (
     padding,
     pooling,
     shape,
+    smooth,
 )
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "arithmetic",
     "arrangement",
     "averaging",
+    "clamping",
     "convolution",
     "difference",
     "linear",
@@ -26,4 +29,5 @@ __all__ = [
     "padding",
     "pooling",
     "shape",
+    "smooth",
 ]

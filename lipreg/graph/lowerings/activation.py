@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -57,13 +55,6 @@ def lower_prelu(context: Context, module: nn.PReLU, x: Symbol) -> Symbol:
     return x.scaled(slope).plus(context.relu(x).scaled(1.0 - slope))
 
 
-@lowers(torch.clamp, torch.clamp_min, "clamp", "clamp_min")
-def lower_clamp(context: Context, input: Symbol, min: Any = None, max: Any = None) -> Symbol:
-    if min != 0 or max is not None:
-        raise Refusal("replace", "only clamp(min=0) is a ReLU; write other clamps with relu")
-    return context.relu(input)
-
-
 @lowers(
     nn.Dropout,
     nn.Dropout1d,
@@ -108,8 +99,7 @@ class _Calls(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = F.dropout(F.leaky_relu(self.a(x), 0.2), training=self.training)
         y = torch.relu(self.b(x)) + self.b(-x).relu() + torch.relu_(self.b(2 * x)) + self.b(x + 1).relu_()
-        clamped = x.clamp(min=0) - torch.clamp(1 - x, min=0) + (x - 1).clamp_min(0) - torch.clamp_min(-x, 0)
-        return self.c(y + F.relu(clamped))
+        return self.c(y + F.relu(x))
 
 
 lowers(example=Example(_Calls, (4,)))(lower_relu_call)

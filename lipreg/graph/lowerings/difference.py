@@ -34,7 +34,8 @@ class Difference(nn.Module):
         second: g, likewise; it may share modules with f.
 
     Raises:
-        InvalidInput: it is not two modules; or, when it is run or captured, their outputs differ in shape.
+        InvalidInput: it is not two modules, or one is quantised; or, when it is run or captured, one does not take the
+            points in their shape and dtype, or their outputs differ in shape.
     """
 
     outputs_of = "f - g"
@@ -42,14 +43,50 @@ class Difference(nn.Module):
 
     def __init__(self, first: nn.Module, second: nn.Module) -> None:
         super().__init__()
-        for network in (first, second):
+        for name, network in (("first", first), ("second", second)):
             if not isinstance(network, nn.Module):
                 got, accepted = f"got {type(network).__name__}", "two torch.nn.Modules on the same inputs"
                 raise InvalidInput(got, where="Difference", accepted=accepted)
+            _refuse_quantised(network, name)
         self.first, self.second, self.minus = first, second, Minus()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.minus(self.first(x), self.second(x))
+        return self.minus(_through(self.first, x, "first"), _through(self.second, x, "second"))
+
+
+def _refuse_quantised(network: nn.Module, name: str) -> None:
+    for path, part in network.named_modules():
+        kind = type(part)
+        if ".quantized" in kind.__module__ and kind.__module__.startswith("torch."):
+            raise InvalidInput(
+                f"the {name} network is quantised, {path!r} a {kind.__module__}.{kind.__name__}, which rounds what it "
+                "computes and has no slopes",
+                where="Difference",
+                accepted="networks with weights of floats",
+                todo="Give a float copy of it with these weights: of each layer weight().dequantize() and bias()",
+            )
+
+
+def _through(network: nn.Module, x: Tensor, name: str) -> Tensor:
+    """The network's outputs; where torch cannot run it on x, which of the two that is, and why."""
+    try:
+        return network(x)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        if not isinstance(x, Tensor):
+            raise
+        dtype = next((p.dtype for p in network.parameters() if p.is_floating_point()), x.dtype)
+        todo = "Give points as both networks take them, (batch, *shape)"
+        if dtype != x.dtype:
+            todo = "Convert both to one dtype, as in Difference(...).double(): bounds are of float64 copies in any case"
+        raise InvalidInput(
+            f"the {name} network, with weights of {dtype}, cannot be run on points of shape (batch{_listed(x.shape[1:])}) "
+            f"and {x.dtype}: {error}",
+            where="Difference",
+            accepted="two networks that take the same points, in one dtype",
+            todo=todo,
+        ) from error
 
 
 def check_alike(first: tuple[int, ...], second: tuple[int, ...]) -> None:

@@ -47,16 +47,14 @@ def _normalize(
     scale = (context.tensor(variance) + eps).rsqrt()
     if weight is not None:
         scale = scale * context.tensor(weight)
-    shift = -context.tensor(mean) * scale
-    if bias is not None:
-        shift = shift + context.tensor(bias)
     per_channel = (-1,) + (1,) * (len(x.shape) - 1)
-    scale, shift = scale.reshape(per_channel), shift.reshape(per_channel)
-    if not context.moving:
-        return x.scaled(scale).shifted(shift)
+    middle, scale = context.tensor(mean).reshape(per_channel), scale.reshape(per_channel)
+    shift = torch.zeros_like(middle) if bias is None else context.tensor(bias).reshape(per_channel)
+    if not context.moving:  # one after the other: what it adds up to may cancel
+        return x.shifted(-middle).scaled(scale).shifted(shift)
     # what is added before it, and the mean that it takes away, keep their ratio to sigma: both cancel in a batch
     moved = x.scaled(scale / _growth(context, x).reshape(per_channel))
-    return replace(moved, bias=x.bias.detach() * scale + shift)
+    return replace(moved, bias=(x.bias.detach() - middle) * scale + shift)
 
 
 def _growth(context: Context, x: Symbol) -> Tensor:

@@ -1,0 +1,104 @@
+"""The flags that commands share, in groups."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def network(parser: argparse.ArgumentParser) -> None:
+    """Which network."""
+    group = parser.add_argument_group("network")
+    group.add_argument("model", metavar="MODEL", help="package.module:ClassOrFactory, or a file that ends in .onnx")
+    group.add_argument("--weights", metavar="FILE", help="a state_dict, or a checkpoint of Lightning's")
+    group.add_argument(
+        "--arguments", metavar="JSON", help="of the class or factory; default the checkpoint's hyperparameters"
+    )
+    group.add_argument("--module", metavar="NAME", help="the submodule that is meant, or the value of an ONNX file")
+
+
+def data(parser: argparse.ArgumentParser) -> None:
+    """Which points."""
+    group = parser.add_argument_group("points")
+    group.add_argument("--data", metavar="FILE", required=True, help=".npy, .npz, .pt or .csv of x, and perhaps y")
+    group.add_argument("--labels", metavar="NAME", help="the column or entry of the labels (default y, if it is there)")
+    group.add_argument("--shape", metavar="N,N,...", type=_sizes, help="of one input, where the file has it flat")
+    group.add_argument("--points", metavar="N", type=int, help="the first so many (default all)")
+
+
+def question(parser: argparse.ArgumentParser) -> None:
+    """What is asked."""
+    group = parser.add_argument_group("question", "either a file or flags")
+    group.add_argument("--question", metavar="YAML", help="a LocalLipschitz with _target_, as in lipreg/conf/problem")
+    group.add_argument(
+        "--region", choices=("linf", "l2", "l1", "cube", "space"), help="around each point (default linf)"
+    )
+    group.add_argument("--radius", type=float, metavar="R", help="of the ball")
+    group.add_argument("--low", type=float, help="the data range, which cuts the ball")
+    group.add_argument("--high", type=float)
+    group.add_argument(
+        "--output",
+        metavar="WHAT",
+        help="margins (of the class, the default), pairs, logits, logit:K, margin:K:J, vector",
+    )
+    group.add_argument("--scope", choices=("regional", "pointed"), help="default regional")
+    group.add_argument("--p", choices=("1", "2", "inf"), help="norm of input distances (default the ball's)")
+    group.add_argument("--q", choices=("1", "2", "inf"), help="norm of output distances, for vector")
+
+
+def estimators(parser: argparse.ArgumentParser) -> None:
+    """Which methods."""
+    parser.add_argument("--estimators", metavar="NAME,NAME", type=_names, help="default the usual ones")
+
+
+def search(parser: argparse.ArgumentParser) -> None:
+    """What a search may take."""
+    estimators(parser)
+    parser.add_argument("--seconds", type=float, default=60.0, help="for all points together (default 60)")
+    parser.add_argument("--gap", type=float, default=0.0, help="(upper - lower) / upper at which a search may end")
+    parser.add_argument("--executor", choices=("inline", "processes"), default="inline", help="where searches run")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def records(parser: argparse.ArgumentParser) -> None:
+    """Where results go."""
+    parser.add_argument("--records", metavar="FILE", help="adds the records to a .jsonl file, which reports read")
+    parser.add_argument("--html", metavar="FILE", help="writes the page of this audit")
+    parser.add_argument("--name", help="what the network is called there (default MODEL)")
+
+
+def radius(parser: argparse.ArgumentParser) -> None:
+    """Of certified radii."""
+    group = parser.add_argument_group("radius")
+    group.add_argument("--p", choices=("1", "2", "inf"), default="2", help="norm of distances (default 2)")
+    group.add_argument(
+        "--bounds", metavar="NAME,NAME", type=_names, default=["affine_relu"], help="the smallest counts"
+    )
+    group.add_argument("--low", type=float, help="the data range")
+    group.add_argument("--high", type=float)
+    group.add_argument("--out", metavar="FILE", help="writes the radii, one JSON object a line")
+
+
+def twin(parser: argparse.ArgumentParser) -> None:
+    """The other network of a comparison."""
+    search(parser)
+    group = parser.add_argument_group("the network that it is held against")
+    group.add_argument("--twin", metavar="MODEL", help="default MODEL itself, with other weights")
+    group.add_argument("--twin-weights", metavar="FILE")
+    group.add_argument("--twin-arguments", metavar="JSON")
+    group.add_argument("--twin-module", metavar="NAME")
+    group.add_argument("--bound", default="affine_relu", help="whose movement is compared (default affine_relu)")
+
+
+def report(parser: argparse.ArgumentParser) -> None:
+    """Of the page."""
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="folders or record files")
+    parser.add_argument("--html", metavar="FILE", default="report.html", help="default report.html")
+    parser.add_argument("--metric", help="the logged metric that is shown")
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _sizes(text: str) -> list[int]:
+    return [int(size) for size in text.split(",")]

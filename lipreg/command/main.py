@@ -1,0 +1,93 @@
+"""The command line: which subcommand, how it ends, and what is said when it cannot be done."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Sequence
+
+from lipreg.command import flags, programs
+
+MISTAKE, DEFECT, INTERRUPTED = 1, 3, 130
+"""How a command ends that was asked for what cannot be, that met an error of another kind, or a Ctrl-C.
+
+0 is success, and 2 a command line that is none.
+"""
+
+_EPILOG = """exit codes:
+  0    done
+  1    what was asked for cannot be done; one line says why, and what can be
+  2    the command line cannot be read
+  3    an error that nobody foresaw; --debug shows its traceback
+  130  interrupted
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command line and returns its exit code.
+
+    Args:
+        arguments: without the program's name; default those of this process.
+    """
+    asked = parser().parse_args(arguments)
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # networks of the working directory, as python -m has them
+    try:
+        asked.run(asked)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except Exception as error:
+        if asked.debug:
+            traceback.print_exc()
+        return _said(error)
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="lipreg",
+        description="Certified local Lipschitz constants of a network that lies in a file.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, run: object, about: str, *groups: object) -> argparse.ArgumentParser:
+        own = commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
+        own.set_defaults(run=run)
+        for group in groups:
+            group(own)  # type: ignore[operator]
+        own.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        return own
+
+    asked = flags.network, flags.data, flags.question
+    add(
+        "audit", programs.audit, "the constant at each point, as a proved interval", *asked, flags.search, flags.records
+    )
+    add("bounds", programs.bounds, "upper bounds without a search, beside each other", *asked, flags.estimators)
+    add("radius", programs.radius, "how far each point can move before its class can change", *asked[:2], flags.radius)
+    add("compare", programs.compare, "how far bound and constant moved between two networks", *asked, flags.twin)
+    add("report", programs.report, "the page of all records below a folder", flags.report)
+    add("version", programs.version, "what is installed: versions, solvers, threads, devices")
+    return top
+
+
+def _said(error: Exception) -> int:
+    """Says in one line what went wrong, and returns the exit code."""
+    from lipreg.auditing.executors import CannotStart
+    from lipreg.errors import LipregError, UnsupportedModel
+
+    text = " ".join(str(error).split())
+    if isinstance(error, UnsupportedModel):
+        text += " A part of the network, its logits say, is asked for with --module NAME."
+    print(f"{type(error).__name__}: {text}", file=sys.stderr)
+    if isinstance(error, LipregError | CannotStart):
+        return MISTAKE
+    print("Run it again with --debug for the traceback.", file=sys.stderr)
+    return DEFECT

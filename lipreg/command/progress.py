@@ -1,0 +1,53 @@
+"""How far a command is, on standard error: one line that is rewritten, or where nobody looks a line every half minute."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+EVERY = 30.0
+"""Seconds between lines that are kept."""
+QUICK = 0.2
+"""Seconds between those that are rewritten."""
+
+
+class ProgressLine:
+    """Points done, of how many, the time taken and what is left of it.
+
+    Args:
+        points: how many there are.
+        stream: where it is said; None for standard error.
+        clock: seconds on a clock that never goes back.
+    """
+
+    def __init__(self, points: int, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._points, self._stream, self._clock = points, stream or sys.stderr, clock
+        self._began = self._last = clock()
+        self._rewritten = self._stream.isatty()
+
+    def at(self, done: int, seconds_left: float | None = None) -> None:
+        """Says where the work stands, unless that was said just now.
+
+        Args:
+            done: points that are done.
+            seconds_left: at most; None judges by the points so far.
+        """
+        now = self._clock()
+        if now - self._last < (QUICK if self._rewritten else EVERY):
+            return
+        self._last, taken = now, now - self._began
+        if seconds_left is None and done:
+            left = f"about {taken / done * (self._points - done):.0f} s left"
+        else:
+            left = "" if seconds_left is None else f"at most {seconds_left:.0f} s left"
+        line = f"{done} of {self._points} points, {taken:.0f} s" + (f", {left}" if left else "")
+        self._stream.write(f"\r\x1b[K{line}" if self._rewritten else f"{line}\n")
+        self._stream.flush()
+
+    def end(self) -> None:
+        """Clears a line that was rewritten."""
+        if self._rewritten:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()

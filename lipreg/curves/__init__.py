@@ -1,0 +1,24 @@
+"""Functions of one number that are not piecewise linear: their ranges, those of their slopes, and lines around them."""
+
+from lipreg.curves.curve import Curve, Extreme
+from lipreg.curves.functions import Elu, Erf, Gelu, GeluTanh, Hardswish, Mish, Silu, Softplus, Softsign, Tanh
+from lipreg.curves.relaxation import Relaxation, relaxed
+from lipreg.curves.secants import secants
+
+__all__ = [
+    "Curve",
+    "Elu",
+    "Erf",
+    "Extreme",
+    "Gelu",
+    "GeluTanh",
+    "Hardswish",
+    "Mish",
+    "Relaxation",
+    "Silu",
+    "Softplus",
+    "Softsign",
+    "Tanh",
+    "relaxed",
+    "secants",
+]

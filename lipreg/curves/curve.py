@@ -1,0 +1,184 @@
+"""What is known of one real function: values, derivatives, and the tables from which their ranges follow.
+
+A curve is cut at its bends, where its second derivative changes sign or its derivative jumps. Between two bends it is
+convex, concave or straight. Everything that bounds need of a function follows from that, whichever it is: the range of its
+derivative over [l, u] from the ends and the bends inside, that of its secants and of its distance from a line by tangents
+(``lipreg.curves.secants``, ``lipreg.curves.relaxation``).
+
+Torch's functions are off by a few units in the last place, for which every range is widened (``lost``).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+Ends = tuple[Tensor, Tensor]
+Kind = Literal["convex", "concave", "straight"]
+FAR = 1e300
+"""Ends beyond which a curve is what it is at infinity."""
+ROUNDED = 1e-14
+"""Relative, and for places absolute: what numbers in tables are off by at most, which have all places of float64."""
+RELATIVE, ABSOLUTE = 16.0, 4.0
+"""Roundings that a value, or a derivative, may be off by: relative to itself, and to 1 or an argument below 1."""
+
+
+@dataclass(frozen=True)
+class Extreme:
+    """A place at which a function has a value that its ends need not have: a least or largest one, or one side of a jump."""
+
+    at: float
+    value: float
+
+    def within(self, lower: Tensor, upper: Tensor) -> Tensor:
+        """Whether the place may lie in [lower, upper]."""
+        return (lower <= self.at + ROUNDED) & (upper >= self.at - ROUNDED)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Between which the value lies."""
+        off = ROUNDED * abs(self.value)
+        return self.value - off, self.value + off
+
+
+class Curve(ABC):
+    """A continuous function of one number, differentiable but at bends where its derivative jumps.
+
+    Instances are equal where their functions are, and say in ``repr`` which one that is.
+
+    Attributes:
+        turns: where its value is a least or largest one.
+        bends: where its derivative is a least or largest one, or jumps (an entry for each side), from left to right.
+        peaks: where its second derivative is a least or largest one, or jumps, likewise.
+        kinds: what it is left of the first bend, between bends, and right of the last: one more than there are places.
+        flat: its derivatives at -inf and inf.
+        limits: its values at -inf and inf.
+    """
+
+    turns: ClassVar[tuple[Extreme, ...]] = ()
+    bends: tuple[Extreme, ...] = ()
+    peaks: tuple[Extreme, ...] = ()
+    kinds: tuple[Kind, ...] = ("convex",)
+    flat: tuple[float, float] = (0.0, 1.0)
+    limits: tuple[float, float] = (0.0, math.inf)
+
+    @abstractmethod
+    def value(self, z: Tensor) -> Tensor:
+        """f(z), differentiable; of ends at infinity use ``range``."""
+
+    @abstractmethod
+    def slope(self, z: Tensor) -> Tensor:
+        """f'(z), differentiable, accurate where it is small; at a jump that of a side that is not straight."""
+
+    @abstractmethod
+    def curvature(self, z: Tensor) -> Tensor:
+        """f''(z), where it is one."""
+
+    @property
+    def places(self) -> tuple[float, ...]:
+        """The places of the bends, each once."""
+        return tuple(dict.fromkeys(bend.at for bend in self.bends))
+
+    @property
+    def slopes_everywhere(self) -> tuple[float, float]:
+        """The range of the derivative over all numbers, rounded outward."""
+        ends = [end for bend in self.bends for end in bend.ends]
+        return min(*self.flat, *ends), max(*self.flat, *ends)
+
+    @property
+    def steepest(self) -> float:
+        """Its Lipschitz constant, rounded up."""
+        least, most = self.slopes_everywhere
+        return max(-least, most)
+
+    def straight(self, z: Tensor) -> Tensor:
+        """Where the derivative is one number around z, without rounding."""
+        inside = torch.zeros_like(z, dtype=torch.bool)
+        for kind, low, high in self.pieces():
+            if kind == "straight":
+                inside = inside | ((z > low) & (z < high))
+        return inside
+
+    def pieces(self) -> list[tuple[Kind, float, float]]:
+        """Its pieces from left to right: what each is, and its ends."""
+        ends = (-math.inf, *self.places, math.inf)
+        return [(kind, low, high) for kind, low, high in zip(self.kinds, ends[:-1], ends[1:], strict=True)]
+
+    def lost(self, z: Tensor, value: Tensor) -> Tensor:
+        """What a computed value is off by at most."""
+        return _eps(z) * (RELATIVE * value.abs() + ABSOLUTE * z.abs().clamp(max=1.0))
+
+    def slope_lost(self, z: Tensor, slope: Tensor) -> Tensor:
+        """What a computed derivative is off by at most: nothing on straight pieces."""
+        return torch.where(self.straight(z), 0.0, _eps(z) * (RELATIVE * slope.abs() + ABSOLUTE))
+
+    def range(self, lower: Tensor, upper: Tensor) -> Ends:
+        """The least and the largest value over [lower, upper], rounded outward; ends may be infinite."""
+        low, high = self._range(self.value, self.lost, self.turns, lower, upper)
+        least, most = self.limits
+        low = torch.where(lower == -math.inf, torch.clamp(low, max=least), low)
+        high = torch.where(lower == -math.inf, torch.clamp(high, min=least), high)
+        low = torch.where(upper == math.inf, torch.clamp(low, max=most), low)
+        return low, torch.where(upper == math.inf, torch.clamp(high, min=most), high)
+
+    def slopes(self, lower: Tensor, upper: Tensor) -> Ends:
+        """The least and the largest derivative over [lower, upper], rounded outward; ends may be infinite.
+
+        At a jump inside both sides count, and all between them.
+        """
+        low, high = self._range(self.slope, self.slope_lost, self.bends, lower, upper)
+        least, most = self.slopes_everywhere
+        return low.clamp(min=least), high.clamp(max=most)
+
+    def curvatures(self, lower: Tensor, upper: Tensor) -> Ends:
+        """The least and the largest second derivative over [lower, upper], rounded outward, where none of its derivative's
+        jumps is inside (``smooth``)."""
+
+        def lost(z: Tensor, value: Tensor) -> Tensor:
+            return _eps(z) * (RELATIVE * value.abs() + ABSOLUTE)
+
+        return self._range(self.curvature, lost, self.peaks, lower, upper)
+
+    def enclosed(self, z: Tensor, error: Tensor) -> Ends:
+        """f at a number within ``error`` of z: a value, and what that is off by at most."""
+        return self._enclosed(self.value(z), self.range(z - error, z + error))
+
+    def slope_enclosed(self, z: Tensor, error: Tensor) -> Ends:
+        """f' at a number within ``error`` of z: a value, and what that is off by at most."""
+        return self._enclosed(self.slope(z), self.slopes(z - error, z + error))
+
+    def smooth(self, z: Tensor, error: Tensor) -> Tensor:
+        """Whether f is differentiable wherever a number within ``error`` of z can lie."""
+        whole = torch.ones_like(z, dtype=torch.bool)
+        for first, second in zip(self.bends, self.bends[1:], strict=False):
+            if first.at == second.at:
+                whole = whole & ~first.within(z - error, z + error)
+        return whole
+
+    @staticmethod
+    def _enclosed(value: Tensor, ends: Ends) -> Ends:
+        low, high = ends
+        return value, torch.maximum(high - value, value - low) * (1.0 + 4 * _eps(value))
+
+    @staticmethod
+    def _range(function, lost, extremes: tuple[Extreme, ...], lower: Tensor, upper: Tensor) -> Ends:
+        far = min(FAR, 0.1 * torch.finfo(lower.dtype).max)
+        ends = [end.clamp(-far, far) for end in (lower, upper)]
+        at = [function(end) for end in ends]
+        off = [lost(end, value) for end, value in zip(ends, at, strict=True)]
+        low = torch.minimum(at[0] - off[0], at[1] - off[1])
+        high = torch.maximum(at[0] + off[0], at[1] + off[1])
+        for extreme in extremes:
+            inside, (least, most) = extreme.within(lower, upper), extreme.ends
+            low = torch.where(inside, low.clamp(max=least), low)
+            high = torch.where(inside, high.clamp(min=most), high)
+        return low, high
+
+
+def _eps(z: Tensor) -> float:
+    return torch.finfo(z.dtype).eps

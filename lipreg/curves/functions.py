@@ -1,0 +1,256 @@
+"""The curves there are. What follows from one by factors and shifts is none: sigmoid(z) = (1 + tanh(z / 2)) / 2."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lipreg.curves.curve import Curve, Extreme, Kind
+
+_S_SHAPED: tuple[Kind, ...] = ("convex", "concave")
+_HUMPED: tuple[Kind, ...] = ("concave", "convex", "concave")
+
+
+def _bell(z: Tensor) -> Tensor:
+    """sigmoid'(z), accurate far out."""
+    small = torch.exp(-z.abs())
+    return small / (1.0 + small).square()
+
+
+@dataclass(frozen=True)
+class Tanh(Curve):
+    """tanh(z)."""
+
+    bends, kinds, flat, limits = (Extreme(0.0, 1.0),), _S_SHAPED, (0.0, 0.0), (-1.0, 1.0)
+    peaks = (Extreme(-0.6584789484624084, 0.7698003589195010), Extreme(0.6584789484624084, -0.7698003589195010))
+
+    def value(self, z: Tensor) -> Tensor:
+        return torch.tanh(z)
+
+    def slope(self, z: Tensor) -> Tensor:
+        return 4.0 * _bell(2.0 * z)
+
+    def curvature(self, z: Tensor) -> Tensor:
+        return -2.0 * torch.tanh(z) * self.slope(z)
+
+
+@dataclass(frozen=True)
+class Erf(Curve):
+    """erf(z)."""
+
+    bends, kinds, flat, limits = (Extreme(0.0, 2.0 / math.sqrt(math.pi)),), _S_SHAPED, (0.0, 0.0), (-1.0, 1.0)
+    peaks = (Extreme(-0.7071067811865475, 0.9678828980765734), Extreme(0.7071067811865475, -0.9678828980765734))
+
+    def value(self, z: Tensor) -> Tensor:
+        return torch.erf(z)
+
+    def slope(self, z: Tensor) -> Tensor:
+        return 2.0 / math.sqrt(math.pi) * torch.exp(-z.square())
+
+    def curvature(self, z: Tensor) -> Tensor:
+        return -2.0 * z * self.slope(z)
+
+
+@dataclass(frozen=True)
+class Softsign(Curve):
+    """z / (1 + |z|)."""
+
+    bends, kinds, flat, limits = (Extreme(0.0, 1.0),), _S_SHAPED, (0.0, 0.0), (-1.0, 1.0)
+    peaks = (Extreme(0.0, 2.0), Extreme(0.0, -2.0))
+
+    def value(self, z: Tensor) -> Tensor:
+        return z / (1.0 + z.abs())
+
+    def slope(self, z: Tensor) -> Tensor:
+        return (1.0 + z.abs()).reciprocal().square()
+
+    def curvature(self, z: Tensor) -> Tensor:
+        return -2.0 * z.sign() * self.slope(z) / (1.0 + z.abs())
+
+
+@dataclass(frozen=True)
+class Softplus(Curve):
+    """log(1 + e^z)."""
+
+    peaks = (Extreme(0.0, 0.25),)
+
+    def value(self, z: Tensor) -> Tensor:
+        return z.clamp(min=0.0) + torch.log1p(torch.exp(-z.abs()))
+
+    def slope(self, z: Tensor) -> Tensor:
+        return torch.sigmoid(z)
+
+    def curvature(self, z: Tensor) -> Tensor:
+        return _bell(z)
+
+
+@dataclass(frozen=True)
+class Elu(Curve):
+    """z for z > 0, scale (e^z - 1) for z <= 0, with scale > 0."""
+
+    scale: float = 1.0
+
+    @property
+    def bends(self) -> tuple[Extreme, ...]:  # type: ignore[override]
+        return (Extreme(0.0, self.scale), Extreme(0.0, 1.0))
+
+    @property
+    def peaks(self) -> tuple[Extreme, ...]:  # type: ignore[override]
+        return (Extreme(0.0, self.scale), Extreme(0.0, 0.0))
+
+    kinds = ("convex", "straight")
+
+    @property
+    def limits(self) -> tuple[float, float]:  # type: ignore[override]
+        return -self.scale, math.inf
+
+    def value(self, z: Tensor) -> Tensor:
+        return torch.where(z > 0, z, self.scale * torch.expm1(z.clamp(max=0.0)))
+
+    def slope(self, z: Tensor) -> Tensor:
+        return torch.where(z > 0, 1.0, self.scale * torch.exp(z.clamp(max=0.0)))
+
+    def smooth(self, z: Tensor, error: Tensor) -> Tensor:
+        return torch.ones_like(z, dtype=torch.bool) if self.scale == 1.0 else super().smooth(z, error)
+
+    def curvature(self, z: Tensor) -> Tensor:
+        return torch.where(z > 0, 0.0, self.scale * torch.exp(z.clamp(max=0.0)))
+
+
+@dataclass(frozen=True)
+class Silu(Curve):
+    """z sigmoid(z)."""
+
+    turns = (Extreme(-1.2784645427610738, -0.27846454276107380),)
+    bends = (Extreme(-2.3993572805154677, -0.09983932012886692), Extreme(2.3993572805154677, 1.0998393201288669))
+    kinds = _HUMPED
+    peaks = (
+        Extreme(-3.4358409935351107, -0.03691437319989319),
+        Extreme(0.0, 0.5),
+        Extreme(3.4358409935351107, -0.03691437319989319),
+    )
+
+    def value(self, z: Tensor) -> Tensor:
+        return z * torch.sigmoid(z)
+
+    def slope(self, z: Tensor) -> Tensor:
+        return torch.sigmoid(z) + z * _bell(z)
+
+    def curvature(self, z: Tensor) -> Tensor:
+        return _bell(z) * (2.0 - z * torch.tanh(0.5 * z))
+
+
+@dataclass(frozen=True)
+class Gelu(Curve):
+    """z Phi(z), Phi the normal distribution's."""
+
+    turns = (Extreme(-0.75179152469356446, -0.16997120747990367),)
+    bends = (Extreme(-1.4142135623730950, -0.12890414518515479), Extreme(1.4142135623730950, 1.1289041451851548))
+    kinds = _HUMPED
+    peaks = (Extreme(-2.0, -0.1079819330263761), Extreme(0.0, 0.7978845608028654), Extreme(2.0, -0.1079819330263761))
+
+    def value(self, z: Tensor) -> Tensor:
+        return 0.5 * z * torch.erfc(-z / math.sqrt(2.0))
+
+    def slope(self, z: Tensor) -> Tensor:
+        density = torch.exp(-0.5 * z.square()) / math.sqrt(2.0 * math.pi)
+        return 0.5 * torch.erfc(-z / math.sqrt(2.0)) + z * density
+
+    def curvature(self, z: Tensor) -> Tensor:
+        return torch.exp(-0.5 * z.square()) / math.sqrt(2.0 * math.pi) * (2.0 - z.square())
+
+
+@dataclass(frozen=True)
+class GeluTanh(Curve):
+    """z (1 + tanh(sqrt(2 / pi) (z + 0.044715 z^3))) / 2."""
+
+    turns = (Extreme(-0.75246142207101626, -0.17004075057125405),)
+    bends = (Extreme(-1.4185040087908284, -0.12899306865877177), Extreme(1.4185040087908284, 1.1289930686587718))
+    kinds = _HUMPED
+    peaks = (
+        Extreme(-2.0134807246242579, -0.1079135158903679),
+        Extreme(0.0, 0.7978845608028654),
+        Extreme(2.0134807246242579, -0.1079135158903679),
+    )
+
+    def _inner(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Twice the argument of tanh, and its derivative; far out neither matters."""
+        z = z.clamp(-100.0, 100.0)
+        square, factor = z.square(), 2.0 * math.sqrt(2.0 / math.pi)
+        return factor * z * (1.0 + 0.044715 * square), factor * (1.0 + 3 * 0.044715 * square)
+
+    def value(self, z: Tensor) -> Tensor:
+        return z * torch.sigmoid(self._inner(z)[0])
+
+    def slope(self, z: Tensor) -> Tensor:
+        inner, rate = self._inner(z)
+        return torch.sigmoid(inner) + z * _bell(inner) * rate
+
+    def curvature(self, z: Tensor) -> Tensor:
+        inner, rate = self._inner(z)
+        z, bell = z.clamp(-100.0, 100.0), _bell(inner)
+        third = 12.0 * math.sqrt(2.0 / math.pi) * 0.044715 * z
+        return bell * (2.0 * rate + z * (third - torch.tanh(0.5 * inner) * rate.square()))
+
+
+@dataclass(frozen=True)
+class Mish(Curve):
+    """z tanh(log(1 + e^z))."""
+
+    turns = (Extreme(-1.1924312145154952, -0.30884341301725041),)
+    bends = (Extreme(-2.2563763963607931, -0.11252612238946256), Extreme(1.4905711794854285, 1.0884981612517279))
+    kinds = _HUMPED
+    peaks = (
+        Extreme(-3.2673378465204046, -0.04173207070661103),
+        Extreme(-0.08793443131491421, 0.6442046372369724),
+        Extreme(2.1148425630208771, -0.05903335695393629),
+    )
+
+    def _share(self, z: Tensor) -> Tensor:
+        """tanh(log(1 + e^z)) = (w^2 + 2 w) / (w^2 + 2 w + 2), w = e^z, written by e^-|z|."""
+        small = torch.exp(-z.abs())
+        right = (1.0 + 2.0 * small) / (1.0 + 2.0 * small + 2.0 * small.square())
+        left = (small.square() + 2.0 * small) / (small.square() + 2.0 * small + 2.0)
+        return torch.where(z > 0, right, left)
+
+    def value(self, z: Tensor) -> Tensor:
+        return z * self._share(z)
+
+    def slope(self, z: Tensor) -> Tensor:
+        small = torch.exp(-z.abs())
+        # d share / dz = 4 w (1 + w) / (w^2 + 2 w + 2)^2
+        right = 4.0 * small.square() * (1.0 + small) / (1.0 + 2.0 * small + 2.0 * small.square()).square()
+        left = 4.0 * small * (1.0 + small) / (small.square() + 2.0 * small + 2.0).square()
+        return self._share(z) + z * torch.where(z > 0, right, left)
+
+    def curvature(self, z: Tensor) -> Tensor:
+        small = torch.exp(-z.abs())
+        right, left = 1.0 + 2.0 * small + 2.0 * small.square(), small.square() + 2.0 * small + 2.0
+        once = torch.where(z > 0, small.square() / right.square(), small / left.square()) * 4.0 * (1.0 + small)
+        of_right = 4.0 * small.square() * (2.0 + small) / right.square()
+        of_right = of_right - 16.0 * small.square() * (1.0 + small).square() / right.pow(3)
+        of_left = 4.0 * small * (1.0 + 2.0 * small) / left.square()
+        of_left = of_left - 16.0 * small.square() * (1.0 + small).square() / left.pow(3)
+        return 2.0 * once + z * torch.where(z > 0, of_right, of_left)
+
+
+@dataclass(frozen=True)
+class Hardswish(Curve):
+    """z min(max(z + 3, 0), 6) / 6."""
+
+    turns = (Extreme(-1.5, -0.375),)
+    bends = (Extreme(-3.0, 0.0), Extreme(-3.0, -0.5), Extreme(3.0, 1.5), Extreme(3.0, 1.0))
+    kinds = ("straight", "convex", "straight")
+    peaks = (Extreme(-3.0, 1.0 / 3.0), Extreme(-3.0, 0.0), Extreme(3.0, 1.0 / 3.0), Extreme(3.0, 0.0))
+
+    def value(self, z: Tensor) -> Tensor:
+        return z * (z + 3.0).clamp(0.0, 6.0) / 6.0
+
+    def slope(self, z: Tensor) -> Tensor:
+        return torch.where(z.abs() <= 3.0, z / 3.0 + 0.5, (z > 0).to(z))
+
+    def curvature(self, z: Tensor) -> Tensor:
+        return (z.abs() <= 3.0).to(z) / 3.0

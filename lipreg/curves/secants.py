@@ -1,0 +1,114 @@
+"""The range of secants: what (f(z) - f(y)) / (z - y) can be for z in [l, u].
+
+As z moves on one piece of a curve, N(z) = f'(z) (z - y) - (f(z) - f(y)), which has the sign of the secant's derivative, is
+monotone, for N' = f'' (z - y). So a secant is least and largest at the ends of the piece, or once inside, where the line
+from (y, f(y)) touches the curve. For p on a concave piece and z > y
+
+    s(z) <= f'(p) + (s(p) - f'(p)) (p - y) / (z - y),
+
+the tangent at p being above the curve: for any p, and with the least loss where it touches. For z < y, and on convex pieces,
+the inequality is turned round.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lipreg.curves.curve import Curve, Ends
+from lipreg.curves.tangents import crossing
+
+
+def secants(curve: Curve, y: Tensor, error: Tensor | None, lower: Tensor, upper: Tensor) -> Ends:
+    """The least and the largest secant from y to a z in [lower, upper], rounded outward; f'(y) where z = y.
+
+    Args:
+        y: the reference value, in [lower, upper] or not.
+        error: what y is off by at most; None for nothing.
+        lower, upper: ends; where one is infinite the range is that of the derivative.
+    """
+    least_y, most_y = (y, y) if error is None else (y - error, y + error)
+    # every secant is a mean of derivatives
+    least, most = curve.slopes(torch.minimum(lower, least_y), torch.maximum(upper, most_y))
+    endless = torch.isinf(lower) | torch.isinf(upper)
+    lower, upper = torch.where(endless, y, lower), torch.where(endless, y, upper)
+    from_y = _From(curve, y, error, most - least)
+    low, high = _hull(from_y.at(lower), from_y.at(upper))
+    for kind, start, end in curve.pieces():
+        for place in (start, end):
+            inside = (lower < place) & (upper > place)
+            if bool(inside.any()):
+                found = from_y.at(torch.full_like(y, place))
+                low = torch.where(inside, torch.minimum(low, found[0]), low)
+                high = torch.where(inside, torch.maximum(high, found[1]), high)
+        if kind == "straight":
+            continue
+        # with y on the piece itself, secants are monotone there
+        touching = (lower < end) & (upper > start) & (upper > lower) & ((y < start) | (y > end)) & ~endless
+        if not bool(touching.any()):
+            continue
+        own = _From(curve, y[touching], None if error is None else error[touching], (most - least)[touching])
+        a, b = lower[touching].clamp(min=start), upper[touching].clamp(max=end)
+        above = (own.y < a) == (kind == "concave")
+        bound, off = own.touching(a, b, above)
+        high = high.masked_scatter(
+            touching, torch.where(above, torch.maximum(high[touching], bound + off), high[touching])
+        )
+        low = low.masked_scatter(touching, torch.where(above, low[touching], torch.minimum(low[touching], bound - off)))
+    low, high = torch.where(endless, least, low), torch.where(endless, most, high)
+    return torch.minimum(torch.maximum(low, least), most), torch.maximum(torch.minimum(high, most), least)
+
+
+class _From:
+    """Secants from a reference value, with what rounding may do to them."""
+
+    def __init__(self, curve: Curve, y: Tensor, error: Tensor | None, spread: Tensor) -> None:
+        self.curve, self.y, self.error, self.spread = curve, y, error, spread
+        self.value = curve.value(y)
+        self.lost = curve.lost(y, self.value)
+
+    def at(self, z: Tensor) -> Ends:
+        """Bounds on the secant to z."""
+        middle, off = self._secant(z)
+        about = 0.0 if self.error is None else self.error
+        slope = self.curve.slopes(torch.minimum(z, self.y) - about, torch.maximum(z, self.y) + about)
+        low = torch.minimum(torch.maximum(middle - off, slope[0]), slope[1])
+        return low, torch.maximum(torch.minimum(middle + off, slope[1]), slope[0])
+
+    def _secant(self, z: Tensor) -> Ends:
+        step = z - self.y
+        same = step == 0
+        step = torch.where(same, torch.ones_like(step), step)
+        value = self.curve.value(z)
+        found = torch.where(same, self.curve.slope(self.y), (value - self.value) / step)
+        off = self.curve.lost(z, value) + self.lost
+        distance = step.abs()
+        if self.error is not None:  # ds / dy = (s - f') / (z - y)
+            off = off + 2.0 * self.error * self.spread
+            distance = (distance - self.error).clamp(min=torch.finfo(z.dtype).tiny)
+        eps = torch.finfo(z.dtype).eps
+        return found, torch.where(same, self.curve.slope_lost(z, found), off / distance + 4 * eps * found.abs())
+
+    def touching(self, a: Tensor, b: Tensor, above: Tensor) -> Ends:
+        """What bounds secants to [a, b], on one piece on which y is not, from above or from below as tangents do."""
+        curve, y = self.curve, self.y
+
+        def turning(z: Tensor) -> Tensor:  # N / |z - y|, nearly linear next to y
+            step = z - y.detach()
+            step = torch.where(step == 0, torch.ones_like(step), step)
+            return (curve.slope(z) - (curve.value(z) - self.value.detach()) / step) * step.sign()
+
+        p = crossing(turning, a, b, above)
+        found, off = self._secant(p)
+        slope = curve.slope(p)
+        with torch.no_grad():  # at the touching point nothing is lost, and the bound is as flat in p as the secant is
+            tiny = torch.finfo(y.dtype).tiny
+            ratio = [(p - y) / torch.where(z == y, tiny, z - y) - 1.0 for z in (a, b)]
+            lost = [((found - slope) * part).nan_to_num(nan=torch.inf) for part in ratio]
+            over = torch.maximum(*(torch.where(above, part, -part) for part in lost)).clamp(min=0.0)
+            off = off + over + curve.slope_lost(p, slope) * torch.maximum(*(part.abs() for part in ratio))
+        return found, off
+
+
+def _hull(one: Ends, other: Ends) -> Ends:
+    return torch.minimum(one[0], other[0]), torch.maximum(one[1], other[1])

@@ -1,0 +1,139 @@
+"""Clamps: ReLU6, Hardtanh and their kin, as one ReLU in another.
+
+min(max(z, a), b) = b - relu(b - a - relu(z - a)). Slopes then multiply, each in [0, 1], and layers stay in a row; of the
+difference relu(z - a) - relu(z - b) the slopes of two parallel units would add up, to [-1, 1] and twice the norm.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lipreg.graph.registry import Example, Refusal, lowers
+from lipreg.graph.symbols import Context, Symbol
+
+
+def clamped(context: Context, x: Symbol, low: Any = None, high: Any = None) -> Symbol:
+    """min(max(x, low), high), entry by entry; None, or an infinite number, leaves that side open.
+
+    Raises:
+        Refusal: an end that depends on the input.
+    """
+    ends = [_end(context, x, end, side) for end, side in ((low, -torch.inf), (high, torch.inf))]
+    bottom, top = ends
+    if bottom is not None:
+        x = context.relu(x.shifted(-bottom))
+    if top is None:
+        return x if bottom is None else x.shifted(bottom)
+    minus = context.tensor(-1.0)
+    room = top if bottom is None else top - bottom
+    return context.relu(x.scaled(minus).shifted(room)).scaled(minus).shifted(top)
+
+
+def _end(context: Context, x: Symbol, end: Any, open_: float) -> Tensor | None:
+    if isinstance(end, Symbol):
+        raise Refusal("not yet", "an end of a clamp that depends on the input")
+    if end is None or (isinstance(end, int | float) and end == open_):
+        return None
+    found = context.constant(end, x.shape)
+    if not bool(torch.isfinite(found).all()):
+        raise Refusal("settings", "an end of a clamp that is not finite")
+    return found
+
+
+class _Modules(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            *(
+                nn.Linear(4, 6),
+                nn.ReLU6(),
+                nn.Linear(6, 6),
+                nn.Hardtanh(-0.4, 0.3),
+                nn.Linear(6, 2),
+                nn.Threshold(0.0, 0.0),
+            ),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+@lowers(nn.ReLU6, example=Example(_Modules, (4,)))
+def lower_relu6(context: Context, module: nn.ReLU6, x: Symbol) -> Symbol:
+    return clamped(context, x, 0.0, 6.0)
+
+
+@lowers(F.relu6)
+def lower_relu6_call(context: Context, input: Symbol, inplace: bool = False) -> Symbol:
+    return clamped(context, input, 0.0, 6.0)
+
+
+@lowers(nn.Hardtanh)
+def lower_hardtanh(context: Context, module: nn.Hardtanh, x: Symbol) -> Symbol:
+    return clamped(context, x, module.min_val, module.max_val)
+
+
+@lowers(F.hardtanh)
+def lower_hardtanh_call(
+    context: Context, input: Symbol, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
+) -> Symbol:
+    return clamped(context, input, min_val, max_val)
+
+
+@lowers(nn.Threshold)
+def lower_threshold(context: Context, module: nn.Threshold, x: Symbol) -> Symbol:
+    return lower_threshold_call(context, x, module.threshold, module.value)
+
+
+@lowers(F.threshold)
+def lower_threshold_call(
+    context: Context, input: Symbol, threshold: float, value: float, inplace: bool = False
+) -> Symbol:
+    if threshold != value:
+        raise Refusal(
+            "never", f"a threshold at {threshold:g} with the value {value:g} jumps: it has no Lipschitz constant"
+        )
+    return clamped(context, input, threshold)
+
+
+@lowers(torch.clamp, torch.clip, "clamp", "clamp_", "clip", "clip_")
+def lower_clamp(context: Context, input: Symbol, min: Any = None, max: Any = None) -> Symbol:
+    return clamped(context, input, min, max)
+
+
+@lowers(torch.clamp_min, "clamp_min", "clamp_min_")
+def lower_clamp_min(context: Context, input: Symbol, min: Any) -> Symbol:
+    return clamped(context, input, min)
+
+
+@lowers(torch.clamp_max, "clamp_max", "clamp_max_")
+def lower_clamp_max(context: Context, input: Symbol, max: Any) -> Symbol:
+    return clamped(context, input, None, max)
+
+
+class _Calls(nn.Module):
+    """The functional and method forms, with ends that are numbers and tensors."""
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 5), nn.Linear(5, 2)
+        self.register_buffer("low", torch.linspace(-0.5, 0.0, 5))
+        self.register_buffer("high", torch.tensor(0.4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        y = F.relu6(x + 5) + F.hardtanh(x) + F.hardtanh(x, -0.2, 0.5) + F.threshold(x, 0.1, 0.1)
+        y = y + x.clamp(min=0) - torch.clamp(1 - x, -0.3, 0.7) + torch.clip(x, max=0.2) + x.clip(self.low, self.high)
+        y = y + (x - 1).clamp_min(0) - torch.clamp_min(-x, -0.1) + x.clamp_max(0.3) - torch.clamp_max(2 * x, 0.1)
+        y = y + (x + 1).clamp_(-1, 1) + (x + 2).clip_(0, 2.2) + (x + 3).clamp_min_(2.9) + (x + 4).clamp_max_(4.1)
+        return self.b(y)
+
+
+lowers(example=Example(_Calls, (4,)))(lower_clamp)

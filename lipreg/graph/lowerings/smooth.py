@@ -1,0 +1,225 @@
+"""Activations that are not piecewise linear: curves, with factors and shifts before and behind them where there are some."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lipreg.curves import Curve, Elu, Erf, Gelu, GeluTanh, Hardswish, Mish, Silu, Softplus, Softsign, Tanh
+from lipreg.graph.registry import Example, Refusal, lowers
+from lipreg.graph.symbols import Context, Symbol
+
+THRESHOLD = 20.0
+"""Of softplus, from which on the step to the identity is below the rounding of float32."""
+
+
+def _between(*activations: nn.Module) -> Example:
+    """The activations one after the other, with linear layers around them."""
+    layers = [layer for activation in activations for layer in (activation, nn.Linear(5, 5))]
+    return Example(lambda: nn.Sequential(nn.Linear(4, 5), *_fresh(layers)), (4,))
+
+
+def _fresh(layers: list[nn.Module]) -> list[nn.Module]:
+    """The layers, those with weights drawn anew."""
+    return [
+        nn.Linear(layer.in_features, layer.out_features) if isinstance(layer, nn.Linear) else layer for layer in layers
+    ]
+
+
+def _affine(context: Context, x: Symbol, before: float, curve: Curve, behind: float, shift: float = 0.0) -> Symbol:
+    """behind f(before x) + shift."""
+    found = context.curved(x if before == 1.0 else x.scaled(context.tensor(before)), curve)
+    found = found if behind == 1.0 else found.scaled(context.tensor(behind))
+    return found if shift == 0.0 else found.shifted(context.tensor(shift))
+
+
+# ---------------------------------------------------------------- without settings
+
+
+@lowers(nn.Tanh, example=_between(nn.Tanh()))
+def lower_tanh(context: Context, module: nn.Tanh, x: Symbol) -> Symbol:
+    return context.curved(x, Tanh())
+
+
+@lowers(torch.tanh, torch.tanh_, "tanh", "tanh_")
+def lower_tanh_call(context: Context, input: Symbol) -> Symbol:
+    return context.curved(input, Tanh())
+
+
+@lowers(nn.Sigmoid, example=_between(nn.Sigmoid()))
+def lower_sigmoid(context: Context, module: nn.Sigmoid, x: Symbol) -> Symbol:
+    return lower_sigmoid_call(context, x)
+
+
+@lowers(torch.sigmoid, torch.sigmoid_, torch.special.expit, "sigmoid", "sigmoid_")
+def lower_sigmoid_call(context: Context, input: Symbol) -> Symbol:
+    """(1 + tanh(z / 2)) / 2."""
+    return _affine(context, input, 0.5, Tanh(), 0.5, 0.5)
+
+
+@lowers(torch.erf, torch.erf_, torch.special.erf, "erf", "erf_")
+def lower_erf_call(context: Context, input: Symbol) -> Symbol:
+    return context.curved(input, Erf())
+
+
+@lowers(nn.Softsign, example=_between(nn.Softsign()))
+def lower_softsign(context: Context, module: nn.Softsign, x: Symbol) -> Symbol:
+    return context.curved(x, Softsign())
+
+
+@lowers(F.softsign)
+def lower_softsign_call(context: Context, input: Symbol) -> Symbol:
+    return context.curved(input, Softsign())
+
+
+@lowers(nn.LogSigmoid, example=_between(nn.LogSigmoid()))
+def lower_log_sigmoid(context: Context, module: nn.LogSigmoid, x: Symbol) -> Symbol:
+    return lower_log_sigmoid_call(context, x)
+
+
+@lowers(F.logsigmoid)
+def lower_log_sigmoid_call(context: Context, input: Symbol) -> Symbol:
+    """-softplus(-z)."""
+    return _affine(context, input, -1.0, Softplus(), -1.0)
+
+
+@lowers(nn.SiLU, example=_between(nn.SiLU()))
+def lower_silu(context: Context, module: nn.SiLU, x: Symbol) -> Symbol:
+    return context.curved(x, Silu())
+
+
+@lowers(F.silu)
+def lower_silu_call(context: Context, input: Symbol, inplace: bool = False) -> Symbol:
+    return context.curved(input, Silu())
+
+
+@lowers(nn.Mish, example=_between(nn.Mish()))
+def lower_mish(context: Context, module: nn.Mish, x: Symbol) -> Symbol:
+    return context.curved(x, Mish())
+
+
+@lowers(F.mish)
+def lower_mish_call(context: Context, input: Symbol, inplace: bool = False) -> Symbol:
+    return context.curved(input, Mish())
+
+
+@lowers(nn.Hardswish, example=_between(nn.Hardswish()))
+def lower_hardswish(context: Context, module: nn.Hardswish, x: Symbol) -> Symbol:
+    return context.curved(x, Hardswish())
+
+
+@lowers(F.hardswish)
+def lower_hardswish_call(context: Context, input: Symbol, inplace: bool = False) -> Symbol:
+    return context.curved(input, Hardswish())
+
+
+@lowers(nn.SELU, example=_between(nn.SELU()))
+def lower_selu(context: Context, module: nn.SELU, x: Symbol) -> Symbol:
+    return lower_selu_call(context, x)
+
+
+SCALE, ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
+
+
+@lowers(F.selu, F.selu_, torch.selu, torch.selu_)
+def lower_selu_call(context: Context, input: Symbol, inplace: bool = False) -> Symbol:
+    return _affine(context, input, 1.0, Elu(ALPHA), SCALE)
+
+
+# ---------------------------------------------------------------- with settings
+
+
+@lowers(nn.Softplus, example=_between(nn.Softplus(), nn.Softplus(2.5, 30.0)))
+def lower_softplus(context: Context, module: nn.Softplus, x: Symbol) -> Symbol:
+    return lower_softplus_call(context, x, module.beta, module.threshold)
+
+
+@lowers(F.softplus)
+def lower_softplus_call(context: Context, input: Symbol, beta: float = 1.0, threshold: float = THRESHOLD) -> Symbol:
+    """log(1 + e^(beta z)) / beta, without torch's step to z itself, of e^-threshold / beta, at beta z = threshold."""
+    if beta <= 0:
+        raise Refusal("settings", f"softplus with beta={beta:g}; a number above 0 is covered")
+    if threshold < THRESHOLD:
+        why = f"softplus with threshold={threshold:g}, at which it jumps; {THRESHOLD:g} or more is covered"
+        raise Refusal("settings", why)
+    return _affine(context, input, beta, Softplus(), 1.0 / beta)
+
+
+@lowers(nn.ELU, example=_between(nn.ELU(), nn.ELU(0.7)))
+def lower_elu(context: Context, module: nn.ELU, x: Symbol) -> Symbol:
+    return lower_elu_call(context, x, module.alpha)
+
+
+@lowers(F.elu, F.elu_)
+def lower_elu_call(context: Context, input: Symbol, alpha: float = 1.0, inplace: bool = False) -> Symbol:
+    return context.curved(input, Elu(_positive(alpha, "ELU")))
+
+
+@lowers(nn.CELU, example=_between(nn.CELU(), nn.CELU(0.5)))
+def lower_celu(context: Context, module: nn.CELU, x: Symbol) -> Symbol:
+    return lower_celu_call(context, x, module.alpha)
+
+
+@lowers(F.celu, F.celu_, torch.celu, torch.celu_)
+def lower_celu_call(context: Context, input: Symbol, alpha: float = 1.0, inplace: bool = False) -> Symbol:
+    """alpha ELU(z / alpha)."""
+    alpha = _positive(alpha, "CELU")
+    return _affine(context, input, 1.0 / alpha, Elu(), alpha)
+
+
+@lowers(nn.GELU, example=_between(nn.GELU(), nn.GELU(approximate="tanh")))
+def lower_gelu(context: Context, module: nn.GELU, x: Symbol) -> Symbol:
+    return lower_gelu_call(context, x, module.approximate)
+
+
+@lowers(F.gelu)
+def lower_gelu_call(context: Context, input: Symbol, approximate: str = "none") -> Symbol:
+    return context.curved(input, GeluTanh() if approximate == "tanh" else Gelu())
+
+
+def _positive(alpha: float, name: str) -> float:
+    if alpha <= 0:
+        raise Refusal("settings", f"{name} with alpha={alpha:g}; a number above 0 is covered")
+    return float(alpha)
+
+
+class _Calls(nn.Module):
+    """The functional and method forms."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(4, 5), nn.Linear(5, 5), nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.a(x)
+        y = torch.tanh(h) + h.tanh() + F.tanh(h + 1) + torch.tanh_(self.a(-x)) + (h + 2).tanh_()
+        y = y + torch.sigmoid(h) + h.sigmoid() + F.sigmoid(h - 1) + torch.special.expit(2 * h) + (h - 2).sigmoid_()
+        y = y + torch.sigmoid_(self.a(2 * x)) + torch.erf(h) + h.erf() + torch.special.erf(h) + (h + 0.5).erf_()
+        y = self.b(0.1 * y + 0.1 * torch.erf_(self.a(x - 1)))
+        y = F.softsign(y) + F.logsigmoid(y) + F.silu(y) + F.mish(y) + F.hardswish(y) + F.selu(y) + torch.selu(y + 1)
+        y = y + F.selu_(self.b(h)) + torch.selu_(self.b(h + 1)) + F.softplus(h, beta=2) + F.elu(h, 0.5)
+        y = (
+            y
+            + F.elu_(self.b(h - 1))
+            + F.celu(h, 2.0)
+            + F.celu_(self.b(-h))
+            + torch.celu(h)
+            + torch.celu_(self.b(2 * h))
+        )
+        return self.c(0.1 * y + F.gelu(h) + F.gelu(h, approximate="tanh"))
+
+
+for _lowering in (
+    *(
+        lower_tanh_call,
+        lower_sigmoid_call,
+        lower_erf_call,
+        lower_softsign_call,
+        lower_log_sigmoid_call,
+        lower_silu_call,
+    ),
+    *(lower_mish_call, lower_hardswish_call, lower_selu_call, lower_softplus_call, lower_elu_call, lower_celu_call),
+    lower_gelu_call,
+):
+    lowers(example=Example(_Calls, (4,)))(_lowering)

@@ -1,0 +1,72 @@
+"""Scaling entry by entry, and what only changes the shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from lipreg.linalg.maps import LinearMap, Shape, leading
+
+
+@dataclass(frozen=True)
+class Diagonal(LinearMap):
+    """Entrywise scaling followed by a reshape.
+
+    ``scale`` broadcasts to ``in_shape``, so one number a channel is one number a channel. ``unit`` says that it is 1: a
+    pure reshape or identity. ``made_of`` is as of ``Dense``.
+    """
+
+    scale: Tensor
+    in_shape: Shape
+    out_shape: Shape
+    unit: bool = False
+    made_of: LinearMap | None = field(default=None, compare=False, repr=False)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        y = x if self.unit else x * self.scale
+        return y.reshape((*leading(y, self.in_shape), *self.out_shape))
+
+    def transpose(self, y: Tensor) -> Tensor:
+        x = y.reshape((*leading(y, self.out_shape), *self.in_shape))
+        return x if self.unit else x * self.scale
+
+    def with_entries(self, change: Callable[[Tensor], Tensor]) -> Self:
+        return self if self.unit else replace(self, scale=change(self.scale), made_of=None)
+
+    @property
+    def exactly(self) -> LinearMap:
+        return self.made_of or self
+
+    @property
+    def entries(self) -> tuple[Tensor, ...]:
+        return (self.scale,)
+
+    @property
+    def roundings(self) -> int:
+        return 2
+
+    @property
+    def single_rows(self) -> bool:
+        return True
+
+    @property
+    def single_columns(self) -> bool:
+        return True
+
+    def dense(self) -> Tensor:
+        return torch.diag(self.scale.expand(self.in_shape).flatten())
+
+    def row_norms(self, order: float, columns: Tensor) -> Tensor:
+        return self.abs()(columns)  # one entry a row: every norm is its magnitude
+
+    def induced_norm(self, p: float, rows: Tensor, columns: Tensor) -> Tensor:
+        return (rows * self.abs()(columns)).flatten(1).amax(-1)
+
+
+def identity(shape: Shape, out_shape: Shape, like: Tensor) -> Diagonal:
+    """The identity, or a reshape, in the dtype and on the device of ``like``."""
+    return Diagonal(torch.ones((), dtype=like.dtype, device=like.device), shape, out_shape, unit=True)

@@ -1,0 +1,6 @@
+"""What lies in files: networks (classes with saved weights, ONNX files) and reference points."""
+
+from lipreg.loading.networks import load_network
+from lipreg.loading.points import load_points
+
+__all__ = ["load_network", "load_points"]

@@ -1,0 +1,198 @@
+"""An ONNX file as a torch module, whose calls are those that ``capture`` reads.
+
+Source: the operators' definitions, github.com/onnx/onnx/blob/main/docs/Operators.md, in the forms of opsets 1 to 21.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lipreg.errors import InvalidInput, UnsupportedModel
+from lipreg.extras import require
+from lipreg.loading.onnx_node import Constant, NotRead, OnnxNode
+from lipreg.loading.onnx_operators import OPERATORS
+
+_WHERE = "model"
+_TYPES = {1: torch.float32, 11: torch.float64}
+"""Of inputs, as onnx.proto numbers them."""
+_DEFAULT_DOMAINS = ("", "ai.onnx")
+
+
+class OnnxNetwork(nn.Module):
+    """The nodes of an ONNX graph, one module each, in the order of the file.
+
+    Attributes:
+        input_shape: of one input, without the batch axis; None for a dimension that the file leaves open.
+        reads: for each node, which values it reads: 0 is the input, i + 1 what node i makes.
+    """
+
+    def __init__(
+        self, steps: Sequence[nn.Module], reads: Sequence[Sequence[int]], input_shape: tuple[int, ...]
+    ) -> None:
+        super().__init__()
+        self.input_shape, self.reads = input_shape, [tuple(places) for places in reads]
+        self.steps = nn.ModuleList(steps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        values = [x]
+        for step, places in zip(self.steps, self.reads, strict=True):
+            values.append(step(*(values[place] for place in places)))
+        return values[-1]
+
+
+def read_onnx(path: str | Path, end: str | None = None) -> OnnxNetwork:
+    """The network of an ONNX file with one input, whose first axis is the batch.
+
+    Args:
+        path: the file.
+        end: the value at which to end, the logits in front of a softmax say; default the graph's only output.
+
+    Raises:
+        InvalidInput: no such file, no ONNX in it, no single input or output, or no value of that name.
+        UnsupportedModel: operators, or forms of them, that are not read; the message lists all of them.
+        MissingExtra: onnx is not installed.
+    """
+    require("onnx", "onnx", where=str(path))
+    import onnx
+
+    try:
+        model = onnx.load(str(path))
+    except Exception as error:  # of protobuf or of the file system
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise InvalidInput(f"cannot read {path}: {reason}", where=_WHERE, accepted="an ONNX file") from None
+    return _Reading(model, str(path)).network(end)
+
+
+class _Reading:
+    """A model on its way: constants by name, and activations at an example of the declared shape."""
+
+    def __init__(self, model: Any, path: str) -> None:
+        from onnx import numpy_helper
+
+        self._model, self._graph, self._path = model, model.graph, path
+        self._constants = {t.name: np.array(numpy_helper.to_array(t)) for t in self._graph.initializer}
+        self._steps: list[nn.Module] = []
+        self._reads: list[list[int]] = []
+
+    def network(self, end: str | None) -> OnnxNetwork:
+        """All nodes that the end needs, read."""
+        name, example = self._input()
+        end = end or self._output()
+        self._places, self._examples = {name: 0}, {name: example}
+        needed = self._needed(end)
+        for proto in self._graph.node:
+            if needed.isdisjoint(proto.output):
+                continue
+            try:
+                self._read(proto)
+            except NotRead as reason:
+                refused = [f"{proto.op_type} ({reason})" if str(reason) else proto.op_type, *self._unknown_after(proto)]
+                before = next((name for name, place in self._places.items() if place == len(self._steps) > 0), "")
+                raise UnsupportedModel(
+                    f"not read: {', '.join(dict.fromkeys(refused))}",
+                    where=self._path,
+                    accepted=", ".join(sorted(OPERATORS)),
+                    todo=f"The part up to there is module={before!r}" if before else "",
+                ) from None
+        if end not in self._places:
+            raise InvalidInput(f"{end!r} does not depend on the input", where=self._path, accepted="a value that does")
+        return OnnxNetwork(self._steps, self._reads, tuple(example.shape[1:])).eval()
+
+    def _unknown_after(self, proto: Any) -> list[str]:
+        """Operators further on that are not read in any form; of the forms of others nothing is known there."""
+        nodes = list(self._graph.node)
+        later = nodes[nodes.index(proto) + 1 :]
+        return [
+            node.op_type
+            for node in later
+            if node.op_type not in OPERATORS and not all(name in self._constants for name in node.input)
+        ]
+
+    def _read(self, proto: Any) -> None:
+        """Makes a node a constant, or a step."""
+        inputs = [name for name in proto.input if name]
+        if proto.op_type == "Shape" and proto.input[0] in self._examples:
+            self._constants[proto.output[0]] = np.array(self._examples[proto.input[0]].shape, dtype=np.int64)
+            return
+        if all(name in self._constants for name in inputs):
+            self._constants |= self._folded(proto, inputs)
+            return
+        if proto.domain not in _DEFAULT_DOMAINS or proto.op_type not in OPERATORS:
+            raise NotRead("")
+        used = [name for name in proto.output[1:] if name]
+        if used and proto.op_type != "Dropout":
+            raise NotRead("more than one output")
+        operands = [self._operand(name) for name in proto.input]
+        step = OPERATORS[proto.op_type](OnnxNode(proto.op_type, _attributes(proto), operands))
+        active = [name for name in proto.input if name in self._examples]
+        with torch.no_grad():
+            made = step.eval()(*(self._examples[name] for name in active))
+        if made.shape[:1] != next(iter(self._examples.values())).shape[:1]:
+            raise NotRead("the batch axis is moved")
+        self._steps.append(step)
+        self._reads.append([self._places[name] for name in active])
+        self._examples[proto.output[0]], self._places[proto.output[0]] = made, len(self._steps)
+
+    def _operand(self, name: str) -> Tensor | Constant | None:
+        if name in self._constants:
+            return Constant(torch.from_numpy(np.array(self._constants[name])))
+        return self._examples[name] if name else None
+
+    def _folded(self, proto: Any, inputs: list[str]) -> Mapping[str, np.ndarray]:
+        """What a node makes of constants, by onnx's own evaluation."""
+        from onnx import helper, numpy_helper
+        from onnx.reference import ReferenceEvaluator
+
+        constants = [numpy_helper.from_array(self._constants[name], name) for name in dict.fromkeys(inputs)]
+        ends = [helper.make_empty_tensor_value_info(name) for name in proto.output if name]
+        graph = helper.make_graph([proto], "constant", [], ends, constants)
+        evaluator = ReferenceEvaluator(helper.make_model(graph, opset_imports=self._model.opset_import))
+        found: Any = evaluator.run(None, {})
+        return {end.name: np.asarray(value) for end, value in zip(ends, found, strict=True)}
+
+    def _needed(self, end: str) -> set[str]:
+        makers = {name: node for node in self._graph.node for name in node.output if name}
+        needed, open_ = set(), [end]
+        while open_:
+            name = open_.pop()
+            if name not in needed:
+                needed.add(name)
+                open_ += makers[name].input if name in makers else []
+        if end not in makers:
+            known = ", ".join(list(makers)[-12:])
+            raise InvalidInput(f"no value {end!r}", where=self._path, accepted=f"a value that a node makes: {known}")
+        return needed
+
+    def _input(self) -> tuple[str, Tensor]:
+        """The only input and an example of it; dimensions that the file leaves open are 1, the batch among them."""
+        inputs = [value for value in self._graph.input if value.name not in self._constants]
+        if len(inputs) != 1:
+            got = f"{len(inputs)} inputs: {', '.join(value.name for value in inputs)}"
+            raise InvalidInput(got, where=self._path, accepted="one input")
+        kind = inputs[0].type.tensor_type
+        sizes = [dimension.dim_value for dimension in kind.shape.dim]
+        if kind.elem_type not in _TYPES or len(sizes) < 2 or 0 in sizes[1:]:
+            got = f"an input of {len(sizes)} dimensions, {sizes}, type {kind.elem_type}"
+            accepted = "float32 or float64, (batch, ...) with all sizes but the batch's known"
+            raise InvalidInput(got, where=self._path, accepted=accepted)
+        return inputs[0].name, torch.zeros(sizes[0] or 1, *sizes[1:], dtype=_TYPES[kind.elem_type])
+
+    def _output(self) -> str:
+        names = [value.name for value in self._graph.output]
+        if len(names) != 1:
+            raise InvalidInput(
+                f"{len(names)} outputs: {', '.join(names)}", where=self._path, todo="Choose by module=NAME"
+            )
+        return names[0]
+
+
+def _attributes(proto: Any) -> dict[str, Any]:
+    from onnx import helper
+
+    return {entry.name: helper.get_attribute_value(entry) for entry in proto.attribute}

@@ -1,0 +1,80 @@
+"""Modules of few calls that torch has no class for: arithmetic with constants, limits, axes in another order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Arithmetic(nn.Module):
+    """A sum, difference, product or quotient of an activation with a constant, or of two activations.
+
+    Args:
+        kind: "Add", "Sub", "Mul" or "Div".
+        constant: in the shape of one point, or one that broadcasts to it; None for a second activation.
+        first: whether the activation stands in front of the constant.
+    """
+
+    constant: Tensor | None
+
+    def __init__(self, kind: str, constant: Tensor | None, first: bool) -> None:
+        super().__init__()
+        self.kind, self.first = kind, first
+        self.register_buffer("constant", constant)
+
+    def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
+        second: Any = self.constant if other is None else other
+        left, right = (x, second) if self.first else (second, x)
+        if self.kind == "Add":
+            return left + right
+        if self.kind == "Sub":
+            return left - right
+        return left * right if self.kind == "Mul" else left / right
+
+
+class Clip(nn.Module):
+    """Values between two limits, either of which may not be there: l + relu(x - l) - relu(x - h), in units that are read."""
+
+    def __init__(self, low: float | None, high: float | None) -> None:
+        super().__init__()
+        self.low, self.high = low, high
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.low is None:
+            return x if self.high is None else self.high - torch.relu(self.high - x)
+        above = self.low + torch.relu(x - self.low)
+        return above if self.high is None else above - torch.relu(x - self.high)
+
+
+class Permuted(nn.Module):
+    """Axes in another order; the batch axis is the first."""
+
+    def __init__(self, order: Sequence[int]) -> None:
+        super().__init__()
+        self.order = tuple(order)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(*self.order)
+
+
+class Joined(nn.Module):
+    """Activations side by side along an axis."""
+
+    def __init__(self, axis: int) -> None:
+        super().__init__()
+        self.axis = axis
+
+    def forward(self, *parts: Tensor) -> Tensor:
+        return torch.cat(parts, dim=self.axis)
+
+
+def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """A layer of these weights ``(out, in)``, on the last axis."""
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, dtype=weight.dtype)
+    layer.weight = nn.Parameter(weight.contiguous())
+    if bias is not None:
+        layer.bias = nn.Parameter(bias.contiguous())
+    return layer

@@ -1,0 +1,138 @@
+"""Operators of ONNX over windows of images and signals: convolutions, pools and padding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from lipreg.loading.onnx_node import NotRead, OnnxNode
+
+_PADS: dict[int, Any] = {1: nn.ConstantPad1d, 2: nn.ConstantPad2d}
+_CONVOLUTIONS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d}
+_MAX: dict[int, Any] = {1: nn.MaxPool1d, 2: nn.MaxPool2d}
+_MEAN: dict[int, Any] = {1: nn.AvgPool1d, 2: nn.AvgPool2d}
+_WHOLE: dict[int, Any] = {1: nn.AdaptiveAvgPool1d, 2: nn.AdaptiveAvgPool2d}
+
+
+def convolution(node: OnnxNode) -> nn.Module:
+    """A convolution, behind padding where the two sides differ."""
+    weight, bias = node.weight(1), node.constant(2)
+    sizes = _spatial(node)
+    kernel = list(weight.shape[2:])
+    before, after = _padding(node, sizes, kernel)
+    groups, strides = node.flag("group", 1), _each(node, "strides", sizes)
+    even = before == after
+    layer = _CONVOLUTIONS[len(sizes)](
+        weight.shape[1] * groups,
+        weight.shape[0],
+        kernel,
+        stride=strides,
+        padding=before if even else 0,
+        dilation=_each(node, "dilations", sizes),
+        groups=groups,
+        bias=bias is not None,
+        dtype=weight.dtype,
+    )
+    layer.weight = nn.Parameter(weight)
+    if bias is not None:
+        layer.bias = nn.Parameter(bias)
+    return layer if even else nn.Sequential(_padded(before, after, 0.0), layer)
+
+
+def max_pool(node: OnnxNode) -> nn.Module:
+    """The largest value of each window."""
+    sizes = _spatial(node)
+    kernel, before = _pool(node, sizes)
+    own = {"stride": _each(node, "strides", sizes), "padding": before, "dilation": _each(node, "dilations", sizes)}
+    return _MAX[len(sizes)](kernel, **own, ceil_mode=bool(node.flag("ceil_mode")))
+
+
+def average_pool(node: OnnxNode) -> nn.Module:
+    """The mean of each window."""
+    sizes = _spatial(node)
+    if set(_each(node, "dilations", sizes)) != {1}:
+        raise NotRead("dilated")
+    kernel, before = _pool(node, sizes)
+    if node.flag("ceil_mode") and any(before):
+        raise NotRead("ceil_mode with padding")
+    own = {"stride": _each(node, "strides", sizes), "padding": before, "ceil_mode": bool(node.flag("ceil_mode"))}
+    return _MEAN[len(sizes)](kernel, **own, count_include_pad=bool(node.flag("count_include_pad")))
+
+
+def global_average_pool(node: OnnxNode) -> nn.Module:
+    """The mean of each channel."""
+    return _WHOLE[len(_spatial(node))](1)
+
+
+def pad(node: OnnxNode) -> nn.Module:
+    """A constant around the image."""
+    mode = node.attributes.get("mode", b"constant")
+    if mode not in (b"constant", "constant"):
+        raise NotRead(f"mode={mode!r}")
+    example = node.activation()
+    pads = node.numbers("paddings") if "paddings" in node.attributes else node.numbers("pads", 1)
+    value = node.constant(2)
+    filled = float(value) if value is not None else float(node.attributes.get("value", 0.0))
+    if pads is None:
+        raise NotRead("no pads")
+    axes = node.numbers("axes", 3) or list(range(example.dim()))
+    before, after = [0] * example.dim(), [0] * example.dim()
+    for i, axis in enumerate(axes):
+        before[axis], after[axis] = pads[i], pads[len(axes) + i]
+    dims = example.dim() - 2
+    if any((*before[:2], *after[:2])) or dims not in _PADS or min(*before, *after) < 0:
+        raise NotRead("of the batch, of channels, or by less than nothing")
+    return _padded(before[2:], after[2:], filled)
+
+
+def _pool(node: OnnxNode, sizes: list[int]) -> tuple[list[int], list[int]]:
+    """Kernel and padding of a pool, which torch takes the same on both sides."""
+    kernel = node.numbers("kernel_shape")
+    if kernel is None:
+        raise NotRead("no kernel_shape")
+    before, after = _padding(node, sizes, kernel)
+    if before != after:
+        raise NotRead("another padding on either side")
+    return kernel, before
+
+
+def _padding(node: OnnxNode, sizes: list[int], kernel: list[int]) -> tuple[list[int], list[int]]:
+    """What is put before and after each dimension, also where only a rule for it is given."""
+    rule, dims = node.attributes.get("auto_pad", b"NOTSET"), len(sizes)
+    rule = rule.decode() if isinstance(rule, bytes) else rule
+    pads = node.numbers("pads") or [0] * (2 * dims)
+    if rule == "NOTSET":
+        return pads[:dims], pads[dims:]
+    if rule == "VALID":
+        return [0] * dims, [0] * dims
+    strides, dilations = _each(node, "strides", sizes), _each(node, "dilations", sizes)
+    before, after = [], []
+    for size, width, stride, dilation in zip(sizes, kernel, strides, dilations, strict=True):
+        whole = max(0, (-(-size // stride) - 1) * stride + dilation * (width - 1) + 1 - size)
+        small, large = whole // 2, whole - whole // 2
+        before.append(small if rule == "SAME_UPPER" else large)
+        after.append(large if rule == "SAME_UPPER" else small)
+    return before, after
+
+
+def _padded(before: list[int], after: list[int], value: float) -> nn.Module:
+    pairs = [side for pair in zip(before[::-1], after[::-1], strict=True) for side in pair]
+    return _PADS[len(before)](tuple(pairs), value)
+
+
+def _each(node: OnnxNode, name: str, sizes: list[int]) -> list[int]:
+    return node.numbers(name) or [1] * len(sizes)
+
+
+def _spatial(node: OnnxNode) -> list[int]:
+    """The sizes of an image or signal.
+
+    Raises:
+        NotRead: it has more than two dimensions.
+    """
+    example: Tensor = node.activation()
+    sizes = list(example.shape[2:])
+    if len(sizes) not in _CONVOLUTIONS:
+        raise NotRead(f"of {len(sizes)} spatial dimensions")
+    return sizes

@@ -1,0 +1,117 @@
+"""Reference points from files: arrays of NumPy, tensors of torch, tables of text with a header."""
+
+from __future__ import annotations
+
+import csv
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lipreg.errors import InvalidInput
+
+_WHERE = "data"
+_ACCEPTED = "a .npy of inputs, a .npz or .pt with x (and y), or a .csv with a header"
+
+
+def load_points(
+    path: str | Path, *, labels: str | None = None, shape: Sequence[int] | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """Inputs and, where the file has them, labels or targets.
+
+    Args:
+        path: a ``.npy`` of inputs; a ``.npz``, or a ``.pt`` with a dictionary, of ``x`` and perhaps ``y``; a ``.csv`` with
+            a header, whose columns are the inputs in their order.
+        labels: the column, or the name in the file, of the labels; default "y", which need not be there.
+        shape: of one input, where the file has it flat.
+
+    Returns:
+        Inputs ``(batch, *shape)`` in floating point: as the file has them, float64 from a table, float32 of whole numbers.
+        Labels ``(batch,)``, in whole numbers where they are whole.
+
+    Raises:
+        InvalidInput: no such file, nothing of that name in it, what are no numbers, or another count of labels.
+    """
+    kind, name = Path(path).suffix, labels or "y"
+    try:
+        if kind == ".npy":
+            held = {"x": torch.as_tensor(np.load(path))}
+        elif kind == ".npz":
+            with np.load(path) as found:
+                held = {key: torch.as_tensor(found[key]) for key in found.files}
+        elif kind in (".pt", ".pth"):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            held = dict(content) if isinstance(content, dict) else {"x": content}
+        elif kind == ".csv":
+            held = _table(Path(path), name)
+        else:
+            raise InvalidInput(f"{path}", where=_WHERE, accepted=_ACCEPTED)
+    except (OSError, ValueError, RuntimeError, EOFError, TypeError, pickle.UnpicklingError) as error:
+        if isinstance(error, InvalidInput):
+            raise
+        reason = str(error).partition("\n")[0]
+        raise InvalidInput(f"cannot read {path}: {reason}", where=_WHERE, accepted=_ACCEPTED) from None
+    x, y = held.get("x"), held.get(name)
+    if not isinstance(x, Tensor) or (labels is not None and y is None):
+        wanted = "x" if not isinstance(x, Tensor) else name
+        raise InvalidInput(
+            f"no {wanted!r} in {path}: it has {', '.join(map(str, held))}", where=_WHERE, accepted=_ACCEPTED
+        )
+    if y is not None and (not isinstance(y, Tensor) or not y.dim() or len(y) != len(x)):
+        got = f"{len(x)} inputs, and {name} of shape {tuple(getattr(y, 'shape', ()))}"
+        raise InvalidInput(f"{path} has {got}", where=_WHERE, accepted="one label for each input")
+    x = x if x.is_floating_point() else x.float()
+    if y is not None and y.is_floating_point() and bool((y == y.round()).all()):
+        y = y.long()
+    return _shaped(x, shape, path), y
+
+
+def chosen(x: Tensor, y: Tensor | None, count: int | None) -> tuple[Tensor, Tensor | None]:
+    """The first so many points; None takes all.
+
+    Raises:
+        InvalidInput: there are fewer.
+    """
+    if count is None:
+        return x, y
+    if not 1 <= count <= len(x):
+        raise InvalidInput(f"{count} points asked for, and {len(x)} there", where="points", accepted=f"1 to {len(x)}")
+    return x[:count], None if y is None else y[:count]
+
+
+def _shaped(x: Tensor, shape: Sequence[int] | None, path: str | Path) -> Tensor:
+    if shape is None:
+        return x
+    try:
+        return x.reshape(len(x), *shape)
+    except RuntimeError:
+        got = f"inputs of shape {tuple(x.shape[1:])} in {path}, shape={tuple(shape)}"
+        raise InvalidInput(got, where=_WHERE, accepted="a shape of as many numbers") from None
+
+
+def _table(path: Path, labels: str) -> dict[str, Tensor]:
+    """The columns of a table, all but that of the labels as inputs."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        header, *rows = [row for row in csv.reader(stream) if row]
+    if not rows or any(_is_number(name) for name in header):
+        raise InvalidInput(f"{path} begins with {', '.join(header[:3])}", where=_WHERE, accepted="a header, then rows")
+    ragged = next((i for i, row in enumerate(rows) if len(row) != len(header)), None)
+    if ragged is not None:
+        got = f"row {ragged + 1} of {path} has {len(rows[ragged])} columns, the header {len(header)}"
+        raise InvalidInput(got, where=_WHERE, accepted=_ACCEPTED)
+    numbers = torch.tensor([[float(cell) for cell in row] for row in rows], dtype=torch.float64)
+    if labels not in header:
+        return {"x": numbers}
+    at = header.index(labels)
+    return {"x": torch.cat([numbers[:, :at], numbers[:, at + 1 :]], 1), labels: numbers[:, at]}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,220 @@
+"""ONNX files: every operator that is read, in old and new forms, held against onnxruntime, and what is refused."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lipreg.errors import InvalidInput, UnsupportedModel
+from lipreg.graph import capture
+from lipreg.loading import load_network
+from tests.conftest import ROOT
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+helper, arrays = onnx.helper, onnx.numpy_helper
+RANDOM = np.random.default_rng(0)
+
+
+def real(*shape: int) -> np.ndarray:
+    return RANDOM.normal(size=shape).astype(np.float32)
+
+
+def whole(*numbers: int) -> np.ndarray:
+    return np.array(numbers, dtype=np.int64)
+
+
+def saved(
+    path: Path,
+    nodes: list[Any],
+    constants: dict[str, np.ndarray],
+    shape: tuple[int, ...],
+    opset: int = 13,
+    batch: Any = "N",
+) -> Path:
+    """A file of these nodes, from "x" to "y"."""
+    sizes = {"x": (batch, *shape), "y": None}
+    ends = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, size) for name, size in sizes.items()]
+    held = [arrays.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], held)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    onnx.save(model, str(path))
+    return path
+
+
+def outputs(path: Path, x: np.ndarray) -> np.ndarray:
+    """By onnxruntime, point by point."""
+    session = runtime.InferenceSession(str(path))
+    name = session.get_inputs()[0].name
+    return np.concatenate([session.run(None, {name: x[i : i + 1]})[0] for i in range(len(x))])
+
+
+def agrees(path: Path, shape: tuple[int, ...], points: int = 8) -> None:
+    """The module and its captured graph give onnxruntime's outputs, to the rounding of float32."""
+    x = RANDOM.random((points, *shape)).astype(np.float32)
+    expected = torch.from_numpy(outputs(path, x)).flatten(1).double()
+    network = load_network(path)
+    with torch.no_grad():
+        found = network(torch.from_numpy(x)).flatten(1).double()
+        exact = capture(network, torch.from_numpy(x)).frozen()(torch.from_numpy(x).double()).flatten(1)
+    size = max(1.0, float(expected.abs().max()))
+    assert float((found - expected).abs().max()) <= 1e-5 * size
+    assert float((exact - expected).abs().max()) <= 1e-5 * size
+
+
+def node(kind: str, *constants: str, **attributes: Any) -> Any:
+    return helper.make_node(kind, ["x", *constants], ["y"], **attributes)
+
+
+IMAGE, ROW = (2, 6, 5), (4,)
+MOMENTS = {"g": real(2), "b": real(2), "m": real(2), "v": np.abs(real(2)) + 1}
+CASES: dict[str, tuple[Any, dict[str, np.ndarray], tuple[int, ...], int]] = {
+    "gemm": (node("Gemm", "w", "b", alpha=0.5, beta=2.0), {"w": real(4, 3), "b": real(3)}, ROW, 13),
+    "gemm transposed": (node("Gemm", "w", "b", transB=1), {"w": real(3, 4), "b": real(1, 3)}, ROW, 7),
+    "gemm without C": (node("Gemm", "w"), {"w": real(4, 3)}, ROW, 11),
+    "matmul": (node("MatMul", "w"), {"w": real(4, 3)}, ROW, 21),
+    "matmul of rows": (node("MatMul", "w"), {"w": real(5, 3)}, IMAGE, 9),
+    "conv": (
+        node("Conv", "w", "b", pads=[1, 1, 1, 1], strides=[2, 1]),
+        {"w": real(3, 2, 3, 3), "b": real(3)},
+        IMAGE,
+        11,
+    ),
+    "conv uneven": (node("Conv", "w", pads=[0, 1, 2, 0]), {"w": real(3, 2, 3, 2)}, IMAGE, 11),
+    "conv groups": (node("Conv", "w", group=2, dilations=[2, 1]), {"w": real(4, 1, 2, 2)}, IMAGE, 21),
+    "conv same": (node("Conv", "w", auto_pad="SAME_UPPER", strides=[2, 2]), {"w": real(3, 2, 3, 3)}, IMAGE, 11),
+    "conv same lower": (node("Conv", "w", auto_pad="SAME_LOWER"), {"w": real(3, 2, 2, 2)}, IMAGE, 11),
+    "conv of a signal": (node("Conv", "w"), {"w": real(3, 2, 3)}, (2, 7), 11),
+    "batch norm": (node("BatchNormalization", "g", "b", "m", "v", epsilon=1e-3), MOMENTS, IMAGE, 9),
+    "batch norm of rows": (node("BatchNormalization", "g", "b", "m", "v"), MOMENTS, (2,), 15),
+    "relu": (node("Relu"), {}, ROW, 14),
+    "leaky relu": (node("LeakyRelu", alpha=0.2), {}, ROW, 16),
+    "clip old": (node("Clip", min=0.25, max=0.5), {}, ROW, 8),
+    "clip": (node("Clip", "low", "high"), {"low": np.float32(0.25), "high": np.float32(0.5)}, ROW, 13),
+    "clip below": (node("Clip", "low"), {"low": np.float32(0.5)}, ROW, 12),
+    "max pool": (node("MaxPool", kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 1, 0]), {}, IMAGE, 12),
+    "max pool ceil": (node("MaxPool", kernel_shape=[3, 2], strides=[2, 2], ceil_mode=1), {}, IMAGE, 12),
+    "average pool": (node("AveragePool", kernel_shape=[2, 3], pads=[1, 1, 1, 1]), {}, IMAGE, 11),
+    "average pool counted": (
+        node("AveragePool", kernel_shape=[2, 2], pads=[1, 1, 1, 1], count_include_pad=1),
+        {},
+        IMAGE,
+        19,
+    ),
+    "global average pool": (node("GlobalAveragePool"), {}, IMAGE, 13),
+    "pad old": (node("Pad", pads=[0, 0, 1, 0, 0, 0, 2, 3], value=0.5), {}, IMAGE, 8),
+    "pad": (node("Pad", "p", "v"), {"p": whole(0, 0, 0, 1, 0, 0, 2, 0), "v": np.float32(0.25)}, IMAGE, 13),
+    "pad of axes": (node("Pad", "p", "v", "a"), {"p": whole(1, 2), "v": np.float32(0.0), "a": whole(3)}, IMAGE, 18),
+    "flatten": (node("Flatten"), {}, IMAGE, 9),
+    "flatten from the end": (node("Flatten", axis=-3), {}, IMAGE, 13),
+    "reshape": (node("Reshape", "s"), {"s": whole(0, 3, -1)}, IMAGE, 14),
+    "reshape to rows": (node("Reshape", "s"), {"s": whole(-1, 60)}, IMAGE, 5),
+    "add": (node("Add", "c"), {"c": real(1, 2, 1, 5)}, IMAGE, 14),
+    "sub": (helper.make_node("Sub", ["c", "x"], ["y"]), {"c": real(5)}, IMAGE, 7),
+    "mul": (node("Mul", "c"), {"c": real(2, 1, 1)}, IMAGE, 13),
+    "div": (node("Div", "c"), {"c": np.float32(0.225)}, IMAGE, 13),
+    "transpose": (node("Transpose", perm=[0, 2, 3, 1]), {}, IMAGE, 13),
+    "concat": (node("Concat", "x", axis=-1), {}, IMAGE, 13),
+    "identity": (node("Identity"), {}, ROW, 14),
+    "dropout old": (node("Dropout", ratio=0.5), {}, ROW, 10),
+    "dropout": (node("Dropout", "r"), {"r": np.float32(0.5)}, ROW, 13),
+    "squeeze": (node("Squeeze", "a"), {"a": whole(1)}, (1, 4), 13),
+    "unsqueeze old": (node("Unsqueeze", axes=[1]), {}, ROW, 11),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_an_operator_computes_what_onnxruntime_does(case: str, tmp_path: Path) -> None:
+    one, constants, shape, opset = CASES[case]
+    agrees(saved(tmp_path / "net.onnx", [one], constants, shape, opset), shape)
+
+
+def test_what_reads_constants_alone_is_computed_once(tmp_path: Path) -> None:
+    """Weights behind other operators, and shapes as torch's exporter wrote them."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Gather", ["shape", "zero"], ["batch"], axis=0),
+        helper.make_node("Unsqueeze", ["batch"], ["one"], axes=[0]),
+        helper.make_node("Constant", [], ["rest"], value=arrays.from_array(whole(-1))),
+        helper.make_node("Concat", ["one", "rest"], ["to"], axis=0),
+        helper.make_node("Reshape", ["x", "to"], ["flat"]),
+        helper.make_node("Transpose", ["w"], ["wt"], perm=[1, 0]),
+        helper.make_node("Tanh", ["wt"], ["bent"]),
+        helper.make_node("MatMul", ["flat", "bent"], ["h"]),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("Sub", ["r", "h"], ["y"]),
+    ]
+    for batch in ("N", 1):
+        agrees(saved(tmp_path / "net.onnx", nodes, {"w": real(3, 60), "zero": np.array(0)}, IMAGE, 11, batch), IMAGE)
+
+
+def test_axes_of_before_opset_7_are_aligned_from_the_one_that_is_named(tmp_path: Path) -> None:
+    bias, x = real(2), RANDOM.random((3, *IMAGE)).astype(np.float32)
+    path = saved(tmp_path / "net.onnx", [node("Add", "c", broadcast=1, axis=1)], {"c": bias}, IMAGE, 6)
+    np.testing.assert_allclose(load_network(path)(torch.from_numpy(x)).numpy(), x + bias.reshape(1, 2, 1, 1), rtol=1e-6)
+    path = saved(tmp_path / "net.onnx", [node("Reshape", shape=[0, -1])], {}, IMAGE, 1)
+    np.testing.assert_array_equal(load_network(path)(torch.from_numpy(x)).numpy(), x.reshape(3, -1))
+
+
+def test_published_networks_are_those_that_onnxruntime_runs() -> None:
+    folder = Path(os.environ.get("LIPREG_NETS") or ROOT.parent / "shared" / "nets") / "onnx"
+    if not folder.is_dir():
+        pytest.skip(f"no networks at {folder}; set LIPREG_NETS to the folder that holds onnx/")
+    shapes = {
+        "ACASXU_run2a_1_1_batch_2000": (1, 1, 5),
+        "ACASXU_run2a_2_5_batch_2000": (1, 1, 5),
+        "mnist-net_256x2": (784, 1),
+        "cifar_base_kw": (3, 32, 32),
+        "Convnet_maxpool": (1, 28, 28),
+    }
+    for name, shape in shapes.items():
+        agrees(folder / f"{name}.onnx", shape, points=1000)
+
+
+def test_all_that_is_not_read_is_listed_and_where_to_end_before_it(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["p"]),
+        helper.make_node("Sigmoid", ["p"], ["y"]),
+    ]
+    path = saved(tmp_path / "net.onnx", nodes, {}, ROW)
+    with pytest.raises(UnsupportedModel, match=r"not read: Softmax, Sigmoid.*module='logits'"):
+        load_network(path)
+    assert load_network(path, module="logits")(torch.tensor([[-1.0, 2.0, 0.0, 1.0]])).tolist() == [[0.0, 2.0, 0.0, 1.0]]
+    with pytest.raises(InvalidInput, match="no value 'nowhere'"):
+        load_network(path, module="nowhere")
+
+
+@pytest.mark.parametrize(
+    ("one", "constants", "shape", "reason"),
+    [
+        (node("Mul", "x"), {}, ROW, "of two activations"),
+        (helper.make_node("Div", ["c", "x"], ["y"]), {"c": real(4)}, ROW, "by an activation"),
+        (node("Transpose", perm=[1, 0]), {}, ROW, "batch axis"),
+        (node("Concat", "x", axis=0), {}, ROW, "of points"),
+        (node("Reshape", "s"), {"s": whole(2, -1)}, ROW, "batch axis"),
+        (node("Pad", mode="reflect", pads=[0, 0, 1, 0, 0, 0, 1, 0]), {}, IMAGE, "mode"),
+        (node("MaxPool", kernel_shape=[2, 2], pads=[1, 0, 0, 0]), {}, IMAGE, "either side"),
+        (helper.make_node("MatMul", ["c", "x"], ["y"]), {"c": real(1, 1)}, ROW, "no activation"),
+    ],
+)
+def test_a_form_that_is_not_read_says_which(
+    one: Any, constants: dict[str, np.ndarray], shape: tuple[int, ...], reason: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UnsupportedModel, match=reason):
+        load_network(saved(tmp_path / "net.onnx", [one], constants, shape, 10, 1))
+
+
+def test_what_is_no_onnx_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"cannot read .*nowhere\.onnx"):
+        load_network(tmp_path / "nowhere.onnx")
+    (tmp_path / "a.onnx").write_bytes(b"no onnx at all")
+    with pytest.raises(InvalidInput, match="cannot read"):
+        load_network(tmp_path / "a.onnx")
+    with pytest.raises(InvalidInput, match="weights beside"):
+        load_network(tmp_path / "a.onnx", weights="w.pt")

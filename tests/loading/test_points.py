@@ -1,0 +1,58 @@
+"""Reference points from files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lipreg.errors import InvalidInput
+from lipreg.loading import load_points
+from lipreg.loading.points import chosen
+
+X = torch.tensor([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]])
+Y = torch.tensor([0, 1, 0])
+
+
+def test_every_kind_of_file_holds_the_same_points(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", X.numpy())
+    np.savez(tmp_path / "a.npz", x=X.numpy(), y=Y.numpy())
+    torch.save({"x": X, "y": Y}, tmp_path / "a.pt")
+    rows = "\n".join(f"{a!r},{int(k)},{b!r}" for (a, b), k in zip(X.tolist(), Y, strict=True))
+    (tmp_path / "a.csv").write_text(f"first,class,second\n{rows}\n")
+    for name, labels in (("a.npy", None), ("a.npz", None), ("a.pt", None), ("a.csv", "class")):
+        x, y = load_points(tmp_path / name, labels=labels)
+        assert torch.equal(x.float(), X) and x.dtype == (torch.float64 if labels else torch.float32)
+        assert (y is None) if name == "a.npy" else (y is not None and torch.equal(y, Y) and y.dtype == torch.int64)
+    assert load_points(tmp_path / "a.npy", shape=(1, 2))[0].shape == (3, 1, 2)
+
+
+def test_what_is_no_file_of_points_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=X.numpy(), y=Y.numpy()[:2])
+    np.savez(tmp_path / "b.npz", images=X.numpy())
+    np.save(tmp_path / "c.npy", np.array([object()]), allow_pickle=True)
+    (tmp_path / "d.csv").write_text("0.1,0.2\n0.3,0.4\n")
+    (tmp_path / "e.csv").write_text("a,b\n0.3\n")
+    (tmp_path / "f.csv").write_text("a,b\n0.3,red\n")
+    for name, said in (
+        ("a.npz", "one label for each input"),
+        ("b.npz", "no 'x' in .*images"),
+        ("c.npy", "cannot read"),
+        ("d.csv", "a header"),
+        ("e.csv", "row 1 of .* has 1 columns"),
+        ("f.csv", "could not convert"),
+        ("nowhere.npz", "cannot read"),
+        ("a.txt", "Accepted"),
+    ):
+        with pytest.raises(InvalidInput, match=said):
+            load_points(tmp_path / name)
+    with pytest.raises(InvalidInput, match="no 'label'"):
+        load_points(tmp_path / "a.npz", labels="label")
+
+
+def test_more_points_than_there_are_is_said() -> None:
+    assert len(chosen(X, Y, 2)[0]) == 2 and chosen(X, None, None) == (X, None)
+    with pytest.raises(InvalidInput, match="4 points asked for, and 3 there"):
+        chosen(X, Y, 4)

@@ -88,4 +88,4 @@ def zeros(graph: Graph, x: Tensor) -> list[Tensor]:
 
 def limb_bits(graph: Graph) -> int:
     """How many bits the digits of tensors may have that the maps of a graph act on."""
-    return digit_bits(max(map.exactly.roundings for _, node in graph.affines() for map in node.maps))
+    return digit_bits(max(map.roundings for _, node in graph.affines() for map in node.acting()))

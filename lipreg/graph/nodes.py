@@ -60,6 +60,11 @@ class Affine:
         parts = [like(part) if map is None else like(part).through(map) for map, part in self.bias_of]
         return sum(parts[1:], start=parts[0])
 
+    def acting(self) -> Iterator[LinearMap]:
+        """The maps that digits go through: those of the sources, and those of the bias's parts."""
+        yield from (map.exactly for map in self.maps)
+        yield from (map for map, _ in self.bias_of if map is not None)
+
     @property
     def rounded(self) -> bool:
         """Whether weights or bias are rounded products and sums, or will be when they are read."""

@@ -6,6 +6,7 @@ Truths are products of rationals. Between two linear layers stands nothing, or a
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import islice
 from math import prod
 
 import pytest
@@ -17,6 +18,7 @@ from lipreg.bounds import analyse
 from lipreg.errors import UnsupportedRequest
 from lipreg.estimators import ESTIMATORS
 from lipreg.graph import capture
+from lipreg.graph.accurate import precisions
 
 PATHS = {
     "near weights": ((390.0, 43780.85434436798, 100.0), (390.0 + 1e-8, 43780.85434436798, 100.0)),
@@ -143,3 +145,37 @@ def test_a_batch_norm_s_mean_and_shift_are_what_they_are() -> None:
         assert found.lower <= rise / abs(Fraction(at) - Fraction(x.item())) <= found.upper, seed
         met += 1
     assert met > 5
+
+
+def test_a_constant_may_go_through_longer_sums_than_the_input_does() -> None:
+    """W (A x + c) - W A x is W c, to the last place: thousands of terms, where what the input goes through has two."""
+
+    class Shifted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.w, self.own, self.end = (
+                nn.Linear(2, 3000),
+                nn.Linear(3000, 3),
+                nn.Linear(2, 3),
+                nn.Linear(3, 1),
+            )
+            self.c = nn.Parameter(1e3 * torch.randn(3000))
+
+        def forward(self, x: Tensor) -> Tensor:
+            a = self.a(x)
+            return self.end(torch.relu(self.own(x) + self.w(a + self.c) - self.w(a)))
+
+    torch.manual_seed(0)
+    net, x = Shifted().double(), torch.rand(1, 2, dtype=torch.float64)
+    problem = LocalLipschitz(LinfBall(1e-13), Logit(0))
+    found = certify(net, problem, x, estimator="branch_and_bound")[0]
+    assert 0 < found.lower <= found.upper < 10.0
+    by_hand = [
+        sum(Fraction(w) * Fraction(c) for w, c in zip(row, net.c.tolist(), strict=True))
+        for row in net.w.weight.tolist()
+    ]
+    (_, node) = capture(net, x).frozen().affines()[0]
+    shown = node.combine({0: next(islice(precisions(capture(net, x).frozen(), 0 * x), 1, None))}).rounded()[0][0]
+    own = [Fraction(b) for b in net.own.bias.tolist()]
+    for got, shift, bias in zip(shown.tolist(), by_hand, own, strict=True):
+        assert abs(Fraction(got) - shift - bias) <= abs(shift) / 10**15

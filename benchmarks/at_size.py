@@ -19,8 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.conv import AVANT, digits, trained_on_digits
-from benchmarks.onnx_weights import tensors
-from benchmarks.published import Asked, Published, folder
+from benchmarks.published import Asked, Published, folder, tensors
 from benchmarks.scale import trained
 from lipreg import AllLogits, AllMargins, LinfBall, LocalLipschitz, Logit, Margin
 from lipreg.budget import Budget

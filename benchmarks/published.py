@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
+from onnx import numpy_helper
 from torch import Tensor, nn
 
-from benchmarks.onnx_weights import tensors
 from lipreg import AllLogits, Box, LinfBall, LocalLipschitz, Logit, UnitCube, Vector, WholeSpace
 from lipreg.budget import Budget
 from lipreg.regions import Region
@@ -142,6 +143,11 @@ def acas() -> Iterator[Asked]:
     for which, output in itertools.product(("1_1", "2_5"), range(5)):
         problem = LocalLipschitz(Box(*PROPERTY_3), Logit(output), p=math.inf)
         yield Asked(f"ACASXU_{which}", acas_xu(which), problem, middle, f"output {output}")
+
+
+def tensors(path: Path) -> dict[str, np.ndarray]:
+    """The constant tensors of an ONNX file, by name."""
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer}
 
 
 def acas_xu(which: str) -> nn.Sequential:

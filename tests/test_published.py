@@ -9,7 +9,6 @@ import torch
 
 from benchmarks import at_size, size_page
 from benchmarks import published as sets
-from benchmarks.onnx_weights import fields
 from benchmarks.published import SETS
 from lipreg import AllLogits, Box, LinfBall, Logit, UnitCube, Vector, WholeSpace
 
@@ -76,9 +75,3 @@ def test_planted_cells() -> None:
     """As many as asked for, each with a slope that is exceeded at most."""
     assert all(a.known and 0 < a.known[0] < a.known[1] for a in sets.planted(5))
     assert len(list(sets.planted(5))) == 5
-
-
-def test_onnx_fields() -> None:
-    """A message of the protocol buffer documentation's own examples: 150 in field 1, "testing" in field 2; fixed widths."""
-    message = bytes.fromhex("089601" + "120774657374696e67") + b"\x1d\x00\x00\x80\x3f"
-    assert list(fields(message)) == [(1, 150), (2, b"testing"), (3, b"\x00\x00\x80\x3f")]

@@ -16,7 +16,7 @@ from lipreg.auditing.run import audit
 from lipreg.budget import Budget
 from lipreg.calibration import Calibrating, among, keys
 from lipreg.errors import InvalidInput
-from lipreg.estimators import ESTIMATORS, Bound, Settings, get_estimator, usual_estimators
+from lipreg.estimators import ESTIMATORS, Bound, Settings, get_estimator
 from lipreg.estimators.evaluate import Network, structure_of
 from lipreg.estimators.settings import DEFAULTS
 from lipreg.graph import CapturedNetwork, Graph
@@ -89,9 +89,8 @@ def compare(
         raise InvalidInput(
             f"bound={recipe.estimator!r}", where="compare", accepted="an estimator that proves upper ends"
         )
-    asked = usual_estimators(problem) if estimators is None else estimators
-    usual = usual_estimators(problem) if estimators is None else ()
-    plan = AuditPlan(problem, (*asked, recipe), Budget.of(budget, "compare"), settings, usual=usual)
+    asked = None if estimators is None else (*estimators, recipe)
+    plan = AuditPlan(problem, asked, Budget.of(budget, "compare"), settings).asking(recipe)  # type: ignore[arg-type]
     about: dict[str, Any] = {"question": problem.describe(), "sentence": problem.sentence(), "of_training": False}
     penalised = {"bound": recipe.label, "recipe": recipe.describe()}
     subjects = [structure_of(subject, x, y, "compare") for subject in (network, twin)]

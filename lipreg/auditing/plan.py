@@ -30,6 +30,8 @@ class AuditPlan:
             (see ``lipreg.auditing.rounds``), the nodes are those of each search at each point.
         settings: which engines serve, and the seed.
         attack: how a point of the region with another class is sought, where points have classes; None for not at all.
+        usual: those of the estimators that nobody named: a network that they do not cover gets its own in their place, where
+            one that was named is refused. Filled in where ``estimators`` is None.
 
     Raises:
         InvalidInput: no or unknown estimators, or a budget that is none or without an end.
@@ -42,7 +44,6 @@ class AuditPlan:
     settings: Settings = DEFAULTS
     attack: Attack | None = field(default_factory=Attack)
     usual: tuple[str, ...] = ()
-    """Those that nobody named: of these a network gets what covers it, and its own in place of what does not."""
 
     def __post_init__(self) -> None:
         if self.estimators is None and isinstance(self.problem, LocalLipschitz):
@@ -64,12 +65,19 @@ class AuditPlan:
         for label in self.recipes:
             self.method(label).check(self.problem)
 
+    def asking(self, *recipes: Bound) -> AuditPlan:
+        """The plan with more recipes; what is among the usual ones counts as named from now on."""
+        usual = tuple(name for name in self.usual if name not in {recipe.label for recipe in recipes})
+        return replace(self, estimators=(*self.estimators, *recipes), usual=usual)
+
     def covering(self, graph: Graph) -> AuditPlan:
         """The plan for a network: the usual estimators are those that cover it; those that were named stay."""
-        if not self.usual or (own := usual_estimators(self.problem, graph)) == self.usual or not own:
+        own = usual_estimators(self.problem, graph) if self.usual else ()
+        named = [recipe for recipe in self.recipes.values() if recipe.label not in self.usual]
+        if not own:
             return self
-        named = [recipe for recipe in self.estimators if Bound.of(recipe).label not in self.usual]
-        return replace(self, estimators=(*own, *named), usual=own)
+        labels = {recipe.label for recipe in named}
+        return replace(self, estimators=(*own, *named), usual=tuple(name for name in own if name not in labels))
 
     def check(self, graph: Graph) -> None:
         """Raises UnsupportedRequest when an estimator does not cover the network; call it before any work."""

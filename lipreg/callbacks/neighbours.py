@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import pytorch_lightning as pl
@@ -88,4 +88,4 @@ def with_held_bound(plan: AuditPlan, problem: LocalLipschitz, trainer: pl.Traine
     if not own:
         return plan, HeldBound()
     held = [other.bound.certified for other in own]
-    return replace(plan, estimators=(*plan.estimators, *held)), HeldBound(held[0].label, own[0].lowers_bound)
+    return plan.asking(*held), HeldBound(held[0].label, own[0].lowers_bound)

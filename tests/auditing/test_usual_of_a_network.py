@@ -41,3 +41,8 @@ def test_two_networks_of_different_kinds_are_compared() -> None:
 def test_what_is_named_is_refused_in_words() -> None:
     with pytest.raises(UnsupportedRequest, match="lp"):
         audit(network(nn.Tanh()), AuditPlan(PROBLEM, ("lp",), budget=5.0), X, Y)
+
+
+def test_a_bound_that_is_asked_for_is_named_though_it_is_a_usual_one() -> None:
+    with pytest.raises(UnsupportedRequest, match="lp"):
+        lipreg.compare(network(nn.Tanh()), network(nn.ReLU()), PROBLEM, X, Y, bound="lp", budget=5.0)

@@ -23,7 +23,7 @@ from lipreg.estimators.settings import DEFAULTS
 from lipreg.problem import LocalLipschitz
 from lipreg.records import AuditRecord, Record, RecordFile, RunRecord, Source, Sources
 from lipreg.results import Certificate
-from lipreg.words import counted
+from lipreg.words import aligned, counted
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class AuditResult:
             rows.append((str(point.point), label, margin, *ends, found.status.value, f"{point.seconds[EXACT]:.1f}"))
         exact = sum(point.exact.certificate is Certificate.EXACT for point in self.points)
         below = f"{exact} of {counted(len(self.points), 'point')} exact"
-        return "\n".join([self.problem.sentence(), "", *aligned(rows), "", below])
+        return "\n".join([self.problem.sentence(), "", *aligned(rows, left=0), "", below])
 
     def rows(self) -> list[dict[str, Any]]:
         """One dictionary for each point and estimator: the fields of ``AuditRecord``."""
@@ -143,9 +143,3 @@ def audit(
         of_training=False,
     )
     return AuditResult(problem, tuple(points), run)
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of cells in columns, which are aligned on the right; the first row is the heading."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

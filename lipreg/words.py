@@ -1,6 +1,8 @@
-"""How details of results are put into words."""
+"""How details of results are put into words, and rows of cells into lines."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 SHOWN = 4
 """Most names that a sentence lists."""
@@ -29,3 +31,12 @@ def size(bytes: int) -> str:
         if bytes >= unit:
             return f"{bytes / unit:.4g} {name}"
     return counted(bytes, "byte")
+
+
+def aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
+    """Lines of cells in columns: the first so many are aligned on the left, the others on the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    pads = [*[str.ljust] * left, *[str.rjust] * (len(widths) - left)]
+    return [
+        "  ".join(pad(cell, width) for pad, cell, width in zip(pads, row, widths, strict=True)).rstrip() for row in rows
+    ]

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from lipreg.auditing.compare import compare as compare_networks
-from lipreg.audits import aligned
 from lipreg.audits import audit as audit_network
 from lipreg.budget import Budget
 from lipreg.command.progress import ProgressLine
@@ -23,6 +22,7 @@ from lipreg.estimators import Settings, certify, get_estimator, usual_estimators
 from lipreg.graph import capture
 from lipreg.loading import load_network, load_points
 from lipreg.loading.points import chosen
+from lipreg.words import aligned
 
 _REQUIRED = ("lipreg", "torch", "numpy", "scipy", "highspy", "cvxpy", "scs", "clarabel", "pytorch-lightning")
 _OPTIONAL = ("gurobipy", "pyscipopt", "onnx", "pandas", "rich", "matplotlib", "ray")
@@ -64,7 +64,7 @@ def bounds(asked: argparse.Namespace) -> None:
     found = [certify(captured, problem, x, y, estimator=name) for name in names]
     rows = [("point", *names)]
     rows += [(str(i), *(_number(column[i].upper) for column in found)) for i in range(len(x))]
-    print("\n".join([f"upper bounds on the {problem.sentence()}", "", *aligned(rows)]))
+    print("\n".join([f"upper bounds on the {problem.sentence()}", "", *aligned(rows, left=0)]))
 
 
 def radius(asked: argparse.Namespace) -> None:
@@ -86,7 +86,7 @@ def radius(asked: argparse.Namespace) -> None:
     norm = {"1": "l1", "2": "l2", "inf": "l\u221e"}[asked.p]
     region = f"balls in {norm}, {_range(asked.low, asked.high)}"
     print(f"certified radius in {norm}: pointed scope, {region}, bound by {' or '.join(asked.bounds)}\n")
-    print("\n".join(aligned(rows)))
+    print("\n".join(aligned(rows, left=0)))
     if asked.out:
         text = "".join(json.dumps({"point": i, **asdict(at)}) + "\n" for i, at in enumerate(found))
         _write(asked.out, text)

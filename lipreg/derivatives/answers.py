@@ -11,6 +11,7 @@ from typing import Any, get_args, overload
 
 from lipreg.ranges import DerivativeRange, Sign
 from lipreg.records import DerivativeRecord
+from lipreg.words import aligned
 
 HEADER = ("point", "output", "input", "least", "largest", "sign", "status")
 
@@ -68,10 +69,7 @@ class DerivativeRanges(Sequence[DerivativeRange]):
     def table(self) -> str:
         """A table of text, a line a range; an end is a number where it is known to five digits, else its interval."""
         lines = [HEADER, *map(_cells, self.ranges)]
-        widths = [max(len(line[at]) for line in lines) for at in range(len(HEADER))]
-        return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-        )
+        return "\n".join(aligned(lines, left=len(HEADER)))
 
 
 def _cells(found: DerivativeRange) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from lipreg.reporting.rows import comparison_blocks
 from lipreg.reporting.verdicts import judgement, movement_lines
 from lipreg.reporting.wording import plain
 from lipreg.transfer import Comparison
+from lipreg.words import aligned
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -52,15 +53,8 @@ def comparison_text(comparison: Comparison) -> str:
     rows: list[tuple[str, ...]] = [("", *_headings(comparison, " "))]
     for block in comparison_blocks(comparison):
         rows += [(block.name, "", "", ""), *block.rows]
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    lines = [
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in rows
-    ]
     head = [plain(comparison.sentence)] if comparison.sentence else []
-    return "\n".join([*head, *(line.rstrip() for line in lines), "", *_below(comparison)]) + "\n"
+    return "\n".join([*head, *aligned(rows, left=1), "", *_below(comparison)]) + "\n"
 
 
 def _headings(comparison: Comparison, separator: str = "\n") -> tuple[str, str, str]:

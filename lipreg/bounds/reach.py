@@ -222,13 +222,11 @@ def _magnitudes(
         if outward:
             assert source.error is not None
             parts += [source.size, source.error, *([center.abs()] if i == 0 else [])]
-        parts = torch.cat([part.expand(len(center), *map.in_shape) for part in parts])
-        found = list(map.abs()(parts).split(len(center)))
-        if (
-            outward and map.rounded
-        ):  # what is in proportion to magnitudes, and what seems not to move, before they cancel
-            sizes = map.sizes()(parts).split(len(center))
-            found = [sizes[0], found[1], *sizes[2:]]
+        # what roundings are in proportion to, and what seems not to move, are of magnitudes before they cancel
+        act = map.sizes() if outward and map.rounded else map.abs()
+        found = list(act(torch.cat([part.expand(len(center), *map.in_shape) for part in parts])).split(len(center)))
+        if outward and map.rounded:
+            found[1] = map.abs()(parts[1])
         for k, part in enumerate(found):
             sums[k] = sums[k] + part
     return tuple(sums)  # type: ignore[return-value]

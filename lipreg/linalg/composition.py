@@ -66,8 +66,7 @@ class Composed(LinearMap):
 
     @property
     def exactly(self) -> LinearMap:
-        parts = (self.outer, self.inner)
-        return Composed(*(part.exactly for part in parts)) if any(part.exactly is not part for part in parts) else self
+        return _of_exact(self, self.outer, self.inner)
 
     @property
     def rounded(self) -> bool:
@@ -145,8 +144,7 @@ class Sum(LinearMap):
 
     @property
     def exactly(self) -> LinearMap:
-        parts = (self.first, self.second)
-        return Sum(*(part.exactly for part in parts)) if any(part.exactly is not part for part in parts) else self
+        return _of_exact(self, self.first, self.second)
 
     @property
     def rounded(self) -> bool:
@@ -162,6 +160,12 @@ class Sum(LinearMap):
 
     def row_norms(self, order: float, columns: Tensor) -> Tensor:
         return self.first.row_norms(order, columns) + self.second.row_norms(order, columns)
+
+
+def _of_exact(whole: Composed | Sum, first: LinearMap, second: LinearMap) -> LinearMap:
+    """The whole itself, or one of the parts without their roundings."""
+    parts = first.exactly, second.exactly
+    return whole if parts[0] is first and parts[1] is second else type(whole)(*parts)
 
 
 def compose(outer: LinearMap, inner: LinearMap) -> LinearMap:

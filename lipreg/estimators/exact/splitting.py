@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lipreg.bounds import Analysis, without_pools
 from lipreg.budget import Budget
-from lipreg.estimators.base import Work, lower_interval, repeated
+from lipreg.estimators.base import Work, get_estimator, lower_interval, repeated
 from lipreg.estimators.settings import Settings
 from lipreg.estimators.unreached import cheap_interval
 from lipreg.estimators.witnesses.sampling import RandomPoints, Sampling
@@ -87,8 +87,6 @@ class _Offering:
 
 def _closed(local: Analysis, budget: Budget) -> CertifiedInterval:
     """The least of closed forms."""
-    from lipreg.estimators.base import get_estimator
-
     names = ("affine_relu", "jacobian_crown", "mixing", "lipsdp")
     methods = [get_estimator(name) for name in names]
     methods = [m for m in methods if m.uncovered(local.placed.problem, local.graph) is None]

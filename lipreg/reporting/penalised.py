@@ -43,7 +43,7 @@ def held_against(record: RunRecord, bound: str) -> str:
     """
     first = (_told(record) or [{}])[0]
     if _name(first, bound) == plain(bound, 40) and _kind(first, bound) == "a bound":
-        return f"{plain(bound, 40)}, the bound that the penalty lowers"
+        return f"{plain(bound, 40)}, the bound that the penalty lowers" if record.of_training else plain(bound, 40)
     return f"{plain(bound, 40)}, the bound it is held against (penalised: {penalised(record, bound)})"
 
 

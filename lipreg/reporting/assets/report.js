@@ -116,15 +116,16 @@ function showEntry() {
   place("single-title").textContent = data.entries.length > 1 ? `One run: ${entry.label}` : "The run";
   const gaps = view.scaled && entry.sides.some((side) => side.course.some((row) => row.factor === null)) ? "Where T is undefined nothing is drawn. " : "";
   place("trajectory-words").replaceChildren(`Means over the reference points, ${view.unit}; the bound is ${entry.against}. ${gaps}`, key(sides));
-  drawTrajectory(place("trajectory"), sides, view.unit);
-  place("margins-figure").hidden = !entry.sides.some((side) => side.course.some((row) => row.marginLower !== null));
+  place("trajectory-figure").hidden = !entry.trained;
+  if (entry.trained) drawTrajectory(place("trajectory"), sides, view.unit);
+  place("margins-figure").hidden = !entry.trained || !entry.sides.some((side) => side.course.some((row) => row.marginLower !== null));
   if (!place("margins-figure").hidden) drawMargins(place("margins"), entry.sides, entry.radius);
   place("accuracy-figure").hidden = !entry.metric;
   place("accuracy-title").textContent = !entry.metric ? "" : entry.metric.share ? `${entry.metric.title[0].toUpperCase()}${entry.metric.title.slice(1)}.` : `${entry.metric.title}.`;
   if (entry.metric) drawMetric(place("accuracy"), sides, entry.metric);
-  place("transfer-figure").hidden = !entry.transfer.length;
+  place("transfer-figure").hidden = !entry.trained || !entry.transfer.length;
   place("transfer-title").textContent = `Transfer, ${view.unit}.`;
-  if (entry.transfer.length) drawTransfer(place("transfer"), view.transferOf(entry));
+  if (entry.trained && entry.transfer.length) drawTransfer(place("transfer"), view.transferOf(entry));
   const epochs = [...new Set(entry.sides.flatMap((side) => Object.keys(side.points).map(Number)))].sort((a, b) => a - b);
   if (epochs.length) showPoints(entry, sides, epochs, entry.transfer.at(-1)?.epoch ?? epochs.at(-1), view.unit);
 }
@@ -133,7 +134,7 @@ function showPoints(entry, drawn, epochs, epoch, unit) {
   const sides = entry.sides;
   chooser(place("epochs"), "After epoch", epochs.map((e) => ({ value: e, words: e })), epoch, (e) => showPoints(entry, drawn, epochs, e, unit));
   const moved = sides.length > 1 && sides.every((side) => side.points[epoch]) ? " Each line leads from the twin to the regularised run at one point." : "";
-  place("scatter-words").textContent = `After ${counted(epoch, "epoch")}. On the diagonal a bound is perfect.${moved}`;
+  place("scatter-words").textContent = `${entry.trained ? `After ${counted(epoch, "epoch")}. ` : ""}On the diagonal a bound is perfect.${moved}`;
   const known = drawn.some((side) => side.points[epoch]); // T may be known at other epochs only
   drawScatter(place("scatter"), known ? drawn : sides, String(epoch), known ? unit : AS_THEY_ARE);
   const moves = entry.moves[epoch];

@@ -10,7 +10,7 @@ TORCH := $(shell sed -n 's/^torch==//p' requirements.lock)
 ARGS ?=
 PYTEST_ARGS ?=
 TORCH_ARGS ?=
-WORKERS ?= 2
+WORKERS ?= 3
 LIPREG_DATA ?= $(wildcard $(abspath ../shared/data))
 
 export LIPREG_DATA
@@ -27,7 +27,7 @@ help: ## list the targets
 	@echo "  PYTHON=python3.12      the interpreter that .venv is made with (3.11 to 3.13)"
 	@echo "  ARGS='...'             what make train hands to experiments.train: make train ARGS='seed=1 trainer.max_epochs=3'"
 	@echo "  PYTEST_ARGS='...'      more options of pytest: make test PYTEST_ARGS='-k spectral'"
-	@echo "  WORKERS=2              test processes; 0 runs the tests in one process"
+	@echo "  WORKERS=3              test processes, of which some only wait; 0 runs the tests in one process"
 	@echo "  LIPREG_DATA=...        the folder of data sets such as mnist; ../shared/data, if there is one"
 	@echo "  TORCH_ARGS='...'       more options of the pip command that installs torch, to choose a CPU or CUDA build"
 

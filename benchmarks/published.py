@@ -27,6 +27,7 @@ from lipreg.budget import Budget
 from lipreg.regions import Region
 from tests.attacks.cases import Question
 from tests.attacks.larger import FEW, steep_cell
+from tests.groupsort import between_layers
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ EXLIPBAB = {
     "iris_net_4x6x6x3_ReLU": ((11.634355, 11.634355), None),
     "wine_net_11x12x12x1_ReLU": ((1.7433699967, 1.7433699967), None),
     "wine_net_11x24x24x1_ReLU": ((1.74, 2.53), 12 * 3600.0),
+    "wine_net_11x12x12x1_GroupSort_numGroups6": ((2.788306161, 2.788306161), None),
     "bike_net_13x20x16x8x3_ReLU": ((10802.4, 10802.4), 26404.0),
 }
 PROPERTY_3 = (
@@ -115,7 +117,7 @@ def lipbab() -> Iterator[Asked]:
 
 
 def exlipbab() -> Iterator[Asked]:
-    """ExLipBaB's ReLU networks over all of R^n."""
+    """ExLipBaB's networks of ReLUs and of GroupSort over all of R^n."""
     for name, (known, seconds) in EXLIPBAB.items():
         net = _stored(f"exlipbab/{name}")
         yield Asked(name, net, _whole(WholeSpace(), 2), _filled(net, 0.0), "", known, seconds)
@@ -218,15 +220,15 @@ def _stored(name: str) -> nn.Sequential:
     """A network of a file of weights W0, b0, ... in PyTorch's order."""
     arrays = np.load(folder() / f"{name}.npz")
     layers = itertools.takewhile(lambda k: f"W{k}" in arrays, itertools.count())
-    return _chain((arrays[f"W{k}"], arrays[f"b{k}"]) for k in layers)
+    return _chain(((arrays[f"W{k}"], arrays[f"b{k}"]) for k in layers), between_layers(name))
 
 
-def _chain(weights: Any) -> nn.Sequential:
-    """Linear layers with ReLU between."""
+def _chain(weights: Any, between: nn.Module | None = None) -> nn.Sequential:
+    """Linear layers with ReLU, or another layer, between."""
     layers: list[nn.Module] = []
     for weight, bias in weights:
         layer = nn.Linear(weight.shape[1], weight.shape[0], dtype=torch.float64)
         layer.weight.data = torch.tensor(weight, dtype=torch.float64)
         layer.bias.data = torch.tensor(bias.ravel(), dtype=torch.float64)
-        layers += [layer, nn.ReLU()]
+        layers += [layer, between or nn.ReLU()]
     return nn.Sequential(*layers[:-1])

@@ -1,7 +1,8 @@
-"""Audits a checkpoint at many points, in several processes; cut short, it goes on where it was.
+"""Audits a saved network at many points, in several processes; cut short, it goes on where it was.
 
-python -m experiments.audit ckpt=runs/2026-01-31/12-00-00/regularised.ckpt
-python -m experiments.audit ckpt=... audit=parallel audit.executor.count=4 audit.points=200 audit.budget=600
+python -m experiments.audit network.weights=runs/2026-01-31/12-00-00/regularised.ckpt
+python -m experiments.audit network.weights=... audit=parallel audit.executor.count=4 audit.points=200 audit.budget=600
+python -m experiments.audit network.model=nets:Net network.weights=w.pt data=file data.path=d.npz audit.points=200
 """
 
 from __future__ import annotations
@@ -10,35 +11,33 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import hydra
-import pytorch_lightning as pl
-from hydra.utils import get_class, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from experiments.programs import made, progress_bar, said
+from experiments.saved import called, epoch_of
 from lipreg.auditing import EXACT, AuditPlan, PointAudit, Progress, audit
 from lipreg.auditing.lock import RecordLock
 from lipreg.calibration import Calibrating
 from lipreg.callbacks.batches import batch_to_inputs
-from lipreg.callbacks.checkpoints import read_checkpoint
-from lipreg.callbacks.reference_points import LabelsRead, draw_reference_points
 from lipreg.callbacks.scale_free import ScaleFree, calibration_of, calibration_points
+from lipreg.command.points import reference_points, validation_loader
 from lipreg.errors import InvalidInput
 from lipreg.estimators import usual_estimators
 from lipreg.graph import capture
 from lipreg.points import Inputs, Points
 from lipreg.problem import LocalLipschitz
-from lipreg.records import AuditRecord, RecordFile, read_records
+from lipreg.records import AuditRecord, RecordFile, RunRecord, read_records
 from lipreg.results import Certificate
 
 
 def audit_checkpoint(cfg: DictConfig, console: Console) -> list[PointAudit]:
-    """Audits ``cfg.ckpt`` and writes the records; shows the points done and the seconds left.
+    """Audits the network of ``cfg`` and writes the records; shows the points done and the seconds left.
 
     While an audit runs, everything proved is also in ``<name>.partial``, in the order in which it came: the record file has
     the points in their own order, and one of the first may be the last to be done.
@@ -49,9 +48,10 @@ def audit_checkpoint(cfg: DictConfig, console: Console) -> list[PointAudit]:
     names = tuple(asked.estimators or usual_estimators(problem))
     plan = AuditPlan(problem, names, made(asked.budget), made(asked.settings), attack=scale_free.attack)
     executor = made(asked.executor)
-    network, epoch = load_checkpoint(cfg)
+    network, trained = instantiate(cfg.network), epoch_of(cfg.network)
     (x, y), calibrating = _points(cfg, problem, scale_free)
-    name, folder = Path(cfg.ckpt).stem, Path(cfg.folder or Path(cfg.ckpt).parent / "audits")
+    (name, beside), epoch = called(cfg.network), trained or 0
+    folder = Path(cfg.folder or beside / "audits")
     with RecordLock(folder / f"{name}.jsonl"):
         records, partial = RecordFile(folder / f"{name}.jsonl"), RecordFile(folder / f"{name}.partial")
         known = read_records([records.path, partial.path])
@@ -68,6 +68,9 @@ def audit_checkpoint(cfg: DictConfig, console: Console) -> list[PointAudit]:
             def keep(point: PointAudit) -> None:
                 records.append(*point.records(run, epoch))
 
+            own = RunRecord(run, question=problem.describe(), sentence=problem.sentence(), of_training=False)
+            if trained is None and own not in known:
+                records.append(own)
             calibration = calibration_of(calibrating, capture(network, x), run, epoch)
             if calibration is not None and calibration not in known:
                 records.append(calibration)
@@ -96,40 +99,18 @@ def summary(points: Sequence[PointAudit]) -> Table:
     return table
 
 
-def load_checkpoint(cfg: DictConfig) -> tuple[pl.LightningModule, int]:
-    """The network of the checkpoint ``cfg.ckpt``, of the class that ``cfg.model`` names, and the epochs it was trained for.
-
-    Raises:
-        InvalidInput: the file is no such checkpoint.
-    """
-    kind: Any = get_class(cfg.model._target_)
-    epoch = int(read_checkpoint(cfg.ckpt, "epoch")["epoch"])
-    try:
-        return kind.load_from_checkpoint(cfg.ckpt, map_location="cpu", weights_only=True).eval(), epoch
-    except (OSError, KeyError, RuntimeError, TypeError) as error:
-        raise InvalidInput(
-            f"cannot read {cfg.ckpt}: {error}",
-            where="ckpt",
-            accepted=f"a checkpoint that a Lightning trainer has saved of {kind.__name__}",
-            todo="Choose the class with model=...",
-        ) from None
-
-
 def _points(cfg: DictConfig, problem: LocalLipschitz, scale_free: ScaleFree) -> tuple[Inputs, Calibrating | None]:
     """The reference points, and those that the outputs are calibrated with."""
-    data: pl.LightningDataModule = instantiate(cfg.data)
-    data.prepare_data()
-    data.setup("fit")
-    asked, labels = cfg.audit, LabelsRead(problem.output)
-    loader, points = data.val_dataloader(), Points.of(made(asked.points), "audit")
+    data, asked = instantiate(cfg.data), cfg.audit
+    points = Points.of(made(asked.points), "audit")
     if points.count is None:
         raise InvalidInput(f"points={points.which!r}", where="audit", accepted="a number of points")
     seed = asked.settings.seed if points.seed is None else points.seed
-    drawn = draw_reference_points(loader, "validation", points.count, seed, batch_to_inputs, "audit", labels)
-    if scale_free.calibration is None:
+    drawn = reference_points(data, points.count, seed, problem.output)
+    if scale_free.calibration is None or isinstance(data, tuple):
         return drawn, None
     held_out = replace(Points.of(scale_free.calibration, "audit"), seed=seed)
-    return drawn, calibration_points(loader, held_out, batch_to_inputs, drawn, problem)
+    return drawn, calibration_points(validation_loader(data), held_out, batch_to_inputs, drawn, problem)
 
 
 @hydra.main(config_path="../conf", config_name="audit_checkpoint", version_base="1.3")

@@ -3,61 +3,35 @@
 The question is a ``LocalLipschitz``; ``estimate`` bounds it differentiably, ``certify`` encloses it with certificates,
 ``audit`` does so at many points under one budget, with a table, records and a page,
 ``compare`` says how far bound and constant moved between two networks, ``derivative_range`` between which values a
-derivative lies, and ``certify`` of ``Difference(f, g)`` how fast two networks can part.
-The Lightning callbacks are in ``lipreg.callbacks``. Importing this package loads torch and nothing heavier; solvers and
-Lightning load when they are first used.
+derivative lies, and ``certify`` of ``Difference(f, g)`` how fast two networks can part;
+``Select`` takes one input and one output of a network that has several.
+The Lightning callbacks are in ``lipreg.callbacks``. Importing this package loads nothing; the first of its names to be read
+loads torch and nothing heavier; solvers and Lightning load when they are first used.
 """
 
-from lipreg.auditing.compare import compare
-from lipreg.audits import AuditResult, audit
-from lipreg.budget import Budget
-from lipreg.derivatives import DerivativeRange, DerivativeRanges, derivative_range
-from lipreg.errors import LipregError
-from lipreg.estimators import Bound, Settings, certify, estimate, general_position
-from lipreg.graph import Difference, capture
-from lipreg.outputs import AllLogits, AllMargins, AllPairs, Combination, Logit, Margin, Vector
-from lipreg.points import Points
-from lipreg.problem import LocalLipschitz
-from lipreg.regions import Box, L1Ball, L2Ball, LinfBall, Polytope, UnitCube, WholeSpace
-from lipreg.results import Certificate, CertifiedInterval, Status
-from lipreg.training import LipschitzPenalty
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lipreg.doors import *  # noqa: F403
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "AllLogits",
-    "AllMargins",
-    "AllPairs",
-    "AuditResult",
-    "Bound",
-    "Box",
-    "Budget",
-    "Certificate",
-    "CertifiedInterval",
-    "Combination",
-    "DerivativeRange",
-    "DerivativeRanges",
-    "Difference",
-    "L1Ball",
-    "L2Ball",
-    "LinfBall",
-    "LipregError",
-    "LipschitzPenalty",
-    "LocalLipschitz",
-    "Logit",
-    "Margin",
-    "Points",
-    "Polytope",
-    "Settings",
-    "Status",
-    "UnitCube",
-    "Vector",
-    "WholeSpace",
-    "audit",
-    "capture",
-    "certify",
-    "compare",
-    "derivative_range",
-    "estimate",
-    "general_position",
-]
+
+def __getattr__(name: str) -> Any:
+    """A name that ``lipreg.doors`` offers, or a module that it has loaded: nobody waits for torch before."""
+    if name.startswith("_") and name != "__all__":
+        raise AttributeError(f"module 'lipreg' has no attribute {name!r}")
+    doors = importlib.import_module("lipreg.doors")
+    found = getattr(doors, name) if name == "__all__" or name in doors.__all__ else sys.modules.get(f"lipreg.{name}")
+    if found is None:
+        raise AttributeError(f"module 'lipreg' has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *importlib.import_module("lipreg.doors").__all__]

@@ -13,6 +13,7 @@ from torch import Tensor
 from lipreg.arguments import Moved, shown
 from lipreg.errors import InvalidInput
 from lipreg.labels import IGNORE_INDEX, check_ignore_index
+from lipreg.population.sample import check_confidence
 
 Inputs = tuple[Tensor, Tensor | None]
 """Inputs ``(batch, *shape)`` and labels ``(batch,)``, where there are any."""
@@ -36,6 +37,8 @@ class Points:
         batch_to_inputs: batch -> (x, y or None), for batches that are not ``(x, y)`` or a dict of the usual keys.
         ignore_index: a label that, like -1, leaves a point out where the functional starts from labels; torch's losses
             ignore the same.
+        confidence: of an audit, with a number: after each audit, what holds for all of the validation data is recorded and
+            logged, each statement with this confidence over the draw (0.95, say); None for nothing of the kind.
 
     Raises:
         InvalidInput: none of these, or points that are to be drawn once and are not drawn.
@@ -46,6 +49,7 @@ class Points:
     seed: int | None = None
     batch_to_inputs: Callable[[Any], Inputs] | None = None
     ignore_index: int = IGNORE_INDEX
+    confidence: float | None = None
 
     def __post_init__(self) -> None:
         where = type(self).__name__
@@ -69,6 +73,11 @@ class Points:
             got = f"batch_to_inputs={self.batch_to_inputs!r}"
             raise InvalidInput(got, where=where, accepted="a function batch -> (x, y or None)")
         check_ignore_index(self.ignore_index, where)
+        if self.confidence is not None:
+            check_confidence(self.confidence, where)
+            if self.count is None or self.fixed:
+                todo = "Write Points(60, confidence=0.95), say, for points that an audit draws"
+                raise InvalidInput("confidence without points that are drawn", where=where, todo=todo)
 
     @classmethod
     def of(cls, points: Points | Which, where: str) -> Points:

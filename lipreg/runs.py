@@ -15,6 +15,7 @@ from lipreg.records import (
     CalibrationRecord,
     DerivativeRecord,
     EpochRecord,
+    PopulationRecord,
     Record,
     RunRecord,
     Source,
@@ -208,7 +209,7 @@ class _Key(NamedTuple):
     source: str = ""
 
 
-_Result = AuditRecord | EpochRecord | CalibrationRecord | DerivativeRecord
+_Result = AuditRecord | EpochRecord | CalibrationRecord | DerivativeRecord | PopulationRecord
 
 
 @dataclass

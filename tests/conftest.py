@@ -8,7 +8,9 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
+import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,7 @@ from torch import nn
 import lipreg.estimators.yardsticks  # noqa: F401  whoever goes through the registry is to meet all
 from lipreg.auditing import process
 from tests.forks import PROGRAMS, WORKERS, ForkServer
+from tests.groupsort import between_layers
 
 ROOT = Path(__file__).resolve().parent.parent
 # whichever test imports ray first, Hydra's launcher among them, it is to stay on the loopback interface
@@ -40,6 +43,7 @@ LONGEST = (
     "tests/experiments/test_estimators.py",
     "tests/auditing/test_processes.py",
     "tests/test_packaging.py",
+    "tests/command/test_page.py",
     "tests/experiments/test_train.py",
     "tests/attacks/test_attacks.py",
     "tests/callbacks/test_matrix.py",
@@ -118,7 +122,7 @@ def reference() -> Reference:
 def published() -> Callable[[str], nn.Sequential]:
     """Networks that others published, from the folder that LIPREG_NETS names, else ../shared/nets beside the checkout.
 
-    Takes the name of a file of weights W0, b0, ..., with ReLU between the layers.
+    Takes the name of a file of weights W0, b0, ..., with ReLU between the layers, or the GroupSort in its name.
     """
     folder = Path(os.environ.get("LIPREG_NETS") or ROOT.parent / "shared" / "nets")
     if not (folder / "lipbab").is_dir():
@@ -132,10 +136,28 @@ def published() -> Callable[[str], nn.Sequential]:
             ):
                 layer = nn.Linear(weight.shape[1], weight.shape[0], dtype=torch.float64)
                 layer.weight.data, layer.bias.data = torch.tensor(weight), torch.tensor(bias.flatten())
-                layers += [layer, nn.ReLU()]
+                layers += [layer, between_layers(name)]
         return nn.Sequential(*layers[:-1]).double()
 
     return network
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout, by way of its source archive, as pip makes it from a release."""
+    folder = tmp_path_factory.mktemp("wheel")
+
+    def build(kind: str, source: Path) -> None:
+        command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(folder)]
+        subprocess.run(command, cwd=source, capture_output=True, check=True, timeout=600)
+
+    build("sdist", ROOT)
+    (archive,) = folder.glob("*.tar.gz")
+    with tarfile.open(archive) as packed:
+        packed.extractall(folder, filter="data")
+    build("wheel", folder / archive.name.removesuffix(".tar.gz"))
+    (built,) = folder.glob("*.whl")
+    return built
 
 
 @dataclass(frozen=True)

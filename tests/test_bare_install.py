@@ -88,7 +88,7 @@ def test_the_digits_say_which_extra_brings_them(site: Path, tmp_path: Path) -> N
 
 def test_the_readme_needs_no_extra_without_lightning(site: Path, tmp_path: Path) -> None:
     printed = run(site, tmp_path, "\n".join(PLAIN[:3]))
-    assert "movement of the truth (E_reg / E_twin)" in printed
+    assert "movement of the truth (E_network / E_twin)" in printed
 
 
 WANDB = """

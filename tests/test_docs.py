@@ -14,7 +14,8 @@ import pytest
 import torch
 
 import lipreg
-from benchmarks import monotone
+from benchmarks import monotone, population
+from benchmarks.environment import read_result
 from lipreg import LinfBall, LocalLipschitz, Logit, capture, certify, estimate
 from lipreg.auditing import EXECUTORS, AuditPlan, audit
 from lipreg.bounds import analyse
@@ -83,7 +84,7 @@ def test_the_plain_loop_example(capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert space["interval"].certificate is Certificate.EXACT
     printed = capsys.readouterr().out
-    assert Status.PROVED.advice in printed and "movement of the truth (E_reg / E_twin)" in printed
+    assert Status.PROVED.advice in printed and "movement of the truth (E_network / E_twin)" in printed
     assert space["moved"].exact.lower > 0
 
 
@@ -111,6 +112,30 @@ def test_the_auditing_example() -> None:
     assert [p.exact.certificate for p in space["points"]] == [Certificate.EXACT] * 6
     assert [p.exact for p in space["again"]] == [p.exact for p in space["points"]]
     assert all(record.resumed for point in space["again"] for record in point.records("run", 0))
+
+
+def test_the_example_of_a_whole_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    space = run(blocks("docs/statistics.md")[0], "whole_data")
+    said = capsys.readouterr().out
+    assert "20 of the 200 points of the data set were drawn at random (seed 0)" in said
+    assert (
+        said.endswith(f"{len(space['found'].points)} points were enough\n") and (tmp_path / "population.html").is_file()
+    )
+    assert space["found"].population.quantile(0.9).within(0.1)
+
+
+def test_the_tables_of_draws_are_those_of_the_benchmark() -> None:
+    text = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
+    for table in population.tables():
+        assert table in text
+    for row in read_result("population")[1:]:
+        for missed in (row[kind][name]["missed"] for kind in ("planned", "at any time") for name in row["planned"]):
+            assert (
+                missed <= 0.05 * row["draws"] + 3 * (0.05 * 0.95 * row["draws"]) ** 0.5
+            )  # what so many draws may show
 
 
 def test_the_example_of_derivatives(capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,7 +43,16 @@ lipreg.certify(net, in_l2, torch.zeros(2, 2), estimator="affine_relu")
 """
 
 
-@pytest.mark.parametrize("program", ["import lipreg", USE], ids=["import", "use"])
+HELP = "from lipreg.command.main import parser\nparser().format_help()"
+
+
+@pytest.mark.parametrize("program", ["import lipreg", HELP], ids=["import", "help"])
+def test_nobody_waits_for_torch_before_it_is_used(program: str) -> None:
+    loaded = loaded_by(program)
+    assert "lipreg" in loaded and not loaded.intersection({"torch", "numpy", *HEAVY})
+
+
+@pytest.mark.parametrize("program", ["from lipreg import *", USE], ids=["import", "use"])
 def test_the_library_loads_torch_and_nothing_heavier(program: str) -> None:
     loaded = loaded_by(program)
     assert {"torch", "lipreg"} <= loaded
@@ -55,6 +64,9 @@ def test_the_facade_names_what_it_offers() -> None:
 
     assert all(hasattr(lipreg, name) for name in lipreg.__all__)
     assert len(set(lipreg.__all__)) == len(lipreg.__all__)
+    assert set(lipreg.__all__) <= set(dir(lipreg))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        lipreg.nothing  # noqa: B018
 
 
 def test_the_checks_need_no_test_framework_and_nothing_that_lipreg_does_not_install() -> None:

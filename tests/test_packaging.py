@@ -6,9 +6,7 @@ import csv
 import os
 import re
 import shutil
-import subprocess
 import sys
-import tarfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -162,24 +160,6 @@ class Run:
 @pytest.fixture
 def run(programs: ForkServer) -> Run:
     return Run(programs)
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of this checkout, by way of its source archive, as pip makes it from a release."""
-    folder = tmp_path_factory.mktemp("wheel")
-
-    def build(kind: str, source: Path) -> None:
-        command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(folder)]
-        subprocess.run(command, cwd=source, capture_output=True, check=True, timeout=600)
-
-    build("sdist", ROOT)
-    (archive,) = folder.glob("*.tar.gz")
-    with tarfile.open(archive) as packed:
-        packed.extractall(folder, filter="data")
-    build("wheel", folder / archive.name.removesuffix(".tar.gz"))
-    (built,) = folder.glob("*.whl")
-    return built
 
 
 def test_the_wheel_holds_every_configuration_file_once(wheel: Path) -> None:

@@ -14,7 +14,7 @@ from lipreg import AllLogits, Box, LinfBall, Logit, UnitCube, Vector, WholeSpace
 
 THEIRS = {
     "lipbab": (15, Vector(), {1.0, 2.0, math.inf}),
-    "exlipbab": (4, Vector(), {2.0}),
+    "exlipbab": (5, Vector(), {2.0}),
     "glipsdp": (4, Logit(7), {2.0}),
     "acas": (10, None, {math.inf}),
 }

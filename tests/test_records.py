@@ -469,3 +469,12 @@ def test_a_calibration_that_nothing_has_made_is_refused(changed: dict[str, Any],
         read_records(path)
     with pytest.raises(InvalidInput, match=r"calibration of run 'a', epoch 3|0 or more"):
         to_line(CalibrationRecord(**{**vars(CALIBRATION), **changed}))
+
+
+@pytest.mark.parametrize("content", ["import torch\n", '{"a": 1}\nan important last line without an end', "x"])
+def test_files_of_something_else_are_left_alone(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "nets.py"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(InvalidInput, match="holds no records of lipreg, and nothing is written to it"):
+        RecordFile(path)
+    assert path.read_text(encoding="utf-8") == content

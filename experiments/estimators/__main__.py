@@ -2,7 +2,7 @@
 
 python -m experiments.estimators
 python -m experiments.estimators setting=mnist
-python -m experiments.estimators ckpt=runs/2026-01-31/12-00-00/regularised.ckpt radii=[0.01,0.05] norms=[inf]
+python -m experiments.estimators network=checkpoint network.weights=runs/2026-01-31/12-00-00/regularised.ckpt
 python -m experiments.estimators estimators=[fastlip,lp,branch_and_bound] points=2 budget=10
 """
 

@@ -18,8 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from torch import Tensor, nn
 
-from experiments.audit import load_checkpoint
 from experiments.models import Classifier
+from experiments.saved import called
 from lipreg.callbacks.batches import batch_to_inputs
 from lipreg.callbacks.reference_points import draw_reference_points
 from lipreg.errors import InvalidInput
@@ -49,7 +49,7 @@ class Subject:
 
 
 def subjects(cfg: DictConfig, console: Console) -> list[Subject]:
-    """The checkpoint ``cfg.ckpt``, or else the networks ``cfg.nets``, trained where ``cfg.folder`` does not hold them.
+    """The network ``cfg.network``, or else the networks ``cfg.nets``, trained where ``cfg.folder`` does not hold them.
 
     Raises:
         InvalidInput: no checkpoint, no networks, or reference points of an unknown kind.
@@ -61,17 +61,18 @@ def subjects(cfg: DictConfig, console: Console) -> list[Subject]:
     data: Any = instantiate(cfg.data)
     data.prepare_data()
     data.setup("fit")
-    if cfg.ckpt is not None:
-        named = [(Path(cfg.ckpt).stem, load_checkpoint(cfg)[0])]
+    saved = cfg.get("network")
+    if saved is not None:
+        named = [(called(saved)[0], instantiate(saved))]
     elif cfg.nets:
         named = [bundled(net, cfg, data, console) for net in cfg.nets]
     else:
-        raise InvalidInput("no networks", where="nets", accepted="a list of {widths: [...], epochs: n}, or ckpt=...")
+        raise InvalidInput("no networks", where="nets", accepted="a list of {widths: [...], epochs: n}, or network=...")
     found = []
     for name, module in named:
         network = module.eval()
         x, y = reference_points(network, data, cfg.reference, cfg.points, cfg.seed)
-        about = cfg.about if cfg.ckpt is None else f"Checkpoint {Path(cfg.ckpt).name}"
+        about = cfg.about if saved is None else f"Network {name}"
         found.append(Subject(name, network, x, y, sizes(network), about))
     return found
 

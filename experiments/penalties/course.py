@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from experiments.programs import quiet_libraries
 from experiments.regularizers.jobs import TWIN, Job, Row
-from lipreg.auditing.compare import compare
 from lipreg.callbacks import LipschitzRegularizer
+from lipreg.comparisons import compare
 from lipreg.data import InMemoryDataModule
 from lipreg.points import Inputs
 from lipreg.problem import LocalLipschitz

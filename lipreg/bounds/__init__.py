@@ -12,8 +12,8 @@ from lipreg.bounds.lifted import Vectors, lifted_bound
 from lipreg.bounds.lines import Lines, relax, relax_product
 from lipreg.bounds.masks import Masks, regional_masks
 from lipreg.bounds.pairs import Apart, Pair, apart, known_pairs
-from lipreg.bounds.pooled import gains, shared_row_sums, within_shared
-from lipreg.bounds.pooling import Shares, pool_factor, pool_shares, relax_pool
+from lipreg.bounds.pooled import gains, row_bounds_within, shared_row_sums, within_shared
+from lipreg.bounds.pooling import Shares, pool_factor, pool_shares, relax_pool, source_weights
 from lipreg.bounds.preactivations import ASKED, METHODS
 from lipreg.bounds.reach import Reach
 from lipreg.bounds.room import KEPT
@@ -75,9 +75,11 @@ __all__ = [
     "relax",
     "relax_pool",
     "relax_product",
+    "row_bounds_within",
     "shared_kinks",
     "shared_row_sums",
     "slope_bounds",
+    "source_weights",
     "underflow",
     "within_shared",
     "without_pools",

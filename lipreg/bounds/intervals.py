@@ -8,7 +8,7 @@ and what is rounded on the way into a radius widens it.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
+from lipreg.bounds.pooling import Sorting, sorting
 from lipreg.bounds.rounding import output_gradients
 from lipreg.graph import Backward, Curved, MaxPool, Relu
 from lipreg.graph.accurate import limb_bits
@@ -67,6 +68,12 @@ class Intervals(Backward[Interval[C]], Generic[C]):
     def moved(self, value: Interval[C], move: Callable[[Tensor], Tensor], copies: int = 1) -> Interval[C]:
         """Entries elsewhere, or sums of at most ``copies`` of them."""
 
+    @abstractmethod
+    def mixed(
+        self, one: Interval[C], other: Interval[C], ends: Sequence[Tensor], least: Tensor, most: Tensor
+    ) -> Interval[C]:
+        """s one - (1 - s) other for least <= s <= most, both 0 or 1; ``ends`` are of one and of -other."""
+
     def tightened(self, index: int, value: Interval[C]) -> Ends:
         """The bounds at a node."""
         low, high = self.ends(index, value)
@@ -89,8 +96,21 @@ class Intervals(Backward[Interval[C]], Generic[C]):
 
         share = self.analysis.shares[index]
         low, high = (members(end) for end in self.tightened(index, value))
-        value = self.scaled(self.moved(value, members), low, high, share.lower.unsqueeze(1), share.upper.unsqueeze(1))
-        return self.moved(value, node.scatter, node.windows.numel())
+        order = sorting(node, share)
+        lower, upper = (
+            (share.lower, share.upper) if order is None else (part * order.alone for part in (share.lower, share.upper))
+        )
+        value = self.moved(value, members)
+        passed = self.scaled(value, low, high, lower.unsqueeze(1), upper.unsqueeze(1))
+        passed = self.moved(passed, node.scatter, node.windows.numel())
+        return passed if order is None else self.join(passed, self._in_order(order, value, low, high))
+
+    def _in_order(self, order: Sorting, value: Interval[C], low: Tensor, high: Tensor) -> Interval[C]:
+        """What partners pass on."""
+        one, other = (self.moved(value, pick) for pick in (order.larger, order.smaller))
+        ends = order.larger(low), order.larger(high), -order.smaller(high), -order.smaller(low)
+        mixed = self.mixed(one, other, ends, order.least.unsqueeze(1), order.most.unsqueeze(1))
+        return self.moved(mixed, lambda part: order.scatter(part), 2 * len(order.node.windows))
 
 
 class Float64Intervals(Intervals[Tensor]):
@@ -117,6 +137,12 @@ class Float64Intervals(Intervals[Tensor]):
         self, value: Interval[Tensor], low: Tensor, high: Tensor, least: Tensor, most: Tensor
     ) -> Interval[Tensor]:
         low, high = times(low, high, least, most, self.signed)
+        return Interval((low + high) / 2, (high - low) / 2)
+
+    def mixed(
+        self, one: Interval[Tensor], other: Interval[Tensor], ends: Sequence[Tensor], least: Tensor, most: Tensor
+    ) -> Interval[Tensor]:
+        low, high = between(ends, least, most)
         return Interval((low + high) / 2, (high - low) / 2)
 
     def moved(self, value: Interval[Tensor], move: Callable[[Tensor], Tensor], copies: int = 1) -> Interval[Tensor]:
@@ -160,9 +186,28 @@ class DigitIntervals(Intervals[Limbs]):
         center = value.center.times(decided) + Limbs.of(middle, self.bits, LIMBS)
         return Interval(center, torch.where(open_, spread, value.radius * decided.abs() * (1.0 + SPARE * EPS)))
 
+    def mixed(
+        self, one: Interval[Limbs], other: Interval[Limbs], ends: Sequence[Tensor], least: Tensor, most: Tensor
+    ) -> Interval[Limbs]:
+        low, high = between(ends, least, most)
+        open_, rest = (least < most).expand_as(low), (1.0 - most).expand_as(low)
+        middle = torch.where(open_, (low + high) / 2, torch.zeros_like(low))
+        spread = (high - low) / 2 + SPARE * EPS * (low.abs() + high.abs())
+        decided = torch.where(open_, torch.zeros_like(low), most)
+        center = one.center.times(decided) + other.center.times(-rest) + Limbs.of(middle, self.bits, LIMBS)
+        return Interval(center, torch.where(open_, spread, decided * one.radius + rest * other.radius))
+
     def moved(self, value: Interval[Limbs], move: Callable[[Tensor], Tensor], copies: int = 1) -> Interval[Limbs]:
         radius = move(value.radius)
         return Interval(value.center.moved(move, copies), radius * (1.0 + copies * EPS) if copies > 1 else radius)
+
+
+def between(ends: Sequence[Tensor], least: Tensor, most: Tensor) -> Ends:
+    """The ends of s a + (1 - s) b for least <= s <= most, both 0 or 1, from those of a and of b."""
+    low, high, lowest, highest = ends
+    first, second = most > 0, least < 1
+    below = torch.where(second, torch.where(first, torch.minimum(low, lowest), lowest), low)
+    return below, torch.where(second, torch.where(first, torch.maximum(high, highest), highest), high)
 
 
 def times(low: Tensor, high: Tensor, least: Tensor, most: Tensor, signed: bool) -> Ends:

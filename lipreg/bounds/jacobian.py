@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
-from lipreg.bounds.intervals import C, DigitIntervals, Ends, Float64Intervals, Intervals, Tighten, times
+from lipreg.bounds.intervals import C, DigitIntervals, Ends, Float64Intervals, Intervals, Tighten, between, times
 from lipreg.bounds.joint_jacobian import joint_jacobian
 from lipreg.bounds.pairs import known_pairs
+from lipreg.bounds.pooling import sorting
 from lipreg.bounds.rounding import gradient_rounding, output_gradients
 from lipreg.graph import Backward, Curved, MaxPool, Relu
 from lipreg.linalg import LinearMap
@@ -108,9 +109,17 @@ class Centered(Backward[tuple[Tensor, Tensor]]):
 
     def max_pool(self, index: int, node: MaxPool, value: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         share = self.analysis.shares[index]
+        order = sorting(node, share)
         center, radius = (part.flatten(2).unsqueeze(-1) for part in value)
-        center, radius = _scaled(center, radius, share.lower, share.upper)
-        return node.scatter(center), node.scatter(radius)
+        if order is None:
+            center, radius = _scaled(center, radius, share.lower, share.upper)
+            return node.scatter(center), node.scatter(radius)
+        passed = map(node.scatter, _scaled(center, radius, share.lower * order.alone, share.upper * order.alone))
+        low, high = center - radius, center + radius
+        ends = order.larger(low), order.larger(high), -order.smaller(high), -order.smaller(low)
+        low, high = between(ends, order.least.unsqueeze(1), order.most.unsqueeze(1))
+        mixed = order.scatter((low + high) / 2), order.scatter((high - low) / 2)
+        return self.join((next(passed), next(passed)), mixed)
 
 
 def _scaled(center: Tensor, radius: Tensor, least: Tensor, most: Tensor) -> tuple[Tensor, Tensor]:

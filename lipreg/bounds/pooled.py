@@ -70,13 +70,28 @@ def shared_row_sums(analysis: Analysis) -> Tensor:
     return total
 
 
-def within_shared(analysis: Analysis, found: Tensor) -> Tensor:
-    """Bounds on the norm ``(batch,)``, or the smaller ones that follow from ``shared_row_sums`` behind pools for p = inf."""
-    problem = analysis.placed.problem
-    if problem.p != math.inf or not analysis.graph.pools():
-        return found
-    q = math.inf if problem.q is None else problem.q
-    return torch.minimum(found, vector_norm(shared_row_sums(analysis), q))
+def row_bounds_within(analysis: Analysis, sizes: Tensor) -> Tensor:
+    """Upper bounds on the norm of each row, ``(batch, rows)``, from those on the magnitudes of its entries.
+
+    Behind pools, for p = inf, the smaller of that and of ``shared_row_sums``, row by row.
+
+    Args:
+        sizes: of the Jacobian's entries, ``(batch, rows, *input_shape)``.
+    """
+    norms = analysis.placed.row_norms(sizes)
+    shared = analysis.placed.problem.p == math.inf and analysis.graph.pools()
+    return torch.minimum(norms, shared_row_sums(analysis)) if shared else norms
+
+
+def within_shared(analysis: Analysis, sizes: Tensor) -> Tensor:
+    """Upper bounds on the norm of the Jacobian ``(batch,)``, from magnitudes of its entries and ``row_bounds_within``."""
+    q = analysis.placed.problem.q
+    if q is None or q == math.inf:
+        return row_bounds_within(analysis, sizes).amax(-1)
+    whole = analysis.placed.combine(sizes)
+    if analysis.placed.problem.p != math.inf or not analysis.graph.pools():
+        return whole
+    return torch.minimum(whole, vector_norm(row_bounds_within(analysis, sizes), q))
 
 
 class _Shared(Centered):

@@ -8,7 +8,7 @@ weights on the members that can be the largest over X.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -20,13 +20,27 @@ from lipreg.linalg.floats import EPS
 
 
 def pool_factor(node: MaxPool, p: float) -> float:
-    """Lipschitz factor of max pooling in l_p: n^(1/p), n the most windows that one input can enter."""
+    """Lipschitz factor of max pooling in l_p: n^(1/p), n the most windows that one input can enter.
+
+    Of a mirrored pool it is the factor in z, of the source [z, -z]; see ``source_weights``. The two outputs of partners are
+    two numbers in order, which move no further in any l_p than the numbers do: they count as one window.
+    """
     if p == math.inf:
         return 1.0
+    windows = node.windows % (math.prod(node.in_shape) // 2) if node.mirrored else node.windows
+    windows = windows[node.partners < torch.arange(len(windows), device=windows.device)]
     # a window filled up by repeating a member still counts that member once
-    members = node.windows[_first(node.windows)]
+    members = windows[_first(windows)]
     overlap = float(members.bincount().max())
     return overlap ** (1.0 / p)
+
+
+def source_weights(node: MaxPool, like: Tensor) -> Tensor:
+    """Weights of a pool's source in norms of the map before it, ``(1, *in_shape)``: 0 for the mirrored half, else 1."""
+    weights = like.new_ones(math.prod(node.in_shape))
+    if node.mirrored:
+        weights[len(weights) // 2 :] = 0.0
+    return weights.reshape(1, *node.in_shape)
 
 
 @dataclass(frozen=True)
@@ -53,6 +67,65 @@ class Shares:
     @cached_property
     def upper(self) -> Tensor:
         return (self.able & self.moves).to(self.dtype)
+
+
+@dataclass(frozen=True)
+class Sorting:
+    """How partners of a pool pass gradients on: g and h, of max(z_i, z_j) and max(-z_i, -z_j), give s g - (1 - s) h to z_i.
+
+    The same s serves both, for max + min is the sum: so the two entries have between them what their two outputs have.
+    Apart, as s g and (1 - s) h, these would be as many as four.
+
+    Attributes:
+        node: the pool of the first partners' windows alone.
+        first, second: the partners' windows.
+        least, most: of s, each 0 or 1, ``(batch, partners, 2)``.
+        moves: which entries can move, likewise.
+        alone: 1 for windows without a partner, ``(outputs, 1)``.
+    """
+
+    node: MaxPool
+    first: Tensor
+    second: Tensor
+    least: Tensor
+    most: Tensor
+    moves: Tensor
+    alone: Tensor
+
+    def larger(self, part: Tensor) -> Tensor:
+        """Of ``(..., outputs, 1)`` those that are the larger of two, once for each of the two."""
+        return _twice(part, self.first)
+
+    def smaller(self, part: Tensor) -> Tensor:
+        """Those that are the negative of the smaller one."""
+        return _twice(part, self.second)
+
+    def scatter(self, parts: Tensor) -> Tensor:
+        """``(batch, rows, partners, 2)`` to the source's shape, ``(batch, rows, *in_shape)``, where entries can move.
+
+        Digits of numbers, which are whole numbers, may have further dimensions before these.
+        """
+        return self.node.scatter(parts.masked_fill(~self.moves.unsqueeze(1), 0))
+
+
+def _twice(part: Tensor, windows: Tensor) -> Tensor:
+    picked = part.index_select(-2, windows)
+    return picked.expand(*picked.shape[:-1], 2)
+
+
+def sorting(node: MaxPool, shares: Shares) -> Sorting | None:
+    """What the partners of a pool do, where it has any."""
+    if not node.mirrored:
+        return None
+    places = torch.arange(len(node.partners), device=node.partners.device)
+    first = (node.partners > places).nonzero().squeeze(1)
+    if not len(first):
+        return None
+    able, moves = (part.index_select(1, first) for part in (shares.able, shares.moves))
+    dtype, alone = shares.dtype, (node.partners < 0).unsqueeze(1)
+    least, most = (able & ~able.flip(-1)).to(dtype), able.to(dtype)
+    pairs = replace(node, windows=node.windows[first], shape=(len(first),))
+    return Sorting(pairs, first, node.partners[first], least, most, moves, alone.to(dtype))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from lipreg.bounds.crown import crown
 from lipreg.bounds.induced import InducedNorms
 from lipreg.bounds.layer_names import layers_named
 from lipreg.bounds.lines import Lines, relax, relax_curve
-from lipreg.bounds.pooling import pool_factor, pool_shares, relax_pool
+from lipreg.bounds.pooling import pool_factor, pool_shares, relax_pool, source_weights
 from lipreg.bounds.reach import Anchored, Anchors, Digits, Reach, affine_reach, allowance, curved_reach
 from lipreg.bounds.room import Turns, fits, slots
 from lipreg.bounds.slopes import slopes_of
@@ -126,7 +126,7 @@ class Reaching(Forward[Reach]):
     def max_pool(self, index: int, node: MaxPool, value: Reach) -> Reach:
         distance = None
         if "ball" in self.methods:
-            whole = self._stretched(node.source, torch.ones_like(value.value))
+            whole = self._stretched(node.source, source_weights(node, value.value).expand_as(value.value))
             distance = pool_factor(node, self.region.norm) * whole
         if self._backward:
             self.lines[index] = relax_pool(node, value.lower, value.upper)

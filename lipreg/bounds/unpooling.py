@@ -7,6 +7,7 @@ tie at 0 on whole cells, and ties are kinks out of general position.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -81,6 +82,9 @@ class _Writer(Forward[Symbol]):
         return out
 
     def max_pool(self, index: int, node: MaxPool, value: Symbol) -> Symbol:
+        alone = node.windows[node.partners < 0]
+        if len(alone) < len(node.windows) and bool((alone[:, 0] == alone[:, 1]).all()):
+            return self._pairs(index, node, value)
         relu = self.swapped.get(node.source)
         return self._pool(index, node, value if relu is None else self.affines[relu.source], relu)
 
@@ -135,6 +139,33 @@ class _Writer(Forward[Symbol]):
             columns, among = _places(padded), torch.cat([sets[:, 0] | sets[:, 1], among[:, 2 * half :]], 1)
         largest = members.reshape(node.shape)
         return largest if relu is None else self._relu(largest, relu.slope, relu.name, lower, upper)
+
+    def _pairs(self, index: int, node: MaxPool, symbol: Symbol) -> Symbol:
+        """Both outputs of partners with one ReLU: max(a, b) = b + relu(a - b), max(-a, -b) = -a + relu(a - b)."""
+        half, reach = math.prod(node.in_shape) // 2, self.local.reach[node.source]
+        lower, upper = reach.lower.flatten(), reach.upper.flatten()
+        lower, upper = torch.maximum(lower, -upper.roll(half)), torch.minimum(upper, -lower.roll(half))
+        first, partners = node.partners > _places(node.partners), node.partners
+        a, b = node.windows[first].T
+        above, below = lower[a] > upper[b], lower[b] > upper[a]
+        base = node.windows[:, 0].clone()  # of a window of one entry
+        base[first], base[partners[first]] = torch.where(above, a, b), (torch.where(above, b, a) + half) % (2 * half)
+        found, open_ = self._read(symbol, base), ~(above | below)
+        if bool(open_.any()):
+            rise = torch.full_like(base, -1)
+            rise[first] = torch.where(open_, open_.cumsum(0) - 1, -1)
+            rise[partners[first]] = rise[first]
+            a, b = a[open_], b[open_]
+            minus = self.context.like.new_tensor(-1.0)
+            ahead = self._relu(
+                self._read(symbol, a).plus(self._read(symbol, b).scaled(minus)),
+                0.0,
+                f"sorting {index}",
+                add_below(lower[a], -upper[b]),
+                add_above(upper[a], -lower[b]),
+            )
+            found = found.plus(self._read(ahead, rise))
+        return found.reshape(node.shape)
 
     def _read(self, symbol: Symbol, index: Tensor) -> Symbol:
         """The entries of a symbol at flat positions, 0 at -1; in the shape of ``index``."""

@@ -34,6 +34,7 @@ from lipreg.callbacks.reference_points import LabelsRead, given_points, validati
 from lipreg.callbacks.run_identity import epoch_record, run_record, with_weight
 from lipreg.callbacks.scale_free import ScaleFree
 from lipreg.callbacks.snapshots import Snapshot
+from lipreg.callbacks.whole_data import whole_data
 from lipreg.errors import InvalidInput
 from lipreg.estimators import Bound, Settings, frozen_analysis
 from lipreg.estimators.settings import DEFAULTS
@@ -66,8 +67,7 @@ class LipschitzAudit(Callback):
     Args:
         problem: the question; give the regularizer the same object.
         points: how many reference points to draw from the validation data; points that are given, x or (x, y); or a
-            ``Points``, which says too by which seed they are drawn, how batches are read, and which label leaves a point
-            out.
+            ``Points``: seed, how batches are read, which label leaves a point out, what is said of all the data.
         estimators: registered names, or recipes (``Bound``); None takes the usual ones that cover the question.
         budget: for the searches of one audit, a ``Budget`` or a number of seconds.
         every_n_epochs: audit after every so many epochs; an ``Epochs`` says too whether before the first and after the
@@ -135,7 +135,7 @@ class LipschitzAudit(Callback):
             if not known and not (text is None and name != "run"):
                 raise InvalidInput(f"{name}={text!r}", where=where, accepted="a text that is not empty")
         self.folder, self.run, self.module, self.twin = folder, run, module, twin
-        self._labels = LabelsRead(problem.output, self.points.ignore_index, where)
+        self._labels = LabelsRead(problem.output, self.points.ignore_index, where, self.points.confidence is not None)
         self.place = get_place(executor, where)
         self._runs = AuditRuns(self.place, told.progress)
         self._points: Inputs | None = given_points(self.points, self._labels)
@@ -184,6 +184,7 @@ class LipschitzAudit(Callback):
         wanted = self.points, self._labels
         drawn = ranks.together(lambda: self._points or validation_points(trainer, *wanted))
         self._points = ranks.by_first(lambda: drawn)
+        self._runs.whole = ranks.together(lambda: whole_data(trainer, self.points, len(drawn[0])))
         beside = trainer, self._points, self.points, self.problem
         self._calibrating = ranks.together(lambda: self.scale_free.points(*beside) if ranks.is_first else None)
         # whatever can be wrong with network, points and question shows here, before the first step

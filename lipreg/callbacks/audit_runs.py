@@ -22,6 +22,8 @@ from lipreg.callbacks.places import Place
 from lipreg.callbacks.ranks import Ranks
 from lipreg.callbacks.scale_free import calibration_of
 from lipreg.callbacks.twins import Twin, Weights, with_twin
+from lipreg.callbacks.whole_data import NAMES, WholeData
+from lipreg.callbacks.whole_data import means as quantiles
 from lipreg.estimators import Estimator
 from lipreg.graph import CapturedNetwork, Graph
 from lipreg.records import Record, RunRecord
@@ -43,6 +45,8 @@ class AuditRuns:
         self._lock: RecordLock | None = None
         self.record: RunRecord | None = None
         self.twin: Twin | None = None
+        self.whole: WholeData | None = None
+        """What the reference points were drawn from, where something is to be said of all of it."""
 
     def open(self, path: Path, run: str, plan: AuditPlan, held: HeldBound, trainer: pl.Trainer) -> None:
         """Before a training, when its processes have met: where the records go, and what is asked."""
@@ -92,12 +96,24 @@ class AuditRuns:
             self.append(record)
 
     def figures(self, finished: Finished, prefix: str) -> dict[str, float]:
-        """What is logged of an audit: means; where records are written, movement and transfer against the twin too."""
+        """What is logged of an audit: means; where records are written, movement and transfer against the twin too.
+
+        What holds for all of the validation data, where that is asked for, is recorded here: it is about the whole audit.
+        """
+        of_all = self._of_all(finished, prefix)
         calibration = self.journal.calibration(finished.epoch) if self.journal.is_first else None
-        means = summary(finished.points, self.held, prefix, calibration)
+        means = summary(finished.points, self.held, prefix, calibration) | of_all
         if self.twin is None or self.record is None or not finished.records:
             return means
         return means | self.twin.compared(self.record, finished.records, calibration, prefix)
+
+    def _of_all(self, finished: Finished, prefix: str) -> dict[str, float]:
+        if self.whole is None or self.record is None:
+            return {}
+        record = self.whole.record(finished.points, self.run, self.record.id, finished.epoch)
+        if self.journal.is_first:
+            self.journal.append(record)
+        return quantiles(record.sample, prefix)
 
     def covering(self, graph: Graph) -> Iterable[Estimator]:
         """Fits the plan to a network, and gives its estimators."""
@@ -106,7 +122,8 @@ class AuditRuns:
 
     def metric_names(self, twin: bool, prefix: str) -> tuple[str, ...]:
         """Every name under which the audits of this training may have a number."""
-        return metric_names(self.plan, self.held, twin, prefix)
+        of_all = NAMES if self.whole is not None else ()
+        return (*metric_names(self.plan, self.held, twin, prefix), *(f"{prefix}/{name}" for name in of_all))
 
     @property
     def ranks(self) -> Ranks:

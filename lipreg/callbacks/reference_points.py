@@ -30,11 +30,13 @@ class LabelsRead:
         output: the functional; where it starts from labels they have to be classes, else they are kept only if they are.
         ignore_index: a label that, like -1, leaves a point out where the functional starts from labels.
         where: what error messages call the place.
+        all: whether no example may be left out, as something is to be said of all of them.
     """
 
     output: Output | None = None
     ignore_index: int = IGNORE_INDEX
     where: str = "reference points"
+    all: bool = False
 
     def __post_init__(self) -> None:
         check_ignore_index(self.ignore_index, self.where)
@@ -96,6 +98,10 @@ def draw_reference_points(
     if not kept:
         without = f"has no point with a label but -1 and {labels.ignore_index}" if skipped else "is empty"
         raise InvalidInput(f"the {kind} data {without}", where=where, todo="Pass points=(x, y)")
+    if skipped and labels.all:
+        got = f"{skipped} examples of the {kind} data without a class (-1 or {labels.ignore_index})"
+        accepted = "confidence with data all of whose examples may be audited"
+        raise InvalidInput(got, where=where, accepted=accepted)
     if skipped:
         text = f"{skipped} examples of the {kind} data have no class (-1 or {labels.ignore_index}) and are left out"
         warnings.warn(f"{where}: {text} of the reference points; others are drawn in their place", stacklevel=3)
@@ -162,11 +168,19 @@ def examples(loader: Any, seed: int, batch_to_inputs: Callable[[Any], Inputs]) -
     """All examples in the order in which they are drawn, one by one or in batches."""
     dataset: Any = getattr(loader, "dataset", None)
     collate: Any = getattr(loader, "collate_fn", None)
-    # without a batch sampler (batch_size=None) what the loader fetches are batches already, not examples
-    batched = getattr(loader, "batch_sampler", loader) is None
-    if hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__") and collate is not None and not batched:
-        generator = torch.Generator().manual_seed(seed)
-        for i in torch.randperm(len(dataset), generator=generator).tolist():
-            yield batch_to_inputs(collate([dataset[i]]))
-    else:
+    drawn = drawn_indices(loader, seed)
+    if drawn is None:
         yield from map(batch_to_inputs, loader)
+        return
+    for i in drawn:
+        yield batch_to_inputs(collate([dataset[i]]))
+
+
+def drawn_indices(loader: Any, seed: int) -> list[int] | None:
+    """The examples of a loader's dataset in the order of the draw; None where it has none with a length."""
+    dataset: Any = getattr(loader, "dataset", None)
+    # without a batch sampler (batch_size=None) what the loader fetches are batches already, not examples
+    batched = getattr(loader, "batch_sampler", loader) is None or getattr(loader, "collate_fn", None) is None
+    if batched or not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
+        return None
+    return torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed)).tolist()

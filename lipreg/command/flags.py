@@ -8,27 +8,36 @@ import argparse
 def network(parser: argparse.ArgumentParser) -> None:
     """Which network."""
     group = parser.add_argument_group("network")
-    group.add_argument("model", metavar="MODEL", help="package.module:ClassOrFactory, or a file that ends in .onnx")
+    group.add_argument(
+        "model", metavar="MODEL", help="package.module:ClassOrFactory, or a file that ends in .onnx or .pt2"
+    )
     group.add_argument("--weights", metavar="FILE", help="a state_dict, or a checkpoint of Lightning's")
     group.add_argument(
         "--arguments", metavar="JSON", help="of the class or factory; default the checkpoint's hyperparameters"
     )
-    group.add_argument("--module", metavar="NAME", help="the submodule that is meant, or the value of an ONNX file")
+    group.add_argument(
+        "--module", metavar="NAME", help="the submodule that is meant, or the value at which a file ends"
+    )
 
 
 def data(parser: argparse.ArgumentParser) -> None:
     """Which points."""
     group = parser.add_argument_group("points")
-    group.add_argument("--data", metavar="FILE", required=True, help=".npy, .npz, .pt or .csv of x, and perhaps y")
+    files = ".npy, .npz, .pt or .csv of x, and perhaps y; or a data module, package.module:Class"
+    group.add_argument("--data", metavar="DATA", required=True, help=files)
+    group.add_argument("--data-arguments", metavar="JSON", help="of the data module")
     group.add_argument("--labels", metavar="NAME", help="the column or entry of the labels (default y, if it is there)")
     group.add_argument("--shape", metavar="N,N,...", type=_sizes, help="of one input, where the file has it flat")
-    group.add_argument("--points", metavar="N", type=int, help="the first so many (default all)")
+    count = "the first so many of a file (default all); so many drawn from a data module's validation data"
+    group.add_argument("--points", metavar="N", type=int, help=count)
+    group.add_argument("--points-seed", metavar="N", type=int, default=0, help="of that draw (default 0)")
 
 
 def question(parser: argparse.ArgumentParser) -> None:
     """What is asked."""
     group = parser.add_argument_group("question", "either a file or flags")
-    group.add_argument("--question", metavar="YAML", help="a LocalLipschitz with _target_, as in lipreg/conf/problem")
+    file = "a LocalLipschitz with _target_, which may have defaults, as in lipreg/conf/problem; or a name of one there"
+    group.add_argument("--question", "--config", metavar="YAML", help=file)
     group.add_argument(
         "--region", choices=("linf", "l2", "l1", "cube", "space"), help="around each point (default linf)"
     )
@@ -59,11 +68,24 @@ def search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0)
 
 
+def population(parser: argparse.ArgumentParser) -> None:
+    """What is said of all points from some."""
+    about = "audit points that are drawn at random, and say what holds for all of them"
+    group = parser.add_argument_group("data set", about)
+    rules = "so many points are drawn; or quantile:0.9:0.1, mean:0.1, above:260:0.05: until it is known so well"
+    group.add_argument("--until", metavar="N|RULE", help=rules)
+    group.add_argument("--confidence", type=float, metavar="C", help="of each statement over the draw (default 0.95)")
+
+
 def records(parser: argparse.ArgumentParser) -> None:
     """Where results go."""
     parser.add_argument("--records", metavar="FILE", help="adds the records to a .jsonl file, which reports read")
-    parser.add_argument("--html", metavar="FILE", help="writes the page of this audit")
-    parser.add_argument("--name", help="what the network is called there (default MODEL)")
+    parser.add_argument("--html", metavar="FILE", help="writes the page of what was found")
+
+
+def name(parser: argparse.ArgumentParser) -> None:
+    """What the network is called."""
+    parser.add_argument("--name", help="what the network is called in records and page (default MODEL)")
 
 
 def radius(parser: argparse.ArgumentParser) -> None:
@@ -101,4 +123,7 @@ def _names(text: str) -> list[str]:
 
 
 def _sizes(text: str) -> list[int]:
-    return [int(size) for size in text.split(",")]
+    try:
+        return [int(size) for size in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}, where N,N,... is accepted") from None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
+from typing import TextIO
 
-from lipreg.command import flags, programs
+from lipreg.command import flags
 
 MISTAKE, DEFECT, INTERRUPTED = 1, 3, 130
 """How a command ends that was asked for what cannot be, that met an error of another kind, or a Ctrl-C.
@@ -34,7 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "" not in sys.path:
         sys.path.insert(0, "")  # networks of the working directory, as python -m has them
     try:
-        asked.run(asked)
+        module, _, name = asked.run.rpartition(".")
+        with warnings.catch_warnings():
+            warnings.showwarning = _warned
+            getattr(importlib.import_module(module), name)(asked)
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return INTERRUPTED
@@ -49,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+    """The whole command line; what a command runs is named and not loaded, so that help does not wait for torch."""
     top = argparse.ArgumentParser(
         prog="lipreg",
         description="Certified local Lipschitz constants of a network that lies in a file.",
@@ -58,24 +64,41 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(name: str, run: object, about: str, *groups: object) -> argparse.ArgumentParser:
+    def add(name: str, about: str, *groups: object, module: str = "programs") -> argparse.ArgumentParser:
         own = commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
-        own.set_defaults(run=run)
+        own.set_defaults(run=f"lipreg.command.{module}.{name}")
         for group in groups:
             group(own)  # type: ignore[operator]
         own.add_argument("--debug", action="store_true", help="show the traceback of an error")
         return own
 
     asked = flags.network, flags.data, flags.question
+    kept = flags.search, flags.records, flags.name
+    add("audit", "the constant at each point, as a proved interval", *asked, flags.population, *kept)
+    add("bounds", "upper bounds without a search, beside each other", *asked, flags.estimators)
+    add("radius", "how far each point can move before its class can change", *asked[:2], flags.radius)
     add(
-        "audit", programs.audit, "the constant at each point, as a proved interval", *asked, flags.search, flags.records
+        "compare",
+        "how far bound and constant moved between two networks",
+        *asked,
+        flags.twin,
+        flags.records,
     )
-    add("bounds", programs.bounds, "upper bounds without a search, beside each other", *asked, flags.estimators)
-    add("radius", programs.radius, "how far each point can move before its class can change", *asked[:2], flags.radius)
-    add("compare", programs.compare, "how far bound and constant moved between two networks", *asked, flags.twin)
-    add("report", programs.report, "the page of all records below a folder", flags.report)
-    add("version", programs.version, "what is installed: versions, solvers, threads, devices")
+    add("report", "the page of all records below a folder", flags.report)
+    add("version", "what is installed: versions, solvers, threads, devices", module="version")
     return top
+
+
+def _warned(
+    message: Warning | str,
+    category: object,
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Says a warning in one line: where in the code it was raised is of no use to whoever typed a command."""
+    print(f"lipreg: {' '.join(str(message).split())}", file=file or sys.stderr)
 
 
 def _said(error: Exception) -> int:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from lipreg.auditing import Progress
 
 EVERY = 30.0
 """Seconds between lines that are kept."""
@@ -51,3 +54,19 @@ class ProgressLine:
         if self._rewritten:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
+
+
+def both(line: ProgressLine, points: int) -> Callable[[Progress], None]:
+    """What tells a line of two audits, one after the other, of so many points each: the time left of both.
+
+    The second has all its seconds before it while the first one is at work.
+    """
+    begun = [0, 0]  # audits that are done, and points of this one
+
+    def say(progress: Progress) -> None:
+        if progress.done < begun[1]:
+            begun[0] = 1
+        begun[1] = progress.done
+        line.at(begun[0] * points + progress.done)
+
+    return say

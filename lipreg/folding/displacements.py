@@ -28,8 +28,8 @@ class Displacements:
         region: X itself, of a single point.
         moves: which inputs these are, ``(inputs,)`` bool.
         lower, upper: the box around the displacements, ``(m,)``, lower <= 0 <= upper.
-        faces, room: half-spaces of a polytope: room - faces d >= 0, the room rounded outwards, ``(f, m)`` and ``(f,)``;
-            none for other regions.
+        faces, room: half-spaces of a polytope: room - faces d >= 0, the room rounded outwards, ``(f, m)`` and ``(f,)``, and
+            0 where x0 is proved to be on the face; none for other regions.
     """
 
     region: PlacedRegion
@@ -47,8 +47,9 @@ class Displacements:
         if region.halfspaces is None:
             return cls(region, moves, lower, upper, lower.new_zeros(0, len(lower)), lower.new_zeros(0))
         center = region.center.flatten(1).unsqueeze(1)
-        room = region.halfspaces.room(center) + region.halfspaces.rounding(center)
-        return cls(region, moves, lower, upper, region.halfspaces.matrix[:, moves], room[0, 0])
+        room = (region.halfspaces.room(center) + region.halfspaces.rounding(center))[0, 0]
+        room = room.masked_fill(region.halfspaces.left(center[:, 0])[0] == 0.0, 0.0)
+        return cls(region, moves, lower, upper, region.halfspaces.matrix[:, moves], room)
 
     @cached_property
     def sections(self) -> tuple[Tensor, Tensor] | None:

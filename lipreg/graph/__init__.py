@@ -14,6 +14,7 @@ from lipreg.graph.passes import Backward, Forward, WithoutCurves, WithoutPools
 from lipreg.graph.random_state import untouched_random_state
 from lipreg.graph.registry import Example, Refusal, lowers
 from lipreg.graph.repeats import same_parts
+from lipreg.graph.selected import Select
 from lipreg.graph.symbols import Context, Symbol
 from lipreg.graph.unwrap import unwrap
 
@@ -34,6 +35,7 @@ __all__ = [
     "Refusal",
     "Relu",
     "ReluChain",
+    "Select",
     "Symbol",
     "WithoutCurves",
     "WithoutPools",

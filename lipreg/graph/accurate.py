@@ -66,6 +66,8 @@ def margins(graph: Graph, x: Tensor, own: Tensor) -> Tensor:
         own: an output for each point, ``(batch,)``.
     """
     found = x.new_full((len(x), *graph.output.shape), -torch.inf)
+    if not len(x):
+        return found
     left = torch.arange(len(x))
     for k in range(1 + len(PRECISIONS)):
         outputs = graph.evaluate(next(islice(precisions(graph, x[left]), k, None)))[-1]

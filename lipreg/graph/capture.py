@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from contextlib import nullcontext
 from typing import Any
 
@@ -10,36 +9,22 @@ import torch
 import torch.fx
 from torch import Tensor, nn
 
-from lipreg.errors import InvalidInput, UnsupportedModel
+from lipreg.errors import InvalidInput
 from lipreg.graph import lowerings  # noqa: F401  (fills the registry)
 from lipreg.graph.agreement import Watch, check_agreement, computed_weights, evaluation_mode
+from lipreg.graph.examples import attribute
 from lipreg.graph.network import Graph
+from lipreg.graph.refusals import Problems, check_readable, owner
 from lipreg.graph.registry import CALLS, Refusal, module_lowering, refusal_for
-from lipreg.graph.repeats import without_repeats
-from lipreg.graph.symbols import BatchSize, Context, Symbol, Unknown
+from lipreg.graph.symbols import BatchSize, Context, Symbol, Symbolic, Unknown
+from lipreg.graph.tracing import ANSWERED, CONSTANT, VALUE, trace
 from lipreg.graph.unwrap import unwrap
 from lipreg.linalg import Shape
 
-_CONSTANT = "no_grad"
-
-
-class _Tracer(torch.fx.Tracer):
-    """Stops at modules that have a lowering; looks inside all others that have Python code of their own."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return module_lowering(m) is not None or super().is_leaf_module(m, module_qualified_name)
-
-    def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Reads a module without its hooks, and one that is wrapped, or compiled in place, as what it was before."""
-        m = unwrap(m)
-        return super().call_module(m, m.forward, args, kwargs)
-
-    def create_node(self, *args: Any, **kwargs: Any) -> torch.fx.Node:
-        """Notes calls under ``torch.no_grad``: weights are constants there."""
-        node = super().create_node(*args, **kwargs)
-        if not torch.is_grad_enabled():
-            node.meta[_CONSTANT] = True
-        return node
+_OF_BATCH = (
+    "arithmetic with the number of points, which no network may depend on; it is covered as the first size of views, "
+    "expand, zeros and ones; layers that act on the last axis need no view(batch * steps, ...) around them"
+)
 
 
 class CapturedNetwork:
@@ -69,7 +54,7 @@ class CapturedNetwork:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         if self.__dict__.pop("stale"):
-            self.trace = _trace(self.module)
+            self.trace = trace(self.module, self.input_shape)
         self._traced = self._agreed = Watch(self.module)
         self._compared = False
 
@@ -136,7 +121,7 @@ class CapturedNetwork:
 
     def retrace(self) -> None:
         """Reads the structure of the module again."""
-        self.trace, self._traced = _trace(self.module), Watch(self.module)
+        self.trace, self._traced = trace(self.module, self.input_shape), Watch(self.module)
 
     def _as_parameters(self, x: Tensor) -> Tensor:
         parameter = next(self.module.parameters(), x)
@@ -156,43 +141,44 @@ class CapturedNetwork:
 
     def _interpret(self, like: Tensor, frozen: bool, in_training: set[str]) -> Graph:
         context = Context(self.input_shape, like, frozen)
-        problems: list[tuple[str, str, str, str]] = []
+        problems, output = Problems(self._name), None
         values: dict[torch.fx.Node, Any] = {}
-        inputs, output = 0, None
         for node in self.trace.nodes:
             args = torch.fx.map_arg(node.args, values.__getitem__)
             kwargs = torch.fx.map_arg(node.kwargs, values.__getitem__)
             match node.op:
                 case "placeholder":
-                    # the first argument is the input; further ones must keep their defaults
-                    values[node] = context.input() if inputs == 0 else (args[0] if args else Unknown())
-                    inputs += 1
+                    values[node] = context.input()
                 case "get_attr":
-                    values[node] = _attribute(self.module, str(node.target))
+                    kept = node.meta.get(VALUE)
+                    values[node] = attribute(self.module, str(node.target)) if kept is None else kept
                 case "output":
                     output = args[0]
                 case _:
-                    training = _owner(node) in in_training
+                    training = owner(node) in in_training
                     context.training = training and not self.running_statistics
-                    context.constant_weights = _CONSTANT in node.meta
+                    context.constant_weights = CONSTANT in node.meta
                     context.moving = training and torch.is_grad_enabled() and not (frozen or context.constant_weights)
                     with torch.no_grad() if context.constant_weights else nullcontext():
                         values[node] = self._call(context, node, args, kwargs, problems)
-        if problems:
-            _raise_unsupported(self._name, problems)
-        if not isinstance(output, Symbol):
-            got, accepted = f"forward returns {type(output).__name__}", "one tensor that depends on the input"
-            raise UnsupportedModel(got, where=self._name, accepted=accepted)
+            _check_answer(node, values.get(node), problems)
+        if not isinstance(output, Symbol) and any(
+            isinstance(part, Symbol) for part in _leaves(output)
+        ):  # the one that is meant may be covered
+            raise problems.no_tensor(output)
+        problems.check()
+        if not isinstance(output, Symbol) or not output.terms:
+            raise problems.no_tensor(output)
         return context.graph(output, self._name, getattr(self.module, "outputs_of", ""))
 
-    def _call(
-        self, context: Context, node: torch.fx.Node, args: Any, kwargs: Any, problems: list[tuple[str, str, str, str]]
-    ) -> Any:
+    def _call(self, context: Context, node: torch.fx.Node, args: Any, kwargs: Any, problems: Problems) -> Any:
         is_module = node.op == "call_module"
         module = self.module.get_submodule(str(node.target)) if is_module else None
         name = type(module).__name__ if is_module else getattr(node.target, "__name__", str(node.target))
         operands = _leaves((args, kwargs))
-        if not is_module and not any(isinstance(v, Symbol | Unknown | BatchSize) for v in operands):
+        if isinstance(node.target, type):  # a dataclass or a named tuple of outputs
+            return dict(zip(getattr(node.target, "_fields", ()), args, strict=False)) | dict(kwargs)
+        if not is_module and not any(isinstance(v, Symbolic) for v in operands):
             # all operands are constants: compute it now, with its gradient
             call: Any = getattr(args[0], str(node.target)) if node.op == "call_method" else node.target
             return call(*(args[1:] if node.op == "call_method" else args), **kwargs)
@@ -203,6 +189,8 @@ class CapturedNetwork:
             if any(isinstance(v, Unknown) for v in operands):
                 return Unknown()  # an earlier refusal; this call itself is covered
             context.call = str(node.target) if is_module else node.name
+            if is_module and not args and len(kwargs) == 1:  # layer(input=x)
+                args, kwargs = tuple(kwargs.values()), {}
             found = lower(context, module, *args, **kwargs) if is_module else lower(context, *args, **kwargs)
             symbolic = is_module and any(isinstance(v, Symbol) for v in operands)
             if found is None or (symbolic and not any(isinstance(v, Symbol | Unknown) for v in _leaves(found))):
@@ -210,9 +198,10 @@ class CapturedNetwork:
                 raise Refusal("settings", f"its lowering {own} returns {given}, not a symbolic tensor")
             return found
         except Refusal as refusal:
-            problems.append((_path(node), name, refusal.kind, refusal.why))
-        except (TypeError, AttributeError) as error:  # arithmetic with the batch size, arguments that it does not take
-            problems.append((_path(node), name, "settings", str(error)))
+            problems.add(node, name, refusal)
+        except (TypeError, AttributeError) as error:  # arguments that it does not take
+            of_batch = any(isinstance(v, BatchSize) for v in operands)
+            problems.add(node, name, Refusal("settings", _OF_BATCH if of_batch else str(error)))
         return Unknown()
 
 
@@ -242,31 +231,23 @@ def capture(module: nn.Module, example: Tensor, *, running_statistics: bool = Fa
         raise InvalidInput(
             f"example of shape {tuple(example.shape)}", where="capture", accepted="(batch, *input shape)"
         )
-    module = unwrap(module)
-    captured = CapturedNetwork(module, _trace(module), tuple(example.shape[1:]), running_statistics)
+    module, shape = unwrap(module), tuple(example.shape[1:])
+    check_readable(module)
+    captured = CapturedNetwork(module, trace(module, shape), shape, running_statistics)
     with torch.no_grad():
         captured.live()
     return captured
 
 
-def _trace(module: nn.Module) -> torch.fx.Graph:
-    try:
-        # a branch on self.training is taken as at evaluation
-        with warnings.catch_warnings(), evaluation_mode(module), torch.enable_grad():
-            warnings.simplefilter("ignore")
-            return without_repeats(_Tracer().trace(module), _CONSTANT)
-    except Exception as error:
-        raise UnsupportedModel(
-            f"torch.fx cannot trace its forward: {error}",
-            where=type(module).__name__,
-            accepted="a forward without control flow on tensor values",
-            todo="Move the piecewise linear part into a submodule and pass that (module=... in the callbacks)",
-        ) from error
-
-
-def _attribute(module: nn.Module, path: str) -> Any:
-    *parents, name = path.split(".")
-    return getattr(module.get_submodule(".".join(parents)), name)
+def _check_answer(node: torch.fx.Node, value: Any, problems: Problems) -> None:
+    """Notes a call whose result has another shape than Python code was told while it was traced."""
+    told = node.meta.get(ANSWERED)
+    if told is None or not isinstance(value, Symbol | Tensor):
+        return
+    shape = (None, *value.shape) if isinstance(value, Symbol) else tuple(value.shape)
+    if shape != told:
+        why = f"it has shape {shape} where its forward went on with {told}; None is the number of points"
+        problems.add(node, str(node.target), Refusal("settings", why))
 
 
 def _leaves(value: Any) -> list[Any]:
@@ -275,26 +256,3 @@ def _leaves(value: Any) -> list[Any]:
     if isinstance(value, dict):
         return _leaves(list(value.values()))
     return [value]
-
-
-def _path(node: torch.fx.Node) -> str:
-    """Where in the module tree a call stands, for messages."""
-    return _owner(node) or "forward"
-
-
-def _owner(node: torch.fx.Node) -> str:
-    """Path of the module that a call runs, or of the one whose forward makes the call; empty for the outermost."""
-    if node.op == "call_module":
-        return str(node.target)
-    stack = node.meta.get("nn_module_stack")
-    return list(stack)[-1] if stack else ""
-
-
-def _raise_unsupported(name: str, problems: list[tuple[str, str, str, str]]) -> None:
-    lines = [f"  {path}: {call} [{kind}] {why}" for path, call, kind, why in problems]
-    raise UnsupportedModel(
-        f"{len(problems)} unsupported call{'s' if len(problems) > 1 else ''}\n" + "\n".join(lines) + "\n",
-        where=name,
-        accepted="Linear, convolutions, ReLU, LeakyReLU, clamps, smooth ones (tanh, sigmoid, GELU, ...), BatchNorm, "
-        "average and max pooling, reshapes, padding, nearest upsampling, sums, concatenation, constants, identities",
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -107,12 +108,37 @@ class MaxPool:
 
     ``windows`` holds, for each output, the flat positions of its window in the source: ``(outputs, window)`` int64, with
     short windows filled up by repeating a member.
+
+    ``mirrored`` says that the source is [z, -z], its second half the negative of the first: |z| is the largest of z and -z,
+    and the least of two the negative of the largest of their negatives.
     """
 
     source: int
     windows: Tensor
     in_shape: Shape
     shape: Shape
+    mirrored: bool = False
+
+    @cached_property
+    def partners(self) -> Tensor:
+        """For each window of two entries, the window of their negatives; -1 for one without: ``(outputs,)``.
+
+        The outputs of partners are the larger of two numbers and the negative of the smaller: both, in order.
+        """
+        alone = torch.full((len(self.windows),), -1, device=self.windows.device)
+        if not self.mirrored or self.windows.shape[1] != 2:
+            return alone
+        size = math.prod(self.in_shape)
+        keys, mirrored = (
+            ends[:, 0] * size + ends[:, 1]
+            for ends in (w.sort(1).values for w in (self.windows, (self.windows + size // 2) % size))
+        )
+        order = keys.argsort()
+        if bool((keys[order].diff() == 0).any()):
+            return alone  # a window that is there twice would have two partners
+        at = order[torch.searchsorted(keys[order], mirrored).clamp(max=len(keys) - 1)]
+        two = (self.windows[:, 0] - self.windows[:, 1]) % (size // 2) != 0
+        return torch.where((keys[at] == mirrored) & two, at, alone)
 
     def __call__(self, z: Tensor) -> Tensor:
         largest = self.members(z).amax(-1)

@@ -88,21 +88,36 @@ class Refusal(Exception):
 
 NEVER: dict[str, str] = {
     name: "it is not piecewise linear, so slope bounds and exact programs do not apply to it"
-    for name in (
-        "exp log sin cos LayerNorm layer_norm MultiheadAttention scaled_dot_product_attention "
-        "GroupNorm InstanceNorm1d InstanceNorm2d RMSNorm LSTM GRU pow sqrt"
-    ).split()
+    for name in "exp log sin cos pow sqrt".split()
 }
 NEVER |= {
     name: "its slopes depend on all entries at once; where it ends a network, ask about the logits before it (module=...)"
     for name in ("Softmax", "softmax", "LogSoftmax", "log_softmax", "Softmin", "softmin")
 }
-NEVER |= {name: "it jumps, so it has no Lipschitz constant" for name in ("Hardshrink", "hardshrink", "sign", "round")}
-REPLACE: dict[str, str] = {
-    "abs": "write it as relu(x) + relu(-x)",
-    "maximum": "write it as y + relu(x - y)",
-    "max": "use nn.MaxPool1d or write it as y + relu(x - y)",
+NEVER |= {
+    name: "it jumps, so it has no Lipschitz constant"
+    for name in "Hardshrink hardshrink sign round frac heaviside".split()
 }
+NEVER |= {
+    name: "it divides by the deviation of its own input, so no piece of it is linear; BatchNorm divides by a constant at "
+    "evaluation, or ask about the part of the network before it (module=...)"
+    for name in (
+        "LayerNorm layer_norm GroupNorm group_norm InstanceNorm1d InstanceNorm2d instance_norm RMSNorm rms_norm".split()
+    )
+}
+NEVER |= {
+    name: "it multiplies activations with each other, and its slopes grow without limit; ask about a part of the network "
+    "without it (module=...)"
+    for name in (
+        "MultiheadAttention scaled_dot_product_attention TransformerEncoderLayer TransformerDecoderLayer Transformer bmm "
+        "baddbmm Bilinear bilinear LSTM GRU LSTMCell GRUCell"
+    ).split()
+}
+NEVER |= {
+    name: "it jumps between whole numbers; ask about the outputs before it (module=...)"
+    for name in "argmax argmin argsort long int short bool floor ceil trunc".split()
+}
+NEVER |= {name: "it draws random numbers" for name in "bernoulli multinomial rand_like randn_like normal".split()}
 NOT_YET = "no lowering is registered; docs/extending.md shows how to write one in a few lines"
 
 
@@ -110,6 +125,4 @@ def refusal_for(name: str) -> Refusal:
     """Why a call without a lowering is refused, by its name."""
     if name in NEVER:
         return Refusal("never", NEVER[name])
-    if name in REPLACE:
-        return Refusal("replace", REPLACE[name])
     return Refusal("not yet", NOT_YET)

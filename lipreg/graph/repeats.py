@@ -33,7 +33,23 @@ def without_repeats(trace: torch.fx.Graph, *told_by: str) -> torch.fx.Graph:
         except TypeError:  # an argument that cannot be told from others
             continue
         if earlier is not node:
+            earlier.meta = {**node.meta, **earlier.meta}
             node.replace_all_uses_with(earlier)
+            trace.erase_node(node)
+    return trace
+
+
+def without_unread(trace: torch.fx.Graph, kept_by: str) -> torch.fx.Graph:
+    """A trace, in place, without calls whose results nobody reads: assertions and what they alone compute, other outputs.
+
+    Args:
+        trace: as torch.fx records it. Calls that write into an argument stay.
+        kept_by: name of the note on a call (``meta``) that something was read off it: it stays too.
+    """
+    for node in reversed(list(trace.nodes)):
+        asserted = node.target is torch._assert
+        fixed = node.op in ("placeholder", "output") or _writes(node) or kept_by in node.meta
+        if asserted or not (node.users or fixed):
             trace.erase_node(node)
     return trace
 

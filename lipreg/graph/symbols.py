@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +17,8 @@ from lipreg.graph.registry import Refusal
 from lipreg.graph.repeats import same_affine
 from lipreg.linalg import Composed, Diagonal, LinearMap, Shape, add, compose, identity, is_proof, moves_exactly
 from lipreg.linalg.broadcasting import broadcast
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class Symbol:
     bias: Tensor
     bias_of: tuple[tuple[LinearMap | None, Tensor], ...] = ()
     """As of ``Affine``: what the bias was added up from, where something can be proved of it."""
+    multiple_of: tuple[Symbol, Tensor] | None = field(default=None, compare=False, repr=False)
+    """The expression and the factor that it was made of by ``scaled``, and nothing since: choices by signs ask for it."""
 
     @property
     def shape(self) -> Shape:
@@ -61,11 +67,11 @@ class Symbol:
     def scaled(self, factor: Tensor) -> Symbol:
         """self * factor, for a constant that broadcasts to ``shape``."""
         factor = factor.reshape((1,) * (len(self.shape) - factor.dim()) + tuple(factor.shape))
-        return self.then(Diagonal(factor, self.shape, self.shape))
+        return replace(self.then(Diagonal(factor, self.shape, self.shape)), multiple_of=(self, factor))
 
     def shifted(self, offset: Tensor) -> Symbol:
         """self + offset, for a constant that broadcasts to ``shape``."""
-        return replace(self, bias=self.bias + offset, bias_of=self._parts + _parts(offset.expand(self.shape)))
+        return Symbol(self.terms, self.bias + offset, self._parts + _parts(offset.expand(self.shape)))
 
     def plus(self, other: Symbol) -> Symbol:
         """self + other, merging maps from the same node."""
@@ -105,6 +111,34 @@ class BatchSize:
     """What ``x.shape[0]`` and ``x.size(0)`` are while lowering: one number for the batch axis, not known here."""
 
 
+def is_zero(value: Any) -> bool:
+    """Whether a constant is 0 everywhere, and not trained."""
+    if isinstance(value, Tensor):
+        return not value.requires_grad and not bool(value.any())
+    return isinstance(value, int | float) and value == 0
+
+
+class Places:
+    """Where the largest entries lie, or in which order entries are, as ``torch.max`` and ``torch.sort`` tell: they jump."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """Where left > right, or where left < right; what holds where both are equal is not told.
+
+    Attributes:
+        right: an expression, or a constant as the module has it.
+    """
+
+    left: Symbol
+    right: Any
+    above: bool
+
+
+Symbolic = Symbol | Unknown | BatchSize | Places | Mask
+"""What stands for something that depends on the input while lowering."""
+
+
 class Context:
     """What a lowering may do: bring constants into the graph's arithmetic, and add nonlinear nodes.
 
@@ -122,9 +156,21 @@ class Context:
         self.moving = False  # whether it runs in training mode, that was waived, and gradients are asked for
         self.constant_weights = False  # whether it runs under torch.no_grad
         self._moments: dict[int, Tensor] = {}
+        self._once: dict[Hashable, tuple[tuple[Symbol, ...], Any]] = {}
+
+    def once(self, symbols: tuple[Symbol, ...], how: Hashable, make: Callable[[], T]) -> T:
+        """What ``make`` gives of these symbols in any order, made once: live weights do not tell what is the same."""
+        key = how, *sorted(map(id, symbols))
+        if key not in self._once:
+            self._once[key] = symbols, make()  # which are kept, so that no other gets their ids
+        return self._once[key][1]
 
     def tensor(self, value: Tensor | float) -> Tensor:
         """A parameter, buffer or number in the arithmetic of the graph; live graphs keep its autograd history."""
+        if isinstance(value, Places):
+            raise Refusal("never", "the places of the largest or sorted entries jump: they have no Lipschitz constant")
+        if isinstance(value, Mask):
+            raise Refusal("never", "a comparison jumps; x * (x > 0) and torch.where of continuous choices are covered")
         if isinstance(value, Tensor) and self.frozen:
             # a copy even of float64 parameters, which would train on otherwise
             return value.detach().to(self.like.device, self.like.dtype, copy=True)
@@ -175,16 +221,16 @@ class Context:
         return len(self.nodes) - 1
 
     def relu(self, symbol: Symbol, slope: float = 0.0) -> Symbol:
-        """max(z, slope z)."""
+        """max(z, slope z), for 0 <= slope <= 1."""
         if not 0.0 <= slope <= 1.0:
-            raise Refusal("settings", f"a leaky ReLU with negative slope {slope:g}; 0 to 1 is covered")
+            raise Refusal("settings", f"a ReLU with negative slope {slope:g}; 0 to 1 is covered")
         if slope == 1.0:
             return symbol
         return self._nonlinear(symbol, Relu(-1, symbol.shape, float(slope), self.call))
 
-    def max_pool(self, symbol: Symbol, windows: Tensor, shape: Shape) -> Symbol:
+    def max_pool(self, symbol: Symbol, windows: Tensor, shape: Shape, mirrored: bool = False) -> Symbol:
         """The largest of each window; see ``MaxPool``."""
-        return self._nonlinear(symbol, MaxPool(-1, windows, symbol.shape, shape))
+        return self._nonlinear(symbol, MaxPool(-1, windows, symbol.shape, shape, mirrored))
 
     def curved(self, symbol: Symbol, curve: Curve) -> Symbol:
         """f of every entry; factors and shifts before and behind it are the symbol's (``Symbol.scaled``, ``shifted``)."""
@@ -192,7 +238,12 @@ class Context:
 
     def _nonlinear(self, symbol: Symbol, node: Relu | MaxPool | Curved) -> Symbol:
         """A node's symbol: of one that is there already, where it is of the same expression; of two networks on the same
-        inputs what both compute is one part."""
+        inputs what both compute is one part. Of one number a point the node holds a row of one."""
+        if not symbol.terms:  # a constant
+            return Symbol({}, node(symbol.bias))
+        if node.shape == ():
+            row = symbol if symbol.shape else symbol.reshape((1,))
+            return self._nonlinear(row, replace(node, shape=(1,))).reshape(())
         for affine in same_affine(self.nodes, symbol.terms, symbol.bias, symbol.rounded_parts):
             for index, other in enumerate(self.nodes):
                 if same_kind(other, node) and getattr(other, "source", None) == affine:

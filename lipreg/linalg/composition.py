@@ -196,7 +196,7 @@ def moves_exactly(map: LinearMap) -> bool:
     if not isinstance(map, Diagonal):
         return isinstance(map, Gather)
     # numbers elsewhere are not worth waiting for
-    return map.unit or (map.scale.numel() == 1 and map.scale.device.type == "cpu" and abs(float(map.scale)) == 1.0)
+    return map.unit or (map.scale.device.type == "cpu" and bool((map.scale.detach().abs() == 1.0).all()))
 
 
 def _composed(outer: LinearMap, inner: LinearMap) -> LinearMap:
@@ -249,7 +249,7 @@ def _signed(map: LinearMap) -> tuple[float, LinearMap]:
     """A sign and the map that it stands before."""
     match map:
         case Composed(outer=Diagonal() as outer, inner=inner) if (
-            moves_exactly(outer) and outer.in_shape == outer.out_shape
+            moves_exactly(outer) and outer.scale.numel() == 1 and outer.in_shape == outer.out_shape
         ):
             sign, rest = _signed(inner)
             return sign * float(outer.scale), rest

@@ -40,10 +40,10 @@ def fused(outer: LinearMap, inner: LinearMap) -> LinearMap | None:
             return Dense(rows, inner.in_shape, outer.out_shape)
         case Dense(), _:
             rows = inner.transpose(outer.weight.reshape(-1, *outer.in_shape))
-            return Dense(rows.flatten(1), inner.in_shape, outer.out_shape)
+            return Dense(rows.reshape(len(rows), -1), inner.in_shape, outer.out_shape)
         case _, Dense():
             columns = outer(inner.weight.T.reshape(-1, *inner.out_shape))
-            return Dense(columns.flatten(1).T, inner.in_shape, outer.out_shape)
+            return Dense(columns.reshape(len(columns), -1).T, inner.in_shape, outer.out_shape)
         case Gather(), Gather():
             read = torch.where(outer.index >= 0, inner.index[outer.index.clamp(min=0)], -1)
             return Gather(read, inner.in_shape, outer.out_shape, inner.one)

@@ -171,7 +171,7 @@ class Limbs:
             carry = (total + half) >> bits
             digits.append(total - (carry << bits))
         found = torch.stack(digits[::-1])
-        used = found.flatten(1).any(1).nonzero().flatten().tolist() or [0]
+        used = found.unsqueeze(-1).flatten(1).any(1).nonzero().flatten().tolist() or [0]
         first, end = used[0], min(used[-1] + 1, used[0] + self.limbs)
         dropped = found[end:]
         if bool(dropped.any()):  # less than a unit in the last place that is kept

@@ -166,9 +166,9 @@ class LinearMap(ABC):
         like = self.entries[0]
         if self.in_size < self.out_size:
             eye = torch.eye(self.in_size, dtype=like.dtype, device=like.device)
-            return self(eye.reshape(-1, *self.in_shape)).flatten(1).T
+            return self(eye.reshape(-1, *self.in_shape)).reshape(len(eye), -1).T
         eye = torch.eye(self.out_size, dtype=like.dtype, device=like.device)
-        return self.transpose(eye.reshape(-1, *self.out_shape)).flatten(1)
+        return self.transpose(eye.reshape(-1, *self.out_shape)).reshape(len(eye), -1)
 
     def row_norms(self, order: float, columns: Tensor) -> Tensor:
         """|row_i(A) diag(columns)|_order for each output i, in one pass of |A| or A * A.
@@ -252,11 +252,11 @@ class Dense(Weighted):
 
     def __call__(self, x: Tensor) -> Tensor:
         y = x.reshape(*leading(x, self.in_shape), self.in_size) @ self.weight.T
-        return y.reshape(*y.shape[:-1], *self.out_shape)
+        return y.reshape((*y.shape[:-1], *self.out_shape))
 
     def transpose(self, y: Tensor) -> Tensor:
         x = y.reshape(*leading(y, self.out_shape), self.out_size) @ self.weight
-        return x.reshape(*x.shape[:-1], *self.in_shape)
+        return x.reshape((*x.shape[:-1], *self.in_shape))
 
     @property
     def roundings(self) -> int:

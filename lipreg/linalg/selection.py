@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self
@@ -28,12 +29,12 @@ class Gather(LinearMap):
         flat = x.reshape(*leading(x, self.in_shape), self.in_size)
         read = self.index >= 0
         y = flat.index_select(-1, self.index.clamp(min=0)) * read
-        return y.reshape(*y.shape[:-1], *self.out_shape)
+        return y.reshape((*y.shape[:-1], *self.out_shape))
 
     def transpose(self, y: Tensor) -> Tensor:
         flat = y.reshape(*leading(y, self.out_shape), self.out_size) * (self.index >= 0)
         x = flat.new_zeros(*flat.shape[:-1], self.in_size).index_add(-1, self.index.clamp(min=0), flat)
-        return x.reshape(*x.shape[:-1], *self.in_shape)
+        return x.reshape((*x.shape[:-1], *self.in_shape))
 
     def with_entries(self, change: Callable[[Tensor], Tensor]) -> Self:
         return self
@@ -78,12 +79,17 @@ class Repeated(Weighted):
     out_shape: Shape
 
     def __call__(self, x: Tensor) -> Tensor:
-        y = x.reshape(*leading(x, self.in_shape), -1, self.weight.shape[1]) @ self.weight.T
-        return y.reshape(*y.shape[:-2], *self.out_shape)
+        y = x.reshape(*leading(x, self.in_shape), self._copies, self.weight.shape[1]) @ self.weight.T
+        return y.reshape((*y.shape[:-2], *self.out_shape))
 
     def transpose(self, y: Tensor) -> Tensor:
-        x = y.reshape(*leading(y, self.out_shape), -1, self.weight.shape[0]) @ self.weight
-        return x.reshape(*x.shape[:-2], *self.in_shape)
+        x = y.reshape(*leading(y, self.out_shape), self._copies, self.weight.shape[0]) @ self.weight
+        return x.reshape((*x.shape[:-2], *self.in_shape))
+
+    @property
+    def _copies(self) -> int:
+        """Told, not left to be inferred: of a batch of no points it cannot be."""
+        return math.prod(self.in_shape) // self.weight.shape[1]
 
     @property
     def roundings(self) -> int:

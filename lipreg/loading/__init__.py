@@ -1,6 +1,7 @@
-"""What lies in files: networks (classes with saved weights, ONNX files) and reference points."""
+"""What lies in files: networks (classes with saved weights, ONNX files, exported programs) and reference points."""
 
+from lipreg.loading.names import make_named
 from lipreg.loading.networks import load_network
 from lipreg.loading.points import load_points
 
-__all__ = ["load_network", "load_points"]
+__all__ = ["load_network", "load_points", "make_named"]

@@ -5,7 +5,8 @@ Source: the operators' definitions, github.com/onnx/onnx/blob/main/docs/Operator
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from lipreg.errors import InvalidInput, UnsupportedModel
 from lipreg.extras import require
 from lipreg.loading.onnx_node import Constant, NotRead, OnnxNode
 from lipreg.loading.onnx_operators import OPERATORS
+from lipreg.loading.onnx_order import makers_of, ordered
+from lipreg.loading.reasons import first_line, unreadable
 
 _WHERE = "model"
 _TYPES = {1: torch.float32, 11: torch.float64}
@@ -63,20 +66,20 @@ def read_onnx(path: str | Path, end: str | None = None) -> OnnxNetwork:
 
     try:
         model = onnx.load(str(path))
+        constants = {t.name: np.array(onnx.numpy_helper.to_array(t)) for t in model.graph.initializer}
+        if not model.graph.node and not model.graph.input:
+            raise ValueError("there is no graph in it")
     except Exception as error:  # of protobuf or of the file system
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise InvalidInput(f"cannot read {path}: {reason}", where=_WHERE, accepted="an ONNX file") from None
-    return _Reading(model, str(path)).network(end)
+        raise InvalidInput(unreadable(path, error), where=_WHERE, accepted="an ONNX file") from None
+    return _Reading(model, constants, str(path)).network(end)
 
 
 class _Reading:
     """A model on its way: constants by name, and activations at an example of the declared shape."""
 
-    def __init__(self, model: Any, path: str) -> None:
-        from onnx import numpy_helper
-
-        self._model, self._graph, self._path = model, model.graph, path
-        self._constants = {t.name: np.array(numpy_helper.to_array(t)) for t in self._graph.initializer}
+    def __init__(self, model: Any, constants: dict[str, np.ndarray], path: str) -> None:
+        self._model, self._graph, self._path, self._constants = model, model.graph, path, constants
+        self._opset = next((e.version for e in model.opset_import if e.domain in _DEFAULT_DOMAINS), 1)
         self._steps: list[nn.Module] = []
         self._reads: list[list[int]] = []
 
@@ -85,14 +88,15 @@ class _Reading:
         name, example = self._input()
         end = end or self._output()
         self._places, self._examples = {name: 0}, {name: example}
-        needed = self._needed(end)
-        for proto in self._graph.node:
-            if needed.isdisjoint(proto.output):
-                continue
+        nodes = self._nodes(end)
+        for i, proto in enumerate(nodes):
             try:
                 self._read(proto)
             except NotRead as reason:
-                refused = [f"{proto.op_type} ({reason})" if str(reason) else proto.op_type, *self._unknown_after(proto)]
+                refused = [
+                    f"{proto.op_type} ({reason})" if str(reason) else proto.op_type,
+                    *self._unknown(nodes[i + 1 :]),
+                ]
                 before = next((name for name, place in self._places.items() if place == len(self._steps) > 0), "")
                 raise UnsupportedModel(
                     f"not read: {', '.join(dict.fromkeys(refused))}",
@@ -104,10 +108,8 @@ class _Reading:
             raise InvalidInput(f"{end!r} does not depend on the input", where=self._path, accepted="a value that does")
         return OnnxNetwork(self._steps, self._reads, tuple(example.shape[1:])).eval()
 
-    def _unknown_after(self, proto: Any) -> list[str]:
+    def _unknown(self, later: Sequence[Any]) -> list[str]:
         """Operators further on that are not read in any form; of the forms of others nothing is known there."""
-        nodes = list(self._graph.node)
-        later = nodes[nodes.index(proto) + 1 :]
         return [
             node.op_type
             for node in later
@@ -117,21 +119,24 @@ class _Reading:
     def _read(self, proto: Any) -> None:
         """Makes a node a constant, or a step."""
         inputs = [name for name in proto.input if name]
+        if any(entry.HasField("g") or entry.graphs for entry in proto.attribute):  # graphs that may read any value
+            raise NotRead("")
         if proto.op_type == "Shape" and proto.input[0] in self._examples:
             self._constants[proto.output[0]] = np.array(self._examples[proto.input[0]].shape, dtype=np.int64)
             return
         if all(name in self._constants for name in inputs):
-            self._constants |= self._folded(proto, inputs)
+            with _errors_at(proto):
+                self._constants |= self._folded(proto, inputs)
             return
         if proto.domain not in _DEFAULT_DOMAINS or proto.op_type not in OPERATORS:
             raise NotRead("")
         used = [name for name in proto.output[1:] if name]
         if used and proto.op_type != "Dropout":
             raise NotRead("more than one output")
-        operands = [self._operand(name) for name in proto.input]
-        step = OPERATORS[proto.op_type](OnnxNode(proto.op_type, _attributes(proto), operands))
         active = [name for name in proto.input if name in self._examples]
-        with torch.no_grad():
+        with torch.no_grad(), _errors_at(proto):
+            operands = [self._operand(name) for name in proto.input]
+            step = OPERATORS[proto.op_type](OnnxNode(proto.op_type, _attributes(proto), operands, self._opset))
             made = step.eval()(*(self._examples[name] for name in active))
         if made.shape[:1] != next(iter(self._examples.values())).shape[:1]:
             raise NotRead("the batch axis is moved")
@@ -141,7 +146,10 @@ class _Reading:
 
     def _operand(self, name: str) -> Tensor | Constant | None:
         if name in self._constants:
-            return Constant(torch.from_numpy(np.array(self._constants[name])))
+            value = torch.from_numpy(np.array(self._constants[name]))
+            if value.is_complex():
+                raise NotRead("with complex numbers")
+            return Constant(value)
         return self._examples[name] if name else None
 
     def _folded(self, proto: Any, inputs: list[str]) -> Mapping[str, np.ndarray]:
@@ -156,18 +164,16 @@ class _Reading:
         found: Any = evaluator.run(None, {})
         return {end.name: np.asarray(value) for end, value in zip(ends, found, strict=True)}
 
-    def _needed(self, end: str) -> set[str]:
-        makers = {name: node for node in self._graph.node for name in node.output if name}
-        needed, open_ = set(), [end]
-        while open_:
-            name = open_.pop()
-            if name not in needed:
-                needed.add(name)
-                open_ += makers[name].input if name in makers else []
+    def _nodes(self, end: str) -> list[Any]:
+        """The nodes that the end needs, in the order of the file where it is one."""
+        given = [*self._places, *self._constants]
+        makers = makers_of(self._graph.node, given, self._path)
         if end not in makers:
-            known = ", ".join(list(makers)[-12:])
-            raise InvalidInput(f"no value {end!r}", where=self._path, accepted=f"a value that a node makes: {known}")
-        return needed
+            what = "is the input itself" if end in self._places else "is a constant" if end in self._constants else ""
+            got = f"{end!r} {what}" if what else f"no value {end!r}"
+            known = f": {', '.join(list(makers)[-12:])}" if makers else ""
+            raise InvalidInput(got, where=self._path, accepted=f"a value that a node makes{known}")
+        return ordered(self._graph.node, end, makers, given, self._path)
 
     def _input(self) -> tuple[str, Tensor]:
         """The only input and an example of it; dimensions that the file leaves open are 1, the batch among them."""
@@ -195,4 +201,16 @@ class _Reading:
 def _attributes(proto: Any) -> dict[str, Any]:
     from onnx import helper
 
-    return {entry.name: helper.get_attribute_value(entry) for entry in proto.attribute}
+    values = {entry.name: helper.get_attribute_value(entry) for entry in proto.attribute}
+    return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
+
+
+@contextmanager
+def _errors_at(proto: Any) -> Iterator[None]:
+    """Errors of torch or onnx at a node, as a form of it that is not read."""
+    try:
+        yield
+    except NotRead:
+        raise
+    except Exception as error:  # of any kind: whatever a file holds reaches their code
+        raise NotRead(f"at {proto.output[0]!r}: {first_line(error)}") from None

@@ -8,6 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
+_WITHOUT_IS_TEST = 7
+"""The first opset whose operators have no ``is_test``."""
+
 
 class NotRead(Exception):
     """A node, or a form of it, that has no reading; says why, in few words."""
@@ -28,11 +31,13 @@ class OnnxNode:
         kind: its operator.
         attributes: by name, as the file has them; of those that are left out, the operator's default counts.
         operands: constants, examples of activations with their batch axis, None for an optional one that is not there.
+        opset: of the file, which says what is meant by attributes and by their absence.
     """
 
     kind: str
     attributes: dict[str, Any]
     operands: Sequence[Tensor | Constant | None]
+    opset: int
 
     def activation(self, place: int = 0) -> Tensor:
         """The example of an operand that is an activation.
@@ -88,3 +93,12 @@ class OnnxNode:
             given = self.attributes.get(name, value)
             if given != value:
                 raise NotRead(f"{name}={given!r}")
+
+    def refuse_training(self) -> None:
+        """Refuses the training mode that operators before opset 7 are in unless ``is_test`` is set.
+
+        Raises:
+            NotRead: it is not.
+        """
+        if self.opset < _WITHOUT_IS_TEST and not self.flag("is_test"):
+            raise NotRead("is_test=0: in training mode")

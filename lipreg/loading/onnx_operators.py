@@ -39,6 +39,7 @@ def _matmul(node: OnnxNode) -> nn.Module:
 def _batch_norm(node: OnnxNode) -> nn.Module:
     """By the moments in the file."""
     node.refuse(training_mode=0, spatial=1)
+    node.refuse_training()
     kind = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d}.get(node.activation().dim())
     if kind is None:
         raise NotRead(f"of {node.activation().dim()} dimensions")
@@ -142,6 +143,7 @@ def _identity(node: OnnxNode) -> nn.Module:
 
 
 def _dropout(node: OnnxNode) -> nn.Module:
+    node.refuse_training()
     training = node.constant(2)
     if training is not None and bool(training):
         raise NotRead("in training mode")

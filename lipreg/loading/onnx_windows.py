@@ -20,6 +20,8 @@ def convolution(node: OnnxNode) -> nn.Module:
     weight, bias = node.weight(1), node.constant(2)
     sizes = _spatial(node)
     kernel = list(weight.shape[2:])
+    if node.numbers("kernel_shape") not in (None, kernel):
+        raise NotRead(f"kernel_shape={node.numbers('kernel_shape')} for a weight of shape {tuple(weight.shape)}")
     before, after = _padding(node, sizes, kernel)
     groups, strides = node.flag("group", 1), _each(node, "strides", sizes)
     even = before == after
@@ -67,9 +69,7 @@ def global_average_pool(node: OnnxNode) -> nn.Module:
 
 def pad(node: OnnxNode) -> nn.Module:
     """A constant around the image."""
-    mode = node.attributes.get("mode", b"constant")
-    if mode not in (b"constant", "constant"):
-        raise NotRead(f"mode={mode!r}")
+    node.refuse(mode="constant")
     example = node.activation()
     pads = node.numbers("paddings") if "paddings" in node.attributes else node.numbers("pads", 1)
     value = node.constant(2)
@@ -91,6 +91,8 @@ def _pool(node: OnnxNode, sizes: list[int]) -> tuple[list[int], list[int]]:
     kernel = node.numbers("kernel_shape")
     if kernel is None:
         raise NotRead("no kernel_shape")
+    if len(kernel) != len(sizes):
+        raise NotRead(f"kernel_shape={kernel} in {len(sizes)} dimensions")
     before, after = _padding(node, sizes, kernel)
     if before != after:
         raise NotRead("another padding on either side")
@@ -99,13 +101,16 @@ def _pool(node: OnnxNode, sizes: list[int]) -> tuple[list[int], list[int]]:
 
 def _padding(node: OnnxNode, sizes: list[int], kernel: list[int]) -> tuple[list[int], list[int]]:
     """What is put before and after each dimension, also where only a rule for it is given."""
-    rule, dims = node.attributes.get("auto_pad", b"NOTSET"), len(sizes)
-    rule = rule.decode() if isinstance(rule, bytes) else rule
+    rule, dims = node.attributes.get("auto_pad", "NOTSET"), len(sizes)
     pads = node.numbers("pads") or [0] * (2 * dims)
+    if len(pads) != 2 * dims:
+        raise NotRead(f"pads={pads} in {dims} dimensions")
     if rule == "NOTSET":
         return pads[:dims], pads[dims:]
     if rule == "VALID":
         return [0] * dims, [0] * dims
+    if rule not in ("SAME_UPPER", "SAME_LOWER"):
+        raise NotRead(f"auto_pad={rule!r}")
     strides, dilations = _each(node, "strides", sizes), _each(node, "dilations", sizes)
     before, after = [], []
     for size, width, stride, dilation in zip(sizes, kernel, strides, dilations, strict=True):
@@ -122,7 +127,10 @@ def _padded(before: list[int], after: list[int], value: float) -> nn.Module:
 
 
 def _each(node: OnnxNode, name: str, sizes: list[int]) -> list[int]:
-    return node.numbers(name) or [1] * len(sizes)
+    found = node.numbers(name) or [1] * len(sizes)
+    if len(found) != len(sizes):
+        raise NotRead(f"{name}={found} in {len(sizes)} dimensions")
+    return found
 
 
 def _spatial(node: OnnxNode) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,9 +11,12 @@ import torch
 from torch import Tensor
 
 from lipreg.errors import InvalidInput
+from lipreg.loading.reasons import unreadable
+from lipreg.loading.tensors import read_tensors, unusual
 
 _WHERE = "data"
 _ACCEPTED = "a .npy of inputs, a .npz or .pt with x (and y), or a .csv with a header"
+_TENSORS = "Save the tensors alone: torch.save({'x': x, 'y': y}, path)"
 
 
 def load_points(
@@ -43,23 +45,29 @@ def load_points(
             with np.load(path) as found:
                 held = {key: torch.as_tensor(found[key]) for key in found.files}
         elif kind in (".pt", ".pth"):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = read_tensors(path, where=_WHERE, accepted=_ACCEPTED, todo=_TENSORS)
             held = dict(content) if isinstance(content, dict) else {"x": content}
         elif kind == ".csv":
             held = _table(Path(path), name)
         else:
             raise InvalidInput(f"{path}", where=_WHERE, accepted=_ACCEPTED)
-    except (OSError, ValueError, RuntimeError, EOFError, TypeError, pickle.UnpicklingError) as error:
-        if isinstance(error, InvalidInput):
-            raise
-        reason = str(error).partition("\n")[0]
-        raise InvalidInput(f"cannot read {path}: {reason}", where=_WHERE, accepted=_ACCEPTED) from None
+    except InvalidInput:
+        raise
+    except Exception as error:  # of any kind: archives, numbers and text may be damaged anywhere
+        raise InvalidInput(unreadable(path, error), where=_WHERE, accepted=_ACCEPTED) from None
     x, y = held.get("x"), held.get(name)
     if not isinstance(x, Tensor) or (labels is not None and y is None):
         wanted = "x" if not isinstance(x, Tensor) else name
         raise InvalidInput(
-            f"no {wanted!r} in {path}: it has {', '.join(map(str, held))}", where=_WHERE, accepted=_ACCEPTED
+            f"no {wanted!r} in {path}: it has {', '.join(map(str, held)) or 'nothing'}",
+            where=_WHERE,
+            accepted=_ACCEPTED,
         )
+    for key, value in (("x", x), (name, y)):
+        if isinstance(value, Tensor) and unusual(value):
+            raise InvalidInput(f"{key} of {path} is {unusual(value)}", where=_WHERE, accepted="real numbers, one each")
+    if not x.dim():
+        raise InvalidInput(f"x of {path} is one number", where=_WHERE, accepted="inputs (batch, ...)")
     if y is not None and (not isinstance(y, Tensor) or not y.dim() or len(y) != len(x)):
         got = f"{len(x)} inputs, and {name} of shape {tuple(getattr(y, 'shape', ()))}"
         raise InvalidInput(f"{path} has {got}", where=_WHERE, accepted="one label for each input")
@@ -85,6 +93,8 @@ def chosen(x: Tensor, y: Tensor | None, count: int | None) -> tuple[Tensor, Tens
 def _shaped(x: Tensor, shape: Sequence[int] | None, path: str | Path) -> Tensor:
     if shape is None:
         return x
+    if any(size < 1 for size in shape):
+        raise InvalidInput(f"shape={tuple(shape)}", where=_WHERE, accepted="the sizes of one input, each at least 1")
     try:
         return x.reshape(len(x), *shape)
     except RuntimeError:
@@ -94,14 +104,24 @@ def _shaped(x: Tensor, shape: Sequence[int] | None, path: str | Path) -> Tensor:
 
 def _table(path: Path, labels: str) -> dict[str, Tensor]:
     """The columns of a table, all but that of the labels as inputs."""
-    with path.open(encoding="utf-8", newline="") as stream:
-        header, *rows = [row for row in csv.reader(stream) if row]
-    if not rows or any(_is_number(name) for name in header):
+    with path.open(encoding="utf-8-sig", newline="") as stream:  # a mark at the beginning is no part of the first name
+        lines = [row for row in csv.reader(stream, skipinitialspace=True) if row]
+    if len(lines) < 2:
+        got = f"{path} {'has a header and no rows' if lines else 'is empty'}"
+        raise InvalidInput(got, where=_WHERE, accepted="a header, then rows")
+    header, rows = [name.strip() for name in lines[0]], lines[1:]
+    if header.count(labels) > 1:
+        raise InvalidInput(f"{path} has {header.count(labels)} columns {labels!r}", where=_WHERE, accepted="one of it")
+    if any(_is_number(name) for name in header):
         raise InvalidInput(f"{path} begins with {', '.join(header[:3])}", where=_WHERE, accepted="a header, then rows")
     ragged = next((i for i, row in enumerate(rows) if len(row) != len(header)), None)
     if ragged is not None:
         got = f"row {ragged + 1} of {path} has {len(rows[ragged])} columns, the header {len(header)}"
         raise InvalidInput(got, where=_WHERE, accepted=_ACCEPTED)
+    for i, row in enumerate(rows, 1):
+        for name, cell in zip(header, row, strict=True):
+            if not _is_number(cell):
+                raise InvalidInput(f"{cell!r} in row {i} of {path}, column {name}", where=_WHERE, accepted="numbers")
     numbers = torch.tensor([[float(cell) for cell in row] for row in rows], dtype=torch.float64)
     if labels not in header:
         return {"x": numbers}

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import pickle
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from lipreg.errors import InvalidInput
+from lipreg.loading.tensors import read_tensors, unusual
 
 _WHERE = "weights"
 _ACCEPTED = "a file of torch.save(net.state_dict(), path), or a checkpoint that a Lightning trainer has saved"
-_ALONE = "torch.save(net.state_dict(), path)"
 _SHOWN = 4
 
 
@@ -28,11 +26,13 @@ class Saved:
         path: of the file, for messages.
         tensors: the state_dict.
         hyperparameters: of a Lightning checkpoint; empty where it has none.
+        epoch: that a Lightning checkpoint tells; None where it tells none.
     """
 
     path: str
     tensors: Mapping[str, Tensor]
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    epoch: int | None = None
 
 
 def read_weights(path: str | Path) -> Saved:
@@ -41,17 +41,14 @@ def read_weights(path: str | Path) -> Saved:
     Raises:
         InvalidInput: no such file, no state_dict in it, or a class of somebody's in it, which is named.
     """
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:  # torch's own text advises to load it all the same
-        raise _not_plain(path, str(error)) from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
-        raise InvalidInput(f"cannot read {path}: {error}", where=_WHERE, accepted=_ACCEPTED) from None
+    found = read_tensors(path, where=_WHERE, accepted=_ACCEPTED)
     if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
-        parameters = found.get("hyper_parameters") or {}
+        parameters, epoch = found.get("hyper_parameters") or {}, found.get("epoch")
         if not isinstance(parameters, Mapping):
-            parameters = vars(parameters)
-        return Saved(str(path), _tensors(found["state_dict"], path), parameters)
+            got = f"hyper_parameters of {path} are a {type(parameters).__name__}"
+            raise InvalidInput(got, where=_WHERE, accepted="names with values")
+        tensors = _tensors(found["state_dict"], path)
+        return Saved(str(path), tensors, parameters, epoch if isinstance(epoch, int) else None)
     if isinstance(found, dict) and found:
         return Saved(str(path), _tensors(found, path))
     raise InvalidInput(f"{path} holds a {type(found).__name__}", where=_WHERE, accepted=_ACCEPTED)
@@ -68,12 +65,12 @@ def load_into(network: nn.Module, saved: Saved, name: str) -> None:
     shapes = [
         f"{key} is {tuple(saved.tensors[key].shape)}, here {tuple(value.shape)}"
         for key, value in own.items()
-        if key in saved.tensors and isinstance(value, Tensor) and value.shape != saved.tensors[key].shape
+        if key in saved.tensors and _sized(value) and value.shape != saved.tensors[key].shape
     ]
     wrong = ([f"has no place for {_some(unused)}"] if unused else []) + ([f"needs {_some(missing)}"] if missing else [])
     wrong += [f"has other shapes: {_some(shapes)}"] if shapes else []
     if wrong:
-        todo = "Name the class that was saved, with its arguments; a part of it is module=..."
+        todo = "Name the class that was saved, with its arguments; a part of it is module=NAME"
         raise InvalidInput(
             f"{name} {', '.join(wrong)}", where=saved.path, accepted="weights of this network", todo=todo
         )
@@ -84,28 +81,17 @@ def _tensors(found: Mapping[Any, Any], path: str | Path) -> Mapping[str, Tensor]
     others = [str(key) for key, value in found.items() if not isinstance(value, Tensor)]
     if others:
         raise InvalidInput(f"{path} holds {_some(others)}, no tensors", where=_WHERE, accepted=_ACCEPTED)
+    odd = [f"{key}, which is {unusual(value)}" for key, value in found.items() if unusual(value)]
+    if odd:
+        raise InvalidInput(f"{path} holds {_some(odd)}", where=_WHERE, accepted="tensors of real numbers, one each")
     return found
 
 
-def _not_plain(path: str | Path, text: str) -> InvalidInput:
-    """What the unpickler stopped at, and how to do without it."""
-    classes = re.findall(r"GLOBAL ([\w.]+)", text)
-    got = f"{path} holds a {classes[0]}" if classes else f"{path} holds more than tensors and plain data"
-    kind = classes[0].rpartition(".")[2] if classes else ""
-    if kind in ("DictConfig", "ListConfig", "Namespace"):
-        todo = f"Save its hyperparameters as plain data ({_PLAIN[kind]}), or the weights alone ({_ALONE})"
-    else:
-        todo = f"Save the weights alone ({_ALONE}), and give the class and its arguments"
-    return InvalidInput(f"{got}, which could run as code", where=_WHERE, accepted=_ACCEPTED, todo=todo)
+def _sized(value: Any) -> bool:
+    """Whether a place of a network has a shape before it is filled."""
+    return isinstance(value, Tensor) and not is_lazy(value)
 
 
-_PLAIN = {
-    "DictConfig": "self.save_hyperparameters(OmegaConf.to_container(cfg))",
-    "ListConfig": "self.save_hyperparameters({'name': list(value)})",
-    "Namespace": "self.save_hyperparameters(vars(args))",
-}
-
-
-def _some(names: Sequence[str]) -> str:
+def _some(names: Sequence[Any]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    return ", ".join(map(str, names[:_SHOWN])) + more

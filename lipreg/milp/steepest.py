@@ -86,7 +86,10 @@ def steepest(piece: Piece, budget: Budget) -> Multipliers | None:
     engine: Any = clarabel  # compiled, without types
     rows, size = _Rows(len(piece.form)), len(piece.form)
     lower, upper = (np.flatnonzero(side) for side in (piece.lower > -1.0, piece.upper < 1.0))
-    cuts = rows.at_least(piece.cuts, piece.levels)
+    # rows of pre-activations that differ by many orders cost the multipliers their digits
+    sizes = np.maximum(np.abs(piece.cuts).max(1, initial=0.0), np.abs(piece.levels))
+    sizes = np.where(sizes > 0.0, sizes, 1.0)
+    cuts = rows.at_least(piece.cuts / sizes[:, None], piece.levels / sizes)
     above = rows.at_least((np.arange(len(upper)), upper, -np.ones(len(upper))), piece.upper[upper])
     below = rows.at_least((np.arange(len(lower)), lower, np.ones(len(lower))), -piece.lower[lower])
     rows.at_least(np.zeros((2, size)), np.array([1.0, -1.0]), np.array([-1.0, piece.most]))
@@ -117,7 +120,7 @@ def steepest(piece: Piece, budget: Budget) -> Multipliers | None:
     box[lower] -= np.maximum(z[below], 0.0)
     ball = np.zeros(size) if stretched is None else stretched(z) * piece.stretch
     point = None if empty or not np.isfinite(x).all() else x[: size + 1]
-    return Multipliers(np.maximum(z[cuts], 0.0), box, ball, point)
+    return Multipliers(np.maximum(z[cuts], 0.0) / sizes, box, ball, point)
 
 
 class _Rows:

@@ -18,6 +18,8 @@ _NO_RECORDS = "holds no records of lipreg"
 _ACCEPTED = (
     "a record file, or a folder below which experiments.train, experiments.audit or a LipschitzAudit has written"
 )
+_BEGIN = b'{"schema"'
+"""Of every record's line."""
 _LISTED = 5
 """More damaged lines than these are not listed one by one."""
 
@@ -31,7 +33,7 @@ class RecordFile:
         path: a file; its folder is made.
 
     Raises:
-        InvalidInput: the folder cannot be written, found before any work starts.
+        InvalidInput: the folder cannot be written, or the file is of something else; found before any work starts.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -52,6 +54,12 @@ class RecordFile:
             file.seek(0)
             text = file.read()
             begin = text.rfind(b"\n") + 1
+            if text.strip() and not any(map(_begun, text.removeprefix(BOM_UTF8).splitlines())):
+                raise InvalidInput(
+                    f"{self.path} {_NO_RECORDS}, and nothing is written to it",
+                    where="records",
+                    accepted="a new file, or one with records",
+                )
             if begin == len(text):
                 return
             try:
@@ -71,6 +79,11 @@ class RecordFile:
             file.write("".join(to_line(record) + "\n" for record in records))
             file.flush()
             os.fsync(file.fileno())
+
+
+def _begun(line: bytes) -> bool:
+    """Whether a line is a record, or the beginning of one that a kill left."""
+    return line.startswith(_BEGIN) or (bool(line) and _BEGIN.startswith(line))
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
+from lipreg.errors import InvalidInput
+from lipreg.population import Sample
+from lipreg.population.evidence import EVIDENCE
 from lipreg.ranges import DerivativeRange
 from lipreg.results import Certificate
 
@@ -233,7 +237,61 @@ class DerivativeRecord:
         return DerivativeRange.of_plain(self.range)
 
 
-Record = RunRecord | EpochRecord | AuditRecord | CalibrationRecord | DerivativeRecord
+@dataclass(frozen=True)
+class PopulationRecord:
+    """Points that were drawn at random from a data set, and what was proved there: see ``lipreg.population``.
+
+    Attributes:
+        run, run_id, epoch, question, fingerprint, versions: as in ``AuditRecord``.
+        size: how many points the data set has.
+        seed: of the draw.
+        confidence: with which each statement by itself holds.
+        evidence: "planned", the number of points was fixed beforehand; "at any time", a rule ended the draw.
+        until: in words, when it was to end: "60 points are drawn".
+        met: whether that was reached.
+        figure: what the rule that ended it was about, in words; empty where so many points were drawn.
+        drawn: indices in the data set, in the order of the draw.
+        low, high: ends of the constant at these points; None for one from above that is not proved.
+        floor, ceiling: ends that were proved at every point of the data set before the draw; empty where none were.
+    """
+
+    kind: ClassVar[str] = "population"
+    run: str
+    epoch: int
+    size: int
+    seed: int
+    confidence: float
+    evidence: str
+    until: str
+    met: bool
+    drawn: list[int]
+    low: list[float]
+    high: list[float | None]
+    floor: list[float]
+    ceiling: list[float | None]
+    figure: str = ""
+    question: dict[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
+    run_id: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def sample(self) -> Sample:
+        """What it says of the data set.
+
+        Raises:
+            InvalidInput: nothing can have written it: ends that cross, a point drawn twice.
+        """
+        high, ceiling = ([math.inf if end is None else end for end in ends] for ends in (self.high, self.ceiling))
+        if self.evidence not in EVIDENCE:
+            accepted = ", ".join(EVIDENCE)
+            raise InvalidInput(f"evidence={self.evidence[:40]!r}", where="population record", accepted=accepted)
+        evidence = EVIDENCE[self.evidence]()
+        known = self.floor or None, ceiling or None
+        return Sample(self.size, self.drawn, self.low, high, *known, self.confidence, evidence)
+
+
+Record = RunRecord | EpochRecord | AuditRecord | CalibrationRecord | DerivativeRecord | PopulationRecord
 
 
 def field_names(kind: type[Record]) -> list[str]:

@@ -15,15 +15,16 @@ from lipreg.records.kinds import (
     CalibrationRecord,
     DerivativeRecord,
     EpochRecord,
+    PopulationRecord,
     Record,
     RunRecord,
 )
 from lipreg.results import EXACT_TOLERANCE, Certificate, Status, meet
 
-SCHEMA = 4
-READABLE = (1, 2, 3, 4)
+SCHEMA = 5
+READABLE = (1, 2, 3, 4, 5)
 """Schemas that can be read. What a record of an earlier one does not tell is empty: run ids and recipes in schema 1, the
-calibration of outputs and attacks in 1 and 2, derivatives before 4."""
+calibration of outputs and attacks in 1 and 2, derivatives before 4, draws from a data set before 5."""
 
 _COUNTS = ("epoch", "point", "seconds", "step", "start_epoch", "points", "error", "factor", "loss", "accuracy")
 _CHOICES = {"certificate": tuple(Certificate), "status": tuple(Status), "weights": WEIGHTS}
@@ -33,7 +34,8 @@ _DIGITS = 300
 """Whole numbers of more digits may be beyond float64."""
 
 _KINDS: dict[str, type[Record]] = {
-    kind.kind: kind for kind in (RunRecord, EpochRecord, AuditRecord, CalibrationRecord, DerivativeRecord)
+    kind.kind: kind
+    for kind in (RunRecord, EpochRecord, AuditRecord, CalibrationRecord, DerivativeRecord, PopulationRecord)
 }
 
 
@@ -154,6 +156,12 @@ def _check_values(record: Record, where: str) -> None:
         except LipregError as error:
             todo = "The record was changed or damaged: remove its line, and ask again"
             raise InvalidInput(error.got, where=where, accepted="a range of a derivative", todo=todo) from None
+    if isinstance(record, PopulationRecord):
+        try:
+            _ = record.sample
+        except LipregError as error:
+            todo = "The record was changed or damaged: remove its line, and audit again"
+            raise InvalidInput(error.got, where=where, accepted="points drawn from a data set", todo=todo) from None
     if not isinstance(record, AuditRecord):
         return
     accepted = ""

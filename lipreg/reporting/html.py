@@ -15,6 +15,7 @@ from lipreg.errors import InvalidInput
 from lipreg.records import EXACT, LeftOut, Record, Source, Sources
 from lipreg.reporting.derivatives import derivative_section
 from lipreg.reporting.page_data import as_script, page_data
+from lipreg.reporting.population import population_section
 from lipreg.reporting.runs import Entry, find_entries
 from lipreg.reporting.sections import Card, cards, entry_section, settings_tables, text, value
 from lipreg.reporting.wording import between, percent, share_between
@@ -105,14 +106,13 @@ def _page(entries: list[Entry], sources: Sources, unusable: list[LeftOut]) -> st
         hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
         title=text(title),
         style=_asset("style.css"),
-        heading="Did the penalty move the truth?"
-        if any(e.last for e in entries)
-        else "How steep is the network, really?",
+        heading=_heading(entries),
         question=text(f"{first[:1].upper()}{first[1:]}." if first else ""),
         trouble=_trouble([*sources.left_out, *unusable]),
         overview="" if single is None else " hidden",
         totals=_totals(entries),
         derivatives=derivative_section(sources.files),
+        populations=population_section(sources.files),
         entries="\n".join(entry_section(entry, i) for i, entry in enumerate(entries)),
         statuses="\n".join(f"<dt>{text(s)}</dt><dd>{text(data['statuses'].get(s, unknown))}</dd>" for s in ended),
         settings=settings_tables(entries),
@@ -122,15 +122,24 @@ def _page(entries: list[Entry], sources: Sources, unusable: list[LeftOut]) -> st
     )
 
 
+def _heading(entries: Sequence[Entry]) -> str:
+    """The question that the page answers, by what there is to compare."""
+    trained = {entry.pair.of_trainings for entry in entries if entry.last is not None}
+    if not trained:
+        return "How steep is the network, really?"
+    return "Did the penalty move the truth?" if True in trained else "How far did the truth move?"
+
+
 def _totals(entries: Sequence[Entry]) -> str:
     """Cards over all entries: how many, how certain, and where transfer lies."""
     runs = _shown(entries)
     compared = [entry.last for entry in entries if entry.last is not None]
     audits = [r.is_exact for run in runs for r in run.audits if r.estimator == EXACT]
     early = sum(not last.at_the_end for last in compared)
-    doubtful = sum(bool(last.likeness.doubts) for last in compared)
+    trained = [last for last in compared if last.epoch is not None]
+    doubtful = sum(bool(last.likeness.doubts) for last in trained)
     kind = f"; {doubtful} of the twins not known to be one in seed and initial weights" if doubtful else ""
-    kind = kind or (" of the same seed and initial weights" if compared else "")
+    kind = kind or (" of the same seed and initial weights" if trained else "")
     kind += f"; {early} not at the last epoch of both" if early else ""
     ratios = [ratio for last in compared if (ratio := last.margin_ratio) is not None]
     margins = _median("Margin over constant / twin's, median", ratios, between)

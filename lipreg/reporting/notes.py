@@ -40,7 +40,7 @@ def notes(comparison: Comparison) -> list[str]:
     points = mine.points
     means = f"Means over {counted(len(points), 'reference point')}"
     means += "" if comparison.epoch is None else f" after {epochs(comparison.epoch)}"
-    texts = calibration_notes({"regularised": mine.calibration, "twin": twin.calibration})
+    texts = calibration_notes(dict(zip(comparison.roles, (mine.calibration, twin.calibration), strict=True)))
     texts += unsettled(mine)
     texts += share_notes((mine, twin))
     texts.append(f"{means}; tightness, movement and transfer are geometric means of the ratios at each point.")

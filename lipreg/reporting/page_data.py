@@ -50,7 +50,7 @@ def page_data(entries: Sequence[Entry]) -> dict[str, Any]:
     shown: dict[tuple[str, str, str], Side] = {}
     roles: dict[tuple[str, str, str], str] = {}
     for entry in entries:
-        for side, role in zip(entry.sides, ["alone"] if entry.alone else ["regularised", "twin"], strict=True):
+        for side, role in zip(entry.sides, ["alone"] if entry.alone else entry.pair.roles, strict=True):
             shown.setdefault(_place(entry, side), side)
             roles[_place(entry, side)] = role
     numbers = {place: number for number, place in enumerate(shown)}

@@ -188,6 +188,9 @@ def _not_compared(pair: Pair) -> str:
         if moved.exact is not None:
             doubts = "".join(f". {doubt}" for doubt in pair.likeness.doubts)
             when = f" after {epochs(epoch)}" if pair.of_trainings else ""
-            told = f"E_reg / E_twin{when}, geometric mean over {counted(moved.points, 'point')}: {between(moved.exact)}"
+            first = "E_reg" if pair.of_trainings else "E_network"
+            told = (
+                f"{first} / E_twin{when}, geometric mean over {counted(moved.points, 'point')}: {between(moved.exact)}"
+            )
             return f"{trouble}. The movement of the truth is known without the bound ({told}){doubts}"
     return trouble

@@ -60,7 +60,7 @@ def _compared(entry: Entry, last: Comparison) -> str:
     mine, twin, moved = last.regularised, last.twin, last.movement
 
     def two(show: Callable[[RunFigures], str]) -> str:
-        return value(show(mine), "regularised", "run") + value(show(twin), "twin", "twin")
+        return value(show(mine), last.roles[0], "run") + value(show(twin), last.roles[1], "twin")
 
     exact = certificate([p.record for p in (*mine.points, *twin.points)], " of both runs")
     weights = which_weights(mine.points, mine.metric is not None)
@@ -70,24 +70,26 @@ def _compared(entry: Entry, last: Comparison) -> str:
     known = " ".join(words for words in (f"{last.likeness.shared}.", when, *weights) if words)
     lowered, bound = penalised(entry.mine.run.record, last.bound_name), plain(last.bound_name, 40)
     against = "" if lowered == bound else f", held against {bound}"
+    told = f"penalty on {lowered + against}" if last.epoch is not None else f"held against {bound}"
     pair = (
-        f'<span class="run">{_named("Regularised", mine.run)}</span>: penalty on {text(lowered + against)}. '
+        f'<span class="run">{_named(last.roles[0].capitalize(), mine.run)}</span>: {text(told)}. '
         f'<span class="twin">{_named("Twin", entry.pair.twin.run.label)}</span>: {text(known)}'
     )
     metric = _metric_cards(entry.pair.metric, two(lambda figures: measured(entry.pair.metric, figures.metric)))
+    over = " / ".join(last.roles).capitalize()
     ratio = "" if last.margin_ratio is None else f" {between(last.margin_ratio)} of the twin's."
     free = [
-        *scale_free_cards((mine, twin), two, ratio),
-        *_moved_cards(last.calibrated.movement, last.calibrated.known.transfer, _calibrated_unit(last)),
+        *scale_free_cards((mine, twin), two, ratio, last.roles),
+        *_moved_cards(last.calibrated.movement, last.calibrated.known.transfer, over, _calibrated_unit(last)),
     ]
     raw = [
         Card("Exact constant", two(lambda figures: between(figures.exact)), f"Mean certified interval. {exact}"),
         Card(f"Bound ({last.bound_name})", two(lambda figures: at_most(figures.bound)), "Mean."),
-        *_moved_cards(moved, moved.transfer, "of the constants as they are"),
+        *_moved_cards(moved, moved.transfer, over, "of the constants as they are"),
     ]
     audit = _tightness(two(lambda figures: between(figures.tightness)))
     blocks = [row for block in comparison_blocks(last) for row in ((block.name, "", "", ""), *block.rows)]
-    rows = table(("", "regularised", "twin", "ratio"), blocks, numbers=(1, 2, 3))
+    rows = table(("", *last.roles, "ratio"), blocks, numbers=(1, 2, 3))
     return (
         f'{_soft(pair)}<p class="verdict"><strong>{text(judgement(last))}</strong></p>'
         + "".join(f'<p class="notice">{text(doubt)}</p>' for doubt in doubts(last))
@@ -142,7 +144,10 @@ def _tightness(figure: str) -> Card:
 
 
 def scale_free_cards(
-    sides: Sequence[RunFigures], show: Callable[[Callable[[RunFigures], str]], str], ratio: str = ""
+    sides: Sequence[RunFigures],
+    show: Callable[[Callable[[RunFigures], str]], str],
+    ratio: str = "",
+    roles: Sequence[str] = ("",),
 ) -> list[Card]:
     """The figures of runs that rescaling does not move, as far as they are known of one of them.
 
@@ -150,6 +155,7 @@ def scale_free_cards(
         sides: the runs.
         show: from a figure of a run in words to the figure of all of them in HTML.
         ratio: what is said beside the margins over the constants.
+        roles: what the runs are called; one alone is not called anything.
     """
     found: list[Card] = []
     if any(side.margin_over_constant is not None for side in sides):
@@ -163,7 +169,7 @@ def scale_free_cards(
         found.append(Card(f"{name[:1].upper()}{name[1:]}", figure, "Mean certified interval."))
     if any(side.certified is not None for side in sides):
         closed, attacked = (
-            _by_role([share(side) for side in sides])
+            _by_role([share(side) for side in sides], roles)
             for share in (lambda side: side.certified_closed, lambda side: side.attacked)
         )
         meaning = f"Of the audited points, by the exact constant. By the best bound without a search {closed}"
@@ -172,15 +178,16 @@ def scale_free_cards(
     return found
 
 
-def _by_role(shares: Sequence[float | None]) -> str:
+def _by_role(shares: Sequence[float | None], roles: Sequence[str]) -> str:
     """Shares of both runs, or of one alone, in words: "50.0% (regularised) and n/a (twin)"; empty where none is known."""
     if all(share is None for share in shares):
         return ""
-    roles = (" (regularised)", " (twin)") if len(shares) == 2 else ("",)
-    return " and ".join(f"{percent(share)}{role}" for share, role in zip(shares, roles, strict=True))
+    return " and ".join(
+        f"{percent(share)}{f' ({role})' if role else ''}" for share, role in zip(shares, roles, strict=True)
+    )
 
 
-def _moved_cards(moved: Movement, known: Interval | None, of: str) -> list[Card]:
+def _moved_cards(moved: Movement, known: Interval | None, over: str, of: str) -> list[Card]:
     """The card of movement and transfer, ``known`` as wide as T leaves it; none where constants' movement is undefined."""
     if moved.exact is None:
         return []
@@ -190,7 +197,7 @@ def _moved_cards(moved: Movement, known: Interval | None, of: str) -> list[Card]
             value(between(moved.exact), "truth")
             + value(nearest(moved.bound), "bound")
             + value(share_between(known), "transfer"),
-            f"Regularised / twin, geometric mean over the points, {of}. Transfer 1: all of the bound's movement is real; "
+            f"{over}, geometric mean over the points, {of}. Transfer 1: all of the bound's movement is real; "
             "0: none of it is.",
         ),
     ]

@@ -1,4 +1,4 @@
-"""The final table of a regularised run against its twin, for the console."""
+"""The final table of a run, or a network, against its twin, for the console."""
 
 from __future__ import annotations
 
@@ -60,8 +60,7 @@ def comparison_text(comparison: Comparison) -> str:
 def _headings(comparison: Comparison, separator: str = "\n") -> tuple[str, str, str]:
     names = [plain(figures.run, 40) for figures in (comparison.regularised, comparison.twin)]
     roles = [
-        role if role == name else f"{role}{separator}{name}"
-        for role, name in zip(("regularised", "twin"), names, strict=True)
+        role if role == name else f"{role}{separator}{name}" for role, name in zip(comparison.roles, names, strict=True)
     ]
     return roles[0], roles[1], "ratio"
 

@@ -17,6 +17,8 @@ _SIZE = (
     0.1  # of the raw movement, in logarithms: where no more than this is left when outputs are calibrated, it was size
 )
 _NO_RECORD = "no record tells"  # begins the note of what was not calibrated
+_SHORT = {"regularised": "reg", "network": "network"}
+"""Subscripts of the constants of the first of two, by what it is called."""
 _UNDEFINED_T = "its factor T"  # what ``CalibratedMovement.worse`` and its note both tell
 
 
@@ -28,7 +30,7 @@ def movement_lines(comparison: Comparison) -> list[str]:
         lines.append(f"{_unit(comparison) or 'calibrated'}: undefined")
     else:
         factor = "" if _of_values(comparison) else f", T x constant{noise(moved)}"
-        lines += [f"{_unit(comparison)}{factor}:", *_moved(moved.movement, moved.known.transfer)]
+        lines += [f"{_unit(comparison)}{factor}:", *_moved(comparison, moved.movement, moved.known.transfer)]
     if _of_values(comparison) and moved.movement.exact is not None:
         return [*lines, "as they are: the same, because inputs and targets are"]
     too = (
@@ -36,7 +38,8 @@ def movement_lines(comparison: Comparison) -> list[str]:
         if of_classes(comparison)
         else "in units of inputs and outputs"
     )
-    return [*lines, f"as they are ({too}):", *_moved(comparison.movement, comparison.movement.transfer)]
+    moved_raw = _moved(comparison, comparison.movement, comparison.movement.transfer)
+    return [*lines, f"as they are ({too}):", *moved_raw]
 
 
 def noise(moved: CalibratedMovement) -> str:
@@ -230,17 +233,19 @@ def _unit(comparison: Comparison) -> str:
     return "per unit of calibrated output" if of_classes(comparison) else ""
 
 
-def _moved(movement: Movement, known: Interval | None) -> list[str]:
+def _moved(comparison: Comparison, movement: Movement, known: Interval | None) -> list[str]:
     """Movement, bound movement and transfer, one line each.
 
     Args:
+        comparison: whose movement it is.
         movement: of the constants.
         known: the transfer, as wide as the noise of T leaves it.
     """
+    of = _SHORT[comparison.roles[0]]
     noisy = ", as far as T is known" if known != movement.transfer else ""
     return [
-        f"  movement of the truth (E_reg / E_twin): {between(movement.exact)}",
-        f"  movement of the bound (B_reg / B_twin): {nearest(movement.bound)}",
+        f"  movement of the truth (E_{of} / E_twin): {between(movement.exact)}",
+        f"  movement of the bound (B_{of} / B_twin): {nearest(movement.bound)}",
         f"  transfer: {share_between(known)}{noisy}",
     ]
 

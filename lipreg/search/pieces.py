@@ -29,14 +29,17 @@ INWARD = 16.0
 def settle_piece(rises: Rises, node: Shells, budget: Budget) -> tuple[float, Tensor | None]:
     """An upper bound on the quotients of one node with all phases known, and a displacement that nearly attains it.
 
-    The bound is far below 0 where the multipliers prove the piece empty, and inf where the engine fails.
+    The bound is far below 0 where the multipliers prove the piece empty, and inf where the engine fails, or where the piece
+    may not hold the reference point and nothing keeps it away.
 
     Args:
-        node: one node, near > 0.
+        node: one node.
         budget: started.
     """
     form, directions = rise_forms(rises, node, own_side=True), Directions.of(rises, node).to("cpu")
-    piece = _piece(rises, node, form)
+    if not float(node.near) > 0 and float(form.constant + form.lost) > 0:
+        return math.inf, None
+    piece = _piece(rises, node, form) if float(node.near) > 0 else _cone(rises, node, form, directions)
     found = steepest(piece, budget)
     if found is None:
         return math.inf, None
@@ -72,6 +75,32 @@ def _piece(rises: Rises, node: Shells, form: RiseForms) -> Piece:
         region.norm,
         region.radius if mixed else math.inf,
         stretch.cpu().numpy(),
+    )
+
+
+def _cone(rises: Rises, node: Shells, form: RiseForms, directions: Directions) -> Piece:
+    """The directions of a piece from the reference point on: what goes through that point cuts them, at any distance.
+
+    The rise is at most its form's, which has no constant above 0; cuts with room at the reference point are left out.
+    """
+    network, domain = rises.network, rises.network.domain
+    matrix, _ = fixed_forms(network, node.phase)
+    constant, lost = rises.offsets(node.phase)
+    sign, one = node.phase[0].to(matrix), torch.ones_like(directions.lower[0])
+    through, touched = sign * constant[0] + lost[0] <= 0.0, domain.room <= 0.0
+    cuts = torch.cat([(sign.unsqueeze(-1) * matrix[0])[through], -domain.faces[touched]])
+    return Piece(
+        form.slope[0].cpu().numpy(),
+        0.0,
+        (cuts * rises.units).cpu().numpy(),
+        torch.cat([rises.unit_error[through], torch.zeros_like(domain.room[touched])]).cpu().numpy(),
+        torch.where(directions.lower[0] < 0, -one, 0.0).cpu().numpy(),
+        torch.where(directions.upper[0] > 0, one, 0.0).cpu().numpy(),
+        1.0,
+        network.p,
+        domain.region.norm,
+        math.inf,
+        (rises.units * float(node.far)).cpu().numpy(),
     )
 
 

@@ -126,7 +126,7 @@ class PointedSearch(Course[Shells]):
         self.closings[Closing.PIECE] += int(leaf.sum())
         for at in leaf.nonzero().flatten().tolist():
             node = nodes[at : at + 1]
-            if float(node.near) > 0 and float(node.upper) > self.cutoff:
+            if float(node.upper) > self.cutoff:
                 self.settled += 1
                 bound, point = settle_piece(self.rises, node, self.budget)
                 rounding = 3.0 * float(self.network.row_rounding[node.row % self.network.rows])

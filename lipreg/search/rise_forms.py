@@ -36,9 +36,10 @@ class RiseForms:
 
 @dataclass(frozen=True)
 class _Lines:
-    """Lines above and below relu(y + v) - relu(y), slope v + offset, and the terms of an offset; ``(N, n)`` each.
+    """Lines above and below relu(y + v) - relu(y), slope v + offset; ``(N, n)`` each.
 
-    Of units that are ``open_``, with 0 within their bounds and no phase; those of the others are one line.
+    Beside them the terms of an offset, and what of y's doubt is in the lines. Of units that are ``open_``, with 0 within
+    their bounds and no phase; those of the others are one line.
     """
 
     open_: Tensor
@@ -47,6 +48,7 @@ class _Lines:
     below: Tensor
     below_offset: Tensor
     size: Tensor
+    doubt: Tensor
 
 
 def _lines(rises: Rises, nodes: Shells, own_side: bool) -> _Lines:
@@ -63,7 +65,7 @@ def _lines(rises: Rises, nodes: Shells, own_side: bool) -> _Lines:
     above_offset = torch.where(open_, chord * (y - lower) + rest, below_offset)
     # on x0's side there is nothing that could be rounded
     size = torch.where(open_, y.abs() - lower, (below_offset != 0) * y.abs())
-    return _Lines(open_, above, above_offset, steep, below_offset, size)
+    return _Lines(open_, above, above_offset, steep, below_offset, size, rises.doubts(on & ~open_, ~on & ~open_))
 
 
 def rise_forms(rises: Rises, nodes: Shells, own_side: bool) -> RiseForms:
@@ -88,7 +90,7 @@ def rise_forms(rises: Rises, nodes: Shells, own_side: bool) -> RiseForms:
         steep = torch.where(rising, lines.above[:, level], lines.below[:, level])
         constant = constant + (own * rest * offset).sum(-1)
         size = own.abs() * rest
-        lost = lost + own.abs() @ (2 * rises.doubt[level]) + share * (size * lines.size[:, level]).sum(-1)
+        lost = lost + (own.abs() * 2 * lines.doubt[:, level] + share * size * lines.size[:, level]).sum(-1)
         error = error + own.abs() @ rises.unit_error[level]
         gap = torch.where(rising, chord_gap[:, level], line_gap[:, level])
         gaps[:, level] = size * gap

@@ -108,15 +108,25 @@ class Rises:
         rest = slope * self.y - rectified(self.y, network.leak)
         v, k = torch.zeros_like(slope), torch.zeros_like(slope)
         lost, of_k = torch.zeros_like(v), torch.zeros_like(v)
+        doubt = self.doubts(phase > 0, phase < 0)
         for level in network.levels:
             on_unit = network.z.on_unit[level].T
             v[:, level] = k @ on_unit
             lost[:, level] = of_k @ on_unit.abs() + EPS * (network.count + SPARE) * (k.abs() @ on_unit.abs())
             k[:, level] = slope[:, level] * v[:, level] + rest[:, level]
-            of_k[:, level] = (
-                lost[:, level] + 2 * self.doubt[level] + 4 * EPS * (k[:, level].abs() + rest[:, level].abs())
-            )
+            of_k[:, level] = lost[:, level] + 2 * doubt[:, level] + 4 * EPS * (k[:, level].abs() + rest[:, level].abs())
         return self.y + v, lost + self.doubt + 4 * EPS * self.y.abs()
+
+    def doubts(self, on: Tensor, off: Tensor) -> Tensor:
+        """How far pre-activations at the reference point may be off, ``(N, n)``, 0 for units that stay on its side.
+
+        There a unit's output rises by its slope times what it rises by itself, wherever it is at the reference point.
+
+        Args:
+            on, off: which units are proved to be so all over each node, ``(N, n)``.
+        """
+        stays = (on & (self.y > self.doubt)) | (off & (self.y < -self.doubt))
+        return torch.where(stays, 0.0, self.doubt)
 
     @property
     def kinks(self) -> Tensor:

@@ -152,15 +152,16 @@ def jacobians(layer: Layer) -> None:
 def waist(layer: Layer) -> None:
     """First the Input, last an Affine; an Affine never feeds an Affine, and Relus, MaxPools and Curveds read one Affine."""
     nodes = capture(layer.built().eval(), layer.inputs(1)).frozen().nodes
+    kinds = ", ".join(type(node).__name__ for node in nodes)
     ends = isinstance(nodes[0], Input) and isinstance(nodes[-1], Affine)
-    expect(ends and sum(isinstance(node, Input) for node in nodes) == 1, f"{layer.name}: nodes {nodes}")
+    expect(ends and sum(isinstance(node, Input) for node in nodes) == 1, f"{layer.name}: nodes {kinds}")
     for index, node in enumerate(nodes):
         match node:
             case Affine(sources=sources):
                 fine = all(source < index and not isinstance(nodes[source], Affine) for source in sources)
-                expect(fine, f"{layer.name}: node {index} reads {sources} of {nodes}")
+                expect(fine, f"{layer.name}: node {index} reads {sources} of {kinds}")
             case Relu(source=source) | MaxPool(source=source) | Curved(source=source):
-                expect(isinstance(nodes[source], Affine) and source < index, f"{layer.name}: node {index} of {nodes}")
+                expect(isinstance(nodes[source], Affine) and source < index, f"{layer.name}: node {index} of {kinds}")
 
 
 def batches(layer: Layer) -> None:

@@ -107,6 +107,27 @@ class Pooled(nn.Module):
         return self.b(right + self.act2(left - right))
 
 
+class Compared(nn.Module):
+    """Entries put in order, magnitudes and a leak of slope -1/2, as torch has them or written out by ReLUs."""
+
+    def __init__(self, written_out: bool = False) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(2, 4), nn.Linear(4, 3), nn.Linear(3, 2)
+        self.written_out = written_out
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.a(x)
+        if not self.written_out:
+            z = self.b(torch.sort(z.reshape(-1, 2, 2), 2)[0].flatten(1))
+            z = torch.cat([z[:, :1].abs(), torch.minimum(z[:, 1:2], z[:, :1]), z[:, 2:]], 1)
+            return nn.functional.leaky_relu(self.c(z), -0.5)
+        rise = torch.relu(z[:, 1::2] - z[:, ::2])
+        z = self.b(torch.stack([z[:, 1::2] - rise, z[:, ::2] + rise], 2).flatten(1))
+        less = z[:, :1] - torch.relu(z[:, :1] - z[:, 1:2])
+        z = self.c(torch.cat([2.0 * torch.relu(z[:, :1]) - z[:, :1], less, z[:, 2:]], 1))
+        return 1.5 * torch.relu(z) - 0.5 * z
+
+
 def _convolution() -> nn.Module:
     return nn.Sequential(
         *(nn.Unflatten(1, (1, 3)), nn.Conv1d(1, 2, 2), nn.ReLU(), nn.Conv1d(2, 2, 2), nn.ReLU(), nn.Flatten()),
@@ -157,9 +178,11 @@ JUDGED: dict[str, Callable[[], nn.Module]] = ZOO | {
     "convolution": _convolution,
     "pooled": Pooled,
     "pooled_apart": lambda: Pooled(2),
+    "compared": Compared,
     "difference": _difference,
 }
-"""The zoo, a branch that hardly counts, a convolution, max pools whose windows overlap or do not, and two networks."""
+"""The zoo, a branch that hardly counts, a convolution, max pools whose windows overlap or do not, comparisons, and two
+networks."""
 EVERY = JUDGED | SMOOTH
 """Also those that nothing lists."""
 
@@ -183,8 +206,8 @@ def input_size(net: nn.Module) -> int:
 
 def written_out(net: nn.Module) -> nn.Module:
     """The same function without max pools: what the enumeration reads."""
-    if not isinstance(net, Pooled):
+    if not isinstance(net, Pooled | Compared):
         return net
-    twin = Pooled(net.stride, True).double().eval()
+    twin = (Pooled(net.stride, True) if isinstance(net, Pooled) else Compared(True)).double().eval()
     twin.load_state_dict(net.state_dict())
     return twin

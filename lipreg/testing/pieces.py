@@ -51,6 +51,13 @@ def jacobian(net: nn.Module, x: Array) -> Array:
     return full[0, :, 0].numpy()
 
 
+def jacobians(net: nn.Module, x: Array) -> Array:
+    """Those at points ``(count, inputs)`` that do not see each other, ``(count, outputs, inputs)``."""
+    points = torch.as_tensor(x, dtype=torch.float64)
+    full: Any = torch.autograd.functional.jacobian(lambda batch: net(batch).sum(0), points)
+    return full.movedim(1, 0).numpy()
+
+
 @dataclass(frozen=True)
 class Form:
     """z = weights d + offset in the displacement d, of every unit of a layer, and how far rounding puts each of these off.

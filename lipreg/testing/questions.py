@@ -19,7 +19,7 @@ from lipreg.regions import Box, L1Ball, L2Ball, LinfBall, Polytope, Region
 from lipreg.testing import networks
 from lipreg.testing.domains import Array, Domain, domain_of, rows_of, slope_norm
 from lipreg.testing.oracle import Enumeration
-from lipreg.testing.pieces import evaluate, jacobian
+from lipreg.testing.pieces import evaluate, jacobians
 from lipreg.testing.quotients import sampled_pointed
 
 NORMS = {"p1": 1.0, "p2": 2.0, "pinf": math.inf}
@@ -190,10 +190,14 @@ class Question:
         if self.scope == "pointed":
             low = sampled_pointed(self.module, where, rows, self.p, self.problem.q, count=MET, units=self.units)
             return low, math.inf
-        free = where.free
-        points = where.points(np.vstack([np.zeros((1, len(free))), where.sample(MET, np.random.default_rng(point))]))
-        slopes = (jacobian(self.module, x)[:, free] * self.weights for x in points)
-        return max(slope_norm(slope, rows, self.p, self.problem.q) for slope in slopes), math.inf
+        own = self.once(("slopes", self.net, self.seed, self.region, point), lambda: self._slopes(where, point))
+        return max(slope_norm(slope * self.weights, rows, self.p, self.problem.q) for slope in own), math.inf
+
+    def _slopes(self, where: Domain, point: int) -> Array:
+        """Jacobians over the inputs with room, at points spread through the region."""
+        spread = where.sample(MET, np.random.default_rng(point))
+        points = where.points(np.vstack([np.zeros((1, len(where.free))), spread]))
+        return jacobians(self.module, points)[:, :, where.free]
 
     def __str__(self) -> str:
         said = f"{self.scope} constant of {self.output} of {self.net}[{self.seed}] on {self.region}, p={self.p:g}"

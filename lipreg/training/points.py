@@ -93,6 +93,9 @@ def of_calls(points: Points, where: str) -> Points:
     Raises:
         InvalidInput: they are drawn from a training's data, or read from its batches.
     """
+    if points.confidence is not None:
+        got = f"confidence={points.confidence!r} of a penalty's points"
+        raise InvalidInput(got, where=where, accepted="it in the Points of a LipschitzAudit")
     if points.batch_to_inputs is None and not points.fixed:
         return points
     got = "Points(fixed=True)" if points.fixed else "Points(batch_to_inputs=...)"

@@ -60,10 +60,19 @@ class CalibratedMovement:
 
 
 def calibrated_movement(
-    raw: Movement, mine: CalibrationRecord | None, twin: CalibrationRecord | None
+    raw: Movement,
+    mine: CalibrationRecord | None,
+    twin: CalibrationRecord | None,
+    first: str = "the regularised run",
 ) -> CalibratedMovement:
-    """The movement of the calibrated constants, from that of the raw ones and both calibrations."""
-    why = _why_undefined(mine, twin)
+    """The movement of the calibrated constants, from that of the raw ones and both calibrations.
+
+    Args:
+        raw: the movement of the constants as they are.
+        mine, twin: the calibrations; None where no record tells one.
+        first: what ``mine`` is of, in words.
+    """
+    why = _why_undefined(mine, twin, first)
     if mine is None or twin is None or mine.factor is None or twin.factor is None or why:
         return CalibratedMovement(Movement(raw.points, None, None, None, why), 0.0, _worse(mine, twin))
     factor, noise = Fraction(mine.factor) / Fraction(twin.factor), _noise(mine, twin)
@@ -90,10 +99,10 @@ def _noise(mine: CalibrationRecord, twin: CalibrationRecord) -> float:
     return math.sqrt(math.fsum((one - two) ** 2 for one, two in pairs))
 
 
-def _why_undefined(mine: CalibrationRecord | None, twin: CalibrationRecord | None) -> str:
+def _why_undefined(mine: CalibrationRecord | None, twin: CalibrationRecord | None, first: str) -> str:
     if mine is None and twin is None:
         return NOT_CALIBRATED
-    for record, whose in ((mine, "the regularised run"), (twin, "the twin")):
+    for record, whose in ((mine, first), (twin, "the twin")):
         if record is None:
             return f"no record tells what the outputs of {whose} mean"
         if record.factor is None:

@@ -15,7 +15,7 @@ from lipreg.transfer.incomplete import why_not_compared
 from lipreg.transfer.likeness import Likeness
 from lipreg.transfer.metric import Metric
 from lipreg.transfer.movement import Movement, movement
-from lipreg.transfer.pairs import Pair, find_pair
+from lipreg.transfer.pairs import Pair, find_pair, roles
 from lipreg.transfer.points import PointFigures, check_same_functional, check_same_recipe, check_same_weights
 from lipreg.transfer.ratios import Interval, rank_correlation, ratio
 from lipreg.transfer.sides import RunFigures
@@ -67,6 +67,11 @@ class Comparison:
         if mine is None or twin is None or math.inf in (mine.lower, twin.lower):
             return None
         return ratio(mine, twin)
+
+    @property
+    def roles(self) -> tuple[str, str]:
+        """What the two columns are called: "regularised" alone where a training is known; and "twin"."""
+        return roles(self.epoch is not None)
 
     @property
     def untrained(self) -> bool:
@@ -138,6 +143,7 @@ def compare_pair(pair: Pair, epoch: int | None = None) -> Comparison:
         for side, points, radius, known in zip(pair.sides, zip(*shared, strict=True), radii, ranked, strict=True)
     )
     raw = movement(shared)
+    first = "the regularised run" if pair.of_trainings else "the network"
     audited = {point for side in pair.sides for point in side.audits.get(at, {})}
     return Comparison(
         question=pair.question,
@@ -148,7 +154,7 @@ def compare_pair(pair: Pair, epoch: int | None = None) -> Comparison:
         twin=twin,
         movements=tuple(movement([points]) for points in shared),
         movement=raw,
-        calibrated=calibrated_movement(raw, mine.calibration, twin.calibration),
+        calibrated=calibrated_movement(raw, mine.calibration, twin.calibration, first),
         radius_points=len(paired),
         left_out=tuple(sorted(audited - {p.point for p in mine.points})),
         rank_correlation=rank_correlation(ranked[0] + ranked[1]),

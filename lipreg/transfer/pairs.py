@@ -75,9 +75,23 @@ class Pair:
         return self.mine, self.twin
 
     @property
+    def roles(self) -> tuple[str, str]:
+        """What the two are called: a regularised run, or a network of which nobody knows how it came about; and its twin."""
+        return roles(self.of_trainings)
+
+    @property
     def of_trainings(self) -> bool:
         """Whether epochs count what was trained, as of all runs but networks of which nothing else is known."""
         return all(side.run.record.of_training for side in self.sides)
+
+
+def roles(of_trainings: bool) -> tuple[str, str]:
+    """What the two sides of a comparison are called.
+
+    Args:
+        of_trainings: whether both are runs of a training, and not networks alone.
+    """
+    return ("regularised" if of_trainings else "network"), "twin"
 
 
 def find_pair(records: Iterable[Record], run: str, metric: str | None = None) -> Pair:

@@ -110,7 +110,7 @@ def transfer(movement: Interval, bound_movement: Interval | float) -> tuple[Inte
     if bound_movement.upper == math.inf:
         return None, "the relative movement of the bound is beyond the range of numbers"
     if bound_movement.lower == 0:
-        return None, "the regularised bound is 0, so its relative movement has no size"
+        return None, "the bound is 0 and the twin's is not, so its relative movement has no size"
     steps = log_between(bound_movement.lower)[0], log_between(bound_movement.upper)[1]
     if abs(sum(steps)) / 2 < NO_BOUND_MOVEMENT or steps[0] <= 0 <= steps[1]:
         return None, f"the bound moved by less than {NO_BOUND_MOVEMENT:.1%}, so there is nothing to pass on"

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lipreg.auditing import EXACT, Attack, AuditPlan, PointAudit, audit
 from lipreg.bounds import Analysis
@@ -26,7 +26,7 @@ from lipreg.estimators.base import ESTIMATORS, Known, lower_interval, upper_inte
 from lipreg.estimators.exact.branch_and_bound import BranchAndBound
 from lipreg.estimators.settings import Settings
 from lipreg.estimators.witnesses.witness import best_witness
-from lipreg.graph import Difference
+from lipreg.graph import Difference, capture
 from lipreg.outputs import AllLogits, AllMargins, Combination, Logit, Vector
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import L2Ball, LinfBall
@@ -519,3 +519,21 @@ def test_records_say_that_a_difference_was_asked_about() -> None:
         assert all(record.attacked is None and radius_factor(record) is None for record in records)
     (alone,) = audit(first, AuditPlan(problem), x[:1])
     assert not any("f - g" in record.functional for record in alone.records("run", 0))
+
+
+def test_points_without_classes_of_a_network_of_rows() -> None:
+    """No margin is asked for: no network is evaluated at no points."""
+
+    class Rows(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(1, 2, 3, padding=1, stride=2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x).mean((2, 3))
+
+    plan = AuditPlan(LocalLipschitz(LinfBall(0.1), AllLogits()), ["affine_relu"], budget=5.0)  # type: ignore[arg-type]
+    x = torch.randn(2, 1, 6, 6)
+    assert [point.exact.upper > 0 for point in audit(Rows(), plan, x)] == [True, True]
+    graph = capture(Rows(), x).frozen()
+    assert graph(x.double()[:0]).shape == (0, 2)

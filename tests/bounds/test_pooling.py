@@ -232,3 +232,18 @@ def test_lines_above_what_a_window_passes_on(seed: int) -> None:
         assert (passed * g <= line + 1e-12).all()
         if g in (low, low + width):
             assert (passed * g).amax() == pytest.approx(float(line), abs=1e-12)
+
+
+@pytest.mark.parametrize("bound", ["fastlip", "jacobian_crown", "abs_chain", "affine_relu"])
+def test_what_is_differentiated_is_what_is_certified_whichever_row_is_the_largest(bound: str) -> None:
+    """Behind pools each row has the smaller of two bounds: the largest of these is that of no row chosen by one of them."""
+    for seed in range(6):
+        torch.manual_seed(seed)
+        layers = nn.Conv2d(1, 3, 3, padding=1), nn.ReLU(), nn.Conv2d(3, 4, 1), nn.MaxPool2d(5), nn.Flatten()
+        net, x = nn.Sequential(*layers).double(), torch.randn(2, 1, 5, 5, dtype=torch.float64)
+        for q in (None, math.inf):
+            output = AllLogits() if q is None else Vector()
+            problem = LocalLipschitz(LinfBall(0.5), output, p=math.inf, q=q)  # type: ignore[arg-type]
+            recipe = Bound(bound, preactivations=["interval"])
+            own = estimate(net, problem, x, bound=recipe).tolist()
+            assert own == pytest.approx([found.upper for found in certify(net, problem, x, estimator=recipe)], rel=1e-6)

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from torch.utils.data import DataLoader, TensorDataset
 
 import lipreg
 from lipreg.audits import audit
+from lipreg.callbacks.batches import batch_to_inputs
+from lipreg.callbacks.reference_points import draw_reference_points
 from lipreg.command.main import DEFECT, MISTAKE, main
 from lipreg.command.progress import EVERY, ProgressLine
-from lipreg.command.question import read_question
+from lipreg.command.question_file import read_question
 from lipreg.errors import InvalidInput
 from lipreg.estimators.radius import certified_radii
-from lipreg.records import AuditRecord, read_records
+from lipreg.records import AuditRecord, RunRecord, read_records
 from lipreg.testing import exact_constants
 from tests.loading.test_networks import Net, saved
 
@@ -97,6 +105,35 @@ def test_radii_are_those_of_the_function_and_say_what_was_asked(capsys: pytest.C
     assert [line["radius"] for line in lines] == pytest.approx(expected, rel=1e-9)
 
 
+class Points(pl.LightningDataModule):
+    """Validation data of six points."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        self.seed = seed
+
+    def val_dataloader(self) -> DataLoader[tuple[torch.Tensor, ...]]:
+        generator = torch.Generator().manual_seed(self.seed)
+        x, y = torch.rand(6, 4, generator=generator), torch.randint(3, (6,), generator=generator)
+        return DataLoader(TensorDataset(x, y), batch_size=4)
+
+
+def test_a_data_module_has_the_points_of_an_audit_in_training(capsys: pytest.CaptureFixture[str]) -> None:
+    network = (NET, "--weights", "w.pt", "--module", "body", "--estimators", "affine_relu", "--radius", str(RADIUS))
+    data = ("--data", f"{__name__}:Points", "--data-arguments", '{"seed": 3}')
+    assert main(["bounds", *network, *data, "--points", "2", "--points-seed", "1"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    loader = Points(3).val_dataloader()
+    x, y = draw_reference_points(loader, "validation", 2, 1, batch_to_inputs, "test")
+    ends = lipreg.certify(body(), lipreg.LocalLipschitz(lipreg.LinfBall(RADIUS)), x, y, estimator="affine_relu")
+    assert [line.split()[1] for line in printed[3:]] == [f"{end.upper:.5g}" for end in ends]
+    for more, said in (((), "--points N"), (("--points", "7"), "7 points asked for, and 6 there")):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert main(["bounds", *network, *data, *more]) == MISTAKE
+        assert said in capsys.readouterr().err
+
+
 def test_two_networks_are_compared(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", *ASKED, "--twin-weights", "v.pt", "--seconds", "20"]) == 0
     printed = capsys.readouterr().out
@@ -104,6 +141,11 @@ def test_two_networks_are_compared(capsys: pytest.CaptureFixture[str]) -> None:
     moved = lipreg.compare(body(), body("v.pt"), problem, *points()).movement.exact
     assert f"{moved.lower:.4g}" in printed
     assert main(["compare", *ASKED]) == MISTAKE
+    kept = ("--records", "c.jsonl", "--html", "c.html")
+    assert main(["compare", *ASKED, "--twin-weights", "v.pt", *kept]) == 0
+    assert "egularised" not in capsys.readouterr().out
+    runs = [r for r in read_records("c.jsonl") if isinstance(r, RunRecord)]
+    assert [(r.run, r.twin) for r in runs] == [("w.pt", "v.pt"), ("v.pt", None)] and Path("c.html").is_file()
 
 
 def test_version_says_what_is_installed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,6 +165,10 @@ def test_version_says_what_is_installed(capsys: pytest.CaptureFixture[str]) -> N
         (("audit", *ASKED, "--estimators", "affine_rel"), "did you mean 'affine_relu'"),
         (("audit", NET, "--weights", "w.pt", "--data", "d.npz", "--radius", "0.1"), "--module NAME"),
         (("radius", NET, "--data", "nowhere.npz"), "cannot read nowhere.npz"),
+        (("radius", NET, "--data", "d.npz", "--data-arguments", "{}"), "arguments beside d.npz"),
+        (("radius", NET, "--data", NET, "--labels", "y"), "labels beside"),
+        (("radius", NET, "--data", NET, "--points", "1"), "a Lightning data module"),
+        (("radius", NET, "--data", "nowhere:Data"), "no module 'nowhere'"),
         (("report", "nowhere"), "nowhere"),
     ],
 )
@@ -140,7 +186,7 @@ def test_a_traceback_is_shown_where_it_is_asked_for(
     def broken(*given: object, **named: object) -> None:
         raise ZeroDivisionError("of nobody's")
 
-    monkeypatch.setattr("lipreg.command.programs.load_points", broken)
+    monkeypatch.setattr("lipreg.command.points.load_points", broken)
     assert main(["audit", *ASKED]) == DEFECT
     error = capsys.readouterr().err
     assert "Traceback" not in error and "--debug" in error
@@ -162,12 +208,33 @@ def test_a_question_in_a_file_is_that_of_the_flags(capsys: pytest.CaptureFixture
         ("_target_: os.system\ncommand: id\n", "classes of lipreg"),
         ("_target_: lipreg.LinfBall\nradius: 0.1\n", "holds no question"),
         ("_target_: lipreg.LocalLipschitz\nregions: 1\n", "unexpected keyword"),
-        ("defaults: [linf_margins]\n", "has defaults"),
+        ("defaults: [linf_margin]\n", "did you mean 'linf_margins'"),
+        ("defaults: [q]\n", "a default of itself"),
+        ("defaults: [{audit: exact}]\n", "among the defaults"),
+        ("- 1\n", "holds no question"),
+        ("defaults: [linf_margins]\nscope: ${scope}\n", "resolves references"),
         ("a: [", "cannot read"),
     ):
         Path("q.yaml").write_text(text, encoding="utf-8")
         with pytest.raises(InvalidInput, match=said):
             read_question("q.yaml")
+
+
+def test_a_question_is_composed_of_its_defaults_as_hydra_does(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("defaults: [linf_margins_pointed]\nregion: {radius: 0.25}\noutput: {_target_: lipreg.AllLogits}\n")
+    (tmp_path / "over.yaml").write_text("defaults: [own, _self_]\nregion: {high: null}\n")
+    (tmp_path / "under.yaml").write_text("defaults: [_self_, own]\nregion: {radius: 1.0}\n")
+    (tmp_path / "whole.yaml").write_text("defaults: [{problem: own}]\nproblem: {scope: regional}\nseed: 1\n")
+    shutil.copytree(Path(lipreg.__file__).parent / "conf" / "problem", tmp_path / "problem")
+    for name in ("linf_margins", "linf_margins_pointed"):
+        shutil.copy(tmp_path / "problem" / f"{name}.yaml", tmp_path)
+    shutil.copy(own, tmp_path / "problem")
+    for name in ("own", "over", "under", "whole"):
+        with initialize_config_dir(str(tmp_path), version_base="1.3"):
+            cfg = compose(name)
+        assert read_question(tmp_path / f"{name}.yaml") == instantiate(cfg.get("problem", cfg))
+    assert read_question("l2_margins") == lipreg.LocalLipschitz(lipreg.L2Ball(0.5, low=0.0, high=1.0))
 
 
 def test_progress_is_a_line_every_half_minute_where_nobody_looks() -> None:
@@ -178,3 +245,29 @@ def test_progress_is_a_line_every_half_minute_where_nobody_looks() -> None:
         line.at(done)
     line.end()
     assert stream.getvalue() == "2 of 4 points, 40 s, about 40 s left\n3 of 4 points, 90 s, about 30 s left\n"
+
+
+def test_a_warning_is_one_line_without_a_place_in_the_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def warned(path: str, **_: object) -> object:
+        warnings.warn("two\nlines", UserWarning, stacklevel=1)
+        return points()
+
+    monkeypatch.setattr("lipreg.command.points.load_points", warned)
+    before = warnings.showwarning
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert main(["bounds", *ASKED, "--estimators", "affine_relu"]) == 0
+    assert "lipreg: two lines" in capsys.readouterr().err.splitlines() and warnings.showwarning is before
+
+
+def test_a_report_says_that_a_file_is_cut_in_its_last_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit", *ASKED, "--estimators", "affine_relu", "--records", "r.jsonl"]) == 0
+    whole = Path("r.jsonl").read_text(encoding="utf-8")
+    for end, said in ((whole, False), (whole.rstrip("\n"), False), (whole[:-20], True)):
+        Path("r.jsonl").write_text(end, encoding="utf-8")
+        capsys.readouterr()
+        assert main(["report", "r.jsonl", "--html", "r.html"]) == 0
+        assert ("left out: r.jsonl: its last line is cut off" in capsys.readouterr().out) is said
+        assert ("last line is cut off" in Path("r.html").read_text(encoding="utf-8")) is said

@@ -160,11 +160,11 @@ class _Problems(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.a, self.inner, self.b = nn.Linear(3, 3), _Inner(), nn.Hardshrink()
-        self.c, self.d = nn.LeakyReLU(-0.5), nn.Bilinear(3, 3, 2)
+        self.c, self.d = nn.Threshold(0.0, 1.0), nn.Bilinear(3, 3, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.b(self.inner(self.a(x)))
-        return self.d(self.c(torch.relu(self.a(x))), torch.abs(h))
+        return self.d(self.c(torch.relu(self.a(x))), torch.sign(h))
 
 
 def test_all_problems_are_listed_with_path_and_kind() -> None:
@@ -175,9 +175,9 @@ def test_all_problems_are_listed_with_path_and_kind() -> None:
         ("inner.gate", "Softmax", "never"),
         ("inner", "exp", "never"),
         ("b", "Hardshrink", "never"),
-        ("c", "LeakyReLU", "settings"),
-        ("forward", "abs", "replace"),
-        ("d", "Bilinear", "not yet"),
+        ("c", "Threshold", "never"),
+        ("forward", "sign", "never"),
+        ("d", "Bilinear", "never"),
     ]:
         assert f"{path}: {call} [{kind}]" in text
     assert "_Problems" in text
@@ -198,6 +198,16 @@ class _Product(nn.Module):
         return x * x
 
 
+class _Places(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + x.max(1)[1]
+
+
+class _Largest(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x - torch.amax(x, (0, 1))
+
+
 class _BatchFlatten(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.flatten()
@@ -210,14 +220,16 @@ class _BatchFlatten(nn.Module):
         (_Two(), "one tensor"),
         (_Product(), "never"),
         (_BatchFlatten(), "batch axis"),
+        (_Places(), "places of the largest"),
+        (_Largest(), "batch axis"),
         (nn.Sequential(nn.BatchNorm1d(3, track_running_stats=False)), "running statistics"),
         (nn.Sequential(nn.Unflatten(1, (1, 3)), nn.MaxPool1d(2, return_indices=True)), "return_indices"),
         (nn.Sequential(nn.Linear(3, 3), nn.Linear(5, 2)), "settings"),
         (nn.Sequential(nn.Softmax(1)), "never"),
         (nn.Sequential(nn.Linear(3, 3), nn.Conv1d(3, 3, 1)), "settings"),
         (nn.Sequential(nn.Linear(3, 3), nn.Conv3d(3, 3, 1)), "not yet"),
-        (nn.Sequential(nn.Linear(3, 3), nn.PReLU()), "trained"),
-        (nn.Sequential(nn.Unflatten(1, (1, 1, 3)), nn.Upsample(scale_factor=2, mode="bilinear")), "bilinear"),
+        (nn.Sequential(nn.Linear(3, 3), nn.Softshrink(0.0), nn.PReLU(2)), "2 slopes on activations"),
+        (nn.Sequential(nn.Unflatten(1, (1, 1, 3)), nn.Upsample(scale_factor=2, mode="bicubic")), "bicubic"),
         (nn.Sequential(nn.Unflatten(1, (1, 1, 3)), nn.BatchNorm2d(1, track_running_stats=False)), "running statistics"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import os
 import socket
@@ -23,12 +24,13 @@ from experiments.models import Classifier
 from lipreg.auditing import EXACT
 from lipreg.data import DigitsDataModule
 from lipreg.errors import InvalidInput
-from lipreg.records import AuditRecord, read_records
+from lipreg.records import AuditRecord, RunRecord, read_records
 from tests.auditing.processes import command_line, descendants, wait_until_dead
 from tests.conformance.questions import of_test_all
 from tests.conftest import ROOT
 from tests.experiments.programs import command, environment, run_here
 from tests.forks import ForkServer
+from tests.loading.test_networks import Net
 
 has_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed: lipreg[ray]")
 
@@ -48,7 +50,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def audited(checkpoint: Path, folder: Path, *overrides: str) -> tuple[list[Any], str]:
-    settings = [f"ckpt={checkpoint}", f"folder={folder}", "audit.points=4", *overrides]
+    settings = [f"network.weights={checkpoint}", f"folder={folder}", "audit.points=4", *overrides]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = compose("audit_checkpoint", overrides=settings)
     console = Console(record=True, width=200, file=open(os.devnull, "w"))  # noqa: SIM115
@@ -78,6 +80,37 @@ def test_records_a_summary_and_the_points_of_training(checkpoint: Path, tmp_path
     assert other[0].exact.upper < points[0].exact.upper
 
 
+def test_a_network_and_points_of_files_are_of_no_training(tmp_path: Path) -> None:
+    torch.save(Net().state_dict(), tmp_path / "w.pt")
+    torch.save({"x": torch.rand(3, 4), "y": torch.tensor([0, 1, 2])}, tmp_path / "d.pt")
+    network = ["network.model=tests.loading.test_networks:Net", "network.module=body"]
+    points = ["data=file", f"data.path={tmp_path / 'd.pt'}", "audit.points=2", "audit=bounds"]
+    audited(tmp_path / "w.pt", tmp_path, *network, *points)
+    kept = read_records(tmp_path / "w.jsonl")
+    (run,) = [r for r in kept if isinstance(r, RunRecord)]
+    assert not run.of_training and run.run == "audit of w"
+    assert {r.point for r in kept if isinstance(r, AuditRecord)} == {0, 1}
+    audited(tmp_path / "w.pt", tmp_path, *network, *points)
+    assert [r for r in read_records(tmp_path / "w.jsonl") if isinstance(r, RunRecord)] == [run]
+    with pytest.raises(InvalidInput, match="9 points asked for, and 3 there"):
+        audited(tmp_path / "w.pt", tmp_path, *network, *points, "audit.points=9")
+
+
+def test_a_network_that_has_its_weights_with_it(tmp_path: Path) -> None:
+    torch.save({"x": torch.rand(1, 4), "y": torch.tensor([0])}, tmp_path / "d.pt")
+    overrides = [
+        "network=file",
+        "network.model=tests.loading.test_networks:make",
+        "network.arguments={hidden: 3}",
+        "network.module=body",
+    ]
+    overrides += ["data=file", f"data.path={tmp_path / 'd.pt'}", "audit.points=1", "audit=bounds"]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose("audit_checkpoint", overrides=[*overrides, f"folder={tmp_path}"])
+    audit_checkpoint(cfg, Console(file=io.StringIO()))
+    assert read_records(tmp_path / "make.jsonl")
+
+
 def test_two_processes_do_not_write_the_same_records(checkpoint: Path, tmp_path: Path) -> None:
     held = json.dumps({"pid": os.getppid(), "host": socket.gethostname()})
     (tmp_path / "small.jsonl.lock").write_text(held)
@@ -99,7 +132,7 @@ def test_it_takes_the_solver_of_the_configuration(checkpoint: Path, tmp_path: Pa
 @pytest.mark.parametrize("executor", ["processes", pytest.param("ray", marks=[has_ray, of_test_all])])
 def test_after_a_kill_it_goes_on(checkpoint: Path, tmp_path: Path, executor: str, programs: ForkServer) -> None:
     given = [
-        *(f"ckpt={checkpoint}", f"folder={tmp_path}", "audit.executor.count=2"),
+        *(f"network.weights={checkpoint}", f"folder={tmp_path}", "audit.executor.count=2"),
         f"audit={'ray' if executor == 'ray' else 'parallel'}",
         *("audit.points=6", "audit.budget=600", "problem.region.radius=0.06", "audit.estimators=[mip,lp,sampling]"),
     ]
@@ -132,7 +165,7 @@ def test_after_a_kill_it_goes_on(checkpoint: Path, tmp_path: Path, executor: str
 @pytest.mark.parametrize(
     "overrides, says",
     [
-        (("ckpt=/nowhere/net.ckpt",), "cannot read /nowhere/net.ckpt"),
+        (("network.weights=/nowhere/net.ckpt",), "cannot read /nowhere/net.ckpt"),
         (("audit=parallel", "audit.executor.count=0"), "count=0"),
         (("audit.estimators=[magic]",), "magic"),
     ],
@@ -145,6 +178,9 @@ def test_what_cannot_be_audited(checkpoint: Path, tmp_path: Path, overrides: tup
 def test_a_file_that_is_no_checkpoint(tmp_path: Path) -> None:
     torch.save({"weights": torch.zeros(2)}, tmp_path / "other.ckpt")
     (tmp_path / "text.ckpt").write_text("hello")
-    for name in ("other", "text"):
-        with pytest.raises(InvalidInput, match="a checkpoint that a Lightning trainer has saved"):
+    for name, said in (
+        ("other", "has no place for weights"),
+        ("text", "a checkpoint that a Lightning trainer has saved"),
+    ):
+        with pytest.raises(InstantiationException, match=said):
             audited(tmp_path / f"{name}.ckpt", tmp_path)

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -218,7 +219,11 @@ def test_an_interrupted_run_says_that_it_goes_on(
         (("tables=[xls]",), InvalidInput, "csv, parquet"),
         (("logger=csv",), InvalidInput, "wandb_offline"),
         (("again=[magic]",), InvalidInput, "magic"),
-        (("ckpt=/nowhere/net.ckpt",), InvalidInput, "cannot read /nowhere/net.ckpt"),
+        (
+            ("network=checkpoint", "network.weights=/nowhere/net.ckpt"),
+            InstantiationException,
+            "cannot read /nowhere/net.ckpt",
+        ),
     ],
 )
 def test_refused_before_any_work(
@@ -237,5 +242,6 @@ def test_a_checkpoint_takes_the_place_of_the_networks(tmp_path: Path) -> None:
     bundled(cfg.nets[0], cfg, data, Console(file=open(os.devnull, "w")))  # noqa: SIM115
     (written,) = (tmp_path / "networks").iterdir()
     path = written.rename(tmp_path / "mine.ckpt")
-    rows, _ = compared(tmp_path / "out", f"ckpt={path}", "estimators=[fastlip]", "norms=[inf]", "radii=[0.1]")
+    network = "network=checkpoint", f"network.weights={path}"
+    rows, _ = compared(tmp_path / "out", *network, "estimators=[fastlip]", "norms=[inf]", "radii=[0.1]")
     assert {row["network"] for row in rows} == {"mine"} and not (tmp_path / "out" / "networks").exists()

@@ -28,8 +28,8 @@ from tests.forks import ForkServer
 CONF = ROOT / "conf"
 FILES = sorted(path for folder in GROUP_FOLDERS for path in folder.glob("*/*.yaml"))
 GROUPS = sorted({path.parent.name for path in FILES})
-SWAPPED = [group for group in GROUPS if group not in ("callbacks", "setting")]  # for other programs
-OPTIONS = sorted((path.parent.name, path.stem) for path in FILES if path.parent.name in SWAPPED)
+SWAPPED = [group for group in GROUPS if group not in ("callbacks", "network", "setting")]  # for other programs
+OPTIONS = sorted({(path.parent.name, path.stem) for path in FILES if path.parent.name in SWAPPED} - {("data", "file")})
 
 
 def composed(*overrides: str) -> DictConfig:

@@ -120,3 +120,24 @@ def test_a_mistake_is_one_line(name: str, given: dict[str, Any], said: str) -> N
     with pytest.raises(InvalidInput, match=said) as caught:
         load_network(name, **given)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "it is empty"),
+        (b"abc", "cannot read .*damaged"),
+        (b"PK\x03\x04 and so on", "cannot read"),
+        ({"body.0.weight": torch.eye(4).to_sparse()}, r"body\.0\.weight, which is sparse"),
+        ({"body.0.weight": torch.eye(4, dtype=torch.complex64)}, r"body\.0\.weight, which is complex"),
+        ({"body.0.weight": torch.empty(4, 4, device="meta")}, r"body\.0\.weight, which is without values"),
+        ({"state_dict": Net().state_dict(), "hyper_parameters": [4, 5, 3]}, "hyper_parameters of .* are a list"),
+        ({1: torch.eye(4), 2: torch.eye(4)}, "no place for 1, 2"),
+    ],
+)
+def test_a_file_of_no_weights_is_one_line(content: Any, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "w.pt"
+    path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
+    with pytest.raises(InvalidInput, match=said) as caught:
+        load_network(f"{HERE}:Net", weights=path)
+    assert "\n" not in str(caught.value)

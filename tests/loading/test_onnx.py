@@ -16,6 +16,7 @@ from lipreg.loading import load_network
 from tests.conftest import ROOT
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+ReferenceEvaluator = pytest.importorskip("onnx.reference").ReferenceEvaluator
 runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 helper, arrays = onnx.helper, onnx.numpy_helper
 RANDOM = np.random.default_rng(0)
@@ -161,19 +162,47 @@ def test_axes_of_before_opset_7_are_aligned_from_the_one_that_is_named(tmp_path:
     np.testing.assert_array_equal(load_network(path)(torch.from_numpy(x)).numpy(), x.reshape(3, -1))
 
 
-def test_published_networks_are_those_that_onnxruntime_runs() -> None:
+PUBLISHED = {
+    "ACASXU_run2a_1_1_batch_2000": (1, 1, 5),
+    "ACASXU_run2a_2_5_batch_2000": (1, 1, 5),
+    "mnist-net_256x2": (784, 1),
+    "cifar_base_kw": (3, 32, 32),
+    "Convnet_maxpool": (1, 28, 28),
+}
+
+
+@pytest.fixture(params=PUBLISHED)
+def published_file(request: pytest.FixtureRequest) -> tuple[Path, tuple[int, ...]]:
     folder = Path(os.environ.get("LIPREG_NETS") or ROOT.parent / "shared" / "nets") / "onnx"
     if not folder.is_dir():
         pytest.skip(f"no networks at {folder}; set LIPREG_NETS to the folder that holds onnx/")
-    shapes = {
-        "ACASXU_run2a_1_1_batch_2000": (1, 1, 5),
-        "ACASXU_run2a_2_5_batch_2000": (1, 1, 5),
-        "mnist-net_256x2": (784, 1),
-        "cifar_base_kw": (3, 32, 32),
-        "Convnet_maxpool": (1, 28, 28),
-    }
-    for name, shape in shapes.items():
-        agrees(folder / f"{name}.onnx", shape, points=1000)
+    return folder / f"{request.param}.onnx", PUBLISHED[request.param]
+
+
+def test_published_networks_are_those_that_onnxruntime_runs(published_file: tuple[Path, tuple[int, ...]]) -> None:
+    agrees(*published_file, points=1000)
+
+
+def test_published_networks_are_equal_in_float64(published_file: tuple[Path, tuple[int, ...]]) -> None:
+    """By onnx's own evaluation of the same weights: what onnxruntime differs by is its rounding in float32."""
+    path, shape = published_file
+    x = RANDOM.random((2, *shape)).astype(np.float32)
+    evaluator = ReferenceEvaluator(in_float64(onnx.load(str(path))))
+    (name,) = {value for value in evaluator.input_names} - {t.name for t in onnx.load(str(path)).graph.initializer}
+    expected = np.concatenate([evaluator.run(None, {name: x[i : i + 1].astype(np.float64)})[0] for i in range(2)])
+    found = capture(load_network(path), torch.from_numpy(x)).frozen()(torch.from_numpy(x).double())
+    np.testing.assert_allclose(found.flatten(1).numpy(), expected.reshape(2, -1), rtol=1e-12, atol=1e-12)
+
+
+def in_float64(model: Any) -> Any:
+    """The same file with every tensor in float64."""
+    held = [*model.graph.initializer, *(a.t for node in model.graph.node for a in node.attribute if a.HasField("t"))]
+    for tensor in held:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            tensor.CopyFrom(arrays.from_array(arrays.to_array(tensor).astype(np.float64), tensor.name))
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+    return model
 
 
 def test_all_that_is_not_read_is_listed_and_where_to_end_before_it(tmp_path: Path) -> None:
@@ -198,7 +227,16 @@ def test_all_that_is_not_read_is_listed_and_where_to_end_before_it(tmp_path: Pat
         (node("Transpose", perm=[1, 0]), {}, ROW, "batch axis"),
         (node("Concat", "x", axis=0), {}, ROW, "of points"),
         (node("Reshape", "s"), {"s": whole(2, -1)}, ROW, "batch axis"),
-        (node("Pad", mode="reflect", pads=[0, 0, 1, 0, 0, 0, 1, 0]), {}, IMAGE, "mode"),
+        (node("Pad", mode="reflect", pads=[0, 0, 1, 0, 0, 0, 1, 0]), {}, IMAGE, r"\(mode='reflect'\)"),
+        (node("Reshape", "s"), {"s": whole(7, -1)}, ROW, r"Reshape \(at 'y': .*invalid"),
+        (node("Squeeze", axes=[3]), {}, ROW, "Squeeze"),
+        (node("Conv", "w"), {"w": real(3, 3, 3, 3)}, IMAGE, r"Conv \(at 'y'"),
+        (node("Conv", "w", kernel_shape=[2, 2]), {"w": real(3, 2, 3, 3)}, IMAGE, r"kernel_shape=\[2, 2\] for a weight"),
+        (node("Conv", "w", strides=[2]), {"w": real(3, 2, 3, 3)}, IMAGE, r"strides=\[2\] in 2 dimensions"),
+        (node("Conv", "w", auto_pad="SAME"), {"w": real(3, 2, 3, 3)}, IMAGE, "auto_pad='SAME'"),
+        (node("MaxPool", kernel_shape=[2]), {}, IMAGE, r"kernel_shape=\[2\] in 2 dimensions"),
+        (node("MaxPool", kernel_shape=[2, 2], pads=[1, 1]), {}, IMAGE, r"pads=\[1, 1\] in 2 dimensions"),
+        (node("Add", "c"), {"c": real(4).astype(np.complex64)}, ROW, "with complex numbers"),
         (node("MaxPool", kernel_shape=[2, 2], pads=[1, 0, 0, 0]), {}, IMAGE, "either side"),
         (helper.make_node("MatMul", ["c", "x"], ["y"]), {"c": real(1, 1)}, ROW, "no activation"),
     ],
@@ -216,5 +254,8 @@ def test_what_is_no_onnx_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_bytes(b"no onnx at all")
     with pytest.raises(InvalidInput, match="cannot read"):
         load_network(tmp_path / "a.onnx")
+    (tmp_path / "b.onnx").touch()
+    with pytest.raises(InvalidInput, match=r"cannot read .*b\.onnx: it is empty"):
+        load_network(tmp_path / "b.onnx")
     with pytest.raises(InvalidInput, match="weights beside"):
         load_network(tmp_path / "a.onnx", weights="w.pt")

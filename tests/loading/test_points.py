@@ -42,7 +42,7 @@ def test_what_is_no_file_of_points_is_refused(tmp_path: Path) -> None:
         ("c.npy", "cannot read"),
         ("d.csv", "a header"),
         ("e.csv", "row 1 of .* has 1 columns"),
-        ("f.csv", "could not convert"),
+        ("f.csv", "'red' in row 1 of .*, column b"),
         ("nowhere.npz", "cannot read"),
         ("a.txt", "Accepted"),
     ):
@@ -56,3 +56,44 @@ def test_more_points_than_there_are_is_said() -> None:
     assert len(chosen(X, Y, 2)[0]) == 2 and chosen(X, None, None) == (X, None)
     with pytest.raises(InvalidInput, match="4 points asked for, and 3 there"):
         chosen(X, Y, 4)
+
+
+def test_a_table_as_spreadsheets_write_it(tmp_path: Path) -> None:
+    """A mark at the beginning of the file, blanks around names."""
+    for name, text in (("mark", "\ufeffy,a,b\n1,0.5,2\n"), ("blanks", 'a , "b", y\n0.5, 2, 1\n')):
+        (tmp_path / f"{name}.csv").write_text(text, encoding="utf-8")
+        x, y = load_points(tmp_path / f"{name}.csv")
+        assert x.tolist() == [[0.5, 2.0]] and y is not None and y.tolist() == [1]
+
+
+def test_what_holds_no_real_numbers_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=X.numpy() + 1j)
+    np.savez(tmp_path / "y.npz", x=X.numpy(), y=Y.numpy() + 1j)
+    torch.save({"x": X.to_sparse()}, tmp_path / "sparse.pt")
+    torch.save({"x": torch.tensor(1.0)}, tmp_path / "one.pt")
+    torch.save({}, tmp_path / "nothing.pt")
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "rows.csv").write_text("a,b\n")
+    (tmp_path / "twice.csv").write_text("y,a,y\n1,2,3\n")
+    (tmp_path / "archive.npz").write_bytes(b"PK\x03\x04" + bytes(40))
+    for name, said in (
+        ("x.npz", "x of .* is complex"),
+        ("y.npz", "y of .* is complex"),
+        ("sparse.pt", "x of .* is sparse"),
+        ("one.pt", "is one number"),
+        ("nothing.pt", "it has nothing"),
+        ("empty.csv", "is empty"),
+        ("rows.csv", "a header and no rows"),
+        ("twice.csv", "2 columns 'y'"),
+        ("archive.npz", "cannot read"),
+    ):
+        with pytest.raises(InvalidInput, match=said) as caught:
+            load_points(tmp_path / name)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(-1,), (0, 2), (1, -1)])
+def test_sizes_below_one_are_refused(shape: tuple[int, ...], tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", X.numpy())
+    with pytest.raises(InvalidInput, match="each at least 1"):
+        load_points(tmp_path / "a.npy", shape=shape)

@@ -90,7 +90,7 @@ def test_an_undefined_factor_says_why_and_the_raw_verdict_stands_under_its_own_n
     other = changed(twin, logits_by(0.5))
     for labels, why in ((separated, "every point is told rightly"), (wrong, "tell no more than chance")):
         said = verdict(networks(other, twin, (x, labels)))
-        assert "calibrated output is undefined, as T of the regularised run is undefined: " in said and why in said
+        assert "calibrated output is undefined, as T of the network is undefined: " in said and why in said
         assert said.endswith(
             "Relative to the margins nothing moved: the margin over constant, which needs no T, is 1 of the twin's, "
             "while the raw constant is 0.5 of the twin's."

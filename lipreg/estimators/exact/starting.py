@@ -140,7 +140,7 @@ def _linear(asked_about: Analysis, local: Analysis | None, budget: Budget) -> It
         apart, (first, *_) = families(analysis)
         found = linear_jacobian(apart, budget)
         if first.signs:
-            bounds = within_shared(apart, apart.placed.combine(torch.maximum(found.lower.abs(), found.upper.abs())))
+            bounds = within_shared(apart, torch.maximum(found.lower.abs(), found.upper.abs()))
         else:
             bounds = found.row_norms()[0]
         yield LINEAR, _widened(asked_about, bounds.numpy()), found.left_out if analysis is asked_about else ""

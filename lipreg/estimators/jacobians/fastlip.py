@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from lipreg.bounds import Analysis, jacobian_sizes, within_shared
+from lipreg.bounds import Analysis, jacobian_sizes, row_bounds_within, within_shared
 from lipreg.bounds.chain import ChainMasks
 from lipreg.estimators.base import register
 from lipreg.estimators.bound_estimator import BoundEstimator
@@ -46,7 +46,7 @@ class FastLip(BoundEstimator):
     def bound(self, analysis: Analysis) -> Tensor:
         if torch.is_grad_enabled() and analysis.placed.problem.q in (None, math.inf):
             analysis = _worst_rows(analysis)
-        return within_shared(analysis, analysis.placed.combine(jacobian_sizes(analysis)))
+        return within_shared(analysis, jacobian_sizes(analysis))
 
     def closed_form(self, step: Step) -> Tensor | None:
         return by_hand(step, partial(_by_rows, dual=step.problem.dual), sure=True)
@@ -61,7 +61,7 @@ def _worst_rows(analysis: Analysis) -> Analysis:
     with torch.no_grad():
         for some in placed.rows.split(max(1, PASSES // (widest * placed.batch)), 1):
             part = analysis.asking(replace(placed, given=some))
-            norms.append(part.placed.row_norms(jacobian_sizes(part)))
+            norms.append(row_bounds_within(part, jacobian_sizes(part)))
         worst = torch.cat(norms, 1).argmax(1)
         index = worst.reshape(-1, 1, 1).expand(-1, 1, placed.rows.shape[2])
     return analysis.asking(replace(placed, given=placed.rows.gather(1, index)))

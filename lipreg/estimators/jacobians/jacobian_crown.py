@@ -59,4 +59,4 @@ class JacobianCrown(BoundEstimator):
         placed, found = analysis.placed, linear_jacobian(analysis)
         if placed.problem.q in (None, math.inf):
             return found.row_norms().amax(-1)
-        return within_shared(analysis, placed.combine(torch.maximum(found.lower.abs(), found.upper.abs())))
+        return within_shared(analysis, torch.maximum(found.lower.abs(), found.upper.abs()))

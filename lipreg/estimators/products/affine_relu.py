@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from lipreg.bounds import Analysis
+from lipreg.bounds import Analysis, source_weights
 from lipreg.bounds.chain import ChainMasks
 from lipreg.estimators.base import register
 from lipreg.estimators.bound_estimator import BoundEstimator
@@ -61,7 +61,7 @@ def _weights(analysis: Analysis) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
     columns = dict(analysis.columns)
     rows = dict(analysis.upper_slopes)
     for i, node in analysis.graph.pools():
-        rows[i] = columns[i].new_ones(()).expand(analysis.placed.batch, *node.in_shape)
+        rows[i] = source_weights(node, columns[i]).expand(analysis.placed.batch, *node.in_shape)
     return rows, columns
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor
 
-from lipreg.bounds import Analysis, output_gradients, pool_factor
+from lipreg.bounds import Analysis, output_gradients, pool_factor, source_weights
 from lipreg.estimators.base import register
 from lipreg.estimators.bound_estimator import BoundEstimator
 from lipreg.graph import Affine, Curved, Forward, MaxPool, Relu
@@ -51,7 +51,9 @@ def ones(analysis: Analysis) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
     like = graph.output.bias.new_ones(())
     columns = {i: like.expand(1, *node.shape) for i, node in enumerate(graph.nodes)}
     columns[0] = columns[0] if analysis.placed.problem.plain else analysis.placed.counts.to(like)
-    rows = {i: columns[node.source] for i, node in (*graph.relus(), *graph.pools())}
+    rows = {i: columns[node.source] for i, node in graph.relus()} | {
+        i: source_weights(node, like) for i, node in graph.pools()
+    }
     return rows | {i: columns[node.source] * node.curve.steepest for i, node in graph.curves()}, columns
 
 

@@ -8,16 +8,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lipreg.graph.lowerings.constants import constant_of
 from lipreg.graph.lowerings.padding import moved, positions
 from lipreg.graph.registry import Example, Refusal, lowers
-from lipreg.graph.symbols import Context, Symbol
+from lipreg.graph.symbols import Context, Mask, Symbol, is_zero
 from lipreg.linalg.broadcasting import broadcast
+
+PRODUCT = (
+    "a product of two activations is not piecewise linear, and its slopes grow without limit; ask about the "
+    "part of the network before it (module=...), or hold one factor fixed (lipreg.Select(network, fixed={...}))"
+)
 
 
 @lowers(torch.add, operator.add, "add", "add_")
 def lower_add(context: Context, input: Any, other: Any, *, alpha: float = 1) -> Symbol:
     if isinstance(input, Symbol) and isinstance(other, Symbol):
-        input, other = _broadcast(context, input, other), _broadcast(context, other, input)
+        input, other = broadcasted(context, input, other), broadcasted(context, other, input)
         return input.plus(other if alpha == 1 else other.scaled(context.constant(alpha, other.shape)))
     if isinstance(input, Symbol):
         return input.shifted(alpha * context.constant(other, input.shape))
@@ -25,7 +31,7 @@ def lower_add(context: Context, input: Any, other: Any, *, alpha: float = 1) -> 
     return other.shifted(context.constant(input, other.shape))
 
 
-def _broadcast(context: Context, x: Symbol, other: Symbol) -> Symbol:
+def broadcasted(context: Context, x: Symbol, other: Symbol) -> Symbol:
     """x, repeated along the dimensions in which ``other`` is larger."""
     if x.shape == other.shape:
         return x
@@ -48,14 +54,21 @@ def lower_sub(context: Context, input: Any, other: Any, *, alpha: float = 1) -> 
 
 @lowers(torch.mul, operator.mul, "mul", "mul_")
 def lower_mul(context: Context, input: Any, other: Any) -> Symbol:
-    if isinstance(input, Symbol) and isinstance(other, Symbol):
-        raise Refusal("never", "a product of two activations is not piecewise linear")
-    symbol, factor = (input, other) if isinstance(input, Symbol) else (other, input)
-    return symbol.scaled(context.constant(factor, symbol.shape))
+    for x, mask in ((input, other), (other, input)):
+        if isinstance(mask, Mask) and x is mask.left and is_zero(mask.right):  # x * (x > 0)
+            return context.relu(x) if mask.above else x.plus(context.relu(x).scaled(context.tensor(-1.0)))
+    other = constant_of(other)
+    input = constant_of(input) if isinstance(other, Symbol) else input
+    if not isinstance(input, Symbol):
+        input, other = other, input
+    if isinstance(other, Symbol):
+        raise Refusal("never", PRODUCT)
+    return input.scaled(context.constant(other, input.shape))
 
 
 @lowers(torch.div, operator.truediv, "div", "div_")
 def lower_div(context: Context, input: Any, other: Any, *, rounding_mode: str | None = None) -> Symbol:
+    other = constant_of(other)
     if not isinstance(input, Symbol) or isinstance(other, Symbol):
         raise Refusal("never", "a division by activations is not piecewise linear")
     if rounding_mode is not None:

@@ -21,12 +21,30 @@ def permuted(context: Context, x: Symbol, order: Sequence[int]) -> Symbol:
 def sliced(context: Context, x: Symbol, index: Any) -> Symbol:
     """x[index] for an index that keeps the whole batch axis: slices, whole numbers, ``...``."""
     index = index if isinstance(index, tuple) else (index,)
-    if any(not isinstance(i, int | slice | None) and i is not Ellipsis for i in index):
-        raise Refusal("not yet", "indexing activations by anything but numbers, slices, None and ...")
     batch, rest = (index[0], index[1:]) if index and index[0] is not Ellipsis else (slice(None), index)
-    if batch != slice(None):
+    if isinstance(batch, str):
+        raise Refusal(
+            "settings", f"its forward reads {batch!r} of its input; give lipreg.Select(network, input={batch!r})"
+        )
+    if not isinstance(batch, slice) or batch != slice(None):
         raise Refusal("settings", "indexing the batch axis; x[:, ...] keeps it")
-    return moved(context, x, positions(x)[rest])
+    several = [i for i in rest if isinstance(i, list | Tensor)]
+    if any(not isinstance(i, int | slice | None | list | Tensor) and i is not Ellipsis for i in rest):
+        raise Refusal(
+            "not yet", "indexing activations by anything but numbers, slices, None, ... and one list of numbers"
+        )
+    if several and (len(several) > 1 or any(isinstance(i, int) for i in rest)):
+        raise Refusal("not yet", "indexing activations by a list beside another list or number")
+    return moved(context, x, positions(x)[tuple(i.cpu() if isinstance(i, Tensor) else i for i in rest)])
+
+
+def _axis(x: Symbol, dim: int, what: str) -> int:
+    """A dimension of the module's as one of the activations' own."""
+    if not -x.ndim <= dim < x.ndim:
+        raise Refusal("settings", f"{what} along dimension {dim} of activations {x.shape}")
+    if dim % x.ndim == 0:
+        raise Refusal("settings", f"{what} along the batch axis")
+    return dim % x.ndim - 1
 
 
 @lowers(torch.permute, "permute")
@@ -67,6 +85,88 @@ def lower_concatenation(context: Context, tensors: Sequence[Any], dim: int = 0) 
     return total
 
 
+@lowers(torch.hstack)
+def lower_hstack(context: Context, tensors: Sequence[Any]) -> Symbol:
+    return lower_concatenation(context, [t.reshape((1,)) if t.shape == () else t for t in tensors], 1)
+
+
+@lowers(torch.stack)
+def lower_stack(context: Context, tensors: Sequence[Any], dim: int = 0) -> Symbol:
+    if not all(isinstance(part, Symbol) for part in tensors):
+        raise Refusal("not yet", "stacking activations with constants")
+    at = dim % (tensors[0].ndim + 1) - 1
+    if at < 0:
+        raise Refusal("settings", "stacking before the batch axis; dim=1 and further are covered")
+    rows = [part.reshape((*part.shape[:at], 1, *part.shape[at:])) for part in tensors]
+    return lower_concatenation(context, rows, at + 1)
+
+
+@lowers(torch.flip, "flip")
+def lower_flip(context: Context, input: Symbol, *dims: Any, **kwargs: Any) -> Symbol:
+    given = kwargs.get("dims", dims)
+    given = given[0] if len(given) == 1 and not isinstance(given[0], int) else given
+    return moved(context, input, positions(input).flip([_axis(input, d, "a flip") for d in given]))
+
+
+@lowers(torch.roll, "roll")
+def lower_roll(context: Context, input: Symbol, shifts: Any, dims: Any = None) -> Symbol:
+    if dims is None:
+        raise Refusal("settings", "a roll of all entries of the batch; name the dimensions")
+    axes = [_axis(input, d, "a roll") for d in ((dims,) if isinstance(dims, int) else dims)]
+    return moved(context, input, positions(input).roll((shifts,) if isinstance(shifts, int) else tuple(shifts), axes))
+
+
+@lowers(torch.index_select, "index_select")
+def lower_index_select(context: Context, input: Symbol, dim: int, index: Tensor) -> Symbol:
+    return moved(context, input, positions(input).index_select(_axis(input, dim, "a selection"), index.cpu()))
+
+
+@lowers(torch.chunk, "chunk")
+def lower_chunk(context: Context, input: Symbol, chunks: int, dim: int = 0) -> tuple[Symbol, ...]:
+    parts = positions(input).chunk(chunks, _axis(input, dim, "chunks"))
+    return tuple(moved(context, input, part) for part in parts)
+
+
+@lowers(torch.split, "split")
+def lower_split(context: Context, tensor: Symbol, split_size_or_sections: Any, dim: int = 0) -> tuple[Symbol, ...]:
+    parts = positions(tensor).split(split_size_or_sections, _axis(tensor, dim, "a split"))
+    return tuple(moved(context, tensor, part) for part in parts)
+
+
+@lowers(torch.unbind, "unbind")
+def lower_unbind(context: Context, input: Symbol, dim: int = 0) -> tuple[Symbol, ...]:
+    return tuple(moved(context, input, part) for part in positions(input).unbind(_axis(input, dim, "unbind")))
+
+
+@lowers(torch.narrow, "narrow")
+def lower_narrow(context: Context, input: Symbol, dim: int, start: int, length: int) -> Symbol:
+    return moved(context, input, positions(input).narrow(_axis(input, dim, "narrow"), start, length))
+
+
+@lowers(torch.select, "select")
+def lower_select(context: Context, input: Symbol, dim: int, index: int) -> Symbol:
+    return moved(context, input, positions(input).select(_axis(input, dim, "select"), index))
+
+
+class _Parts(nn.Module):
+    """Parts of activations, one by one, and put together again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.order = nn.Linear(4, 4), nn.Buffer(torch.tensor([2, 0, 3, 1]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = self.a(x).chunk(2, dim=-1)
+        c, d = torch.chunk(torch.relu(x), 2, 1)
+        e, f = torch.split(torch.hstack((a, d)), [1, 3], 1)
+        (g, h), (i, j) = f[:, :2].split(1, -1), torch.unbind(torch.stack([b, c], 2), 1)
+        y = torch.cat((torch.stack((e, g, h), dim=-1).flatten(1), i, j - j.flip(1)), 1).relu()
+        y = torch.roll(torch.flip(y, (1,)).roll(2, 1), (1,), (-1,))[:, [1, 0, 2, 4, 6]]
+        y = torch.narrow(y, 1, 1, 4).narrow(-1, 0, 4).index_select(1, self.order) + y[:, self.order]
+        k, m, *_ = torch.index_select(y, 1, self.order).unbind(-1)
+        return torch.stack((k, m + torch.select(y, 1, 0), y.select(-1, 3)), 1)
+
+
 class _Arrangement(nn.Module):
     """A dense block, and entries in other orders."""
 
@@ -83,3 +183,4 @@ class _Arrangement(nn.Module):
 
 
 lowers(example=Example(_Arrangement, (2, 3, 4)))(lower_concatenation)
+lowers(example=Example(_Parts, (4,)))(lower_stack)

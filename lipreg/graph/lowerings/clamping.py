@@ -6,14 +6,17 @@ difference relu(z - a) - relu(z - b) the slopes of two parallel units would add 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lipreg.graph.lowerings.padding import moved, positions
 from lipreg.graph.registry import Example, Refusal, lowers
 from lipreg.graph.symbols import Context, Symbol
+from lipreg.linalg import gather
 
 
 def clamped(context: Context, x: Symbol, low: Any = None, high: Any = None) -> Symbol:
@@ -100,6 +103,33 @@ def lower_threshold_call(
     return clamped(context, input, threshold)
 
 
+def shrunk(context: Context, x: Symbol, width: float) -> Symbol:
+    """relu(x - width) - relu(-x - width): x without its part in [-width, width].
+
+    Both ReLUs are one layer, and away from 0 nothing cancels, as it would in x - clamp(x).
+    """
+    if width < 0:
+        raise Refusal("never", f"a soft shrinkage by {width:g}, which jumps: 0 and more is covered")
+    count = math.prod(x.shape)
+    both = x.then(gather(torch.arange(count).repeat(2), x.shape, (2, *x.shape), context.like))
+    signs = context.tensor(torch.tensor([1.0, -1.0])).reshape(2, *(1,) * len(x.shape))
+    sides = context.relu(both.scaled(signs).shifted(context.tensor(-width))).scaled(signs)
+    first, second = (moved(context, sides, part) for part in positions(sides))
+    return first.plus(second)
+
+
+@lowers(
+    nn.Softshrink, example=Example(lambda: nn.Sequential(nn.Linear(4, 6), nn.Softshrink(0.3), nn.Linear(6, 2)), (4,))
+)
+def lower_softshrink(context: Context, module: nn.Softshrink, x: Symbol) -> Symbol:
+    return shrunk(context, x, float(module.lambd))
+
+
+@lowers(F.softshrink)
+def lower_softshrink_call(context: Context, input: Symbol, lambd: float = 0.5) -> Symbol:
+    return shrunk(context, input, float(lambd))
+
+
 @lowers(torch.clamp, torch.clip, "clamp", "clamp_", "clip", "clip_")
 def lower_clamp(context: Context, input: Symbol, min: Any = None, max: Any = None) -> Symbol:
     return clamped(context, input, min, max)
@@ -133,7 +163,7 @@ class _Calls(nn.Module):
         y = y + x.clamp(min=0) - torch.clamp(1 - x, -0.3, 0.7) + torch.clip(x, max=0.2) + x.clip(self.low, self.high)
         y = y + (x - 1).clamp_min(0) - torch.clamp_min(-x, -0.1) + x.clamp_max(0.3) - torch.clamp_max(2 * x, 0.1)
         y = y + (x + 1).clamp_(-1, 1) + (x + 2).clip_(0, 2.2) + (x + 3).clamp_min_(2.9) + (x + 4).clamp_max_(4.1)
-        return self.b(y)
+        return self.b(y + F.softshrink(x, 0.2) - F.softshrink(x))
 
 
 lowers(example=Example(_Calls, (4,)))(lower_clamp)

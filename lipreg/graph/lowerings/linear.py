@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lipreg.graph.lowerings.arithmetic import PRODUCT, lower_add, lower_mul
 from lipreg.graph.registry import Example, Refusal, lowers
 from lipreg.graph.symbols import Context, Symbol
 from lipreg.linalg import Dense, Repeated
@@ -37,9 +38,59 @@ def lower_linear_call(context: Context, input: Symbol, weight: Tensor, bias: Ten
 
 @lowers(torch.matmul, operator.matmul, torch.mm, "matmul", "mm")
 def lower_matmul(context: Context, input: Any, other: Any) -> Symbol:
-    if not isinstance(input, Symbol) or not isinstance(other, Tensor) or other.dim() != 2:
-        raise Refusal("not yet", "a matrix product other than activations @ constant matrix")
+    if isinstance(input, Symbol) and isinstance(other, Symbol):
+        raise Refusal("never", PRODUCT)
+    if not isinstance(input, Symbol) or not isinstance(other, Tensor) or other.dim() not in (1, 2):
+        raise Refusal("not yet", "a matrix product other than activations @ constant matrix or vector")
+    if other.dim() == 1:
+        return _apply(context, input, other.unsqueeze(0), None).reshape(input.shape[:-1])
     return _apply(context, input, other.T, None)
+
+
+@lowers(torch.addmm)
+def lower_addmm(context: Context, input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Symbol:
+    product = lower_matmul(context, mat1, mat2)
+    product = product if alpha == 1 else lower_mul(context, product, alpha)
+    return lower_add(context, product, input, alpha=beta)
+
+
+@lowers(torch.einsum)
+def lower_einsum(context: Context, equation: str, *operands: Any) -> Symbol:
+    """Of activations with constants: the constants' outer product as a matrix, from the dimensions that are summed away.
+
+    Supported where the batch's letter comes first in the activations and in the result, and stands nowhere else.
+    """
+    operands = tuple(operands[0]) if len(operands) == 1 and isinstance(operands[0], tuple | list) else operands
+    if sum(isinstance(o, Symbol) for o in operands) > 1:
+        raise Refusal("never", PRODUCT)
+    terms, _, out = equation.replace(" ", "").partition("->")
+    letters = terms.split(",")
+    at = next(i for i, operand in enumerate(operands) if isinstance(operand, Symbol))
+    x, own = operands[at], letters[at]
+    constants = [context.tensor(o) for i, o in enumerate(operands) if i != at]
+    others = [part for i, part in enumerate(letters) if i != at]
+    plain = "." not in equation and "->" in equation and len(set(own)) == len(own) == x.ndim
+    if not plain or own[0] != out[:1] or any(own[0] in part for part in (own[1:], out[1:], *others)):
+        raise Refusal(
+            "not yet", f"einsum {equation!r}; the activations' first letter must stay first, e.g. 'bi,oi->bo'"
+        )
+    sizes = dict(zip(own[1:], x.shape, strict=True))
+    for part, constant in zip(others, constants, strict=True):
+        sizes |= dict(zip(part, constant.shape, strict=True))
+    ones = [context.like.new_ones(n) for n in x.shape]  # letters that no constant has
+    # fresh letters for the result's places, so that what is kept on both sides is diagonal in the matrix
+    fresh = dict(zip(out[1:], _letters(equation), strict=False))
+    kept = [letter for letter in out[1:] if letter in own]
+    eyes = [torch.eye(sizes[letter], dtype=context.like.dtype, device=context.like.device) for letter in kept]
+    places = "".join(fresh[letter] if letter in kept else letter for letter in out[1:])
+    given = ",".join([*others, *own[1:], *(letter + fresh[letter] for letter in kept)])
+    table = torch.einsum(f"{given}->{places}{own[1:]}", *constants, *ones, *eyes)
+    shape = tuple(sizes[letter] for letter in out[1:])
+    return x.then(Dense(table.reshape(-1, torch.Size(x.shape).numel()), x.shape, shape))
+
+
+def _letters(equation: str) -> list[str]:
+    return [letter for letter in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" if letter not in equation]
 
 
 class _Functional(nn.Module):
@@ -53,6 +104,8 @@ class _Functional(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(F.linear(x, self.first, self.bias))
         x = F.relu(x @ self.second) @ self.third + torch.matmul(x, self.second)
+        x = torch.addmm(self.bias[:3], x, self.third, beta=0.5, alpha=2.0) + x.matmul(self.bias[1:]).unsqueeze(-1)
+        x = torch.einsum("bi,oi->bo", x, self.third) + torch.einsum("j,bj->bj", self.bias[:3], x)
         return torch.mm(x, self.third).matmul(self.third) + x.mm(self.third)
 
 

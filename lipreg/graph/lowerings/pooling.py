@@ -117,6 +117,13 @@ def lower_adaptive_max_pool(context: Context, module: nn.AdaptiveMaxPool1d | nn.
     return _adaptive(context, x, dims, module.output_size, module.return_indices)
 
 
+@lowers(F.adaptive_max_pool1d)
+def lower_adaptive_max_pool1d_call(
+    context: Context, input: Symbol, output_size: Any, return_indices: bool = False
+) -> Symbol:
+    return _adaptive(context, input, 1, output_size, return_indices)
+
+
 @lowers(F.adaptive_max_pool2d)
 def lower_adaptive_max_pool_call(
     context: Context, input: Symbol, output_size: Any, return_indices: bool = False
@@ -139,7 +146,8 @@ class _Calls(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = torch.max_pool2d(F.max_pool2d(self.conv(x), 2, 1), (2, 1), 1, (1, 0))
         x = F.adaptive_max_pool2d(x, (3, 2)).flatten(1, 2)
-        return torch.max_pool1d(F.max_pool1d(x.transpose(1, 2), 3, padding=1, ceil_mode=True), 2, 1)
+        x = F.adaptive_max_pool1d(x.transpose(1, 2), 3)
+        return torch.max_pool1d(F.max_pool1d(x, 3, padding=1, ceil_mode=True), 2, 1)
 
 
 lowers(example=Example(_Calls, (1, 5, 6)))(lower_adaptive_max_pool_call)

@@ -18,9 +18,11 @@ from lipreg.linalg import Shape
 
 def _flatten(x: Symbol, start: int, end: int) -> Symbol:
     start, end = start % x.ndim, end % x.ndim
+    shape = x.shape
+    if start == 0 and math.prod(shape[:end]) == 1:  # one number a point
+        return x.reshape(shape[end:])
     if start == 0:
         raise Refusal("settings", "flatten over the batch axis; start_dim=1 keeps it")
-    shape = x.shape
     return x.reshape((*shape[: start - 1], math.prod(shape[start - 1 : end]), *shape[end:]))
 
 
@@ -52,15 +54,24 @@ def lower_flatten_call(context: Context, input: Symbol, start_dim: int = 0, end_
     return _flatten(input, start_dim, end_dim)
 
 
-@lowers(nn.Unflatten, example=Example(lambda: nn.Sequential(nn.Unflatten(1, (2, 3)), nn.Linear(3, 2)), (6,)))
-def lower_unflatten(context: Context, module: nn.Unflatten, x: Symbol) -> Symbol:
-    if not isinstance(module.dim, int) or module.dim % x.ndim == 0:
-        raise Refusal("settings", f"Unflatten of dimension {module.dim!r}; a number other than 0 is covered")
-    at = module.dim % x.ndim - 1
-    sizes = [int(s) for s in module.unflattened_size]
+def _unflatten(x: Symbol, dim: Any, given: Any) -> Symbol:
+    if not isinstance(dim, int) or dim % x.ndim == 0:
+        raise Refusal("settings", f"Unflatten of dimension {dim!r}; a number other than 0 is covered")
+    at = dim % x.ndim - 1
+    sizes = [int(s) for s in given]
     if -1 in sizes:
         sizes[sizes.index(-1)] = x.shape[at] // -math.prod(sizes)
     return x.reshape((*x.shape[:at], *sizes, *x.shape[at + 1 :]))
+
+
+@lowers(nn.Unflatten, example=Example(lambda: nn.Sequential(nn.Unflatten(1, (2, 3)), nn.Linear(3, 2)), (6,)))
+def lower_unflatten(context: Context, module: nn.Unflatten, x: Symbol) -> Symbol:
+    return _unflatten(x, module.dim, module.unflattened_size)
+
+
+@lowers(torch.unflatten, "unflatten")
+def lower_unflatten_call(context: Context, input: Symbol, dim: Any, sizes: Any) -> Symbol:
+    return _unflatten(input, dim, sizes)
 
 
 @lowers(torch.reshape, "reshape", "view")
@@ -90,32 +101,33 @@ def lower_unsqueeze(context: Context, input: Symbol, dim: int) -> Symbol:
     return input.reshape((*input.shape[:at], 1, *input.shape[at:]))
 
 
-def _sizes(x: Symbol) -> tuple[Any, ...]:
-    return (BatchSize(), *x.shape)
-
-
-@lowers("size")
-def lower_size(context: Context, input: Symbol, dim: int | None = None) -> Any:
-    return _sizes(input) if dim is None else _sizes(input)[dim]
-
-
-@lowers("dim")
-def lower_dim(context: Context, input: Symbol) -> int:
-    return input.ndim
-
-
 @lowers(builtins.getattr)
-def lower_getattr(context: Context, input: Symbol, name: str) -> Any:
+def lower_getattr(context: Context, input: Any, name: str) -> Any:
+    if isinstance(input, tuple):  # of torch.max and torch.sort along a dimension
+        return getattr(input, name)
     if name == "shape":
-        return _sizes(input)
+        return (BatchSize(), *input.shape)
     if name == "ndim":
         return input.ndim
     raise Refusal("not yet", f"the attribute .{name} of activations")
 
 
+@lowers(builtins.len)
+def lower_length(context: Context, input: Symbol) -> BatchSize:
+    return BatchSize()
+
+
 @lowers(operator.getitem)
 def lower_getitem(context: Context, input: Any, index: Any) -> Any:
-    return input[index] if isinstance(input, tuple) else sliced(context, input, index)  # a tuple is x.shape
+    # else x.shape, or several results
+    return sliced(context, input, index) if isinstance(input, Symbol) else input[index]
+
+
+@lowers("view_as", "reshape_as")
+def lower_reshape_as(context: Context, input: Symbol, other: Any) -> Symbol:
+    if not isinstance(other, Symbol):
+        raise Refusal("settings", "a reshape to the shape of a constant")
+    return input.reshape(_complete([-1, *other.shape], input))
 
 
 @lowers("contiguous", "clone")
@@ -132,7 +144,8 @@ class _Reshapes(nn.Module):
         x = self.a(x.view(x.size(0), -1)).reshape(x.shape[0], 2, 4).contiguous()
         x = torch.flatten(torch.squeeze(torch.unsqueeze(x.unsqueeze(1).squeeze(1), 2)), x.dim() - 2)
         x = torch.reshape(torch.relu(x), (-1, 2, 4)).clone()[:, :, : x.ndim].contiguous()
-        return self.b(torch.relu(x.reshape(-1, 2, 2).view((-1, 4)).flatten(1)))
+        x = torch.unflatten(x.unflatten(-1, (2, -1)), 1, (2, 1)).flatten(1)
+        return self.b(torch.relu(x.reshape(-1, 2, 2).view((-1, 4)).flatten(1)).reshape_as(x).view_as(x))
 
 
 lowers(example=Example(_Reshapes, (2, 3)))(lower_reshape)

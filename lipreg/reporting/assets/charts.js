@@ -1,6 +1,6 @@
 // The report's charts. What they draw is said in page_data.py; null is what is not known.
 
-const ROLE = { regularised: "run", twin: "twin", alone: "run" };
+const ROLE = { regularised: "run", network: "run", twin: "twin", alone: "run" };
 const percentage = (share) => `${Number((100 * share).toFixed(1))}%`;
 
 /** Interval in words; one number where the ends meet. */

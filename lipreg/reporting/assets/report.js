@@ -103,7 +103,7 @@ function choose(entry, scroll = false) {
 
 /** A figure's key: colours say which run, line styles which quantity. */
 function key(sides) {
-  const roles = sides.length > 1 ? { "run swatch": "regularised", "twin swatch": "twin" } : {};
+  const roles = sides.length > 1 ? Object.fromEntries(sides.map(({ role }) => [`${ROLE[role]} swatch`, role])) : {};
   const lines = { "sample bound": "bound", "sample LP": "LP relaxation", "sample exact": "exact, certified band" };
   return element("span", { class: "key" }, ...Object.entries({ ...roles, ...lines }).map(([style, words]) => element("span", {}, element("i", { class: style }), words)));
 }
@@ -133,7 +133,7 @@ function showEntry() {
 function showPoints(entry, drawn, epochs, epoch, unit) {
   const sides = entry.sides;
   chooser(place("epochs"), "After epoch", epochs.map((e) => ({ value: e, words: e })), epoch, (e) => showPoints(entry, drawn, epochs, e, unit));
-  const moved = sides.length > 1 && sides.every((side) => side.points[epoch]) ? " Each line leads from the twin to the regularised run at one point." : "";
+  const moved = sides.length > 1 && sides.every((side) => side.points[epoch]) ? ` Each line leads from the twin to the ${entry.trained ? "regularised run" : "network"} at one point.` : "";
   place("scatter-words").textContent = `${entry.trained ? `After ${counted(epoch, "epoch")}. ` : ""}On the diagonal a bound is perfect.${moved}`;
   const known = drawn.some((side) => side.points[epoch]); // T may be known at other epochs only
   drawScatter(place("scatter"), known ? drawn : sides, String(epoch), known ? unit : AS_THEY_ARE);

@@ -1,8 +1,12 @@
-"""Two networks of any origin under one question: both audited, and the first compared with the second."""
+"""Two networks of any origin under one question: both audited, the first compared with the second, with views of it."""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +16,8 @@ from lipreg.arguments import moved_arguments
 from lipreg.auditing.executors import Executing
 from lipreg.auditing.moved import moved_workers
 from lipreg.auditing.plan import AuditPlan
-from lipreg.auditing.run import audit
+from lipreg.auditing.points import versions
+from lipreg.auditing.run import Progress, audit
 from lipreg.budget import Budget
 from lipreg.calibration import Calibrating, among, keys
 from lipreg.errors import InvalidInput
@@ -22,10 +27,77 @@ from lipreg.estimators.settings import DEFAULTS
 from lipreg.graph import CapturedNetwork, Graph
 from lipreg.points import Inputs, Points
 from lipreg.problem import LocalLipschitz
-from lipreg.records import RunRecord
+from lipreg.records import Record, RecordFile, RunRecord, Source, Sources
 from lipreg.results import Certificate
 from lipreg.runs import RecordedRun
-from lipreg.transfer import Comparison, Pair, compare_pair
+from lipreg.transfer import (  # noqa: F401  (documentation reads the types of inherited fields here)
+    CalibratedMovement,
+    Comparison,
+    Interval,
+    Likeness,
+    Metric,
+    Movement,
+    Pair,
+    RunFigures,
+    compare_pair,
+)
+
+
+@dataclass(frozen=True, repr=False)
+class NetworkComparison(Comparison):
+    """A comparison of two networks, and views of it.
+
+    Attributes:
+        runs: what was proved of each, the first network first.
+    """
+
+    runs: tuple[RecordedRun, ...] = ()
+
+    @property
+    def records(self) -> list[Record]:
+        """Of each network its run, its calibration, and one record for each point and estimator, as they are saved."""
+        return [record for run in self.runs for record in (run.record, *run.calibrations, *run.audits)]
+
+    def table(self) -> str:
+        """Both networks and the ratio side by side, aligned; what moved, and the verdict, below."""
+        from lipreg.reporting.tables import comparison_text
+
+        return comparison_text(self).rstrip("\n")
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dictionary for each network, point and estimator: the fields of ``AuditRecord``."""
+        return [dict(vars(record)) for run in self.runs for record in run.audits]
+
+    def frame(self) -> Any:
+        """The records as a pandas DataFrame: that of ``lipreg.reporting.frames.audit_frame``.
+
+        Raises:
+            MissingExtra: pandas is not installed; ``rows()`` needs nothing.
+        """
+        from lipreg.reporting.frames import audit_frame
+
+        return audit_frame(self.records)
+
+    def html(self, path: str | Path) -> Path:
+        """Writes the page of this comparison, and returns its path.
+
+        Raises:
+            InvalidInput: a path that cannot be written.
+        """
+        from lipreg.reporting.html import write_runs_report
+
+        names = " against ".join(run.label for run in self.runs)
+        return write_runs_report(Sources((Source(names, tuple(self.records)),)), path)
+
+    def save(self, path: str | Path) -> Path:
+        """Adds the records to a file, one JSON object a line, and returns its path; reports read such files.
+
+        Raises:
+            InvalidInput: a path that cannot be written.
+        """
+        file = RecordFile(path)
+        file.append(*self.records)
+        return file.path
 
 
 @moved_arguments(moved_workers())
@@ -43,10 +115,12 @@ def compare(
     executor: Executing | None = None,
     calibration: Inputs | Points | None = None,
     names: tuple[str, str] = ("network", "twin"),
-) -> Comparison:
+    on_progress: Callable[[Progress], None] | None = None,
+) -> NetworkComparison:
     """How far the bound and the true constant moved from one network to another: movement, bound movement, transfer.
 
-        comparison = lipreg.compare(regularised, plain, problem, x, y)
+        comparison = lipreg.compare(pruned, whole, problem, x, y)
+        print(comparison.table())      # comparison.frame(), .records, .html("page.html"), .save("records.jsonl")
         comparison.margin_ratio        # median margin over constant, over the twin's: rescaled outputs leave it
         comparison.calibrated.movement # the same as below of T * E and T * B, given calibration=(x, y)
         comparison.movement.exact      # E_network / E_twin, an interval
@@ -70,10 +144,12 @@ def compare(
         executor: where searches run, as for ``audit``.
         calibration: inputs and targets, none of them among x, that tell what the outputs of both mean
             (``lipreg.calibration``); without them no calibrated figures.
-        names: what the two are called in the result.
+        names: what the two are called in result, records and views.
+        on_progress: called whenever something was added to a point, of the first network and then of the second.
 
     Returns:
-        The comparison; ``regularised`` is the first network, ``twin`` the second, and ``epoch`` is None.
+        The comparison, with table, frame, records and page; its field ``regularised`` is the first network, which no view
+        calls so, ``twin`` the second, and ``epoch`` is None.
 
     Raises:
         InvalidInput: points that do not fit, a bound that is no upper one, or two equal names.
@@ -91,20 +167,33 @@ def compare(
         )
     asked = None if estimators is None else (*estimators, recipe)
     plan = AuditPlan(problem, asked, Budget.of(budget, "compare"), settings).asking(recipe)  # type: ignore[arg-type]
-    about: dict[str, Any] = {"question": problem.describe(), "sentence": problem.sentence(), "of_training": False}
-    penalised = {"bound": recipe.label, "recipe": recipe.describe()}
     subjects = [structure_of(subject, x, y, "compare") for subject in (network, twin)]
     for subject in subjects:  # of the second network too before the first is audited
         graph = subject if isinstance(subject, Graph) else subject.frozen()
         plan.covering(graph).check(graph)
     known = None if calibration is None else _calibrating(calibration, x, problem)
+    told = _run_records(names, problem, recipe)
     runs: list[RecordedRun] = []
-    for name, subject, more in zip(names, subjects, (penalised, {}), strict=True):
-        points = audit(subject, plan, x, y, executor=executor)
-        told = () if known is None else (known.of(_outputs(subject), name, 0, points[0].fingerprint),)
-        records = [record for point in points for record in point.records(name, 0, recipe.label)]
-        runs.append(RecordedRun(RunRecord(name, **about, **more), tuple(records), calibrations=told))
-    return compare_pair(Pair.of(runs[0], runs[1]))
+    for run, subject in zip(told, subjects, strict=True):
+        points = audit(subject, plan, x, y, executor=executor, on_progress=on_progress)
+        about = (
+            replace(known.of(_outputs(subject), run.run, 0, points[0].fingerprint), run_id=run.id) if known else None
+        )
+        records = [record for point in points for record in point.records(run.run, 0, None, run.id)]
+        runs.append(RecordedRun(run, tuple(records), calibrations=() if about is None else (about,)))
+    found = compare_pair(Pair.of(runs[0], runs[1]))
+    held = {field.name: getattr(found, field.name) for field in fields(found)}
+    return NetworkComparison(**held, runs=(runs[0], runs[1]))
+
+
+def _run_records(names: tuple[str, str], problem: LocalLipschitz, recipe: Bound) -> list[RunRecord]:
+    """The run of each network, as it is saved: the first one names its twin, and the bound that it is held against."""
+    ids = secrets.token_hex(6), secrets.token_hex(6)
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    about: dict[str, Any] = {"question": problem.describe(), "sentence": problem.sentence(), "of_training": False}
+    about |= {"started": started, "versions": versions()}
+    held = {"bound": recipe.label, "recipe": recipe.describe(), "twin": names[1], "twin_id": ids[1]}
+    return [RunRecord(names[0], id=ids[0], **about, **held), RunRecord(names[1], id=ids[1], **about)]
 
 
 def _calibrating(points: Inputs | Points, audited: Tensor, problem: LocalLipschitz) -> Calibrating:

@@ -1,0 +1,125 @@
+"""Calls that write into a tensor that is there already: whoever reads it later reads what was written.
+
+torch.fx records ``y.relu_()`` as one more call, and a later reader of y as one of what y was before. So the calls are run
+once, on zeros, and torch counts the writes into each memory. Readers of a tensor that a call has written to and given back
+are led to that call, after which all calls can be taken for ones that write nowhere. Where memory is shared in any other
+way, as by a view, the forward is refused.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.fx
+from torch import Tensor, nn
+
+from lipreg.errors import UnsupportedModel
+from lipreg.graph.examples import VALUE, attribute, untraced
+from lipreg.graph.random_state import untouched_random_state
+from lipreg.linalg import Shape
+
+POINTS = 2
+"""Of the zeros: with one point, an axis of points could be squeezed."""
+LINE = "line"
+PLAIN: dict[Any, Any] = {
+    getattr(operator, f"i{name}"): getattr(operator, name) for name in ("add", "sub", "mul", "truediv", "matmul", "pow")
+}
+"""What an operator that writes in place computes."""
+
+
+def without_writes(found: torch.fx.Graph, module: nn.Module, input_shape: Shape) -> torch.fx.Graph:
+    """The same calls, every reader behind the last write.
+
+    Raises:
+        UnsupportedModel: a written tensor is read through another one, or the calls cannot be run on zeros.
+    """
+    if any(_may_write(node, module) for node in found.nodes):
+        with torch.no_grad(), untouched_random_state(), untraced():
+            _lead(found, module, input_shape)
+    for node in found.nodes:
+        node.target = PLAIN.get(node.target, node.target)
+    return found
+
+
+def _may_write(node: torch.fx.Node, module: nn.Module) -> bool:
+    """Whether a call may write into what it is given."""
+    if node.op == "call_module":
+        return bool(getattr(module.get_submodule(str(node.target)), "inplace", False))
+    if node.op not in ("call_method", "call_function"):
+        return False
+    name = str(getattr(node.target, "__name__", node.target))
+    asked = "out" in node.kwargs or any(flag is True for flag in (*node.args, node.kwargs.get("inplace")))
+    return asked or name.endswith("_") or node.target in (*PLAIN, operator.setitem)
+
+
+def _lead(found: torch.fx.Graph, module: nn.Module, input_shape: Shape) -> None:
+    values: dict[torch.fx.Node, Any] = {}
+    order = {node: place for place, node in enumerate(found.nodes)}
+    for node in list(found.nodes):
+        if node.op == "output":
+            return
+        before = {earlier: _writes(value) for earlier, value in values.items()}
+        try:
+            values[node] = _run(node, module, input_shape, values)
+        except Exception as error:  # the forward itself, or a lowering, says it better where nothing was written
+            if any(_may_write(later, module) for later in found.nodes if order[later] >= order[node]):
+                raise _refused(module, node, f"cannot be followed on zeros: {error}") from error
+            return
+        for earlier in [earlier for earlier, count in before.items() if count != _writes(values[earlier])]:
+            readers = [user for user in earlier.users if order[user] > order[node]]
+            if earlier.op == "get_attr":
+                raise _refused(module, node, "writes into a tensor of the module's own")
+            if values[earlier] is values[node]:
+                for user in readers:
+                    user.replace_input_with(earlier, node)
+            elif readers:
+                raise _refused(module, node, f"writes into memory that is read later, through {earlier.name!r}")
+
+
+def _refused(module: nn.Module, node: torch.fx.Node, why: str) -> UnsupportedModel:
+    line = node.meta.get(LINE, "")
+    return UnsupportedModel(
+        f"its call {node.name!r}{f' at {line}' if line else ''} {why}",
+        where=type(module).__name__,
+        accepted="calls in place, such as y.relu_(), after which memory is read through their result alone",
+        todo="Write into a copy (y.clone()), or use the call that gives a new tensor",
+    )
+
+
+def _run(node: torch.fx.Node, module: nn.Module, input_shape: Shape, values: dict[torch.fx.Node, Any]) -> Any:
+    args: Any = torch.fx.map_arg(node.args, values.__getitem__)
+    kwargs: Any = torch.fx.map_arg(node.kwargs, values.__getitem__)
+    match node.op:
+        case "placeholder":
+            like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
+            return torch.zeros(POINTS, *input_shape, dtype=like.dtype, device=like.device)
+        case "get_attr":
+            kept = node.meta.get(VALUE)
+            found = attribute(module, str(node.target)) if kept is None else kept
+            return found.clone() if isinstance(found, Tensor) else found
+        case "call_module":
+            return module.get_submodule(str(node.target)).forward(*args, **kwargs)
+        case "call_method":
+            return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+        case _:
+            function: Any = node.target
+            return function(*args, **kwargs)
+
+
+def _writes(value: Any) -> tuple[int, ...]:
+    """How often each tensor of a value was written to, through whichever view of its memory."""
+    return tuple(tensor._version for tensor in _tensors(value))
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _tensors(part)
+    elif isinstance(value, tuple | list):
+        for part in value:
+            yield from _tensors(part)

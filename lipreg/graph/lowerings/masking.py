@@ -1,0 +1,123 @@
+"""Activations that are written with a comparison: x * (x > 0), torch.where(x > 0, x, 0.1 * x), x.masked_fill(x < 0, 0).
+
+A comparison jumps, and what is made of it has to be continuous all the same, which is known of a few forms alone: both
+sides are multiples of the x that is compared with 0, or are what is compared. Others are refused.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lipreg.graph.lowerings.comparing import lower_maximum, lower_minimum
+from lipreg.graph.lowerings.constants import constant_of
+from lipreg.graph.lowerings.leaky import sloped
+from lipreg.graph.registry import Example, Refusal, lowers
+from lipreg.graph.symbols import Context, Mask, Symbol, is_zero
+
+FORMS = "x * (x > 0), and torch.where(x > c, ...) of multiples of x where c = 0, or of x and c themselves"
+
+
+def compared(context: Context, left: Any, right: Any, above: bool) -> Mask:
+    """Where left > right, or with ``above`` False where left < right, whatever holds at equality."""
+    if not isinstance(left, Symbol):
+        left, right, above = right, left, not above
+    if not isinstance(left, Symbol):
+        raise Refusal("settings", "a comparison of the size of the batch")
+    if not isinstance(right, Symbol):
+        context.constant(right, left.shape)  # refuses what does not fit
+    return Mask(left, right, above)
+
+
+def chosen(context: Context, mask: Any, yes: Any, no: Any) -> Symbol:
+    """``yes`` where the mask holds and ``no`` elsewhere.
+
+    Raises:
+        Refusal: it is not known to be continuous.
+    """
+    if not isinstance(mask, Mask):
+        raise Refusal("not yet", "a choice by a constant mask; sums of products with its zeros and ones are covered")
+    yes, no = constant_of(yes), constant_of(no)  # zeros_like(x) is a constant
+    over, under = (yes, no) if mask.above else (no, yes)
+    x, limit = mask.left, mask.right
+    if _same(over, x) and _same(under, limit):
+        return lower_maximum(context, x, limit)
+    if _same(over, limit) and _same(under, x):
+        return lower_minimum(context, x, limit)
+    steep, leak = (_multiple(context, side, x) for side in (over, under))
+    if not is_zero(limit) or steep is None or leak is None:
+        raise Refusal("never", f"a choice that is not known to be continuous, and most jump; covered are {FORMS}")
+    if not steep.requires_grad and bool((steep == 1).all()):
+        return sloped(context, x, leak)
+    return x.scaled(leak).plus(context.relu(x).scaled(steep - leak))
+
+
+def _same(one: Any, other: Any) -> bool:
+    return one is other or (all(isinstance(v, int | float) for v in (one, other)) and one == other)
+
+
+def _multiple(context: Context, side: Any, x: Symbol) -> Tensor | None:
+    """The factor, broadcasting to x, that makes a side of x; None where that is not known."""
+    if side is x:
+        return context.tensor(1.0)
+    if is_zero(side):
+        return context.constant(side, x.shape)
+    if isinstance(side, Symbol) and side.multiple_of is not None and side.multiple_of[0] is x:
+        return side.multiple_of[1]
+    return None
+
+
+def _comparison(above: bool):
+    def lower(context: Context, input: Any, other: Any) -> Mask:
+        return compared(context, input, other, above)
+
+    return lower
+
+
+lower_greater = lowers(operator.gt, operator.ge, torch.gt, torch.ge, "gt", "ge")(_comparison(True))
+lower_less = lowers(operator.lt, operator.le, torch.lt, torch.le, "lt", "le")(_comparison(False))
+
+
+@lowers(torch.where)
+def lower_where(context: Context, condition: Any, input: Any, other: Any) -> Symbol:
+    return chosen(context, condition, input, other)
+
+
+@lowers("where")
+def lower_where_of(context: Context, input: Any, condition: Any, other: Any) -> Symbol:
+    return chosen(context, condition, input, other)
+
+
+@lowers(torch.masked_fill, "masked_fill")
+def lower_masked_fill(context: Context, input: Any, mask: Any, value: Any) -> Symbol:
+    return chosen(context, mask, value, input)
+
+
+class _Choices(nn.Module):
+    """Each form of a comparison and of a choice."""
+
+    leak: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 5), nn.Linear(5, 2)
+        self.register_buffer("leak", torch.linspace(-0.5, 1.5, 5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        y = x * (x > 0) - (x >= 0) * x + torch.mul(x, torch.lt(x, 0.0)) + x.mul(x.le(0)) + x * (x > 0)
+        y = (
+            y
+            + torch.where(x > 0, x, 0.1 * x)
+            - torch.where(x.ge(0), 2 * x, -x)
+            + x.where(torch.gt(x, 0), x * self.leak)
+        )
+        y = y + torch.where(torch.ge(x, 0.2), x, 0.2) + torch.where(x < 0.3, x, 0.3) - x.where(x.lt(y), y)
+        y = y + x.masked_fill(x <= 0, 0.0) + torch.masked_fill(x, torch.le(x, 0), 0)
+        return self.b(y + torch.where(x.gt(0), 0.0, x))
+
+
+lowers(example=Example(_Choices, (4,)))(lower_where)

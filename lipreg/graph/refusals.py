@@ -1,0 +1,95 @@
+"""What makes a module unreadable: all reasons at once, each with its place in the module tree and in the code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.fx
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from lipreg.errors import UnsupportedModel
+from lipreg.graph.registry import Refusal
+from lipreg.graph.symbols import Symbol
+from lipreg.graph.tracing import LINE
+
+_COVERED = (
+    "Linear, convolutions, ReLU, PReLU, clamps, abs, max, min, sort, smooth ones (tanh, GELU, ...), BatchNorm, average and "
+    "max pooling, reshapes, padding, upsampling, sums, concatenation, constants, identities"
+)
+
+
+class Problems:
+    """The refusals of a network's calls.
+
+    Args:
+        name: of the network.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name, self._found = name, dict[str, None]()
+
+    def add(self, node: torch.fx.Node, call: str, refusal: Refusal) -> None:
+        """Notes why a call is refused; of a call that is made several times at one place, once."""
+        line = f" (at {node.meta[LINE]})" if node.meta.get(LINE) else ""
+        self._found[f"  {owner(node) or 'forward'}: {call} [{refusal.kind}] {refusal.why}{line}"] = None
+
+    def check(self) -> None:
+        """Raises UnsupportedModel where there are any."""
+        if self._found:
+            several = "s" if len(self._found) > 1 else ""
+            got = "\n".join((f"{len(self._found)} unsupported call{several}", *self._found))
+            raise UnsupportedModel(got, where=self._name, accepted=_COVERED)
+
+    def no_tensor(self, output: Any) -> UnsupportedModel:
+        """Of a forward that returns anything but one tensor that depends on the input."""
+        got, todo = f"forward returns {type(output).__name__}", ""
+        if isinstance(output, Symbol):
+            got = "forward returns a constant"
+        if isinstance(output, dict | tuple | list) and output:
+            keys = list(output) if isinstance(output, dict) else list(range(len(output)))
+            got += f" with {', '.join(map(repr, keys))}"
+            todo = f"Ask about one of them: lipreg.Select(network, output={keys[0]!r})"
+        return UnsupportedModel(
+            got, where=self._name, accepted="one tensor that depends on the input, (batch, outputs)", todo=todo
+        )
+
+
+def owner(node: torch.fx.Node) -> str:
+    """Path of the module that a call runs, or of the one whose forward makes the call; empty for the outermost."""
+    if node.op == "call_module":
+        return str(node.target)
+    stack = node.meta.get("nn_module_stack")
+    return list(stack)[-1] if stack else ""
+
+
+def check_readable(module: nn.Module) -> None:
+    """Refuses modules that have no forward in Python, no weights yet, or weights of whole numbers.
+
+    Raises:
+        UnsupportedModel: the message names the first part that is one.
+    """
+    for path, part in module.named_modules():
+        where = f"{type(module).__name__}, {path!r}" if path else type(module).__name__
+        if isinstance(part, torch.jit.ScriptModule):
+            got, todo = (
+                "it is TorchScript, compiled code without a forward in Python",
+                "the module that it was made from",
+            )
+        elif quantised(part):
+            got = f"it is quantised ({type(part).__name__}): it rounds what it computes and has no slopes"
+            todo = "the network of floats, or a float copy with weight().dequantize() and bias() of each layer"
+        elif any(p is not None and is_lazy(p) for p in part._parameters.values()):
+            got, todo = (
+                f"the lazy layer {type(part).__name__} has no weights yet",
+                "it after one batch has run through it",
+            )
+        else:
+            continue
+        raise UnsupportedModel(got, where=where, accepted="layers of torch with weights of floats", todo=f"Pass {todo}")
+
+
+def quantised(part: nn.Module) -> bool:
+    """Whether a module is one of torch's that compute in whole numbers."""
+    kind = type(part)
+    return kind.__module__.startswith("torch.") and ".quantized" in kind.__module__

@@ -1,0 +1,250 @@
+"""A program that ``torch.export.save`` has written, as a torch module whose calls are those that ``capture`` reads.
+
+``torch.export.load`` unpickles and evaluates what a file holds; here its archive is read as what it is, JSON and numbers.
+
+Source: torch/_export/serde/schema.py and torch/export/pt2_archive, of schema version 8.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lipreg.errors import InvalidInput, UnsupportedModel
+from lipreg.loading.exported_operators import OPERATORS
+from lipreg.loading.onnx_node import NotRead
+from lipreg.loading.reasons import first_line, unreadable
+
+_WHERE = "model"
+_ACCEPTED = "a file that torch.export.save of this series of torch has written"
+_TODO = "Export it to ONNX, or name its class with a state_dict"
+_SCHEMA = 8
+_ATEN = "torch.ops.aten."
+_TYPES = {5: torch.int64, 6: torch.float16, 7: torch.float32, 8: torch.float64, 12: torch.bool, 13: torch.bfloat16}
+"""As ``schema.ScalarType`` numbers them."""
+_POSITIONAL = 1
+
+
+class _Value(NamedTuple):
+    """A value of the program, by its name."""
+
+    name: str
+
+
+class _Step(NamedTuple):
+    """One call: the operator, its arguments, and what it makes."""
+
+    operator: str
+    arguments: tuple[Any, ...]
+    named: dict[str, Any]
+    makes: tuple[str, ...]
+
+    def add_to(self, values: dict[str, Any]) -> None:
+        """Makes its value of those that are there."""
+        arguments, named = _filled(self.arguments, values), _filled(self.named, values)
+        values[self.makes[0]] = OPERATORS[self.operator](*arguments, **named)
+
+
+class ExportedNetwork(nn.Module):
+    """The calls of an exported program, in its order."""
+
+    def __init__(self, steps: Sequence[_Step], held: Mapping[str, Tensor], begin: str, end: str) -> None:
+        super().__init__()
+        self.steps, self.begin, self.end, self.names = list(steps), begin, end, list(held)
+        self.held = nn.ParameterList(nn.Parameter(value, requires_grad=False) for value in held.values())
+
+    def forward(self, x: Tensor) -> Tensor:
+        values = self._held(x)
+        for step in self.steps:
+            step.add_to(values)
+        return values[self.end]
+
+    def check(self, x: Tensor, where: str) -> None:
+        """Makes every call once.
+
+        Raises:
+            UnsupportedModel: one has a form that is not read, which is named.
+        """
+        values = self._held(x)
+        for step in self.steps:
+            try:
+                step.add_to(values)
+            except Exception as error:  # of any kind: whatever a file holds reaches torch's code
+                reason = str(error) if isinstance(error, NotRead) else first_line(error)
+                raise UnsupportedModel(f"not read: {step.operator} ({reason})", where=where, todo=_TODO) from None
+
+    def _held(self, x: Tensor) -> dict[str, Any]:
+        return {self.begin: x, **dict(zip(self.names, self.held, strict=True))}
+
+
+def read_exported(path: str | Path, end: str | None = None) -> ExportedNetwork:
+    """The network of an exported program with one input, whose first axis is the batch.
+
+    Args:
+        path: the file.
+        end: the value at which to end, the logits in front of a softmax say; default the program's only output.
+
+    Raises:
+        InvalidInput: no such file, no program in it, no single input or output, or no value of that name.
+        UnsupportedModel: operators that are not read; the message lists all of them.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            program, held = _contents(archive)
+    except Exception as error:  # of any kind: the archive, its numbers and its JSON may be damaged anywhere
+        raise InvalidInput(unreadable(path, error), where=_WHERE, accepted=_ACCEPTED, todo=_TODO) from None
+    begin, example, ends, steps = program
+    if end is None and len(ends) != 1:
+        raise InvalidInput(f"{len(ends)} outputs: {', '.join(ends)}", where=str(path), todo="Choose by module=NAME")
+    end = end or ends[0]
+    made = {name: i for i, step in enumerate(steps) for name in step.makes}
+    if end not in made:
+        got = f"{end!r} is the input itself" if end == begin else f"no value {end!r}"
+        known = f": {', '.join(list(made)[-12:])}" if made else ""
+        raise InvalidInput(got, where=str(path), accepted=f"a value that a call makes{known}")
+    steps = steps[: made[end] + 1]
+    unknown = list(dict.fromkeys(step.operator for step in steps if step.operator not in OPERATORS))
+    if unknown:
+        raise UnsupportedModel(f"not read: {', '.join(unknown)}", where=str(path), todo=_TODO)
+    network = ExportedNetwork(steps, held, begin, end).eval()
+    with torch.no_grad():
+        network.check(example, str(path))
+    return network
+
+
+def _contents(archive: zipfile.ZipFile) -> tuple[tuple[str, Tensor, list[str], list[_Step]], dict[str, Tensor]]:
+    """The input, an example of it, the outputs and the calls of the program; and its tensors by their names in it."""
+    root = archive.namelist()[0].partition("/")[0]
+    if archive.read(f"{root}/byteorder") != b"little":
+        raise ValueError("its numbers are not little-endian")
+    model = json.loads(archive.read(f"{root}/models/model.json"))
+    if model["schema_version"]["major"] != _SCHEMA:
+        raise ValueError(f"schema {model['schema_version']['major']}, not {_SCHEMA}")
+    graph, signature = model["graph_module"]["graph"], model["graph_module"]["signature"]
+    weights = json.loads(archive.read(f"{root}/data/weights/model_weights_config.json"))["config"]
+    constants = json.loads(archive.read(f"{root}/data/constants/model_constants_config.json"))["config"]
+    held: dict[str, Tensor] = {}
+    inputs: list[str] = []
+    for spec in signature["input_specs"]:
+        ((kind, told),) = spec.items()
+        if kind == "user_input":
+            inputs.append(_tensor_name(told["arg"]))
+            continue
+        if kind == "constant_input":  # its value is in the calls already
+            continue
+        name = next((told[key] for key in (f"{kind}_name", "parameter_name", "buffer_name") if key in told), "")
+        if not name:
+            raise ValueError(f"an input that is neither a tensor nor a weight: {kind}")
+        places = (("weights", weights), ("constants", constants))
+        folder, entry = next((folder, found[name]) for folder, found in places if name in found)
+        held[told["arg"]["name"]] = _tensor(archive, f"{root}/data/{folder}", entry, name)
+    if len(inputs) != 1:
+        raise ValueError(f"{len(inputs)} inputs: {', '.join(inputs)}")
+    ends: list[str] = []
+    for spec in signature["output_specs"]:
+        ((kind, told),) = spec.items()
+        if kind != "user_output":
+            raise ValueError(f"it has an effect besides its output: {kind}")
+        ends.append(_tensor_name(told["arg"]))
+    example = _example(graph["tensor_values"][inputs[0]])
+    steps = [_step(node) for node in graph["nodes"]]
+    return (inputs[0], example, ends, [step for step in steps if step.makes or not _checks(step)]), held
+
+
+def _tensor_name(argument: Any) -> str:
+    """The name of an input or output.
+
+    Raises:
+        ValueError: it is no tensor.
+    """
+    ((kind, told),) = argument.items()
+    if kind != "as_tensor":
+        raise ValueError(f"an input or output is no tensor, but {kind.removeprefix('as_')}")
+    return told["name"]
+
+
+def _example(about: Any) -> Tensor:
+    """One input of zeros.
+
+    Raises:
+        ValueError: its shape is not known beyond the batch axis, or it has another type.
+    """
+    sizes = [size.get("as_int", 0) for size in about["sizes"]]
+    if len(sizes) < 2 or 0 in sizes[1:] or about["dtype"] not in (7, 8):
+        raise ValueError(f"an input of sizes {sizes}, type {about['dtype']}, not (batch, ...) of known sizes, in float")
+    return torch.zeros(1, *sizes[1:], dtype=_TYPES[about["dtype"]])
+
+
+def _tensor(archive: zipfile.ZipFile, folder: str, entry: Any, name: str) -> Tensor:
+    """A tensor of raw numbers.
+
+    Raises:
+        ValueError: it is pickled, or of another type.
+    """
+    about = entry["tensor_meta"]
+    if entry["use_pickle"] or about is None:
+        raise ValueError(f"{name} is pickled, which could run as code")
+    if about["dtype"] not in _TYPES:
+        raise ValueError(f"{name} is of type {about['dtype']}")
+    sizes, strides = ([size["as_int"] for size in about[key]] for key in ("sizes", "strides"))
+    if math.prod(sizes) == 0:
+        return torch.zeros(sizes, dtype=_TYPES[about["dtype"]])
+    data = bytearray(archive.read(f"{folder}/{entry['path_name']}"))
+    numbers = torch.frombuffer(data, dtype=_TYPES[about["dtype"]])
+    return torch.as_strided(numbers, sizes, strides, about["storage_offset"]["as_int"]).contiguous()
+
+
+def _step(node: Any) -> _Step:
+    arguments, named = [], {}
+    for given in node["inputs"]:
+        if given["kind"] == _POSITIONAL:
+            arguments.append(_argument(given["arg"]))
+        else:
+            named[given["name"]] = _argument(given["arg"])
+    return _Step(node["target"].removeprefix(_ATEN), tuple(arguments), named, tuple(_makes(node["outputs"])))
+
+
+def _makes(outputs: Any) -> Iterator[str]:
+    """The names of what a call makes, which may be a list."""
+    for output in outputs:
+        ((_, made),) = output.items()
+        for one in made if isinstance(made, list) else [made]:
+            if isinstance(one, dict):
+                yield one["name"] if "name" in one else one["as_name"]
+
+
+def _checks(step: _Step) -> bool:
+    """Whether a call only raises an error where a value is not as it was when the program was exported."""
+    return step.operator.startswith("_assert_")
+
+
+def _argument(told: Any) -> Any:
+    """A value of the program, or a plain one; lists of these."""
+    ((kind, value),) = told.items()
+    if kind in ("as_tensor", "as_name"):
+        return _Value(value["name"] if kind == "as_tensor" else value)
+    if kind == "as_none":
+        return None
+    if kind == "as_tensors":
+        return [_Value(one["name"]) for one in value]
+    if kind in ("as_sym_int", "as_sym_float", "as_sym_bool"):
+        return _argument(value)
+    if kind == "as_sym_ints":
+        return [_argument(one) for one in value]
+    return value
+
+
+def _filled(given: Any, values: Mapping[str, Any]) -> Any:
+    """Arguments with the values that they name."""
+    if isinstance(given, _Value):
+        return values[given.name]
+    if isinstance(given, dict):
+        return {key: _filled(value, values) for key, value in given.items()}
+    return [_filled(value, values) for value in given] if isinstance(given, list | tuple) else given

@@ -1,0 +1,79 @@
+"""Classes and functions by their names, and what they make of arguments: networks, data modules."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from lipreg.errors import InvalidInput
+from lipreg.options import nearest_name
+
+
+def make_named(name: str, arguments: Mapping[str, Any] | None = None, *, where: str) -> Any:
+    """What the class or function of a name makes of arguments.
+
+    Args:
+        name: ``package.module:name``.
+        arguments: by their names; None for none.
+        where: the argument that gave the name, for messages.
+
+    Raises:
+        InvalidInput: no such name, or arguments that it does not take or that are missing.
+    """
+    accepted = "package.module:Class, or package.module:factory"
+    make = named(name, where=where, accepted=accepted)
+    return made(make, arguments or {}, name, source="arguments", where=where, accepted=accepted)
+
+
+def named(name: str, *, where: str, accepted: str) -> Any:
+    """The class, function or object of a name ``package.module:name``.
+
+    Raises:
+        InvalidInput: it is no such name, or there is nothing of that name.
+    """
+    place, colon, attribute = name.partition(":")
+    if not colon or not place or not attribute:
+        todo = "Write a colon before the class or function" if "." in name or not colon else ""
+        raise InvalidInput(f"{name!r}", where=where, accepted=accepted, todo=todo)
+    try:
+        found = importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{place}.".startswith(f"{error.name}."):
+            raise InvalidInput(f"{place} imports {error.name}, which is not installed", where=where) from None
+        todo = "Run from the folder that holds it, or put that folder on PYTHONPATH"
+        raise InvalidInput(f"there is no module {error.name!r}", where=where, accepted=accepted, todo=todo) from None
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            near = nearest_name(part, [name for name in vars(found) if not name.startswith("_")])
+            meant = f" (did you mean {near!r}?)" if near else ""
+            raise InvalidInput(f"{place} has no {attribute!r}{meant}", where=where, accepted=accepted)
+        found = getattr(found, part)
+    return found
+
+
+def made(make: Any, arguments: Mapping[str, Any], name: str, *, source: str, where: str, accepted: str) -> Any:
+    """What a class or function makes of arguments.
+
+    Args:
+        make: the class or function.
+        arguments: by their names.
+        name: of it.
+        source: where the arguments come from, for messages.
+        where, accepted: for messages.
+
+    Raises:
+        InvalidInput: it cannot be called, or does not take these arguments, or lacks some.
+    """
+    if not callable(make):
+        raise InvalidInput(f"{name} is a {type(make).__name__}", where=where, accepted=accepted)
+    signature = inspect.signature(make)
+    try:
+        signature.bind(**arguments)
+    except TypeError as error:
+        todo = "Give the arguments yourself: arguments={...}, or --arguments '{...}' in a shell"
+        raise InvalidInput(
+            f"{source}: {error}", where=name, accepted=f"{name.rpartition(':')[2]}{signature}", todo=todo
+        ) from None
+    return make(**arguments)

@@ -1,0 +1,25 @@
+"""Why a file could not be read, in the words of whoever tried."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_OF_CODE = (LookupError, TypeError, AttributeError)
+"""Errors whose text is about the reader's code, not about the file."""
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's text, or its class where it has none."""
+    text = str(error).partition("\n")[0].strip()
+    if isinstance(error, _OF_CODE):
+        return f"{type(error).__name__}: {text}"
+    return text or type(error).__name__
+
+
+def unreadable(path: str | Path, error: Exception) -> str:
+    """That a file cannot be read, and why: it is empty, it is damaged, or what the error says."""
+    file = Path(path)
+    if file.is_file() and not file.stat().st_size:
+        return f"cannot read {path}: it is empty"
+    damaged = "it is damaged, or of another kind: " if isinstance(error, _OF_CODE) else ""
+    return f"cannot read {path}: {damaged}{first_line(error)}"

@@ -1,0 +1,286 @@
+"""Sample: a quantity between two proved ends at drawn points, and what it says of the whole population."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from lipreg.errors import IncomparableResults, InvalidInput
+from lipreg.population.evidence import Evidence, Planned, most
+from lipreg.population.means import mean_at_least, mean_at_most
+
+WHERE = "Sample"
+Numbers = Sequence[float] | np.ndarray
+TOGETHER = 4096
+"""Values at which a quantile is tried at once."""
+SUMMED = 1e-12
+"""By so much, relative, means are widened: more than what their sums lose in float64."""
+LARGEST = float(np.finfo(np.float64).max)
+
+
+@dataclass(frozen=True)
+class Between:
+    """A figure of the population that lies between two ends with a confidence over the draw.
+
+    Attributes:
+        low, high: the ends; -inf or inf where nothing is known from below or above.
+        confidence: that both hold together.
+    """
+
+    low: float
+    high: float
+    confidence: float
+
+    def within(self, share: float) -> bool:
+        """Whether there is a number from which every value between the ends is at most ``share`` of itself away."""
+        finite = self.low >= 0 and self.high < math.inf
+        return finite and self.high - self.low <= share * (self.high + self.low)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A quantity at points drawn at random from a finite population.
+
+    Args:
+        size: N, how many points the population has.
+        drawn: their indices in the population, in the order in which they were drawn (``Draw``).
+        low, high: two ends between which the quantity lies at each of them; -inf and inf where nothing is known.
+        floor, ceiling: what is known of every point of the population, drawn or not, ``(N,)``, settled before the draw;
+            None for nothing.
+        confidence: with which each statement by itself holds over the draw.
+        evidence: whether the number of points was fixed beforehand (``Planned()``), or the sample may be looked at after
+            every point and ended when one likes (``AnyTime()``).
+
+    Raises:
+        InvalidInput: ends that cross, indices twice or outside the population, or a confidence that is none.
+    """
+
+    size: int
+    drawn: Sequence[int]
+    low: Numbers
+    high: Numbers
+    floor: Numbers | None = None
+    ceiling: Numbers | None = None
+    confidence: float = 0.95
+    evidence: Evidence = field(default_factory=Planned)
+
+    def __post_init__(self) -> None:
+        check_confidence(self.confidence, WHERE)
+        if not whole_number(self.size, 1):
+            raise InvalidInput(f"size={self.size!r}", where=WHERE, accepted="a whole number of at least 1")
+        whole = all(whole_number(i, 0) and i < self.size for i in self.drawn)
+        if not whole or len(set(self.drawn)) != len(self.drawn):
+            got = f"{len(self.drawn)} indices of points"
+            raise InvalidInput(got, where=WHERE, accepted=f"each once, from 0 to {self.size - 1}")
+        for name, length in (
+            ("low", len(self.drawn)),
+            ("high", len(self.drawn)),
+            ("floor", self.size),
+            ("ceiling", self.size),
+        ):
+            given = getattr(self, name)
+            if given is not None and len(given) != length:
+                raise InvalidInput(f"{len(given)} values of {name}", where=WHERE, accepted=f"{length}")
+        low, high = self.ends
+        if np.isnan(low).any() or np.isnan(high).any() or (low > high).any():
+            raise InvalidInput(
+                "ends that cross, or NaN", where=WHERE, accepted="low <= high, floor <= ceiling at each point"
+            )
+
+    @property
+    def level(self) -> float:
+        """The probability over the draw with which a statement may fail."""
+        return 1 - self.confidence
+
+    @cached_property
+    def known(self) -> tuple[np.ndarray, np.ndarray]:
+        """What was known of every point before the draw, ``(N,)`` each."""
+        nothing = np.full(self.size, np.inf)
+        floor = -nothing if self.floor is None else np.asarray(self.floor, dtype=np.float64)
+        return floor, nothing if self.ceiling is None else np.asarray(self.ceiling, dtype=np.float64)
+
+    @cached_property
+    def ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """The ends at the drawn points, ``(n,)`` each: what was proved there, and what was known before."""
+        at, (floor, ceiling) = np.asarray(self.drawn, dtype=np.int64), self.known
+        low, high = (np.asarray(v, dtype=np.float64) for v in (self.low, self.high))
+        return np.maximum(low, floor[at]), np.minimum(high, ceiling[at])
+
+    @cached_property
+    def everywhere(self) -> tuple[np.ndarray, np.ndarray]:
+        """What is known for certain of every point after the draw, ``(N,)`` each."""
+        floor, ceiling = (v.copy() for v in self.known)
+        floor[list(self.drawn)], ceiling[list(self.drawn)] = self.ends
+        return floor, ceiling
+
+    @property
+    def negated(self) -> Sample:
+        """The same of minus the quantity."""
+        floor, ceiling = self.known
+        low, high = self.ends
+        return replace(self, low=-high, high=-low, floor=-ceiling, ceiling=-floor)
+
+    def share_above(self, value: float) -> Between:
+        """The share of the population's points at which the quantity is larger than ``value``.
+
+        Points of which that is known without the draw are counted; of the others, those drawn are a sample.
+
+        Raises:
+            InvalidInput: a value that is no number.
+        """
+        if math.isnan(value):
+            raise InvalidInput(f"value={value!r}", where="share_above", accepted="a number")
+        (floor, ceiling), (low, high) = self.known, self.ends
+        open_, at = (floor <= value) & (ceiling > value), np.asarray(self.drawn, dtype=np.int64)
+        sure, size, seen = int((floor > value).sum()), int(open_.sum()), open_[at]
+        drawn, may, does = int(seen.sum()), int((seen & (high > value)).sum()), int((seen & (low > value)).sum())
+        at_most = most(self.evidence, may, drawn, size, self.level)
+        at_least = size - most(self.evidence, drawn - does, drawn, size, self.level)
+        return Between((sure + at_least) / self.size, (sure + at_most) / self.size, self.confidence)
+
+    def share_below(self, value: float) -> Between:
+        """The share of the population's points at which the quantity is smaller than ``value``."""
+        return self.negated.share_above(-value)
+
+    def quantile(self, share: float) -> Between:
+        """The smallest value that at least this share of the population's points do not exceed.
+
+        It is the m-th smallest of all N values, m the least whole number not below share * N. A number v is refuted as
+        too large for it where "at least N - m + 1 points are at least v" is refuted, and as too small where "at least m
+        points are at most v" is; the interval holds all that are not, so it misses the truth only where that one number
+        is refuted. (Conover 1999, section 3.2, for populations without end and known values.)
+
+        Raises:
+            InvalidInput: a share that is not above 0 and at most 1.
+        """
+        if not 0 < share <= 1:
+            raise InvalidInput(
+                f"share={share!r}", where="quantile", accepted="above 0 and at most 1: 0.5 is the median"
+            )
+        rank = max(1, math.ceil(share * self.size - 1e-9))
+        low, high = self._least(rank), -self.negated._least(self.size - rank + 1)
+        return Between(low, high, self.confidence)
+
+    def _least(self, rank: int) -> float:
+        """The least v for which "at least ``rank`` points are at most v" is not refuted.
+
+        What is refuted changes at the known values alone, and at each of them in favour of v.
+        """
+        (floor, ceiling), (low, _), at = self.known, self.ends, np.asarray(self.drawn, dtype=np.int64)
+        certain, enough = (np.sort(ends)[rank - 1] for ends in self.everywhere)  # whatever was drawn
+        values = np.unique(np.concatenate([floor, ceiling, low, [enough]]))
+        values = values[(values >= certain) & (values <= enough)]
+        ranked = [np.sort(ends) for ends in (floor, ceiling, floor[at], ceiling[at], low)]
+        for first in range(0, len(values), TOGETHER):
+            some = values[first : first + TOGETHER]
+            possible, sure, drawn, sure_drawn, marked = (np.searchsorted(ends, some, "right") for ends in ranked)
+            # those with a ceiling up to v are surely at most v; those with a floor up to v and a ceiling above may be
+            counts = rank - sure, marked - sure_drawn, drawn - sure_drawn, possible - sure
+            kept = ~self.evidence.refutes(*counts, self.level)
+            if kept.any():
+                return float(some[kept][0])
+        return float(enough)
+
+    @np.errstate(over="ignore")
+    def mean(self) -> Between:
+        """The mean of the quantity over the population, which must not be negative.
+
+        The ceilings of the points that are left bound what a draw can bring; floors, where they are known, are taken off
+        first, so that what is drawn for is only the mean of what lies above them.
+
+        Raises:
+            InvalidInput: a quantity that may be negative.
+        """
+        (floor, ceiling), (low, high) = self.known, self.ends
+        _check_sign(low, "mean")
+        below = np.maximum(floor, 0.0)
+        at = np.asarray(self.drawn, dtype=np.int64)
+        room = np.append((ceiling - below)[at], 0.0)
+        rest = np.ones(self.size, dtype=bool)
+        rest[at] = False
+        outside = (ceiling - below)[rest].max(initial=0.0)
+        ranges = np.maximum.accumulate(np.append(room[:-1], outside)[::-1])[::-1]
+        base, level = float(below.mean()), self.level / 2
+        least = base + mean_at_least(np.maximum(low - below[at], 0.0), self.size, level)
+        greatest = math.inf
+        if np.isfinite(ranges).all() and np.isfinite(high).all():
+            greatest = base + mean_at_most(high - below[at], ranges, self.size, level)
+        sure_low, sure_high = (float(np.mean(np.maximum(ends, 0.0))) for ends in self.everywhere)
+        low_end, high_end = max(least, sure_low), min(greatest, sure_high)
+        if low_end > high_end:  # a bet that was lost early: one of the draws that the confidence leaves out
+            low_end, high_end = sure_low, sure_high
+        low_end = min(low_end * (1 - SUMMED), LARGEST) if low_end < math.inf else LARGEST
+        return Between(low_end, high_end * (1 + SUMMED), self.confidence)
+
+    def over(self, other: Sample) -> Sample:
+        """The quotient of this quantity by another at the same points; both must not be negative.
+
+        Raises:
+            IncomparableResults: another draw or population, or another confidence.
+            InvalidInput: a quantity that may be negative at a drawn point.
+        """
+        for sample in (self, other):
+            _check_sign(sample.ends[0], "over")
+        if (self.size, list(self.drawn), self.evidence.name) != (other.size, list(other.drawn), other.evidence.name):
+            raise IncomparableResults(
+                "two samples of other points", where="over", accepted="the same draw of one data set"
+            )
+        if self.confidence != other.confidence:
+            raise IncomparableResults("two confidences", where="over", accepted="one")
+        ends, known = _quotient(self.ends, other.ends), _quotient(self.known, other.known)
+        return replace(self, low=ends[0], high=ends[1], floor=known[0], ceiling=known[1])
+
+
+def _quotient(
+    top: tuple[np.ndarray, np.ndarray], bottom: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of quotients, rounded outwards; 0 / 0 may be anything from 0 on, and x / 0 is infinite."""
+    low, high = np.maximum(top[0], 0.0), top[1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        least = np.nan_to_num(low / bottom[1], nan=0.0, posinf=np.inf)
+        most_ = high / np.maximum(bottom[0], 0.0)
+    most_ = np.where(np.isnan(most_), np.inf, most_)
+    return np.maximum(np.nextafter(least, -np.inf), 0.0), np.nextafter(most_, np.inf)
+
+
+def ratio_of_quantiles(first: Sample, second: Sample, share: float) -> Between:
+    """One population's quantile over another's, from samples drawn by themselves; each takes half of the level.
+
+    Raises:
+        IncomparableResults: two confidences.
+        InvalidInput: a quantity that may be negative at a drawn point.
+    """
+    for sample in (first, second):
+        _check_sign(sample.ends[0], "ratio_of_quantiles")
+    if first.confidence != second.confidence:
+        raise IncomparableResults("two confidences", where="ratio_of_quantiles", accepted="one")
+    half = 1 - first.level / 2
+    top, bottom = (replace(sample, confidence=half).quantile(share) for sample in (first, second))
+    low, high = _quotient(_arrays(top), _arrays(bottom))
+    return Between(float(low[0]), float(high[0]), first.confidence)
+
+
+def _arrays(of: Between) -> tuple[np.ndarray, np.ndarray]:
+    return np.asarray([of.low]), np.asarray([of.high])
+
+
+def _check_sign(low: np.ndarray, where: str) -> None:
+    """Raises InvalidInput where lower ends are below 0; what is known of no point, -inf, counts as 0 there."""
+    if (low[np.isfinite(low)] < 0).any():
+        raise InvalidInput("values that may be negative", where=where, accepted="a quantity that is at least 0")
+
+
+def whole_number(value: object, least: int) -> bool:
+    """Whether a value is a whole number of at least so much."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= least)
+
+
+def check_confidence(confidence: float, where: str) -> None:
+    """Raises InvalidInput for anything but a number between 0 and 1."""
+    number = isinstance(confidence, int | float) and not isinstance(confidence, bool)
+    if not number or not 0 < confidence < 1:
+        raise InvalidInput(f"confidence={confidence!r}", where=where, accepted="above 0 and below 1: 0.95, say")

@@ -1,0 +1,274 @@
+"""A survey: audits at points that are drawn at random from a data set, until they say enough of all its points."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from lipreg.auditing import AuditPlan, PointAudit, Progress
+from lipreg.auditing import audit as audit_points
+from lipreg.auditing.executors import Executing, get_executor
+from lipreg.budget import Budget
+from lipreg.errors import InvalidInput
+from lipreg.estimators import certify, get_estimator, usual_estimators
+from lipreg.estimators.evaluate import Network
+from lipreg.graph import Graph, capture
+from lipreg.population import AnyTime, Draw, Planned, Rule, Sample
+from lipreg.population.sample import whole_number
+from lipreg.population.wording import told
+from lipreg.records import PopulationRecord
+from lipreg.regions.reference import check_reference_points
+from lipreg.results import Certificate
+
+WHERE = "audit"
+BEFORE = 0.25
+"""Share of the budget in which something cheap is proved at every point of the population, drawn or not."""
+TOGETHER = 32
+"""Points at which that is done at once."""
+FIRST = 8
+"""Points that are audited before the sample is looked at for the first time."""
+AGAIN = 1 / 8
+"""Share of the points so far that are audited before it is looked at again."""
+
+
+@dataclass(frozen=True)
+class Population:
+    """The data set of which something is to be said.
+
+    Args:
+        x, y: all its points ``(N, *shape)`` and, where the functional needs them, labels ``(N,)``.
+        until: how many points are drawn, a number that nothing found may change; or a rule, ``QuantileWithin(0.9, 0.1)``,
+            that is looked at again and again, which widens what a number of points says.
+        confidence: with which each statement by itself holds over the draw.
+        seed: of the draw.
+
+    Raises:
+        InvalidInput: something else.
+    """
+
+    x: Tensor
+    y: Tensor | None = None
+    until: int | Rule = 60
+    confidence: float = 0.95
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.x, Tensor):
+            raise InvalidInput(
+                f"x of type {type(self.x).__name__}", where="Population", accepted="a tensor of all points"
+            )
+        check_reference_points(self.x, "Population")
+        if self.y is not None and len(self.y) != len(self.x):
+            raise InvalidInput(
+                f"{len(self.y)} labels", where="Population", accepted=f"one for each of {len(self.x)} points"
+            )
+        number = whole_number(self.until, 1)
+        if number:
+            object.__setattr__(self, "until", int(self.until))  # type: ignore[call-overload]
+        if not number and not (hasattr(self.until, "met") and hasattr(self.until, "sentence")):
+            accepted = "a number of points of at least 1, or a rule such as QuantileWithin(0.9, 0.1)"
+            raise InvalidInput(f"until={self.until!r}", where="Population", accepted=accepted)
+        Draw(len(self.x), self.seed)
+        self.sample([], [], [])
+
+    @classmethod
+    def of(cls, given: Population | Tensor | tuple[Tensor, Tensor]) -> Population:
+        """The population that a user means by such an object, by its points, or by its points and labels."""
+        if isinstance(given, cls):
+            return given
+        pair = given if isinstance(given, tuple | list) and len(given) == 2 else (given, None)
+        return cls(*pair)  # type: ignore[arg-type]  # refused if it is something else
+
+    @property
+    def rule(self) -> Rule | None:
+        """The rule that ends the draw; None for a number of points."""
+        return None if isinstance(self.until, int) else self.until
+
+    @property
+    def most(self) -> int:
+        """How many points are audited at most."""
+        return min(len(self.x), self.until) if isinstance(self.until, int) else len(self.x)
+
+    def sample(self, drawn: Sequence[int], low: Sequence[float], high: Sequence[float], known: Any = None) -> Sample:
+        """What was found at drawn points, with what was known of all."""
+        floor, ceiling = (None, None) if known is None else known
+        evidence = Planned() if self.rule is None else AnyTime()
+        return Sample(len(self.x), drawn, low, high, floor, ceiling, self.confidence, evidence)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was found.
+
+    Attributes:
+        population: of what.
+        points: what is proved at the drawn points; ``point`` is the index in the data set.
+        known: ends that were proved at every point before the draw, ``(N,)`` each.
+    """
+
+    population: Population
+    points: tuple[PointAudit, ...]
+    known: tuple[np.ndarray, np.ndarray]
+
+    @property
+    def sample(self) -> Sample:
+        """The constant at the drawn points, as a sample of the population."""
+        low, high = [p.exact.lower for p in self.points], [p.exact.upper for p in self.points]
+        return self.population.sample([p.point for p in self.points], low, high, self.known)
+
+    @property
+    def met(self) -> bool:
+        """Whether the rule was met, or as many points drawn as were asked for."""
+        rule, until = self.population.rule, self.population.until
+        if rule is not None:
+            return rule.met(self.sample)
+        return len(self.points) >= min(len(self.population.x), until if isinstance(until, int) else 0)
+
+    def sentences(self) -> list[str]:
+        """What holds for the population, in words that stand by themselves."""
+        return told(self.sample, self.population.seed, self.until, self.met, self.figure)
+
+    @property
+    def figure(self) -> str:
+        """What the rule was about, in words; empty where a number of points was drawn."""
+        return "" if self.population.rule is None else self.population.rule.told(self.sample)
+
+    @property
+    def until(self) -> str:
+        """When the draw was to end, in words."""
+        rule = self.population.rule
+        return f"{self.population.until} points are drawn" if rule is None else rule.sentence()
+
+    def record(self, run: str, run_id: str, versions: dict[str, str]) -> PopulationRecord:
+        """The draw and what was found, as it is saved."""
+        sample = self.sample
+        low, high = sample.ends
+        first = self.points[0].exact
+        return PopulationRecord(
+            run,
+            0,
+            size=sample.size,
+            seed=self.population.seed,
+            confidence=sample.confidence,
+            evidence=sample.evidence.name,
+            until=self.until,
+            figure=self.figure,
+            met=self.met,
+            drawn=list(sample.drawn),
+            low=low.tolist(),
+            high=_plain(high),
+            floor=sample.known[0].tolist(),
+            ceiling=_plain(sample.known[1]),
+            question=first.problem.describe(),
+            fingerprint=self.points[0].fingerprint,
+            run_id=run_id,
+            versions=versions,
+        )
+
+
+def survey(
+    network: Network,
+    plan: AuditPlan,
+    population: Population,
+    executor: Executing | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Survey:
+    """Audits points of a population in the order of a random draw.
+
+    Before the draw, the closed-form bounds of the plan and random points of each region are evaluated at every point of the
+    population, within a quarter of the budget: points that they settle need no luck, and the mean has its range by them.
+
+    Args:
+        network, plan, executor: as for ``lipreg.auditing.audit``; the budget is that of everything together.
+        population: of what, and until when.
+        on_progress: called whenever something was added to a point; ``points`` is how many there may be at most.
+
+    Raises:
+        As ``lipreg.auditing.audit``.
+    """
+    whole = plan.budget.started()
+    graph = _frozen(network, population.x)
+    known = _known(graph, plan, population, whole.share(BEFORE))
+    order = Draw(len(population.x), population.seed).order()
+    does, found = get_executor(executor, WHERE), []
+    try:
+        while True:
+            wanted = next_points(population.until, len(found), len(order))
+            part = order[len(found) : len(found) + wanted]
+            own = replace(
+                plan, budget=replace(plan.budget, seconds=max(1e-3, _time(population, whole, len(found), wanted)))
+            )
+            y = None if population.y is None else population.y[part]
+            say = None if on_progress is None else _counted(on_progress, len(found), population.most)
+            audited = audit_points(network, own, population.x[part], y, executor=does, on_progress=say)
+            found += [replace(point, point=index) for point, index in zip(audited, part, strict=True)]
+            done = Survey(population, tuple(found), known)
+            if len(found) >= len(order) or population.rule is None or whole.ended() is not None or done.met:
+                return done
+    finally:
+        if does is not executor:
+            does.close()
+
+
+def _frozen(network: Network, x: Tensor) -> Graph:
+    if isinstance(network, Graph):
+        return network
+    return (capture(network, x[:2]) if isinstance(network, nn.Module) else network).frozen()
+
+
+def _counted(on_progress: Callable[[Progress], None], before: int, points: int) -> Callable[[Progress], None]:
+    """Tells of the points of one audit as of all."""
+
+    def say(progress: Progress) -> None:
+        on_progress(replace(progress, done=before + progress.done, points=points))
+
+    return say
+
+
+def next_points(until: int | Rule, done: int, size: int) -> int:
+    """How many points more are audited before the sample is looked at: all of a number, some under a rule."""
+    if isinstance(until, int):
+        return min(until, size)
+    return min(size - done, max(FIRST, math.ceil(AGAIN * done)))
+
+
+def _time(population: Population, whole: Budget, done: int, wanted: int) -> float:
+    """Seconds for the next points: under a rule, as many points again as there were are expected to follow."""
+    return whole.seconds_left if population.rule is None else whole.seconds_left * wanted / (wanted + max(done, FIRST))
+
+
+def _known(graph: Graph, plan: AuditPlan, population: Population, budget: Budget) -> tuple[np.ndarray, np.ndarray]:
+    """Ends at every point of the population, by what costs little; none of it looks at the draw."""
+    size = len(population.x)
+    floor, ceiling = np.zeros(size), np.full(size, np.inf)
+    closed = [name for name in usual_estimators(plan.problem, graph) if _is_closed(name)]
+    names = [
+        *closed,
+        *(["random_points"] if get_estimator("random_points").uncovered(plan.problem, graph) is None else []),
+    ]
+    for done, name in enumerate(names):
+        own = budget.share(1 / (len(names) - done))
+        for first in own.paced(range(0, size, TOGETHER), least=1 if done == 0 else 0):
+            part = slice(first, first + TOGETHER)
+            y = None if population.y is None else population.y[part]
+            found = certify(
+                graph, plan.problem, population.x[part], y, estimator=name, budget=own, settings=plan.settings
+            )
+            floor[part] = np.maximum(floor[part], [interval.lower for interval in found])
+            ceiling[part] = np.minimum(ceiling[part], [interval.upper for interval in found])
+    return floor, ceiling
+
+
+def _is_closed(name: str) -> bool:
+    method = get_estimator(name)
+    return method.certificate is Certificate.UPPER and not method.searches
+
+
+def _plain(values: np.ndarray) -> list[float | None]:
+    """Numbers as records have them: none where nothing was proved."""
+    return [value if value < math.inf else None for value in values.tolist()]

@@ -1,0 +1,51 @@
+"""Modules that cannot be read at all are named as what they are, with what to pass instead."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from lipreg.errors import UnsupportedModel
+from lipreg.graph import capture
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_torchscript_lazy_and_quantised_modules_are_named() -> None:
+    plain = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
+    scripted = torch.jit.trace(plain, torch.zeros(1, 3))
+    quantised = torch.ao.nn.quantized.Linear(3, 2)
+    for module, says in (
+        (scripted, "TorchScript.*made from"),
+        (nn.Sequential(scripted), "'0'.*TorchScript"),
+        (nn.Sequential(nn.LazyLinear(2)), "'0'.*LazyLinear has no weights yet.*one batch"),
+        (nn.Sequential(quantised), "'0'.*quantised.*dequantize"),
+    ):
+        with pytest.raises(UnsupportedModel, match=f"(?s){says}"):
+            capture(module, torch.zeros(1, 3))
+    lazy = nn.Sequential(nn.LazyLinear(2), nn.ReLU())
+    lazy(torch.zeros(1, 3))
+    capture(lazy, torch.zeros(1, 3))
+
+
+@pytest.mark.parametrize(
+    ("module", "says"),
+    [
+        (nn.LayerNorm(4), "deviation of its own input.*BatchNorm"),
+        (nn.GroupNorm(2, 4), "deviation of its own input.*BatchNorm"),
+        (nn.MultiheadAttention(4, 2), "multiplies activations"),
+        (nn.Embedding(5, 2), "discrete inputs.*module="),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_never_piecewise_linear_says_what_to_do(module: nn.Module, says: str) -> None:
+    class Uses(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.part = module
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.part(x, x, x)[0] if isinstance(module, nn.MultiheadAttention) else self.part(x)
+
+    with pytest.raises(UnsupportedModel, match=rf"(?s)part: \w+ \[never\].*{says}"):
+        capture(Uses(), torch.zeros(1, 4))

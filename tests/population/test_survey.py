@@ -1,0 +1,97 @@
+"""Audits at drawn points: what they say of the whole data set, in records and on the page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import lipreg
+from lipreg import AuditResult, LinfBall, LocalLipschitz, Population
+from lipreg.errors import InvalidInput
+from lipreg.population import Draw, MeanWithin, QuantileWithin
+from lipreg.records import PopulationRecord, from_line, read_records, to_line
+
+PROBLEM = LocalLipschitz(LinfBall(0.1))
+SIZE = 40
+
+
+@pytest.fixture(scope="module")
+def question() -> tuple[nn.Module, Tensor, Tensor]:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 3))
+    x = torch.rand(SIZE, 3)
+    return net, x, net(x).argmax(1)
+
+
+@pytest.fixture(scope="module")
+def truth(question: tuple[nn.Module, Tensor, Tensor]) -> np.ndarray:
+    net, x, y = question
+    return np.array([found.upper for found in lipreg.certify(net, PROBLEM, x, y)])
+
+
+@pytest.fixture(scope="module")
+def found(question: tuple[nn.Module, Tensor, Tensor]) -> AuditResult:
+    net, x, y = question
+    return lipreg.audit(net, PROBLEM, population=Population(x, y, until=12, seed=4))
+
+
+def test_points_have_their_indices_and_ends(found: AuditResult, truth: np.ndarray) -> None:
+    drawn = [point.point for point in found.points]
+    assert drawn == Draw(SIZE, 4).first(12)
+    assert [point.exact.upper for point in found.points] == pytest.approx(truth[drawn], rel=1e-9)
+    floor, ceiling = found.population.known
+    assert (floor <= truth + 1e-9).all() and (truth <= ceiling + 1e-9).all() and (floor > 0).any()
+
+
+def test_it_says_what_holds(found: AuditResult, truth: np.ndarray) -> None:
+    sample = found.population
+    assert sample.quantile(0.9).low <= np.sort(truth)[35] <= sample.quantile(0.9).high
+    assert sample.mean().low <= truth.mean() <= sample.mean().high
+    table = found.table()
+    assert "12 of the 40 points of the data set were drawn at random (seed 4)" in table
+    assert (
+        "with a confidence of 95 % over the draw" in table and "The 90 % quantile of the constant is between" in table
+    )
+
+
+def test_a_rule_ends_the_draw(question: tuple[nn.Module, Tensor, Tensor], truth: np.ndarray) -> None:
+    net, x, y = question
+    rule = QuantileWithin(0.9, 0.2)
+    found = lipreg.audit(net, PROBLEM, population=Population(x, y, until=rule))
+    assert found.survey is not None and found.survey.met and found.population.quantile(0.9).within(0.2)
+    assert len(found.points) < SIZE and "until the 90 % quantile is known within 20 %" in found.table()
+    out_of_reach = lipreg.audit(net, PROBLEM, population=Population(x[:9], y[:9], until=MeanWithin(1e-9)))
+    assert len(out_of_reach.points) == 9  # all there are
+
+
+def test_records_and_page(found: AuditResult, tmp_path: Path) -> None:
+    path = found.save(tmp_path / "records.jsonl")
+    (record,) = [r for r in read_records(path) if isinstance(r, PopulationRecord)]
+    assert record.sample.quantile(0.5) == found.population.quantile(0.5)
+    assert record.drawn == [point.point for point in found.points] and record.met
+    page = found.html(tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "What holds for the whole data set" in page and "12 of the 40 points" in page and "<polygon" in page
+    line = json.loads(to_line(record))
+    for wrong in ({"drawn": [0] * 12}, {"confidence": 2.0}, {"evidence": "luck"}, {"floor": [0.0]}):
+        with pytest.raises(InvalidInput, match="points drawn from a data set"):
+            from_line(json.dumps(line | wrong))
+
+
+def test_what_is_no_population_is_refused(question: tuple[nn.Module, Tensor, Tensor], found: AuditResult) -> None:
+    net, x, y = question
+    with pytest.raises(InvalidInput, match="beside a population"):
+        lipreg.audit(net, PROBLEM, x, y, population=(x, y))
+    with pytest.raises(InvalidInput, match=r"x, or population=Population\(x, y\)"):
+        lipreg.audit(net, PROBLEM)
+    for until in (0, 0.5, True, "all"):
+        with pytest.raises(InvalidInput, match="a number of points of at least 1"):
+            Population(x, y, until=until)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="3 labels"):
+        Population(x, y[:3])
+    with pytest.raises(InvalidInput, match="drawn at random"):
+        _ = lipreg.audit(net, PROBLEM, x[:1], y[:1], estimators=["affine_relu"]).population

@@ -177,13 +177,18 @@ def test_a_question_in_a_sentence_can_be_asked_or_the_sentence_says_that_it_is_r
     asked = re.findall(r"`(?:lipreg\.)?(LocalLipschitz\([^`]+\))`( is refused)?", text)
     assert len(asked) >= 2
     net = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.ReLU(), torch.nn.Linear(5, 1)).double().eval()
+    names = {name: getattr(lipreg, name) for name in lipreg.__all__}
     for call, refused in asked:
         make = compile(call.replace("lipreg.", ""), page, "eval")
         if refused:
             with pytest.raises(UnsupportedRequest):
-                eval(make, dict(vars(lipreg)))
+                eval(make, names.copy())
             continue
-        (found,) = certify(net, eval(make, dict(vars(lipreg))), torch.rand(1, 3, dtype=torch.float64))
+        (found,) = certify(
+            net,
+            eval(make, names.copy()),
+            torch.rand(1, 3, dtype=torch.float64),
+        )
         assert found.lower <= found.upper < float("inf"), call
 
 

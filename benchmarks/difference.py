@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-import re
 import sys
 import time
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.environment import markdown, read_result, write_result
+from benchmarks.environment import markdown, read_result, write_result, write_tables
 from lipreg import AllLogits, Difference, LinfBall, LocalLipschitz, certify
 from lipreg.data import DigitsDataModule
 from lipreg.problem import Scope
@@ -30,7 +29,6 @@ WIDTHS, RADIUS, EPOCHS, SECONDS = (64, 16, 16, 10), 0.1, 60, 180.0
 CLOSED = ("affine_relu", "fastlip", "mixing")
 EXACT: dict[Scope, str] = {"regional": "branch_and_bound", "pointed": "mip_pointed"}
 PAGE = Path(__file__).parents[1] / "docs" / "choosing.md"
-PLACE = re.compile(r"<!-- table difference -->\n.*?<!-- end -->", re.DOTALL)
 
 
 def trained(seed: int, x: Tensor, y: Tensor) -> nn.Sequential:
@@ -122,8 +120,7 @@ def _shown(interval: Any) -> str:
 def main(arguments: list[str]) -> None:
     if arguments == ["page"]:
         table = markdown(read_result("difference"))
-        text = PLACE.sub(lambda _: f"<!-- table difference -->\n{table}\n<!-- end -->", PAGE.read_text("utf-8"))
-        PAGE.write_text(text, "utf-8")
+        write_tables(PAGE, {"difference": table})
         return
     rows = measure()
     print(write_result("difference", rows))

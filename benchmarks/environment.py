@@ -6,6 +6,8 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,16 @@ def write_result(name: str, rows: list[dict[str, Any]]) -> Path:
 def read_result(name: str) -> list[dict[str, Any]]:
     """The rows of ``results/NAME.json``."""
     return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))["rows"]
+
+
+def write_tables(page: Path, tables: Mapping[str, str]) -> None:
+    """Puts tables where a page has their marks, ``<!-- table NAME -->`` to ``<!-- end -->``; the words between stay."""
+    text = page.read_text(encoding="utf-8")
+    for name, table in tables.items():
+        place = re.compile(rf"<!-- table {name} -->\n.*?<!-- end -->", re.DOTALL)
+        marked = f"<!-- table {name} -->\n{table}\n<!-- end -->"
+        text = place.sub(lambda _, marked=marked: marked, text)
+    page.write_text(text, encoding="utf-8")
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from benchmarks.at_size import SIZE
-from benchmarks.environment import RESULTS, markdown, read_result, write_result
+from benchmarks.environment import RESULTS, markdown, read_result, write_result, write_tables
 from benchmarks.published import SETS as PUBLISHED
 from benchmarks.published import Asked, Published, default
 from lipreg import LinfBall, LocalLipschitz, Logit
@@ -28,7 +28,6 @@ from lipreg.estimators.settings import Settings
 AGREE = 1e-5
 """Relative difference from a value reported in five or more digits that its rounding explains."""
 PAGE = Path(__file__).parents[1] / "docs" / "branch_and_bound.md"
-PLACE = re.compile(r"<!-- table sets -->\n.*?<!-- end -->", re.DOTALL)
 OURS = "branch_and_bound"
 
 SETS = {**PUBLISHED, "size": SIZE}
@@ -185,5 +184,4 @@ def _found(row: Row) -> str:
 def to_page() -> None:
     """Puts the table of all sets that have results into docs/branch_and_bound.md."""
     names = [name for name, asked in SETS.items() if not asked.apart and (RESULTS / f"exact_{name}.json").exists()]
-    page = PAGE.read_text("utf-8")
-    PAGE.write_text(PLACE.sub(lambda _: f"<!-- table sets -->\n{table(names)}\n<!-- end -->", page), "utf-8")
+    write_tables(PAGE, {"sets": table(names)})

@@ -11,7 +11,6 @@ derivative of its output along every feature over boxes around 50 held-out point
 from __future__ import annotations
 
 import argparse
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.environment import markdown, read_result, write_result
+from benchmarks.environment import markdown, read_result, write_result, write_tables
 from lipreg import Box, Budget, DerivativeRanges, LinfBall, LocalLipschitz, Logit, derivative_range
 
 NAME = "monotone"
@@ -139,18 +138,9 @@ def tables() -> tuple[str, str]:
     return markdown(together), markdown(apart)
 
 
-def write_page() -> None:
-    """Puts the tables where they belong on the page; the words between them stay."""
-    text = PAGE.read_text(encoding="utf-8")
-    for mark, table in zip(("monotone", "monotone features"), tables(), strict=True):
-        place = re.compile(rf"<!-- table {mark} -->\n.*?<!-- end -->", re.DOTALL)
-        text = place.sub(lambda _, m=mark, t=table: f"<!-- table {m} -->\n{t}\n<!-- end -->", text)
-    PAGE.write_text(text, encoding="utf-8")
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="?", choices=("measure", "page"), default="measure")
     if parser.parse_args().what == "measure":
         print(measure())
-    write_page()
+    write_tables(PAGE, dict(zip(("monotone", "monotone features"), tables(), strict=True)))

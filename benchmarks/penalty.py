@@ -17,7 +17,6 @@ benchmarks/results/penalty.json and penalty_images.json.
 from __future__ import annotations
 
 import math
-import re
 import statistics
 import sys
 import time
@@ -29,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.environment import markdown, read_result, write_result
+from benchmarks.environment import markdown, read_result, write_result, write_tables
 from benchmarks.penalty_cases import CASES, Case, data
 from benchmarks.penalty_terms import TERMS, Named, Points, Term
 from lipreg import LinfBall, LipregError, LipschitzPenalty, LocalLipschitz
@@ -46,7 +45,6 @@ KINDS: list[tuple[Points, int]] = [("all", 1), (SHARE, 1), (SHARE, EVERY)]
 """How many points are bounded, and at every how many batches."""
 
 
-PLACE = re.compile(r"<!-- table prices -->\n.*?<!-- end -->", re.DOTALL)
 COLUMNS = {
     "plain step, ms": "plain step, ms",
     "ratio": f"{BATCH} points",
@@ -220,7 +218,7 @@ def main(chosen: list[str]) -> None:
         return
     if chosen == ["page"]:
         page = Path(__file__).parents[1] / "docs" / "choosing.md"
-        page.write_text(PLACE.sub(f"<!-- table prices -->\n{table()}\n<!-- end -->", page.read_text("utf-8")), "utf-8")
+        write_tables(page, {"prices": table()})
         return
     rows, images = [], chosen == ["images"]
     for name, case in CASES.items():

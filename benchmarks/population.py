@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
-from benchmarks.environment import markdown, read_result, write_result
+from benchmarks.environment import markdown, read_result, write_result, write_tables
 from lipreg import LinfBall, LocalLipschitz
 from lipreg.auditing import AuditPlan
 from lipreg.population import AnyTime, Between, Draw, Evidence, MeanWithin, Planned, QuantileWithin, Rule, Sample
@@ -170,15 +169,6 @@ def tables() -> list[str]:
     return [markdown(coverage), markdown(rules)]
 
 
-def write_page() -> None:
-    """Puts the tables where they belong on the page."""
-    text = PAGE.read_text(encoding="utf-8")
-    for mark, table in zip(("coverage", "rules"), tables(), strict=True):
-        place = re.compile(rf"<!-- table {mark} -->\n.*?<!-- end -->", re.DOTALL)
-        text = place.sub(lambda _, m=mark, t=table: f"<!-- table {m} -->\n{t}\n<!-- end -->", text)
-    PAGE.write_text(text, encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=2000, help="of the digits; of made populations a quarter")
@@ -186,7 +176,7 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.what == "measure":
         measure(asked.draws)
-    write_page()
+    write_tables(PAGE, dict(zip(("coverage", "rules"), tables(), strict=True)))
 
 
 def measure(most: int) -> None:

@@ -5,19 +5,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from benchmarks.environment import RESULTS, markdown, read_result
+from benchmarks.environment import RESULTS, markdown, read_result, write_tables
 from benchmarks.scale import COLOURS, IMAGES
 from lipreg.reporting.svg import GRID, INK, save
 
 PAGE = IMAGES.parent / "scale.md"
-PLACE = re.compile(r"<!-- table size -->\n.*?<!-- end -->", re.DOTALL)
 WHEN = {"before": "exact_size_before", "after": "exact_size"}
 LEAST = 1e-4
 """Gap at which the figure draws what is closed."""
@@ -97,5 +95,4 @@ def to_page() -> None:
     found = results()
     if any(found.values()):
         save(figure(found), IMAGES / "size.svg")
-        page = PAGE.read_text("utf-8")
-        PAGE.write_text(PLACE.sub(lambda _: f"<!-- table size -->\n{table(found)}\n<!-- end -->", page), "utf-8")
+        write_tables(PAGE, {"size": table(found)})

@@ -19,21 +19,25 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from experiments.programs import made, progress_bar, said
+from experiments.choices import check_like
+from experiments.programs import made, progress_bar, said, start
 from experiments.saved import called, epoch_of
 from lipreg.auditing import EXACT, AuditPlan, PointAudit, Progress, audit
 from lipreg.auditing.lock import RecordLock
 from lipreg.calibration import Calibrating
 from lipreg.callbacks.batches import batch_to_inputs
 from lipreg.callbacks.scale_free import ScaleFree, calibration_of, calibration_points
+from lipreg.callbacks.whole_data import WholeData, whole_data
 from lipreg.command.points import reference_points, validation_loader
 from lipreg.errors import InvalidInput
 from lipreg.estimators import usual_estimators
 from lipreg.graph import capture
 from lipreg.points import Inputs, Points
+from lipreg.population.wording import told
 from lipreg.problem import LocalLipschitz
 from lipreg.records import AuditRecord, RecordFile, RunRecord, read_records
 from lipreg.results import Certificate
+from lipreg.words import capitalised
 
 
 def audit_checkpoint(cfg: DictConfig, console: Console) -> list[PointAudit]:
@@ -49,7 +53,7 @@ def audit_checkpoint(cfg: DictConfig, console: Console) -> list[PointAudit]:
     plan = AuditPlan(problem, names, made(asked.budget), made(asked.settings), attack=scale_free.attack)
     executor = made(asked.executor)
     network, trained = instantiate(cfg.network), epoch_of(cfg.network)
-    (x, y), calibrating = _points(cfg, problem, scale_free)
+    (x, y), calibrating, whole = _points(cfg, problem, scale_free)
     (name, beside), epoch = called(cfg.network), trained or 0
     folder = Path(cfg.folder or beside / "audits")
     with RecordLock(folder / f"{name}.jsonl"):
@@ -76,7 +80,12 @@ def audit_checkpoint(cfg: DictConfig, console: Console) -> list[PointAudit]:
                 records.append(calibration)
             points = audit(network, plan, x, y, keep, executor=executor, earlier=earlier, on_progress=advance)
         partial.path.unlink()
+        drawn = None if whole is None else whole.record(points, run, "", epoch)
+        if drawn is not None and drawn not in known:
+            records.append(drawn)
     console.print(summary(points), Text(f"records: {records.path}"), soft_wrap=True)
+    for sentence in [] if drawn is None else told(drawn.sample, drawn.seed, drawn.until, drawn.met):
+        console.print(f"{capitalised(sentence)}.", highlight=False)
     return points
 
 
@@ -99,18 +108,28 @@ def summary(points: Sequence[PointAudit]) -> Table:
     return table
 
 
-def _points(cfg: DictConfig, problem: LocalLipschitz, scale_free: ScaleFree) -> tuple[Inputs, Calibrating | None]:
-    """The reference points, and those that the outputs are calibrated with."""
+def _points(
+    cfg: DictConfig, problem: LocalLipschitz, scale_free: ScaleFree
+) -> tuple[Inputs, Calibrating | None, WholeData | None]:
+    """The reference points, those that the outputs are calibrated with, and the data of which something is to be said."""
     data, asked = instantiate(cfg.data), cfg.audit
     points = Points.of(made(asked.points), "audit")
     if points.count is None:
         raise InvalidInput(f"points={points.which!r}", where="audit", accepted="a number of points")
     seed = asked.settings.seed if points.seed is None else points.seed
-    drawn = reference_points(data, points.count, seed, problem.output)
-    if scale_free.calibration is None or isinstance(data, tuple):
-        return drawn, None
+    if points.confidence is not None and isinstance(data, tuple):
+        todo = "Write lipreg audit ... --until 60 --confidence 0.95, which draws points of a file"
+        got = f"confidence={points.confidence} and a file, whose first points are taken"
+        raise InvalidInput(got, where="audit", accepted="points that are drawn", todo=todo)
+    drawn = reference_points(data, points.count, seed, problem.output, whole=points.confidence is not None)
+    if isinstance(data, tuple):
+        return drawn, None, None
+    loader = validation_loader(data)
+    whole = whole_data(loader, replace(points, seed=seed), drawn[0], where="audit")
+    if scale_free.calibration is None:
+        return drawn, None, whole
     held_out = replace(Points.of(scale_free.calibration, "audit"), seed=seed)
-    return drawn, calibration_points(validation_loader(data), held_out, batch_to_inputs, drawn, problem)
+    return drawn, calibration_points(loader, held_out, batch_to_inputs, drawn, problem), whole
 
 
 @hydra.main(config_path="../conf", config_name="audit_checkpoint", version_base="1.3")
@@ -119,8 +138,9 @@ def main(cfg: DictConfig) -> None:
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     console = Console()
     with said(console, "Interrupted. What was proved so far is kept; the same command goes on from there."):
+        check_like(cfg, "audit_checkpoint")
         audit_checkpoint(cfg, console)
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

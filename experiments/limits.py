@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import resource
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -35,7 +37,8 @@ def limited(minutes: float | None = None, memory_gib: float | None = None) -> It
         memory_gib: GiB for each process; None for no limit.
 
     Raises:
-        InvalidInput: a limit that is not above 0, or a time limit in another thread than the main one.
+        InvalidInput: a limit that is not above 0, one of memory that is taken already, or a time limit in another thread
+            than the main one.
         LimitReached: the time is over.
     """
     for name, value in (("minutes", minutes), ("memory_gib", memory_gib)):
@@ -52,13 +55,29 @@ def _memory(gib: float | None) -> Iterator[None]:
         yield
         return
     before = resource.getrlimit(resource.RLIMIT_DATA)
-    most = int(gib * GIB)
+    most, taken = int(gib * GIB), _taken()
+    if taken >= most:
+        raise InvalidInput(
+            f"memory_gib={gib:g}, and {taken / GIB:.2f} GiB are taken before any work",
+            where="limits",
+            accepted="a limit above that",
+        )
     hard = before[1]
     resource.setrlimit(resource.RLIMIT_DATA, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def _taken() -> int:
+    """Bytes of this process that the limit counts; 0 where the system does not tell."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
+        return 0
+    found = re.search(r"^VmData:\s*(\d+) kB$", status, re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
 
 
 @contextlib.contextmanager

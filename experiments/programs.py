@@ -3,24 +3,53 @@
 from __future__ import annotations
 
 import logging
+import os
+import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import torch
-from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from lipreg.auditing.executors import CannotStart
-from lipreg.errors import LipregError
+from experiments.mistakes import FULL, mistake
+from experiments.termination import TERMINATED, Terminated, terminable
 
+LIGHTNING = ("pytorch_lightning", "lightning.pytorch")
+"""Loggers of Lightning's two packages: whichever was imported last, its logger is that of both."""
 INTERRUPTED = 130
 """The exit code of a program that a Ctrl-C ended."""
+
+
+def start(program: Callable[[], object]) -> None:
+    """Runs a program that ``hydra.main`` has made: what is wrong with its command line is a paragraph, and exit code 1.
+
+    With HYDRA_FULL_ERROR=1 in the environment it is a traceback. SIGTERM ends it as Ctrl-C does, and the processes of a
+    sweep with it; the exit code is 143.
+    """
+    if os.environ.get(FULL) == "1":
+        with terminable():
+            program()
+        return
+    before = os.environ.get(FULL)
+    os.environ[FULL] = "1"  # Hydra hands on what it would print
+    try:
+        with terminable():
+            program()
+    except Exception as raised:
+        error = mistake(raised)
+        if error is None:
+            traceback.print_exc()
+            raise SystemExit(1) from None
+        refuse(Console(), error)
+    finally:
+        os.environ.pop(FULL)
+        os.environ.update({} if before is None else {FULL: before})
 
 
 @contextmanager
@@ -34,19 +63,13 @@ def said(console: Console, interrupted: str = "Interrupted.") -> Iterator[None]:
     try:
         yield
     except Exception as raised:
-        error = cause(raised)
-        if not isinstance(error, LipregError | CannotStart):
+        error = mistake(raised)
+        if error is None:
             raise
         refuse(console, error)
-    except (KeyboardInterrupt, SystemExit):  # Lightning turns a Ctrl-C into an exit
+    except (KeyboardInterrupt, SystemExit) as over:  # Lightning turns a Ctrl-C into an exit
         console.print(interrupted)
-        raise SystemExit(INTERRUPTED) from None
-
-
-def cause(error: Exception) -> BaseException:
-    """What a target raised, where Hydra has wrapped it; else the error itself."""
-    wrapped = error.__cause__ if isinstance(error, InstantiationException) else None
-    return error if wrapped is None else wrapped
+        raise SystemExit(TERMINATED if isinstance(over, Terminated) else INTERRUPTED) from None
 
 
 def refuse(console: Console, error: BaseException) -> NoReturn:
@@ -82,7 +105,8 @@ def quiet_libraries(level: int = logging.WARNING) -> None:
 
     Layers of a few dozen units lose more to threads than they gain, and processes share the cores.
     """
-    logging.getLogger("pytorch_lightning").setLevel(level)
+    for name in LIGHTNING:
+        logging.getLogger(name).setLevel(level)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     torch.set_num_threads(1)
 

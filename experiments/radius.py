@@ -17,7 +17,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
-from experiments.programs import progress_bar, said
+from experiments.choices import check_like
+from experiments.programs import progress_bar, said, start
 from lipreg.command.points import reference_points
 from lipreg.command.radii import radii, radii_text, write_radii
 from lipreg.estimators.radius import CertifiedRadius
@@ -36,7 +37,7 @@ def found_radii(cfg: DictConfig, console: Console) -> list[CertifiedRadius]:
     x, y = reference_points(instantiate(cfg.data), cfg.points, cfg.seed, AllMargins())
     with progress_bar(console, "points") as bar:
         shown = bar.add_task("", total=len(x), state="")
-        return radii(instantiate(cfg.network), x, y, asked_for(cfg), lambda done: bar.update(shown, completed=done))
+        return radii(instantiate(cfg.network), x, y, asked_for(cfg), lambda done, _: bar.update(shown, completed=done))
 
 
 @hydra.main(config_path="../conf", config_name="radius", version_base="1.3")
@@ -45,6 +46,7 @@ def main(cfg: DictConfig) -> float:
     console = Console()
     torch.set_num_threads(1)
     with said(console):
+        check_like(cfg, "radius")
         found = found_radii(cfg, console)
         path = Path(HydraConfig.get().runtime.output_dir) / "radius.jsonl"
         write_radii(found, path)
@@ -55,4 +57,4 @@ def main(cfg: DictConfig) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, ListConfig
 from rich.console import Console
 from rich.text import Text
 
-from experiments.programs import said
+from experiments.programs import said, start
 from lipreg.records import read_sources
 from lipreg.reporting.html import write_runs_report
 from lipreg.reporting.wording import counted, plain
@@ -44,4 +44,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

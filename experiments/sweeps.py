@@ -6,6 +6,8 @@ the same command goes on: what a job's folder holds is taken up by the job itsel
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import math
 import os
@@ -22,16 +24,38 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from experiments.limits import LimitReached, limited
-from experiments.programs import INTERRUPTED, cause, refuse
-from lipreg.errors import LipregError
+from experiments.mistakes import lacks_memory, mistake
+from experiments.programs import INTERRUPTED, refuse
+from experiments.termination import TERMINATED, terminable
 
 JOB, MANIFEST, TRACE = "job.json", "manifest.json", "error.txt"
+LONGEST_NAME = 200
+"""Bytes of the name of a job's folder; file systems take 255."""
+
+
+def job_folder(overrides: str) -> str:
+    """The name of a job's folder in its sweep: its overrides, and where these make no name of a folder, a hash of them.
+
+    It depends on them alone, so a sweep that is started again, with more jobs or fewer, finds each in its place.
+    """
+    return (
+        overrides if "/" not in overrides and len(overrides.encode()) <= LONGEST_NAME else cut(overrides, LONGEST_NAME)
+    )
+
+
+def cut(name: str, most: int) -> str:
+    """The beginning of a name, without slashes, and a hash of the whole, in so many bytes."""
+    begin = name.replace("/", "_").encode()[: most - 13].decode(errors="ignore")
+    return f"{begin}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+
+
+OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 
 
 @dataclass(frozen=True)
@@ -84,7 +108,8 @@ def carry_out(job: Callable[[], float], folder: Path, console: Console, limits: 
     """Does one job within its limits and keeps account of it.
 
     Alone, a mistake of the user's is a paragraph and exit code 1, and any other error is raised. In a sweep both are
-    reported and count as an infinite result, so that the other jobs go on. Ctrl-C ends the sweep, with exit code 130.
+    reported and count as an infinite result, so that the other jobs go on. Ctrl-C ends the sweep, with exit code 130, and
+    SIGTERM with 143; started again, the same command goes on.
 
     Args:
         job: does the work and gives its result, which sweepers minimise.
@@ -98,27 +123,34 @@ def carry_out(job: Callable[[], float], folder: Path, console: Console, limits: 
     report.save(folder)
 
     def ended(state: str, **more: Any) -> None:
-        replace(report, state=state, seconds=round(time.time() - began, 3), **more).save(folder)
+        with contextlib.suppress(OSError):  # a full disk, which is what there is to say
+            replace(report, state=state, seconds=round(time.time() - began, 3), **more).save(folder)
 
     try:
-        with limited(limits.minutes, limits.memory_gib):
+        with terminable(), limited(limits.minutes, limits.memory_gib):
             result = job()
     except Exception as raised:
-        error = cause(raised)
-        ours = isinstance(error, LipregError | LimitReached)
+        ours = mistake(raised)
+        if limits.memory_gib is not None and lacks_memory(raised):
+            todo = "Raise limits.memory_gib, and start it again"
+            ours = LimitReached(f"the memory limit of {limits.memory_gib:g} GiB for each process is reached. {todo}.")
+        error = ours or raised
         words = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        (folder / TRACE).write_text("".join(traceback.format_exception(raised)), encoding="utf-8")
+        with contextlib.suppress(OSError):
+            (folder / TRACE).write_text("".join(traceback.format_exception(raised)), encoding="utf-8")
         ended("failed", error=words)
         if hydra.mode == RunMode.MULTIRUN:
             console.print(Text.assemble(("Failed ", "bold red"), " ".join(report.overrides), f": {words}"))
             return math.inf
         if ours:
-            refuse(console, error)
+            refuse(console, ours)
         raise
-    except (KeyboardInterrupt, SystemExit):  # Lightning turns a Ctrl-C into an exit
+    except (KeyboardInterrupt, SystemExit) as over:  # Lightning turns a Ctrl-C into an exit
         ended("interrupted")
-        console.print(f"Interrupted. What was proved so far is kept in {kept}", soft_wrap=True)
-        raise SystemExit(INTERRUPTED) from None
+        told = f"What was proved so far is kept in {kept}, and the same command in the same folder goes on"
+        console.print(f"Interrupted. {told}", soft_wrap=True)
+        terminated = isinstance(over, SystemExit) and over.code == TERMINATED
+        raise SystemExit(TERMINATED if terminated else INTERRUPTED) from None
     ended("finished", result=result if math.isfinite(result) else None)
     return result
 

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.text import Text
 
-from experiments.programs import said
+from experiments.programs import said, start
 from lipreg.errors import InvalidInput
 from lipreg.extras import require
 from lipreg.reporting.panels import AXIS
@@ -180,4 +180,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import secrets
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,22 +16,25 @@ from torch import Tensor
 from lipreg.auditing import EXACT, AuditPlan, PointAudit, Progress
 from lipreg.auditing import audit as audit_points
 from lipreg.auditing.executors import Executing
+from lipreg.auditing.kept import Kept
 from lipreg.auditing.points import versions
 from lipreg.budget import Budget
+from lipreg.certificates import Certificates, certificates_of
 from lipreg.errors import InvalidInput
 from lipreg.estimators import Bound, Settings
-from lipreg.estimators.evaluate import Network
+from lipreg.estimators.evaluate import Network, structure_of
 from lipreg.estimators.settings import DEFAULTS
 from lipreg.population import Sample
 from lipreg.problem import LocalLipschitz
-from lipreg.records import AuditRecord, Record, RecordFile, RunRecord, Source, Sources
+from lipreg.recorded import Recorded
+from lipreg.records import AuditRecord, Record, RunRecord
 from lipreg.results import Certificate
-from lipreg.surveys import Population, Survey, survey
-from lipreg.words import aligned, counted
+from lipreg.surveys import FIRST, Population, Survey, survey
+from lipreg.words import aligned, capitalised, counted
 
 
 @dataclass(frozen=True)
-class AuditResult:
+class AuditResult(Recorded):
     """What an audit proved at its reference points, and views of it.
 
     Attributes:
@@ -38,12 +42,14 @@ class AuditResult:
         points: what is proved at each point, in the order of the points.
         run: what the network is called, and of which audit the records are.
         survey: what the points, drawn at random, say of a whole data set; None where they were given.
+        certificates: of the exact points, where they were asked for: ``save`` writes them beside the records.
     """
 
     problem: LocalLipschitz
     points: tuple[PointAudit, ...]
     run: RunRecord
     survey: Survey | None = None
+    certificates: Certificates | None = None
 
     @property
     def population(self) -> Sample:
@@ -60,11 +66,24 @@ class AuditResult:
         return self.survey.sample
 
     @property
+    def called(self) -> str:
+        """What the network is called."""
+        return self.run.run
+
+    @property
     def records(self) -> list[Record]:
         """The run, then one record for each point and estimator, as they are saved and read by every view."""
-        audits = [record for point in self.points for record in point.records(self.run.run, 0, None, self.run.id)]
-        drawn = [] if self.survey is None else [self.survey.record(self.run.run, self.run.id, versions())]
+        audits = [record for point in self.points for record in self._audited(point)]
+        drawn = [] if self.survey is None else [self.survey.record(self.run.run, self.run.id)]
         return [self.run, *audits, *drawn]
+
+    def _audited(self, point: PointAudit) -> list[AuditRecord]:
+        """The records of a point; of what all estimators prove together with the name of its certificate."""
+        found, own = point.records(self.run.run, 0, None, self.run.id), self.certificates
+        if own is None or point.point not in own.written:
+            return found
+        file = own.name(self.run.id, point.point)
+        return [replace(record, certificate_file=file) if record.estimator == EXACT else record for record in found]
 
     def table(self) -> str:
         """A line a point, aligned: class, margin, both ends, gap, how it ended, seconds; the question above them."""
@@ -76,45 +95,29 @@ class AuditResult:
             ends = f"{found.lower:.5g}", f"{found.upper:.5g}", f"{found.gap:.2g}" if found.upper < math.inf else "1"
             rows.append((str(point.point), label, margin, *ends, found.status.value, f"{point.seconds[EXACT]:.1f}"))
         exact = sum(point.exact.certificate is Certificate.EXACT for point in self.points)
-        below = f"{exact} of {counted(len(self.points), 'point')} exact"
-        told = (
-            [] if self.survey is None else ["", *(f"{line[:1].upper()}{line[1:]}." for line in self.survey.sentences())]
-        )
-        return "\n".join([self.problem.sentence(), "", *aligned(rows, left=0), "", below, *told])
+        below = [f"{exact} of {counted(len(self.points), 'point')} exact", *self._left_out()]
+        told = [] if self.survey is None else ["", *(f"{capitalised(line)}." for line in self.survey.sentences())]
+        told = [*([] if self.certificates is None else self.certificates.sentences()), *told]
+        return "\n".join([self.problem.sentence(), "", *aligned(rows, left=0), "", *below, *told])
 
-    def rows(self) -> list[dict[str, Any]]:
-        """One dictionary for each point and estimator: the fields of ``AuditRecord``."""
-        return [dict(vars(record)) for record in self.records if isinstance(record, AuditRecord)]
-
-    def frame(self) -> Any:
-        """The records as a pandas DataFrame: that of ``lipreg.reporting.frames.audit_frame``.
-
-        Raises:
-            MissingExtra: pandas is not installed; ``rows()`` needs nothing.
-        """
-        from lipreg.reporting.frames import audit_frame
-
-        return audit_frame(self.records)
-
-    def html(self, path: str | Path) -> Path:
-        """Writes the page of this audit, and returns its path.
-
-        Raises:
-            InvalidInput: a path that cannot be written.
-        """
-        from lipreg.reporting.html import write_runs_report
-
-        return write_runs_report(Sources((Source(self.run.run, tuple(self.records)),)), path)
+    def _left_out(self) -> list[str]:
+        """What the budget left no time for, in words; nothing where it left out nothing."""
+        at = Counter(name for point in self.points for name in point.left_out)
+        told = ", ".join(f"{name} at {counted(count, 'point')}" for name, count in at.items())
+        return [f"left out for want of time: {told}"] if told else []
 
     def save(self, path: str | Path) -> Path:
         """Adds the records to a file, one JSON object a line, and returns its path; reports read such files.
 
+        Certificates are written beside it, and named in the records.
+
         Raises:
             InvalidInput: a path that cannot be written.
         """
-        file = RecordFile(path)
-        file.append(*self.records)
-        return file.path
+        saved = super().save(path)
+        if self.certificates is not None:
+            self.certificates.save(saved.parent, self.run.id)
+        return saved
 
 
 def audit(
@@ -129,6 +132,8 @@ def audit(
     settings: Settings = DEFAULTS,
     executor: Executing | None = None,
     name: str = "network",
+    records: str | Path | None = None,
+    certificates: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> AuditResult:
     """What several estimators prove together about a network at reference points, under one budget.
@@ -146,29 +151,33 @@ def audit(
         population: a data set in the place of x and y, of whose points some are drawn at random to say what holds for all
             of them: x or (x, y), of which 60 are drawn, or a ``Population``. The points of the result have their indices.
         estimators: names or recipes; None takes the usual ones that cover the question.
-        budget: for the searches at all points together, a ``Budget`` or a number of seconds.
+        budget: for all points together, bounds, sampling and attacks included, a ``Budget`` or a number of seconds; what was
+            left out for want of it is told below the table.
         settings: which engines serve, and the seed.
         executor: where searches run: "inline", "processes", or as for ``lipreg.auditing.audit``.
         name: what the network is called in records and views.
+        records: a file to which the records of each point are added as soon as it is done, so that a Ctrl-C or a kill loses
+            none of them. What stands there of this network, question and points, proved with the same settings, is not
+            proved again: the call that was cut short goes on, as a run of its own.
+        certificates: whether certificates are written of the points that are exact, for which there is as much time again:
+            files that ``lipreg check`` re-derives both ends from (docs/certificates.md).
         on_progress: called whenever something was added to a point.
 
     Raises:
-        InvalidInput: points that do not fit the region or the network, unknown estimators, a budget without an end, or
-            points beside a population.
+        InvalidInput: points that do not fit the region or the network, unknown estimators, a budget without an end,
+            points beside a population, or a record file that cannot be written.
         UnsupportedRequest: an estimator does not cover the question or the network.
         UnsupportedModel: the network has calls that are not lowered.
     """
     plan = AuditPlan(problem, estimators, Budget.of(budget, "audit"), settings)  # type: ignore[arg-type]
-    surveyed = None
-    if population is not None:
-        if x is not None or y is not None:
-            raise InvalidInput("points beside a population", where="audit", accepted="x and y, or population")
-        surveyed = survey(network, plan, Population.of(population), executor, on_progress)
-        points = list(surveyed.points)
-    elif x is None:
+    if population is not None and (x is not None or y is not None):
+        raise InvalidInput("points beside a population", where="audit", accepted="x and y, or population")
+    if certificates and records is not None:
+        todo = "Write audit(..., certificates=True).save(path): certificates are named in the records that it writes"
+        raise InvalidInput("certificates beside records", where="audit", accepted="one of them", todo=todo)
+    drawn = None if population is None else Population.of(population)
+    if drawn is None and x is None:
         raise InvalidInput("no points", where="audit", accepted="x, or population=Population(x, y)")
-    else:
-        points = audit_points(network, plan, x, y, executor=executor, on_progress=on_progress)
     run = RunRecord(
         name,
         question=problem.describe(),
@@ -178,4 +187,22 @@ def audit(
         versions=versions(),
         of_training=False,
     )
-    return AuditResult(problem, tuple(points), run, surveyed)
+
+    def certified(x: Tensor, y: Tensor | None, points: Sequence[PointAudit]) -> Certificates | None:
+        if not certificates:
+            return None
+        exact = {point.point: point.exact for point in points}
+        return certificates_of(network, problem, x, y, exact, replace(plan.budget, nodes=None))
+
+    with Kept(records) as kept:
+        does: dict[str, Any] = {"executor": executor, "on_progress": kept.watching(run, on_progress)}
+        if drawn is None:
+            assert x is not None
+            subject = structure_of(network, x, y, "audit")
+            points = audit_points(subject, plan, x, y, earlier=kept.earlier(subject, problem, x), **does)
+            return AuditResult(problem, tuple(points), run, None, certified(x, y, points))
+        some = drawn.x[:FIRST]
+        subject = structure_of(network, some, None if drawn.y is None else drawn.y[:FIRST], "audit")
+        surveyed = survey(subject, plan, drawn, earlier=kept.earlier(subject, problem, some), **does)
+        kept.append(run, surveyed.record(name, run.id))
+        return AuditResult(problem, surveyed.points, run, surveyed, certified(drawn.x, drawn.y, surveyed.points))

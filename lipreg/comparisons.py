@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -14,20 +15,22 @@ from torch import Tensor
 
 from lipreg.arguments import moved_arguments
 from lipreg.auditing.executors import Executing
+from lipreg.auditing.kept import Kept
 from lipreg.auditing.moved import moved_workers
 from lipreg.auditing.plan import AuditPlan
 from lipreg.auditing.points import versions
 from lipreg.auditing.run import Progress, audit
 from lipreg.budget import Budget
 from lipreg.calibration import Calibrating, among, keys
-from lipreg.errors import InvalidInput
+from lipreg.errors import IncomparableResults, InvalidInput
 from lipreg.estimators import ESTIMATORS, Bound, Settings, get_estimator
-from lipreg.estimators.evaluate import Network, structure_of
+from lipreg.estimators.evaluate import Network, frozen_graph, structure_of
 from lipreg.estimators.settings import DEFAULTS
 from lipreg.graph import CapturedNetwork, Graph
 from lipreg.points import Inputs, Points
 from lipreg.problem import LocalLipschitz
-from lipreg.records import Record, RecordFile, RunRecord, Source, Sources
+from lipreg.recorded import Recorded
+from lipreg.records import Record, RunRecord
 from lipreg.results import Certificate
 from lipreg.runs import RecordedRun
 from lipreg.transfer import (  # noqa: F401  (documentation reads the types of inherited fields here)
@@ -44,7 +47,7 @@ from lipreg.transfer import (  # noqa: F401  (documentation reads the types of i
 
 
 @dataclass(frozen=True, repr=False)
-class NetworkComparison(Comparison):
+class NetworkComparison(Comparison, Recorded):
     """A comparison of two networks, and views of it.
 
     Attributes:
@@ -52,6 +55,11 @@ class NetworkComparison(Comparison):
     """
 
     runs: tuple[RecordedRun, ...] = ()
+
+    @property
+    def called(self) -> str:
+        """The names of both networks."""
+        return " against ".join(run.label for run in self.runs)
 
     @property
     def records(self) -> list[Record]:
@@ -63,41 +71,6 @@ class NetworkComparison(Comparison):
         from lipreg.reporting.tables import comparison_text
 
         return comparison_text(self).rstrip("\n")
-
-    def rows(self) -> list[dict[str, Any]]:
-        """One dictionary for each network, point and estimator: the fields of ``AuditRecord``."""
-        return [dict(vars(record)) for run in self.runs for record in run.audits]
-
-    def frame(self) -> Any:
-        """The records as a pandas DataFrame: that of ``lipreg.reporting.frames.audit_frame``.
-
-        Raises:
-            MissingExtra: pandas is not installed; ``rows()`` needs nothing.
-        """
-        from lipreg.reporting.frames import audit_frame
-
-        return audit_frame(self.records)
-
-    def html(self, path: str | Path) -> Path:
-        """Writes the page of this comparison, and returns its path.
-
-        Raises:
-            InvalidInput: a path that cannot be written.
-        """
-        from lipreg.reporting.html import write_runs_report
-
-        names = " against ".join(run.label for run in self.runs)
-        return write_runs_report(Sources((Source(names, tuple(self.records)),)), path)
-
-    def save(self, path: str | Path) -> Path:
-        """Adds the records to a file, one JSON object a line, and returns its path; reports read such files.
-
-        Raises:
-            InvalidInput: a path that cannot be written.
-        """
-        file = RecordFile(path)
-        file.append(*self.records)
-        return file.path
 
 
 @moved_arguments(moved_workers())
@@ -115,6 +88,7 @@ def compare(
     executor: Executing | None = None,
     calibration: Inputs | Points | None = None,
     names: tuple[str, str] = ("network", "twin"),
+    records: str | Path | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> NetworkComparison:
     """How far the bound and the true constant moved from one network to another: movement, bound movement, transfer.
@@ -139,12 +113,14 @@ def compare(
         y: class labels ``(batch,)``, where the output functional needs them.
         bound: whose movement is compared with the constant's.
         estimators: names or recipes; None takes the usual ones that cover the question.
-        budget: for the searches of each of the two audits, a ``Budget`` or a number of seconds.
+        budget: for each of the two audits, as for ``audit``: a ``Budget`` or a number of seconds.
         settings: which engines serve, and the seed of sampling.
         executor: where searches run, as for ``audit``.
         calibration: inputs and targets, none of them among x, that tell what the outputs of both mean
             (``lipreg.calibration``); without them no calibrated figures.
         names: what the two are called in result, records and views.
+        records: a file to which the records are added as points are done, and from which a call that was cut short goes on,
+            as for ``audit``.
         on_progress: called whenever something was added to a point, of the first network and then of the second.
 
     Returns:
@@ -152,9 +128,11 @@ def compare(
         calls so, ``twin`` the second, and ``epoch`` is None.
 
     Raises:
-        InvalidInput: points that do not fit, a bound that is no upper one, or two equal names.
+        InvalidInput: points that do not fit, a bound that is no upper one, two equal names, or a record file that cannot be
+            written.
         UnsupportedRequest: the bound, or an estimator, does not cover the question or one of the networks.
-        IncomparableResults: the functional at a point is another one in the second network, as a runner-up may be.
+        IncomparableResults: the functional at a point is another one in the second network, as a runner-up may be; said
+            before anything is searched.
         CrossingBounds: two proofs contradict each other.
     """
     if len(names) != 2 or names[0] == names[1]:
@@ -168,22 +146,53 @@ def compare(
     asked = None if estimators is None else (*estimators, recipe)
     plan = AuditPlan(problem, asked, Budget.of(budget, "compare"), settings).asking(recipe)  # type: ignore[arg-type]
     subjects = [structure_of(subject, x, y, "compare") for subject in (network, twin)]
-    for subject in subjects:  # of the second network too before the first is audited
-        graph = subject if isinstance(subject, Graph) else subject.frozen()
-        plan.covering(graph).check(graph)
+    _check_same_functionals([_graph(subject, plan) for subject in subjects], problem, x, y)
     known = None if calibration is None else _calibrating(calibration, x, problem)
     told = _run_records(names, problem, recipe)
     runs: list[RecordedRun] = []
-    for run, subject in zip(told, subjects, strict=True):
-        points = audit(subject, plan, x, y, executor=executor, on_progress=on_progress)
-        about = (
-            replace(known.of(_outputs(subject), run.run, 0, points[0].fingerprint), run_id=run.id) if known else None
-        )
-        records = [record for point in points for record in point.records(run.run, 0, None, run.id)]
-        runs.append(RecordedRun(run, tuple(records), calibrations=() if about is None else (about,)))
+    with Kept(records) as kept:
+        for run, subject in zip(told, subjects, strict=True):
+            watch, earlier = kept.watching(run, on_progress), kept.earlier(subject, problem, x)
+            points = audit(subject, plan, x, y, executor=executor, earlier=earlier, on_progress=watch)
+            about = (
+                replace(known.of(_outputs(subject), run.run, 0, points[0].fingerprint), run_id=run.id)
+                if known
+                else None
+            )
+            audits = [record for point in points for record in point.records(run.run, 0, None, run.id)]
+            if about is not None:
+                kept.append(run, about)
+            runs.append(RecordedRun(run, tuple(audits), calibrations=() if about is None else (about,)))
     found = compare_pair(Pair.of(runs[0], runs[1]))
     held = {field.name: getattr(found, field.name) for field in fields(found)}
     return NetworkComparison(**held, runs=(runs[0], runs[1]))
+
+
+def _graph(subject: Graph | CapturedNetwork, plan: AuditPlan) -> Graph:
+    """A network that the plan covers: of the second one that is known before the first is audited."""
+    graph = frozen_graph(subject)
+    plan.covering(graph).check(graph)
+    return graph
+
+
+def _check_same_functionals(graphs: Sequence[Graph], problem: LocalLipschitz, x: Tensor, y: Tensor | None) -> None:
+    """Raises IncomparableResults unless the question is about the same functionals of both networks' outputs."""
+    x, y = x.detach().to("cpu", torch.float64), None if y is None else y.detach().to("cpu")
+    with torch.no_grad():
+        asked = [problem.place(x, graph(x), y, graph.of).functionals for graph in graphs]
+    differing = next((i for i, (first, second) in enumerate(zip(*asked, strict=True)) if first != second), None)
+    if differing is None:
+        return
+    todo = "A runner-up changes as a network trains: use AllMargins(), or name the rival"
+    if len({graph.output.shape for graph in graphs}) > 1:
+        outputs = " and ".join(str(math.prod(graph.output.shape)) for graph in graphs)
+        todo = f"They have {outputs} outputs: ask about one that both have, Margin(target, rival) or Logit(index)"
+    raise IncomparableResults(
+        f"point {differing} is about {' and '.join(repr(texts[differing]) for texts in asked)}",
+        where="compare",
+        accepted="the same functional of both networks",
+        todo=todo,
+    )
 
 
 def _run_records(names: tuple[str, str], problem: LocalLipschitz, recipe: Bound) -> list[RunRecord]:
@@ -217,5 +226,5 @@ def _calibrating(points: Inputs | Points, audited: Tensor, problem: LocalLipschi
 
 def _outputs(subject: Graph | CapturedNetwork) -> Callable[[Tensor], Tensor]:
     """Outputs in float64, of the copy that is audited."""
-    graph = subject if isinstance(subject, Graph) else subject.frozen()
+    graph = frozen_graph(subject)
     return lambda x: graph(x.to("cpu", torch.float64))

@@ -20,7 +20,7 @@ class LipregError(Exception):
             parts.append(f"Accepted: {accepted}")
         if todo:
             parts.append(todo)
-        super().__init__(". ".join(part.rstrip(".") for part in parts) + ".")
+        super().__init__(" ".join(part if part.endswith("...") else f"{part.rstrip('.')}." for part in parts))
 
     def __reduce__(self):  # exceptions cross process borders when audits run in workers
         return _rebuild, (type(self), self.got, self.where, self.accepted, self.todo)

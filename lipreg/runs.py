@@ -19,6 +19,7 @@ from lipreg.records import (
     Record,
     RunRecord,
     Source,
+    each_once,
 )
 from lipreg.results import Certificate
 
@@ -223,7 +224,7 @@ class _Part:
 def _run(records: Sequence[Record], source: str) -> RecordedRun:
     """One run of its records, a part for each time that it was begun or resumed."""
     parts = [_Part()]
-    for record in records:
+    for record in each_once(records):
         if not isinstance(record, RunRecord):
             parts[-1].results.append(record)
         elif parts[-1].record is None:

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from lipreg.auditing import AuditPlan, PointAudit, Progress
 from lipreg.auditing import audit as audit_points
+from lipreg.auditing.drawn import population_record
 from lipreg.auditing.executors import Executing, get_executor
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput
 from lipreg.estimators import certify, get_estimator, usual_estimators
-from lipreg.estimators.evaluate import Network
-from lipreg.graph import Graph, capture
+from lipreg.estimators.evaluate import Network, frozen_graph, structure_of
+from lipreg.graph import Graph
 from lipreg.population import AnyTime, Draw, Planned, Rule, Sample
-from lipreg.population.sample import whole_number
+from lipreg.population.sample import check_confidence, whole_number
 from lipreg.population.wording import told
-from lipreg.records import PopulationRecord
+from lipreg.records import AuditRecord, PopulationRecord
 from lipreg.regions.reference import check_reference_points
-from lipreg.results import Certificate
 
 WHERE = "audit"
 BEFORE = 0.25
@@ -67,10 +69,13 @@ class Population:
             raise InvalidInput(
                 f"{len(self.y)} labels", where="Population", accepted=f"one for each of {len(self.x)} points"
             )
+        check_confidence(self.confidence, "Population")
         number = whole_number(self.until, 1)
         if number:
             object.__setattr__(self, "until", int(self.until))  # type: ignore[call-overload]
-        if not number and not (hasattr(self.until, "met") and hasattr(self.until, "sentence")):
+        if isinstance(self.until, type) or (
+            not number and not (hasattr(self.until, "met") and hasattr(self.until, "sentence"))
+        ):
             accepted = "a number of points of at least 1, or a rule such as QuantileWithin(0.9, 0.1)"
             raise InvalidInput(f"until={self.until!r}", where="Population", accepted=accepted)
         Draw(len(self.x), self.seed)
@@ -94,6 +99,13 @@ class Population:
         """How many points are audited at most."""
         return min(len(self.x), self.until) if isinstance(self.until, int) else len(self.x)
 
+    @property
+    def mark(self) -> str:
+        """A digest of the points and labels, by which two populations are told apart."""
+        held = hashlib.sha256(self.x.detach().cpu().double().numpy().tobytes())
+        held.update(b"" if self.y is None else self.y.detach().cpu().numpy().tobytes())
+        return held.hexdigest()[:16]
+
     def sample(self, drawn: Sequence[int], low: Sequence[float], high: Sequence[float], known: Any = None) -> Sample:
         """What was found at drawn points, with what was known of all."""
         floor, ceiling = (None, None) if known is None else known
@@ -115,11 +127,12 @@ class Survey:
     points: tuple[PointAudit, ...]
     known: tuple[np.ndarray, np.ndarray]
 
-    @property
+    @cached_property
     def sample(self) -> Sample:
         """The constant at the drawn points, as a sample of the population."""
         low, high = [p.exact.lower for p in self.points], [p.exact.upper for p in self.points]
-        return self.population.sample([p.point for p in self.points], low, high, self.known)
+        found = self.population.sample([p.point for p in self.points], low, high, self.known)
+        return replace(found, of=f"{self.population.mark} {self.points[0].exact.problem.describe()}")
 
     @property
     def met(self) -> bool:
@@ -142,33 +155,12 @@ class Survey:
     def until(self) -> str:
         """When the draw was to end, in words."""
         rule = self.population.rule
-        return f"{self.population.until} points are drawn" if rule is None else rule.sentence()
+        return f"{self.population.most} points are drawn" if rule is None else rule.sentence()
 
-    def record(self, run: str, run_id: str, versions: dict[str, str]) -> PopulationRecord:
+    def record(self, run: str, run_id: str) -> PopulationRecord:
         """The draw and what was found, as it is saved."""
-        sample = self.sample
-        low, high = sample.ends
-        first = self.points[0].exact
-        return PopulationRecord(
-            run,
-            0,
-            size=sample.size,
-            seed=self.population.seed,
-            confidence=sample.confidence,
-            evidence=sample.evidence.name,
-            until=self.until,
-            figure=self.figure,
-            met=self.met,
-            drawn=list(sample.drawn),
-            low=low.tolist(),
-            high=_plain(high),
-            floor=sample.known[0].tolist(),
-            ceiling=_plain(sample.known[1]),
-            question=first.problem.describe(),
-            fingerprint=self.points[0].fingerprint,
-            run_id=run_id,
-            versions=versions,
-        )
+        about = self.population.seed, self.until, self.met, self.figure
+        return population_record(self.sample, self.points, (run, run_id, 0), *about)
 
 
 def survey(
@@ -177,6 +169,7 @@ def survey(
     population: Population,
     executor: Executing | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    earlier: Sequence[AuditRecord] = (),
 ) -> Survey:
     """Audits points of a population in the order of a random draw.
 
@@ -186,13 +179,15 @@ def survey(
     Args:
         network, plan, executor: as for ``lipreg.auditing.audit``; the budget is that of everything together.
         population: of what, and until when.
-        on_progress: called whenever something was added to a point; ``points`` is how many there may be at most.
+        on_progress: called whenever something was added to a point, which has its index in the data set; ``points`` is how
+            many there may be at most.
+        earlier: records of the same points by these indices, as for ``lipreg.auditing.audit``.
 
     Raises:
         As ``lipreg.auditing.audit``.
     """
     whole = plan.budget.started()
-    graph = _frozen(network, population.x)
+    graph = frozen_graph(structure_of(network, population.x[:2], None, WHERE))
     known = _known(graph, plan, population, whole.share(BEFORE))
     order = Draw(len(population.x), population.seed).order()
     does, found = get_executor(executor, WHERE), []
@@ -204,8 +199,11 @@ def survey(
                 plan, budget=replace(plan.budget, seconds=max(1e-3, _time(population, whole, len(found), wanted)))
             )
             y = None if population.y is None else population.y[part]
-            say = None if on_progress is None else _counted(on_progress, len(found), population.most)
-            audited = audit_points(network, own, population.x[part], y, executor=does, on_progress=say)
+            say = None if on_progress is None else _counted(on_progress, part, len(found), population.most)
+            known_before = [replace(r, point=part.index(r.point)) for r in earlier if r.point in part]
+            audited = audit_points(
+                network, own, population.x[part], y, executor=does, earlier=known_before, on_progress=say
+            )
             found += [replace(point, point=index) for point, index in zip(audited, part, strict=True)]
             done = Survey(population, tuple(found), known)
             if len(found) >= len(order) or population.rule is None or whole.ended() is not None or done.met:
@@ -215,17 +213,14 @@ def survey(
             does.close()
 
 
-def _frozen(network: Network, x: Tensor) -> Graph:
-    if isinstance(network, Graph):
-        return network
-    return (capture(network, x[:2]) if isinstance(network, nn.Module) else network).frozen()
-
-
-def _counted(on_progress: Callable[[Progress], None], before: int, points: int) -> Callable[[Progress], None]:
+def _counted(
+    on_progress: Callable[[Progress], None], part: Sequence[int], before: int, points: int
+) -> Callable[[Progress], None]:
     """Tells of the points of one audit as of all."""
 
     def say(progress: Progress) -> None:
-        on_progress(replace(progress, done=before + progress.done, points=points))
+        point = replace(progress.point, point=part[progress.point.point])
+        on_progress(replace(progress, point=point, done=before + progress.done, points=points))
 
     return say
 
@@ -246,7 +241,7 @@ def _known(graph: Graph, plan: AuditPlan, population: Population, budget: Budget
     """Ends at every point of the population, by what costs little; none of it looks at the draw."""
     size = len(population.x)
     floor, ceiling = np.zeros(size), np.full(size, np.inf)
-    closed = [name for name in usual_estimators(plan.problem, graph) if _is_closed(name)]
+    closed = [name for name in usual_estimators(plan.problem, graph) if get_estimator(name).proves_at_once]
     names = [
         *closed,
         *(["random_points"] if get_estimator("random_points").uncovered(plan.problem, graph) is None else []),
@@ -262,13 +257,3 @@ def _known(graph: Graph, plan: AuditPlan, population: Population, budget: Budget
             floor[part] = np.maximum(floor[part], [interval.lower for interval in found])
             ceiling[part] = np.minimum(ceiling[part], [interval.upper for interval in found])
     return floor, ceiling
-
-
-def _is_closed(name: str) -> bool:
-    method = get_estimator(name)
-    return method.certificate is Certificate.UPPER and not method.searches
-
-
-def _plain(values: np.ndarray) -> list[float | None]:
-    """Numbers as records have them: none where nothing was proved."""
-    return [value if value < math.inf else None for value in values.tolist()]

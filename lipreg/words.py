@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from decimal import ROUND_HALF_EVEN, Decimal
 
 SHOWN = 4
 """Most names that a sentence lists."""
+DIGITS = 4
+"""Significant digits of a number in a sentence."""
 
 
 def counted(count: int, what: str) -> str:
@@ -18,6 +22,33 @@ def listed(names: list[str]) -> str:
     shown = names if len(names) <= SHOWN else [*names[: SHOWN - 1], f"{len(names) - SHOWN + 1} more"]
     *others, last = shown
     return f"{', '.join(others)} and {last}" if others else last
+
+
+def capitalised(text: str) -> str:
+    """A text as the beginning of a sentence; names within it keep their letters."""
+    return text[:1].upper() + text[1:]
+
+
+def rounded(value: float, rounding: str = ROUND_HALF_EVEN, digits: int = DIGITS) -> str:
+    """A number to significant digits; rounded up it stays an upper bound, rounded down a lower one.
+
+    Args:
+        value: "inf", "-inf" and "n/a" stand for what is not finite.
+        rounding: one of those of ``decimal``.
+        digits: how many.
+    """
+    if not math.isfinite(value):
+        return {math.inf: "inf", -math.inf: "-inf"}.get(value, "n/a")
+    if value == 0:
+        return "0"
+    exact = decimal(value)
+    short = exact.quantize(Decimal(1).scaleb(exact.adjusted() - digits + 1), rounding=rounding)
+    return f"{float(short):.{digits}g}"
+
+
+def decimal(value: float) -> Decimal:
+    """The number that a float means: its own rounding is no reason to move the last printed digit."""
+    return Decimal(f"{value:.12e}")
 
 
 def sentences(*parts: str) -> str:

@@ -58,6 +58,7 @@ LONGEST = (
     "tests/conformance/test_lying_solvers.py",
     "tests/estimators/test_lipsdp.py",
     "tests/estimators/test_closed_form.py",
+    "tests/experiments/test_survival.py",
     "tests/experiments/test_workspace.py",
 )
 """Files of more than ten seconds, the longest first."""

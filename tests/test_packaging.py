@@ -101,6 +101,10 @@ def made(group, option):
         alone = compose("config", ["+problem=linf_margins", "+regularizer=affine_relu", f"+{group}={option}"])
         assert alone.regularizer[group] == cfg.callbacks.lipschitz_regularizer[group]
         return cfg, [instantiate(cfg.callbacks.lipschitz_regularizer)]
+    if f"{group}/{option}" == "regularizer/affine_relu_pointed":  # which chooses question and audit, too
+        cfg = compose("config", ["+problem=linf_margins", "+audit=exact", "+regularizer=affine_relu_pointed"])
+        assert cfg.problem.scope == "pointed"
+        return cfg, [instantiate(cfg.regularizer, _partial_=True)(problem=instantiate(cfg.problem))]
     scope = "linf_margins_pointed" if option.endswith("pointed") else "linf_margins"
     cfg = compose("config", [f"+{group}={option}", *([f"+problem={scope}"] if group in SHARED else [])])
     own = instantiate(cfg[group], _partial_=group in SHARED)

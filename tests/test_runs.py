@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lipreg.errors import InvalidInput
-from lipreg.records import AuditRecord, EpochRecord, Record, RunRecord, Source
+from lipreg.records import AuditRecord, EpochRecord, Record, RecordFile, RunRecord, Source, each_once, read_records
 from lipreg.reporting.frames import audit_frame
 from lipreg.reporting.html import write_report
 from lipreg.reporting.runs import find_entries
@@ -128,3 +128,24 @@ def test_candidates_are_said_with_id_time_seed_and_epochs() -> None:
     chosen = choose_run(runs, "b-twin", "LipschitzAudit")
     assert chosen is not None and chosen.record.seed is None
     assert choose_run(runs, "nobody", "LipschitzAudit") is None
+
+
+def test_records_that_are_there_twice_count_once(tmp_path: Any) -> None:
+    both = [*trained("a"), *trained("b", bound=1.5)]
+    for name in ("one", "copy"):
+        RecordFile(tmp_path / f"{name}.jsonl").append(*both)
+    assert read_records(tmp_path) == both
+    RecordFile(tmp_path / "one.jsonl").append(*both)
+    assert read_records(tmp_path / "one.jsonl") == both
+    assert recorded_runs([*both, *both]) == recorded_runs(both)
+    nameless = [replace(record, **{"id" if isinstance(record, RunRecord) else "run_id": ""}) for record in both]
+    assert list(each_once([*nameless, *nameless])) == [*nameless, *nameless]  # of another run, for all that is known
+
+
+def test_what_a_resumed_run_says_again_is_no_copy() -> None:
+    said = [EpochRecord("r", epoch, {"loss": 1.0}, run_id="x") for epoch in (1, 2, 3)]
+    begun, resumed = (RunRecord("r", id="x", start_epoch=e, started=f"{e}") for e in (0, 2))
+    whole = [begun, *said, resumed, said[2]]
+    assert list(each_once(whole)) == whole
+    (run,) = recorded_runs([*whole, *whole])
+    assert run.epochs == tuple(said)

@@ -17,11 +17,12 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.text import Text
 
+from experiments.choices import check_like
 from experiments.estimators.course import Effort, measure
 from experiments.estimators.networks import subjects
 from experiments.estimators.questions import Question, chosen, questions
 from experiments.estimators.views import check_outputs, write_views
-from experiments.programs import progress_bar, quiet_libraries, said
+from experiments.programs import progress_bar, quiet_libraries, said, start
 from lipreg.auditing import Executor, Processes
 from lipreg.records import AuditRecord, RecordFile, read_records
 
@@ -98,8 +99,9 @@ def main(cfg: DictConfig) -> None:
     quiet_libraries()
     console = Console()
     with said(console, "Interrupted. Every finished cell is kept; the same command goes on from there."):
+        check_like(cfg, "estimators")
         compare(cfg, console)
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

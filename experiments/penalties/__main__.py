@@ -18,9 +18,10 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from experiments.choices import check_like
 from experiments.penalties.course import run_seed
 from experiments.penalties.table import auto_table, fill, table
-from experiments.programs import progress_bar, said
+from experiments.programs import progress_bar, said, start
 from experiments.regularizers.jobs import Row
 from experiments.regularizers.results import ResultFile
 
@@ -57,6 +58,7 @@ def main(cfg: DictConfig) -> None:
     """Exit code 1 when the settings are wrong, 130 after a Ctrl-C."""
     console = Console()
     with said(console, "Interrupted. Finished seeds are kept; the same command goes on from there."):
+        check_like(cfg, "penalties")
         rows = run(cfg, console)
         made = {
             "penalties": table(rows, json.loads(PRICES.read_text(encoding="utf-8"))["rows"]),
@@ -71,4 +73,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

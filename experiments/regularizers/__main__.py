@@ -12,7 +12,8 @@ import hydra
 from omegaconf import DictConfig
 from rich.console import Console
 
-from experiments.programs import said
+from experiments.choices import check_like
+from experiments.programs import said, start
 from experiments.regularizers.study import run_study
 
 
@@ -21,6 +22,7 @@ def main(cfg: DictConfig) -> None:
     """Exit code 1 when a job failed or the settings are wrong, 130 after a Ctrl-C."""
     console = Console()
     with said(console, "Interrupted. Finished runs are kept; the same command goes on from there."):
+        check_like(cfg, "study")
         failed = run_study(cfg, console)
     if failed:
         console.print(f"{len(failed)} runs failed; the same command tries them again.", highlight=False)
@@ -29,4 +31,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

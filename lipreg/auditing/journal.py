@@ -57,6 +57,8 @@ class Journal:
         """
         self.run_id = run_id
         self._left_behind = {key for key in self._saved if key[0] == run_id and key[1] > epoch}
+        kept = {key: told for key, told in self._calibrations.items() if key[0] != run_id or key[1] <= epoch}
+        self._calibrations = kept
 
     def append(self, record: Record) -> None:
         """Writes to the record file."""

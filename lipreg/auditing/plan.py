@@ -26,7 +26,7 @@ class AuditPlan:
         estimators: recipes, or registered names for the recipes with their defaults; they are kept as recipes with proved
             norms, each once. Closed-form bounds and sampling run before searches, whatever their order here. None takes
             the usual ones that cover the question: ``lipreg.estimators.usual_estimators``.
-        budget: for the searches of one audit, a ``Budget`` or a number of seconds: the time is shared out over the points
+        budget: for all of one audit, a ``Budget`` or a number of seconds: the time is shared out over the points
             (see ``lipreg.auditing.rounds``), the nodes are those of each search at each point.
         settings: which engines serve, and the seed.
         attack: how a point of the region with another class is sought, where points have classes; None for not at all.

@@ -19,6 +19,9 @@ from lipreg.labels import UNLABELLED, classes_if_any
 from lipreg.records import EXACT, AuditRecord
 from lipreg.results import EXACT_TOLERANCE, Certificate, CertifiedInterval, Status
 
+NO_TIME, NOT_REACHED = "not asked: no time was left for it", "not reached before the budget was gone"
+"""What records say of methods that the budget left no time for."""
+
 
 @dataclass(frozen=True)
 class PointAudit:
@@ -93,6 +96,11 @@ class PointAudit:
         interval = replace(self.intervals.get(name, self._nothing()), status=status, detail=detail)
         seconds = {name: 0.0, **self.seconds}
         return replace(self, intervals={**self.intervals, name: interval}, seconds=seconds)
+
+    @property
+    def left_out(self) -> list[str]:
+        """The methods that the budget left no time for."""
+        return [name for name, interval in self.intervals.items() if interval.detail in (NO_TIME, NOT_REACHED)]
 
     def _nothing(self) -> CertifiedInterval:
         exact = self.exact

@@ -141,7 +141,7 @@ class Processes(Executor):
                 process.has_assignment = True
                 if process.send("task", packed(self._unsent[0])):
                     process.task = self._unsent.pop(0)
-                    process.deadline = time.monotonic() + process.task.seconds + GRACE
+                    process.deadline = time.monotonic() + process.task.seconds + process.task.patience + GRACE
 
     # ---------------------------------------------------------------- births and deaths
 
@@ -185,6 +185,7 @@ class Processes(Executor):
         if late and self._stopped is not None and self._stopped.is_set():
             return [Lost(task, Status.INTERRUPTED, f"stopped; no answer in {STOP_GRACE:.0f} s")]
         if late:
-            reason = f"no answer {GRACE:.0f} s after its limit of {task.seconds:.3g} s; its process was ended"
+            limit = task.seconds + task.patience
+            reason = f"no answer {GRACE:.0f} s after its limit of {limit:.3g} s; its process was ended"
             return [Lost(task, Status.TIME_LIMIT, reason)]
         return [Lost(task, Status.FAILED, f"its process died: {process.cause()}", died=True)]

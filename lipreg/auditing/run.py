@@ -29,6 +29,9 @@ from lipreg.estimators.evaluate import Network
 from lipreg.graph import Graph, untouched_random_state
 from lipreg.records import AuditRecord
 
+ATTACK_SHARE = 1 / 4
+"""Of what the analysis has left of the time: points that are not attacked by then count as not attacked."""
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -115,7 +118,8 @@ def audit(
         points, wanted = begin(analysis, y, plan), range(len(analysis.placed.rows)) if only is None else only
         # a class is not kept or lost by some inputs alone, nor by the difference of two networks
         if plan.attack is not None and plan.problem.measured is None and not analysis.graph.of:
-            found = plan.attack.on(analysis, [(p.label, p.correct) for p in points], wanted, plan.settings.seed, whole)
+            own = whole.share(ATTACK_SHARE)
+            found = plan.attack.on(analysis, [(p.label, p.correct) for p in points], wanted, plan.settings.seed, own)
             points = [replace(p, attacked=found.get(p.point)) for p in points]
         points = with_earlier(points, analysis, earlier, on_unused)
         # what analysis and attack took is not the searches' any more; that processes start is

@@ -6,10 +6,10 @@ import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
+from lipreg.auditing.blocks import SHARE, Blocks
 from lipreg.auditing.executors import CannotStart, Executor, Inline
-from lipreg.auditing.points import PointAudit
+from lipreg.auditing.points import NO_TIME, NOT_REACHED, PointAudit
 from lipreg.auditing.rounds import Rounds
 from lipreg.auditing.tasks import Assignment, Contradicted, Ended, Event, Found, Lost, Task
 from lipreg.budget import Budget
@@ -17,10 +17,10 @@ from lipreg.errors import CrossingBounds
 from lipreg.estimators.base import repeated
 from lipreg.results import Certificate, Status
 
-BLOCK = 16
-"""Points of a closed-form task: sampling holds a few hundred points of the region for each of them in memory."""
 OVERTIME = 5.0
-"""Seconds after the budget, or after a stop, in which points that no search has reached are still given a look."""
+"""Seconds after a stop in which points that nothing has reached are still given a look."""
+OVERRUN, LEAST_OVERRUN = 1 / 5, 1.0
+"""Such a look after the budget has so large a part of it, at least so many seconds and at most ``OVERTIME``."""
 
 ATTEMPTS = 2
 """A search whose process dies is given to another one: the system may have killed it, or the machine may be gone. One that
@@ -37,7 +37,7 @@ class Schedule:
         points: what is known of each point.
         only: those that are audited; a block of closed forms is done whole if one of its points is.
         executor: does the tasks.
-        searching: what the searches may take.
+        searching: what all this may take; its time runs from the first task on, so that no start of processes counts.
         stop: ends the audit; what is proved by then is kept.
         publish: called with each point when a search added to it, whether it is done, and the seconds left.
         warn: called with a text when the executor had to be replaced.
@@ -63,9 +63,10 @@ class Schedule:
         self._open: dict[int, list[str]] = {}  # searches that are not finished, by point
         self._others: dict[int, list[int]] = {}  # points whose question is that of an earlier one, by that one
         self._unanswered: dict[int, set[str]] = {}  # of the task that runs at a point
-        self._again: list[Task] = []
         self._deaths: Counter[tuple[int, str]] = Counter()  # of processes, by point and the estimator that ran
         self._rounds = Rounds((), 1, Budget(math.inf))
+        self._blocks: Blocks | None = None  # from the first task on
+        self._overrun = min(OVERTIME, max(LEAST_OVERRUN, OVERRUN * searching.seconds))
         self._stopped_at: float | None = None
         self._abandoned = False
 
@@ -95,16 +96,20 @@ class Schedule:
             self._executor.end()
 
     def _run_closed_forms(self) -> None:
-        names, count = tuple(self._closed_forms), len(self._points)
-        if all(set(names) <= self._points[i].intervals.keys() for i in self._only):
+        names = self._closed_forms
+        if all(self._answered(self._points[i], name) for i in self._only for name in names):
             return  # resumed, or nothing to do
-        seconds = self._assignment.plan.budget.seconds
-        blocks = range(self._only[0] // BLOCK * BLOCK, self._only[-1] + 1, BLOCK)
-        self._again = [Task(i, min(i + BLOCK, count), names, seconds) for i in blocks]
         self._until_all_are_back(self._next_closed_forms, self._take_closed_forms)
+        stopped = (Status.INTERRUPTED, "stopped before it was run")
+        why = stopped if self._stop.is_set() else (Status.TIME_LIMIT, NO_TIME)
         for i, p in enumerate(self._points):
             for name in [n for n in names if n not in p.intervals]:
-                self._points[i] = self._points[i].without_answer(name, Status.INTERRUPTED, "stopped before it was run")
+                self._points[i] = self._points[i].without_answer(name, *why)
+
+    def _answered(self, point: PointAudit, name: str) -> bool:
+        """Whether a method has nothing to add at a point to what earlier records say."""
+        exact = point.exact.certificate is Certificate.EXACT
+        return name in point.intervals and (exact or not point.unfinished(name))
 
     def _run_searches(self) -> None:
         same, first = self._assignment.analysis.placed.same(), dict[int, int]()
@@ -119,6 +124,7 @@ class Schedule:
                 self._open[p.point] = left
             else:
                 self._done(p.point, 0.0)
+        self._searching = self._searching.started()  # it runs already where closed forms were asked
         self._rounds = Rounds(self._open, self._executor.slots, self._searching)
         try:
             self._until_all_are_back(self._next_search, self._take_search)
@@ -131,10 +137,15 @@ class Schedule:
             if self._stop.is_set():
                 self._close(point, Status.INTERRUPTED, "stopped before it was reached")
             else:
-                self._close(point, Status.TIME_LIMIT, "not reached before the budget was gone")
+                self._close(point, Status.TIME_LIMIT, NOT_REACHED)
 
     def _next_closed_forms(self) -> Task | None:
-        return self._again.pop(0) if self._again and not self._abandoned else None
+        if self._blocks is None:  # now there is somebody to take it
+            self._searching = self._searching.started()
+            methods = {name: self._assignment.estimators[name] for name in self._closed_forms}
+            share, slots = SHARE if self._searches else 1.0, self._executor.slots
+            self._blocks = Blocks(self._only, len(self._points), methods, slots, self._searching, share)
+        return None if self._over() else self._blocks.next(self._stop.is_set())
 
     def _next_search(self) -> Task | None:
         stopped = self._stop.is_set()
@@ -152,8 +163,10 @@ class Schedule:
             self._executor.stop()
         if self._abandoned:
             return True
-        end = self._rounds.budget.deadline if self._stopped_at is None else self._stopped_at
-        return end is not None and self._searching.clock() > end + OVERTIME
+        if self._stopped_at is not None:
+            return self._searching.clock() > self._stopped_at + OVERTIME
+        end = self._searching.deadline
+        return end is not None and self._searching.clock() > end + self._overrun
 
     def _until_all_are_back(self, source: Callable[[], Task | None], take: Callable[[Event], None]) -> None:
         """Hands out the tasks of ``source`` and takes in what comes back, until there is neither."""
@@ -193,12 +206,11 @@ class Schedule:
             case Lost(status=status):
                 first = self._points[task.first]
                 names = tuple(n for n in task.estimators if n not in first.intervals)
-                if names and self._is_tried_again(event, names[0]):
-                    self._again.append(replace(task, estimators=names))
-                    return
-                if task.end - task.first > 1 and status is Status.FAILED and not self._stop.is_set():
-                    # a crash of its own: find out which point it was
-                    self._again += [Task(i, i + 1, names, task.seconds) for i in range(task.first, task.end)]
+                # a crash of its own: find out which point it was
+                crash = task.end - task.first > 1 and status is Status.FAILED and not self._stop.is_set()
+                tried = bool(names) and self._is_tried_again(event, names[0])
+                if self._blocks is not None and (tried or crash):
+                    self._blocks.again(task, names, point_by_point=not tried)
                     return
                 for i in range(task.first, task.end):
                     for name in names:

@@ -39,6 +39,7 @@ class Task:
     Attributes:
         estimators: names, run one after the other; each search starts from what those before it found.
         seconds: for all of them.
+        patience: seconds more in which nobody ends it: a bound in closed form, which has no steps, is worth a wait.
         known: for a task of one point, what is proved there.
         stopped: the audit has been stopped; the task is only to say what costs nothing.
     """
@@ -49,6 +50,7 @@ class Task:
     seconds: float
     known: CertifiedInterval | None = None
     stopped: bool = False
+    patience: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import queue
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import NoReturn
@@ -78,7 +79,7 @@ def _work(channel: Connection, tasks: queue.SimpleQueue[tuple[Assignment, Task]]
     while True:
         assignment, task = tasks.get()
         try:
-            signal.alarm(int(min(task.seconds, LONGEST)) + ALARM)
+            signal.alarm(int(min(task.seconds + task.patience, LONGEST)) + ALARM)
             for event in perform(assignment, task, stop):
                 channel.send(("event", event))
         except OSError:
@@ -91,9 +92,15 @@ def _work(channel: Connection, tasks: queue.SimpleQueue[tuple[Assignment, Task]]
 def run(serve: Callable[[Connection], None]) -> NoReturn:
     """A program that serves its parent; ends without the interpreter's clean-up: a search may still be in compiled code."""
     torch.set_num_threads(1)
+    warnings.showwarning = _warned
     with contextlib.suppress(EOFError, OSError):
         serve(Connection(int(sys.argv[1])))
     os._exit(0)
+
+
+def _warned(message: Warning | str, *_: object, **__: object) -> None:
+    """Says a warning in one line: the place in the code of a process that nobody has started by hand is of no use."""
+    print(f"lipreg: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from lipreg.callbacks.logs import log_audit
 from lipreg.callbacks.monitors import check_monitors
 from lipreg.callbacks.neighbours import HeldBound, audits, check_others, with_held_bound
 from lipreg.callbacks.places import Place
-from lipreg.callbacks.reference_points import LabelsRead, given_points, validation_points
+from lipreg.callbacks.reference_points import LabelsRead, given_points, validation_loaders, validation_points
 from lipreg.callbacks.run_identity import epoch_record, run_record, with_weight
 from lipreg.callbacks.scale_free import ScaleFree
 from lipreg.callbacks.snapshots import Snapshot
@@ -69,9 +69,8 @@ class LipschitzAudit(Callback):
         points: how many reference points to draw from the validation data; points that are given, x or (x, y); or a
             ``Points``: seed, how batches are read, which label leaves a point out, what is said of all the data.
         estimators: registered names, or recipes (``Bound``); None takes the usual ones that cover the question.
-        budget: for the searches of one audit, a ``Budget`` or a number of seconds.
-        every_n_epochs: audit after every so many epochs; an ``Epochs`` says too whether before the first and after the
-            last.
+        budget: for one audit, its bounds, sampling and attacks included, a ``Budget`` or a number of seconds.
+        every_n_epochs: audit after every so many epochs; an ``Epochs`` says too whether before the first and after all.
         run: label of this run in the records; ``run_id`` tells it from others.
         twin: a run without penalty, against which movement and transfer are logged too: label or id of one in the same
             record file, the path of another run's folder or record file, or a checkpoint, which is audited once.
@@ -180,11 +179,12 @@ class LipschitzAudit(Callback):
         self._runs.open(path, self.run, plan, self._held, trainer)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        ranks = self._runs.ranks
-        wanted = self.points, self._labels
-        drawn = ranks.together(lambda: self._points or validation_points(trainer, *wanted))
+        ranks, resumed, held = self._runs.ranks, bool(self.run_id), self._points
+        fresh = partial(validation_points, trainer, self.points, self._labels)
+        drawn = ranks.together(lambda: held or fresh())
         self._points = ranks.by_first(lambda: drawn)
-        self._runs.whole = ranks.together(lambda: whole_data(trainer, self.points, len(drawn[0])))
+        loaders, again = partial(validation_loaders, trainer), held and fresh
+        self._runs.whole = ranks.together(lambda: whole_data(loaders(), self.points, drawn[0], again))
         beside = trainer, self._points, self.points, self.problem
         self._calibrating = ranks.together(lambda: self.scale_free.points(*beside) if ranks.is_first else None)
         # whatever can be wrong with network, points and question shows here, before the first step
@@ -197,7 +197,7 @@ class LipschitzAudit(Callback):
         )
         ranks.together(lambda: self._take_up(trainer))
         self._audited = ranks.by_first(lambda: self._audited)
-        if self.epochs.at_start and self._audited != self._epochs_done:
+        if self._audited != self._epochs_done and self.epochs.due_at_start(self._epochs_done, resumed):
             self._audit(trainer, pl_module)
         self._agree(trainer)  # on those of a checkpoint that is resumed, too
 
@@ -286,7 +286,7 @@ class LipschitzAudit(Callback):
             self._metrics = self._runs.figures(finished, self.name)
             if self._runs.ranks.is_first:
                 _logger.info("%s: %s", self.run, finished.sentence())
-                log_audit(trainer, self.name, self._metrics, finished, self._reference()[0], self._held.label)
+                log_audit(trainer, self.name, self._metrics, finished, self._reference()[0], self._runs)
 
     def _agree(self, trainer: pl.Trainer) -> None:
         """Shows in every training process what the first one has of the weights as they are now, if it has anything."""

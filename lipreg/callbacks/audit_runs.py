@@ -22,11 +22,10 @@ from lipreg.callbacks.places import Place
 from lipreg.callbacks.ranks import Ranks
 from lipreg.callbacks.scale_free import calibration_of
 from lipreg.callbacks.twins import Twin, Weights, with_twin
-from lipreg.callbacks.whole_data import NAMES, WholeData
-from lipreg.callbacks.whole_data import means as quantiles
+from lipreg.callbacks.whole_data import NAMES, WholeData, quantiles
 from lipreg.estimators import Estimator
 from lipreg.graph import CapturedNetwork, Graph
-from lipreg.records import Record, RunRecord
+from lipreg.records import PopulationRecord, Record, RunRecord
 
 
 class AuditRuns:
@@ -47,6 +46,8 @@ class AuditRuns:
         self.twin: Twin | None = None
         self.whole: WholeData | None = None
         """What the reference points were drawn from, where something is to be said of all of it."""
+        self.told: PopulationRecord | None = None
+        """What the last audit says of all of it."""
 
     def open(self, path: Path, run: str, plan: AuditPlan, held: HeldBound, trainer: pl.Trainer) -> None:
         """Before a training, when its processes have met: where the records go, and what is asked."""
@@ -110,10 +111,10 @@ class AuditRuns:
     def _of_all(self, finished: Finished, prefix: str) -> dict[str, float]:
         if self.whole is None or self.record is None:
             return {}
-        record = self.whole.record(finished.points, self.run, self.record.id, finished.epoch)
+        self.told = self.whole.record(finished.points, self.run, self.record.id, finished.epoch)
         if self.journal.is_first:
-            self.journal.append(record)
-        return quantiles(record.sample, prefix)
+            self.journal.append(self.told)
+        return quantiles(self.told.sample, prefix)
 
     def covering(self, graph: Graph) -> Iterable[Estimator]:
         """Fits the plan to a network, and gives its estimators."""

@@ -14,7 +14,7 @@ class Epochs:
 
     Args:
         every: audit after every so many epochs.
-        at_start: audit the untrained network.
+        at_start: audit the untrained network, or whatever else a fit begins with that goes on from no audits of its own.
         at_end: audit the trained network, if that was not done after its last epoch.
 
     Raises:
@@ -30,6 +30,15 @@ class Epochs:
         for name, value in (("at_start", self.at_start), ("at_end", self.at_end)):
             if not isinstance(value, bool):
                 raise InvalidInput(f"{name}={value!r}", where="Epochs", accepted="True or False")
+
+    def due_at_start(self, completed: int, resumed: bool) -> bool:
+        """Whether a fit begins with an audit: of the untrained network; of a resumed one, where it would have had one.
+
+        Args:
+            completed: epochs.
+            resumed: it goes on from a checkpoint of the same run.
+        """
+        return completed % self.every == 0 if resumed and completed else self.at_start
 
     @classmethod
     def of(cls, given: Epochs | int, where: str) -> Epochs:

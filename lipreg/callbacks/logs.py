@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
 from torch import Tensor
 
+from lipreg.callbacks.audit_runs import AuditRuns
 from lipreg.callbacks.finished import Finished
-from lipreg.reporting.panels import AXIS, audit_table, define_metrics, points_table
+from lipreg.errors import MissingExtra
+from lipreg.records import PopulationRecord
+from lipreg.reporting.panels import AXIS, audit_table, define_metrics, points_table, population_panel
+from lipreg.reporting.population import statements
+
+_DATA = "WANDB_DATA_DIR"
 
 
 def log_audit(
-    trainer: pl.Trainer, name: str, metrics: dict[str, float], finished: Finished, x: Tensor, penalised: str | None
+    trainer: pl.Trainer, name: str, metrics: dict[str, float], finished: Finished, x: Tensor, runs: AuditRuns
 ) -> None:
-    """Logs an audit's means at the epoch and step whose weights it is about; to W&B its tables too.
+    """Logs an audit's means at the epoch and step whose weights it is about.
 
+    W&B gets its tables too; W&B and TensorBoard get what holds for all of the validation data, where that was asked for.
     ``epoch`` and step are those of Lightning's own rows at the end of that epoch, which count from 0. Weights before the
     first step have no epoch; their step is 0, as that of the first batch, whose loss is of the same weights.
 
@@ -25,23 +35,57 @@ def log_audit(
         metrics: the means, under the names that are logged.
         finished: the audit.
         x: the reference points.
-        penalised: the estimator that the penalty lowers.
+        runs: what it says of all of the data, and the estimator that the penalty lowers.
     """
     metrics = {**metrics, f"{name}/seconds": finished.seconds}
     of_epoch: dict[str, float] = {"epoch": finished.epoch - 1} if finished.epoch > 0 else {}
+    step, whole = max(finished.step - 1, 0), runs.told
     for logger in trainer.loggers:
         board: Any = getattr(logger, "experiment", None)
-        if _is_wandb_run(board):
+        if _can(board, "define_metric", "log", "log_artifact"):  # a W&B run
             define_metrics(board, metrics)
-            points = points_table(finished.records, x, penalised)
-            tables = {f"{name}/records": audit_table(finished.records), f"{name}/points": points}
-            board.log({**tables, AXIS: finished.epoch})
-        logger.log_metrics({**metrics, **of_epoch, AXIS: finished.epoch}, step=max(finished.step - 1, 0))
+            with _kept_beside(board):
+                points = points_table(finished.records, x, runs.held)
+                panels: dict[str, Any] = {f"{name}/records": audit_table(finished.records), f"{name}/points": points}
+                panels |= {} if whole is None else {f"{name}/whole_data": population_panel(whole)}
+                # W&B would fill in the step of whatever Lightning has logged last
+                board.log({**panels, **of_epoch, AXIS: finished.epoch, "trainer/global_step": step})
+        elif whole is not None and _can(board, "add_figure", "add_text"):  # TensorBoard's writer
+            _show_whole_data(board, f"{name}/whole_data", whole)
+        logger.log_metrics({**metrics, **of_epoch, AXIS: finished.epoch}, step=step)
 
 
-def _is_wandb_run(experiment: Any) -> bool:
-    """By what it can do: loggers of both Lightning packages, and loggers around them, lead to such a run.
+@contextmanager
+def _kept_beside(run: Any) -> Iterator[None]:
+    """Tables with images wait to be uploaded in the folder of their W&B run, unless WANDB_DATA_DIR says where.
+
+    W&B would put them below the user's home, where whoever moves or deletes runs does not find them.
+    """
+    folder = getattr(run, "dir", None)
+    if _DATA in os.environ or not isinstance(folder, str) or not os.path.isdir(folder):
+        yield
+        return
+    os.environ[_DATA] = os.path.dirname(folder)  # it is read whenever something is staged
+    try:
+        yield
+    finally:
+        del os.environ[_DATA]
+
+
+def _show_whole_data(board: Any, tag: str, record: PopulationRecord) -> None:
+    """Statements as text, and the figure where matplotlib is installed, at the epoch."""
+    first, others = statements(record)
+    board.add_text(tag, "\n".join([first, "", *(f"- {line}" for line in others)]), record.epoch)
+    try:
+        from lipreg.reporting.population_figure import population_figure
+    except MissingExtra:  # the statements are logged all the same
+        return
+    board.add_figure(tag, population_figure(record), record.epoch, close=False)
+
+
+def _can(experiment: Any, *names: str) -> bool:
+    """What a logger leads to, by what it can do: loggers of both Lightning packages, and loggers around them, are told so.
 
     Asked of its class: Lightning's stand-in on processes that do not log answers to every name.
     """
-    return all(callable(getattr(type(experiment), name, None)) for name in ("define_metric", "log", "log_artifact"))
+    return all(callable(getattr(type(experiment), name, None)) for name in names)

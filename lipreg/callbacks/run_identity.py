@@ -36,9 +36,11 @@ def run_record(
 
     Args:
         trainer: the trainer; a ``LipschitzRegularizer`` with the same problem among its callbacks tells bound and weight.
-        run_id, run: id, of the checkpoint that is resumed, and label; without an id it gets one that no other run has.
+        run_id, run: id, of the checkpoint that is resumed, and label; without an id, here and in ``about``, it gets one that
+            no other run has.
         problem: the question.
-        about: what is known of the run beforehand, such as its settings; kept as far as nothing here is surer.
+        about: what is known of the run beforehand, such as its settings, or the id of an attempt that it repeats; kept as
+            far as nothing here is surer.
         twin: the twin's label.
         metric: the one that reports show beside the constants.
     """
@@ -46,7 +48,7 @@ def run_record(
     record = replace(
         record,
         run=run,
-        id=run_id or uuid.uuid4().hex,
+        id=run_id or record.id or uuid.uuid4().hex,
         twin=twin if about is None else about.twin,
         question=problem.describe(),
         sentence=problem.sentence(),

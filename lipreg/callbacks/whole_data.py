@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import pytorch_lightning as pl
+import torch
+from torch import Tensor
 
 from lipreg.auditing import PointAudit
-from lipreg.auditing.points import versions
-from lipreg.callbacks.reference_points import drawn_indices, first_loader, validation_loaders
+from lipreg.auditing.drawn import population_record
+from lipreg.callbacks.reference_points import drawn_indices, first_loader
 from lipreg.errors import InvalidInput
-from lipreg.points import Points
+from lipreg.points import Inputs, Points
 from lipreg.population import Sample
 from lipreg.records import PopulationRecord
 
@@ -38,50 +40,55 @@ class WholeData:
 
     def record(self, points: Sequence[PointAudit], run: str, run_id: str, epoch: int) -> PopulationRecord:
         """The draw, and what was proved of the weights after so many epochs."""
-        uppers = [point.exact.upper for point in points]
-        return PopulationRecord(
-            run,
-            epoch,
-            size=self.size,
-            seed=self.seed,
-            confidence=self.confidence,
-            evidence="planned",
-            until=f"{len(points)} points are drawn",
-            met=True,
-            drawn=list(self.indices),
-            low=[point.exact.lower for point in points],
-            high=[upper if upper < float("inf") else None for upper in uppers],
-            floor=[],
-            ceiling=[],
-            question=points[0].exact.problem.describe(),
-            fingerprint=points[0].fingerprint,
-            run_id=run_id,
-            versions=versions(),
-        )
+        low, high = [point.exact.lower for point in points], [point.exact.upper for point in points]
+        sample = Sample(self.size, list(self.indices), low, high, confidence=self.confidence)
+        return population_record(sample, points, (run, run_id, epoch), self.seed, f"{len(points)} points are drawn")
 
 
-def whole_data(trainer: pl.Trainer, points: Points, count: int) -> WholeData | None:
-    """What the reference points of a training were drawn from, where statements about it are asked for; else None.
+def whole_data(
+    loaders: Any,
+    points: Points,
+    x: Tensor,
+    again: Callable[[], Inputs] | None = None,
+    where: str = "LipschitzAudit",
+) -> WholeData | None:
+    """What reference points were drawn from, where statements about it are asked for; else None.
 
     Args:
-        trainer: with the validation data.
+        loaders: of the validation data, as for ``draw_reference_points``.
         points: how they were drawn.
-        count: how many there are.
+        x: the reference points.
+        again: draws them anew, where they were not drawn just now but come from a checkpoint or an earlier training.
+        where: what error messages call the place.
 
     Raises:
-        InvalidInput: data without a length, whose first examples were taken, or points of which some were left out.
+        InvalidInput: data without a length, whose first examples were taken; points of which some were left out; points
+            from before that this draw from this data would not give.
     """
     if points.confidence is None:
         return None
-    drawn = drawn_indices(first_loader(validation_loaders(trainer)), points.seed or 0)
+    drawn = drawn_indices(first_loader(loaders), points.seed or 0)
+    count = len(x)
     if drawn is None or count != min(len(drawn), points.count or 0):
         got = "validation data without a length" if drawn is None else "examples without a class, which are left out"
         accepted = "a dataset with a length, all of whose examples may be audited"
-        raise InvalidInput(f"confidence={points.confidence} and {got}", where="LipschitzAudit", accepted=accepted)
+        raise InvalidInput(f"confidence={points.confidence} and {got}", where=where, accepted=accepted)
+    if again is not None and not same_points(again()[0], x):
+        raise InvalidInput(
+            f"confidence={points.confidence}, and points that were drawn before, from other data or by another seed",
+            where=where,
+            accepted=f"the data and the seed ({points.seed or 0}) by which they were drawn",
+            todo="Give these, or begin a new training, or ask without confidence",
+        )
     return WholeData(len(drawn), drawn[:count], points.seed or 0, points.confidence)
 
 
-def means(sample: Sample, prefix: str) -> dict[str, float]:
+def same_points(one: Tensor, other: Tensor) -> bool:
+    """Whether two sets of points are the same, one by one, whatever device they are on."""
+    return one.shape == other.shape and torch.equal(one.cpu(), other.cpu().to(one.dtype))
+
+
+def quantiles(sample: Sample, prefix: str) -> dict[str, float]:
     """Quantiles over the whole data under the names that are logged; ends that are not known are left out."""
     found = {name: sample.quantile(share) for name, share in QUANTILES.items()}
     ends = {

@@ -27,10 +27,11 @@ def data(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--data", metavar="DATA", required=True, help=files)
     group.add_argument("--data-arguments", metavar="JSON", help="of the data module")
     group.add_argument("--labels", metavar="NAME", help="the column or entry of the labels (default y, if it is there)")
-    group.add_argument("--shape", metavar="N,N,...", type=_sizes, help="of one input, where the file has it flat")
+    shape = "of one input, where the file has it flat (an .onnx or .pt2 says it itself)"
+    group.add_argument("--shape", metavar="N,N,...", type=_sizes, help=shape)
     count = "the first so many of a file (default all); so many drawn from a data module's validation data"
     group.add_argument("--points", metavar="N", type=int, help=count)
-    group.add_argument("--points-seed", metavar="N", type=int, default=0, help="of that draw (default 0)")
+    group.add_argument("--points-seed", metavar="N", type=int, help="of that draw (default 0)")
 
 
 def question(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +63,8 @@ def estimators(parser: argparse.ArgumentParser) -> None:
 def search(parser: argparse.ArgumentParser) -> None:
     """What a search may take."""
     estimators(parser)
-    parser.add_argument("--seconds", type=float, default=60.0, help="for all points together (default 60)")
+    seconds = "for everything after loading, shared by all points, and by both networks of a comparison (default 60)"
+    parser.add_argument("--seconds", type=float, default=60.0, help=seconds)
     parser.add_argument("--gap", type=float, default=0.0, help="(upper - lower) / upper at which a search may end")
     parser.add_argument("--executor", choices=("inline", "processes"), default="inline", help="where searches run")
     parser.add_argument("--seed", type=int, default=0)
@@ -79,7 +81,8 @@ def population(parser: argparse.ArgumentParser) -> None:
 
 def records(parser: argparse.ArgumentParser) -> None:
     """Where results go."""
-    parser.add_argument("--records", metavar="FILE", help="adds the records to a .jsonl file, which reports read")
+    kept = "adds the records of each point to a .jsonl file as it is done; the same command again goes on from there"
+    parser.add_argument("--records", metavar="FILE", help=kept)
     parser.add_argument("--html", metavar="FILE", help="writes the page of what was found")
 
 

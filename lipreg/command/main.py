@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from lipreg.command import flags
+from lipreg.command.check import paths
 
 MISTAKE, DEFECT, INTERRUPTED = 1, 3, 130
-"""How a command ends that was asked for what cannot be, that met an error of another kind, or a Ctrl-C.
+"""How a command ends that was asked for what cannot be, that met an error of another kind, or a Ctrl-C with nothing to keep.
 
-0 is success, and 2 a command line that is none.
+0 is success, and 2 a command line that is none. A command that was stopped by a signal, and kept what it had, returns the
+number of the signal added to 128.
 """
 
 _EPILOG = """exit codes:
@@ -23,7 +25,7 @@ _EPILOG = """exit codes:
   1    what was asked for cannot be done; one line says why, and what can be
   2    the command line cannot be read
   3    an error that nobody foresaw; --debug shows its traceback
-  130  interrupted
+  130  interrupted by Ctrl-C, 143 by SIGTERM: what is proved by then is printed and kept
 """
 
 
@@ -33,14 +35,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: without the program's name; default those of this process.
     """
-    asked = parser().parse_args(arguments)
+    asked, unknown = parser().parse_known_args(arguments)
+    if unknown:
+        asked.own.error(f"unrecognized arguments: {' '.join(unknown)}")
     if "" not in sys.path:
         sys.path.insert(0, "")  # networks of the working directory, as python -m has them
     try:
         module, _, name = asked.run.rpartition(".")
         with warnings.catch_warnings():
             warnings.showwarning = _warned
-            getattr(importlib.import_module(module), name)(asked)
+            return getattr(importlib.import_module(module), name)(asked) or 0
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return INTERRUPTED
@@ -51,7 +55,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if asked.debug:
             traceback.print_exc()
         return _said(error)
-    return 0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -66,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
 
     def add(name: str, about: str, *groups: object, module: str = "programs") -> argparse.ArgumentParser:
         own = commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
-        own.set_defaults(run=f"lipreg.command.{module}.{name}")
+        own.set_defaults(run=f"lipreg.command.{module}.{name}", own=own)
         for group in groups:
             group(own)  # type: ignore[operator]
         own.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -85,6 +88,7 @@ def parser() -> argparse.ArgumentParser:
         flags.records,
     )
     add("report", "the page of all records below a folder", flags.report)
+    add("check", "both ends of certificates, re-derived from their files", paths, module="check")
     add("version", "what is installed: versions, solvers, threads, devices", module="version")
     return top
 
@@ -107,10 +111,10 @@ def _said(error: Exception) -> int:
     from lipreg.errors import LipregError, UnsupportedModel
 
     text = " ".join(str(error).split())
-    if isinstance(error, UnsupportedModel):
+    if isinstance(error, UnsupportedModel) and "--module" not in text and "--shape" not in text:
         text += " A part of the network, its logits say, is asked for with --module NAME."
     print(f"{type(error).__name__}: {text}", file=sys.stderr)
-    if isinstance(error, LipregError | CannotStart):
+    if isinstance(error, LipregError | CannotStart | OSError):  # what the system refuses, a full disk, is no defect
         return MISTAKE
     print("Run it again with --debug for the traceback.", file=sys.stderr)
     return DEFECT

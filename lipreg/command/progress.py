@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -48,6 +49,13 @@ class ProgressLine:
         line = f"{done} of {self._points} points, {taken:.0f} s" + (f", {left}" if left else "")
         self._stream.write(f"\r\x1b[K{line}" if self._rewritten else f"{line}\n")
         self._stream.flush()
+
+    def stopping(self) -> None:
+        """Says that a signal came, and what happens now; nothing where the signal came in the middle of a line."""
+        with contextlib.suppress(RuntimeError):
+            self.end()
+            self._stream.write("Stopping with what is proved; once more ends it at once.\n")
+            self._stream.flush()
 
     def end(self) -> None:
         """Clears a line that was rewritten."""

@@ -4,6 +4,7 @@ lipreg."""
 from __future__ import annotations
 
 import importlib
+import inspect
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -131,4 +132,12 @@ def _instance(content: Any, path: str) -> Any:
     try:
         return kind(**given)
     except TypeError as error:
-        raise InvalidInput(f"{name} in {path}: {error}", where=_WHERE, accepted="its arguments") from None
+        parameters = inspect.signature(kind).parameters
+        unused = [key for key in given if key not in parameters]
+        todo = f"Keys of a default stay, as in Hydra: {', '.join(unused)} may be of one, which then is not to be among them"
+        raise InvalidInput(
+            f"{name} in {path}: {error}",
+            where=_WHERE,
+            accepted=f"{kind.__name__}({', '.join(parameters)})",
+            todo=todo if unused else "",
+        ) from None

@@ -10,28 +10,40 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lipreg.budget import Stop
 from lipreg.command.words import number
 from lipreg.errors import InvalidInput
-from lipreg.estimators.radius import CertifiedRadius, certified_radii
-from lipreg.graph import capture
+from lipreg.estimators.radius import CertifiedRadius, each_radius
+from lipreg.graph import CapturedNetwork
 from lipreg.words import aligned
 
 
 def radii(
-    network: nn.Module, x: Tensor, y: Tensor | None, asked: Mapping[str, Any], on_point: Callable[[int], None]
+    network: nn.Module | CapturedNetwork,
+    x: Tensor,
+    y: Tensor | None,
+    asked: Mapping[str, Any],
+    on_point: Callable[[int, CertifiedRadius], None],
+    stop: Stop | None = None,
 ) -> list[CertifiedRadius]:
     """The radius of each point.
 
     Args:
-        network: a module.
+        network: a module, or a ``capture(module, x)``.
         x, y: reference points ``(batch, *shape)``; classes ``(batch,)``, else the network's own.
         asked: norm, bounds and data range, as ``certified_radii`` takes them.
-        on_point: called with the number of points that are done.
+        on_point: called with the number of points that are done, and the radius of the last one.
+        stop: ends it behind the point that is being sought; those that are done are returned.
+
+    Raises:
+        InvalidInput, UnsupportedRequest: as ``certified_radii``.
     """
-    graph, found = capture(network, x).frozen(), []
-    for i in range(len(x)):
-        found += certified_radii(graph, x[i : i + 1], None if y is None else y[i : i + 1], **asked)
-        on_point(i + 1)
+    found = list[CertifiedRadius]()
+    for one in each_radius(network, x, y, **asked):
+        found.append(one)
+        on_point(len(found), one)
+        if stop is not None and stop.is_set():
+            break
     return found
 
 
@@ -53,9 +65,19 @@ def write_radii(found: Sequence[CertifiedRadius], path: str | Path) -> None:
     Raises:
         InvalidInput: a path that cannot be written.
     """
-    text = "".join(json.dumps({"point": i, **asdict(at)}) + "\n" for i, at in enumerate(found))
+    for done, at in enumerate(found, 1):
+        write_radius(done, at, path)
+
+
+def write_radius(done: int, at: CertifiedRadius, path: str | Path) -> None:
+    """Writes the radius of the last of so many points: the first one begins the file, the others follow at once.
+
+    Raises:
+        InvalidInput: a path that cannot be written.
+    """
     try:
-        Path(path).write_text(text, encoding="utf-8")
+        with Path(path).open("w" if done == 1 else "a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"point": done - 1, **asdict(at)}) + "\n")
     except OSError as error:
         raise InvalidInput(f"cannot write {path}: {error.strerror}", where="out", accepted="a file") from None
 

@@ -93,6 +93,11 @@ class Estimator(ABC):
     solver_option: ClassVar[str] = "solver"
     source: ClassVar[str] = ""
 
+    @property
+    def proves_at_once(self) -> bool:
+        """Whether it proves an upper end at once, of all points together, and not by a search."""
+        return self.certificate is Certificate.UPPER and not self.searches
+
     def uncovered(self, problem: LocalLipschitz, graph: Graph | None = None) -> tuple[str, str] | None:
         """What of question and network the method does not cover, and what it does; None when it covers both.
 

@@ -208,6 +208,11 @@ def structure_of(network: Network, x: Tensor, y: Tensor | None, where: str) -> C
     return network if isinstance(network, CapturedNetwork | Graph) else capture(network, x)
 
 
+def frozen_graph(structure: CapturedNetwork | Graph) -> Graph:
+    """The float64 copy of a captured network; of a graph, itself."""
+    return structure if isinstance(structure, Graph) else structure.frozen()
+
+
 def differentiable_bound(name: str) -> BoundEstimator:
     """The estimator of that name, if its bound can be differentiated."""
     estimator = get_estimator(name)

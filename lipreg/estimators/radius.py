@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,7 +13,7 @@ from lipreg.bounds import Analysis, analyse
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.estimators.base import ESTIMATORS, Estimator, get_estimator
-from lipreg.estimators.evaluate import Network, frozen_analysis
+from lipreg.estimators.evaluate import Network, frozen_analysis, frozen_graph, structure_of
 from lipreg.graph import Graph
 from lipreg.graph.accurate import margins
 from lipreg.labels import classes
@@ -23,11 +23,12 @@ from lipreg.options import check_number
 from lipreg.outputs import AllMargins
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import L1Ball, L2Ball, LinfBall
-from lipreg.results import Certificate
 
 BALLS = {1.0: L1Ball, 2.0: L2Ball, math.inf: LinfBall}
 TOLERANCE = 1e-5
 """Relative width at which the search for the largest radius ends."""
+TOGETHER = 16
+"""Points whose outputs are held at once."""
 TRIALS = 60
 SMALLEST = 1e-9
 """The search's limits: radii tried, and the smallest radius beside the image's largest entry."""
@@ -93,6 +94,26 @@ def certified_radii(
 
     Source: Avant & Morgansen 2023 for the pointed constant; here each margin is folded into the last layer.
     """
+    return list(
+        each_radius(
+            network, x, y, p=p, bounds=bounds, preactivations=preactivations, low=low, high=high, largest=largest
+        )
+    )
+
+
+def each_radius(
+    network: Network,
+    x: Tensor,
+    y: Tensor | None = None,
+    *,
+    p: float | str = 2.0,
+    bounds: Sequence[str] | str = ("affine_relu",),
+    preactivations: Sequence[str] | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    largest: float = 1e6,
+) -> Iterator[CertifiedRadius]:
+    """``certified_radii``, one after the other: all points are looked at before the first radius is sought."""
     norm = parse_norm(p, "certified_radii.p")
     check_number(largest, "largest", "certified_radii", above=0.0)
     if isinstance(bounds, str):
@@ -104,23 +125,40 @@ def certified_radii(
     estimators = [_closed(name) for name in bounds]
     if not estimators:
         raise InvalidInput("no bounds", where="certified_radii", accepted="names of estimators with upper bounds")
-    region = BALLS[norm]
-    start = LocalLipschitz(region(min(1.0, largest), low=low, high=high), AllMargins(0), scope="pointed", p=norm)
-    analysis = frozen_analysis(
-        network, start, x, None, ("interval",), "certified_radii", estimators=lambda _: estimators
-    )
-    # a point that rounding has put outside of the data range stands for the nearest one inside
-    graph, x = analysis.graph, analysis.placed.region.center
-    with torch.no_grad():
-        own = _own_classes(graph, x) if y is None else y.to("cpu")
-        labels = classes(own, len(x), analysis.reach[-1].value.shape[1], "certified_radii")
-        ahead = margins(graph, x, labels)
-        return [
-            _search(
-                graph, x[i : i + 1], labels[i : i + 1], ahead[i], norm, estimators, preactivations, low, high, largest
-            )
-            for i in range(len(x))
-        ]
+    region = BALLS[norm](min(1.0, largest), low=low, high=high)
+    start = LocalLipschitz(region, AllMargins(0), scope="pointed", p=norm)
+    subject = structure_of(network, x, y, "certified_radii")
+    region.place(x.detach().to("cpu", torch.float64))
+    if y is not None:
+        outputs = math.prod(frozen_graph(subject).output.shape)
+        if outputs > 1:  # one has no margins, which is said where they are asked for
+            classes(y.to("cpu"), len(x), outputs, "certified_radii")
+    for first in range(0, len(x), TOGETHER):
+        part = x[first : first + TOGETHER]
+        analysis = frozen_analysis(
+            subject, start, part, None, ("interval",), "certified_radii", estimators=lambda _: estimators
+        )
+        # a point that rounding has put outside of the data range stands for the nearest one inside
+        graph, part, subject = analysis.graph, analysis.placed.region.center, analysis.graph
+        with torch.no_grad():
+            own = _own_classes(graph, part) if y is None else y[first : first + TOGETHER].to("cpu")
+            labels = classes(own, len(part), analysis.reach[-1].value.shape[1], "certified_radii")
+            ahead = margins(graph, part, labels)
+        for i in range(len(part)):
+            with torch.no_grad():
+                found = _search(
+                    graph,
+                    part[i : i + 1],
+                    labels[i : i + 1],
+                    ahead[i],
+                    norm,
+                    estimators,
+                    preactivations,
+                    low,
+                    high,
+                    largest,
+                )
+            yield found
 
 
 def _own_classes(graph: Graph, x: Tensor) -> Tensor:
@@ -132,7 +170,7 @@ def _own_classes(graph: Graph, x: Tensor) -> Tensor:
 
 def _fits(name: str) -> bool:
     estimator = get_estimator(name)
-    return estimator.certificate is Certificate.UPPER and not estimator.searches and "pointed" in estimator.scopes
+    return estimator.proves_at_once and "pointed" in estimator.scopes
 
 
 def _closed(name: str) -> Estimator:

@@ -1,6 +1,6 @@
 """Networks as graphs of Input, Affine, Relu, MaxPool and Curved nodes, captured from torch modules."""
 
-from lipreg.graph.agreement import check_agreement, check_hooks, evaluation_mode
+from lipreg.graph.agreement import check_agreement, check_hooks
 from lipreg.graph.beside import beside_inputs
 from lipreg.graph.capture import CapturedNetwork, capture
 from lipreg.graph.chain import ReluChain, chain_of, fixed_chain
@@ -8,6 +8,7 @@ from lipreg.graph.homogeneous import homogenised, kink_unit
 from lipreg.graph.layers import Layer
 from lipreg.graph.lowerings.difference import Difference
 from lipreg.graph.magnitudes import check_question, magnitudes
+from lipreg.graph.module_state import evaluation_mode
 from lipreg.graph.network import Graph
 from lipreg.graph.nodes import Affine, Curved, Input, MaxPool, Node, Relu, node_size, read_nodes, same_kind
 from lipreg.graph.passes import Backward, Forward, WithoutCurves, WithoutPools

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Any
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_modules
-from torch.nn.utils.prune import BasePruningMethod
-from torch.nn.utils.spectral_norm import SpectralNorm
-from torch.nn.utils.weight_norm import WeightNorm
 
+from lipreg.curves import Softplus
 from lipreg.errors import InvalidInput, UnsupportedModel
+from lipreg.graph.module_state import computes_weights, evaluation_mode, name_of, untouched
 from lipreg.graph.network import Graph
-from lipreg.graph.random_state import untouched_random_state
+from lipreg.graph.nodes import Curved
+from lipreg.graph.random_state import no_network, untouched_random_state
 from lipreg.graph.rounded import Rounded
 
-_OF_WEIGHTS = (SpectralNorm, WeightNorm, BasePruningMethod)
 """Forward pre-hooks of torch that compute a weight from other parameters, and do nothing else."""
 TRIES = 4
 """Random roundings of a graph that say what rounding does to its outputs."""
@@ -27,11 +25,17 @@ TRIES = 4
 # ---------------------------------------------------------------- comparing
 
 
-def check_agreement(graph: Graph, module: nn.Module, x: Tensor, frozen: Callable[[], Graph] | None = None) -> None:
+def check_agreement(
+    graph: Graph,
+    module: nn.Module,
+    x: Tensor,
+    frozen: Callable[[], Graph] | None = None,
+    casts: Iterable[torch.dtype] = (),
+) -> None:
     """Compares a graph with the module's own evaluation-mode forward at x, hooks and all.
 
     What belongs to the module is left as it was: modes, buffers, attributes that its forward sets, the global random
-    states. Its hooks run once.
+    states. Its forward runs twice, for what a first call leaves behind may not matter, and once where there are hooks.
 
     Args:
         graph: live or frozen.
@@ -39,6 +43,7 @@ def check_agreement(graph: Graph, module: nn.Module, x: Tensor, frozen: Callable
         x: points ``(batch, *shape)`` in the dtype and on the device that the module takes.
         frozen: makes the frozen graph of the module where ``graph`` is a live one, which does not know what has cancelled
             in its weights; asked where they seem to differ.
+        casts: other dtypes that its forward works in on the way, whose rounding counts as well.
 
     Raises:
         InvalidInput: they differ by more than rounding in the module's dtype; the message names hooks and replaced
@@ -46,7 +51,8 @@ def check_agreement(graph: Graph, module: nn.Module, x: Tensor, frozen: Callable
         UnsupportedModel: the module cannot be run at x alone.
     """
     with torch.no_grad():
-        own = _own_outputs(module, x, graph.name).to(graph.output.bias.device, graph.dtype)
+        returned = _own_outputs(module, x, graph.name)
+        own = returned.to(graph.output.bias.device, graph.dtype)
         values = graph.values(x.detach().to(own.device, graph.dtype))
     ours = values[-1]
     own = own.reshape(len(x), 1) if own.numel() == len(x) else own  # one number a point, squeezed or not
@@ -57,7 +63,11 @@ def check_agreement(graph: Graph, module: nn.Module, x: Tensor, frozen: Callable
     if own.shape != ours.shape:
         raise InvalidInput(f"the module returns {tuple(own.shape)}, its graph {tuple(ours.shape)}", where=graph.name)
     # rounding in the module's own arithmetic, relative to the largest activation on the way
-    eps = max(torch.finfo(p.dtype).eps for p in (x, *module.parameters()) if p.is_floating_point())
+    dtypes = {p.dtype for p in (x, *module.parameters()) if p.is_floating_point()}
+    dtypes |= {returned.dtype, *casts} & {torch.float32}  # a network in double precision may return single
+    if any(isinstance(node, Curved) and isinstance(node.curve, Softplus) for node in graph.nodes):
+        dtypes |= {torch.float32}  # torch's softplus steps to the identity by about that
+    eps = max(torch.finfo(dtype).eps for dtype in dtypes)
     largest = max(float(value.abs().max()) for value in values)
     unseen = 0.1 if _unseen(module) else 1.0  # what no graph sees is more than rounding sooner
     share = (1e4 * unseen if eps < 1e-5 else 30) * eps
@@ -115,20 +125,14 @@ def _unseen(module: nn.Module) -> list[str]:
     found = []
     for path, part in module.named_modules():
         at = path or type(part).__name__
-        found += [f"{at}: forward pre-hook {_name(h)}" for h in part._forward_pre_hooks.values() if not _known(h)]
-        found += [f"{at}: forward hook {_name(h)}" for h in part._forward_hooks.values()]
+        found += [
+            f"{at}: forward pre-hook {name_of(h)}" for h in part._forward_pre_hooks.values() if not computes_weights(h)
+        ]
+        found += [f"{at}: forward hook {name_of(h)}" for h in part._forward_hooks.values()]
         if "forward" in part.__dict__:
-            found.append(f"{at}: a forward of its own, {_name(part.__dict__['forward'])}")
+            found.append(f"{at}: a forward of its own, {name_of(part.__dict__['forward'])}")
     every = {**torch_modules._global_forward_pre_hooks, **torch_modules._global_forward_hooks}
-    return found + [f"all modules: forward hook {_name(hook)}" for hook in every.values()]
-
-
-def _name(function: Any) -> str:
-    return getattr(function, "__qualname__", type(function).__name__)
-
-
-def _known(hook: Any) -> bool:
-    return isinstance(hook, _OF_WEIGHTS)
+    return found + [f"all modules: forward hook {name_of(hook)}" for hook in every.values()]
 
 
 def _own_outputs(module: nn.Module, x: Tensor, name: str) -> Tensor:
@@ -136,9 +140,11 @@ def _own_outputs(module: nn.Module, x: Tensor, name: str) -> Tensor:
     compiled = any(part._compiled_call_impl is not None or "_orig_mod" in part._modules for part in parts)
     # what is compiled would be compiled again for evaluation; importing the compiler takes seconds without need
     eager = torch.compiler.set_stance("force_eager") if compiled else nullcontext()
-    with untouched_random_state(), _untouched(parts), evaluation_mode(module), eager:
+    with untouched_random_state() as drawn, untouched(parts), evaluation_mode(module), eager:
         try:
-            return module(x).detach()
+            found = module(x).detach().clone()
+            # with whatever the first call has left behind; hooks, which may count or log, are not troubled twice
+            again = found if _unseen(module) else module(x).detach()
         except InvalidInput:  # ours, which says what is wrong with the network or the points
             raise
         except Exception as error:
@@ -147,84 +153,18 @@ def _own_outputs(module: nn.Module, x: Tensor, name: str) -> Tensor:
                 where=name,
                 accepted="a network that takes the inputs alone",
             ) from error
-
-
-@contextmanager
-def _untouched(parts: list[nn.Module]) -> Iterator[None]:
-    """Restores attributes and buffers of modules after the block: some forwards count, cache or average."""
-    attributes = [(part, dict(part.__dict__), dict(part._buffers)) for part in parts]
-    buffers = [b for _, _, own in attributes for b in own.values() if b is not None]
-    values = [(buffer, buffer._version, buffer.clone()) for buffer in buffers]
-    try:
-        yield
-    finally:
-        for part, before, own in attributes:
-            for name in [name for name in part.__dict__ if name not in before]:
-                del part.__dict__[name]
-            part.__dict__.update(before)
-            if part._buffers != own:
-                part._buffers.clear()
-                part._buffers.update(own)
-        for buffer, version, value in values:
-            if buffer._version != version:
-                buffer.copy_(value)
-
-
-@contextmanager
-def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside the block; each submodule's own mode is restored after it."""
-    modes = {m: m.training for m in module.modules()}
-    for m in modes:
-        m.training = False
-    try:
-        yield
-    finally:
-        for m, mode in modes.items():
-            m.training = mode
-
-
-# ---------------------------------------------------------------- weights that hooks compute
-
-
-@contextmanager
-def computed_weights(module: nn.Module) -> Iterator[None]:
-    """Weights that torch's old hooks compute at each forward, computed anew for the block, with their gradient.
-
-    These are ``torch.nn.utils.spectral_norm`` and ``weight_norm``, and pruning masks. Outside of the block the
-    attributes are what they were: at best the weights of the last forward, whose graph its backward has used up.
-
-    Raises:
-        UnsupportedModel: another forward pre-hook on a module whose weight or bias is a plain tensor, which it may
-            compute.
-    """
-    before: list[tuple[nn.Module, str, Any]] = []
-    try:
-        for path, part in module.named_modules():
-            hooks = part._forward_pre_hooks
-            for hook in hooks.values() if hooks else ():
-                if _known(hook):
-                    name = str(getattr(hook, "_tensor_name" if isinstance(hook, BasePruningMethod) else "name"))
-                    before.append((part, name, part.__dict__.get(name)))
-                    hook(part, ())
-            plain = (
-                [name for name in ("weight", "bias") if isinstance(part.__dict__.get(name), Tensor)] if hooks else ()
-            )
-            for name in set(plain) - {name for own, name, _ in before if own is part}:
-                raise UnsupportedModel(
-                    f"its {name} is a plain tensor, computed at each forward by "
-                    f"{' or '.join(_name(hook) for hook in hooks.values())}",
-                    where=path or type(part).__name__,
-                    accepted="weights that are computed when they are read",
-                    todo="Use torch.nn.utils.parametrize.register_parametrization, or one of "
-                    "torch.nn.utils.parametrizations",
-                )
-        yield
-    finally:
-        for part, name, value in before:
-            if value is None:
-                part.__dict__.pop(name, None)
-            else:
-                part.__dict__[name] = value
+        if drawn():
+            raise no_network(name)
+    if not torch.equal(found.nan_to_num(), again.nan_to_num()) and not torch.allclose(
+        found, again, rtol=1e-4, atol=1e-6
+    ):
+        raise UnsupportedModel(
+            "its forward gives the same points other outputs when it is called again, at evaluation too",
+            where=name,
+            accepted="a network with one output for each input, whatever was asked of it before",
+            todo="Counters, caches and generators of random numbers may stay where they do not reach the output",
+        )
+    return found
 
 
 # ---------------------------------------------------------------- watching

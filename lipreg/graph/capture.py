@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import nullcontext
 from typing import Any
 
@@ -9,18 +10,25 @@ import torch
 import torch.fx
 from torch import Tensor, nn
 
-from lipreg.errors import InvalidInput
+from lipreg.errors import InvalidInput, LipregError
 from lipreg.graph import lowerings  # noqa: F401  (fills the registry)
-from lipreg.graph.agreement import Watch, check_agreement, computed_weights, evaluation_mode
-from lipreg.graph.examples import attribute
+from lipreg.graph.agreement import Watch, check_agreement
+from lipreg.graph.calls import ANSWERED, CONSTANT, casts, read
+from lipreg.graph.module_state import computed_weights, evaluation_mode
 from lipreg.graph.network import Graph
 from lipreg.graph.refusals import Problems, check_readable, owner
 from lipreg.graph.registry import CALLS, Refusal, module_lowering, refusal_for
-from lipreg.graph.symbols import BatchSize, Context, Symbol, Symbolic, Unknown
-from lipreg.graph.tracing import ANSWERED, CONSTANT, VALUE, trace
+from lipreg.graph.symbols import BatchSize, Context, Mask, Places, Stacked, Symbol, Symbolic, Unknown
+from lipreg.graph.tracing import trace
 from lipreg.graph.unwrap import unwrap
 from lipreg.linalg import Shape
 
+_OWN_NAME = re.compile(r"^lower\w*\(\)")
+"""Of a lowering, in what Python says of arguments that it does not take."""
+_OF_STACK = (
+    "activations stacked before the batch axis (dim=0), of which their mean, their sum (dim=0) and each by its place are "
+    "covered; torch.stack(..., dim=1) keeps the batch axis first"
+)
 _OF_BATCH = (
     "arithmetic with the number of points, which no network may depend on; it is covered as the first size of views, "
     "expand, zeros and ones; layers that act on the last axis need no view(batch * steps, ...) around them"
@@ -112,11 +120,11 @@ class CapturedNetwork:
         """
         x, graph = self._as_parameters(x), self.frozen()
         try:
-            check_agreement(graph, self.module, x)
+            check_agreement(graph, self.module, x, casts=casts(self.trace))
         except InvalidInput:
             self.retrace()
             graph = self.frozen()
-            check_agreement(graph, self.module, x)
+            check_agreement(graph, self.module, x, casts=casts(self.trace))
         return graph
 
     def retrace(self) -> None:
@@ -129,7 +137,8 @@ class CapturedNetwork:
 
     def _compare(self, x: Tensor) -> None:
         with torch.no_grad():
-            check_agreement(self.live(torch.promote_types(x.dtype, torch.float32)), self.module, x, self.frozen)
+            live = self.live(torch.promote_types(x.dtype, torch.float32))
+            check_agreement(live, self.module, x, self.frozen, casts(self.trace))
 
     def _lower(self, like: Tensor, frozen: bool) -> Graph:
         if not self._traced.same_structure():
@@ -150,10 +159,11 @@ class CapturedNetwork:
                 case "placeholder":
                     values[node] = context.input()
                 case "get_attr":
-                    kept = node.meta.get(VALUE)
-                    values[node] = attribute(self.module, str(node.target)) if kept is None else kept
+                    values[node] = read(node, self.module)
                 case "output":
                     output = args[0]
+                    if isinstance(output, Stacked):
+                        problems.add(node, "output", Refusal("settings", _OF_STACK))
                 case _:
                     training = owner(node) in in_training
                     context.training = training and not self.running_statistics
@@ -162,7 +172,7 @@ class CapturedNetwork:
                     with torch.no_grad() if context.constant_weights else nullcontext():
                         values[node] = self._call(context, node, args, kwargs, problems)
             _check_answer(node, values.get(node), problems)
-        if not isinstance(output, Symbol) and any(
+        if not isinstance(output, Symbol | Stacked) and any(
             isinstance(part, Symbol) for part in _leaves(output)
         ):  # the one that is meant may be covered
             raise problems.no_tensor(output)
@@ -178,12 +188,12 @@ class CapturedNetwork:
         operands = _leaves((args, kwargs))
         if isinstance(node.target, type):  # a dataclass or a named tuple of outputs
             return dict(zip(getattr(node.target, "_fields", ()), args, strict=False)) | dict(kwargs)
-        if not is_module and not any(isinstance(v, Symbolic) for v in operands):
-            # all operands are constants: compute it now, with its gradient
-            call: Any = getattr(args[0], str(node.target)) if node.op == "call_method" else node.target
-            return call(*(args[1:] if node.op == "call_method" else args), **kwargs)
         lower = module_lowering(module) if module is not None else CALLS.get(node.target)
         try:
+            if not any(isinstance(v, Symbolic) for v in operands):  # constants: computed now, with their gradient
+                call: Any = getattr(args[0], str(node.target)) if node.op == "call_method" else node.target
+                call = module.forward if module is not None else call
+                return call(*(args[1:] if node.op == "call_method" else args), **kwargs)
             if lower is None:
                 raise refusal_for(name)
             if any(isinstance(v, Unknown) for v in operands):
@@ -199,10 +209,22 @@ class CapturedNetwork:
             return found
         except Refusal as refusal:
             problems.add(node, name, refusal)
-        except (TypeError, AttributeError) as error:  # arguments that it does not take
-            of_batch = any(isinstance(v, BatchSize) for v in operands)
-            problems.add(node, name, Refusal("settings", _OF_BATCH if of_batch else str(error)))
+        except LipregError:
+            raise
+        except Exception as error:  # arguments that it does not take, or that torch refuses
+            problems.add(node, name, _of_error(error, operands, (*args, *kwargs.values())))
         return Unknown()
+
+
+def _of_error(error: Exception, operands: list[Any], given: tuple[Any, ...]) -> Refusal:
+    """Why a call is not covered that its lowering, or torch, has failed at."""
+    if any(isinstance(v, Places | Mask) for v in operands):
+        return Refusal("never", "the places of sorted or largest entries, and comparisons, jump")
+    if any(isinstance(v, Stacked) for v in given):
+        return Refusal("settings", _OF_STACK)
+    if any(isinstance(v, BatchSize) for v in operands):
+        return Refusal("settings", _OF_BATCH)
+    return Refusal("settings", _OWN_NAME.sub("it", str(error)) or type(error).__name__)
 
 
 def capture(module: nn.Module, example: Tensor, *, running_statistics: bool = False) -> CapturedNetwork:

@@ -10,11 +10,10 @@ import torch
 import torch.fx
 from torch import Tensor, nn
 
+from lipreg.graph.calls import run_call, zeros
 from lipreg.graph.random_state import untouched_random_state
 from lipreg.linalg import Shape
 
-VALUE = "value"
-"""A note on a call that reads a tensor (``meta``): the tensor itself, where the module does not have it."""
 _BATCHES = (2, 3)
 _GETATTR, _CALL = nn.Module.__getattr__, nn.Module.__call__  # as they are outside of a trace
 
@@ -78,27 +77,8 @@ class Examples:
             found = self._known[used]
             return None if found is None else _with_zeros(found[which])
 
-        args, kwargs = torch.fx.map_arg(node.args, value), torch.fx.map_arg(node.kwargs, value)
-        match node.op:
-            case "placeholder":
-                like = next((p for p in self._root.parameters() if p.is_floating_point()), torch.zeros(()))
-                return Like((_BATCHES[which], *self._input_shape), like.dtype, like.device)
-            case "get_attr":
-                return _without_values(attribute(self._root, str(node.target)))
-            case "call_module":
-                return _without_values(self._root.get_submodule(str(node.target)).forward(*args, **kwargs))
-            case "call_method":
-                owner: Any = args[0]
-                return _without_values(getattr(owner, str(node.target))(*args[1:], **kwargs))
-            case _:
-                function: Any = node.target
-                return _without_values(function(*args, **kwargs))
-
-
-def attribute(module: nn.Module, path: str) -> Any:
-    """What lies at a path of a module, ``first.weight``."""
-    *parents, name = path.split(".")
-    return getattr(module.get_submodule(".".join(parents)), name)
+        found = run_call(node, self._root, value, lambda: zeros(self._root, _BATCHES[which], self._input_shape))
+        return _without_values(found)
 
 
 def _without_values(value: Any) -> Any:

@@ -17,13 +17,13 @@ import torch.fx
 from torch import Tensor, nn
 
 from lipreg.errors import UnsupportedModel
-from lipreg.graph.examples import VALUE, attribute, untraced
+from lipreg.graph.calls import LINE, run_call, zeros
+from lipreg.graph.examples import untraced
 from lipreg.graph.random_state import untouched_random_state
 from lipreg.linalg import Shape
 
 POINTS = 2
 """Of the zeros: with one point, an axis of points could be squeezed."""
-LINE = "line"
 PLAIN: dict[Any, Any] = {
     getattr(operator, f"i{name}"): getattr(operator, name) for name in ("add", "sub", "mul", "truediv", "matmul", "pow")
 }
@@ -63,12 +63,17 @@ def _lead(found: torch.fx.Graph, module: nn.Module, input_shape: Shape) -> None:
             return
         before = {earlier: _writes(value) for earlier, value in values.items()}
         try:
-            values[node] = _run(node, module, input_shape, values)
+            values[node] = run_call(node, module, values.__getitem__, lambda: zeros(module, POINTS, input_shape))
+            if node.op == "get_attr" and isinstance(values[node], Tensor):
+                values[node] = values[node].clone()
         except Exception as error:  # the forward itself, or a lowering, says it better where nothing was written
             if any(_may_write(later, module) for later in found.nodes if order[later] >= order[node]):
                 raise _refused(module, node, f"cannot be followed on zeros: {error}") from error
             return
-        for earlier in [earlier for earlier, count in before.items() if count != _writes(values[earlier])]:
+        written = [earlier for earlier, count in before.items() if count != _writes(values[earlier])]
+        if any(_overlaps(tensor) for earlier in written for tensor in _tensors(values[earlier])):
+            raise _refused(module, node, "writes into a view that holds a place of memory more than once")
+        for earlier in written:
             readers = [user for user in earlier.users if order[user] > order[node]]
             if earlier.op == "get_attr":
                 raise _refused(module, node, "writes into a tensor of the module's own")
@@ -89,26 +94,6 @@ def _refused(module: nn.Module, node: torch.fx.Node, why: str) -> UnsupportedMod
     )
 
 
-def _run(node: torch.fx.Node, module: nn.Module, input_shape: Shape, values: dict[torch.fx.Node, Any]) -> Any:
-    args: Any = torch.fx.map_arg(node.args, values.__getitem__)
-    kwargs: Any = torch.fx.map_arg(node.kwargs, values.__getitem__)
-    match node.op:
-        case "placeholder":
-            like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
-            return torch.zeros(POINTS, *input_shape, dtype=like.dtype, device=like.device)
-        case "get_attr":
-            kept = node.meta.get(VALUE)
-            found = attribute(module, str(node.target)) if kept is None else kept
-            return found.clone() if isinstance(found, Tensor) else found
-        case "call_module":
-            return module.get_submodule(str(node.target)).forward(*args, **kwargs)
-        case "call_method":
-            return getattr(args[0], str(node.target))(*args[1:], **kwargs)
-        case _:
-            function: Any = node.target
-            return function(*args, **kwargs)
-
-
 def _writes(value: Any) -> tuple[int, ...]:
     """How often each tensor of a value was written to, through whichever view of its memory."""
     return tuple(tensor._version for tensor in _tensors(value))
@@ -123,3 +108,13 @@ def _tensors(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, tuple | list):
         for part in value:
             yield from _tensors(part)
+
+
+def _overlaps(tensor: Tensor) -> bool:
+    """Whether two entries share their memory."""
+    if tensor.is_contiguous():
+        return False
+    places = torch.zeros(tensor.shape, dtype=torch.int64)
+    for axis, (size, stride) in enumerate(zip(tensor.shape, tensor.stride(), strict=True)):
+        places += (torch.arange(size) * stride).reshape(-1, *(1,) * (tensor.dim() - axis - 1))
+    return places.unique().numel() < places.numel()

@@ -10,7 +10,7 @@ import torch
 import torch.fx
 from torch import Tensor, nn
 
-_FACTORIES = ("zeros", "ones")
+_FACTORIES = ("zeros", "ones", "rand", "randn")
 
 
 class Answers(Protocol):
@@ -27,7 +27,7 @@ class Answers(Protocol):
 
 @contextmanager
 def recorded(module: nn.Module, answers: Answers) -> Iterator[None]:
-    """``torch.zeros(b, 5)``, ``torch.ones(b, 5)`` and ``constant.expand(b, 5)`` take traced values in the block.
+    """``torch.zeros(b, 5)``, ones, random numbers and ``constant.expand(b, 5)`` take traced values in the block.
 
     torch refuses these, sizes as separate arguments, before torch.fx sees them. ``len(x)``, which must return a number, and
     ``isinstance(x, Tensor)`` are answered: in the code of the forwards alone. torch's own code goes by what a traced value

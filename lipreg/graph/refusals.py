@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch.fx
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from lipreg.errors import UnsupportedModel
+from lipreg.graph.calls import LINE
 from lipreg.graph.registry import Refusal
 from lipreg.graph.symbols import Symbol
-from lipreg.graph.tracing import LINE
 
 _COVERED = (
     "Linear, convolutions, ReLU, PReLU, clamps, abs, max, min, sort, smooth ones (tanh, GELU, ...), BatchNorm, average and "
@@ -84,9 +84,22 @@ def check_readable(module: nn.Module) -> None:
                 f"the lazy layer {type(part).__name__} has no weights yet",
                 "it after one batch has run through it",
             )
+        elif strange := [
+            t for t in (*part._parameters.values(), *part._buffers.values()) if t is not None and _strange(t)
+        ]:
+            kind = "on the meta device, without values" if strange[0].is_meta else "complex numbers"
+            got, todo = (
+                f"weights or buffers of {type(part).__name__} are {kind}",
+                "one with weights that are real numbers",
+            )
         else:
             continue
         raise UnsupportedModel(got, where=where, accepted="layers of torch with weights of floats", todo=f"Pass {todo}")
+
+
+def _strange(tensor: Tensor) -> bool:
+    """Whether a weight or a buffer holds no real numbers."""
+    return not is_lazy(tensor) and (tensor.is_meta or tensor.is_complex())
 
 
 def quantised(part: nn.Module) -> bool:

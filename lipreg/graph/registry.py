@@ -16,10 +16,17 @@ Lowering = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Example:
-    """A small module that uses a lowering, for the suite that checks every registered one."""
+    """A small module that uses a lowering, for the suite that checks every registered one.
+
+    Args:
+        build: makes the module.
+        input_shape: of one input, without the batch axis.
+        accuracy: relative, of torch's own gradients in float64, where they are less accurate than that arithmetic.
+    """
 
     build: Callable[[], nn.Module]
     input_shape: tuple[int, ...]
+    accuracy: float = 1e-10
 
 
 MODULES: dict[type[nn.Module], Lowering] = {}
@@ -86,6 +93,10 @@ class Refusal(Exception):
         self.kind, self.why = kind, why
 
 
+DRAWS = (
+    "bernoulli bernoulli_ multinomial normal normal_ uniform_ exponential_ poisson rand rand_like randn randn_like randint "
+    "randint_like randperm"
+)
 NEVER: dict[str, str] = {
     name: "it is not piecewise linear, so slope bounds and exact programs do not apply to it"
     for name in "exp log sin cos pow sqrt".split()
@@ -117,7 +128,7 @@ NEVER |= {
     name: "it jumps between whole numbers; ask about the outputs before it (module=...)"
     for name in "argmax argmin argsort long int short bool floor ceil trunc".split()
 }
-NEVER |= {name: "it draws random numbers" for name in "bernoulli multinomial rand_like randn_like normal".split()}
+NEVER |= {name: "it draws random numbers" for name in DRAWS.split()}
 NOT_YET = "no lowering is registered; docs/extending.md shows how to write one in a few lines"
 
 

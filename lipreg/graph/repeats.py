@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 import torch.fx
 from torch import Tensor
 
-from lipreg.graph.nodes import Affine, Node
+from lipreg.graph.nodes import Affine, Input, Node, read_nodes
 from lipreg.linalg import LinearMap
 
 
 def without_repeats(trace: torch.fx.Graph, *told_by: str) -> torch.fx.Graph:
     """A trace, in place, in which whatever calls the same thing with the same arguments again reads the first call.
 
-    So what two networks share is one part of their difference, with one gradient. Calls that write into an argument stay.
+    So what two networks share is one part of their difference, with one gradient.
 
     Args:
-        trace: as torch.fx records it.
+        trace: calls that write nowhere (``without_writes``).
         told_by: names of the notes on a call (``meta``) that make it another one.
     """
     first: dict[Hashable, torch.fx.Node] = {}
     for node in list(trace.nodes):
-        if node.op not in ("call_module", "call_function", "call_method", "get_attr") or _writes(node):
+        if node.op not in ("call_module", "call_function", "call_method", "get_attr"):
             continue
         notes = tuple(bool(node.meta.get(name)) for name in told_by)
         key = (node.op, node.target, _key(node.args), _key(node.kwargs), notes)
@@ -43,21 +44,34 @@ def without_unread(trace: torch.fx.Graph, kept_by: str) -> torch.fx.Graph:
     """A trace, in place, without calls whose results nobody reads: assertions and what they alone compute, other outputs.
 
     Args:
-        trace: as torch.fx records it. Calls that write into an argument stay.
+        trace: calls that write nowhere (``without_writes``).
         kept_by: name of the note on a call (``meta``) that something was read off it: it stays too.
     """
     for node in reversed(list(trace.nodes)):
         asserted = node.target is torch._assert
-        fixed = node.op in ("placeholder", "output") or _writes(node) or kept_by in node.meta
+        fixed = node.op in ("placeholder", "output") or kept_by in node.meta
         if asserted or not (node.users or fixed):
             trace.erase_node(node)
     return trace
 
 
-def _writes(node: torch.fx.Node) -> bool:
-    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    in_place = name.endswith("_") or bool(node.kwargs.get("inplace")) or "out" in node.kwargs
-    return in_place if node.op != "call_module" else False
+def without_unread_nodes(nodes: Sequence[Node]) -> tuple[Node, ...]:
+    """Nodes in their order, without those that neither are the last nor lead to it; the input stays."""
+    read = {0, len(nodes) - 1}
+    for index in reversed(range(len(nodes))):
+        if index in read:
+            read |= set(read_nodes(nodes[index]))
+    place = {old: new for new, old in enumerate(sorted(read))}
+    found: list[Node] = []
+    for old in sorted(read):
+        match nodes[old]:
+            case Input() as node:
+                found.append(node)
+            case Affine() as node:
+                found.append(replace(node, sources=tuple(place[source] for source in node.sources)))
+            case node:
+                found.append(replace(node, source=place[node.source]))
+    return tuple(found)
 
 
 def _key(value: Any) -> Hashable:

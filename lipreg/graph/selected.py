@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import torch
 import torch.fx
 from torch import Tensor, nn
 
@@ -50,7 +52,11 @@ class Select(nn.Module):
         if not isinstance(network, nn.Module):
             raise InvalidInput(f"got {type(network).__name__}", where=_WHERE, accepted="a torch.nn.Module")
         self.network, self.output = network, output
-        self._fixed = dict(fixed or {})
+        if not isinstance(fixed, Mapping | None):
+            got, accepted = f"fixed of type {type(fixed).__name__}", "the other inputs by their names, {'mask': tensor}"
+            raise InvalidInput(got, where=_WHERE, accepted=accepted)
+        arrays = {name: value for name, value in (fixed or {}).items() if isinstance(value, np.ndarray)}
+        self._fixed = {**(fixed or {}), **{name: torch.as_tensor(value) for name, value in arrays.items()}}
         names, self._one_argument = _names(network), False
         self._input = _moving(names, self._fixed, type(network).__name__) if input is None else input
         if self._input not in names and None not in names:

@@ -14,7 +14,7 @@ from lipreg.errors import InvalidInput
 from lipreg.graph.network import Graph
 from lipreg.graph.nodes import Affine, Curved, Input, MaxPool, Node, Relu, same_kind
 from lipreg.graph.registry import Refusal
-from lipreg.graph.repeats import same_affine
+from lipreg.graph.repeats import same_affine, without_unread_nodes
 from lipreg.linalg import Composed, Diagonal, LinearMap, Shape, add, compose, identity, is_proof, moves_exactly
 from lipreg.linalg.broadcasting import broadcast
 
@@ -35,6 +35,8 @@ class Symbol:
     """As of ``Affine``: what the bias was added up from, where something can be proved of it."""
     multiple_of: tuple[Symbol, Tensor] | None = field(default=None, compare=False, repr=False)
     """The expression and the factor that it was made of by ``scaled``, and nothing since: choices by signs ask for it."""
+    formula: tuple[str, Symbol] | None = field(default=None, compare=False, repr=False)
+    """What it is of another expression, where that is a step to an activation that is written out (``lowerings.gates``)."""
 
     @property
     def shape(self) -> Shape:
@@ -116,6 +118,11 @@ def is_zero(value: Any) -> bool:
     if isinstance(value, Tensor):
         return not value.requires_grad and not bool(value.any())
     return isinstance(value, int | float) and value == 0
+
+
+class Stacked(tuple["Symbol", ...]):
+    """Activations that were stacked before the batch axis, as the members of an ensemble are: their sum is read, their mean,
+    and each by its place."""
 
 
 class Places:
@@ -279,7 +286,7 @@ class Context:
     def graph(self, output: Symbol, name: str, of: str = "") -> Graph:
         # a network that squeezes its one output away returns one number a point: one output
         self.affine(output.reshape((1,)) if output.shape == () else output)
-        return Graph(tuple(self.nodes), name, of=of)
+        return Graph(without_unread_nodes(self.nodes), name, of=of)
 
     def _symbol(self, index: int, shape: Shape) -> Symbol:
         return Symbol({index: identity(shape, shape, self.like)}, self.like.new_zeros(shape))

@@ -7,8 +7,6 @@ trace is one of points. What was answered is noted on the call, and whoever lowe
 from __future__ import annotations
 
 import inspect
-import operator
-import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -17,22 +15,21 @@ import numpy as np
 import torch
 import torch.fx
 from torch import Tensor, nn
-from torch.fx.proxy import Attribute
 
 from lipreg.errors import LipregError, UnsupportedModel
-from lipreg.graph.agreement import evaluation_mode
-from lipreg.graph.code_lines import in_assertion, line_below, line_of
-from lipreg.graph.examples import VALUE, Examples
-from lipreg.graph.inplace import LINE, PLAIN, without_writes
+from lipreg.graph.calls import ANSWERED, CONSTANT, LINE, VALUE
+from lipreg.graph.code_lines import line_below, line_of
+from lipreg.graph.examples import Examples
+from lipreg.graph.inplace import without_writes
+from lipreg.graph.module_state import evaluation_mode, untouched
+from lipreg.graph.proxies import Activation, Tracing
+from lipreg.graph.random_state import no_network, untouched_random_state
 from lipreg.graph.recording import recorded
 from lipreg.graph.registry import module_lowering
 from lipreg.graph.repeats import without_repeats, without_unread
 from lipreg.graph.unwrap import unwrap
 from lipreg.linalg import Shape
 
-CONSTANT, ANSWERED = "no_grad", "shape"
-"""Notes on calls (``meta``): made under ``torch.no_grad``, where weights are constants; the shape that Python code was told,
-with None for axes that stayed symbolic. Beside these, the line of code (``LINE``) and the tensor it reads (``VALUE``)."""
 _TODO = "Move the piecewise linear part into a submodule and pass that (module=... in the callbacks)"
 
 
@@ -45,10 +42,14 @@ def trace(module: nn.Module, input_shape: Shape) -> torch.fx.Graph:
     tracer, own = _Tracer(module, input_shape), set(module.__dict__)
     try:
         # a branch on self.training is taken as at evaluation
-        with warnings.catch_warnings(), evaluation_mode(module), torch.enable_grad(), recorded(module, tracer):
+        with warnings.catch_warnings(), evaluation_mode(module), torch.enable_grad():
             warnings.simplefilter("ignore")
-            found = tracer.trace(module)
-            _keep_constants(found, module, own)
+            parts = list(module.modules())
+            with recorded(module, tracer), untouched(parts), untouched_random_state() as drawn:
+                found = tracer.trace(module)
+                if drawn():
+                    raise no_network(type(module).__name__)
+                _keep_constants(found, module, own)
             found = without_writes(found, module, input_shape)
         return without_unread(without_repeats(found, CONSTANT), ANSWERED)
     except LipregError:
@@ -71,132 +72,7 @@ def _keep_constants(found: torch.fx.Graph, module: nn.Module, own: set[str]) -> 
         del module.__dict__[name]
 
 
-class _Sizes(tuple[Any, ...]):
-    """``x.shape``: numbers, and the batch axis as a traced value."""
-
-    def numel(self) -> Any:
-        total: Any = 1
-        for size in self:
-            total = total * size
-        return total
-
-    def __eq__(self, other: object) -> bool:
-        """Whether two shapes are one for every number of points; where that depends on it, a branch that is refused."""
-        if not isinstance(other, tuple) or len(other) != len(self):
-            return False
-        pairs = [(a, b) for a, b in zip(self, other, strict=True) if not (_symbolic(a) and _symbolic(b))]
-        if any(a != b for a, b in pairs if not (_symbolic(a) or _symbolic(b))):
-            return False
-        return all(bool(a == b) for a, b in pairs)
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    __hash__ = tuple.__hash__
-
-    def __getitem__(self, index: Any) -> Any:
-        found = super().__getitem__(index)
-        return _Sizes(found) if isinstance(index, slice) else found
-
-
-def _symbolic(size: Any) -> bool:
-    return isinstance(size, torch.fx.Proxy)
-
-
-class _Activation(torch.fx.Proxy):
-    """A traced value that knows its shape, dtype and device, wherever these can be found."""
-
-    tracer: _Tracer
-    __array_ufunc__ = None  # so that array * activation asks the activation
-
-    @property
-    def shape(self) -> Any:
-        symbolic: Any = Attribute(self, "shape")
-        sizes = self.tracer.examples.sizes(self.node)
-        if sizes is None:
-            return symbolic
-        self.node.meta[ANSWERED] = sizes
-        return _Sizes(symbolic[axis] if size is None else size for axis, size in enumerate(sizes))
-
-    def size(self, dim: int | None = None) -> Any:
-        return self.shape if dim is None else self.shape[dim]
-
-    def dim(self) -> Any:
-        sizes = self.shape
-        return len(sizes) if isinstance(sizes, _Sizes) else Attribute(self, "ndim")
-
-    ndimension = dim
-
-    def cpu(self, *args: Any, **kwargs: Any) -> Any:
-        """The same: graphs have a device of their own."""
-        return self
-
-    cuda = cpu
-
-    @property
-    def ndim(self) -> Any:
-        return self.dim()
-
-    def numel(self) -> Any:
-        sizes = self.shape
-        if isinstance(sizes, _Sizes):
-            return sizes.numel()
-        return self.tracer.create_proxy("call_method", "numel", (self,), {})
-
-    nelement = numel
-
-    @property
-    def dtype(self) -> Any:
-        return self._known("dtype")
-
-    @property
-    def device(self) -> Any:
-        return self._known("device")
-
-    @property
-    def is_cuda(self) -> bool:
-        return getattr(self.device, "type", "cpu") == "cuda"
-
-    def is_floating_point(self) -> bool:
-        return getattr(self.dtype, "is_floating_point", True)
-
-    def __bool__(self) -> bool:
-        """An assertion holds: the module's own forward, which the graph is compared with, makes it."""
-        return in_assertion(sys._getframe(1)) or self.tracer.to_bool(self)
-
-    def __iter__(self) -> Iterator[Any]:
-        count = self.tracer.examples.count(self.node)
-        return super().__iter__() if count is None else iter([self[i] for i in range(count)])  # type: ignore[index]
-
-    def __len__(self) -> int:
-        """Of several results, which Python asks for when it unpacks them; ``len`` itself is answered by ``recorded``."""
-        count = self.tracer.examples.count(self.node)
-        if count is None:
-            raise TypeError("len of activations: only their shapes are known")
-        return count
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        self.tracer.create_proxy("call_function", operator.setitem, (self, index, value), {})
-
-    def _known(self, name: str) -> Any:
-        found = self.tracer.examples.tensors(self.node)
-        return Attribute(self, name) if found is None else getattr(found[0], name)
-
-
-def _writing(function: Any) -> Any:
-    """An operator such as ``+=``, which torch.fx would take for the one that writes nowhere."""
-
-    def write(self: _Activation, other: Any) -> Any:
-        return self.tracer.create_proxy("call_function", function, (self, other), {})
-
-    return write
-
-
-for _function in PLAIN:
-    setattr(_Activation, f"__{_function.__name__}__", _writing(_function))
-
-
-class _Tracer(torch.fx.Tracer):
+class _Tracer(Tracing):
     """Stops at modules that have a lowering; looks inside all others that have Python code of their own."""
 
     def __init__(self, module: nn.Module, input_shape: Shape) -> None:
@@ -204,7 +80,7 @@ class _Tracer(torch.fx.Tracer):
         self.examples = Examples(module, input_shape)
 
     def proxy(self, node: torch.fx.Node) -> torch.fx.Proxy:
-        return _Activation(node, self)
+        return Activation(node, self)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return module_lowering(m) is not None or super().is_leaf_module(m, module_qualified_name)
@@ -253,6 +129,12 @@ class _Tracer(torch.fx.Tracer):
             accepted="a forward without control flow on tensor values; branches on shapes, flags and None are covered",
             todo=_TODO,
         )
+
+    def no_number(self, value: torch.fx.Proxy) -> UnsupportedModel:
+        """The error of a forward that makes a Python number of a traced value."""
+        got = f"its forward makes a number of activations, or of how many points there are{self._here()}: {value.node.name}"
+        accepted = "x.shape[0] as it is, without int(...), and calls on the whole batch in place of range(x.shape[0])"
+        return UnsupportedModel(got, where=type(self.root).__name__, accepted=accepted, todo=_TODO)
 
     def iter(self, obj: torch.fx.Proxy) -> Iterator[Any]:
         raise UnsupportedModel(

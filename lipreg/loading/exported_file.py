@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from lipreg.errors import InvalidInput, UnsupportedModel
 from lipreg.loading.exported_operators import OPERATORS
 from lipreg.loading.onnx_node import NotRead
-from lipreg.loading.reasons import first_line, unreadable
+from lipreg.loading.reasons import first_line, part_before, unreadable
 
 _WHERE = "model"
 _ACCEPTED = "a file that torch.export.save of this series of torch has written"
@@ -53,7 +53,13 @@ class _Step(NamedTuple):
 
 
 class ExportedNetwork(nn.Module):
-    """The calls of an exported program, in its order."""
+    """The calls of an exported program, in its order.
+
+    Attributes:
+        input_shape: of one input, without the batch axis.
+    """
+
+    input_shape: tuple[int, ...]
 
     def __init__(self, steps: Sequence[_Step], held: Mapping[str, Tensor], begin: str, end: str) -> None:
         super().__init__()
@@ -102,7 +108,9 @@ def read_exported(path: str | Path, end: str | None = None) -> ExportedNetwork:
         raise InvalidInput(unreadable(path, error), where=_WHERE, accepted=_ACCEPTED, todo=_TODO) from None
     begin, example, ends, steps = program
     if end is None and len(ends) != 1:
-        raise InvalidInput(f"{len(ends)} outputs: {', '.join(ends)}", where=str(path), todo="Choose by module=NAME")
+        raise InvalidInput(
+            f"{len(ends)} outputs: {', '.join(ends)}", where=str(path), todo="Choose by module=NAME, or --module NAME"
+        )
     end = end or ends[0]
     made = {name: i for i, step in enumerate(steps) for name in step.makes}
     if end not in made:
@@ -112,11 +120,20 @@ def read_exported(path: str | Path, end: str | None = None) -> ExportedNetwork:
     steps = steps[: made[end] + 1]
     unknown = list(dict.fromkeys(step.operator for step in steps if step.operator not in OPERATORS))
     if unknown:
-        raise UnsupportedModel(f"not read: {', '.join(unknown)}", where=str(path), todo=_TODO)
+        todo = part_before(_last_read(steps, made)) or _TODO
+        raise UnsupportedModel(f"not read: {', '.join(unknown)}", where=str(path), todo=todo)
     network = ExportedNetwork(steps, held, begin, end).eval()
+    network.input_shape = tuple(example.shape[1:])
     with torch.no_grad():
         network.check(example, str(path))
     return network
+
+
+def _last_read(steps: Sequence[_Step], made: Mapping[str, int]) -> str:
+    """The value that the first call that is not read begins with; empty where no call makes it."""
+    call = next(step for step in steps if step.operator not in OPERATORS)
+    values = (value.name for value in (*call.arguments, *call.named.values()) if isinstance(value, _Value))
+    return next((name for name in values if name in made), "")
 
 
 def _contents(archive: zipfile.ZipFile) -> tuple[tuple[str, Tensor, list[str], list[_Step]], dict[str, Tensor]]:

@@ -7,24 +7,30 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from lipreg.errors import InvalidInput
+from lipreg.errors import InvalidInput, LipregError
+from lipreg.loading.reasons import of_code
 from lipreg.options import nearest_name
+from lipreg.words import capitalised
+
+_BY_FLAG = "arguments={...}, or --arguments '{...}' in a shell"
+_FACTORY = "a class that takes an object of settings is made by a function of yours, package.module:make"
 
 
-def make_named(name: str, arguments: Mapping[str, Any] | None = None, *, where: str) -> Any:
+def make_named(name: str, arguments: Mapping[str, Any] | None = None, *, where: str, given_by: str = _BY_FLAG) -> Any:
     """What the class or function of a name makes of arguments.
 
     Args:
         name: ``package.module:name``.
         arguments: by their names; None for none.
         where: the argument that gave the name, for messages.
+        given_by: how arguments are given, for messages.
 
     Raises:
         InvalidInput: no such name, or arguments that it does not take or that are missing.
     """
     accepted = "package.module:Class, or package.module:factory"
     make = named(name, where=where, accepted=accepted)
-    return made(make, arguments or {}, name, source="arguments", where=where, accepted=accepted)
+    return made(make, arguments or {}, name, source="arguments", given_by=given_by, where=where, accepted=accepted)
 
 
 def named(name: str, *, where: str, accepted: str) -> Any:
@@ -44,6 +50,8 @@ def named(name: str, *, where: str, accepted: str) -> Any:
             raise InvalidInput(f"{place} imports {error.name}, which is not installed", where=where) from None
         todo = "Run from the folder that holds it, or put that folder on PYTHONPATH"
         raise InvalidInput(f"there is no module {error.name!r}", where=where, accepted=accepted, todo=todo) from None
+    except (Exception, SystemExit) as error:  # of any kind: somebody's code runs
+        raise InvalidInput(f"{place} cannot be imported: {of_code(error)}", where=where) from error
     for part in attribute.split("."):
         if not hasattr(found, part):
             near = nearest_name(part, [name for name in vars(found) if not name.startswith("_")])
@@ -53,7 +61,16 @@ def named(name: str, *, where: str, accepted: str) -> Any:
     return found
 
 
-def made(make: Any, arguments: Mapping[str, Any], name: str, *, source: str, where: str, accepted: str) -> Any:
+def made(
+    make: Any,
+    arguments: Mapping[str, Any],
+    name: str,
+    *,
+    source: str,
+    where: str,
+    accepted: str,
+    given_by: str = _BY_FLAG,
+) -> Any:
     """What a class or function makes of arguments.
 
     Args:
@@ -62,18 +79,31 @@ def made(make: Any, arguments: Mapping[str, Any], name: str, *, source: str, whe
         name: of it.
         source: where the arguments come from, for messages.
         where, accepted: for messages.
+        given_by: how arguments are given, for messages.
 
     Raises:
-        InvalidInput: it cannot be called, or does not take these arguments, or lacks some.
+        InvalidInput: it cannot be called, does not take these arguments, lacks some, or raises an error of its own.
     """
     if not callable(make):
         raise InvalidInput(f"{name} is a {type(make).__name__}", where=where, accepted=accepted)
-    signature = inspect.signature(make)
+    try:
+        signature = inspect.signature(make)
+    except ValueError:  # of compiled code, which tells none
+        signature = inspect.signature(lambda **arguments: None)
     try:
         signature.bind(**arguments)
     except TypeError as error:
-        todo = "Give the arguments yourself: arguments={...}, or --arguments '{...}' in a shell"
+        todo = f"Give the arguments yourself, {{}} for none: {given_by}; {_FACTORY}"
         raise InvalidInput(
             f"{source}: {error}", where=name, accepted=f"{name.rpartition(':')[2]}{signature}", todo=todo
         ) from None
-    return make(**arguments)
+    try:
+        return make(**arguments)
+    except LipregError:
+        raise
+    except (Exception, SystemExit) as error:  # of any kind: somebody's code runs
+        told = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+        mapped = ", ".join(key for key, value in arguments.items() if isinstance(value, Mapping))
+        plain = f"; {mapped} came as plain data, a dictionary" if mapped else ""
+        todo = f"{capitalised(_FACTORY)}{plain}" if arguments else ""
+        raise InvalidInput(f"{name}({told}) raises {of_code(error)}", where=where, todo=todo) from error

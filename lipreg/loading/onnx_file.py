@@ -19,7 +19,7 @@ from lipreg.extras import require
 from lipreg.loading.onnx_node import Constant, NotRead, OnnxNode
 from lipreg.loading.onnx_operators import OPERATORS
 from lipreg.loading.onnx_order import makers_of, ordered
-from lipreg.loading.reasons import first_line, unreadable
+from lipreg.loading.reasons import first_line, part_before, unreadable
 
 _WHERE = "model"
 _TYPES = {1: torch.float32, 11: torch.float64}
@@ -31,7 +31,7 @@ class OnnxNetwork(nn.Module):
     """The nodes of an ONNX graph, one module each, in the order of the file.
 
     Attributes:
-        input_shape: of one input, without the batch axis; None for a dimension that the file leaves open.
+        input_shape: of one input, without the batch axis.
         reads: for each node, which values it reads: 0 is the input, i + 1 what node i makes.
     """
 
@@ -102,7 +102,7 @@ class _Reading:
                     f"not read: {', '.join(dict.fromkeys(refused))}",
                     where=self._path,
                     accepted=", ".join(sorted(OPERATORS)),
-                    todo=f"The part up to there is module={before!r}" if before else "",
+                    todo=part_before(before),
                 ) from None
         if end not in self._places:
             raise InvalidInput(f"{end!r} does not depend on the input", where=self._path, accepted="a value that does")
@@ -193,7 +193,9 @@ class _Reading:
         names = [value.name for value in self._graph.output]
         if len(names) != 1:
             raise InvalidInput(
-                f"{len(names)} outputs: {', '.join(names)}", where=self._path, todo="Choose by module=NAME"
+                f"{len(names)} outputs: {', '.join(names)}",
+                where=self._path,
+                todo="Choose by module=NAME, or --module NAME",
             )
         return names[0]
 

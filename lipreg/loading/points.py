@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from lipreg.loading.tensors import read_tensors, unusual
 
 _WHERE = "data"
 _ACCEPTED = "a .npy of inputs, a .npz or .pt with x (and y), or a .csv with a header"
+_LABELS = ("label", "labels", "class", "classes", "target", "targets")
+"""What columns of labels are called by those who do not call them y."""
 _TENSORS = "Save the tensors alone: torch.save({'x': x, 'y': y}, path)"
 
 
@@ -25,8 +28,8 @@ def load_points(
     """Inputs and, where the file has them, labels or targets.
 
     Args:
-        path: a ``.npy`` of inputs; a ``.npz``, or a ``.pt`` with a dictionary, of ``x`` and perhaps ``y``; a ``.csv`` with
-            a header, whose columns are the inputs in their order.
+        path: a ``.npy`` of inputs; a ``.npz``, or a ``.pt`` with a dictionary, of ``x`` and perhaps ``y``; a ``.pt`` with x
+            alone or ``(x, y)``; a ``.csv`` with a header, whose columns are the inputs in their order.
         labels: the column, or the name in the file, of the labels; default "y", which need not be there.
         shape: of one input, where the file has it flat.
 
@@ -46,7 +49,7 @@ def load_points(
                 held = {key: torch.as_tensor(found[key]) for key in found.files}
         elif kind in (".pt", ".pth"):
             content = read_tensors(path, where=_WHERE, accepted=_ACCEPTED, todo=_TENSORS)
-            held = dict(content) if isinstance(content, dict) else {"x": content}
+            held = dict(content) if isinstance(content, dict) else dict(_pair(content, name))
         elif kind == ".csv":
             held = _table(Path(path), name)
         else:
@@ -58,8 +61,12 @@ def load_points(
     x, y = held.get("x"), held.get(name)
     if not isinstance(x, Tensor) or (labels is not None and y is None):
         wanted = "x" if not isinstance(x, Tensor) else name
+        if isinstance(x, Tensor) and kind == ".csv":
+            raise InvalidInput(f"no column {name!r} in {path}", where=_WHERE, accepted=", ".join(_header(Path(path))))
+        what = f"x is a {type(x).__name__}" if "x" in held and wanted == "x" else ""
         raise InvalidInput(
-            f"no {wanted!r} in {path}: it has {', '.join(map(str, held)) or 'nothing'}",
+            (what and f"{what} in {path}")
+            or f"no {wanted!r} in {path}: it has {', '.join(map(str, held)) or 'nothing'}",
             where=_WHERE,
             accepted=_ACCEPTED,
         )
@@ -71,6 +78,8 @@ def load_points(
     if y is not None and (not isinstance(y, Tensor) or not y.dim() or len(y) != len(x)):
         got = f"{len(x)} inputs, and {name} of shape {tuple(getattr(y, 'shape', ()))}"
         raise InvalidInput(f"{path} has {got}", where=_WHERE, accepted="one label for each input")
+    if kind == ".csv" and y is None:
+        _say_what_counts_as_input(Path(path))
     x = x if x.is_floating_point() else x.float()
     if y is not None and y.is_floating_point() and bool((y == y.round()).all()):
         y = y.long()
@@ -100,6 +109,25 @@ def _shaped(x: Tensor, shape: Sequence[int] | None, path: str | Path) -> Tensor:
     except RuntimeError:
         got = f"inputs of shape {tuple(x.shape[1:])} in {path}, shape={tuple(shape)}"
         raise InvalidInput(got, where=_WHERE, accepted="a shape of as many numbers") from None
+
+
+def _pair(content: object, labels: str) -> list[tuple[str, object]]:
+    """Inputs, or inputs with labels, by their names."""
+    pair = isinstance(content, tuple | list) and len(content) in (1, 2)
+    return list(zip(("x", labels), content, strict=False)) if pair else [("x", content)]  # type: ignore[arg-type]
+
+
+def _header(path: Path) -> list[str]:
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        return [name.strip() for name in next(csv.reader(stream, skipinitialspace=True))]
+
+
+def _say_what_counts_as_input(path: Path) -> None:
+    """Warns of a column that is called as labels are, and counts as an input."""
+    called = [name for name in _header(path) if name.lower() in _LABELS]
+    if called:
+        advice = f"labels={called[0]!r}, or --labels {called[0]}, takes it as the labels"
+        warnings.warn(f"the column {called[0]!r} of {path} counts as an input: {advice}", stacklevel=3)
 
 
 def _table(path: Path, labels: str) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 
 _OF_CODE = (LookupError, TypeError, AttributeError)
@@ -16,6 +17,12 @@ def first_line(error: Exception) -> str:
     return text or type(error).__name__
 
 
+def of_code(error: BaseException) -> str:
+    """An error of somebody's code in one line, with the line of it at which it was raised."""
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {' '.join(str(error).split())} ({Path(at.filename).name}, line {at.lineno})"
+
+
 def unreadable(path: str | Path, error: Exception) -> str:
     """That a file cannot be read, and why: it is empty, it is damaged, or what the error says."""
     file = Path(path)
@@ -23,3 +30,8 @@ def unreadable(path: str | Path, error: Exception) -> str:
         return f"cannot read {path}: it is empty"
     damaged = "it is damaged, or of another kind: " if isinstance(error, _OF_CODE) else ""
     return f"cannot read {path}: {damaged}{first_line(error)}"
+
+
+def part_before(value: str) -> str:
+    """How the part of a file's network is asked for that ends with a value; empty without one."""
+    return f"The part up to there is module={value!r}, or --module {value}" if value else ""

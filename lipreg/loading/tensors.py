@@ -64,5 +64,8 @@ def _not_plain(path: str | Path, text: str, where: str, accepted: str, todo: str
     what = f"it holds more than tensors and plain data{f', a {name}' if name else ''}, which could run as code"
     plain = _AS_PLAIN_DATA.get(name.rpartition(".")[2])
     if plain:
-        todo = f"Save its hyperparameters as plain data ({plain}), or the weights alone ({_WEIGHTS_ALONE})"
+        todo = (
+            f"Save its hyperparameters as plain data ({plain}), or the weights alone ({_WEIGHTS_ALONE}); "
+            "a class that takes it whole is then made by a function of yours, package.module:make"
+        )
     return InvalidInput(f"cannot read {path}: {what}", where=where, accepted=accepted, todo=todo)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +29,14 @@ class Saved:
         tensors: the state_dict.
         hyperparameters: of a Lightning checkpoint; empty where it has none.
         epoch: that a Lightning checkpoint tells; None where it tells none.
+        entry: under which name the state_dict lies in a file of somebody's own layout; empty elsewhere.
     """
 
     path: str
     tensors: Mapping[str, Tensor]
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     epoch: int | None = None
+    entry: str = ""
 
 
 def read_weights(path: str | Path) -> Saved:
@@ -42,6 +46,14 @@ def read_weights(path: str | Path) -> Saved:
         InvalidInput: no such file, no state_dict in it, or a class of somebody's in it, which is named.
     """
     found = read_tensors(path, where=_WHERE, accepted=_ACCEPTED)
+    held = [key for key, value in found.items() if _is_state(value)] if isinstance(found, dict) else []
+    if len(held) == 1 and held != ["state_dict"]:
+        if not isinstance(held[0], str) or any(isinstance(value, Tensor) for value in found.values()):
+            raise InvalidInput(f"{path} holds tensors beside {held[0]!r}", where=_WHERE, accepted=_ACCEPTED)
+        return Saved(str(path), _tensors(found[held[0]], path), entry=held[0])
+    if len(held) > 1 and "state_dict" not in held:
+        got = f"{path} holds {_some(held)}, each of which may be the weights"
+        raise InvalidInput(got, where=_WHERE, accepted=_ACCEPTED, todo="Save the one that is meant by itself")
     if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
         parameters, epoch = found.get("hyper_parameters") or {}, found.get("epoch")
         if not isinstance(parameters, Mapping):
@@ -57,24 +69,56 @@ def read_weights(path: str | Path) -> Saved:
 def load_into(network: nn.Module, saved: Saved, name: str) -> None:
     """Puts saved tensors into a network, each into its own place.
 
+    Names that all begin alike, as ``DistributedDataParallel`` or ``torch.compile`` leave them, count without that where
+    everything then fits, which a warning says.
+
     Raises:
         InvalidInput: tensors that the network has no place for, places without a tensor, or another shape.
     """
     own = network.state_dict()
-    missing, unused = [key for key in own if key not in saved.tensors], [key for key in saved.tensors if key not in own]
-    shapes = [
-        f"{key} is {tuple(saved.tensors[key].shape)}, here {tuple(value.shape)}"
-        for key, value in own.items()
-        if key in saved.tensors and _sized(value) and value.shape != saved.tensors[key].shape
-    ]
-    wrong = ([f"has no place for {_some(unused)}"] if unused else []) + ([f"needs {_some(missing)}"] if missing else [])
-    wrong += [f"has other shapes: {_some(shapes)}"] if shapes else []
+    wrong, left_out, tensors = _misfits(own, saved.tensors), "", saved.tensors
+    prefixes = _common_prefixes(saved.tensors) if wrong else []
+    for prefix in prefixes:
+        without = {str(key).removeprefix(prefix): value for key, value in saved.tensors.items()}
+        if not _misfits(own, without):
+            wrong, left_out, tensors = [], prefix, without
+            break
     if wrong:
-        todo = "Name the class that was saved, with its arguments; a part of it is module=NAME"
+        todo = "Name the class that was saved, with its arguments; a part of it is module=NAME, or --module NAME"
+        if prefixes:
+            todo += f". All names begin with {prefixes[-1]!r}: the class of that part takes them without it"
         raise InvalidInput(
             f"{name} {', '.join(wrong)}", where=saved.path, accepted="weights of this network", todo=todo
         )
-    network.load_state_dict(dict(saved.tensors))
+    network.load_state_dict(dict(tensors))
+    told = [f"its entry {saved.entry!r}"] if saved.entry else []
+    told += [f"names without {left_out!r}, with which all begin"] if left_out else []
+    if told:
+        warnings.warn(f"{saved.path} is read as {' and '.join(told)}", stacklevel=3)
+
+
+def _misfits(own: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> list[str]:
+    """In which ways tensors are not those of a network, in words; empty where they are."""
+    missing, unused = [key for key in own if key not in tensors], [key for key in tensors if key not in own]
+    shapes = [
+        f"{key} is {tuple(tensors[key].shape)}, here {tuple(value.shape)}"
+        for key, value in own.items()
+        if key in tensors and _sized(value) and value.shape != tensors[key].shape
+    ]
+    wrong = ([f"has no place for {_some(unused)}"] if unused else []) + ([f"needs {_some(missing)}"] if missing else [])
+    return wrong + ([f"has other shapes: {_some(shapes)}"] if shapes else [])
+
+
+def _common_prefixes(tensors: Mapping[str, Tensor]) -> list[str]:
+    """The module names that all names begin with, each with its dot, the shortest first."""
+    parts = [str(key).split(".")[:-1] for key in tensors]
+    same = [level[0] for level in takewhile(lambda level: len(set(level)) == 1, zip(*parts, strict=False))]
+    return [".".join(same[:i]) + "." for i in range(1, len(same) + 1)]
+
+
+def _is_state(value: Any) -> bool:
+    """Whether something is names with tensors, and nothing else."""
+    return isinstance(value, dict) and bool(value) and all(isinstance(tensor, Tensor) for tensor in value.values())
 
 
 def _tensors(found: Mapping[Any, Any], path: str | Path) -> Mapping[str, Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -42,9 +44,7 @@ class Highs(Solver):
     finest = 1e-10
 
     def version(self) -> str:
-        import highspy
-
-        return f"HiGHS {highspy.Highs().version()}"
+        return f"HiGHS {unsaid().version()}"
 
     def run(self, program: Program, budget: Budget, options: Options) -> Found:
         mip = len(program.integer) > 0
@@ -87,7 +87,7 @@ def loaded(program: Program, budget: Budget, options: Options) -> highspy.Highs:
     """A solver that holds the program, with our tolerances."""
     import highspy
 
-    solver = highspy.Highs()
+    solver = unsaid()
     values: dict[str, Any] = {
         "output_flag": False,
         "threads": options.threads,
@@ -109,6 +109,32 @@ def loaded(program: Program, budget: Budget, options: Options) -> highspy.Highs:
     if solver.passModel(_model(program)) == highspy.HighsStatus.kError:
         raise ValueError("the program was refused")
     return solver
+
+
+def unsaid() -> highspy.Highs:
+    """A new solver. What HiGHS says of itself from 1.16 on, when the first one of a process is made, is kept off stdout."""
+    import highspy
+
+    _say_nothing()
+    return highspy.Highs()
+
+
+@functools.cache  # once in a process: nothing more is said afterwards
+def _say_nothing() -> None:
+    """It is said by compiled code, before there is a solver that could be told not to; stdout belongs to programs."""
+    import highspy
+
+    try:
+        kept = os.dup(1)
+    except OSError:  # there is no stdout
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+        highspy.Highs()
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def infeasible(solver: highspy.Highs) -> bool:

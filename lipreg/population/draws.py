@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lipreg.errors import InvalidInput
+from lipreg.population.sample import whole_number
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Draw:
     def __post_init__(self) -> None:
         for name, least in (("size", 1), ("seed", 0)):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            if not whole_number(value, least):
                 raise InvalidInput(f"{name}={value!r}", where="Draw", accepted=f"a whole number of at least {least}")
 
     def first(self, count: int) -> list[int]:

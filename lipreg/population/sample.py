@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from lipreg.errors import IncomparableResults, InvalidInput
-from lipreg.population.evidence import Evidence, Planned, most
+from lipreg.population.evidence import AnyTime, Evidence, Planned, most
 from lipreg.population.means import mean_at_least, mean_at_most
 
 WHERE = "Sample"
@@ -54,6 +54,7 @@ class Sample:
         confidence: with which each statement by itself holds over the draw.
         evidence: whether the number of points was fixed beforehand (``Planned()``), or the sample may be looked at after
             every point and ended when one likes (``AnyTime()``).
+        of: marks the population and what is asked of its points; samples of two marks are not compared. Empty for unknown.
 
     Raises:
         InvalidInput: ends that cross, indices twice or outside the population, or a confidence that is none.
@@ -67,6 +68,7 @@ class Sample:
     ceiling: Numbers | None = None
     confidence: float = 0.95
     evidence: Evidence = field(default_factory=Planned)
+    of: str = ""
 
     def __post_init__(self) -> None:
         check_confidence(self.confidence, WHERE)
@@ -216,6 +218,9 @@ class Sample:
         low_end = min(low_end * (1 - SUMMED), LARGEST) if low_end < math.inf else LARGEST
         return Between(low_end, high_end * (1 + SUMMED), self.confidence)
 
+    def _first(self, count: int) -> Sample:
+        return replace(self, drawn=self.drawn[:count], low=self.ends[0][:count], high=self.ends[1][:count])
+
     def over(self, other: Sample) -> Sample:
         """The quotient of this quantity by another at the same points; both must not be negative.
 
@@ -225,10 +230,19 @@ class Sample:
         """
         for sample in (self, other):
             _check_sign(sample.ends[0], "over")
-        if (self.size, list(self.drawn), self.evidence.name) != (other.size, list(other.drawn), other.evidence.name):
-            raise IncomparableResults(
-                "two samples of other points", where="over", accepted="the same draw of one data set"
-            )
+        if self.size != other.size or (self.of and other.of and self.of != other.of):
+            got = "samples of two data sets, or under two questions"
+            raise IncomparableResults(got, where="over", accepted="the same question about the same data set")
+        if self.evidence.name != other.evidence.name:
+            got = f"a sample that was {self.evidence.name}, and one that was {other.evidence.name}"
+            raise IncomparableResults(got, where="over", accepted="two numbers of points, or two rules")
+        first, second = list(self.drawn), list(other.drawn)
+        shared = min(len(first), len(second))
+        if isinstance(self.evidence, AnyTime) and len(first) != len(second) and first[:shared] == second[:shared]:
+            return self._first(shared).over(other._first(shared))  # what one rule drew further is left out
+        if first != second:
+            got = f"{len(first)} points and {len(second)} others"
+            raise IncomparableResults(got, where="over", accepted="the same points, drawn by the same seed")
         if self.confidence != other.confidence:
             raise IncomparableResults("two confidences", where="over", accepted="one")
         ends, known = _quotient(self.ends, other.ends), _quotient(self.known, other.known)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from lipreg.population.sample import Between, Sample
-from lipreg.words import counted
+from lipreg.words import counted, rounded
 
 QUANTILES = (0.5, 0.9)
 """Those that are told unasked."""
@@ -26,12 +26,22 @@ def told(sample: Sample, seed: int, until: str, met: bool, figure: str = "") -> 
     size, drawn = counted(sample.size, "point"), len(sample.drawn)
     surely = f"a confidence of {percent(sample.confidence)} over the draw"
     usual = [*(quantile(sample, share) for share in QUANTILES), mean(sample)]
+    if drawn == sample.size:
+        every = f"all {size}" if drawn > 1 else "the only point"
+        whole = f"what follows is about {every}, and nothing of it hangs on a draw"
+        return [f"{every} of the data set {'were' if drawn > 1 else 'was'} audited", whole, *_statements(figure, usual)]
+    ended = "" if until == f"{drawn} points are drawn" else f", until {until}"
+    if not met:
+        ended = f", when the time ended; they were to be drawn until {until}"
     return [
-        f"{drawn:,} of the {size} of the data set were drawn at random (seed {seed}), "
-        + (f"until {until}" if met else f"when the time ended; they were to be drawn until {until}"),
+        f"{drawn:,} of the {size} of the data set were drawn at random (seed {seed}){ended}",
         f"each of the following, by itself, is about all {size} and holds with {surely}",
-        *dict.fromkeys([*filter(None, [figure]), *usual]),
+        *_statements(figure, usual),
     ]
+
+
+def _statements(figure: str, usual: list[str]) -> list[str]:
+    return list(dict.fromkeys([*filter(None, [figure]), *usual]))
 
 
 def quantile(sample: Sample, share: float, what: str = "constant") -> str:
@@ -64,19 +74,12 @@ def share_above(sample: Sample, value: float, what: str = "constant") -> str:
 
 def between(found: Between) -> str:
     """Two ends in words, rounded outwards to five digits."""
-    low, high = _outward(found.low, math.floor), _outward(found.high, math.ceil)
+    low, high = rounded(found.low, ROUND_FLOOR, 5), rounded(found.high, ROUND_CEILING, 5)
     if found.high == math.inf:
         return f"at least {low}, and not bounded from above" if found.low > -math.inf else "not known"
     if found.low == -math.inf:
         return f"at most {high}"
     return low if low == high else f"between {low} and {high}"
-
-
-def _outward(value: float, rounded: Callable[[float], int]) -> str:
-    if not math.isfinite(value) or value == 0:
-        return f"{value:g}"
-    scale = 10.0 ** (4 - math.floor(math.log10(abs(value))))
-    return f"{rounded(value * scale) / scale:.5g}"
 
 
 def _percent(share: float, rounded: Callable[[float], int]) -> str:

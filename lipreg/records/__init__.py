@@ -15,6 +15,7 @@ from lipreg.records.kinds import (
     field_names,
 )
 from lipreg.records.lines import READABLE, SCHEMA, DamagedLine, from_line, to_line
+from lipreg.records.once import each_once
 
 __all__ = [
     "EXACT",
@@ -34,6 +35,7 @@ __all__ = [
     "RunRecord",
     "Source",
     "Sources",
+    "each_once",
     "field_names",
     "from_line",
     "read_records",

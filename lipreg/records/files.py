@@ -13,6 +13,7 @@ from typing import NamedTuple
 from lipreg.errors import InvalidInput
 from lipreg.records.kinds import Record
 from lipreg.records.lines import DamagedLine, from_line, to_line
+from lipreg.records.once import each_once
 
 _NO_RECORDS = "holds no records of lipreg"
 _ACCEPTED = (
@@ -94,11 +95,14 @@ class Source:
         name: its path below the folder that was asked for.
         records: in the order they were written.
         damage: which lines are left out, because they are damaged; empty without such lines.
+        cut: whether the last line is the beginning of a record, which is left out: it is being written, or the file is a
+            copy that is not whole. The two cannot be told apart.
     """
 
     name: str
     records: tuple[Record, ...]
     damage: str = ""
+    cut: bool = False
 
 
 class LeftOut(NamedTuple):
@@ -124,13 +128,14 @@ class Sources:
 def read_records(paths: Paths) -> list[Record]:
     """Reads record files, or every ``*.jsonl`` below folders. A damaged line is left out, with one warning a file.
 
-    Of a last line without a line break nothing is said: whoever records may be writing it.
+    Of a last line without a line break nothing is said: whoever records may be writing it. A record that is there twice, in
+    a file or in its copy, counts once (``each_once``).
 
     Raises:
         InvalidInput: no file is found, one cannot be read or holds no records, or a record is of a newer lipreg, has ends
             that cross or other values that nothing can have written.
     """
-    return [record for path in _files(paths) for record in _read(path, str(path)).records]
+    return list(each_once(record for path in _files(paths) for record in _read(path, str(path)).records))
 
 
 def read_sources(paths: Paths) -> Sources:
@@ -190,15 +195,19 @@ def _read(path: Path, name: str) -> Source:
         raise InvalidInput(f"cannot be read: {error.strerror or error}", where=str(path), accepted=_ACCEPTED) from None
     records: list[Record] = []
     damaged: list[tuple[int, DamagedLine]] = []
+    is_cut = False
     for number, line in enumerate([*lines, cut], 1):
         try:
             if not line.removeprefix(BOM_UTF8).strip():
                 continue
             records.append(from_line(line, f"{path}, line {number}"))
         except DamagedLine as error:
-            damaged += [(number, error)] if number <= len(lines) else []
+            if number <= len(lines):
+                damaged.append((number, error))
+            else:
+                is_cut = _begun(cut)
     if not damaged:
-        return Source(name, tuple(records))
+        return Source(name, tuple(records), cut=is_cut)
     if not records:
         raise InvalidInput(_NO_RECORDS, where=str(path), accepted="a record file")
     numbers = [str(number) for number, _ in damaged]
@@ -206,4 +215,4 @@ def _read(path: Path, name: str) -> Source:
     one = len(numbers) == 1
     damage = f"line{'' if one else 's'} {listed} {'is' if one else 'are'} damaged and left out ({damaged[0][1].got})"
     warnings.warn(f"{path}: {damage}", stacklevel=1)  # from one place: however often the file is read, it is said once
-    return Source(name, tuple(records), damage)
+    return Source(name, tuple(records), damage, is_cut)

@@ -123,7 +123,7 @@ class AuditRecord:
         recipe: ``Bound.describe()`` of what was evaluated, with proved norms; empty for "exact".
         step: training steps taken by the audited weights, as in ``EpochRecord``.
         weights: "training", those that the optimizer steps; "averaged", by a callback, or "replaced", those left at the end.
-        reference: hash of the reference point itself; empty in records that do not tell it.
+        reference, certificate_file: hash of the reference point; name of a file for ``lipreg check``; empty where untold.
     """
 
     kind: ClassVar[str] = "audit"
@@ -160,6 +160,7 @@ class AuditRecord:
     step: int | None = None
     weights: str = TRAINING
     reference: str = ""
+    certificate_file: str = ""
 
     @property
     def is_exact(self) -> bool:

@@ -26,7 +26,7 @@ from lipreg.reporting.rows import reach
 from lipreg.reporting.svg import GRID, INK, RUN_COLOURS
 from lipreg.reporting.wording import at_most, between, distance, measured, plain
 from lipreg.transfer import Metric, Pair, Side, find_pair
-from lipreg.words import counted
+from lipreg.words import capitalised, counted
 
 WIDE, NARROW = (9.2, 7.4), (3.8, 7.4)
 
@@ -198,7 +198,7 @@ def _titles(figure: Figure, pair: Pair, wide: bool) -> float:
         text.set(fontsize=size, fontweight=weight, parse_math=False)
         offset += len(lines) * line + 0.08
 
-    write(sentence[:1].upper() + sentence[1:], *((11, 11.0, 0.2) if wide else (10.5, 9.5, 0.175)), weight="bold")
+    write(capitalised(sentence), *((11, 11.0, 0.2) if wide else (10.5, 9.5, 0.175)), weight="bold")
     write(key, 15.5 if wide else 14.5, 8.0, 0.155, "normal")
     return offset
 

@@ -16,14 +16,16 @@ from lipreg.records import EXACT, LeftOut, Record, Source, Sources
 from lipreg.reporting.derivatives import derivative_section
 from lipreg.reporting.page_data import as_script, page_data
 from lipreg.reporting.population import population_section
+from lipreg.reporting.provenance import provenance
 from lipreg.reporting.runs import Entry, find_entries
-from lipreg.reporting.sections import Card, cards, entry_section, settings_tables, text, value
+from lipreg.reporting.sections import Card, cards, entry_section, text, value
+from lipreg.reporting.settings import settings_tables
 from lipreg.reporting.wording import between, percent, share_between
 from lipreg.runs import RecordedRun, run_key
 from lipreg.transfer import Interval, compare_pair, find_pair, median_of
-from lipreg.words import counted
+from lipreg.words import capitalised, counted
 
-_SCRIPTS = ("plot.js", "charts.js", "table.js", "report.js")
+_SCRIPTS = ("plot.js", "charts.js", "many.js", "csv.js", "table.js", "link.js", "points.js", "report.js")
 
 
 def write_report(records: Sequence[Record], path: str | Path, run: str, metric: str | None = None) -> Path:
@@ -107,7 +109,8 @@ def _page(entries: list[Entry], sources: Sources, unusable: list[LeftOut]) -> st
         title=text(title),
         style=_asset("style.css"),
         heading=_heading(entries),
-        question=text(f"{first[:1].upper()}{first[1:]}." if first else ""),
+        question=text(f"{capitalised(first)}." if first else ""),
+        facts=_facts(entries, title),
         trouble=_trouble([*sources.left_out, *unusable]),
         overview="" if single is None else " hidden",
         totals=_totals(entries),
@@ -128,6 +131,12 @@ def _heading(entries: Sequence[Entry]) -> str:
     if not trained:
         return "How steep is the network, really?"
     return "Did the penalty move the truth?" if True in trained else "How far did the truth move?"
+
+
+def _facts(entries: Sequence[Entry], title: str) -> str:
+    """Where the runs come from."""
+    told = provenance(_shown(entries), title)
+    return "".join(f"<div><dt>{capitalised(name)}</dt><dd>{text(words)}</dd></div>" for name, words in told.items())
 
 
 def _totals(entries: Sequence[Entry]) -> str:

@@ -113,6 +113,7 @@ def _entry(entry: Entry, mixed: bool) -> dict[str, Any]:
     record = entry.mine.run.record
     return {
         "label": plain(entry.label, 120),
+        "id": plain(record.id or entry.label, 120),
         "trained": entry.pair.of_trainings,
         "seed": record.seed,
         "weight": None if entry.mine.run.course else record.weight,

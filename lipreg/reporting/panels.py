@@ -12,8 +12,9 @@ import numpy as np
 
 from lipreg.errors import MissingExtra
 from lipreg.extras import require
-from lipreg.records import EXACT, AuditRecord, field_names
+from lipreg.records import EXACT, AuditRecord, PopulationRecord, field_names
 from lipreg.reporting.pictures import pixels
+from lipreg.reporting.population import population_page
 from lipreg.reporting.wording import finite
 from lipreg.results import Certificate
 from lipreg.transfer import Interval, certified_radius, is_certified, margin_over_constant, tightness
@@ -117,6 +118,13 @@ def points_table(records: Iterable[AuditRecord], x: Any, penalised: str | None =
     of_none = {name for name in _OF_CLASSES if all(row[name] is None for row in rows)}
     columns: list[Any] = [name for name in next(iter(rows), {}) if name not in of_none]
     return wandb.Table(columns=columns, data=[[row[name] for name in columns] for row in rows])
+
+
+def population_panel(record: PopulationRecord) -> wandb.Html:
+    """What holds for a whole data set, with the figure of the distribution and its band, as a panel."""
+    import wandb
+
+    return wandb.Html(population_page(record), inject=False)
 
 
 def log_report(run: Any, page: str | Path) -> None:

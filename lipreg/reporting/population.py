@@ -1,8 +1,10 @@
-"""The part of the report that says what holds for a whole data set of which points were drawn at random."""
+"""What holds for a whole data set of which points were drawn at random: a part of the report, and a page of its own."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,10 +13,12 @@ from lipreg.population.wording import percent, told
 from lipreg.records import PopulationRecord, Source
 from lipreg.reporting.sections import text
 from lipreg.reporting.wording import nearest
+from lipreg.words import capitalised
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 640, 260, 48, 36
 VALUES = 160
 """At which the band is evaluated."""
+TITLE = "How many points have at most such a constant"
 
 
 def population_section(files: Iterable[Source]) -> str:
@@ -29,37 +33,77 @@ def population_section(files: Iterable[Source]) -> str:
     return f"<section><h2>What holds for the whole data set</h2>{''.join(map(_one, last.values()))}</section>"
 
 
-def _one(record: PopulationRecord) -> str:
-    sample = record.sample
-    first, *others = told(sample, record.seed, record.until, record.met, record.figure)
-    items = "".join(f"<li>{text(line[:1].upper() + line[1:])}.</li>" for line in others[1:])
-    said = f"{first}. {others[0][:1].upper()}{others[0][1:]}:"
-    caption = (
-        "<strong>How many points have at most such a constant.</strong> The share lies in the band; at each value by itself "
-        f"with a confidence of {percent(record.confidence)}."
-    )
-    figure = f'<figure><figcaption>{caption}</figcaption><div class="chart">{_band(sample)}</div></figure>'
-    return f"<h3>{text(record.run)}</h3><p>{text(said)}</p><ul>{items}</ul>{figure}"
+class Band(NamedTuple):
+    """Shares of points with at most a value lie between two ends, which are steps: most values are there twice."""
+
+    values: np.ndarray[Any, Any]
+    low: np.ndarray[Any, Any]
+    high: np.ndarray[Any, Any]
 
 
-def _band(sample: Sample) -> str:
-    """The band as SVG: shares of points with at most a value, between two ends."""
-    low, high = sample.everywhere
-    seen = np.concatenate([low, high[np.isfinite(high)]])
-    start, end = float(seen.min()), float(seen.max())
+def band(sample: Sample) -> Band | None:
+    """The distribution of a constant over a data set, between all values that are known; None where none is."""
+    known = np.concatenate(sample.everywhere)  # infinite where nothing is known of a point that was not drawn
+    known = known[np.isfinite(known)]
+    start, end = float(known.min(initial=math.inf)), float(known.max(initial=-math.inf))
+    if math.isinf(start):
+        return None
     if not end > start:
         start, end = start - 0.5 * (abs(start) or 1.0), end + 0.5 * (abs(end) or 1.0)
     values = np.linspace(start, end, VALUES)
-    shares = [sample.share_above(float(value)) for value in values]
+    above = [sample.share_above(float(value)) for value in values]
+    low, high = np.array([1 - share.high for share in above]), np.array([1 - share.low for share in above])
+    # between two values the share is no less than at the first and no more than at the second: steps, not slopes
+    return Band(values.repeat(2)[1:-1], low[:-1].repeat(2), high[1:].repeat(2))
+
+
+def statements(record: PopulationRecord) -> tuple[str, list[str]]:
+    """What is said of the data set: how its points were drawn, and what holds, each in a sentence."""
+    first, second, *others = told(record.sample, record.seed, record.until, record.met, record.figure)
+    return f"{capitalised(first)}. {capitalised(second)}:", [f"{capitalised(line)}." for line in others]
+
+
+def reading(record: PopulationRecord) -> str:
+    """How the figure is read."""
+    confidence = percent(record.confidence)
+    by_itself = f"at each value by itself with a confidence of {confidence}"
+    return f"The share lies in the band; {by_itself}. Constants as they are, in units of the output."
+
+
+def population_page(record: PopulationRecord) -> str:
+    """Statements and figure as an HTML page that needs nothing else, for a dashboard's panel."""
+    style = (
+        "body{font:14px system-ui,sans-serif;margin:8px;color:#1b1b1d;background:#fff}text{font-size:12px;fill:#555}"
+    )
+    style += ".grid line{stroke:#d2d2d6}h3{display:none}:root{--run:#0072b2}ul{padding-left:20px}figure{margin:0}"
+    head = f'<meta charset="utf-8"><title>{text(record.run)}</title><style>{style}</style>'
+    return f'<!DOCTYPE html><html lang="en"><head>{head}</head><body>{_one(record)}</body></html>'
+
+
+def _one(record: PopulationRecord) -> str:
+    said, others = statements(record)
+    items = "".join(f"<li>{text(line)}</li>" for line in others)
+    caption = f"<strong>{TITLE}.</strong> {reading(record)}"
+    figure = f'<figure><figcaption>{caption}</figcaption><div class="chart">{_svg(record.sample)}</div></figure>'
+    return f"<h3>{text(record.run)}</h3><p>{text(said)}</p><ul>{items}</ul>{figure}"
+
+
+def _svg(sample: Sample) -> str:
+    """The band as SVG."""
+    found = band(sample)
+    if found is None:
+        return "<p>Nothing is known of any point.</p>"
+    values, low, high = found
+    start, end = float(values[0]), float(values[-1])
 
     def place(value: float, share: float) -> str:
         across = LEFT + (value - start) / (end - start) * (WIDTH - LEFT - 12)
         return f"{across:.1f},{10 + (1 - share) * (HEIGHT - BOTTOM - 10):.1f}"
 
-    upper = [place(value, 1 - found.low) for value, found in zip(values, shares, strict=True)]
-    lower = [place(value, 1 - found.high) for value, found in zip(values, shares, strict=True)]
+    upper = [place(value, share) for value, share in zip(values, high, strict=True)]
+    lower = [place(value, share) for value, share in zip(values, low, strict=True)]
     style = 'fill="var(--run)" fill-opacity="0.25" stroke="var(--run)"'
-    band = f'<polygon points="{" ".join([*upper, *lower[::-1]])}" {style}/>'
+    drawn = f'<polygon points="{" ".join([*upper, *lower[::-1]])}" {style}/>'
     grid, words = [], []
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         (x0, y), (x1, _) = (place(value, share).split(",") for value in (start, end))
@@ -71,5 +115,5 @@ def _band(sample: Sample) -> str:
     label = "share of points with at most a constant, as a band"
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}" style="max-width:{WIDTH}px;width:100%">'
-        f'<g class="grid">{"".join(grid)}</g>{band}{"".join(words)}</svg>'
+        f'<g class="grid">{"".join(grid)}</g>{drawn}{"".join(words)}</svg>'
     )

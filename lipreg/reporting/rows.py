@@ -6,7 +6,6 @@ import math
 from typing import NamedTuple
 
 from lipreg.reporting.wording import (
-    DIGITS,
     MISSING,
     at_least,
     at_most,
@@ -18,10 +17,10 @@ from lipreg.reporting.wording import (
     percent,
     percent_between,
     plain,
-    rounded,
 )
 from lipreg.transfer import Comparison, Interval, Metric, RunFigures, ratio
 from lipreg.transfer.radius import reach_in_units
+from lipreg.words import DIGITS, rounded
 
 SCALE_FREE, AS_THEY_ARE, OF_AUDIT = "scale-free", "in units of the output", "of audit and training"
 """What the three blocks are called."""

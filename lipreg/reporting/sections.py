@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lipreg.records import AuditRecord
-from lipreg.reporting.naming import flatten
 from lipreg.reporting.notes import calibration_notes, doubts, notes, share_notes, unsettled, which
-from lipreg.reporting.penalised import other_settings, penalised, penalty_settings
+from lipreg.reporting.penalised import penalised
 from lipreg.reporting.rows import (
     AS_THEY_ARE,
     OF_AUDIT,
@@ -25,7 +24,6 @@ from lipreg.reporting.verdicts import judgement, noise
 from lipreg.reporting.wording import (
     at_most,
     between,
-    counted,
     distance,
     epochs,
     measured,
@@ -36,8 +34,8 @@ from lipreg.reporting.wording import (
     share_between,
     which_weights,
 )
-from lipreg.runs import RecordedRun
 from lipreg.transfer import Comparison, Interval, Metric, Movement, RunFigures
+from lipreg.words import capitalised, counted
 
 
 class Card(NamedTuple):
@@ -135,7 +133,7 @@ def _groups(
         return cards(*share, *other, *raw, *audit)
     shown = zip((SCALE_FREE, AS_THEY_ARE, OF_AUDIT), ([*share, *free], raw, [*other, *audit]), strict=True)
     said = ["".join(_soft(text(words)) for words in sentence), "", ""]
-    heads = [(f"<h3>{name[:1].upper()}{name[1:]}</h3>", cards(*of)) for name, of in shown]
+    heads = [(f"<h3>{capitalised(name)}</h3>", cards(*of)) for name, of in shown]
     return "".join(f"{head}{words}{row}" for (head, row), words in zip(heads, said, strict=True))
 
 
@@ -166,7 +164,7 @@ def scale_free_cards(
     if any(side.calibrated is not None for side in sides):
         name = calibrated_name(task(*sides))
         figure = show(lambda side: between(side.calibrated))
-        found.append(Card(f"{name[:1].upper()}{name[1:]}", figure, "Mean certified interval."))
+        found.append(Card(capitalised(name), figure, "Mean certified interval."))
     if any(side.certified is not None for side in sides):
         closed, attacked = (
             _by_role([share(side) for side in sides], roles)
@@ -214,7 +212,7 @@ def _metric_cards(metric: Metric | None, figure: str) -> tuple[list[Card], list[
     if metric is None:
         return [], []
     if metric.share:
-        return [Card(metric.title[:1].upper() + metric.title[1:], figure, "Inputs classified rightly.")], []
+        return [Card(capitalised(metric.title), figure, "Inputs classified rightly.")], []
     return [], [Card(metric.title, figure, "As the training logged it.")]
 
 
@@ -223,34 +221,6 @@ def certificate(records: Sequence[AuditRecord], of: str = "") -> str:
     exact = sum(r.is_exact for r in records)
     rest = "." if exact == len(records) else ", else wider."
     return f"Certificate: exact at {exact} of {counted(len(records), 'interval')}{of}{rest}"
-
-
-def settings_tables(entries: Sequence[Entry]) -> str:
-    """What all runs share, once; and what differs, by entry. Then what each network and its proofs came from."""
-    flat = [_settings(entry.mine.run) for entry in entries]
-    keys = dict.fromkeys(key for settings in flat for key in settings)
-    shared = [(k, flat[0][k]) for k in keys if k in flat[0] and len({s.get(k) for s in flat}) == 1]
-    parts = [f'<div class="scroll settings">{table(("setting", "value"), shared)}</div>']
-    differing = [k for k in keys if len({s.get(k) for s in flat}) > 1]
-    told = {tuple(s.get(k) for s in flat): k for k in reversed(differing)}  # a seed is written in many places
-    differing = [k for k in differing if k in told.values()]
-    if differing:
-        rows = [(e.label, *(s.get(k, "") for k in differing)) for e, s in zip(entries, flat, strict=True)]
-        parts.append('<h3>Where the runs differ</h3><div class="scroll settings differ">')
-        parts.append(table(("run", *differing), rows) + "</div>")
-    return "".join(parts)
-
-
-def _settings(run: RecordedRun) -> dict[str, str]:
-    record = run.record
-    weight = run.course or f"{record.weight:g}"
-    told: dict[str, Any] = {"run": record.run, "seed": record.seed, "weight": weight, "bound": record.bound}
-    told |= penalty_settings(record) | ({"weight": run.course} if run.course else {})
-    settings = other_settings(record)
-    told |= {"question": run.audits[-1].question if run.audits else record.question, "settings": settings}
-    if run.audits:
-        told |= {"weights": run.audits[-1].fingerprint, "versions": run.audits[-1].versions}
-    return flatten(told)
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = ()) -> str:
@@ -297,4 +267,4 @@ def _named(role: str, name: str) -> str:
 
 
 def _sentence(words: str) -> str:
-    return f"{words[:1].upper()}{words[1:].rstrip('.')}." if words else ""
+    return f"{capitalised(words).rstrip('.')}." if words else ""

@@ -11,8 +11,9 @@ from typing import Any
 from lipreg.plain import frozen
 from lipreg.reporting.penalised import penalty_key
 from lipreg.reporting.runs import Entry
-from lipreg.reporting.wording import MISSING, Cell, percent, rounded
+from lipreg.reporting.wording import MISSING, Cell, percent
 from lipreg.transfer import Comparison, Interval
+from lipreg.words import rounded
 
 _COLUMNS: dict[str, Callable[[Comparison], float | None]] = {
     "metric": lambda c: c.regularised.metric,

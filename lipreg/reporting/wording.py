@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any, NamedTuple
 
 from lipreg.records import TRAINING
 from lipreg.results import EXACT_TOLERANCE
 from lipreg.transfer import Interval, Metric, PointFigures
-from lipreg.words import counted
+from lipreg.words import counted, decimal, rounded
 
 MISSING = "n/a"
-DIGITS = 4
 
 _BEYOND = "beyond the region"
 
@@ -28,22 +27,6 @@ class Cell(NamedTuple):
 def finite(value: Any) -> Any:
     """A value for what cannot draw infinity: None in its place, and in that of NaN."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def rounded(value: float, rounding: str = ROUND_HALF_EVEN, digits: int = DIGITS) -> str:
-    """``value`` to significant digits; rounded up it stays an upper bound, rounded down a lower one."""
-    if not math.isfinite(value):
-        return {math.inf: "inf", -math.inf: "-inf"}.get(value, MISSING)
-    if value == 0:
-        return "0"
-    exact = _decimal(value)
-    short = exact.quantize(Decimal(1).scaleb(exact.adjusted() - digits + 1), rounding=rounding)
-    return f"{float(short):.{digits}g}"
-
-
-def _decimal(value: float) -> Decimal:
-    """The number that a float means: its own rounding is no reason to move the last printed digit."""
-    return Decimal(f"{value:.12e}")
 
 
 def nearest(value: float | None) -> str:
@@ -84,7 +67,7 @@ def share_between(interval: Interval | None) -> str:
         return f"{interval.midpoint:.3f}"
     ends = ((interval.lower, ROUND_FLOOR), (interval.upper, ROUND_CEILING))
     texts = [
-        str(_decimal(end).quantize(Decimal("0.001"), rounding=side)) if math.isfinite(end) else str(end)
+        str(decimal(end).quantize(Decimal("0.001"), rounding=side)) if math.isfinite(end) else str(end)
         for end, side in ends
     ]
     return f"[{', '.join(texts)}]".replace("-0.000", "0.000")

@@ -33,7 +33,8 @@ def constants(layer: Layer) -> None:
     problem = LocalLipschitz(LinfBall(1e-6), AllLogits())
     exact = float(autograd_jacobian(module, x).flatten(2).abs().sum(-1).max())
     # curves bend a little over any region: by its radius times their second derivatives
-    bent, asked = (BENT if curved(module, x) else 0.0) + 1e-9, Budget(SEARCHED, gap=BENT if curved(module, x) else 0.0)
+    bent = BENT if curved(module, x) else 0.0
+    asked, bent = Budget(SEARCHED, gap=bent), bent + 10 * layer.example.accuracy
     (found,) = certify(module, problem, x, estimator="branch_and_bound", budget=asked)
     near = found.lower <= exact * (1 + bent) and found.upper >= exact * (1 - bent)
     expect(near, f"{layer.name}: [{found.lower}, {found.upper}] within one piece, whose slope is {exact}")

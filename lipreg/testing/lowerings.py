@@ -135,7 +135,7 @@ def gradients(layer: Layer) -> None:
     for name, a, b in zip(parameters, wanted, got, strict=True):
         expect((a is None) == (b is None), f"{layer.name}: the gradient in {name} is {b}, of the module {a}")
         if a is not None and b is not None:
-            layer.same(b, a, f"the gradient in {name}", 1e-10)
+            layer.same(b, a, f"the gradient in {name}", layer.example.accuracy)
 
 
 def jacobians(layer: Layer) -> None:
@@ -146,7 +146,7 @@ def jacobians(layer: Layer) -> None:
     rows = torch.eye(outputs.numel(), dtype=torch.float64).reshape(-1, *outputs).expand(len(x), -1, *outputs)
     slopes = {i: s.unsqueeze(1) for i, s in graph.patterns(graph.values(x)).items()}
     own = autograd_jacobian(module, x).reshape(len(x), outputs.numel(), *layer.example.input_shape)
-    layer.same(graph.gradients(slopes, rows), own, "the graph's gradients and autograd's", 1e-10)
+    layer.same(graph.gradients(slopes, rows), own, "the graph's gradients and autograd's", layer.example.accuracy)
 
 
 def waist(layer: Layer) -> None:

@@ -108,7 +108,7 @@ def check_same_functional(first: AuditRecord, second: AuditRecord) -> None:
             f"point {first.point} is about {one} and {two}",
             where="comparing audits",
             accepted="the same reference point and functional",
-            todo="A runner-up changes as a network trains: use AllMargins(), or name the rival",
+            todo="A runner-up changes as a network trains: use AllMargins() of as many outputs, or name the rival",
         )
 
 

@@ -67,7 +67,7 @@ def test_results_and_records_are_the_same_in_the_same_order(shared_workers: Proc
 def test_more_points_than_a_block_and_own_preactivations(shared_workers: Processes) -> None:
     x = torch.rand(40, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     problem = LocalLipschitz(LinfBall(0.2), AllLogits())
-    plan = AuditPlan(problem, ("affine_relu", "sampling", "lp"))
+    plan = AuditPlan(problem, ("affine_relu", "sampling", "lp"), AMPLE)
     one, two = audit(NET, plan, x), audit(NET, plan, x, executor=shared_workers)
     assert without_seconds(one) == without_seconds(two)
     alone = audit(NET, AuditPlan(problem, ("affine_relu",)), x[16:17])

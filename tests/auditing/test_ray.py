@@ -159,6 +159,7 @@ time.sleep(600)
 
 
 @has_ray
+@of_test_all
 def test_another_program_joins_by_address_and_its_death_frees_the_actors(on_ray: Ray, tmp_path: Path) -> None:
     audit(NET, AuditPlan(PROBLEM, ("lp",)), X, Y, executor=on_ray)  # the cluster is up
     address = on_ray._cluster.ray.get_runtime_context().gcs_address

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lipreg.auditing import Processes
-from lipreg.callbacks import Beside, LipschitzAudit, LipschitzRegularizer
+from lipreg.callbacks import Beside, Epochs, LipschitzAudit, LipschitzRegularizer
 from lipreg.errors import InvalidInput, LipregError, UnsupportedModel, UnsupportedRequest
 from lipreg.estimators import estimate
 from lipreg.outputs import AllLogits, Logit
@@ -576,3 +576,10 @@ def test_sanity_checking_and_validation_alone_audit_nothing(tmp_path: Path) -> N
     trainer.validate(Model(), DataLoader(dataset(), batch_size=15), verbose=False)
     assert not (tmp_path / "records.jsonl").exists()
     assert ours.last == []
+
+
+def test_a_resumed_fit_begins_with_an_audit_only_where_the_whole_one_would_have_had_it() -> None:
+    epochs = Epochs(every=4, at_start=True)
+    assert [epochs.due_at_start(done, resumed=True) for done in (0, 3, 4, 5, 8)] == [True, False, True, False, True]
+    assert epochs.due_at_start(3, resumed=False), "of a checkpoint without audits nothing is known"
+    assert not any(Epochs(every=1, at_start=False).due_at_start(0, resumed) for resumed in (True, False))

@@ -10,7 +10,7 @@ import torch
 
 from lipreg.auditing import AuditPlan, audit
 from tests.auditing.cases import NET, PROBLEM
-from tests.auditing.test_processes import without_seconds
+from tests.auditing.test_processes import AMPLE, without_seconds
 from tests.callbacks.distributed_audit_job import one_run
 from tests.callbacks.ranks import Ranks
 from tests.callbacks.test_audit import records
@@ -21,7 +21,7 @@ from tests.forks import ForkServer
 def many() -> tuple[Any, ...]:
     """A network, a plan, forty points, their labels, and their audit as a whole."""
     x = torch.rand(40, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    asked = NET, AuditPlan(PROBLEM, ("fastlip", "sampling", "lp")), x, torch.arange(40) % 3
+    asked = NET, AuditPlan(PROBLEM, ("fastlip", "sampling", "lp"), AMPLE), x, torch.arange(40) % 3
     return *asked, audit(*asked)
 
 

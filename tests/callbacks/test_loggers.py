@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -62,7 +63,8 @@ WEIGHT = 0.003
 def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logged]:
     folder, patch = tmp_path_factory.mktemp("logged"), pytest.MonkeyPatch()
     patch.setenv("WANDB_SILENT", "true")
-    patch.setenv("WANDB_DATA_DIR", str(folder / "data"))  # where tables and their images wait to be uploaded
+    patch.delenv("WANDB_DATA_DIR", raising=False)
+    patch.setenv("XDG_DATA_HOME", str(folder / "home"))  # where W&B would let tables and their images wait
     for name, weight in (("twin", 0.0), ("run", WEIGHT)):
         pl.seed_everything(3, verbose=False)
         draw = torch.Generator().manual_seed(2)
@@ -138,6 +140,28 @@ def test_audits_have_their_own_axis(logged: Logged) -> None:
     assert "audit/epoch" in axes
     for name in (*AUDITED[:-1], "transfer", "transfer_lower", "movement_upper", "bound_movement"):
         assert axes[f"audit/{name}"] == "audit/epoch", name
+
+
+def test_tables_stand_at_the_epoch_and_the_step_of_their_audit_and_in_the_run_s_folder(logged: Logged) -> None:
+    scalars = {row["audit/epoch"]: row for row in logged.rows("audit/exact_upper")}
+    for table in ("audit/points", "audit/records"):
+        rows = [
+            row for row in (e["history"]["item"] for e in logged.wandb if e["type"] == "history") if _has(row, table)
+        ]
+        assert [row["audit/epoch"] for row in rows] == [0, 2, 4]
+        for row in rows:
+            beside = scalars[row["audit/epoch"]]
+            for name in ("trainer/global_step", "epoch"):
+                assert row.get(name) == beside.get(name), (table, name)
+    (run,) = (logged.folder / "wandb").glob("offline-run-*")
+    artifacts = [e["artifact"] for e in logged.wandb if e["type"] == "artifact"]
+    staged = [Path(c["local_path"]) for a in artifacts for c in a["manifest"]["contents"]]
+    assert len(staged) > 6 and all(path.is_relative_to(run) and path.is_file() for path in staged)
+    assert "WANDB_DATA_DIR" not in os.environ
+
+
+def _has(row: dict[str, Any], table: str) -> bool:
+    return any(name.partition(".")[0] == table for name in row)
 
 
 def test_transfer_is_that_of_the_comparison(logged: Logged) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +12,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import lipreg
@@ -23,8 +21,6 @@ from lipreg.callbacks.batches import batch_to_inputs
 from lipreg.callbacks.reference_points import draw_reference_points
 from lipreg.command.main import DEFECT, MISTAKE, main
 from lipreg.command.progress import EVERY, ProgressLine
-from lipreg.command.question_file import read_question
-from lipreg.errors import InvalidInput
 from lipreg.estimators.radius import certified_radii
 from lipreg.records import AuditRecord, RunRecord, read_records
 from lipreg.testing import exact_constants
@@ -103,6 +99,9 @@ def test_radii_are_those_of_the_function_and_say_what_was_asked(capsys: pytest.C
     expected = [r.radius for r in certified_radii(body(), *points(), p="inf", low=0.0, high=1.0)]
     lines = [json.loads(line) for line in Path("r.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [line["radius"] for line in lines] == pytest.approx(expected, rel=1e-9)
+    before = Path("r.jsonl").read_text(encoding="utf-8")
+    assert main(["radius", *NETWORK, "--low", "2", "--high", "3", "--out", "r.jsonl"]) == MISTAKE
+    assert Path("r.jsonl").read_text(encoding="utf-8") == before  # nothing was found that could take its place
 
 
 class Points(pl.LightningDataModule):
@@ -128,10 +127,54 @@ def test_a_data_module_has_the_points_of_an_audit_in_training(capsys: pytest.Cap
     ends = lipreg.certify(body(), lipreg.LocalLipschitz(lipreg.LinfBall(RADIUS)), x, y, estimator="affine_relu")
     assert [line.split()[1] for line in printed[3:]] == [f"{end.upper:.5g}" for end in ends]
     for more, said in (((), "--points N"), (("--points", "7"), "7 points asked for, and 6 there")):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            assert main(["bounds", *network, *data, *more]) == MISTAKE
-        assert said in capsys.readouterr().err
+        assert main(["bounds", *network, *data, *more]) == MISTAKE
+        error = capsys.readouterr().err
+        assert said in error and error.count("\n") == 1
+
+
+def test_points_have_the_shape_that_a_file_declares_and_images_need_one(capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(0)
+    net, x = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3)), torch.rand(2, 1, 4, 4)
+    torch.export.save(torch.export.export(net, (x,)), "c.pt2")
+    np.savez("images.npz", x=x.numpy())
+    np.savez("rows.npz", x=x.flatten(1).numpy())
+    asked = ("--radius", "0.1", "--output", "logits", "--estimators", "affine_relu")
+    assert main(["bounds", "c.pt2", "--data", "images.npz", *asked]) == 0
+    expected = capsys.readouterr().out
+    assert main(["bounds", "c.pt2", "--data", "rows.npz", *asked]) == 0
+    said = capsys.readouterr()
+    assert said.out == expected and "shape (16,) are read as (1, 4, 4)" in said.err
+    assert main(["bounds", f"{__name__}:images", "--data", "rows.npz", *asked]) == MISTAKE
+    error = capsys.readouterr().err
+    assert "rows of 16 numbers: --shape" in error and "--module" not in error
+    assert main(["bounds", f"{__name__}:images", "--data", "rows.npz", "--shape", "1,4,4", *asked]) == 0
+
+
+def images() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3))
+
+
+def test_weights_that_are_not_saved_ones_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    own = (NET, "--module", "body", "--data", "d.npz")
+    for command in (["radius", *own], ["bounds", *own, "--radius", "0.1"], ["compare", *ASKED, "--twin", NET]):
+        assert main([*command, *(["--twin-module", "body"] if command[0] == "compare" else [])]) == 0
+        said = capsys.readouterr()
+        assert f"no --weights: those of {NET} are as it makes them" in said.out and "no --weights" in said.err
+    assert main(["radius", *NETWORK]) == 0
+    assert "no --weights" not in "".join(capsys.readouterr())
+
+
+def test_a_point_that_is_none_is_named_by_its_number(capsys: pytest.CaptureFixture[str]) -> None:
+    x, y = points()
+    x[2, 0] = float("nan")
+    np.savez("d.npz", x=x.numpy(), y=y.numpy())
+    for command in (["audit", *ASKED], ["bounds", *ASKED], ["radius", *NETWORK]):
+        assert main(command) == MISTAKE
+        assert "reference point 2 holds NaN" in capsys.readouterr().err
+    x[2, 0] = 7.0
+    np.savez("d.npz", x=x.numpy(), y=y.numpy())
+    assert main(["radius", *NETWORK, "--low", "0", "--high", "1"]) == MISTAKE
+    assert "reference point 2" in capsys.readouterr().err
 
 
 def test_two_networks_are_compared(capsys: pytest.CaptureFixture[str]) -> None:
@@ -160,6 +203,13 @@ def test_version_says_what_is_installed(capsys: pytest.CaptureFixture[str]) -> N
         (("audit", *NETWORK), "no radius"),
         (("audit", *NETWORK, "--region", "cube", "--radius", "1"), "--radius beside --region cube"),
         (("audit", *ASKED, "--output", "logit"), "logit:K"),
+        (("audit", *ASKED, "--data-arguments", "[1]"), "--data-arguments: '[1]'"),
+        (("radius", *NETWORK, "--points-seed", "1"), "--points-seed beside d.npz"),
+        (("radius", NET, "--data", f"{__name__}:Points", "--data-arguments", '{"sed": 1}'), "--data-arguments '{...}'"),
+        (("audit", *ASKED, "--seconds", "0"), "--seconds 0"),
+        (("compare", *ASKED, "--twin-weights", "v.pt", "--seconds", "-1"), "--seconds -1"),
+        (("audit", *ASKED, "--gap", "1"), "gap=1.0"),
+        (("bounds", *ASKED, "--estimators", "affine_rel"), "did you mean 'affine_relu'"),
         (("audit", *ASKED, "--arguments", "[1]"), "an object"),
         (("audit", *ASKED, "--arguments", "{"), "JSON"),
         (("audit", *ASKED, "--estimators", "affine_rel"), "did you mean 'affine_relu'"),
@@ -195,46 +245,6 @@ def test_a_traceback_is_shown_where_it_is_asked_for(
     with pytest.raises(SystemExit) as ended:
         main(["audit"])
     assert ended.value.code == 2
-
-
-def test_a_question_in_a_file_is_that_of_the_flags(capsys: pytest.CaptureFixture[str]) -> None:
-    group = Path(lipreg.__file__).parent / "conf" / "problem" / "linf_margins.yaml"
-    assert read_question(group) == lipreg.LocalLipschitz(lipreg.LinfBall(0.05, low=0.0, high=1.0))
-    assert main(["bounds", *NETWORK, "--question", str(group)]) == 0
-    in_file = capsys.readouterr().out
-    assert main(["bounds", *ASKED, "--low", "0", "--high", "1"]) == 0
-    assert capsys.readouterr().out == in_file
-    for text, said in (
-        ("_target_: os.system\ncommand: id\n", "classes of lipreg"),
-        ("_target_: lipreg.LinfBall\nradius: 0.1\n", "holds no question"),
-        ("_target_: lipreg.LocalLipschitz\nregions: 1\n", "unexpected keyword"),
-        ("defaults: [linf_margin]\n", "did you mean 'linf_margins'"),
-        ("defaults: [q]\n", "a default of itself"),
-        ("defaults: [{audit: exact}]\n", "among the defaults"),
-        ("- 1\n", "holds no question"),
-        ("defaults: [linf_margins]\nscope: ${scope}\n", "resolves references"),
-        ("a: [", "cannot read"),
-    ):
-        Path("q.yaml").write_text(text, encoding="utf-8")
-        with pytest.raises(InvalidInput, match=said):
-            read_question("q.yaml")
-
-
-def test_a_question_is_composed_of_its_defaults_as_hydra_does(tmp_path: Path) -> None:
-    own = tmp_path / "own.yaml"
-    own.write_text("defaults: [linf_margins_pointed]\nregion: {radius: 0.25}\noutput: {_target_: lipreg.AllLogits}\n")
-    (tmp_path / "over.yaml").write_text("defaults: [own, _self_]\nregion: {high: null}\n")
-    (tmp_path / "under.yaml").write_text("defaults: [_self_, own]\nregion: {radius: 1.0}\n")
-    (tmp_path / "whole.yaml").write_text("defaults: [{problem: own}]\nproblem: {scope: regional}\nseed: 1\n")
-    shutil.copytree(Path(lipreg.__file__).parent / "conf" / "problem", tmp_path / "problem")
-    for name in ("linf_margins", "linf_margins_pointed"):
-        shutil.copy(tmp_path / "problem" / f"{name}.yaml", tmp_path)
-    shutil.copy(own, tmp_path / "problem")
-    for name in ("own", "over", "under", "whole"):
-        with initialize_config_dir(str(tmp_path), version_base="1.3"):
-            cfg = compose(name)
-        assert read_question(tmp_path / f"{name}.yaml") == instantiate(cfg.get("problem", cfg))
-    assert read_question("l2_margins") == lipreg.LocalLipschitz(lipreg.L2Ball(0.5, low=0.0, high=1.0))
 
 
 def test_progress_is_a_line_every_half_minute_where_nobody_looks() -> None:

@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import nn
 
+import lipreg
 from lipreg.command.main import parser
 from tests.command.test_command import files as files
 from tests.conftest import ROOT
@@ -83,6 +84,9 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         (tmp_path / name).write_text(text, encoding="utf-8")
     _written_as_onnx(first.body, tmp_path / "net.onnx")
     torch.export.save(torch.export.export(first.body, (x,)), tmp_path / "net.pt2")
+    problem = lipreg.LocalLipschitz(lipreg.LinfBall(0.05))
+    audited = lipreg.audit(first.body.double(), problem, x[:1].double(), torch.tensor([0]), certificates=True)
+    audited.save(tmp_path / "runs" / "records.jsonl")
     yield tmp_path
 
 
@@ -103,7 +107,7 @@ def commands() -> list[str]:
 def test_every_command_of_the_pages_runs_from_the_wheel(folder: Path, site: Path, programs: ForkServer) -> None:
     pytest.importorskip("onnx", reason="onnx is not installed")
     told = commands()
-    assert {line.split()[1] for line in told} == {"audit", "bounds", "compare", "radius", "report", "version"}
+    assert {line.split()[1] for line in told} == {"audit", "bounds", "check", "compare", "radius", "report", "version"}
     (folder / "lines.py").write_text(LINES, encoding="utf-8")
     variables = {**os.environ, **QUIET, "PYTHONPATH": str(site)}
     done = programs.run([sys.executable, "-P", "lines.py", *told], folder, variables)

@@ -24,6 +24,7 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.singleton import Singleton
 
+from experiments.programs import LIGHTNING
 from tests.conftest import ROOT
 from tests.forks import ForkServer
 
@@ -114,8 +115,9 @@ def _redirected() -> Iterator[tuple[IO[str], IO[str]]]:
 @contextlib.contextmanager
 def _as_it_was() -> Iterator[None]:
     """Puts back the command line, environment, logging, warnings, Hydra's state and torch's threads."""
-    root, lightning = logging.getLogger(), logging.getLogger("pytorch_lightning")
-    handlers, levels = list(root.handlers), (root.level, lightning.level)
+    root = logging.getLogger()
+    loggers = [root, *map(logging.getLogger, LIGHTNING)]
+    handlers, levels = list(root.handlers), [logger.level for logger in loggers]
     argv, variables, threads = sys.argv, dict(os.environ), torch.get_num_threads()
     hydra = Singleton.get_state()
     GlobalHydra.instance().clear()
@@ -129,5 +131,5 @@ def _as_it_was() -> Iterator[None]:
         os.environ.clear()
         os.environ.update(variables)
         root.handlers[:] = handlers
-        root.setLevel(levels[0])
-        lightning.setLevel(levels[1])
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -17,14 +17,16 @@ import pytorch_lightning as pl
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.errors import InstantiationException
+from omegaconf import DictConfig
 from rich.console import Console
 
 from experiments.audit import audit_checkpoint
 from experiments.models import Classifier
+from lipreg import certify
 from lipreg.auditing import EXACT
 from lipreg.data import DigitsDataModule
 from lipreg.errors import InvalidInput
-from lipreg.records import AuditRecord, RunRecord, read_records
+from lipreg.records import AuditRecord, PopulationRecord, RunRecord, read_records
 from tests.auditing.processes import command_line, descendants, wait_until_dead
 from tests.conformance.questions import of_test_all
 from tests.conftest import ROOT
@@ -49,10 +51,13 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "small.ckpt"
 
 
-def audited(checkpoint: Path, folder: Path, *overrides: str) -> tuple[list[Any], str]:
-    settings = [f"network.weights={checkpoint}", f"folder={folder}", "audit.points=4", *overrides]
+def composed(checkpoint: Path, folder: Path, *overrides: str) -> DictConfig:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        cfg = compose("audit_checkpoint", overrides=settings)
+        return compose("audit_checkpoint", overrides=[f"network.weights={checkpoint}", f"folder={folder}", *overrides])
+
+
+def audited(checkpoint: Path, folder: Path, *overrides: str) -> tuple[list[Any], str]:
+    cfg = composed(checkpoint, folder, "audit.points=4", *overrides)
     console = Console(record=True, width=200, file=open(os.devnull, "w"))  # noqa: SIM115
     return audit_checkpoint(cfg, console), console.export_text()
 
@@ -78,6 +83,29 @@ def test_records_a_summary_and_the_points_of_training(checkpoint: Path, tmp_path
     assert "resumed" not in said
     assert any("the question is another one" in str(w.message) for w in caught)
     assert other[0].exact.upper < points[0].exact.upper
+
+
+def test_what_holds_for_all_of_the_data(checkpoint: Path, tmp_path: Path) -> None:
+    wanted = ["audit.points.which=30", "audit.points.confidence=0.9", "audit=bounds", "audit.estimators=[affine_relu]"]
+    cfg = composed(checkpoint, tmp_path, *wanted)
+    for _ in range(2):  # the second finds all of it in the records
+        console = Console(record=True, width=400, file=open(os.devnull, "w"))  # noqa: SIM115
+        points = audit_checkpoint(cfg, console)
+        assert "30 of the 360 points of the data set were drawn at random (seed 0)" in console.export_text()
+    (drawn,) = [r for r in read_records(tmp_path / "small.jsonl") if isinstance(r, PopulationRecord)]
+    assert (drawn.size, drawn.confidence, len(drawn.drawn)) == (360, 0.9, 30)
+    data = DigitsDataModule()
+    data.setup("fit")
+    dataset: Any = data.val_dataloader().dataset
+    loaded = Classifier.load_from_checkpoint(checkpoint).eval()
+    x, y = (torch.stack([torch.as_tensor(dataset[i][part]) for i in drawn.drawn]) for part in (0, 1))
+    own = certify(loaded, points[0].exact.problem, x, y, estimator="affine_relu")
+    assert drawn.high == pytest.approx([interval.upper for interval in own])
+    torch.save({"x": torch.rand(3, 64), "y": torch.tensor([0, 1, 2])}, tmp_path / "d.pt")
+    with pytest.raises(InvalidInput, match=r"a file, whose first points are taken.*--until 60"):
+        audit_checkpoint(
+            composed(checkpoint, tmp_path, "data=file", f"data.path={tmp_path / 'd.pt'}", *wanted), Console()
+        )
 
 
 def test_a_network_and_points_of_files_are_of_no_training(tmp_path: Path) -> None:

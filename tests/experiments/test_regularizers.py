@@ -24,6 +24,7 @@ from experiments.regularizers.views import PAGE, RESULTS
 from lipreg.callbacks import LipschitzRegularizer
 from lipreg.errors import InvalidInput
 from lipreg.reporting.svg import svg
+from tests.conformance.questions import of_test_all
 from tests.conftest import ROOT
 from tests.experiments.programs import GROUPS, run_here, run_there
 from tests.experiments.test_mnist import write as write_mnist
@@ -194,6 +195,7 @@ def test_a_job_that_fails_does_not_sink_the_others(tmp_path: Path, monkeypatch: 
     assert len(ResultFile(cfg.results).rows) == 3
 
 
+@of_test_all
 def test_the_command_runs_in_several_processes(tmp_path: Path, programs: ForkServer) -> None:
     tiny = "overrides=[" + ",".join(f"'{text}'" for text in TINY) + "]"
     weights = (

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +16,10 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from experiments.parts import KEYS
 from experiments.regularizers import Baseline
 from lipreg.callbacks import LipschitzAudit, LipschitzRegularizer
+from lipreg.data import DigitsDataModule
 from lipreg.estimators import usual_estimators
 from lipreg.penalties import Hinge, Log
 from lipreg.problem import LocalLipschitz
@@ -181,6 +186,22 @@ def test_smoke_writes_everything(smoke: tuple[Path, Done]) -> None:
     assert page.read_text(encoding="utf-8") == (folder / "report.html").read_text(encoding="utf-8")
 
 
+def test_each_run_at_w_and_b_says_its_own_weight_and_its_job(smoke: tuple[Path, Done]) -> None:
+    folder, _ = smoke
+    told = {}
+    for run in (folder / "wandb").glob("offline-run-*"):
+        leet = [Path(sys.executable).parent / "wandb", "leet", "inspect", "--json", run]
+        lines = subprocess.run(leet, capture_output=True, text=True, timeout=600, check=True).stdout.splitlines()
+        entries = list(map(json.loads, lines))
+        found = next(entry["run"] for entry in entries if "run" in entry)
+        settings = next(entry["config"]["update"] for entry in entries if "regularizer" in str(entry.get("config")))
+        told[found["job_type"]] = {**found, **settings}
+    assert set(told) == {"twin", "regularised"}
+    assert [told[run]["regularizer"]["weight"] for run in ("twin", "regularised")] == [0.0, 0.001]
+    assert [told[run]["weight"] for run in ("twin", "regularised")] == [0.0, 0.001]
+    assert {found["run_group"] for found in told.values()} == {f"{folder.parent.name}/{folder.name}"}
+
+
 def test_checkpoints_hold_plain_data_and_different_weights(
     smoke: tuple[Path, Done],
 ) -> None:
@@ -262,22 +283,72 @@ def test_a_sweep_over_seeds(tmp_path: Path) -> None:
     assert fingerprints[0] != fingerprints[1]
 
 
-@pytest.mark.parametrize(
-    "override, says",
-    [
-        ("problem.region.radius=-1", "radius -1.0 leaves a region without volume"),
-        ("audit.estimators=[mip_pointed]", "scope 'regional' is not covered"),
-    ],
-)
-def test_an_error_is_a_paragraph_and_exit_code_1(tmp_path: Path, override: str, says: str) -> None:
-    done = run(tmp_path, "experiment=smoke", override, "logger=none", f"hydra.run.dir={tmp_path / 'out'}")
+WRONG = {
+    "problem.region.radius=-1": "radius -1.0 leaves a region without volume",
+    "audit.estimators=[mip_pointed]": "scope 'regional' is not covered",
+    "experiment=nope": "experiment=nope. Accepted: held_bound, pointed, smoke",
+    "debug=fdrr": "debug=fdrr (did you mean 'fdr'?). Accepted: fdr",
+    "penalty=hinges": "penalty=hinges (did you mean 'hinge'?). Accepted: hinge, layer_sum",
+    "model.width=3": "there is no model.width (did you mean 'widths'?). Accepted: widths, learning_rate",
+    "+model.hidden=16": "Classifier takes no model.hidden=16. Accepted: widths, learning_rate",
+    "+audit.every=3": "takes no audit.every=3",
+    "+trainer.max_epoch=3": "Trainer takes no trainer.max_epoch=3 (did you mean 'max_epochs'?)",
+    "+sed=1": "nothing takes sed=1 (did you mean 'seed'?)",
+    "+limits.minute=3": "nothing takes limits.minute=3 (did you mean 'minutes'?)",
+    "seed=abc": "seed='abc'. Accepted: a whole number from 0",
+    "trainer.max_epochs=0": "trainer.max_epochs=0. Accepted: a whole number of at least 1",
+    "trainer.max_epochs=-1": "trainer.max_epochs=-1. Accepted: a whole number of at least 1",
+    "trainer.max_epochs=ten": "trainer.max_epochs='ten'. Accepted: a whole number or null",
+    "trainer.accelerator=mps": "The configuration has trainer.accelerator=mps",
+    "model.learning_rate=fast": "model.learning_rate='fast'. Accepted: a number",
+    "model.widths=64": "model.widths=64. Accepted: a list, each a whole number",
+    "model.widths=[12,10]": "64 features where the network's first layer, 'net.0', takes 12",
+    "model.widths=[64]": "The data has inputs of shape (64,) and 10 classes",
+    "model._target_=experiments.models.Clasifier": "Clasifier",
+    "data=file": "data.path has no value",
+    "regularizer.weight=-1": "weight=-1. Accepted: a finite number of at least 0",
+    "regularizer.weight=abc": "weight='abc'. Accepted: a finite number of at least 0",
+    "regularizer.weight=nan": "weight=nan. Accepted: a finite number of at least 0",
+    "checkpoint.every_n_epochs=0": "every_n_epochs=0. Accepted: a whole number of at least 1",
+    "limits.memory_gib=0.01": "memory_gib=0.01, and",
+    "hydra.run.dir=/dev/null/run": "/dev/null/run: Not a directory. Choose a folder that can be written",
+    "model.widths": "'model.widths' is no override",
+}
+
+
+@pytest.mark.parametrize("override", WRONG)
+def test_a_mistake_is_a_paragraph_and_exit_code_1_before_anything_is_trained(tmp_path: Path, override: str) -> None:
+    wanted = ["experiment=smoke", "audit=bounds", "logger=none", f"hydra.run.dir={tmp_path / 'out'}"]
+    done = run(
+        tmp_path, *(given for given in wanted if given.partition("=")[0] != override.partition("=")[0]), override
+    )
     assert done.returncode == 1
     text = done.stdout + done.stderr
-    assert says in " ".join(text.split())
-    assert "Traceback" not in text
-    assert "Error executing job" not in text
-    message = done.stdout[done.stdout.index("Invalid" if "Invalid" in done.stdout else "Unsupported") :].strip()
+    assert WRONG[override] in " ".join(text.split())
+    assert "Traceback" not in text and "Error executing job" not in text and "audited" not in text
+    message = done.stdout[re.search(r"^\w+: ", done.stdout, re.MULTILINE).end() :].strip()  # type: ignore[union-attr]
     assert "\n\n" not in message, "one paragraph"
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_a_key_of_ones_own_that_others_refer_to_is_no_mistake(tmp_path: Path) -> None:
+    own = ["+rate=0.01", "model.learning_rate=${rate}", "debug=fdr", "audit=bounds"]
+    assert run(tmp_path, "experiment=smoke", *own).returncode == 0
+
+
+def test_all_that_the_job_reads_is_in_its_configuration() -> None:
+    assert set(composed()) == set(KEYS)
+
+
+def test_a_limit_of_memory_is_what_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(*_: Any) -> None:
+        raise ImportError("sklearn.so: failed to map segment from shared object")
+
+    monkeypatch.setattr(DigitsDataModule, "load", lacking)
+    done = run(tmp_path, "experiment=smoke", "logger=none", "limits.memory_gib=64")
+    said = " ".join(done.stdout.split())
+    assert done.returncode == 1 and "the memory limit of 64 GiB for each process is reached" in said
+    assert "not installed" not in done.stdout + done.stderr
 
 
 def test_a_folder_with_another_runs_records_is_refused(tmp_path: Path) -> None:

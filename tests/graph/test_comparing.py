@@ -16,18 +16,8 @@ from lipreg.estimators import ESTIMATORS, Bound, BoundEstimator, estimate, froze
 from lipreg.graph import MaxPool, Relu, capture
 from lipreg.graph.lowerings.comparing import comparators
 from lipreg.results import Certificate
+from tests.graph.functions import Function
 from tests.groupsort import GroupSort
-
-
-class Function(nn.Module):
-    """A function as a module."""
-
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x)
 
 
 def orthogonal(seed: int, *between: nn.Module, width: int = 6) -> nn.Sequential:

@@ -11,17 +11,7 @@ from torch import Tensor, nn
 from lipreg import LinfBall, LocalLipschitz, Logit, certify
 from lipreg.errors import UnsupportedModel
 from lipreg.graph import capture
-
-
-class Function(nn.Module):
-    """A function as a module."""
-
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x)
+from tests.graph.functions import Function
 
 
 @pytest.mark.parametrize(

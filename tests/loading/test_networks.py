@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -96,9 +97,6 @@ def test_no_tensor_is_left_over(tmp_path: Path) -> None:
         load_network(f"{HERE}:Net", weights=tmp_path / "w.pt")
     with pytest.raises(InvalidInput, match=r"other shapes: body\.0\.weight is \(7, 4\), here \(5, 4\)"):
         load_network(f"{HERE}:Net", weights=saved(tmp_path / "v.pt", make(7)))
-    torch.save({"model": Net().state_dict(), "epoch": 3}, tmp_path / "m.pt")
-    with pytest.raises(InvalidInput, match="holds model, epoch, no tensors"):
-        load_network(f"{HERE}:Net", weights=tmp_path / "m.pt")
 
 
 @pytest.mark.parametrize(
@@ -141,3 +139,69 @@ def test_a_file_of_no_weights_is_one_line(content: Any, said: str, tmp_path: Pat
     with pytest.raises(InvalidInput, match=said) as caught:
         load_network(f"{HERE}:Net", weights=path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("entry", ["model", "state_dict", "net"])
+def test_a_state_dict_may_lie_in_an_entry_of_any_name(entry: str, tmp_path: Path) -> None:
+    net, path = Net(), tmp_path / "m.pt"
+    torch.save({entry: net.state_dict(), "epoch": 3, "optimizer": {"state": {}, "param_groups": []}}, path)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert same(load_network(f"{HERE}:Net", weights=path), net)
+    assert [f"entry {entry!r}" in str(one.message) for one in said] == [True] * (entry != "state_dict")
+    torch.save({"model": net.state_dict(), "average": Net().state_dict()}, path)
+    with pytest.raises(InvalidInput, match="model, average, each of which may be the weights"):
+        load_network(f"{HERE}:Net", weights=path)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "a.b."])
+def test_names_that_all_begin_alike_count_without_that(prefix: str, tmp_path: Path) -> None:
+    net, path = Net(), tmp_path / "w.pt"
+    torch.save({prefix + name: value for name, value in net.state_dict().items()}, path)
+    with pytest.warns(UserWarning, match=f"names without '{prefix}'"):
+        assert same(load_network(f"{HERE}:Net", weights=path), net)
+    with pytest.raises(InvalidInput, match=f"All names begin with '{prefix}body.'"):
+        load_network(f"{HERE}:make", arguments={"hidden": 9}, weights=path)
+    torch.save({f"body.{name}": value for name, value in net.body.state_dict().items()} | {"head": torch.ones(1)}, path)
+    with pytest.raises(InvalidInput, match=r"no place for body\.0\.weight"):  # not all begin so
+        load_network(f"{HERE}:body", weights=path)
+
+
+def body() -> nn.Module:
+    return Net().body
+
+
+class Configured(Net):
+    """A class that takes one object of settings."""
+
+    def __init__(self, conf: Any) -> None:
+        super().__init__(conf.widths)
+
+
+def broken() -> nn.Module:
+    raise RuntimeError("of my own")
+
+
+def leaves() -> nn.Module:
+    raise SystemExit(5)
+
+
+def test_a_program_that_ends_where_a_network_is_wanted_is_an_error() -> None:
+    with pytest.raises(InvalidInput, match=r"leaves\(\) raises SystemExit: 5"):
+        load_network(f"{HERE}:leaves")
+    with pytest.raises(InvalidInput, match="makes a int"):
+        load_network("builtins:int")
+
+
+def test_an_error_of_the_class_names_it_and_says_what_a_factory_is_for(tmp_path: Path) -> None:
+    with pytest.raises(
+        InvalidInput, match=rf"{HERE}:broken\(\) raises RuntimeError: of my own \(test_networks.py, line"
+    ):
+        load_network(f"{HERE}:broken")
+    with pytest.raises(
+        InvalidInput, match=r"'dict' object has no attribute 'widths'.*package.module:make; conf came as"
+    ):
+        load_network(f"{HERE}:Configured", arguments={"conf": {"widths": [4, 5, 3]}})
+    path = saved(tmp_path / "a.ckpt", Net(), hyper_parameters={"widths": [4, 5, 3]})  # what vars(args) leaves
+    with pytest.raises(InvalidInput, match=r"Accepted: Configured\(conf.*made by a function of yours"):
+        load_network(f"{HERE}:Configured", weights=path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -97,3 +98,26 @@ def test_sizes_below_one_are_refused(shape: tuple[int, ...], tmp_path: Path) -> 
     np.save(tmp_path / "a.npy", X.numpy())
     with pytest.raises(InvalidInput, match="each at least 1"):
         load_points(tmp_path / "a.npy", shape=shape)
+
+
+def test_a_pair_in_a_file_is_inputs_and_labels(tmp_path: Path) -> None:
+    for content in ((X, Y), [X, Y]):
+        torch.save(content, tmp_path / "a.pt")
+        x, y = load_points(tmp_path / "a.pt")
+        assert torch.equal(x, X) and y is not None and torch.equal(y, Y)
+    torch.save((X, Y, Y), tmp_path / "a.pt")
+    with pytest.raises(InvalidInput, match="x is a tuple"):
+        load_points(tmp_path / "a.pt")
+
+
+def test_a_column_of_labels_under_another_name_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("a,b,Label\n0.1,0.2,1\n")
+    with pytest.warns(UserWarning, match="column 'Label' of .* counts as an input: .*--labels Label"):
+        x, y = load_points(path)
+    assert x.shape == (1, 3) and y is None
+    with pytest.raises(InvalidInput, match=r"no column 'nope' in .*Accepted: a, b, Label\."):
+        load_points(path, labels="nope")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_points(path, labels="Label")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+import highspy
 import pytest
 
 from lipreg.auditing import AuditPlan
@@ -17,6 +20,7 @@ from lipreg.budget import Budget
 from lipreg.errors import InvalidInput, MissingExtra
 from lipreg.estimators.settings import Settings
 from lipreg.milp import SOLVERS, Found, Gurobi, Options, Program, Solver, get_solver, installed_solvers, register_solver
+from lipreg.milp.highs import Highs, _say_nothing
 from lipreg.outputs import Logit
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
@@ -167,3 +171,21 @@ def test_a_program_beyond_the_licence_says_what_to_do() -> None:
         assert beyond.point is None and beyond.dual_bound == pytest.approx(2001, rel=1e-12)  # what the boxes prove
         for text in ("1 rows and 2001 columns", "2000", "solver='highs'"):
             assert text in beyond.detail
+
+
+def test_what_highs_says_of_itself_is_kept_off_stdout(monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    """As from 1.16 on, by compiled code, when the first solver of a process is made."""
+    said: list[str] = []
+
+    class Talkative(highspy.Highs):
+        def __init__(self) -> None:
+            if not said:
+                os.write(1, b"Running HiGHS\n")
+                said.append("once")
+            super().__init__()
+
+    _say_nothing.cache_clear()
+    monkeypatch.setattr(highspy, "Highs", Talkative)
+    assert Highs().version().startswith("HiGHS ") and said
+    os.write(1, b"ours\n")
+    assert capfd.readouterr().out == "ours\n"

@@ -132,7 +132,7 @@ def test_ratios_of_the_same_points() -> None:
     ratio = after.over(before)
     assert holds(ratio.quantile(0.5), 0.5) and ratio.share_below(1.0).low > 0.7
     assert holds(ratio_of_quantiles(after, before, 0.5), 0.5)
-    with pytest.raises(IncomparableResults, match="other points"):
+    with pytest.raises(IncomparableResults, match="50 points and 50 others"):
         after.over(Sample(120, drawn[::-1], whole["low"][drawn], whole["high"][drawn]))
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import lipreg
 from lipreg import AuditResult, LinfBall, LocalLipschitz, Population
-from lipreg.errors import InvalidInput
+from lipreg.errors import IncomparableResults, InvalidInput
 from lipreg.population import Draw, MeanWithin, QuantileWithin
 from lipreg.records import PopulationRecord, from_line, read_records, to_line
 
@@ -95,3 +95,45 @@ def test_what_is_no_population_is_refused(question: tuple[nn.Module, Tensor, Ten
         Population(x, y[:3])
     with pytest.raises(InvalidInput, match="drawn at random"):
         _ = lipreg.audit(net, PROBLEM, x[:1], y[:1], estimators=["affine_relu"]).population
+    with pytest.raises(InvalidInput, match="a rule such as"):
+        Population(x, y, until=QuantileWithin)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="Population: confidence=95"):
+        Population(x, y, confidence=95)
+
+
+def test_what_is_no_pair_is_not_divided(question: tuple[nn.Module, Tensor, Tensor], found: AuditResult) -> None:
+    net, x, y = question
+    wide = lipreg.audit(net, LocalLipschitz(LinfBall(0.2)), population=Population(x, y, until=12, seed=4))
+    moved = lipreg.audit(net, PROBLEM, population=Population(x + 0.1, y, until=12, seed=4))
+    for other in (wide, moved):
+        with pytest.raises(IncomparableResults, match="two data sets, or under two questions"):
+            found.population.over(other.population)
+    again = lipreg.audit(net, PROBLEM, population=Population(x, y, until=12, seed=4))
+    ratio = found.population.over(again.population).quantile(0.5)
+    assert ratio.low <= 1 <= ratio.high and ratio.high / max(ratio.low, 1e-9) < 1.01
+    other = lipreg.audit(net, PROBLEM, population=Population(x, y, until=12, seed=5))
+    with pytest.raises(IncomparableResults, match="the same points, drawn by the same seed"):
+        found.population.over(other.population)
+
+
+def test_two_rules_share_the_points_that_both_have_drawn(question: tuple[nn.Module, Tensor, Tensor]) -> None:
+    net, x, y = question
+    few, many = (
+        lipreg.audit(net, PROBLEM, population=Population(x, y, until=rule, seed=1)).population
+        for rule in (QuantileWithin(0.5, 0.9), MeanWithin(1e-9))
+    )
+    assert len(few.drawn) < len(many.drawn)
+    for ratio in (few.over(many), many.over(few)):
+        assert len(ratio.drawn) == len(few.drawn)
+        assert ratio.quantile(0.5).low <= 1 <= ratio.quantile(0.5).high
+    planned = lipreg.audit(net, PROBLEM, population=Population(x, y, until=len(few.drawn), seed=1)).population
+    with pytest.raises(IncomparableResults, match="planned"):
+        planned.over(few)
+
+
+def test_a_data_set_that_was_audited_whole_needs_no_draw(question: tuple[nn.Module, Tensor, Tensor]) -> None:
+    net, x, y = question
+    table = lipreg.audit(net, PROBLEM, population=Population(x[:7], y[:7])).table()
+    assert "All 7 points of the data set were audited." in table and "drawn" not in table.split("exact\n")[-1]
+    one = lipreg.audit(net, PROBLEM, population=Population(x[:1], y[:1])).table()
+    assert "The only point of the data set was audited." in one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -131,7 +132,9 @@ def test_numbers_on_the_page_are_those_of_the_records(browser: Any, records: Seq
             ("estimator", [r.estimator for r in audits]),
             ("point", [str(r.point) for r in audits]),
         ):
-            order = sorted(range(len(audits)), key=lambda i: audits[i].run != "penalty")  # side by side, as on the page
+            order = sorted(
+                range(len(audits)), key=lambda i: (-audits[i].epoch, audits[i].run != "penalty")
+            )  # as on the page
             assert shown.cells("records-table", column) == [wanted[i] for i in order], column
         points = [p for pair in zip(comparison.regularised.points, comparison.twin.points, strict=True) for p in pair]
         assert shown.cells("points-table", "bound") == [at_most(p.bound) for p in points]
@@ -170,6 +173,7 @@ def test_a_click_on_a_heading_sorts_and_words_and_choices_filter(browser: Any, s
         page.fill("#records-table input", "")
         page.locator("#records-table tbody tr").first.click()
         told = page.locator("#records-table .detail").inner_text()
+        assert "ENGINE" not in told.upper() and "For developers" in told
         assert "proof of the upper end" in told and "made up" in told
         page.locator("#records-table tbody tr").first.click()
         assert page.locator("#records-table .detail").count() == 0
@@ -213,7 +217,7 @@ def test_charts_take_calibrated_constants_or_those_as_they_are(browser: Any, tmp
         end = page.locator(names).all_text_contents()
         assert "bound 23.34" in end and "bound 93.34" in end and "exact [4.666, 5.834]" in end
         assert "Transfer, in units of the output." in page.locator("#transfer-figure").inner_text()
-        assert shown.cells("points-table", "margin over constant")[:2] == ["0.04", "0.02"]
+        assert shown.cells("points-table", "margin over constant")[:2] == ["0.1", "0.1"], "of the epoch that was chosen"
         assert shown.trouble == []
 
 
@@ -258,4 +262,74 @@ def test_point_by_point_the_epoch_of_the_verdict_is_shown_first(
         assert words.inner_text().startswith("After 5 epochs. ") and "Each line leads" in words.inner_text()
         shown.page.locator("#epochs select").select_option("10")
         assert words.inner_text().startswith("After 10 epochs. ") and "Each line leads" not in words.inner_text()
+        assert shown.trouble == []
+
+
+def test_columns_fit_or_the_page_says_that_they_scroll(browser: Any, records: Sequence[Record], tmp_path: Path) -> None:
+    path = write_report(records, tmp_path / "r.html", "penalty")
+    cut = """() => [...document.querySelectorAll('.scroll')].filter((box) => box.clientWidth).map((box) =>
+        [box.scrollWidth > box.clientWidth + 1, box.previousElementSibling?.matches('.cue:not([hidden])') ?? false])"""
+    for width in (1400, 400):
+        with Shown(browser, path, width) as shown:
+            page = shown.page
+            page.locator("details.side-by-side summary").click()
+            page.wait_for_timeout(100)
+            found = page.evaluate(cut)
+            assert found and all(hidden == said for hidden, said in found), found
+            table = page.locator("#points-table .scroll")
+            assert table.evaluate("(box) => box.scrollWidth > box.clientWidth + 1") == (width == 400)
+            if width == 400:
+                cue = page.locator("#points-table .cue")
+                assert "further to the right" in cue.inner_text()
+                table.evaluate("(box) => box.scrollTo(box.scrollWidth, 0)")
+                page.wait_for_timeout(100)
+                assert "for the first columns" in cue.inner_text()
+            assert shown.trouble == []
+
+
+def test_the_last_epoch_comes_first(browser: Any, records: Sequence[Record], tmp_path: Path) -> None:
+    with Shown(browser, write_report(records, tmp_path / "r.html", "penalty")) as shown:
+        epochs = list(map(int, shown.cells("records-table", "epoch")))
+        assert epochs[0] == 10 and epochs == sorted(epochs, reverse=True)
+        assert shown.page.locator("#epochs option").all_inner_texts() == ["10", "5", "0"]
+        shown.page.locator("#points-table tbody tr").first.click()
+        told = shown.page.locator("#points-table .detail").inner_text()
+        assert "largest of 9 margins of class 0" in told and "time limit" in told
+
+
+def test_every_table_is_saved_as_csv(browser: Any, records: Sequence[Record], tmp_path: Path) -> None:
+    named = [replace(r, detail="=1+1") if isinstance(r, AuditRecord) else r for r in records]
+    with Shown(browser, write_report(named, tmp_path / "r.html", "penalty")) as shown:
+        page = shown.page
+        page.locator("details.side-by-side summary").click()
+        tables, buttons = page.locator(".scroll:visible"), page.locator("button.save:visible")
+        assert tables.count() == buttons.count() >= 4
+        with page.expect_download() as saved:
+            page.locator("#records-table button.save").click()
+        with open(saved.value.path(), newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+        audits = [r for r in records if isinstance(r, AuditRecord)]
+        assert sorted(float(row["lower"]) for row in rows) == sorted(r.lower for r in audits), "in all their digits"
+        assert {row["estimator"] for row in rows} == {r.estimator for r in audits}
+        page.fill("#records-table input", "sampling")
+        with page.expect_download() as saved:
+            page.locator("#records-table button.save").click()
+        assert saved.value.suggested_filename == "audit-records.csv"
+        assert Path(saved.value.path()).read_text("utf-8-sig").count("sampling") == 18, "what the filter leaves"
+        assert shown.trouble == []
+
+
+def test_an_address_opens_the_same_view(browser: Any, swept: Path) -> None:
+    with Shown(browser, swept) as shown:
+        page = shown.page
+        page.locator("#runs-table tbody tr", has_text="weight 0.1, seed 1").click()
+        page.select_option("#epochs select", "5")
+        address, wanted = page.url, page.locator("#points-table").inner_text()
+        assert "#" in address and page.locator("#single-title").inner_text().endswith("weight 0.1, seed 1")
+        other = page.context.new_page()
+        other.goto(address)
+        assert other.locator("#single-title").inner_text().endswith("weight 0.1, seed 1")
+        assert other.locator("#points-table").inner_text() == wanted
+        other.goto(f"{swept.as_uri()}#run=no+such+run&epoch=x&question=7")
+        assert other.locator("#single-title").inner_text().endswith("weight 0.001, seed 0")
         assert shown.trouble == []

@@ -97,9 +97,20 @@ def attends(self: Any, x: Tensor) -> Tensor:
     return torch.einsum("bi,bj->bij", self.a(x), x)
 
 
-@ZOO(3, says="batch axis")
+@ZOO(3, says="stacked before the batch axis")
 def over_points(self: Any, x: Tensor) -> Tensor:
     return torch.stack([x, x])
+
+
+@ZOO(4, a=linear(4, 3), b=linear(4, 3), c=linear(4, 3))
+def an_ensemble(self: Any, x: Tensor) -> Tensor:
+    members = torch.stack([member(x) for member in (self.a, self.b, self.c)])
+    return members.mean(0).relu() + members[1]
+
+
+@ZOO(4, a=linear(4, 3), b=linear(4, 3), says="its forward makes a number of activations")
+def point_by_point(self: Any, x: Tensor) -> Tensor:
+    return torch.stack([self.a(x[i]).relu() for i in range(x.shape[0])])
 
 
 @ZOO(3, a=linear(3, 3), says=r"2 unsupported calls.*forward: bmm \[never\].*forward: argmax \[never\]")

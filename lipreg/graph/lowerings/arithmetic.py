@@ -9,14 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from lipreg.graph.lowerings.constants import constant_of
+from lipreg.graph.lowerings.gates import gated, shifted
 from lipreg.graph.lowerings.padding import moved, positions
 from lipreg.graph.registry import Example, Refusal, lowers
 from lipreg.graph.symbols import Context, Mask, Symbol, is_zero
 from lipreg.linalg.broadcasting import broadcast
 
 PRODUCT = (
-    "a product of two activations is not piecewise linear, and its slopes grow without limit; ask about the "
-    "part of the network before it (module=...), or hold one factor fixed (lipreg.Select(network, fixed={...}))"
+    "a product of two activations is not piecewise linear, and its slopes grow without limit (x * sigmoid(x) and its "
+    "kin are covered); ask about the part of "
+    "the network before it (module=...), or hold one factor fixed (lipreg.Select(network, fixed={...}))"
 )
 
 
@@ -26,9 +28,9 @@ def lower_add(context: Context, input: Any, other: Any, *, alpha: float = 1) -> 
         input, other = broadcasted(context, input, other), broadcasted(context, other, input)
         return input.plus(other if alpha == 1 else other.scaled(context.constant(alpha, other.shape)))
     if isinstance(input, Symbol):
-        return input.shifted(alpha * context.constant(other, input.shape))
+        return shifted(input.shifted(alpha * context.constant(other, input.shape)), input, alpha * other)
     other = other if alpha == 1 else other.scaled(context.constant(alpha, other.shape))
-    return other.shifted(context.constant(input, other.shape))
+    return shifted(other.shifted(context.constant(input, other.shape)), other, input)
 
 
 def broadcasted(context: Context, x: Symbol, other: Symbol) -> Symbol:
@@ -62,7 +64,12 @@ def lower_mul(context: Context, input: Any, other: Any) -> Symbol:
     if not isinstance(input, Symbol):
         input, other = other, input
     if isinstance(other, Symbol):
-        raise Refusal("never", PRODUCT)
+        found = gated(context, input, other)
+        if found is None:
+            raise Refusal("never", PRODUCT)
+        return found
+    if not isinstance(input, Symbol):  # two constants
+        return input * other
     return input.scaled(context.constant(other, input.shape))
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lipreg.graph.lowerings.padding import moved, positions
 from lipreg.graph.registry import Example, Refusal, lowers
-from lipreg.graph.symbols import Context, Symbol
+from lipreg.graph.symbols import Context, Stacked, Symbol
 
 
 def permuted(context: Context, x: Symbol, order: Sequence[int]) -> Symbol:
@@ -91,12 +91,12 @@ def lower_hstack(context: Context, tensors: Sequence[Any]) -> Symbol:
 
 
 @lowers(torch.stack)
-def lower_stack(context: Context, tensors: Sequence[Any], dim: int = 0) -> Symbol:
+def lower_stack(context: Context, tensors: Sequence[Any], dim: int = 0) -> Symbol | Stacked:
     if not all(isinstance(part, Symbol) for part in tensors):
         raise Refusal("not yet", "stacking activations with constants")
     at = dim % (tensors[0].ndim + 1) - 1
     if at < 0:
-        raise Refusal("settings", "stacking before the batch axis; dim=1 and further are covered")
+        return Stacked(tensors)
     rows = [part.reshape((*part.shape[:at], 1, *part.shape[at:])) for part in tensors]
     return lower_concatenation(context, rows, at + 1)
 

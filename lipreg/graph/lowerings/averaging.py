@@ -13,7 +13,7 @@ from lipreg.graph.lowerings.arrangement import permuted
 from lipreg.graph.lowerings.convolution import check_planes, spatial
 from lipreg.graph.lowerings.pooling import adaptive_sizes, adaptive_windows, pooled_size
 from lipreg.graph.registry import Example, Refusal, lowers
-from lipreg.graph.symbols import Context, Symbol
+from lipreg.graph.symbols import Context, Stacked, Symbol
 from lipreg.linalg import Convolution, Dense, Repeated
 
 
@@ -133,10 +133,12 @@ def lower_sum(context: Context, input: Symbol, dim: Any = None, keepdim: bool = 
     return _total(context, input, dim, keepdim, mean=False)
 
 
-def _total(context: Context, x: Symbol, dim: Any, keepdim: bool, mean: bool) -> Symbol:
+def _total(context: Context, x: Symbol | Stacked, dim: Any, keepdim: bool, mean: bool) -> Symbol:
     """The sum or mean over some dimensions: one row an entry that stays."""
     if dim is None:
         raise Refusal("settings", "a sum or mean over the batch axis; name the dimensions")
+    if isinstance(x, Stacked):
+        return _over_stack(context, x, dim, keepdim, mean)
     axes = sorted(d % x.ndim - 1 for d in ((dim,) if isinstance(dim, int) else tuple(dim)))
     if axes[0] < 0:
         raise Refusal("settings", "a sum or mean over the batch axis")
@@ -150,6 +152,17 @@ def _total(context: Context, x: Symbol, dim: Any, keepdim: bool, mean: bool) -> 
     return last.then(Repeated(row, last.shape, shape))
 
 
+def _over_stack(context: Context, members: Stacked, dim: Any, keepdim: bool, mean: bool) -> Symbol:
+    if keepdim or dim not in (0, (0,), [0]):
+        raise Refusal(
+            "settings", "a sum or mean of stacked activations over other dimensions than the first, or keeping it"
+        )
+    total = members[0]
+    for member in members[1:]:
+        total = total.plus(member)
+    return total.scaled(context.tensor(1.0 / len(members))) if mean else total
+
+
 class _Means(nn.Module):
     """Means as networks end in, and the functional forms."""
 
@@ -160,6 +173,7 @@ class _Means(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = torch.relu(self.conv(F.avg_pool2d(x, 2, stride=1)))
         y = F.adaptive_avg_pool2d(x, 1).flatten(1) + x.mean((2, 3)) - x.mean(dim=[-1, -2], keepdim=True).flatten(1)
+        y = y + torch.stack([y, self.last(y).repeat(1, 2)[:, :3]]).mean(0) - torch.stack((y, -y, y)).sum(dim=0)
         return self.last(torch.relu(y)) + x.sum(1).flatten(1).mean(1, keepdim=True)
 
 

@@ -6,17 +6,16 @@ difference relu(z - a) - relu(z - b) the slopes of two parallel units would add 
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lipreg.graph.lowerings.padding import moved, positions
+from lipreg.graph.lowerings.gates import PLUS_3, RELU6, follows, noted
+from lipreg.graph.lowerings.padding import mirrored, moved, positions
 from lipreg.graph.registry import Example, Refusal, lowers
 from lipreg.graph.symbols import Context, Symbol
-from lipreg.linalg import gather
 
 
 def clamped(context: Context, x: Symbol, low: Any = None, high: Any = None) -> Symbol:
@@ -25,6 +24,7 @@ def clamped(context: Context, x: Symbol, low: Any = None, high: Any = None) -> S
     Raises:
         Refusal: an end that depends on the input.
     """
+    given = x
     ends = [_end(context, x, end, side) for end, side in ((low, -torch.inf), (high, torch.inf))]
     bottom, top = ends
     if bottom is not None:
@@ -33,7 +33,9 @@ def clamped(context: Context, x: Symbol, low: Any = None, high: Any = None) -> S
         return x if bottom is None else x.shifted(bottom)
     minus = context.tensor(-1.0)
     room = top if bottom is None else top - bottom
-    return context.relu(x.scaled(minus).shifted(room)).scaled(minus).shifted(top)
+    found = context.relu(x.scaled(minus).shifted(room)).scaled(minus).shifted(top)
+    plain = isinstance(low, int | float) and isinstance(high, int | float)
+    return follows(found, PLUS_3, given, RELU6) if plain and (low, high) == (0, 6) else found
 
 
 def _end(context: Context, x: Symbol, end: Any, open_: float) -> Tensor | None:
@@ -75,6 +77,27 @@ def lower_relu6_call(context: Context, input: Symbol, inplace: bool = False) -> 
     return clamped(context, input, 0.0, 6.0)
 
 
+class _Sigmoids(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(4, 6), nn.Hardsigmoid(), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(self.b(6 * self.a(x)) + F.hardsigmoid(self.a(x) - 3.0))
+
+
+@lowers(nn.Hardsigmoid, example=Example(_Sigmoids, (4,), accuracy=1e-7))
+def lower_hardsigmoid(context: Context, module: nn.Hardsigmoid, x: Symbol) -> Symbol:
+    return lower_hardsigmoid_call(context, x)
+
+
+@lowers(F.hardsigmoid)
+def lower_hardsigmoid_call(context: Context, input: Symbol, inplace: bool = False) -> Symbol:
+    """relu6(z + 3) / 6; torch's own gradient has 1/6 as a number of single precision."""
+    above = noted(input.shifted(context.tensor(3.0)), PLUS_3, input)
+    return clamped(context, above, 0.0, 6.0).scaled(context.tensor(1.0 / 6.0))
+
+
 @lowers(nn.Hardtanh)
 def lower_hardtanh(context: Context, module: nn.Hardtanh, x: Symbol) -> Symbol:
     return clamped(context, x, module.min_val, module.max_val)
@@ -110,10 +133,8 @@ def shrunk(context: Context, x: Symbol, width: float) -> Symbol:
     """
     if width < 0:
         raise Refusal("never", f"a soft shrinkage by {width:g}, which jumps: 0 and more is covered")
-    count = math.prod(x.shape)
-    both = x.then(gather(torch.arange(count).repeat(2), x.shape, (2, *x.shape), context.like))
     signs = context.tensor(torch.tensor([1.0, -1.0])).reshape(2, *(1,) * len(x.shape))
-    sides = context.relu(both.scaled(signs).shifted(context.tensor(-width))).scaled(signs)
+    sides = context.relu(mirrored(context, x).shifted(context.tensor(-width))).scaled(signs)
     first, second = (moved(context, sides, part) for part in positions(sides))
     return first.plus(second)
 

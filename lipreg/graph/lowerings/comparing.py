@@ -18,10 +18,9 @@ from torch import Tensor, nn
 from lipreg.graph.lowerings.arithmetic import broadcasted
 from lipreg.graph.lowerings.arrangement import lower_concatenation
 from lipreg.graph.lowerings.clamping import clamped
-from lipreg.graph.lowerings.padding import moved, positions
+from lipreg.graph.lowerings.padding import mirrored, moved, positions
 from lipreg.graph.registry import Example, Refusal, lowers
 from lipreg.graph.symbols import Context, Places, Symbol
-from lipreg.linalg import Diagonal, gather
 
 
 class Found(NamedTuple):
@@ -35,15 +34,6 @@ def joined(context: Context, x: Symbol, other: Symbol) -> Symbol:
     """[x, other] of two of one shape: ``(2, n)``."""
     flat = [part.reshape((1, math.prod(x.shape))) for part in (x, other)]
     return lower_concatenation(context, flat, 1)
-
-
-def mirrored(context: Context, x: Symbol) -> Symbol:
-    """[x, -x], flat: ``(2 n,)``."""
-    count = math.prod(x.shape)
-    both = x.then(gather(torch.arange(count).repeat(2), x.shape, (2 * count,), context.like))
-    signs = context.like.new_ones(2 * count)
-    signs[count:] = -1.0
-    return both.then(Diagonal(signs, both.shape, both.shape))
 
 
 def larger_multiple(context: Context, x: Symbol, factor: Tensor) -> Symbol:

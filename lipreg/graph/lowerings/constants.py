@@ -33,9 +33,16 @@ def _without_batch(sizes: tuple[Any, ...]) -> Shape:
     return tuple(int(size) for size in rest)
 
 
-def _filled(value: float) -> Callable[..., Symbol]:
-    def lower(context: Context, *sizes: Any, size: Any = None, **kwargs: Any) -> Symbol:
-        return _constant(context, _without_batch(_sizes(sizes, size)), value)
+def _full(context: Context, sizes: tuple[Any, ...], value: float | Tensor) -> Symbol | Tensor:
+    """A constant for each point, or one for all where no size is the number of points."""
+    if any(isinstance(size, BatchSize) for size in sizes):
+        return _constant(context, _without_batch(sizes), value)
+    return context.tensor(value).expand(tuple(map(int, sizes)))
+
+
+def _filled(value: float) -> Callable[..., Symbol | Tensor]:
+    def lower(context: Context, *sizes: Any, size: Any = None, **kwargs: Any) -> Symbol | Tensor:
+        return _full(context, _sizes(sizes, size), value)
 
     return lower
 
@@ -50,13 +57,13 @@ lower_zeros, lower_ones = lowers(torch.zeros)(_filled(0.0)), lowers(torch.ones)(
 
 
 @lowers(torch.full)
-def lower_full(context: Context, size: Any, fill_value: Any, **kwargs: Any) -> Symbol:
-    return _constant(context, _without_batch(tuple(size)), fill_value)
+def lower_full(context: Context, size: Any, fill_value: Any, **kwargs: Any) -> Symbol | Tensor:
+    return _full(context, tuple(size), fill_value)
 
 
-def _new_filled(value: float) -> Callable[..., Symbol]:
-    def lower(context: Context, input: Any, *sizes: Any, size: Any = None, **kwargs: Any) -> Symbol:
-        return _constant(context, _without_batch(_sizes(sizes, size)), value)
+def _new_filled(value: float) -> Callable[..., Symbol | Tensor]:
+    def lower(context: Context, input: Any, *sizes: Any, size: Any = None, **kwargs: Any) -> Symbol | Tensor:
+        return _full(context, _sizes(sizes, size), value)
 
     return lower
 
@@ -73,9 +80,16 @@ lower_zeros_like = lowers(torch.zeros_like)(_filled_alike(0.0))
 lower_ones_like = lowers(torch.ones_like)(_filled_alike(1.0))
 
 
+@lowers("new_tensor")
+def lower_new_tensor(context: Context, input: Symbol, data: Any, **kwargs: Any) -> Tensor:
+    if isinstance(data, BatchSize):
+        raise Refusal("settings", "a constant of the number of points, which no network may depend on")
+    return context.tensor(torch.as_tensor(data))
+
+
 @lowers("new_full")
-def lower_new_full(context: Context, input: Any, size: Any, fill_value: Any, **kwargs: Any) -> Symbol:
-    return _constant(context, _without_batch(tuple(size)), fill_value)
+def lower_new_full(context: Context, input: Any, size: Any, fill_value: Any, **kwargs: Any) -> Symbol | Tensor:
+    return _full(context, tuple(size), fill_value)
 
 
 @lowers(torch.full_like)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lipreg.graph.lowerings.arithmetic import PRODUCT, lower_add, lower_mul
+from lipreg.graph.lowerings.arrangement import permuted
 from lipreg.graph.registry import Example, Refusal, lowers
 from lipreg.graph.symbols import Context, Symbol
 from lipreg.linalg import Dense, Repeated
@@ -45,6 +47,33 @@ def lower_matmul(context: Context, input: Any, other: Any) -> Symbol:
     if other.dim() == 1:
         return _apply(context, input, other.unsqueeze(0), None).reshape(input.shape[:-1])
     return _apply(context, input, other.T, None)
+
+
+@lowers(torch.inner)
+def lower_inner(context: Context, input: Any, other: Any) -> Symbol:
+    """Along the last dimensions of both."""
+    return lower_matmul(context, input, other.T if isinstance(other, Tensor) and other.dim() == 2 else other)
+
+
+@lowers(torch.cumsum, "cumsum")
+def lower_cumsum(context: Context, input: Symbol, dim: int) -> Symbol:
+    return _along(context, input, dim, lambda n: torch.ones(n, n).tril())
+
+
+@lowers(torch.diff, "diff")
+def lower_diff(context: Context, input: Symbol, n: int = 1, dim: int = -1) -> Symbol:
+    return _along(context, input, dim, lambda size: torch.eye(size).diff(n, 0))
+
+
+def _along(context: Context, x: Symbol, dim: int, matrix: Callable[[int], Tensor]) -> Symbol:
+    """A matrix for the entries along a dimension."""
+    axis = dim % x.ndim - 1
+    if axis < 0:
+        raise Refusal("settings", "along the batch axis")
+    others = [i for i in range(len(x.shape)) if i != axis]
+    back = sorted(range(len(x.shape)), key=[*others, axis].__getitem__)
+    last = permuted(context, x, [*others, axis])
+    return permuted(context, _apply(context, last, matrix(x.shape[axis]), None), back)
 
 
 @lowers(torch.addmm)
@@ -106,7 +135,10 @@ class _Functional(nn.Module):
         x = F.relu(x @ self.second) @ self.third + torch.matmul(x, self.second)
         x = torch.addmm(self.bias[:3], x, self.third, beta=0.5, alpha=2.0) + x.matmul(self.bias[1:]).unsqueeze(-1)
         x = torch.einsum("bi,oi->bo", x, self.third) + torch.einsum("j,bj->bj", self.bias[:3], x)
-        return torch.mm(x, self.third).matmul(self.third) + x.mm(self.third)
+        x = torch.mm(x, self.third).matmul(self.third) + x.mm(self.third) + torch.inner(x, self.third)
+        x = x + torch.cumsum(x, 1) - torch.diff(x.unsqueeze(1).repeat(1, 3, 1).cumsum(dim=1), dim=1).sum(1)
+        x = x + F.pad(x.diff(2), (1, 1)) * x.new_tensor([[1.0, 2.0, 3.0]])
+        return torch.nan_to_num(x).nan_to_num()
 
 
 lowers(example=Example(_Functional, (5,)))(lower_matmul)

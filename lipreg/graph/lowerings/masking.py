@@ -91,7 +91,7 @@ def lower_where_of(context: Context, input: Any, condition: Any, other: Any) -> 
     return chosen(context, condition, input, other)
 
 
-@lowers(torch.masked_fill, "masked_fill")
+@lowers(torch.masked_fill, "masked_fill", "masked_fill_")
 def lower_masked_fill(context: Context, input: Any, mask: Any, value: Any) -> Symbol:
     return chosen(context, mask, value, input)
 
@@ -117,6 +117,7 @@ class _Choices(nn.Module):
         )
         y = y + torch.where(torch.ge(x, 0.2), x, 0.2) + torch.where(x < 0.3, x, 0.3) - x.where(x.lt(y), y)
         y = y + x.masked_fill(x <= 0, 0.0) + torch.masked_fill(x, torch.le(x, 0), 0)
+        y = y + (2 * x).masked_fill_(x < 0, 0.0)
         return self.b(y + torch.where(x.gt(0), 0.0, x))
 
 

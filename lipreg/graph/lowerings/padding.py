@@ -29,7 +29,15 @@ def positions(x: Symbol) -> Tensor:
 
 def moved(context: Context, x: Symbol, index: Tensor) -> Symbol:
     """The activations with entry ``index`` (a flat position, -1 for 0) at each place of the result."""
+    if not index.numel():
+        raise Refusal("settings", f"a part without entries, of shape {tuple(index.shape)}, of activations {x.shape}")
     return x.then(gather(index, x.shape, tuple(index.shape), context.like))
+
+
+def mirrored(context: Context, x: Symbol) -> Symbol:
+    """x and -x beside each other, ``(2, *x.shape)``."""
+    both = moved(context, x, positions(x).expand(2, *x.shape))
+    return both.scaled(context.tensor(torch.tensor([1.0, -1.0])).reshape(2, *(1,) * len(x.shape)))
 
 
 def pad(context: Context, x: Symbol, ends: Sequence[tuple[int, int]], mode: str, value: float = 0.0) -> Symbol:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lipreg.graph.lowerings.arrangement import sliced
 from lipreg.graph.registry import Example, Refusal, lowers
-from lipreg.graph.symbols import BatchSize, Context, Symbol
+from lipreg.graph.symbols import BatchSize, Context, Stacked, Symbol
 from lipreg.linalg import Shape
 
 
@@ -120,6 +120,8 @@ def lower_length(context: Context, input: Symbol) -> BatchSize:
 @lowers(operator.getitem)
 def lower_getitem(context: Context, input: Any, index: Any) -> Any:
     # else x.shape, or several results
+    if isinstance(input, Stacked) and isinstance(index, slice):
+        return Stacked(input[index])
     return sliced(context, input, index) if isinstance(input, Symbol) else input[index]
 
 
@@ -130,7 +132,7 @@ def lower_reshape_as(context: Context, input: Symbol, other: Any) -> Symbol:
     return input.reshape(_complete([-1, *other.shape], input))
 
 
-@lowers("contiguous", "clone")
+@lowers("contiguous", "clone", torch.nan_to_num, "nan_to_num")
 def lower_copy(context: Context, input: Symbol, *args: Any, **kwargs: Any) -> Symbol:
     return input
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lipreg.curves import Curve, Elu, Erf, Gelu, GeluTanh, Hardswish, Mish, Silu, Softplus, Softsign, Tanh
+from lipreg.graph.lowerings.gates import SIGMOID, SOFTPLUS, TANH_SOFTPLUS, erf_of, follows, noted
 from lipreg.graph.registry import Example, Refusal, lowers
 from lipreg.graph.symbols import Context, Symbol
 
@@ -36,12 +37,12 @@ def _affine(context: Context, x: Symbol, before: float, curve: Curve, behind: fl
 
 @lowers(nn.Tanh, example=_between(nn.Tanh()))
 def lower_tanh(context: Context, module: nn.Tanh, x: Symbol) -> Symbol:
-    return context.curved(x, Tanh())
+    return lower_tanh_call(context, x)
 
 
 @lowers(torch.tanh, torch.tanh_, "tanh", "tanh_")
 def lower_tanh_call(context: Context, input: Symbol) -> Symbol:
-    return context.curved(input, Tanh())
+    return follows(context.curved(input, Tanh()), SOFTPLUS, input, TANH_SOFTPLUS)
 
 
 @lowers(nn.Sigmoid, example=_between(nn.Sigmoid()))
@@ -52,12 +53,23 @@ def lower_sigmoid(context: Context, module: nn.Sigmoid, x: Symbol) -> Symbol:
 @lowers(torch.sigmoid, torch.sigmoid_, torch.special.expit, "sigmoid", "sigmoid_")
 def lower_sigmoid_call(context: Context, input: Symbol) -> Symbol:
     """(1 + tanh(z / 2)) / 2."""
-    return _affine(context, input, 0.5, Tanh(), 0.5, 0.5)
+    return noted(_affine(context, input, 0.5, Tanh(), 0.5, 0.5), SIGMOID, input)
+
+
+@lowers(nn.Tanhshrink, example=_between(nn.Tanhshrink()))
+def lower_tanhshrink(context: Context, module: nn.Tanhshrink, x: Symbol) -> Symbol:
+    return lower_tanhshrink_call(context, x)
+
+
+@lowers(F.tanhshrink)
+def lower_tanhshrink_call(context: Context, input: Symbol) -> Symbol:
+    """z - tanh(z)."""
+    return input.plus(context.curved(input, Tanh()).scaled(context.tensor(-1.0)))
 
 
 @lowers(torch.erf, torch.erf_, torch.special.erf, "erf", "erf_")
 def lower_erf_call(context: Context, input: Symbol) -> Symbol:
-    return context.curved(input, Erf())
+    return erf_of(context.curved(input, Erf()), input)
 
 
 @lowers(nn.Softsign, example=_between(nn.Softsign()))
@@ -140,7 +152,8 @@ def lower_softplus_call(context: Context, input: Symbol, beta: float = 1.0, thre
     if threshold < THRESHOLD:
         why = f"softplus with threshold={threshold:g}, at which it jumps; {THRESHOLD:g} or more is covered"
         raise Refusal("settings", why)
-    return _affine(context, input, beta, Softplus(), 1.0 / beta)
+    found = _affine(context, input, beta, Softplus(), 1.0 / beta)
+    return noted(found, SOFTPLUS, input) if beta == 1 else found
 
 
 @lowers(nn.ELU, example=_between(nn.ELU(), nn.ELU(0.7)))
@@ -194,7 +207,16 @@ class _Calls(nn.Module):
         y = y + torch.sigmoid(h) + h.sigmoid() + F.sigmoid(h - 1) + torch.special.expit(2 * h) + (h - 2).sigmoid_()
         y = y + torch.sigmoid_(self.a(2 * x)) + torch.erf(h) + h.erf() + torch.special.erf(h) + (h + 0.5).erf_()
         y = self.b(0.1 * y + 0.1 * torch.erf_(self.a(x - 1)))
-        y = F.softsign(y) + F.logsigmoid(y) + F.silu(y) + F.mish(y) + F.hardswish(y) + F.selu(y) + torch.selu(y + 1)
+        y = (
+            F.softsign(y)
+            - F.tanhshrink(y)
+            + F.logsigmoid(y)
+            + F.silu(y)
+            + F.mish(y)
+            + F.hardswish(y)
+            + F.selu(y)
+            + torch.selu(y + 1)
+        )
         y = y + F.selu_(self.b(h)) + torch.selu_(self.b(h + 1)) + F.softplus(h, beta=2) + F.elu(h, 0.5)
         y = (
             y

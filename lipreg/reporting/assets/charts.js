@@ -88,6 +88,23 @@ function drawTrajectory(host, sides, unit) {
 /** A value of a metric {title, share}: an accuracy as per cent, anything else as a plain number. */
 const measured = (metric, value) => (metric.share ? percentage(value) : short(value));
 
+/** Accuracies at which a logarithmic axis of errors has its ticks. */
+const SHARES = [0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9999];
+
+/**
+ * An axis of accuracies on which the distance from 100 % is logarithmic, {y, at}, at: accuracy to place; null where their
+ * errors lie within a factor of 3, so that an even axis tells them apart.
+ */
+function errorAxis(values) {
+  const errors = values.map((value) => 1 - value);
+  const least = Math.max(1e-5, Math.min(...errors.filter((error) => error > 0), 1) / (errors.some((error) => error <= 0) ? 2 : 1));
+  const most = Math.max(...errors);
+  if (!(most > 3 * least)) return null;
+  const [low, high] = [Math.min(1, most * 1.1), least / 1.15];
+  const between = SHARES.map((share) => 1 - share).filter((error) => error <= low && error >= high);
+  return { at: (value) => Math.max(1 - value, least), y: { low, high, log: true, ticks: between, format: (error) => `${Number((100 * (1 - error)).toPrecision(4))}%`, title: "per cent, the error on a logarithmic axis" } };
+}
+
 /** The task's own metric over epochs. */
 function drawMetric(host, sides, metric) {
   return plot(host, () => {
@@ -95,10 +112,12 @@ function drawMetric(host, sides, metric) {
     const values = known.map((row) => row.value);
     const [least, most] = [Math.min(...values), Math.max(...values)];
     const room = Math.max(metric.share ? 0.01 : Math.abs(most) * 1e-3 || 1e-3, (most - least) * 0.1);
+    const errors = metric.share ? errorAxis(values) : null;
+    const at = errors?.at ?? ((value) => value);
     const marks = (group, across, up) =>
-      sides.forEach((side) => group.append(shape("path", { class: `line exact ${ROLE[side.role]}`, d: path(side.metric.map((row) => ({ x: across(row.epoch), y: up(row.value) }))) })));
+      sides.forEach((side) => group.append(shape("path", { class: `line exact ${ROLE[side.role]}`, d: path(side.metric.map((row) => ({ x: across(row.epoch), y: up(at(row.value)) }))) })));
     const tips = epochsOf(known).map((epoch) => ({ x: epoch, y: null, lines: [`after ${counted(epoch, "epoch")}`, ...sides.flatMap((side) => side.metric.filter((row) => row.epoch === epoch).map((row) => `${side.role}: ${measured(metric, row.value)}`))] }));
-    return { height: 215, x: epochAxis(ofTraining(sides), 5), y: { low: least - room, high: metric.share ? Math.min(1 + room / 2, most + room) : most + room, format: (v) => measured(metric, v) }, marks, tips, label: `${metric.title} over training epochs` };
+    return { height: 215, top: errors ? 22 : 12, x: epochAxis(ofTraining(sides), 5), y: errors?.y ?? { low: least - room, high: metric.share ? Math.min(1 + room / 2, most + room) : most + room, format: (v) => measured(metric, v) }, marks, tips, label: `${metric.title} over training epochs` };
   });
 }
 
@@ -160,12 +179,21 @@ function drawTransfer(host, transfer) {
   });
 }
 
+/** Two logarithmic spans, widened so that a factor is as long on both axes; and the height, for so wide an area. */
+function equalAxes([left, right], [low, high], width) {
+  const [across, up] = [Math.log(right / left), Math.log(high / low)];
+  const unit = Math.min(width / across, 420 / up);
+  const height = Math.max(200, unit * up);
+  const [beside, above] = [Math.exp((width / unit - across) / 2), Math.exp((height / unit - up) / 2)];
+  return [left / beside, right * beside, low / above, high * above, height];
+}
+
 /** Bound over truth at each point, from the twin to the run; unit says what the constants are. */
 function drawScatter(host, sides, epoch, unit) {
   return plot(host, (width) => {
     const points = sides.map((side) => (side.points[epoch] ?? []).filter((p) => p.bound > 0 && p.upper > 0));
-    const [left, right] = logSpan(points.flat().flatMap((p) => [p.lower > 0 ? p.lower : p.upper, p.upper]), 1.3);
-    const [low, high] = logSpan([...points.flat().map((p) => p.bound), left * 1.3], 1.3);
+    const across = logSpan(points.flat().flatMap((p) => [p.lower > 0 ? p.lower : p.upper, p.upper]), 1.3);
+    const [left, right, low, high, height] = equalAxes(across, logSpan([...points.flat().map((p) => p.bound), across[0] * 1.3], 1.3), width - 66);
     const marks = (group, across, up, box) => {
       for (const factor of [1, 10, 100, 1000]) {
         const [from, to] = [Math.max(left, low / factor), Math.min(right, high / factor)];
@@ -189,7 +217,7 @@ function drawScatter(host, sides, epoch, unit) {
       });
     };
     const tips = sides.flatMap((side, i) => points[i].map((p) => ({ x: middle(p), y: p.bound, lines: [`point ${p.point}` + (p.label >= 0 ? `, class ${p.label}` : "") + (sides.length > 1 ? `, ${side.role}` : ""), `exact ${span(p)}, ${p.certificate}`, `bound ${outward(p.bound, true, 4)}, ${short(p.bound / p.upper, 3)} times`] })));
-    return { height: Math.min(460, Math.max(330, width * 0.8)), top: 22, x: { low: left, high: right, log: true, title: `exact constant, ${unit}` }, y: { low, high, log: true, title: `bound, ${unit}` }, marks, tips, label: "Bound against exact constant at each reference point" };
+    return { height: height + 66, top: 22, x: { low: left, high: right, log: true, title: `exact constant, ${unit}` }, y: { low, high, log: true, title: `bound, ${unit}` }, marks, tips, label: "Bound against exact constant at each reference point" };
   });
 }
 
@@ -217,7 +245,9 @@ function drawPareto(host, entries, view, metric, chosen, choose) {
       const front = metric.share ? frontier(dots) : [];
       const steps = front.flatMap((d, i) => (i ? [front[i - 1], d] : [d]).map(({ value }) => ({ x: across(d.constant), y: up(value) })));
       group.append(shape("path", { class: "front", d: path(steps) }));
-      for (const d of [...dots].reverse()) {
+      if (dots.length > 2 * FEW)
+        for (const role of ["twin", "run"]) group.append(cloud(role, dots.filter((d) => ROLE[d.role] === role).map((d) => ({ x: across(d.constant), y: up(d.value) }))));
+      for (const d of dots.filter(({ entry }) => dots.length <= 2 * FEW || entry === chosen()).reverse()) {
         whisker(group, ROLE[d.role], d.lower > 0 ? across(d.lower) : box.left, across(d.upper), up(d.value), up(d.value));
         group.append(shape("circle", { class: `dot pick ${ROLE[d.role]}${d.entry === chosen() ? " chosen" : ""}`, cx: across(d.constant), cy: up(d.value), r: d.entry === chosen() ? 7 : 5 }));
       }
@@ -238,6 +268,7 @@ function sharedStart(labels) {
 /** The transfer interval of each compared run (view: transferOf(entry)), in the order of the runs. */
 function drawTransfers(host, entries, view, chosen, choose) {
   const rows = entries.map((entry) => ({ entry, ...view.transferOf(entry).at(-1) })).filter((row) => row.words);
+  if (rows.length > FEW) return drawTransferHistogram(host, rows, chosen, choose);
   const shared = sharedStart(rows.map((row) => row.entry.label)); // said of all of them, so it tells none apart
   return plot(host, (width) => {
     const [low, high] = transferSpan(rows);

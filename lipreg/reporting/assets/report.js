@@ -4,6 +4,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const place = (id) => document.getElementById(id);
 for (const entry of data.entries) entry.sides = entry.sides.map((number) => data.sides[number]);
 let [chosen, question, scaled, redraw] = [data.entries[0], 0, true, []];
+const told = [...place("told").children]; // one is in the page at a time: thousands would make every click slow
 const [SCALE_FREE, AS_THEY_ARE, OF_AUDIT] = ["scale-free", "in units of the output", "of audit and training"];
 
 /** The entries of the chosen question: constants of different questions are not compared. */
@@ -26,6 +27,7 @@ function showUnits() {
   const options = unit ? [{ value: 1, words: unit }, { value: 0, words: AS_THEY_ARE }] : [];
   chooser(place("units"), "Constants in charts", options, Number(scaled), (choice) => {
     scaled = Boolean(choice);
+    writeLink({ units: choice });
     if (data.entries.length > 1) showOverview();
     showEntry();
   });
@@ -96,6 +98,7 @@ function showSeeds() {
 
 function choose(entry, scroll = false) {
   chosen = entry;
+  writeLink({ run: entry.id, epoch: null, point: null });
   showEntry();
   redraw.forEach((draw) => draw());
   if (scroll) place("single").scrollIntoView({ behavior: "smooth" });
@@ -108,11 +111,22 @@ function key(sides) {
   return element("span", { class: "key" }, ...Object.entries({ ...roles, ...lines }).map(([style, words]) => element("span", {}, element("i", { class: style }), words)));
 }
 
+/** The list of runs, made anew only where it is another: it may be long. */
+function showChoice(number) {
+  const host = place("entries");
+  if (host.dataset.question !== String(question)) {
+    const options = data.entries.flatMap((e, value) => (e.question === question ? [{ value, words: e.label }] : []));
+    chooser(host, "Run", options, number, (i) => choose(data.entries[i]));
+    host.dataset.question = question;
+  }
+  host.querySelector("select").value = String(number);
+}
+
 function showEntry() {
   const view = viewOf([chosen]);
   const [entry, sides, number] = [chosen, view.sidesOf(chosen), data.entries.indexOf(chosen)];
-  for (const section of document.querySelectorAll("section.entry")) section.hidden = Number(section.dataset.entry) !== number;
-  chooser(place("entries"), "Run", listed().map((e) => ({ value: data.entries.indexOf(e), words: e.label })), number, (i) => choose(data.entries[i]));
+  place("told").replaceChildren(told[number]);
+  showChoice(number);
   place("single-title").textContent = data.entries.length > 1 ? `One run: ${entry.label}` : "The run";
   const gaps = view.scaled && entry.sides.some((side) => side.course.some((row) => row.factor === null)) ? "Where T is undefined nothing is drawn. " : "";
   place("trajectory-words").replaceChildren(`Means over the reference points, ${view.unit}; the bound is ${entry.against}. ${gaps}`, key(sides));
@@ -127,38 +141,15 @@ function showEntry() {
   place("transfer-title").textContent = `Transfer, ${view.unit}.`;
   if (entry.trained && entry.transfer.length) drawTransfer(place("transfer"), view.transferOf(entry));
   const epochs = [...new Set(entry.sides.flatMap((side) => Object.keys(side.points).map(Number)))].sort((a, b) => a - b);
-  if (epochs.length) showPoints(entry, sides, epochs, entry.transfer.at(-1)?.epoch ?? epochs.at(-1), view.unit);
+  if (epochs.length) {
+    const linked = Number(readLink().epoch ?? NaN);
+    const first = entry.transfer.at(-1)?.epoch ?? epochs.at(-1);
+    showPoints(entry, sides, epochs, epochs.includes(linked) ? linked : first, view.unit);
+  }
 }
 
-function showPoints(entry, drawn, epochs, epoch, unit) {
-  const sides = entry.sides;
-  chooser(place("epochs"), "After epoch", epochs.map((e) => ({ value: e, words: e })), epoch, (e) => showPoints(entry, drawn, epochs, e, unit));
-  const moved = sides.length > 1 && sides.every((side) => side.points[epoch]) ? ` Each line leads from the twin to the ${entry.trained ? "regularised run" : "network"} at one point.` : "";
-  place("scatter-words").textContent = `${entry.trained ? `After ${counted(epoch, "epoch")}. ` : ""}On the diagonal a bound is perfect.${moved}`;
-  const known = drawn.some((side) => side.points[epoch]); // T may be known at other epochs only
-  drawScatter(place("scatter"), known ? drawn : sides, String(epoch), known ? unit : AS_THEY_ARE);
-  const moves = entry.moves[epoch];
-  const rows = sides.flatMap((side, s) => (side.points[epoch] ?? []).map((p) => ({ ...p, role: side.role, s, moved: s === 0 ? moves?.[p.point] : undefined })));
-  rows.sort((a, b) => a.point - b.point || a.s - b.s);
-  const number = (name, key, up, help, unknown = "n/a") => ({ name, help, number: true, value: (p) => p[key], words: (p) => (p[key] === null ? unknown : outward(p[key], up, 4)) });
-  const columns = [
-    { name: "point", number: true, value: (p) => p.point },
-    ...(sides.length > 1 ? [{ name: "run", value: (p) => p.s, words: (p) => p.role, mark: (p) => ROLE[p.role] }] : []),
-    ...(rows.some((p) => p.correct !== null) ? [{ name: "class right", value: (p) => ({ true: "yes", false: "no" })[p.correct] ?? "n/a" }] : []),
-    ...(rows.some((p) => p.marginWords !== "n/a") ? [{ name: "margin over constant", help: "How far away another class is, by the network's own constant", number: true, value: (p) => p.margin, words: (p) => p.marginWords }] : []),
-    ...["certified", "attacked"].filter((key) => rows.some((p) => p[key] !== null)).map((key) => ({ name: key, help: { certified: "Whether the constant proves the class over the whole region", attacked: "Whether a search by gradients found another class in the region" }[key], value: (p) => p[key] ?? "n/a" })),
-    number("bound", "bound", true, "Upper end of the bound that the constant is held against", "not proved"),
-    number("lower", "lower", false, "A witness attains it"),
-    number("upper", "upper", true, "A proof holds for it", "not proved"),
-    { name: "certificate", help: "exact: the two ends meet", value: (p) => p.certificate },
-    ...(rows.some((p) => p.radius !== null) ? [number("radius", "radius", false, "Certified radius: no smaller change alters the class")] : []),
-    ...(moves ? [{ name: "transfer", number: true, value: (p) => p.moved?.value ?? null, words: (p) => p.moved?.words ?? "" }] : []),
-    number("LP", "LP", true, "Upper end of the LP relaxation"),
-    { name: "status", help: "How the work ended", value: (p) => p.status },
-    { name: "functional", help: "What of the output is measured", value: (p) => p.functional },
-  ];
-  makeTable(place("points-table"), columns, rows, { caption: "reference points" });
-}
+/** More records than this are listed when that is asked for, since it takes seconds. */
+const MANY = 20000;
 
 /** The audit records, whose columns and texts the page has once each. */
 function allRecords() {
@@ -193,16 +184,15 @@ function showRecords() {
       functional: r.functional,
       interval: `[${r.lower}, ${r.upper ?? "not proved"}]`,
       "proof of the upper end": r.proof || "none",
-      how: r.detail || "n/a",
-      engine: r.engine || "several",
       "what the status says": data.statuses[r.status] ?? "Written by another version of lipreg.",
       class: `${r.label < 0 ? "none" : r.label}` + (r.margin === null ? "" : `, margin ${short(r.margin)}`),
       record: `${r.side.file}, run ${r.side.name}` + (r.resumed ? ", resumed" : ""),
     };
-    const list = element("dl", {}, ...Object.entries(told).flatMap(([term, meaning]) => [element("dt", {}, term), element("dd", {}, meaning)]));
-    return element("div", { class: "certificate" }, list, r.picture ? picture(r.picture) : null);
+    const work = element("details", {}, element("summary", {}, "For developers"), terms({ how: r.detail || "n/a", engine: r.engine || "several" }));
+    return element("div", { class: "certificate" }, element("div", {}, terms(told), work), r.picture ? picture(r.picture) : null);
   };
-  makeTable(place("records-table"), columns, allRecords(), { caption: "audit records", detail });
+  const lastFirst = allRecords().sort((a, b) => b.epoch - a.epoch);
+  makeTable(place("records-table"), columns, lastFirst, { caption: "audit records", detail });
 }
 
 /** A witness as the image that it is, in 8 bits. */
@@ -227,15 +217,48 @@ function showQuestion() {
 
 chooser(place("questions"), "Question", data.questions.map((words, value) => ({ value, words })), question, (q) => {
   question = q;
+  writeLink({ question: q, run: null, epoch: null, point: null });
   chosen = listed()[0];
+  showAll();
+});
+
+/** Everything that depends on choices. */
+function showAll() {
   showQuestion();
   showUnits();
-  showOverview();
+  if (data.entries.length > 1) showOverview();
   showEntry();
+}
+
+/** Takes the choices from the page's address, as far as there is such a thing; the others are the first. */
+function takeLink() {
+  const told = readLink();
+  const linked = data.entries.find((entry) => entry.id === told.run);
+  question = linked?.question ?? (data.questions[told.question] ? Number(told.question) : 0);
+  chosen = linked ?? listed()[0];
+  scaled = told.units !== "0";
+  const select = place("questions").querySelector("select");
+  if (select) select.value = String(question);
+}
+
+place("link").addEventListener("click", () => {
+  writeLink({ run: chosen.id, units: Number(scaled) });
+  navigator.clipboard?.writeText(location.href).then(() => (place("link").textContent = "Link to this view (copied)"), () => {});
 });
+followLink(() => {
+  takeLink();
+  showAll();
+});
+takeLink();
 document.documentElement.classList.add("drawn");
-showQuestion();
-showUnits();
-if (data.entries.length > 1) showOverview();
-showEntry();
-showRecords();
+document.querySelectorAll("main .scroll").forEach((box) => {
+  offerCsv(box); // of tables that are there without a script
+  sayWhatIsHidden(box);
+});
+showAll();
+if (data.records.sides.length <= MANY) showRecords();
+else {
+  const show = element("button", { type: "button", class: "more" }, `Show all ${data.records.sides.length} records`);
+  show.addEventListener("click", showRecords);
+  place("records-table").append(show);
+}

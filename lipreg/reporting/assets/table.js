@@ -58,9 +58,12 @@ function makeTable(host, columns, rows, options) {
     opened = again ? null : { row, shown: element("tr", { class: "detail" }, element("td", { colspan: columns.length }, options.detail(row))) };
     if (opened) below.after(opened.shown);
   };
-  const fill = () => {
+  const inOrder = () => {
     const fitting = rows.filter(matches);
-    if (order !== null) fitting.sort(compare);
+    return order === null ? fitting : fitting.sort(compare);
+  };
+  const fill = () => {
+    const fitting = inOrder();
     heads.forEach((head, c) => head.setAttribute("aria-sort", c !== order ? "none" : down ? "descending" : "ascending"));
     opened = null;
     body.replaceChildren(...fitting.slice(0, shown).map(line));
@@ -104,7 +107,27 @@ function makeTable(host, columns, rows, options) {
   const above = groups.map(({ group, span }) => element("th", { colspan: span, scope: "colgroup" }, group));
   const head = element("thead", {}, groups.length > 1 ? element("tr", { class: "groups" }, ...above) : null, element("tr", {}, ...heads));
   const table = element("table", { "aria-label": options.caption }, head, body);
-  host.replaceChildren(...(rows.length > 8 ? [tools] : []), element("div", { class: "scroll" }, table), more);
+  const box = element("div", { class: "scroll" }, table);
+  const csv = csvButton(options.caption, () => csvRows(columns, inOrder(), said));
+  host.replaceChildren(...(rows.length > 8 ? [tools] : []), box, more, csv);
   fill();
+  sayWhatIsHidden(box);
   return fill;
+}
+
+/** Above a table that is wider than its box stands how many of its columns are out of sight, and what shows them. */
+function sayWhatIsHidden(box) {
+  const cue = element("p", { class: "soft small cue" });
+  box.before(cue);
+  const say = () => {
+    const heads = [...box.querySelectorAll("thead tr:last-child th")];
+    const edge = box.getBoundingClientRect().right + 1;
+    const beyond = heads.filter((head) => head.getBoundingClientRect().right > edge).length;
+    cue.hidden = box.scrollWidth <= box.clientWidth + 1;
+    cue.textContent = beyond ? `${beyond} of ${counted(heads.length, "column")} further to the right: scroll the table sideways \u2192` : "\u2190 Scroll the table sideways for the first columns";
+    box.tabIndex = cue.hidden ? -1 : 0; // so that the arrow keys scroll it, too
+  };
+  box.addEventListener("scroll", say, { passive: true });
+  const watch = new ResizeObserver(say);
+  for (const part of [box, ...box.children]) watch.observe(part);
 }

@@ -1,0 +1,57 @@
+"""The part of an audit's budget that closed forms and sampling have, shared out over blocks of points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from lipreg.auditing.tasks import Task
+from lipreg.budget import Budget
+from lipreg.estimators import Estimator
+from lipreg.results import Certificate
+
+BLOCK = 16
+"""Points of a closed-form task: sampling holds a few hundred points of the region for each of them in memory."""
+SHARE = 1 / 4
+"""Of the time, where searches follow."""
+
+
+class Blocks:
+    """Which block comes next, and for how long: each has its share of what is left of the part, and where nothing is left
+    the cheapest bound alone.
+
+    Args:
+        only: the points that are audited; a block is done whole if one of its points is.
+        count: of all points.
+        methods: what is evaluated, the cheapest first.
+        slots: how many blocks are done at the same time.
+        budget: of all that follows too; it is running.
+        share: of it, for these.
+    """
+
+    def __init__(
+        self, only: range, count: int, methods: Mapping[str, Estimator], slots: int, budget: Budget, share: float
+    ) -> None:
+        starts = range(only[0] // BLOCK * BLOCK, only[-1] + 1, BLOCK)
+        self._waiting = [Task(i, min(i + BLOCK, count), tuple(methods), 0.0) for i in starts]
+        bounds = [name for name, method in methods.items() if method.certificate is Certificate.UPPER]
+        self._cheapest = (bounds or list(methods))[:1]
+        self._slots, self._budget, self._part = slots, budget, budget.share(share)
+
+    def next(self, stopped: bool) -> Task | None:
+        """A block; None when none is waiting."""
+        while self._waiting:
+            seconds = 0.0 if stopped else self._part.seconds_left * min(1.0, self._slots / len(self._waiting))
+            task = self._waiting.pop(0)
+            names = tuple(name for name in task.estimators if seconds > 0 or name in self._cheapest)
+            if names:
+                patience = self._budget.seconds_left
+                return replace(task, estimators=names, seconds=seconds, patience=patience, stopped=stopped)
+        return None
+
+    def again(self, task: Task, estimators: tuple[str, ...], point_by_point: bool) -> None:
+        """Some methods of a block that did not answer are asked again, in one piece or at one point after the other."""
+        size = 1 if point_by_point else task.end - task.first
+        self._waiting += [
+            replace(task, first=i, end=i + size, estimators=estimators) for i in range(task.first, task.end, size)
+        ]

@@ -1,0 +1,7 @@
+"""Certificates: files from which ``lipreg.checking`` re-derives both ends of an interval, and how they are written."""
+
+from lipreg.certificates.points import Certificates, certificates_of
+from lipreg.certificates.refusal import NoCertificate
+from lipreg.certificates.writing import Written, certificate_of
+
+__all__ = ["Certificates", "NoCertificate", "Written", "certificate_of", "certificates_of"]

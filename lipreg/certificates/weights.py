@@ -1,0 +1,122 @@
+"""Weights of squares for a cell: LipSDP's multipliers of its switches, by the passes of ``lipreg.bounds.lifted``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from lipreg.certificates.multipliers import floats, short
+from lipreg.checking.cells import Cell, Gradient
+from lipreg.checking.emptiness import Kind, Term
+from lipreg.checking.integers import Array
+from lipreg.checking.squares import Square, dominates, entries
+
+RANK, SWEEPS = 8, (4, 12, 48)
+"""Length of the vectors; passes, after which multipliers are taken."""
+FACTORS = (1.0, 1.001, 1.01, 1.1)
+FLOOR = 1e-9
+WEIGHT, DIGITS = 1 << 12, 16
+"""The largest weight, and the bits of a multiplier."""
+
+
+@dataclass
+class Switched:
+    """The network of a cell's switches in float64: g = P w + q, J = R w + s, levels of switches, and where a pass stands."""
+
+    p: Array
+    q: Array
+    r: Array
+    s: Array
+    depth: int
+    along: Array
+    multipliers: Array
+    rows: Array
+
+    @staticmethod
+    def of(norm: int, cell: Cell, found: Gradient, entry: int) -> Switched:
+        units, first, free = cell.units, cell.units.first, cell.open
+        own = np.array(units.bits)[free]
+        rows = entries(norm, cell, found, entry)
+        bits = np.concatenate([[cell.out_bits], own]) - units.region.bits
+        both = floats(rows, np.broadcast_to(bits, rows.shape))
+        p = floats(cell.rows[np.ix_(free, first + free)].T, own[None] - own[:, None])
+        q = floats(cell.out[first + free], cell.out_bits - own)
+        depth = max(1, len(set(np.array(units.level)[free].tolist())))
+        along = np.random.default_rng(0).normal(size=(len(free), RANK))
+        along /= np.linalg.norm(along, axis=1, keepdims=True)
+        return Switched(p, q, both[:, 1:], both[:, 0], depth, along, np.ones(len(free)), np.ones(len(rows)))
+
+    def sweep(self, norm: int, sweeps: int) -> float:
+        """Improves where it stands; returns the norm that vectors have."""
+        value, c = 0.0, np.eye(1, RANK)[0]
+        for _ in range(sweeps):
+            y = fixed = np.outer(self.q, c)
+            for _ in range(self.depth - 1):
+                y = fixed + self.p @ ((y + _sizes(y) * self.along) / 2)
+            size = _sizes(y)
+            x = self.r @ ((y + size * self.along) / 2) + np.outer(self.s, c)
+            lengths = _sizes(x)[:, 0]
+            value = float(lengths.sum() if norm == 1 else np.sqrt((lengths**2).sum()))
+            if norm == 1:
+                self.rows = _floored(lengths)
+                x = x * (value / self.rows)[:, None]
+            upright = y / np.maximum(size, 1e-300)
+            h = fixed = 2.0 * self.r.T @ x
+            for _ in range(self.depth - 1):
+                h = fixed + self.p.T @ ((h + _sizes(h) * upright) / 2)
+            pull = _sizes(h)
+            self.multipliers = (pull / _floored(size))[:, 0]
+            self.along = h / np.maximum(pull, 1e-300)
+        return value
+
+    def proved(self, norm: int, factor: float) -> float:
+        """The norm that a multiple of the multipliers proves, in float64; infinite where they prove none."""
+        scale = self.rows.sum() / self.rows if norm == 1 else np.ones(len(self.s))
+        lam = factor * _floored(self.multipliers)
+        own = (
+            np.diag(lam)
+            - (lam[:, None] * self.p + (lam[:, None] * self.p).T) / 2
+            - self.r.T @ (scale[:, None] * self.r)
+        )
+        cross = self.r.T @ (scale * self.s) + lam * self.q / 2
+        try:
+            half = np.linalg.solve(np.linalg.cholesky(own), cross)
+        except np.linalg.LinAlgError:
+            return np.inf
+        return float(np.sqrt(scale @ self.s**2 + half @ half))
+
+    def weights(self, norm: int) -> list[int]:
+        """m in whole numbers."""
+        if norm != 1:
+            return []
+        return [max(1, round(WEIGHT * m)) for m in (self.rows / self.rows.max()).tolist()]
+
+    def terms(self, cell: Cell, factor: float) -> tuple[Term, ...]:
+        """lambda as a certificate writes it."""
+        values = (factor * _floored(self.multipliers)).tolist()
+        return tuple(short(int(unit), Kind.SIDE, value, DIGITS) for unit, value in zip(cell.open, values, strict=True))
+
+
+def squared(norm: int, cell: Cell, found: Gradient, upper: Fraction, entry: int) -> Square | None:
+    """What settles an entry of the gradient, or its norm, by ``dominates``; None where it does not come to that."""
+    switched, aim = Switched.of(norm, cell, found, entry), float(upper)
+    for sweeps in SWEEPS:
+        value = switched.sweep(norm, sweeps)
+        for factor in FACTORS:
+            if switched.proved(norm, factor) < aim:
+                square = Square(entry, switched.terms(cell, factor), tuple(switched.weights(norm)))
+                if dominates(norm, cell, found, upper, square):
+                    return square
+        if value > aim:
+            return None
+    return None
+
+
+def _sizes(vectors: Array) -> Array:
+    return np.sqrt((vectors**2).sum(1, keepdims=True))
+
+
+def _floored(sizes: Array) -> Array:
+    return np.maximum(sizes, max(FLOOR * sizes.max(initial=0.0), 1e-300))

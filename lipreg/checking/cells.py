@@ -1,0 +1,229 @@
+"""Parts of the region in which some units are known to be on or off: what every unit and the gradient are there.
+
+Forms are over displacements d of the region and outputs r of those units of which nothing is known. A unit that is known is
+put into all forms exactly, so what is left says what holds in the cell: z = c + A d + B r, and for the gradient J of a row
+of outputs, with w = a g the part of a unit's gradient that passes, a = 1 where z > 0 and else 0,
+
+    g = b + B^T w,    J = j + A^T w,    (j, b) the row's own coefficients of d and r.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from lipreg.checking.integers import Array, shifted, zeros
+from lipreg.checking.network import Decider, Forms, Node, walk
+from lipreg.checking.region import Placed
+
+SLOPE_BITS = 16
+"""Bits of a slope of a line above a ReLU, which is rounded up."""
+
+
+@dataclass
+class Units:
+    """The units that the bounds over the whole region leave undecided, one column a unit.
+
+    Attributes:
+        region: displacements.
+        number: of each among all units of the network, ``(n,)``: unit by unit as a walk meets them.
+        level: units of one level do not read each other, and read levels below alone, ``(n,)``.
+        bits: z and r are held times 2^bits, ``(n,)``.
+        count: of all units.
+    """
+
+    region: Placed
+    number: list[int] = field(default_factory=list)
+    level: list[int] = field(default_factory=list)
+    bits: list[int] = field(default_factory=list)
+    count: int = 0
+
+    @property
+    def first(self) -> int:
+        """The column of the first unit."""
+        return 1 + len(self.region.low)
+
+    def levels(self) -> list[Array]:
+        """The units of each level, from the input on."""
+        own = np.array(self.level, dtype=int)
+        return [np.flatnonzero(own == k) for k in sorted(set(self.level))]
+
+
+@dataclass
+class Cell:
+    """The part of the region in which z >= 0 for the units that are on, and z <= 0 for those that are off.
+
+    Attributes:
+        units: what is the same in all cells.
+        phase: 1 on, -1 off, 0 not known, ``(n,)``.
+        strict: of units that are on because the tree says z > 0, ``(n,)``.
+        rows: z of every unit, ``(n, 1 + m + n)``.
+        out: the functional, ``(1 + m + n,)``, times 2^out_bits.
+        low, high: bounds of z.
+        empty: whether bounds contradict each other.
+    """
+
+    units: Units
+    phase: Array
+    strict: Array
+    rows: Array
+    out: Array
+    out_bits: int
+    low: Array
+    high: Array
+    empty: bool = False
+
+    @property
+    def open(self) -> Array:
+        """The units of which nothing is known."""
+        return np.flatnonzero(self.phase == 0)
+
+    def child(self, unit: int, side: int) -> Cell:
+        """The part where a unit is on (1) or off (-1): empty where it is known to be otherwise, all where that is known."""
+        if self.phase[unit]:
+            return replace(self, empty=self.empty or self.phase[unit] != side)
+        parts = (self.phase, self.strict, self.rows, self.out, self.low, self.high)
+        phase, strict, rows, out, low, high = (part.copy() for part in parts)
+        found = replace(self, phase=phase, strict=strict, rows=rows, out=out, low=low, high=high)
+        found.strict[unit] = side > 0
+        if side > 0:
+            found.low[unit] = max(low[unit], 0)
+        else:
+            found.high[unit] = min(high[unit], 0)
+        found._know(unit, side)
+        found.tighten()
+        return found
+
+    def tighten(self) -> None:
+        """Bounds of z in this cell, level by level; units that these decide are known from there on."""
+        for level in self.units.levels():
+            if self.empty:
+                return
+            both = np.concatenate([self.rows[level], -self.rows[level]])
+            ends = largest(self.units, both, self.rows, self.low, self.high)
+            for unit, top, bottom in zip(level, ends[: len(level)], ends[len(level) :], strict=True):
+                low, high = (max(self.low[unit], -bottom), min(self.high[unit], top))
+                self.low[unit], self.high[unit] = low, high
+                if low > high or (self.strict[unit] and high <= 0):
+                    self.empty = True
+                elif not self.phase[unit] and (high <= 0 or low >= 0):
+                    self._know(unit, -1 if high <= 0 else 1)
+
+    def _know(self, unit: int, side: int) -> None:
+        self.phase[unit] = side
+        column = self.units.first + unit
+        if side > 0:  # r = z; off it is 0
+            self.out = self.out + self.out[column] * self.rows[unit]
+            users = np.flatnonzero(self.rows[:, column] != 0)
+            self.rows[users] = self.rows[users] + self.rows[users, column][:, None] * self.rows[unit]
+        self.rows[:, column] = 0
+        self.out[column] = 0
+
+
+def largest(units: Units, forms: Array, rows: Array, low: Array, high: Array) -> Array:
+    """Upper bounds of forms ``(k, 1 + m + n)``, rounded up: r is replaced by lines above and below it, level by level.
+
+    Above r is its chord from low to high, below it z where high > -low, else 0.
+    """
+    first, passed = units.first, 0
+    for level in reversed(units.levels()):
+        columns = first + level
+        weight = forms[:, columns]
+        used = np.flatnonzero((weight != 0).any(0))
+        if not len(used):
+            continue
+        weight, own = weight[:, used], level[used]
+        chord, shift = zip(*(_chord(low[i], high[i]) for i in own), strict=True)
+        lower = np.array([int((high[i] > -low[i]) << SLOPE_BITS) for i in own], dtype=object)
+        above, below = np.maximum(weight, 0), np.minimum(weight, 0)
+        forms = shifted(forms, SLOPE_BITS)
+        forms[:, columns] = 0
+        forms = forms + (above * np.array(chord, dtype=object) + below * lower) @ rows[own]
+        forms[:, 0] = forms[:, 0] + above @ np.array(shift, dtype=object)
+        passed += SLOPE_BITS
+    ends = forms[:, 0] + units.region.above(forms[:, 1:first])
+    return -(-ends >> passed) if passed else ends
+
+
+def _chord(low: Any, high: Any) -> tuple[Any, Any]:
+    """(slope, constant) of a line above relu on [low, high], times 2^SLOPE_BITS."""
+    if low >= 0:
+        return (1 << SLOPE_BITS), 0
+    if high <= 0:
+        return 0, 0
+    slope = -((-high << SLOPE_BITS) // (high - low))
+    return slope, -slope * low
+
+
+class _Bounded(Decider):
+    """Decides what bounds over the whole region decide, and gives every other unit a column."""
+
+    def __init__(self, region: Placed) -> None:
+        self.units = Units(region)
+        self.rows, self.low, self.high = zeros(0, self.units.first), zeros(0), zeros(0)
+        self.levels = 0
+
+    def relu(self, z: Forms) -> Forms:
+        units, width = self.units, self.rows.shape[1]
+        forms = np.concatenate([z.rows, zeros(len(z.rows), width - z.rows.shape[1])], 1)
+        high = largest(units, forms, self.rows, self.low, self.high)
+        low = -largest(units, -forms, self.rows, self.low, self.high)
+        unknown = np.flatnonzero((low < 0) & (high > 0))
+        found = np.concatenate([forms, zeros(len(forms), len(unknown))], 1)
+        found[low < 0] = 0
+        for place, unit in enumerate(unknown):
+            found[unit, width + place] = 1
+        rows = np.concatenate([self.rows, forms[unknown]])
+        self.rows = np.concatenate([rows, zeros(len(rows), len(unknown))], 1)
+        self.low, self.high = np.concatenate([self.low, low[unknown]]), np.concatenate([self.high, high[unknown]])
+        units.number += [units.count + int(i) for i in unknown]
+        units.level += [self.levels] * len(unknown)
+        units.bits += [z.bits] * len(unknown)
+        units.count += len(forms)
+        self.levels += 1
+        return Forms(found, z.bits)
+
+
+def roots(nodes: tuple[Node, ...], center: Array, region: Placed, functionals: tuple[Array, int]) -> Iterator[Cell]:
+    """The whole region, once for each row of functionals ``(rows, outputs)`` of whole numbers times a power of two."""
+    bounded = _Bounded(region)
+    output = walk(nodes, center, region.bits, region.moves, bounded)
+    n, width = len(bounded.rows), bounded.rows.shape[1]
+    output = output + Forms(zeros(len(output.rows), width), 0)
+    phase, strict = np.zeros(n, dtype=np.int8), np.zeros(n, dtype=bool)
+    for row in functionals[0]:
+        out, bits = row @ output.rows, output.bits + functionals[1]
+        yield Cell(bounded.units, phase, strict, bounded.rows, out, bits, bounded.low, bounded.high)
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """What intervals say of the gradient in a cell: of g and w of every unit, ``(n,)`` each, and of J, ``(m,)`` each."""
+
+    g_low: Array
+    g_high: Array
+    w_low: Array
+    w_high: Array
+    low: Array
+    high: Array
+
+
+def gradient(cell: Cell) -> Gradient:
+    """Intervals of g, w and J, level by level from the output to the input; w lies between 0 and g."""
+    first, n = cell.units.first, len(cell.phase)
+    g_low, g_high, w_low, w_high = (zeros(n) for _ in range(4))
+
+    def interval(columns: Array) -> tuple[Array, Array]:
+        weights, own = cell.rows[:, columns].T, cell.out[columns]
+        up, down = np.maximum(weights, 0), np.minimum(weights, 0)
+        return own + up @ w_low + down @ w_high, own + up @ w_high + down @ w_low
+
+    for level in reversed(cell.units.levels()):
+        level = level[cell.phase[level] == 0]
+        if len(level):
+            g_low[level], g_high[level] = interval(first + level)
+            w_low[level], w_high[level] = np.minimum(g_low[level], 0), np.maximum(g_high[level], 0)
+    return Gradient(g_low, g_high, w_low, w_high, *interval(np.arange(1, first)))

@@ -1,0 +1,192 @@
+"""The file of a certificate: JSON, compressed or not, read into what the check goes through. Nothing in it is trusted."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from lipreg.checking.emptiness import Kind, Term
+from lipreg.checking.integers import Array
+from lipreg.checking.layers import node_of
+from lipreg.checking.network import Node
+from lipreg.checking.plain import array, count, exactly, fields, fraction, is_whole, items, refuse
+from lipreg.checking.refusal import Refused
+from lipreg.checking.region import Region
+from lipreg.checking.squares import Square
+
+FORMAT, VERSION = "lipreg certificate", 1
+LARGEST_EXPONENT, LARGEST_MANTISSA = 4096, 1 << 64
+LARGEST_TEXT = 1 << 30
+
+
+@dataclass(frozen=True)
+class Question:
+    """The regional constant: the largest norm of the gradient of any functional over a region.
+
+    Attributes:
+        norm: of gradients, the dual of p: 1 for p = inf, 2 for p = 2, 0 (the largest entry) for p = 1.
+        signs: whether all signed sums of the rows are the functionals (q = 1) and not the rows themselves.
+    """
+
+    norm: int
+    signs: bool
+    region: Region
+    rows: Array
+
+
+@dataclass(frozen=True)
+class Split:
+    """Two parts: a unit, numbered among all, above 0 and not."""
+
+    unit: int
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A part that is closed, by its kind, with the multipliers and weights that this kind needs."""
+
+    kind: str
+    squares: tuple[Square, ...] = ()
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A claim and its proof.
+
+    Attributes:
+        nodes: the network.
+        lower, upper: the claimed ends.
+        witness: the functional and the point that attain the lower end.
+        trees: one for each functional, in preorder.
+        producer: what wrote it, in its own words; nothing is checked of that.
+    """
+
+    question: Question
+    nodes: tuple[Node, ...]
+    lower: Fraction
+    upper: Fraction
+    witness: tuple[int, Array] | None
+    trees: tuple[tuple[Split | Leaf, ...], ...]
+    producer: dict[str, str]
+
+
+def read(path: str | Path) -> Certificate:
+    """Reads a certificate.
+
+    Raises:
+        Refused: it cannot be read, or is not of this format and version.
+    """
+    try:
+        return parse(json.loads(_text(Path(path)), object_pairs_hook=_once))
+    except (OSError, EOFError, zlib.error, ValueError, RecursionError, OverflowError, MemoryError) as error:
+        raise Refused(f"cannot be read: {error or type(error).__name__}", str(path)) from None
+
+
+def _text(path: Path) -> bytes:
+    """The text of a file, compressed or not, up to ``LARGEST_TEXT`` bytes."""
+    with path.open("rb") as raw:
+        compressed = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        with gzip.GzipFile(fileobj=raw) if compressed else raw as file:
+            text = file.read(LARGEST_TEXT + 1)
+    return text if len(text) <= LARGEST_TEXT else refuse(f"a text of more than {LARGEST_TEXT} bytes", str(path))
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object none of whose names stands there twice."""
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else refuse("a name that stands twice in one object", "file")
+
+
+def parse(plain: Any) -> Certificate:
+    """A certificate of plain data."""
+    names = "format version producer question network claim lower upper"
+    kind, version, producer, question, network, claim, lower, upper = fields(plain, names, "file")
+    if kind != FORMAT or not is_whole(version) or version != VERSION:
+        raise Refused(f"{kind!r} of version {version!r}, and this checker knows {FORMAT!r} of version {VERSION}")
+    if not isinstance(producer, dict) or any(not isinstance(v, str) for v in producer.values()):
+        raise Refused("not an object of texts", "producer")
+    inputs, listed = fields(network, "inputs nodes", "network")
+    sizes = [count(inputs, "inputs")]
+    nodes: list[Node] = []
+    for i, node in enumerate(items(listed, "nodes")):
+        nodes.append(node_of(node, sizes, f"node {i + 1}"))
+        sizes.append(nodes[-1].size)
+    asked = _question(question, sizes[0], sizes[-1])
+    ends = [fraction(end, "claim") for end in fields(claim, "lower upper", "claim")]
+    witness = None
+    if lower is not None:
+        row, point = fields(lower, "row point", "lower")
+        witness = count(row, "row", 0), array(point, "point", (sizes[0],))
+    trees = tuple(_tree(tree, f"tree {i}") for i, tree in enumerate(items(upper, "upper")))
+    return Certificate(asked, tuple(nodes), ends[0], ends[1], witness, trees, producer)
+
+
+def _question(plain: Any, inputs: int, outputs: int) -> Question:
+    scope, p, q, region, rows = fields(plain, "scope p q region rows", "question")
+    if scope != "regional" or p not in ("1", "2", "inf") or q not in (None, "1", "inf"):
+        raise Refused(f"scope {scope!r} with p = {p!r}, q = {q!r}", "question")
+    matrix = array(rows, "rows", (None, outputs))
+    if not len(matrix):
+        raise Refused("no functional", "rows")
+    return Question({"1": 0, "2": 2, "inf": 1}[p], q == "1", _region(region, inputs), matrix)
+
+
+def _region(plain: Any, inputs: int) -> Region:
+    if isinstance(plain, dict) and plain.get("kind") == "box":
+        _, lower, upper = fields(plain, "kind lower upper", "region")
+        low, high = (array(end, "region", (inputs,)) for end in (lower, upper))
+        return Region(low, exactly(low), exactly(high))
+    kind, norm, center, radius, low, high = fields(plain, "kind norm center radius low high", "region")
+    if kind != "ball" or norm not in ("1", "2", "inf"):
+        raise Refused(f"{kind!r} in the norm {norm!r}", "region")
+    middle, (size,) = array(center, "center", (inputs,)), exactly(array(radius, "radius", (1,)))
+    if size <= 0:
+        raise Refused("a radius that is not above 0", "region")
+    lower, upper = ([x + s * size for x in exactly(middle)] for s in (-1, 1))
+    if low is not None:
+        lower = [max(x, *exactly(array(low, "low", (1,)))) for x in lower]
+    if high is not None:
+        upper = [min(x, *exactly(array(high, "high", (1,)))) for x in upper]
+    return Region(middle, tuple(lower), tuple(upper), 0 if norm == "inf" else int(norm), size)
+
+
+def _tree(plain: Any, where: str) -> tuple[Split | Leaf, ...]:
+    found: list[Split | Leaf] = []
+    for i, node in enumerate(items(plain, where)):
+        place = f"{where}, node {i}"
+        kind, *rest = items(node, place) or [None]
+        if kind == "split" and len(rest) == 1:
+            found.append(Split(count(rest[0], place, 0)))
+        elif kind in ("bounds", "gradient") and not rest:
+            found.append(Leaf(kind))
+        elif kind == "empty" and len(rest) == 1:
+            found.append(Leaf(kind, (Square(0, _terms(rest[0], place)),)))
+        elif kind == "square" and len(rest) == 1:
+            found.append(Leaf(kind, tuple(_square(part, place) for part in items(rest[0], place))))
+        else:
+            raise Refused(f"a node {str(node)[:60]}", place)
+    return tuple(found)
+
+
+def _square(plain: Any, where: str) -> Square:
+    entry, terms, weights = fields(plain, "entry terms weights", where)
+    masses = tuple(count(m, where, 1, LARGEST_MANTISSA) for m in items(weights, where))
+    return Square(count(entry, where, 0), _terms(terms, where), masses)
+
+
+def _terms(plain: Any, where: str) -> tuple[Term, ...]:
+    flat, terms = items(plain, where), []
+    if any(not is_whole(n) for n in flat) or len(flat) % 4:
+        raise Refused("multipliers that are not fours of whole numbers", where)
+    for unit, kind, mantissa, exponent in zip(*(flat[i::4] for i in range(4)), strict=True):
+        known = 0 <= mantissa < LARGEST_MANTISSA and abs(exponent) <= LARGEST_EXPONENT
+        if unit < 0 or kind not in tuple(Kind) or not known:
+            raise Refused(f"a multiplier {unit}, {kind}, {mantissa}, {exponent}", where)
+        terms.append(Term(unit, Kind(kind), mantissa, exponent))
+    return tuple(terms)

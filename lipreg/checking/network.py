@@ -1,0 +1,187 @@
+"""The network in whole numbers: what every node is over a few variables, with its ReLUs decided by whoever asks.
+
+A ReLU does not mind powers of two: relu(2^s z) = 2^s relu(z). So every node is held times a power of two of its own that
+makes it a form with whole coefficients, and nothing is rounded anywhere.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lipreg.checking.integers import Array, integers, shifted, zeros
+
+
+@dataclass(frozen=True)
+class Forms:
+    """Rows times 2^bits: constants, then coefficients of the displacements, then of units that are not decided."""
+
+    rows: Array
+    bits: int
+
+    def __add__(self, other: Forms) -> Forms:
+        bits, width = max(self.bits, other.bits), max(self.rows.shape[1], other.rows.shape[1])
+        one, two = (shifted(_padded(part.rows, width), bits - part.bits) for part in (self, other))
+        return Forms(one + two, bits)
+
+    def __neg__(self) -> Forms:
+        return Forms(-self.rows, self.bits)
+
+    def __getitem__(self, chosen: Array) -> Forms:
+        return Forms(self.rows[chosen], self.bits)
+
+
+@dataclass(frozen=True)
+class Map(ABC):
+    """A linear map from ``inputs`` to ``outputs`` numbers."""
+
+    outputs: int
+    inputs: int
+
+    @abstractmethod
+    def __call__(self, forms: Forms) -> Forms:
+        """Its value."""
+
+
+@dataclass(frozen=True)
+class Matrix(Map):
+    """Entries ``values`` at ``rows`` and ``columns``, in the order of rows, of a matrix of shape ``(outputs, inputs)``."""
+
+    values: Array
+    rows: Array
+    columns: Array
+
+    def __call__(self, forms: Forms) -> Forms:
+        weights, bits = integers(self.values)
+        found = zeros(self.outputs, forms.rows.shape[1])
+        if len(weights) == self.outputs * self.inputs:
+            return Forms(weights.reshape(self.outputs, self.inputs) @ forms.rows, forms.bits + bits)
+        for row, start, end in _runs(self.rows):
+            found[row] = weights[start:end] @ forms.rows[self.columns[start:end]]
+        return Forms(found, forms.bits + bits)
+
+
+@dataclass(frozen=True)
+class Product(Map):
+    """Several maps one after the other, the last one first."""
+
+    maps: tuple[Map, ...]
+
+    def __call__(self, forms: Forms) -> Forms:
+        for map in reversed(self.maps):
+            forms = map(forms)
+        return forms
+
+
+@dataclass(frozen=True)
+class Sum(Map):
+    """Several maps of one input, added up."""
+
+    maps: tuple[Map, ...]
+
+    def __call__(self, forms: Forms) -> Forms:
+        found = self.maps[0](forms)
+        for map in self.maps[1:]:
+            found = found + map(forms)
+        return found
+
+
+@dataclass(frozen=True)
+class Affine:
+    """The sum of maps of other nodes, and of constants that go through maps (None for the identity)."""
+
+    terms: tuple[tuple[int, Map], ...]
+    bias: tuple[tuple[Map | None, Array], ...]
+    size: int
+
+
+@dataclass(frozen=True)
+class Relu:
+    """max(z, slope z), 0 <= slope < 1."""
+
+    source: int
+    slope: float
+    size: int
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """The largest of each window ``(outputs, window)`` of flat positions."""
+
+    source: int
+    windows: Array
+
+    @property
+    def size(self) -> int:
+        return len(self.windows)
+
+
+Node = Affine | Relu | MaxPool
+
+
+class Decider(ABC):
+    """What is made of the ReLUs that a walk meets."""
+
+    @abstractmethod
+    def relu(self, z: Forms) -> Forms:
+        """relu(z), of units that are numbered on; called in a fixed order."""
+
+
+def walk(nodes: Sequence[Node], center: Array, bits: int, moves: Array, decider: Decider) -> Forms:
+    """The last node over the displacements from a center, of the coordinates that move, which are held times 2^bits.
+
+    Args:
+        nodes: node 0 is the input, node k + 1 is ``nodes[k]``.
+        center: ``(n,)`` float64, whose numbers have at most ``bits`` bits behind the point.
+    """
+    numbers, own = integers(center)
+    start = zeros(len(center), 1 + int(moves.sum()))
+    start[:, 0] = shifted(numbers, bits - own)
+    for column, coordinate in enumerate(np.flatnonzero(moves)):
+        start[coordinate, 1 + column] += 1
+    values = [Forms(start, bits)]
+    for node in nodes:
+        match node:
+            case Affine(terms=terms, bias=bias):
+                found = Forms(zeros(node.size, start.shape[1]), 0)
+                for part in (*(map(values[source]) for source, map in terms), *(_constant(*each) for each in bias)):
+                    found = found + part
+            case Relu(source=source, slope=slope):
+                found = _leaky(values[source], slope, decider)
+            case MaxPool(source=source, windows=windows):
+                found = values[source][windows[:, 0]]
+                for member in windows.T[1:]:  # max(a, b) = a + relu(b - a)
+                    found = found + decider.relu(values[source][member] + -found)
+        values.append(found)
+    return values[-1]
+
+
+def _leaky(z: Forms, slope: float, decider: Decider) -> Forms:
+    """slope z + (1 - slope) relu(z)."""
+    own = decider.relu(z)
+    if not slope:
+        return own
+    above, below = float(slope).as_integer_ratio()
+    bits = below.bit_length() - 1
+    return Forms(z.rows * above, z.bits + bits) + Forms(own.rows * (below - above), own.bits + bits)
+
+
+def _constant(map: Map | None, floats: Array) -> Forms:
+    numbers, bits = integers(floats)
+    forms = Forms(numbers.reshape(-1, 1), bits)
+    return forms if map is None else map(forms)
+
+
+def _padded(rows: Array, width: int) -> Array:
+    missing = width - rows.shape[1]
+    return np.concatenate([rows, zeros(len(rows), missing)], 1) if missing else rows
+
+
+def _runs(rows: Array) -> list[tuple[int, int, int]]:
+    """(row, start, end) of equal neighbours."""
+    cuts = np.flatnonzero(np.diff(rows)) + 1
+    starts, ends = [0, *cuts.tolist()], [*cuts.tolist(), len(rows)]
+    return [(int(rows[a]), a, b) for a, b in zip(starts, ends, strict=True) if b > a]

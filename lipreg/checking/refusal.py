@@ -1,0 +1,16 @@
+"""The error of the checker: what it refuses proves nothing."""
+
+from __future__ import annotations
+
+
+class Refused(Exception):
+    """A certificate that is malformed, that holds what this checker does not know, or whose proof fails at a place.
+
+    Args:
+        got: what is wrong.
+        where: the place in the certificate.
+    """
+
+    def __init__(self, got: str, where: str = "certificate") -> None:
+        super().__init__(f"{where}: {got}")
+        self.got, self.where = got, where

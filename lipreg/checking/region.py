@@ -1,0 +1,116 @@
+"""The region of a question, exactly: a box of displacements d in whole numbers, cut by an l1 or l2 ball."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from lipreg.checking.integers import Array, integers, zeros
+from lipreg.checking.refusal import Refused
+
+
+@dataclass(frozen=True)
+class Region:
+    """{x : lower <= x <= upper, |x - center|_norm <= radius}.
+
+    Attributes:
+        center: ``(n,)`` float64.
+        lower, upper: ends of the box, which may be sums of two such numbers, so they are kept as fractions.
+        norm: 1 or 2 where there is a ball, else 0.
+        radius: of the ball.
+    """
+
+    center: Array
+    lower: tuple[Fraction, ...]
+    upper: tuple[Fraction, ...]
+    norm: int = 0
+    radius: Fraction = Fraction(0)
+
+    def __post_init__(self) -> None:
+        middle = [Fraction(float(x)) for x in self.center]
+        if not any(low < high for low, high in zip(self.lower, self.upper, strict=True)):
+            raise Refused("no coordinate has room", "region")
+        if any(not low <= x <= high for low, x, high in zip(self.lower, middle, self.upper, strict=True)):
+            raise Refused("the box is empty, or its center lies outside", "region")
+
+    @property
+    def moves(self) -> Array:
+        """Which coordinates have room, ``(n,)``."""
+        return np.array([low < high for low, high in zip(self.lower, self.upper, strict=True)])
+
+    def holds(self, point: Array) -> bool:
+        """Whether a point ``(n,)`` of float64 lies in the region."""
+        x = [Fraction(float(v)) for v in point]
+        if any(not low <= v <= high for low, v, high in zip(self.lower, x, self.upper, strict=True)):
+            return False
+        apart = [abs(v - Fraction(float(c))) for v, c in zip(x, self.center, strict=True)]
+        if self.norm == 2:
+            return sum(v * v for v in apart) <= self.radius**2
+        return self.norm == 0 or sum(apart) <= self.radius
+
+    def placed(self) -> Placed:
+        """The displacements of the coordinates with room, in whole numbers."""
+        moves, middle = self.moves, [Fraction(float(x)) for x in self.center]
+        ends = [[end - x for end, x in zip(side, middle, strict=True)] for side in (self.lower, self.upper)]
+        bits = max(f.denominator.bit_length() - 1 for f in (*ends[0], *ends[1], self.radius))
+        bits = max(bits, integers(self.center)[1])
+        low, high = (zeros(int(moves.sum())) for _ in ends)
+        for found, side in ((low, ends[0]), (high, ends[1])):
+            found[:] = [int(end * (1 << bits)) for end, own in zip(side, moves, strict=True) if own]
+        return Placed(moves, low, high, self.norm, int(self.radius * (1 << bits)), bits)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Displacements d of the coordinates with room, times 2^bits: low <= d <= high, |d|_norm <= radius."""
+
+    moves: Array
+    low: Array
+    high: Array
+    norm: int
+    radius: int
+    bits: int
+
+    def above(self, forms: Array) -> Array:
+        """Upper bounds of linear forms ``(k, m)`` over the region, ``(k,)``."""
+        box = np.maximum(forms, 0) @ self.high + np.minimum(forms, 0) @ self.low
+        if not self.norm:
+            return box
+        return np.array([min(b, self._cut(form)) for b, form in zip(box, forms, strict=True)], dtype=object)
+
+    def _cut(self, form: Array) -> int:
+        """min over t of sup over the box of (form - v) . d + radius |v|_*, v the form cut to [-t, t].
+
+        Whatever t, that is a bound; so a good one is chosen in float64 and the bound evaluated in whole numbers.
+        """
+        ends = np.where(form > 0, self.high, -self.low)
+        size, most = np.abs(form), int(np.abs(form).max(initial=0))
+        share = np.array([int(x) / most for x in size]) if most else np.zeros(len(size))
+        best = _best(self.norm, share, np.array([int(end) / int(self.radius) for end in ends]))
+        return min(self._at(size, ends, (most * int(best * 2**53)) >> 53), self._at(size, ends, most))
+
+    def _at(self, size: Array, ends: Array, t: int) -> int:
+        v = np.minimum(size, t)
+        length = max(v, default=0) if self.norm == 1 else _root_above(sum(v * v))
+        return sum((size - v) * ends) + self.radius * length
+
+
+def _best(norm: int, size: Array, ends: Array) -> float:
+    """The best t in float64: one of the sizes, or where the slope between two of them is 0."""
+    found = np.append(size, 0.0)
+    beyond = size > found[:, None]
+    if norm == 2:
+        count, gain = beyond.sum(1), (beyond * ends).sum(1)
+        below, squares = count**2 - count * gain**2, (~beyond * size**2).sum(1)
+        found = np.append(found, np.sqrt(gain**2 * squares / np.where(below > 0, below, np.inf)))
+    cut = np.minimum(size, found[:, None])
+    length = cut.max(1, initial=0.0) if norm == 1 else np.sqrt((cut**2).sum(1))
+    return float(min(1.0, found[(((size - cut) * ends).sum(1) + length).argmin()]))
+
+
+def _root_above(square: int) -> int:
+    root = math.isqrt(int(square))
+    return int(root + (root * root < square))

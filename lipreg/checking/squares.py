@@ -1,0 +1,128 @@
+"""What weights of squares prove in a cell: a quadratic form that is nowhere negative.
+
+Every w lies between 0 and its g, so w (g - w) >= 0. So for any lambda >= 0, and in norm 1 any weights m > 0, as
+|J|_1^2 <= sum(m) sum(J_j^2 / m_j), the gradient's norm is at most U in the cell where
+
+    U^2 c^2 - sum_j (sum(m) / m_j) J_j^2 - sum_i lambda_i w_i (g_i - w_i) >= 0    for all numbers w and c,
+
+J and g being linear in w and c = 1. In norm 2 the weights are 1. Entries of J whose sign is known are one entry in norm 1,
+the sum of their magnitudes. Of the largest entry each is settled by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+
+from lipreg.checking.cells import Cell, Gradient
+from lipreg.checking.emptiness import Term
+from lipreg.checking.integers import Array, floor_at, shifted, zeros
+from lipreg.checking.refusal import Refused
+
+WEIGHT_BITS = 16
+"""Bits of sum(m) / m_j, which is rounded up."""
+FACTOR_BITS = 50
+"""Bits of a triangular factor."""
+
+
+@dataclass(frozen=True)
+class Square:
+    """Multipliers lambda and weights m, whole numbers, and the entry that they are about, 0 where it is the norm."""
+
+    entry: int
+    terms: tuple[Term, ...]
+    weights: tuple[int, ...] = ()
+
+    def over(self, index: dict[int, int]) -> Square:
+        """The same with the units' places in place of their numbers among all."""
+        for term in self.terms:
+            if term.unit not in index:
+                raise Refused(f"unit {term.unit} is decided over all of the region, or does not exist", "multipliers")
+        return replace(self, terms=tuple(replace(term, unit=index[term.unit]) for term in self.terms))
+
+
+def entries(norm: int, cell: Cell, found: Gradient, entry: int) -> Array:
+    """Rows of coefficients of c and of the w of units of which nothing is known, ``(k, 1 + open)``: what is squared."""
+    first = cell.units.first
+    rows = np.concatenate([cell.out[None, 1:first], cell.rows[cell.open, 1:first]]).T
+    if norm != 1:
+        return rows if norm else rows[entry : entry + 1]
+    sign = (found.low >= 0).astype(int) - ((found.high <= 0) & (found.low < 0))
+    together = (sign.astype(object) @ rows)[None] if sign.any() else rows[:0]
+    return np.concatenate([together, rows[sign == 0]])
+
+
+def limit(norm: int, cell: Cell, upper: Fraction) -> int:
+    """The claimed upper end in the whole numbers of J; in norm 2 its square."""
+    bits = cell.out_bits - cell.units.region.bits
+    return floor_at(upper * upper, 2 * bits) if norm == 2 else floor_at(upper, bits)
+
+
+def exceeding(norm: int, found: Gradient, most: int) -> list[int]:
+    """What intervals of J leave above a limit: of the largest entry (norm 0) the entries, the largest first, else 0."""
+    size = np.maximum(-found.low, found.high)
+    if norm == 0:
+        return sorted((j for j, s in enumerate(size) if s > most), key=lambda j: -size[j])
+    return [0] if (sum(size) if norm == 1 else sum(size * size)) > most else []
+
+
+def dominates(norm: int, cell: Cell, found: Gradient, upper: Fraction, square: Square) -> bool:
+    """Whether lambda and the weights m keep the gradient's norm, or with norm 0 one entry, at or below ``upper``.
+
+    Raises:
+        Refused: a multiplier of a unit that is known, or below 0; weights that are not one an entry, all above 0.
+    """
+    units, first, free = cell.units, cell.units.first, cell.open
+    terms, weights = square.terms, square.weights
+    rows, place = entries(norm, cell, found, square.entry), {int(unit): 1 + i for i, unit in enumerate(free)}
+    if not len(rows) or len(weights) != (len(rows) if norm == 1 else 0) or any(m <= 0 for m in weights):
+        raise Refused(f"{len(weights)} weights for {len(rows)} entries", "square")
+    if any(t.unit not in place or t.mantissa < 0 for t in terms):
+        raise Refused("a multiplier of a unit that is known, or below 0", "square")
+    total, one = sum(weights), (1 << WEIGHT_BITS)
+    factors = np.array([-(-total * one // m) for m in weights] or [one] * len(rows), dtype=object)
+    bits = 2 * (cell.out_bits - units.region.bits)
+    exponents = [t.exponent + bits - 2 * (cell.out_bits - units.bits[t.unit]) + WEIGHT_BITS for t in terms]
+    shift = max(0, -min(exponents, default=0))
+    form = -2 * (rows.T @ (factors[:, None] * rows))
+    form[0, 0] += 2 * (floor_at(upper * upper, bits) << WEIGHT_BITS)
+    form = shifted(form, shift)
+    for term, exponent in zip(terms, exponents, strict=True):
+        at, times = place[term.unit], int(term.mantissa << (exponent + shift))
+        g = np.concatenate([cell.out[[first + term.unit]], cell.rows[free, first + term.unit]])
+        form[at, at] += 2 * times
+        form[at] -= times * g
+        form[:, at] -= times * g
+    return nowhere_negative(form)
+
+
+def nowhere_negative(form: Array) -> bool:
+    """Whether a symmetric matrix of whole numbers is proved to be positive semidefinite.
+
+    In units in which its diagonal is about 1, a factor R is computed in float64 and judged in whole numbers: what
+    R^T R leaves of the matrix has to have diagonals that outweigh their rows (Gershgorin).
+    """
+    used = (form != 0).any(1)
+    form = form[used][:, used]
+    if any(d <= 0 for d in form.diagonal()):
+        return False
+    count, bits = len(form), 2 * FACTOR_BITS
+    half = [(int(d).bit_length() + 1) // 2 for d in form.diagonal()]
+    scaled = zeros(count, count)
+    for i in range(count):
+        for j in range(count):
+            by = bits - half[i] - half[j]
+            scaled[i, j] = form[i, j] << by if by >= 0 else form[i, j] >> -by
+    spare = count * 2.0 ** (8 - FACTOR_BITS)
+    floats = np.array([[int(x) / (1 << bits) for x in row] for row in scaled]).reshape(count, count)
+    try:
+        factor = np.linalg.cholesky((floats + floats.T) / 2 - spare * np.eye(count))
+    except np.linalg.LinAlgError:
+        return False
+    numbers = zeros(count, count)
+    numbers[:] = [[round(x * 2.0**FACTOR_BITS) for x in row] for row in factor]
+    left = scaled - numbers @ numbers.T
+    beside = np.abs(left).sum(1) - np.abs(left.diagonal()) + count  # an entry was rounded down by at most 1
+    return bool((left.diagonal() >= beside).all())

@@ -1,0 +1,72 @@
+"""The calls of a trace: what is noted on them, and how one of them is run on values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.fx
+from torch import Tensor, nn
+
+from lipreg.linalg import Shape
+
+LINE = "line"
+"""A note on a call (``meta``): the line of code that made it."""
+VALUE = "value"
+"""A note on a call that reads a tensor: the tensor itself, where the module does not have it."""
+CONSTANT = "no_grad"
+"""A note on a call that was made under ``torch.no_grad``, where weights are constants."""
+ANSWERED = "shape"
+"""A note on a call: the shape that Python code was told, with None for axes that stayed symbolic."""
+
+
+def run_call(
+    call: torch.fx.Node, module: nn.Module, value_of: Callable[[torch.fx.Node], Any], x: Callable[[], Tensor]
+) -> Any:
+    """The result of one call of a module's forward.
+
+    Args:
+        call: anything but the output.
+        module: whose forward was traced.
+        value_of: the result of an earlier call.
+        x: makes the input.
+    """
+    args: Any = torch.fx.map_arg(call.args, value_of)
+    kwargs: Any = torch.fx.map_arg(call.kwargs, value_of)
+    match call.op:
+        case "placeholder":
+            return x()
+        case "get_attr":
+            return read(call, module)
+        case "call_module":
+            return module.get_submodule(str(call.target)).forward(*args, **kwargs)
+        case "call_method":
+            return getattr(args[0], str(call.target))(*args[1:], **kwargs)
+        case _:
+            function: Any = call.target
+            return function(*args, **kwargs)
+
+
+def read(call: torch.fx.Node, module: nn.Module) -> Any:
+    """What a call of kind get_attr reads: ``first.weight`` of the module, or a tensor that its forward made."""
+    kept = call.meta.get(VALUE)
+    if kept is not None:
+        return kept
+    *parents, name = str(call.target).split(".")
+    return getattr(module.get_submodule(".".join(parents)), name)
+
+
+def casts(trace: torch.fx.Graph) -> set[torch.dtype]:
+    """The dtypes that a forward names in its casts."""
+    named = {torch.float32 for call in trace.nodes if call.op == "call_method" and call.target == "float"}
+    to = (call for call in trace.nodes if call.op == "call_method" and call.target in ("to", "type"))
+    return named | {
+        given for call in to for given in (*call.args, *call.kwargs.values()) if isinstance(given, torch.dtype)
+    }
+
+
+def zeros(module: nn.Module, points: int, input_shape: Shape) -> Tensor:
+    """An input of zeros, ``(points, *input_shape)``, of the dtype and on the device of the module's parameters."""
+    like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
+    return torch.zeros(points, *input_shape, dtype=like.dtype, device=like.device)

@@ -1,0 +1,86 @@
+"""Activations that are written out as an activation times a gate of the same: x * sigmoid(x) and its kin.
+
+A product of two activations has no slopes to bound; these few are curves, which have. Each step on the way to a gate is
+noted on its result (``Symbol.formula``), and the product looks whether the note is about its other factor.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lipreg.curves import Curve, Gelu, Hardswish, Mish, Silu
+from lipreg.graph.symbols import Context, Symbol
+
+SIGMOID, SOFTPLUS, TANH_SOFTPLUS = "sigmoid(x)", "softplus(x)", "tanh(softplus(x))"
+PLUS_3, RELU6, ERF, NORMAL = "x + 3", "relu6(x + 3)", "erf(x / sqrt(2))", "1 + erf(x / sqrt(2))"
+CURVES: dict[str, tuple[Curve, float]] = {
+    SIGMOID: (Silu(), 1.0),
+    TANH_SOFTPLUS: (Mish(), 1.0),
+    RELU6: (Hardswish(), 6.0),
+    NORMAL: (Gelu(), 2.0),
+}
+"""x times a gate, as a multiple of a curve."""
+HALF = math.sqrt(0.5)
+
+
+def noted(result: Symbol, formula: str, x: Symbol) -> Symbol:
+    """The result of a call, with the formula that it is of x."""
+    return replace(result, formula=(formula, x))
+
+
+def follows(result: Symbol, before: str, x: Symbol, formula: str) -> Symbol:
+    """The result of a call on x, noted if x itself is a step ``before``."""
+    if x.formula is None or x.formula[0] != before:
+        return result
+    return noted(result, formula, x.formula[1])
+
+
+def shifted(result: Symbol, x: Symbol, offset: Any) -> Symbol:
+    """x plus a number, noted where it is a step to a gate."""
+    if not isinstance(offset, int | float):
+        return result
+    return noted(result, PLUS_3, x) if offset == 3 else follows(result, ERF, x, NORMAL) if offset == 1 else result
+
+
+def erf_of(result: Symbol, x: Symbol) -> Symbol:
+    """erf(x), noted where x is a number times sqrt(1/2)."""
+    if x.multiple_of is None:
+        return result
+    base, factor = x.multiple_of
+    near = not factor.requires_grad and bool(((factor - HALF).abs() <= 4 * torch.finfo(factor.dtype).eps * HALF).all())
+    return noted(result, ERF, base) if near else result
+
+
+def gated(context: Context, one: Symbol, other: Symbol) -> Symbol | None:
+    """The product of two activations, where one is a gate of the other, or of a multiple of it; else None."""
+    for x, second in ((one, other), (other, one)):
+        gate, times = _factor(context, second)
+        if gate.formula is None or gate.formula[0] not in CURVES:
+            continue
+        (curve, multiple), own = CURVES[gate.formula[0]], gate.formula[1]
+        share = _ratio(context, x, own)
+        if share is not None:
+            return context.curved(own, curve).scaled(multiple * share * times)
+    return None
+
+
+def _ratio(context: Context, x: Symbol, own: Symbol) -> Tensor | None:
+    """The factor that makes ``own`` to x; None where it is not known."""
+    (base, factor), (own_base, own_factor) = _factor(context, x), _factor(context, own)
+    if x is own:
+        return context.tensor(1.0)
+    if base is own:
+        return factor
+    if not bool((own_factor != 0).all()):
+        return None
+    return factor / own_factor if own_base is base else 1.0 / own_factor if own_base is x else None
+
+
+def _factor(context: Context, x: Symbol) -> tuple[Symbol, Tensor]:
+    """The expression that x is a multiple of, and the factor; x itself where none is known."""
+    return (x, context.tensor(1.0)) if x.multiple_of is None else x.multiple_of

@@ -1,0 +1,44 @@
+// The reference points of one run at one epoch: bound against truth, and a table of what is proved.
+
+function showPoints(entry, drawn, epochs, epoch, unit) {
+  const sides = entry.sides;
+  chooser(place("epochs"), "After epoch", [...epochs].reverse().map((e) => ({ value: e, words: e })), epoch, (e) => {
+    writeLink({ epoch: e });
+    showPoints(entry, drawn, epochs, e, unit);
+  });
+  const moved = sides.length > 1 && sides.every((side) => side.points[epoch]) ? ` Each line leads from the twin to the ${entry.trained ? "regularised run" : "network"} at one point.` : "";
+  place("scatter-words").textContent = `${entry.trained ? `After ${counted(epoch, "epoch")}. ` : ""}On the diagonal a bound is perfect.${moved}`;
+  const known = drawn.some((side) => side.points[epoch]); // T may be known at other epochs only
+  drawScatter(place("scatter"), known ? drawn : sides, String(epoch), known ? unit : AS_THEY_ARE);
+  const moves = entry.moves[epoch];
+  const rows = sides.flatMap((side, s) => (side.points[epoch] ?? []).map((p) => ({ ...p, role: side.role, s, moved: s === 0 ? moves?.[p.point] : undefined })));
+  rows.sort((a, b) => a.point - b.point || a.s - b.s);
+  const number = (name, key, up, help, unknown = "n/a") => ({ name, help, number: true, value: (p) => p[key], words: (p) => (p[key] === null ? unknown : outward(p[key], up, 4)) });
+  const columns = [
+    { name: "point", number: true, value: (p) => p.point },
+    ...(sides.length > 1 ? [{ name: "run", value: (p) => p.s, words: (p) => p.role, mark: (p) => ROLE[p.role] }] : []),
+    ...(rows.some((p) => p.correct !== null) ? [{ name: "class right", value: (p) => ({ true: "yes", false: "no" })[p.correct] ?? "n/a" }] : []),
+    ...(rows.some((p) => p.marginWords !== "n/a") ? [{ name: "margin over constant", help: "How far away another class is, by the network's own constant", number: true, value: (p) => p.margin, words: (p) => p.marginWords }] : []),
+    ...["certified", "attacked"].filter((key) => rows.some((p) => p[key] !== null)).map((key) => ({ name: key, help: { certified: "Whether the constant proves the class over the whole region", attacked: "Whether a search by gradients found another class in the region" }[key], value: (p) => p[key] ?? "n/a" })),
+    number("bound", "bound", true, "Upper end of the bound that the constant is held against", "not proved"),
+    number("lower", "lower", false, "A witness attains it"),
+    number("upper", "upper", true, "A proof holds for it", "not proved"),
+    { name: "certificate", help: "exact: the two ends meet", value: (p) => p.certificate },
+    ...(rows.some((p) => p.radius !== null) ? [number("radius", "radius", false, "Certified radius: no smaller change alters the class")] : []),
+    ...(moves ? [{ name: "transfer", number: true, value: (p) => p.moved?.value ?? null, words: (p) => p.moved?.words ?? "" }] : []),
+    number("LP", "LP", true, "Upper end of the LP relaxation"),
+  ];
+  makeTable(place("points-table"), columns, rows, { caption: "reference points", detail: pointDetail });
+}
+
+/** Terms and what they mean, one below the other. */
+const terms = (told) => element("dl", {}, ...Object.entries(told).flatMap(([term, meaning]) => [element("dt", {}, term), element("dd", {}, meaning)]));
+
+/** What is said of a point below its row. */
+function pointDetail(p) {
+  return element("div", { class: "certificate" }, terms({
+    "what is measured": p.functional,
+    "how the search ended": `${p.status}: ${data.statuses[p.status] ?? "written by another version of lipreg"}`,
+    class: p.label < 0 ? "none" : String(p.label),
+  }));
+}

@@ -1,0 +1,42 @@
+"""The settings of the report: what all runs share, and where they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lipreg.reporting.naming import flatten
+from lipreg.reporting.penalised import other_settings, penalty_settings
+from lipreg.reporting.provenance import essentials
+from lipreg.reporting.runs import Entry
+from lipreg.reporting.sections import table
+from lipreg.runs import RecordedRun
+
+
+def settings_tables(entries: Sequence[Entry]) -> str:
+    """What all runs share, once; and what differs, by entry. Then what each network and its proofs came from."""
+    runs = [entry.mine.run for entry in entries]
+    flat = [essentials(run) | _settings(run) for run in runs]
+    keys = dict.fromkeys(key for settings in flat for key in settings)
+    shared = [(k, flat[0][k]) for k in keys if k in flat[0] and len({s.get(k) for s in flat}) == 1]
+    parts = [f'<div class="scroll settings">{table(("setting", "value"), shared)}</div>']
+    differing = [k for k in keys if len({s.get(k) for s in flat}) > 1]
+    told = {tuple(s.get(k) for s in flat): k for k in reversed(differing)}  # a seed is written in many places
+    differing = [k for k in differing if k in told.values()]
+    if differing:
+        rows = [(e.label, *(s.get(k, "") for k in differing)) for e, s in zip(entries, flat, strict=True)]
+        parts.append('<h3>Where the runs differ</h3><div class="scroll settings differ">')
+        parts.append(table(("run", *differing), rows) + "</div>")
+    return "".join(parts)
+
+
+def _settings(run: RecordedRun) -> dict[str, str]:
+    record = run.record
+    weight = run.course or f"{record.weight:g}"
+    told: dict[str, Any] = {"run": record.run, "seed": record.seed, "weight": weight, "bound": record.bound}
+    told |= penalty_settings(record) | ({"weight": run.course} if run.course else {})
+    settings = other_settings(record)
+    told |= {"question": run.audits[-1].question if run.audits else record.question, "settings": settings}
+    if run.audits:
+        told |= {"weights": run.audits[-1].fingerprint, "versions": run.audits[-1].versions}
+    return flatten(told)

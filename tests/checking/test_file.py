@@ -1,0 +1,128 @@
+"""What is read from a file, and what is refused."""
+
+from __future__ import annotations
+
+import copy
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lipreg.certificates.encoding import numbers
+from lipreg.checking import Refused, check, read
+from lipreg.checking.file import parse
+from lipreg.checking.verdict import functionals
+from lipreg.outputs import AllLogits
+from lipreg.problem import LocalLipschitz
+from lipreg.regions import LinfBall
+from lipreg.testing.networks import network
+from tests.certificates.cases import certified
+
+
+@pytest.fixture(scope="module")
+def plain() -> dict[str, Any]:
+    x = torch.zeros(1, 2, dtype=torch.float64)
+    return certified(network("shallow"), LocalLipschitz(LinfBall(1.0), AllLogits()), x)[1].plain
+
+
+def changed(plain: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    found = copy.deepcopy(plain)
+    *before, last = [int(part) if part.lstrip("-").isdigit() else part for part in path.split(".")]
+    at: Any = found
+    for part in before:
+        at = at[part]
+    at[last] = value
+    return found
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "why"),
+    [
+        ("version", 2, "knows 'lipreg certificate' of version 1"),
+        ("format", "another", "knows 'lipreg certificate'"),
+        ("more", 1, "fields"),
+        ("producer", [], "not an object of texts"),
+        ("question.scope", "pointed", "scope 'pointed'"),
+        ("question.q", "2", "q = '2'"),
+        ("question.region.kind", "polytope", "'polytope' in the norm 'inf'"),
+        ("question.region.radius", numbers(-1.0), "a radius that is not above 0"),
+        ("question.rows", numbers(np.zeros((1, 2))), "numbers of shape"),
+        ("network.inputs", 3, "numbers"),
+        ("network.nodes.0.kind", "gelu", "a node of kind 'gelu'|fields"),
+        ("network.nodes.1.source", 5, "in place of a whole number"),
+        ("network.nodes.1.slope", numbers(1.5), "a slope of 1.5"),
+        ("network.nodes.0.terms.0.1", {"product": []}, "a product of maps that do not fit"),
+        ("claim.upper", "1", "two whole numbers with /"),
+        ("claim.upper", "-1/1", "claim: ends"),
+        ("lower", None, "a lower end above 0 without a witness"),
+        ("lower.row", 99, "row 99 of 3"),
+        ("lower.point", numbers(np.array([2.0, 0.0])), "outside of the region"),
+        ("upper", [], "0 trees for 3 functionals"),
+        ("upper.0", [], "a part of the region is left out"),
+        ("upper.0.0", ["split", 10**6], "is decided, or none of"),
+        ("upper.0.0", ["believe me"], "a node"),
+        ("upper.0", [["bounds"]], "bounds do not contradict"),
+        ("upper.0", [["empty", []]], "leave points in the cell"),
+        ("upper.0", [["empty", [0, 0, -1, 0]]], "a multiplier"),
+        ("upper.0", [["empty", [0, 0, 1]]], "fours of whole numbers"),
+    ],
+)
+def test_what_is_wrong_is_refused_by_name(plain: dict[str, Any], path: str, value: Any, why: str) -> None:
+    with pytest.raises(Refused, match=why):
+        check(parse(changed(plain, path, value)))
+
+
+def test_more_nodes_than_the_tree_has(plain: dict[str, Any]) -> None:
+    with pytest.raises(Refused, match="more nodes than its splits make"):
+        check(parse(changed(plain, "upper.0", [*plain["upper"][0], ["gradient"]])))
+
+
+def test_files_compressed_or_not(plain: dict[str, Any], tmp_path: Path) -> None:
+    text = json.dumps(plain).encode()
+    for name, data in (("a", text), ("b", gzip.compress(text))):
+        (tmp_path / name).write_bytes(data)
+    assert check(read(tmp_path / "a")) == check(read(tmp_path / "b"))
+    for name, data in (("c", b"{"), ("d", gzip.compress(text)[:-20]), ("e", b"\xff"), ("f", b"[" * 10**6)):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(Refused, match="cannot be read"):
+            read(tmp_path / name)
+    with pytest.raises(Refused, match="cannot be read"):
+        read(tmp_path / "none")
+
+
+def test_signed_sums() -> None:
+    rows = np.array([[1.0, 0.0], [0.0, 2.0]])
+    found, bits = functionals(rows, signs=True)
+    assert (found.astype(float) / 2**bits).tolist() == [[1.0, 2.0], [1.0, -2.0]]
+    assert len(functionals(rows[:1], signs=True)[0]) == 1
+    with pytest.raises(Refused, match="signed sums of 17 rows"):
+        functionals(np.zeros((17, 1)), signs=True)
+
+
+def test_progress_is_told(plain: dict[str, Any]) -> None:
+    seen = []
+    check(parse(plain), seen.append)
+    assert [p.checked for p in seen] == list(range(1, seen[-1].nodes + 1))
+
+
+def test_what_is_hostile_is_refused(plain: dict[str, Any], tmp_path: Path) -> None:
+    """Sizes and numbers beyond any room, texts that grow, names that stand twice: each is refused, and none is an error."""
+
+    def refused(text: str | bytes, says: str) -> None:
+        path = tmp_path / "hostile.json"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        with pytest.raises(Refused, match=says):
+            check(read(path))
+
+    text = json.dumps(plain)
+    refused(text.replace('"version": 1', '"version": 1.0'), "of version 1.0")
+    refused(text.replace('"version": 1', '"version": 1, "version": 1'), "stands twice")
+    refused(gzip.compress(b" " * ((1 << 30) + 1), 1), "a text of more than")
+    for size in (10**10, 10**19, 10**30):
+        refused(json.dumps(changed(plain, "network.inputs", size)), "in place of a whole number")
+    verdict = check(parse(changed(plain, "claim.upper", f"{10**400}/1")))  # which holds, whatever size it has
+    assert verdict.upper == 10**400

@@ -16,7 +16,8 @@ from rich.text import Text
 from experiments.programs import said, start
 from lipreg.records import read_sources
 from lipreg.reporting.html import write_runs_report
-from lipreg.reporting.wording import counted, plain
+from lipreg.reporting.wording import counted
+from lipreg.words import plain
 
 
 def report(cfg: DictConfig, console: Console) -> Path:

@@ -71,3 +71,9 @@ def aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
     return [
         "  ".join(pad(cell, width) for pad, cell, width in zip(pads, row, widths, strict=True)).rstrip() for row in rows
     ]
+
+
+def plain(text: str, limit: int = 400) -> str:
+    """Text from outside on one line: control and direction characters replaced, cut to ``limit`` characters."""
+    clean = "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return clean if len(clean) <= limit else clean[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}"

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments.estimators.tightness import Row, only, rows_of
-from lipreg.reporting.wording import plain
+from lipreg.words import plain
 
 if TYPE_CHECKING:
     import pandas as pd

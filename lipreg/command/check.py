@@ -58,6 +58,7 @@ def check(asked: argparse.Namespace) -> None:
 def _checked(path: Path, which: str) -> tuple[str, tuple[float, float] | None]:
     """What is said of a certificate, and the ends that hold; None where it is refused."""
     import lipreg.checking as checker
+    from lipreg.words import plain
 
     line = _Line(which)
     began = line.said
@@ -65,7 +66,7 @@ def _checked(path: Path, which: str) -> tuple[str, tuple[float, float] | None]:
         certificate = checker.read(path)
         verdict = checker.check(certificate, lambda at: line.say(f"{at.checked} of {at.nodes} nodes"))
     except checker.Refused as error:
-        return _plain(f"{path}: refused: {error}"), None
+        return plain(f"{path}: refused: {error}"), None
     finally:
         line.end()
     seconds, parts = time.monotonic() - began, ", ".join(f"{n} {kind}" for kind, n in verdict.leaves.items())
@@ -73,7 +74,7 @@ def _checked(path: Path, which: str) -> tuple[str, tuple[float, float] | None]:
     how = f"{verdict.mode}, checker {checker.CHECKER}, {seconds:.1f} s"
     shown = f"[{_digits(verdict.lower, ROUND_FLOOR)}, {_digits(verdict.upper, ROUND_CEILING)}]"
     said = f"holds: {shown} by {parts} parts, {units[1]} of {units[0]} units undecided; {how}"
-    asked = _plain(certificate.producer.get("sentence", ""))
+    asked = plain(certificate.producer.get("sentence", ""))
     return f"{path}: {said}" + (f" (its producer's words, unchecked: {asked})" if asked else ""), ends
 
 
@@ -89,11 +90,6 @@ def _digits(end: Fraction, rounding: str) -> str:
     """An end to nine digits, rounded outward."""
     short = Context(prec=9, rounding=rounding, Emax=MAX_EMAX, Emin=MIN_EMIN).divide
     return f"{short(Decimal(end.numerator), Decimal(end.denominator)).normalize():g}"
-
-
-def _plain(text: str) -> str:
-    """Text of a file that is not trusted: on one line, and nothing in it that a terminal acts upon."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 class _Line:

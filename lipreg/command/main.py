@@ -12,6 +12,7 @@ from typing import TextIO
 
 from lipreg.command import flags
 from lipreg.command.check import paths
+from lipreg.words import capitalised
 
 MISTAKE, DEFECT, INTERRUPTED = 1, 3, 130
 """How a command ends that was asked for what cannot be, that met an error of another kind, or a Ctrl-C with nothing to keep.
@@ -68,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, about: str, *groups: object, module: str = "programs") -> argparse.ArgumentParser:
-        own = commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
+        own = commands.add_parser(name, help=about, description=f"{capitalised(about)}.")
         own.set_defaults(run=f"lipreg.command.{module}.{name}", own=own)
         for group in groups:
             group(own)  # type: ignore[operator]

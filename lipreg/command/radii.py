@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from lipreg.budget import Stop
 from lipreg.command.words import number
 from lipreg.errors import InvalidInput
-from lipreg.estimators.radius import CertifiedRadius, each_radius
+from lipreg.estimators.radius import CertifiedRadius, certified_radii
 from lipreg.graph import CapturedNetwork
 from lipreg.words import aligned
 
@@ -38,13 +39,8 @@ def radii(
     Raises:
         InvalidInput, UnsupportedRequest: as ``certified_radii``.
     """
-    found = list[CertifiedRadius]()
-    for one in each_radius(network, x, y, **asked):
-        found.append(one)
-        on_point(len(found), one)
-        if stop is not None and stop.is_set():
-            break
-    return found
+    numbers = itertools.count(1)
+    return certified_radii(network, x, y, **asked, on_radius=lambda one: on_point(next(numbers), one), stop=stop)
 
 
 def radii_text(found: Sequence[CertifiedRadius], asked: Mapping[str, Any]) -> str:

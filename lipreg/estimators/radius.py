@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis, analyse
-from lipreg.budget import Budget
+from lipreg.budget import Budget, Stop
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.estimators.base import ESTIMATORS, Estimator, get_estimator
 from lipreg.estimators.evaluate import Network, frozen_analysis, frozen_graph, structure_of
@@ -70,6 +70,8 @@ def certified_radii(
     low: float | None = None,
     high: float | None = None,
     largest: float = 1e6,
+    on_radius: Callable[[CertifiedRadius], object] | None = None,
+    stop: Stop | None = None,
 ) -> list[CertifiedRadius]:
     """The largest radius eps found with eps L_j(eps) < margin_j for every rival class j, at each reference point.
 
@@ -87,6 +89,8 @@ def certified_radii(
             fit the network's size.
         low, high: the data range, which cuts the ball.
         largest: where the search stops.
+        on_radius: called with each radius as it is found; all points are looked at before the first one is sought.
+        stop: ends the work behind the point that is being sought; what was found by then is returned.
 
     Raises:
         UnsupportedRequest: an estimator that proves no upper bound in closed form, or does not cover norm and network.
@@ -94,26 +98,6 @@ def certified_radii(
 
     Source: Avant & Morgansen 2023 for the pointed constant; here each margin is folded into the last layer.
     """
-    return list(
-        each_radius(
-            network, x, y, p=p, bounds=bounds, preactivations=preactivations, low=low, high=high, largest=largest
-        )
-    )
-
-
-def each_radius(
-    network: Network,
-    x: Tensor,
-    y: Tensor | None = None,
-    *,
-    p: float | str = 2.0,
-    bounds: Sequence[str] | str = ("affine_relu",),
-    preactivations: Sequence[str] | None = None,
-    low: float | None = None,
-    high: float | None = None,
-    largest: float = 1e6,
-) -> Iterator[CertifiedRadius]:
-    """``certified_radii``, one after the other: all points are looked at before the first radius is sought."""
     norm = parse_norm(p, "certified_radii.p")
     check_number(largest, "largest", "certified_radii", above=0.0)
     if isinstance(bounds, str):
@@ -133,6 +117,7 @@ def each_radius(
         outputs = math.prod(frozen_graph(subject).output.shape)
         if outputs > 1:  # one has no margins, which is said where they are asked for
             classes(y.to("cpu"), len(x), outputs, "certified_radii")
+    radii: list[CertifiedRadius] = []
     for first in range(0, len(x), TOGETHER):
         part = x[first : first + TOGETHER]
         analysis = frozen_analysis(
@@ -145,20 +130,14 @@ def each_radius(
             labels = classes(own, len(part), analysis.reach[-1].value.shape[1], "certified_radii")
             ahead = margins(graph, part, labels)
         for i in range(len(part)):
+            if stop is not None and stop.is_set():
+                return radii
+            asked = part[i : i + 1], labels[i : i + 1], ahead[i], norm, estimators, preactivations, low, high, largest
             with torch.no_grad():
-                found = _search(
-                    graph,
-                    part[i : i + 1],
-                    labels[i : i + 1],
-                    ahead[i],
-                    norm,
-                    estimators,
-                    preactivations,
-                    low,
-                    high,
-                    largest,
-                )
-            yield found
+                radii.append(_search(graph, *asked))
+            if on_radius is not None:
+                on_radius(radii[-1])
+    return radii
 
 
 def _own_classes(graph: Graph, x: Tensor) -> Tensor:

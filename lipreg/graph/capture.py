@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -120,11 +121,11 @@ class CapturedNetwork:
         """
         x, graph = self._as_parameters(x), self.frozen()
         try:
-            check_agreement(graph, self.module, x, casts=casts(self.trace))
+            self._agree(graph, x)
         except InvalidInput:
             self.retrace()
             graph = self.frozen()
-            check_agreement(graph, self.module, x, casts=casts(self.trace))
+            self._agree(graph, x)
         return graph
 
     def retrace(self) -> None:
@@ -137,8 +138,10 @@ class CapturedNetwork:
 
     def _compare(self, x: Tensor) -> None:
         with torch.no_grad():
-            live = self.live(torch.promote_types(x.dtype, torch.float32))
-            check_agreement(live, self.module, x, self.frozen, casts(self.trace))
+            self._agree(self.live(torch.promote_types(x.dtype, torch.float32)), x, self.frozen)
+
+    def _agree(self, graph: Graph, x: Tensor, frozen: Callable[[], Graph] | None = None) -> None:
+        check_agreement(graph, self.module, x, frozen, casts(self.trace))
 
     def _lower(self, like: Tensor, frozen: bool) -> Graph:
         if not self._traced.same_structure():

@@ -24,9 +24,9 @@ from lipreg.reporting.plotting import (
 )
 from lipreg.reporting.rows import reach
 from lipreg.reporting.svg import GRID, INK, RUN_COLOURS
-from lipreg.reporting.wording import at_most, between, distance, measured, plain
+from lipreg.reporting.wording import at_most, between, distance, measured
 from lipreg.transfer import Metric, Pair, Side, find_pair
-from lipreg.words import capitalised, counted
+from lipreg.words import capitalised, counted, plain
 
 WIDE, NARROW = (9.2, 7.4), (3.8, 7.4)
 

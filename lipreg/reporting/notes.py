@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 from lipreg.records import CalibrationRecord
 from lipreg.reporting.rows import VALUES, calibrated_name, closed_by, task
-from lipreg.reporting.wording import epochs, nearest, plain, which_weights
+from lipreg.reporting.wording import epochs, nearest, which_weights
 from lipreg.transfer import Comparison, RunFigures
 from lipreg.transfer.radius import radius_meaning, reach_in_units
-from lipreg.words import counted
+from lipreg.words import counted, plain
 
 WHICH = (
     "Divide all logits of a network by 100, and it decides as before: scale-free figures stay what they are, while bound, "

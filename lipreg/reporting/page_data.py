@@ -25,12 +25,12 @@ from lipreg.reporting.wording import (
     nearest,
     percent,
     percent_between,
-    plain,
     share_between,
 )
 from lipreg.results import Status
 from lipreg.transfer import Comparison, Interval, Metric, PointFigures, RunFigures, Side
 from lipreg.transfer.radius import reach_in_units
+from lipreg.words import plain
 
 PICTURES = 400_000
 """Bytes of witness pictures in a page; the record files have every witness in full."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from lipreg.plain import frozen
 from lipreg.records import RunRecord
-from lipreg.reporting.wording import plain
 from lipreg.results import Certificate
+from lipreg.words import plain
 
 _NEAR = ("bound", "jacobian")  # kinds of quantities that, where they are no bounds, are estimates of the constant
 _IN_LABELS = (

@@ -16,11 +16,10 @@ from lipreg.reporting.wording import (
     nearest,
     percent,
     percent_between,
-    plain,
 )
 from lipreg.transfer import Comparison, Interval, Metric, RunFigures, ratio
 from lipreg.transfer.radius import reach_in_units
-from lipreg.words import DIGITS, rounded
+from lipreg.words import DIGITS, plain, rounded
 
 SCALE_FREE, AS_THEY_ARE, OF_AUDIT = "scale-free", "in units of the output", "of audit and training"
 """What the three blocks are called."""

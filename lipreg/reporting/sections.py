@@ -30,12 +30,11 @@ from lipreg.reporting.wording import (
     nearest,
     percent,
     percent_between,
-    plain,
     share_between,
     which_weights,
 )
 from lipreg.transfer import Comparison, Interval, Metric, Movement, RunFigures
-from lipreg.words import capitalised, counted
+from lipreg.words import capitalised, counted, plain
 
 
 class Card(NamedTuple):

@@ -8,9 +8,8 @@ from lipreg.extras import require
 from lipreg.reporting.notes import doubts, notes, which
 from lipreg.reporting.rows import comparison_blocks
 from lipreg.reporting.verdicts import judgement, movement_lines
-from lipreg.reporting.wording import plain
 from lipreg.transfer import Comparison
-from lipreg.words import aligned
+from lipreg.words import aligned, plain
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 from lipreg.reporting.rows import VALUES, task
-from lipreg.reporting.wording import between, distance, epochs, nearest, percent_between, plain, share_between
+from lipreg.reporting.wording import between, distance, epochs, nearest, percent_between, share_between
 from lipreg.transfer import CalibratedMovement, Comparison, Interval, Movement
 from lipreg.transfer.incomplete import listed_epochs
+from lipreg.words import plain
 
 HOW = "LipschitzAudit records it, by validation data or ScaleFree(calibration=(x, y)); compare takes calibration=(x, y)"
 """What adds a calibration."""

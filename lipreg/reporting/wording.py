@@ -113,12 +113,6 @@ def measured(metric: Metric | None, value: float | None) -> str:
     return percent(value) if metric is not None and metric.share else nearest(value)
 
 
-def plain(text: str, limit: int = 400) -> str:
-    """Text from outside on one line: control and direction characters replaced, cut to ``limit`` characters."""
-    clean = "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return clean if len(clean) <= limit else clean[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}"
-
-
 def which_weights(points: Sequence[PointFigures], metric: bool) -> list[str]:
     """A sentence where the constants are not of the weights that the optimizer left; none where they are.
 

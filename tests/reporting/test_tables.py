@@ -17,8 +17,9 @@ from lipreg.records import AuditRecord, Record, RunRecord
 from lipreg.reporting.panels import audit_table, define_metrics
 from lipreg.reporting.tables import comparison_table, comparison_text
 from lipreg.reporting.verdicts import transfer_verdict
-from lipreg.reporting.wording import at_least, at_most, between, plain, share_between
+from lipreg.reporting.wording import at_least, at_most, between, share_between
 from lipreg.transfer import Interval, Movement, compare
+from lipreg.words import plain
 
 
 def printed(table: Table) -> str:

@@ -95,7 +95,7 @@ class AuditResult(Recorded):
             ends = f"{found.lower:.5g}", f"{found.upper:.5g}", f"{found.gap:.2g}" if found.upper < math.inf else "1"
             rows.append((str(point.point), label, margin, *ends, found.status.value, f"{point.seconds[EXACT]:.1f}"))
         exact = sum(point.exact.certificate is Certificate.EXACT for point in self.points)
-        below = [f"{exact} of {counted(len(self.points), 'point')} exact", *self._left_out()]
+        below = [f"{exact} of {counted(len(self.points), 'point')} exact", *self._left_out(), *self._outside()]
         told = [] if self.survey is None else ["", *(f"{capitalised(line)}." for line in self.survey.sentences())]
         told = [*([] if self.certificates is None else self.certificates.sentences()), *told]
         return "\n".join([self.problem.sentence(), "", *aligned(rows, left=0), "", *below, *told])
@@ -105,6 +105,15 @@ class AuditResult(Recorded):
         at = Counter(name for point in self.points for name in point.left_out)
         told = ", ".join(f"{name} at {counted(count, 'point')}" for name, count in at.items())
         return [f"left out for want of time: {told}"] if told else []
+
+    def _outside(self) -> list[str]:
+        """Which points rounding had put outside of the region, in words; nothing where it had put none there."""
+        far = [point for point in self.points if point.outside > 0]
+        if not far:
+            return []
+        which = f"point {far[0].point}" + (f" and {counted(len(far) - 1, 'other')}" if len(far) > 1 else "")
+        most = max(point.outside for point in far)
+        return [f"{which} lay outside by up to {most:.2g}: the region is around the nearest point inside"]
 
     def save(self, path: str | Path) -> Path:
         """Adds the records to a file, one JSON object a line, and returns its path; reports read such files.

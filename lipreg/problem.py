@@ -74,17 +74,11 @@ class LocalLipschitz:
     def __post_init__(self) -> None:
         where = "LocalLipschitz"
         if not isinstance(self.region, Region):
-            raise InvalidInput(
-                f"region={self.region!r}",
-                where=where,
-                accepted="LinfBall, L2Ball, L1Ball, Box, UnitCube, Polytope or WholeSpace",
-            )
+            accepted = "LinfBall, L2Ball, L1Ball, Box, UnitCube, Polytope or WholeSpace"
+            raise InvalidInput(f"region={self.region!r}", where=where, accepted=accepted)
         if not isinstance(self.output, Output):
-            raise InvalidInput(
-                f"output={self.output!r}",
-                where=where,
-                accepted="Logit, Margin, AllLogits, AllMargins, Combination or Vector instances",
-            )
+            accepted = "Logit, Margin, AllLogits, AllMargins, Combination or Vector instances"
+            raise InvalidInput(f"output={self.output!r}", where=where, accepted=accepted)
         if self.scope not in get_args(Scope):
             raise InvalidInput(f"scope={self.scope!r}", where=where, accepted='"regional" or "pointed"')
         for name in ("p", "q") if self._copied else ():  # else it is another question's, named for this one
@@ -123,8 +117,8 @@ class LocalLipschitz:
             "q": None if self.q is None else norm_name(self.q),
             "region": self.region.describe(),
             "output": self.output.describe(),
+            **described(self.scale, self.measured),
         }
-        question |= described(self.scale, self.measured)
         return json.loads(json.dumps(question))  # tuples become lists here, as they do in a record that is read back
 
     def sentence(self) -> str:
@@ -168,7 +162,8 @@ class LocalLipschitz:
         check_measured(region, self.scale, self.measured)
         given = functionals(self.output, outputs.detach(), labels)
         names = (f"{name} of {of}" if of else name for name in self.output.names(outputs.detach(), labels))
-        return PlacedProblem(self, region, given, tuple(names))
+        outside = (region.center - x0).abs().flatten(1).amax(1)
+        return PlacedProblem(self, region, given, tuple(names), tuple(outside.tolist()))
 
 
 @dataclass(frozen=True)
@@ -180,12 +175,14 @@ class PlacedProblem:
         region: the region around each point.
         given: the functional's rows c, ``(batch, rows, outputs)``, or that they are an identity.
         functionals: the rows in words, one text per point.
+        outside: how far each given point lay outside of its region, which is around the nearest point inside.
     """
 
     problem: LocalLipschitz
     region: PlacedRegion
     given: Tensor | Identity
     functionals: tuple[str, ...]
+    outside: tuple[float, ...] = ()
 
     @cached_property
     def rows(self) -> Tensor:
@@ -212,7 +209,7 @@ class PlacedProblem:
 
     def __getitem__(self, index: slice) -> PlacedProblem:
         given = self.given.part(index) if isinstance(self.given, Identity) else self.given[index]
-        return replace(self, region=self.region[index], given=given, functionals=self.functionals[index])
+        return PlacedProblem(self.problem, self.region[index], given, self.functionals[index], self.outside[index])
 
     @cached_property
     def counts(self) -> Tensor:
@@ -255,8 +252,7 @@ class PlacedProblem:
 
         Returns:
             ``(batch, ...)``: max_k |c_k^T J|_{p*} for scalar functionals, |J|_{p->q} for ``Vector``; from l_inf to l2 with
-            more than ``SIGNS`` inputs an upper bound, exact without negative entries. Columns count by their ``weights``;
-            those without room in the region do not: no pair of points of X differs there.
+            more than ``SIGNS`` inputs an upper bound, exact without negative entries. Columns count by their ``weights``.
         """
         return self.combine_flat(self.weighed(gradients))
 
@@ -282,8 +278,7 @@ class PlacedProblem:
     def apart(self) -> PlacedProblem:
         """The same constants as the largest over scalar functionals: the outputs for q = inf, all signed sums for q = 1.
 
-        A scalar problem is its own answer. With q = 2, or q = 1 and more than APART_OUTPUTS outputs, there is none, and
-        the problem itself comes back.
+        A scalar problem is its own answer, and so is one without: q = 2, or q = 1 and more than APART_OUTPUTS outputs.
         """
         q, given = self.problem.q, self.given
         if q is None or q == 2.0 or (q == 1.0 and self.count > APART_OUTPUTS):

@@ -39,6 +39,7 @@ class PointAudit:
         reopened: those of them that had ended at a limit on nodes which the plan has raised.
         reference: hash of the reference point itself.
         attacked: whether a point of the region with another class was found; None where none was sought.
+        outside: by how much the point that was given lay outside of the region (``PlacedProblem.outside``).
     """
 
     point: int
@@ -53,6 +54,7 @@ class PointAudit:
     reopened: frozenset[str] = frozenset()
     reference: str = ""
     attacked: bool | None = None
+    outside: float = 0.0
 
     @property
     def exact(self) -> CertifiedInterval:
@@ -157,6 +159,7 @@ class PointAudit:
                 run_id=run_id,
                 step=step,
                 reference=self.reference,
+                outside=self.outside,
             )
             for name, interval in self.intervals.items()
         ]
@@ -181,7 +184,7 @@ def begin(analysis: Analysis, y: Tensor | None, plan: AuditPlan) -> list[PointAu
         correct = None if margin is None else margin > 0
         known = UNLABELLED if label is None else label
         blank = PointAudit(i, known, correct, margin, {EXACT: nothing}, {EXACT: 0.0}, fingerprint, plan)
-        points.append(replace(blank, reference=analysis.reference(i)))
+        points.append(replace(blank, reference=analysis.reference(i), outside=placed.outside[i]))
     return points
 
 

@@ -83,6 +83,8 @@ def certificate_of(
     if interval.upper == math.inf:
         raise NoCertificate("an interval without an upper end", where="certificate", accepted="both ends proved")
     budget = (budget or FREE).started()
+    outside = max(placed.outside, default=0.0)
+    moved = {"point": f"lay {outside:.17g} outside: the region is around the nearest point inside"} if outside else {}
     plain: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
@@ -92,6 +94,7 @@ def certificate_of(
             "functional": interval.functional,
             "subject": interval.subject,
             "arithmetic": "the float64 copy of the weights, in real arithmetic; not a float32 program",
+            **moved,
         },
         "question": encoding.question(placed),
         "network": encoding.network(graph),

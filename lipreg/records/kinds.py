@@ -105,8 +105,7 @@ class AuditRecord:
         certificate, status: values of ``Certificate`` and ``Status``.
         lower, upper: the interval; upper is inf when nothing was proved.
         functional: the functional at this point, in words.
-        question: ``LocalLipschitz.describe()``.
-        fingerprint: hash of the audited weights and structure.
+        question, fingerprint: ``LocalLipschitz.describe()``; hash of the audited weights and structure.
         correct, margin: whether the network classifies the point rightly, and its smallest logit margin, rounded down.
         attacked: whether a search by gradients found a point of the region with another class; None where none was made.
         penalised: whether this estimator is the bound that the penalty of the run lowers.
@@ -119,11 +118,11 @@ class AuditRecord:
         asked: the budget in seconds, the estimators, and this one's seed and pre-activation methods.
         families: proved upper bounds of the families of functionals one by one, where a search has them.
         resumed: whether this estimator started from what an earlier audit had saved.
-        run_id: ``RunRecord.id`` of its run.
         recipe: ``Bound.describe()`` of what was evaluated, with proved norms; empty for "exact".
-        step: training steps taken by the audited weights, as in ``EpochRecord``.
+        run_id, step: ``RunRecord.id`` of its run; training steps taken by the audited weights, as in ``EpochRecord``.
         weights: "training", those that the optimizer steps; "averaged", by a callback, or "replaced", those left at the end.
         reference, certificate_file: hash of the reference point; name of a file for ``lipreg check``; empty where untold.
+        outside: how far the given point lay outside of the region, which is around the nearest point inside.
     """
 
     kind: ClassVar[str] = "audit"
@@ -161,6 +160,7 @@ class AuditRecord:
     weights: str = TRAINING
     reference: str = ""
     certificate_file: str = ""
+    outside: float = 0.0
 
     @property
     def is_exact(self) -> bool:

@@ -21,11 +21,11 @@ from lipreg.records.kinds import (
 )
 from lipreg.results import EXACT_TOLERANCE, Certificate, Status, meet
 
-SCHEMA = 6
-READABLE = (1, 2, 3, 4, 5, 6)
+SCHEMA = 7
+READABLE = (1, 2, 3, 4, 5, 6, 7)
 """Schemas that can be read. What a record of an earlier one does not tell is empty: run ids and recipes in schema 1, the
 calibration of outputs and attacks in 1 and 2, derivatives before 4, draws from a data set before 5, certificates
-before 6."""
+before 6, points outside of their region before 7."""
 
 _COUNTS = ("epoch", "point", "seconds", "step", "start_epoch", "points", "error", "factor", "loss", "accuracy")
 _CHOICES = {"certificate": tuple(Certificate), "status": tuple(Status), "weights": WEIGHTS}

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.environment import markdown, write_result
-from experiments.image_models import alexnet, digit_convolutions, vgg16
+from experiments.image_models import alexnet, cnn, vgg16
 from lipreg import L2Ball, LinfBall, LocalLipschitz, Margin, Vector, capture
 from lipreg.bounds import Analysis, analyse
 from lipreg.budget import Budget
@@ -194,7 +194,7 @@ def digits(kind: str) -> tuple[Tensor, Tensor]:
 def trained_on_digits() -> nn.Module:
     """Two convolutions of stride 2 and 100 units, after an epoch of the training digits."""
     torch.manual_seed(0)
-    net, (x, y) = digit_convolutions(), digits("train")
+    net, (x, y) = cnn(), digits("train")
     adam = torch.optim.Adam(net.parameters(), 1e-3)
     for some in torch.randperm(len(x)).split(128):
         adam.zero_grad()

@@ -5,22 +5,27 @@ DIR holds the runs of, for instance,
     python -m experiments.train -m seed=0,1,2 regularizer.weight=0.0001,0.001,0.01,0.1 hydra.sweep.dir=DIR
 
 One row a run is written to benchmarks/results/NAME.json ("main_job"); printed are the columns of docs/main_job.md, what
-rescaling does not move first. ``python -m benchmarks.main_job - NAME`` prints those of a file that is there.
+rescaling does not move first. ``python -m benchmarks.main_job - NAME`` prints those of a file that is there, and
+``python -m benchmarks.main_job page`` puts all three tables into the page again.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from benchmarks.environment import markdown, read_result, write_result
+from benchmarks.environment import markdown, read_result, write_result, write_tables
 from lipreg.records import read_records
 from lipreg.reporting.wording import between, ends, nearest, percent, share_between
 from lipreg.transfer import compare_pair, find_pair
 
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "main_job.md"
+TABLES = ("main_job", "main_job_jacobian", "main_job_every")
+"""Names of the results, and of their marks in the page."""
 SHOWN = (
     "penalty",
     "weight",
@@ -76,9 +81,21 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     return sorted(found, key=lambda row: (row["penalty"], row["weight"], row["every"], row["seed"]))
 
 
-if __name__ == "__main__":
-    name = (sys.argv[2:] or ["main_job"])[0]
-    table = rows(Path(sys.argv[1])) if sys.argv[1] != "-" else read_result(name)
-    print(markdown([{column: row[column] for column in SHOWN} for row in table]))
-    if sys.argv[1] != "-":
+def shown(found: list[dict[str, Any]]) -> str:
+    """The columns of the page."""
+    return markdown([{column: row[column] for column in SHOWN} for row in found])
+
+
+def main(arguments: Sequence[str]) -> None:
+    if arguments == ["page"]:
+        write_tables(PAGE, {name: shown(read_result(name)) for name in TABLES})
+        return
+    name = (arguments[1:] or ["main_job"])[0]
+    table = read_result(name) if arguments[0] == "-" else rows(Path(arguments[0]))
+    print(shown(table))
+    if arguments[0] != "-":
         print(f"written to {write_result(name, table)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from experiments.image_models import resnet18, vgg11
+from experiments.image_models import lenet, resnet18, vgg11
 from lipreg.data import DigitsDataModule
 
 
@@ -38,20 +38,6 @@ def mlp(*widths: int) -> nn.Module:
     for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(nn.Flatten(), *layers[:-1])
-
-
-def lenet() -> nn.Module:
-    """Two convolutions with stride in place of pooling, and two linear layers."""
-    return nn.Sequential(
-        nn.Conv2d(1, 8, 5, stride=2),
-        nn.ReLU(),
-        nn.Conv2d(8, 16, 5, stride=2),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(256, 84),
-        nn.ReLU(),
-        nn.Linear(84, 10),
-    )
 
 
 CASES = {

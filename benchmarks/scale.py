@@ -1,5 +1,7 @@
 """How the cost of an audit grows with undecided units, width and points: python -m benchmarks.scale [--nodes 20000]
 
+``python -m benchmarks.scale page`` draws the figure again from the committed results.
+
 Networks 64-w-w-10 trained on scikit-learn's digits for 20 epochs, all margins of the true class, regional scope, l_inf balls
 cut to the pixels' range around validation points. Three curves, in CPU seconds of one thread, in one process:
 
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +31,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from torch import Tensor
 
-from benchmarks.environment import markdown, write_result
+from benchmarks.environment import markdown, read_result, write_result
 from experiments.models import Classifier
 from lipreg import LinfBall, LocalLipschitz
 from lipreg.auditing import AuditPlan, PointAudit, audit
@@ -178,6 +181,9 @@ def _dress(ax: Axes, head: str, x: str, y: str, ticks: Sequence[float] | None = 
 
 
 def main() -> None:
+    if sys.argv[1:] == ["page"]:
+        save(figure(read_result("scale")), IMAGES / "scale.svg")
+        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", type=int, default=20_000, help="limit of each search")
     parser.add_argument("--radii", type=float, nargs="+", default=[0.02, 0.05, 0.08, 0.12, 0.16])

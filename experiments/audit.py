@@ -24,6 +24,8 @@ from experiments.programs import made, progress_bar, said, start
 from experiments.saved import called, epoch_of
 from lipreg.auditing import EXACT, AuditPlan, PointAudit, Progress, audit
 from lipreg.auditing.lock import RecordLock
+from lipreg.auditing.points import certificate_sentences, save_certificates
+from lipreg.auditing.reference_points import PointRecords
 from lipreg.calibration import Calibrating
 from lipreg.callbacks.batches import batch_to_inputs
 from lipreg.callbacks.scale_free import ScaleFree, calibration_of, calibration_points
@@ -50,7 +52,8 @@ def audit_checkpoint(cfg: DictConfig, console: Console) -> list[PointAudit]:
     asked = cfg.audit
     scale_free: ScaleFree = made(asked.get("scale_free")) or ScaleFree()
     names = tuple(asked.estimators or usual_estimators(problem))
-    plan = AuditPlan(problem, names, made(asked.budget), made(asked.settings), attack=scale_free.attack)
+    beside_searches = {"attack": scale_free.attack, "certificates": asked.get("certificates", False)}
+    plan = AuditPlan(problem, names, made(asked.budget), made(asked.settings), **beside_searches)
     executor = made(asked.executor)
     network, trained = instantiate(cfg.network), epoch_of(cfg.network)
     (x, y), calibrating, whole = _points(cfg, problem, scale_free)
@@ -61,6 +64,7 @@ def audit_checkpoint(cfg: DictConfig, console: Console) -> list[PointAudit]:
         known = read_records([records.path, partial.path])
         earlier = [r for r in known if isinstance(r, AuditRecord)]
         run = f"audit of {name}"
+        inputs = PointRecords(x, run, "") if Points.of(made(cfg.audit.points), "audit").keep else {}
         console.print(f"[bold]Question:[/] {problem.sentence()}", highlight=False)
         with progress_bar(console, "points") as bar:
             shown = bar.add_task("", total=len(x), state="")
@@ -70,7 +74,9 @@ def audit_checkpoint(cfg: DictConfig, console: Console) -> list[PointAudit]:
                 bar.update(shown, completed=progress.done, state=f"at most {progress.seconds_left:.0f} s")
 
             def keep(point: PointAudit) -> None:
-                records.append(*point.records(run, epoch))
+                save_certificates([point], folder)
+                own = [inputs[point.point]] if inputs else []
+                records.append(*(each for each in own if each not in known), *point.records(run, epoch))
 
             own = RunRecord(run, question=problem.describe(), sentence=problem.sentence(), of_training=False)
             if trained is None and own not in known:
@@ -84,7 +90,9 @@ def audit_checkpoint(cfg: DictConfig, console: Console) -> list[PointAudit]:
         if drawn is not None and drawn not in known:
             records.append(drawn)
     console.print(summary(points), Text(f"records: {records.path}"), soft_wrap=True)
-    for sentence in [] if drawn is None else told(drawn.sample, drawn.seed, drawn.until, drawn.met):
+    for sentence in certificate_sentences(points):
+        console.print(capitalised(sentence), highlight=False)
+    for sentence in [] if drawn is None else told(drawn):
         console.print(f"{capitalised(sentence)}.", highlight=False)
     return points
 

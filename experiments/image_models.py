@@ -1,4 +1,4 @@
-"""The image networks that bounds are measured on: AlexNet and VGG-16 in torchvision's shapes, and a small one for audits."""
+"""Networks of images: torchvision's AlexNet and VGG-16, VGG-11 and ResNet-18 for small images, and two for audits."""
 
 from __future__ import annotations
 
@@ -53,12 +53,34 @@ def vgg16(classes: int = 1000) -> ImageNet:
     return ImageNet(features, 7, classifier)
 
 
-def digit_convolutions(width: int = 16) -> nn.Sequential:
-    """Two convolutions of stride 2 and a layer of 100 units, for images of 28 x 28: the size that is audited exactly."""
+def cnn(width: int = 16, classes: int = 10, channels: int = 1, size: int = 28) -> nn.Sequential:
+    """Two convolutions of stride 2 and a layer of 100 units: on digits the size that is audited exactly.
+
+    Args:
+        width: channels of the first convolution; the second has twice as many.
+        classes: outputs.
+        channels, size: of the images; the size is a multiple of 4.
+    """
     return nn.Sequential(
-        *(nn.Conv2d(1, width, 4, stride=2, padding=1), nn.ReLU()),
+        *(nn.Conv2d(channels, width, 4, stride=2, padding=1), nn.ReLU()),
         *(nn.Conv2d(width, 2 * width, 4, stride=2, padding=1), nn.ReLU()),
-        *(nn.Flatten(), nn.Linear(2 * width * 49, 100), nn.ReLU(), nn.Linear(100, 10)),
+        *(nn.Flatten(), nn.Linear(2 * width * (size // 4) ** 2, 100), nn.ReLU(), nn.Linear(100, classes)),
+    )
+
+
+def lenet(width: int = 8, classes: int = 10, channels: int = 1, size: int = 28) -> nn.Sequential:
+    """Two convolutions with stride in place of pooling, and two linear layers: LeCun et al. 1998 as networks have it today.
+
+    Args:
+        width: channels of the first convolution; the second has twice as many.
+        classes: outputs.
+        channels, size: of the images.
+    """
+    left = ((size - 5) // 2 + 1 - 5) // 2 + 1
+    return nn.Sequential(
+        *(nn.Conv2d(channels, width, 5, stride=2), nn.ReLU()),
+        *(nn.Conv2d(width, 2 * width, 5, stride=2), nn.ReLU()),
+        *(nn.Flatten(), nn.Linear(2 * width * left**2, 84), nn.ReLU(), nn.Linear(84, classes)),
     )
 
 

@@ -9,26 +9,32 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from experiments.image_models import cnn, lenet, resnet18, vgg11
+from lipreg.errors import InvalidInput
 
-class Classifier(pl.LightningModule):
-    """A ReLU classifier trained by cross entropy with Adam; knows nothing of Lipschitz constants.
+SMALL, COLOUR = {"lenet": lenet, "cnn": cnn}, {"vgg11": vgg11, "resnet18": resnet18}
+"""Networks of images by name: of any channels and size, and of colour images of 32 x 32."""
 
-    Args:
-        widths: of the input, the hidden layers and the output.
-        learning_rate: of Adam.
+
+class Trained(pl.LightningModule):
+    """A network trained with Adam; knows nothing of Lipschitz constants. Subclasses say by which loss.
+
+    Attributes:
+        net: the network.
     """
 
-    def __init__(self, widths: Sequence[int] = (64, 32, 32, 10), learning_rate: float = 2e-3) -> None:
-        super().__init__()
-        self.save_hyperparameters({"widths": list(widths), "learning_rate": learning_rate})
-        layers: list[nn.Module] = []
-        for before, after in pairwise(widths):
-            layers += [nn.Linear(before, after), nn.ReLU()]
-        self.net = nn.Sequential(*layers[:-1])
-        self.learning_rate = learning_rate
+    net: nn.Module
+    learning_rate: float
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
+
+
+class OfClasses(Trained):
+    """A classifier, trained by cross entropy."""
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         x, y = batch
@@ -42,5 +48,87 @@ class Classifier(pl.LightningModule):
         self.log("val_loss", nn.functional.cross_entropy(outputs, y))
         self.log("val_accuracy", (outputs.argmax(1) == y).float().mean())
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
+
+class Classifier(OfClasses):
+    """A ReLU classifier of vectors.
+
+    Args:
+        widths: of the input, the hidden layers and the output.
+        learning_rate: of Adam.
+    """
+
+    def __init__(self, widths: Sequence[int] = (64, 32, 32, 10), learning_rate: float = 2e-3) -> None:
+        super().__init__()
+        self.save_hyperparameters({"widths": list(widths), "learning_rate": learning_rate})
+        self.net, self.learning_rate = layers(widths), learning_rate
+
+
+class ImageClassifier(OfClasses):
+    """A classifier of images, by one of the networks of ``experiments.image_models``.
+
+    Args:
+        network: "lenet", "cnn", "vgg11" or "resnet18"; the last two are for colour images of 32 x 32.
+        width: channels of its first convolution, which the others are multiples of.
+        classes: outputs.
+        channels, size: of the images.
+        learning_rate: of Adam.
+
+    Raises:
+        InvalidInput: another network, or images that it is not for.
+    """
+
+    def __init__(
+        self,
+        network: str = "lenet",
+        width: int = 8,
+        classes: int = 10,
+        channels: int = 1,
+        size: int = 28,
+        learning_rate: float = 2e-3,
+    ) -> None:
+        super().__init__()
+        told = {"network": network, "width": width, "classes": classes, "channels": channels, "size": size}
+        self.save_hyperparameters({**told, "learning_rate": learning_rate})
+        if network in SMALL:
+            self.net = SMALL[network](width, classes, channels, size)
+        elif network in COLOUR:
+            if (channels, size) != (3, 32):
+                got = f"channels={channels}, size={size} with network={network!r}"
+                raise InvalidInput(got, where="ImageClassifier", accepted="channels=3, size=32")
+            self.net = COLOUR[network](width, classes)
+        else:
+            accepted = ", ".join([*SMALL, *COLOUR])
+            raise InvalidInput(f"network={network!r}", where="ImageClassifier", accepted=accepted)
+        self.learning_rate = learning_rate
+
+
+class Regressor(Trained):
+    """A ReLU network of vectors, trained by the squared error.
+
+    Args:
+        widths: of the input, the hidden layers and the output.
+        learning_rate: of Adam.
+    """
+
+    def __init__(self, widths: Sequence[int] = (10, 32, 32, 1), learning_rate: float = 2e-3) -> None:
+        super().__init__()
+        self.save_hyperparameters({"widths": list(widths), "learning_rate": learning_rate})
+        self.net, self.learning_rate = layers(widths), learning_rate
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        x, y = batch
+        loss = nn.functional.mse_loss(self(x), y)
+        self.log("train_loss", loss, on_step=False, on_epoch=True)
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        x, y = batch
+        self.log("val_loss", nn.functional.mse_loss(self(x), y))
+
+
+def layers(widths: Sequence[int]) -> nn.Sequential:
+    """Linear layers with ReLUs between them."""
+    found: list[nn.Module] = []
+    for before, after in pairwise(widths):
+        found += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*found[:-1])

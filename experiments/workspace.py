@@ -36,8 +36,8 @@ COLUMNS = (
 )
 """Summary fields that stand beside each run's name, scale-free ones first; any of them can be clicked to sort by."""
 
-SETTINGS = ("run", "seed", "weight", "bound")
-"""Configuration values that tell the runs of a sweep apart."""
+SETTINGS = ("lipreg_role", "lipreg_pair", "lipreg_seed", "lipreg_weight", "lipreg_quantity", "lipreg_bound")
+"""Configuration values that tell the runs of a sweep, and twins, apart; every audit logs them."""
 
 
 def workspace(entity: str, project: str, name: str) -> Any:
@@ -56,7 +56,7 @@ def workspace(entity: str, project: str, name: str) -> Any:
         sections=[_over_training(wr, ws), _sweep(wr, ws), _points(wr, ws)],
         settings=ws.WorkspaceSettings(x_axis=AXIS, smoothing_weight=0),
         runset_settings=ws.RunsetSettings(
-            groupby=[ws.Config("run"), ws.Config("weight")],
+            groupby=[ws.Config("lipreg_role"), ws.Config("lipreg_weight")],
             order=[ws.Ordering(ws.Summary(SORTED_BY), ascending=False)],
             pinned_columns=[*(f"summary:{c}" for c in COLUMNS), *(f"config:{s}" for s in SETTINGS)],
         ),
@@ -110,7 +110,7 @@ def _sweep(wr: Any, ws: Any) -> Any:
     def summary(name: str) -> Any:
         return wr.SummaryMetric(name)
 
-    columns = [wr.ParallelCoordinatesPlotColumn(metric=wr.Config(name)) for name in ("weight", "seed")]
+    columns = [wr.ParallelCoordinatesPlotColumn(metric=wr.Config(name)) for name in ("lipreg_weight", "lipreg_seed")]
     columns += [wr.ParallelCoordinatesPlotColumn(metric=summary(name)) for name in COLUMNS]
     exact = summary("audit/exact_upper")
     panels = [
@@ -123,7 +123,7 @@ def _sweep(wr: Any, ws: Any) -> Any:
         ),
         wr.ScatterPlot(
             title="Calibrated transfer against weight",
-            x=wr.Config("weight"),
+            x=wr.Config("lipreg_weight"),
             y=summary("audit/calibrated_transfer"),
             log_x=True,
         ),

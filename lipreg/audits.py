@@ -18,16 +18,17 @@ from lipreg.auditing import audit as audit_points
 from lipreg.auditing.executors import Executing
 from lipreg.auditing.kept import Kept
 from lipreg.auditing.points import versions
+from lipreg.auditing.reference_points import PointRecords
 from lipreg.budget import Budget
 from lipreg.certificates import Certificates, certificates_of
 from lipreg.errors import InvalidInput
-from lipreg.estimators import Bound, Settings
+from lipreg.estimators import Bound, Settings, frozen_analysis
 from lipreg.estimators.evaluate import Network, structure_of
 from lipreg.estimators.settings import DEFAULTS
 from lipreg.population import Sample
 from lipreg.problem import LocalLipschitz
 from lipreg.recorded import Recorded
-from lipreg.records import AuditRecord, Record, RunRecord
+from lipreg.records import AuditRecord, PointRecord, Record, RunRecord
 from lipreg.results import Certificate
 from lipreg.surveys import FIRST, Population, Survey, survey
 from lipreg.words import aligned, capitalised, counted
@@ -43,6 +44,7 @@ class AuditResult(Recorded):
         run: what the network is called, and of which audit the records are.
         survey: what the points, drawn at random, say of a whole data set; None where they were given.
         certificates: of the exact points, where they were asked for: ``save`` writes them beside the records.
+        inputs: the reference points themselves, as records; none where they are not kept.
     """
 
     problem: LocalLipschitz
@@ -50,6 +52,7 @@ class AuditResult(Recorded):
     run: RunRecord
     survey: Survey | None = None
     certificates: Certificates | None = None
+    inputs: tuple[PointRecord, ...] = ()
 
     @property
     def population(self) -> Sample:
@@ -66,23 +69,37 @@ class AuditResult(Recorded):
         return self.survey.sample
 
     @property
+    def margins(self) -> Sample:
+        """The margin over the constant as a sample of the data set: 0 at points that are classified wrongly.
+
+        Raises:
+            InvalidInput: the points were given, or there are no margins that the constant bounds.
+        """
+        _ = self.population
+        found = None if self.survey is None else self.survey.over_constant
+        if found is None:
+            accepted = "a class of each point, and a question about the margins of the true class, AllMargins()"
+            raise InvalidInput("no margins that the constant bounds", where="margins", accepted=accepted)
+        return found
+
+    @property
     def called(self) -> str:
         """What the network is called."""
         return self.run.run
 
     @property
     def records(self) -> list[Record]:
-        """The run, then one record for each point and estimator, as they are saved and read by every view."""
+        """The run and its points, then one record for each point and estimator, as they are saved and read by every view."""
         audits = [record for point in self.points for record in self._audited(point)]
         drawn = [] if self.survey is None else [self.survey.record(self.run.run, self.run.id)]
-        return [self.run, *audits, *drawn]
+        return [self.run, *self.inputs, *audits, *drawn]
 
     def _audited(self, point: PointAudit) -> list[AuditRecord]:
         """The records of a point; of what all estimators prove together with the name of its certificate."""
         found, own = point.records(self.run.run, 0, None, self.run.id), self.certificates
         if own is None or point.point not in own.written:
             return found
-        file = own.name(self.run.id, point.point)
+        file = own.written[point.point].name
         return [replace(record, certificate_file=file) if record.estimator == EXACT else record for record in found]
 
     def table(self) -> str:
@@ -125,7 +142,7 @@ class AuditResult(Recorded):
         """
         saved = super().save(path)
         if self.certificates is not None:
-            self.certificates.save(saved.parent, self.run.id)
+            self.certificates.save(saved.parent)
         return saved
 
 
@@ -143,6 +160,7 @@ def audit(
     name: str = "network",
     records: str | Path | None = None,
     certificates: bool = False,
+    keep_points: bool = True,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> AuditResult:
     """What several estimators prove together about a network at reference points, under one budget.
@@ -169,7 +187,10 @@ def audit(
             none of them. What stands there of this network, question and points, proved with the same settings, is not
             proved again: the call that was cut short goes on, as a run of its own.
         certificates: whether certificates are written of the points that are exact, for which there is as much time again:
-            files that ``lipreg check`` re-derives both ends from (docs/certificates.md).
+            files that ``lipreg check`` re-derives both ends from (docs/certificates.md), beside ``records``, or where the
+            result is saved.
+        keep_points: whether the records hold the points themselves, for pages that show them beside their witnesses.
+            Witnesses, which are close to them, are there in any case.
         on_progress: called whenever something was added to a point.
 
     Raises:
@@ -181,9 +202,6 @@ def audit(
     plan = AuditPlan(problem, estimators, Budget.of(budget, "audit"), settings)  # type: ignore[arg-type]
     if population is not None and (x is not None or y is not None):
         raise InvalidInput("points beside a population", where="audit", accepted="x and y, or population")
-    if certificates and records is not None:
-        todo = "Write audit(..., certificates=True).save(path): certificates are named in the records that it writes"
-        raise InvalidInput("certificates beside records", where="audit", accepted="one of them", todo=todo)
     drawn = None if population is None else Population.of(population)
     if drawn is None and x is None:
         raise InvalidInput("no points", where="audit", accepted="x, or population=Population(x, y)")
@@ -195,23 +213,34 @@ def audit(
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         versions=versions(),
         of_training=False,
-    )
+    ).invoked()
 
     def certified(x: Tensor, y: Tensor | None, points: Sequence[PointAudit]) -> Certificates | None:
         if not certificates:
             return None
-        exact = {point.point: point.exact for point in points}
-        return certificates_of(network, problem, x, y, exact, replace(plan.budget, nodes=None))
+        own = [point.point for point in points]
+        analysis = frozen_analysis(network, problem, x[own], None if y is None else y[own], where="certificates")
+        exact = {i: point.exact for i, point in enumerate(points)}
+        found = certificates_of(analysis, exact, replace(plan.budget, nodes=None), kept.folder).numbered(own)
+        kept.name({point: written.name for point, written in found.written.items()})
+        return found
 
-    with Kept(records) as kept:
-        does: dict[str, Any] = {"executor": executor, "on_progress": kept.watching(run, on_progress)}
+    all_x, all_y = (x, y) if drawn is None else (drawn.x, drawn.y)
+    assert all_x is not None
+    inputs = PointRecords(all_x, name, run.id) if keep_points else None
+
+    def found(points: Sequence[PointAudit], own: Survey | None = None) -> AuditResult:
+        at = () if inputs is None else tuple(inputs[point.point] for point in points)
+        return AuditResult(problem, tuple(points), run, own, certified(all_x, all_y, points), at)
+
+    with Kept(records, certificates) as kept:
+        does: dict[str, Any] = {"executor": executor, "on_progress": kept.watching(run, on_progress, inputs)}
         if drawn is None:
-            assert x is not None
-            subject = structure_of(network, x, y, "audit")
-            points = audit_points(subject, plan, x, y, earlier=kept.earlier(subject, problem, x), **does)
-            return AuditResult(problem, tuple(points), run, None, certified(x, y, points))
+            subject = structure_of(network, all_x, y, "audit")
+            points = audit_points(subject, plan, all_x, y, earlier=kept.earlier(subject, problem, all_x), **does)
+            return found(points)
         some = drawn.x[:FIRST]
         subject = structure_of(network, some, None if drawn.y is None else drawn.y[:FIRST], "audit")
         surveyed = survey(subject, plan, drawn, earlier=kept.earlier(subject, problem, some), **does)
         kept.append(run, surveyed.record(name, run.id))
-        return AuditResult(problem, surveyed.points, run, surveyed, certified(drawn.x, drawn.y, surveyed.points))
+        return found(surveyed.points, surveyed)

@@ -19,6 +19,7 @@ from lipreg.auditing.kept import Kept
 from lipreg.auditing.moved import moved_workers
 from lipreg.auditing.plan import AuditPlan
 from lipreg.auditing.points import versions
+from lipreg.auditing.reference_points import PointRecords
 from lipreg.auditing.run import Progress, audit
 from lipreg.budget import Budget
 from lipreg.calibration import Calibrating, among, keys
@@ -63,8 +64,8 @@ class NetworkComparison(Comparison, Recorded):
 
     @property
     def records(self) -> list[Record]:
-        """Of each network its run, its calibration, and one record for each point and estimator, as they are saved."""
-        return [record for run in self.runs for record in (run.record, *run.calibrations, *run.audits)]
+        """Of each network its run, points and calibration, and a record for each point and estimator, as they are saved."""
+        return [record for run in self.runs for record in (run.record, *run.points, *run.calibrations, *run.audits)]
 
     def table(self) -> str:
         """Both networks and the ratio side by side, aligned; what moved, and the verdict, below."""
@@ -89,6 +90,7 @@ def compare(
     calibration: Inputs | Points | None = None,
     names: tuple[str, str] = ("network", "twin"),
     records: str | Path | None = None,
+    keep_points: bool = True,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> NetworkComparison:
     """How far the bound and the true constant moved from one network to another: movement, bound movement, transfer.
@@ -121,6 +123,7 @@ def compare(
         names: what the two are called in result, records and views.
         records: a file to which the records are added as points are done, and from which a call that was cut short goes on,
             as for ``audit``.
+        keep_points: whether the records hold the points themselves, as for ``audit``.
         on_progress: called whenever something was added to a point, of the first network and then of the second.
 
     Returns:
@@ -152,7 +155,8 @@ def compare(
     runs: list[RecordedRun] = []
     with Kept(records) as kept:
         for run, subject in zip(told, subjects, strict=True):
-            watch, earlier = kept.watching(run, on_progress), kept.earlier(subject, problem, x)
+            at = PointRecords(x, run.run, run.id) if keep_points else {}
+            watch, earlier = kept.watching(run, on_progress, at), kept.earlier(subject, problem, x)
             points = audit(subject, plan, x, y, executor=executor, earlier=earlier, on_progress=watch)
             about = (
                 replace(known.of(_outputs(subject), run.run, 0, points[0].fingerprint), run_id=run.id)
@@ -162,7 +166,8 @@ def compare(
             audits = [record for point in points for record in point.records(run.run, 0, None, run.id)]
             if about is not None:
                 kept.append(run, about)
-            runs.append(RecordedRun(run, tuple(audits), calibrations=() if about is None else (about,)))
+            told_too = {"calibrations": () if about is None else (about,), "points": tuple(at.values())}
+            runs.append(RecordedRun(run, tuple(audits), **told_too))
     found = compare_pair(Pair.of(runs[0], runs[1]))
     held = {field.name: getattr(found, field.name) for field in fields(found)}
     return NetworkComparison(**held, runs=(runs[0], runs[1]))
@@ -202,7 +207,8 @@ def _run_records(names: tuple[str, str], problem: LocalLipschitz, recipe: Bound)
     about: dict[str, Any] = {"question": problem.describe(), "sentence": problem.sentence(), "of_training": False}
     about |= {"started": started, "versions": versions()}
     held = {"bound": recipe.label, "recipe": recipe.describe(), "twin": names[1], "twin_id": ids[1]}
-    return [RunRecord(names[0], id=ids[0], **about, **held), RunRecord(names[1], id=ids[1], **about)]
+    runs = RunRecord(names[0], id=ids[0], **about, **held), RunRecord(names[1], id=ids[1], **about)
+    return [run.invoked() for run in runs]
 
 
 def _calibrating(points: Inputs | Points, audited: Tensor, problem: LocalLipschitz) -> Calibrating:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 import types
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import fields
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -13,9 +13,9 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 def misfits(value: Any) -> list[str]:
     """The fields of a dataclass instance whose values are of another type, with what was got and what is accepted."""
     found = []
-    for name, kind in _types(type(value)).items():
+    for name, kind, fits in _fields(type(value)):
         got = getattr(value, name)
-        if not _fits(got, kind):
+        if not fits(got):
             found.append(f"{name}={repr(got)[:40]} ({_spelled(kind)})")
     return found
 
@@ -42,25 +42,34 @@ def distinct(contents: Iterable[Any]) -> list[Any]:
 
 
 @functools.cache
-def _types(kind: type) -> dict[str, Any]:
+def _fields(kind: type) -> tuple[tuple[str, Any, Callable[[Any], bool]], ...]:
+    """The fields of a dataclass: name, type, and what tells whether a value has it."""
     hints = get_type_hints(kind)
-    return {field.name: hints[field.name] for field in fields(kind)}
+    return tuple((field.name, hints[field.name], _fitting(hints[field.name])) for field in fields(kind))
 
 
-def _fits(value: Any, kind: Any) -> bool:
+def _fitting(kind: Any) -> Callable[[Any], bool]:
+    """What tells whether a value has a type; made once a type, as records are many."""
     if kind is Any:
-        return True
+        return lambda value: True
     if get_origin(kind) in (Union, types.UnionType):
-        return any(_fits(value, each) for each in get_args(kind))
+        each = tuple(map(_fitting, get_args(kind)))
+        return lambda value: any(fits(value) for fits in each)
     if get_origin(kind) is list:
-        return isinstance(value, list | tuple) and all(_fits(entry, get_args(kind)[0]) for entry in value)
+        held = _fitting(get_args(kind)[0])
+        return lambda value: isinstance(value, list | tuple) and all(map(held, value))
     if get_origin(kind) is dict:
-        of = get_args(kind)
-        return isinstance(value, dict) and all(_fits(k, of[0]) and _fits(v, of[1]) for k, v in value.items())
-    if kind in (int, float):
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        return (whole and abs(value) <= sys.float_info.max) or (kind is float and isinstance(value, float))
-    return isinstance(value, kind)
+        key, held = map(_fitting, get_args(kind))
+        return lambda value: isinstance(value, dict) and all(map(key, value)) and all(map(held, value.values()))
+    if kind is int:
+        return _is_whole
+    if kind is float:
+        return lambda value: isinstance(value, float) or _is_whole(value)
+    return lambda value: isinstance(value, kind)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 _NAMED = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}

@@ -13,7 +13,7 @@ from torch import Tensor
 from lipreg.arguments import Moved, shown
 from lipreg.errors import InvalidInput
 from lipreg.labels import IGNORE_INDEX, check_ignore_index
-from lipreg.population.sample import check_confidence
+from lipreg.population.between import check_confidence
 
 Inputs = tuple[Tensor, Tensor | None]
 """Inputs ``(batch, *shape)`` and labels ``(batch,)``, where there are any."""
@@ -39,6 +39,8 @@ class Points:
             ignore the same.
         confidence: of an audit, with a number: after each audit, what holds for all of the validation data is recorded and
             logged, each statement with this confidence over the draw (0.95, say); None for nothing of the kind.
+        keep: of an audit: whether the points themselves are kept in the records, for pages that show them beside their
+            witnesses. Witnesses, which are close to them, are kept in any case.
 
     Raises:
         InvalidInput: none of these, or points that are to be drawn once and are not drawn.
@@ -50,6 +52,7 @@ class Points:
     batch_to_inputs: Callable[[Any], Inputs] | None = None
     ignore_index: int = IGNORE_INDEX
     confidence: float | None = None
+    keep: bool = True
 
     def __post_init__(self) -> None:
         where = type(self).__name__
@@ -59,8 +62,9 @@ class Points:
             got = f"points={self.which!r}" if plain else f"points of type {type(self.which).__name__}"
             accepted = '"all", a number of at least 1, or a fixed set: x or (x, y), tensors'
             raise InvalidInput(got, where=where, accepted=accepted)
-        if not isinstance(self.fixed, bool):
-            raise InvalidInput(f"fixed={self.fixed!r}", where=where, accepted="True or False")
+        for name in ("fixed", "keep"):
+            if not isinstance(getattr(self, name), bool):
+                raise InvalidInput(f"{name}={getattr(self, name)!r}", where=where, accepted="True or False")
         if self.fixed and self.count is None:
             raise InvalidInput(
                 "fixed=True without a number of points",

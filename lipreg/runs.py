@@ -15,6 +15,7 @@ from lipreg.records import (
     CalibrationRecord,
     DerivativeRecord,
     EpochRecord,
+    PointRecord,
     PopulationRecord,
     Record,
     RunRecord,
@@ -34,6 +35,8 @@ class RecordedRun:
             resume has done again, or left behind, are not among them.
         parts: its record as it was each time that it was begun or resumed, without those that were left behind.
         source: name of the first file that tells of it; empty where no files were told apart.
+        checked: the certificates that its audits name and ``lipreg check`` has confirmed wherever they lie, and how.
+        points: its reference points, where they were kept.
     """
 
     record: RunRecord
@@ -43,6 +46,8 @@ class RecordedRun:
     parts: tuple[RunRecord, ...] = ()
     source: str = ""
     derivatives: tuple[DerivativeRecord, ...] = ()
+    checked: Mapping[str, str] = field(default_factory=dict)
+    points: tuple[PointRecord, ...] = ()
 
     @property
     def label(self) -> str:
@@ -131,12 +136,15 @@ def runs_of(sources: Iterable[Source]) -> list[RecordedRun]:
     """The runs of some files: one with an id is one wherever its records lie, names count in their own file only."""
     found: dict[_Key, list[Record]] = {}
     first: dict[_Key, str] = {}
+    told: dict[_Key, dict[str, set[str]]] = {}
     for source in sources:
         for record in source.records:
             key = _Key(id=record.run_id) if record.run_id else _Key(name=record.run, source=source.name)
             found.setdefault(key, []).append(record)
             first.setdefault(key, source.name)
-    return [_run(records, first[key]) for key, records in found.items()]
+            if isinstance(record, AuditRecord) and (file := record.certificate_file):
+                told.setdefault(key, {}).setdefault(file, set()).add(source.checked.get(file, ""))
+    return [_run(records, first[key], told.get(key, {})) for key, records in found.items()]
 
 
 def choose_run(runs: Sequence[RecordedRun], name: str, where: str) -> RecordedRun | None:
@@ -210,7 +218,7 @@ class _Key(NamedTuple):
     source: str = ""
 
 
-_Result = AuditRecord | EpochRecord | CalibrationRecord | DerivativeRecord | PopulationRecord
+_Result = PointRecord | AuditRecord | EpochRecord | CalibrationRecord | DerivativeRecord | PopulationRecord
 
 
 @dataclass
@@ -221,7 +229,7 @@ class _Part:
     results: list[_Result] = field(default_factory=list)
 
 
-def _run(records: Sequence[Record], source: str) -> RecordedRun:
+def _run(records: Sequence[Record], source: str, told: Mapping[str, set[str]]) -> RecordedRun:
     """One run of its records, a part for each time that it was begun or resumed."""
     parts = [_Part()]
     for record in each_once(records):
@@ -240,7 +248,7 @@ def _run(records: Sequence[Record], source: str) -> RecordedRun:
         if part.record is not None:
             own, start = part.record, part.record.start_epoch
             if own.id:
-                kept = [r for r in kept if r.epoch <= start]
+                kept = [r for r in kept if isinstance(r, PointRecord) or r.epoch <= start]
                 begun = [earlier for earlier in begun if earlier.start_epoch < start]
             begun.append(own)
         kept += part.results
@@ -248,4 +256,6 @@ def _run(records: Sequence[Record], source: str) -> RecordedRun:
     epochs = tuple(r for r in kept if isinstance(r, EpochRecord))
     calibrations = tuple(r for r in kept if isinstance(r, CalibrationRecord))
     derivatives = tuple(r for r in kept if isinstance(r, DerivativeRecord))
-    return RecordedRun(own, audits, epochs, calibrations, tuple(begun), source, derivatives)
+    checked = {file: "; ".join(sorted(words)) for file, words in told.items() if "" not in words}
+    points = tuple({r.point: r for r in kept if isinstance(r, PointRecord)}.values())
+    return RecordedRun(own, audits, epochs, calibrations, tuple(begun), source, derivatives, checked, points)

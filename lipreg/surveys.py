@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,24 +13,25 @@ from torch import Tensor
 
 from lipreg.auditing import AuditPlan, PointAudit, Progress
 from lipreg.auditing import audit as audit_points
-from lipreg.auditing.drawn import population_record
+from lipreg.auditing.beforehand import every_margin, known_ends
+from lipreg.auditing.drawn import Drawing, margins_of, population_record
 from lipreg.auditing.executors import Executing, get_executor
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput
-from lipreg.estimators import certify, get_estimator, usual_estimators
 from lipreg.estimators.evaluate import Network, frozen_graph, structure_of
-from lipreg.graph import Graph
-from lipreg.population import AnyTime, Draw, Planned, Rule, Sample
-from lipreg.population.sample import check_confidence, whole_number
-from lipreg.population.wording import told
+from lipreg.population import AnyTime, Draw, Planned, Rule, Sample, over_constants
+from lipreg.population.between import check_confidence, whole_number
+from lipreg.population.draws import digest
+from lipreg.population.wording import statements, told
 from lipreg.records import AuditRecord, PopulationRecord
+from lipreg.records.drawn import mark_of
 from lipreg.regions.reference import check_reference_points
 
 WHERE = "audit"
 BEFORE = 0.25
 """Share of the budget in which something cheap is proved at every point of the population, drawn or not."""
-TOGETHER = 32
-"""Points at which that is done at once."""
+DIGESTED = 4096
+"""Points whose numbers are held at once for the digest of all."""
 FIRST = 8
 """Points that are audited before the sample is looked at for the first time."""
 AGAIN = 1 / 8
@@ -48,6 +48,9 @@ class Population:
             that is looked at again and again, which widens what a number of points says.
         confidence: with which each statement by itself holds over the draw.
         seed: of the draw.
+        above: values above which points are counted: how many of all there are is told. They are named here, before anything
+            is found; for one that is chosen after looking there is ``Sample.band``.
+        together: whether all that is told holds together with the confidence, and not each statement by itself.
 
     Raises:
         InvalidInput: something else.
@@ -58,6 +61,8 @@ class Population:
     until: int | Rule = 60
     confidence: float = 0.95
     seed: int = 0
+    above: float | tuple[float, ...] = ()
+    together: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.x, Tensor):
@@ -79,6 +84,12 @@ class Population:
             accepted = "a number of points of at least 1, or a rule such as QuantileWithin(0.9, 0.1)"
             raise InvalidInput(f"until={self.until!r}", where="Population", accepted=accepted)
         Draw(len(self.x), self.seed)
+        named = self.above if isinstance(self.above, list | tuple) else (self.above,)
+        if not all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in named):
+            raise InvalidInput(f"above={self.above!r}", where="Population", accepted="a number, or several")
+        object.__setattr__(self, "above", tuple(map(float, named)))
+        if not isinstance(self.together, bool):
+            raise InvalidInput(f"together={self.together!r}", where="Population", accepted="True or False")
         self.sample([], [], [])
 
     @classmethod
@@ -100,11 +111,17 @@ class Population:
         return min(len(self.x), self.until) if isinstance(self.until, int) else len(self.x)
 
     @property
+    def named(self) -> tuple[float, ...]:
+        """The values of ``above``."""
+        return self.above if isinstance(self.above, tuple) else (self.above,)
+
+    @cached_property
     def mark(self) -> str:
         """A digest of the points and labels, by which two populations are told apart."""
-        held = hashlib.sha256(self.x.detach().cpu().double().numpy().tobytes())
-        held.update(b"" if self.y is None else self.y.detach().cpu().numpy().tobytes())
-        return held.hexdigest()[:16]
+        x, y = (None if part is None else part.detach().cpu() for part in (self.x, self.y))
+        assert x is not None
+        read = (part.double().numpy().tobytes() for part in x.split(DIGESTED))
+        return digest((*read, b"" if y is None else y.double().numpy().tobytes()))
 
     def sample(self, drawn: Sequence[int], low: Sequence[float], high: Sequence[float], known: Any = None) -> Sample:
         """What was found at drawn points, with what was known of all."""
@@ -121,35 +138,55 @@ class Survey:
         population: of what.
         points: what is proved at the drawn points; ``point`` is the index in the data set.
         known: ends that were proved at every point before the draw, ``(N,)`` each.
+        margins: the smallest logit margin at every point, rounded down; None where there was no time or no class for them.
     """
 
     population: Population
     points: tuple[PointAudit, ...]
     known: tuple[np.ndarray, np.ndarray]
+    margins: np.ndarray | None = None
 
     @cached_property
     def sample(self) -> Sample:
         """The constant at the drawn points, as a sample of the population."""
         low, high = [p.exact.lower for p in self.points], [p.exact.upper for p in self.points]
         found = self.population.sample([p.point for p in self.points], low, high, self.known)
-        return replace(found, of=f"{self.population.mark} {self.points[0].exact.problem.describe()}")
+        return replace(found, of=mark_of(self.population.mark, self.points[0].exact.problem.describe()))
+
+    @cached_property
+    def over_constant(self) -> Sample | None:
+        """The margin over the constant, likewise; None without classes, or where the constant bounds no margins."""
+        margins, factor = margins_of(self.points)
+        return over_constants(self.sample, margins, self._margins, factor) if margins else None
+
+    @property
+    def _margins(self) -> list[float] | None:
+        return None if self.margins is None else self.margins.tolist()
+
+    @property
+    def _own(self) -> Sample:
+        """What the rule looks at: with its part of the level, where all that is told is to hold together."""
+        if not self.population.together:
+            return self.sample
+        of = self.population
+        return self.sample.together(statements(of.rule is not None, of.named, self.over_constant is not None))
 
     @property
     def met(self) -> bool:
         """Whether the rule was met, or as many points drawn as were asked for."""
         rule, until = self.population.rule, self.population.until
         if rule is not None:
-            return rule.met(self.sample)
+            return rule.met(self._own)
         return len(self.points) >= min(len(self.population.x), until if isinstance(until, int) else 0)
 
     def sentences(self) -> list[str]:
         """What holds for the population, in words that stand by themselves."""
-        return told(self.sample, self.population.seed, self.until, self.met, self.figure)
+        return told(self.record("", ""))
 
     @property
     def figure(self) -> str:
         """What the rule was about, in words; empty where a number of points was drawn."""
-        return "" if self.population.rule is None else self.population.rule.told(self.sample)
+        return "" if self.population.rule is None else self.population.rule.told(self._own)
 
     @property
     def until(self) -> str:
@@ -159,8 +196,9 @@ class Survey:
 
     def record(self, run: str, run_id: str) -> PopulationRecord:
         """The draw and what was found, as it is saved."""
-        about = self.population.seed, self.until, self.met, self.figure
-        return population_record(self.sample, self.points, (run, run_id, 0), *about)
+        of = self.population
+        drawing = Drawing(of.seed, self.until, self.met, self.figure, of.mark, of.named, of.together)
+        return population_record(self.sample, self.points, (run, run_id, 0), drawing, self._margins)
 
 
 def survey(
@@ -188,7 +226,9 @@ def survey(
     """
     whole = plan.budget.started()
     graph = frozen_graph(structure_of(network, population.x[:2], None, WHERE))
-    known = _known(graph, plan, population, whole.share(BEFORE))
+    about = population.x, population.y
+    margins = every_margin(graph, *about, whole.share(BEFORE * BEFORE))
+    known = known_ends(graph, plan, *about, whole.share(BEFORE))
     order = Draw(len(population.x), population.seed).order()
     does, found = get_executor(executor, WHERE), []
     try:
@@ -205,7 +245,7 @@ def survey(
                 network, own, population.x[part], y, executor=does, earlier=known_before, on_progress=say
             )
             found += [replace(point, point=index) for point, index in zip(audited, part, strict=True)]
-            done = Survey(population, tuple(found), known)
+            done = Survey(population, tuple(found), known, margins)
             if len(found) >= len(order) or population.rule is None or whole.ended() is not None or done.met:
                 return done
     finally:
@@ -235,25 +275,3 @@ def next_points(until: int | Rule, done: int, size: int) -> int:
 def _time(population: Population, whole: Budget, done: int, wanted: int) -> float:
     """Seconds for the next points: under a rule, as many points again as there were are expected to follow."""
     return whole.seconds_left if population.rule is None else whole.seconds_left * wanted / (wanted + max(done, FIRST))
-
-
-def _known(graph: Graph, plan: AuditPlan, population: Population, budget: Budget) -> tuple[np.ndarray, np.ndarray]:
-    """Ends at every point of the population, by what costs little; none of it looks at the draw."""
-    size = len(population.x)
-    floor, ceiling = np.zeros(size), np.full(size, np.inf)
-    closed = [name for name in usual_estimators(plan.problem, graph) if get_estimator(name).proves_at_once]
-    names = [
-        *closed,
-        *(["random_points"] if get_estimator("random_points").uncovered(plan.problem, graph) is None else []),
-    ]
-    for done, name in enumerate(names):
-        own = budget.share(1 / (len(names) - done))
-        for first in own.paced(range(0, size, TOGETHER), least=1 if done == 0 else 0):
-            part = slice(first, first + TOGETHER)
-            y = None if population.y is None else population.y[part]
-            found = certify(
-                graph, plan.problem, population.x[part], y, estimator=name, budget=own, settings=plan.settings
-            )
-            floor[part] = np.maximum(floor[part], [interval.lower for interval in found])
-            ceiling[part] = np.minimum(ceiling[part], [interval.upper for interval in found])
-    return floor, ceiling

@@ -151,4 +151,4 @@ def test_the_signatures_are_short_and_seen() -> None:
     assert len(inspect.signature(lipreg.LipschitzPenalty).parameters) <= 12
     names = ["problem", "points", "estimators", "budget", "every_n_epochs", "run", "twin", "folder"]
     assert list(inspect.signature(LipschitzAudit).parameters)[:8] == names
-    assert len(inspect.signature(LipschitzAudit).parameters) <= 13
+    assert len(inspect.signature(LipschitzAudit).parameters) <= 14

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from experiments.image_models import alexnet, digit_convolutions, vgg16
+from experiments.image_models import alexnet, cnn, vgg16
 from lipreg import AllLogits, AllMargins, L2Ball, LinfBall, LocalLipschitz, Margin, capture, certify, estimate
 from lipreg.bounds import analyse
 from lipreg.budget import Budget
@@ -148,7 +148,7 @@ def test_a_digit_network_is_audited() -> None:
     """Around a test digit at l_inf radius 1/255: every end of the interval is certified, and they nearly meet."""
     torch.manual_seed(0)
     x, y = images(1500)
-    net = digit_convolutions(width=4)
+    net = cnn(width=4)
     adam = torch.optim.Adam(net.parameters(), 3e-3)
     for some in torch.randperm(1400, generator=torch.Generator().manual_seed(0)).repeat(3).split(64):
         adam.zero_grad()
@@ -183,7 +183,7 @@ def test_bounds_follow_the_device() -> None:
 
 
 def test_a_live_graph_is_single_precision_and_batched() -> None:
-    net = digit_convolutions(width=4)
+    net = cnn(width=4)
     x = torch.rand(3, 1, 28, 28)
     graph = capture(net, x).live()
     assert isinstance(graph, Graph)

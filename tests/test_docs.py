@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import lipreg
-from benchmarks import monotone, population
+from benchmarks import monotone, population, population_statements
 from benchmarks.environment import read_result
 from lipreg import LinfBall, LocalLipschitz, Logit, capture, certify, estimate
 from lipreg.auditing import EXECUTORS, AuditPlan, audit
@@ -124,7 +124,7 @@ def test_the_example_of_a_whole_data_set(
     assert (
         said.endswith(f"{len(space['found'].points)} points were enough\n") and (tmp_path / "population.html").is_file()
     )
-    assert space["found"].population.quantile(0.9).within(0.1)
+    assert space["found"].population.quantile(0.9).within(0.1) and space["found"].margins.quantile(0.5).low > 0
 
 
 def test_the_tables_of_draws_are_those_of_the_benchmark() -> None:
@@ -136,6 +136,11 @@ def test_the_tables_of_draws_are_those_of_the_benchmark() -> None:
             assert (
                 missed <= 0.05 * row["draws"] + 3 * (0.05 * 0.95 * row["draws"]) ** 0.5
             )  # what so many draws may show
+    rows = read_result("population_statements")
+    assert population_statements.table(rows) in text
+    for row in rows:
+        for found in (found for kind in ("planned", "at any time") for found in row[kind].values()):
+            assert found["missed"] <= 0.05 * row["draws"] + 3 * (0.05 * 0.95 * row["draws"]) ** 0.5
 
 
 def test_the_example_of_derivatives(capsys: pytest.CaptureFixture[str]) -> None:

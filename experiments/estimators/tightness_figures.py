@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterator
-from itertools import cycle, product
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from experiments.estimators.names_beside import Mark, name_marks
 from experiments.estimators.tightness import Row, only, rows_of
 from experiments.estimators.tightness_tables import NORMS, ranked
 from lipreg.errors import InvalidInput
+from lipreg.estimators import get_estimator
 from lipreg.reporting.labels import FONT_SIZE, Label, name_lines
 from lipreg.reporting.svg import GRID, INK
 from lipreg.reporting.wording import counted
@@ -24,8 +25,8 @@ from lipreg.reporting.wording import counted
 if TYPE_CHECKING:
     import pandas as pd
 
-# Okabe and Ito's colours without yellow, in an order that keeps neighbours apart; dealt out from the loosest to the tightest
-COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#6a3d9a")
+# Tol's muted colours, which colour-blind readers tell apart, the two lightest darker; each stands for one line of a panel
+COLOURS = ("#cc6677", "#332288", "#117733", "#aa4499", "#2b9ccc", "#999933", "#882255", "#b8860b", "#44aa99")
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 LINES = {"lower": "--", "estimate": ":"}
 CLOSE = 1e-3
@@ -33,7 +34,9 @@ CLOSE = 1e-3
 PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 RESOLUTION = 1e-4
 """Seconds that records resolve."""
-_PANEL = (5.4, 5.2)  # inches, the names beside the lines included
+CLOSED, SOUGHT = "in closed form", "by programs, searches and samples"
+"""What bounds of a norm and a scope are parted into, so that few lines share a panel."""
+_PANEL = (5.0, 3.9)  # inches, the names beside the lines included
 _WORDS = 8.5  # inches that the text above the panels needs
 
 
@@ -70,6 +73,8 @@ def seconds_figure(summary: pd.DataFrame, network: str, radius: float) -> Figure
     rows = only(rows_of(summary), network=network)
     figure, panels = _grid(only(rows, radius=radius), f"{network}: tightness against cost at radius {radius:g}", rows)
     styles = _styles(rows)
+    spent = [max(row["seconds"], RESOLUTION) for row in only(rows, radius=radius) if row["answers"]]
+    across = min(spent) / 3, max(spent) * 3  # the same in all panels, so that costs are compared at a glance
     for ax, head, part in panels:
         ax.axhline(1.0, color=INK, linewidth=1.2, gid="constant")
         ax.set_xscale("log")
@@ -84,6 +89,8 @@ def seconds_figure(summary: pd.DataFrame, network: str, radius: float) -> Figure
                 ax.plot([seconds], [row["ratio"]], mark, gid=row["estimator"], **point)
                 marks.append(Mark(seconds, row["ratio"], row["estimator"], colour))
         ax.margins(0.16, 0.12)
+        ax.set_xlim(*across)
+        ax.xaxis.set_minor_formatter(NullFormatter())
         _dress(ax, head, _caveat(part))
         ax.set_xlabel("CPU seconds a point (median)", color=INK, fontsize=FONT_SIZE)
         ax.set_ylabel("bound / constant", color=INK, fontsize=FONT_SIZE)
@@ -160,7 +167,9 @@ def _caveat(part: list[Row]) -> str:
 
 
 def _grid(rows: list[Row], title: str, spoken: list[Row]) -> tuple[Figure, Iterator[tuple[Axes, str, list[Row]]]]:
-    """A figure with a row of panels for each norm and a column for each scope; axes, heading and rows of each panel.
+    """A figure with a row of panels for each norm and scope, with bounds in closed form and the others beside them.
+
+    Told are axes, heading and rows of each panel.
 
     Args:
         rows: what is drawn.
@@ -172,11 +181,13 @@ def _grid(rows: list[Row], title: str, spoken: list[Row]) -> tuple[Figure, Itera
         raise InvalidInput("nothing was answered", where="figure", accepted="a summary of at least one answer")
     scopes = sorted({row["scope"] for row in answered}, key=["regional", "pointed"].index)
     norms = sorted({row["p"] for row in answered}, key=list(NORMS).index)
-    width = max(_PANEL[0] * len(scopes), _WORDS)
-    height = _PANEL[1] * len(norms) + 0.75
+    kinds = [kind for kind in (CLOSED, SOUGHT) if any(_kind(row) == kind for row in answered)]
+    down = [(p, scope) for p in norms for scope in scopes if only(answered, p=p, scope=scope)]
+    width = max(_PANEL[0] * len(kinds), _WORDS)
+    height = _PANEL[1] * len(down) + 0.75
     figure = Figure(figsize=(width, height), facecolor="white")
     FigureCanvasAgg(figure)
-    grid: Any = figure.subplots(len(norms), len(scopes), squeeze=False)
+    grid: Any = figure.subplots(len(down), len(kinds), squeeze=False)
     figure.subplots_adjust(
         left=0.75 / width, right=1 - 1.6 / width, top=1 - 1.6 / height, bottom=0.55 / height,
         wspace=2.1 / (_PANEL[0] - 2.1), hspace=0.95 / (_PANEL[1] - 0.95),
@@ -194,10 +205,10 @@ def _grid(rows: list[Row], title: str, spoken: list[Row]) -> tuple[Figure, Itera
     figure.text(0.15 / width, 1 - 0.42 / height, lines, va="top", color=INK, fontsize=8, parse_math=False)
 
     def panels() -> Iterator[tuple[Axes, str, list[Row]]]:
-        for (i, p), (j, scope) in product(enumerate(norms), enumerate(scopes)):
-            part = only(answered, p=p, scope=scope)
+        for (i, (p, scope)), (j, kind) in product(enumerate(down), enumerate(kinds)):
+            part = [row for row in only(answered, p=p, scope=scope) if _kind(row) == kind]
             if part:
-                yield grid[i][j], f"{scope}, p = {NORMS[p]}", part
+                yield grid[i][j], f"{scope}, p = {NORMS[p]}" + (f": {kind}" if len(kinds) > 1 else ""), part
             else:
                 grid[i][j].set_axis_off()
 
@@ -205,8 +216,31 @@ def _grid(rows: list[Row], title: str, spoken: list[Row]) -> tuple[Figure, Itera
 
 
 def _styles(rows: list[Row]) -> dict[str, tuple[str, str]]:
-    """A colour and a mark for each estimator, the same in all panels."""
-    return dict(zip(ranked(rows), zip(cycle(COLOURS), cycle(MARKS), strict=False), strict=False))
+    """A colour and a mark for each estimator, the same in all panels: one that no other of its panels has, while there is
+    one."""
+    names = ranked(rows)
+    drawn = [row for row in rows if row["answers"]]
+    beside = {name: {_panel(row) for row in drawn if row["estimator"] == name} for name in names}
+    found: dict[str, int] = {}
+    for name in sorted(
+        names, key=lambda name: -len(beside[name])
+    ):  # those of many panels have the fewest to choose from
+        taken = {style for other, style in found.items() if beside[other] & beside[name]}
+        free = [style for style in range(len(COLOURS)) if style not in taken]
+        found[name] = free[0] if free else len(found) % len(COLOURS)
+    return {name: (COLOURS[style], MARKS[style]) for name, style in found.items()}
+
+
+def _panel(row: Row) -> tuple[str, str, str]:
+    return row["p"], row["scope"], _kind(row)
+
+
+def _kind(row: Row) -> str:
+    """Which of the two parts a bound is of."""
+    try:
+        return CLOSED if get_estimator(row["estimator"]).proves_at_once else SOUGHT
+    except InvalidInput:  # of a study that has a method of its own
+        return SOUGHT
 
 
 def _ticks(ax: Axes, values: list[float]) -> None:
@@ -230,6 +264,7 @@ def _dress(ax: Axes, head: str, below: str) -> None:
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(INK)
     low, high = ax.get_ylim()
-    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 3e3 * low else (1.0,)))
+    few = LogLocator(subs=(1.0, 2.0, 5.0) if high < 3e3 * low else (1.0,))
+    ax.yaxis.set_major_locator(MaxNLocator(5) if high < 4 * low else few)
     ax.yaxis.set_major_formatter(PLAIN)
     ax.yaxis.set_minor_formatter(NullFormatter())

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from lipreg.auditing.points import PointAudit
-from lipreg.records import TRAINING, AuditRecord, CalibrationRecord, Record, RecordFile, read_records
+from lipreg.auditing.points import PointAudit, save_certificates
+from lipreg.records import TRAINING, AuditRecord, CalibrationRecord, PointRecord, Record, RecordFile, read_records
 
 
 class Journal:
@@ -43,6 +43,7 @@ class Journal:
         self._records = RecordFile(path) if part == 0 else None
         self._saved: dict[_Key, AuditRecord] = {}
         self._calibrations: dict[tuple[str, int], CalibrationRecord] = {}  # by run id and epoch
+        self._points: set[tuple[str, int, str]] = set()  # run id, point, hash
         self._left_behind: set[_Key] = set()
         self._said: set[str] = set()
         if part == 0:
@@ -64,6 +65,13 @@ class Journal:
         """Writes to the record file."""
         assert self._records is not None
         self._records.append(record)
+
+    def keep_points(self, points: Iterable[PointRecord]) -> None:
+        """Writes reference points, unless they stand there already."""
+        new = [point for point in points if (point.run_id, point.point, point.reference) not in self._points]
+        assert self._records is not None
+        self._records.append(*new)
+        self._remember(new)
 
     def calibrate(self, record: CalibrationRecord) -> None:
         """Writes what the outputs of audited weights mean, unless it stands there already."""
@@ -93,8 +101,12 @@ class Journal:
         self._partial.append(*self._of(point, epoch, penalised, step))
 
     def keep(self, point: PointAudit, epoch: int, penalised: str | None, step: int | None = None) -> list[AuditRecord]:
-        """Writes a finished point to the record file, as far as it does not say the same already; all its records."""
+        """Writes a finished point to the record file, as far as it does not say the same already; all its records.
+
+        Its certificate comes first: a record names no file that is not there.
+        """
         assert self._records is not None
+        save_certificates([point], self.path.parent)
         records = self._of(point, epoch, penalised, step)
         self._records.append(*(r for r in records if not self._written(r)))
         return records
@@ -136,6 +148,8 @@ class Journal:
         for r in records:
             if isinstance(r, CalibrationRecord) and r.run == self.run:
                 self._calibrations[r.run_id, r.epoch] = r
+            elif isinstance(r, PointRecord):
+                self._points.add((r.run_id, r.point, r.reference))
 
 
 _Key = tuple[str, int, int, str]
@@ -155,4 +169,6 @@ def _same(one: AuditRecord, other: AuditRecord | None) -> bool:
     if other is None:
         return False
     passing = {"seconds": 0.0, "resumed": False, "asked": {}}
+    if not one.certificate_file:  # which stays, where another audit had no time for it
+        passing["certificate_file"] = ""
     return replace(one, **passing) == replace(other, **passing)

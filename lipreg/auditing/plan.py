@@ -30,6 +30,7 @@ class AuditPlan:
             (see ``lipreg.auditing.rounds``), the nodes are those of each search at each point.
         settings: which engines serve, and the seed.
         attack: how a point of the region with another class is sought, where points have classes; None for not at all.
+        certificates: whether certificates are written of the points that are exact, for which there is as much time again.
         usual: those of the estimators that nobody named: a network that they do not cover gets its own in their place, where
             one that was named is refused. Filled in where ``estimators`` is None.
 
@@ -44,6 +45,7 @@ class AuditPlan:
     settings: Settings = DEFAULTS
     attack: Attack | None = field(default_factory=Attack)
     usual: tuple[str, ...] = ()
+    certificates: bool = False
 
     def __post_init__(self) -> None:
         if self.estimators is None and isinstance(self.problem, LocalLipschitz):
@@ -62,6 +64,8 @@ class AuditPlan:
             raise InvalidInput(f"settings={self.settings!r}", where="audit", accepted="Settings")
         if not isinstance(self.attack, Attack | None):
             raise InvalidInput(f"attack={self.attack!r}", where="audit", accepted="an Attack, or None for none")
+        if not isinstance(self.certificates, bool):
+            raise InvalidInput(f"certificates={self.certificates!r}", where="audit", accepted="True or False")
         for label in self.recipes:
             self.method(label).check(self.problem)
 

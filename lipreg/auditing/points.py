@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,11 +15,15 @@ from torch import Tensor
 
 from lipreg.auditing.plan import AuditPlan
 from lipreg.bounds import Analysis
+from lipreg.certificates import Written
+from lipreg.certificates.points import NOT_EXACT
 from lipreg.estimators.usual import LIMITED
+from lipreg.graph import Graph
 from lipreg.graph.accurate import margins
 from lipreg.labels import UNLABELLED, classes_if_any
 from lipreg.records import EXACT, AuditRecord
 from lipreg.results import EXACT_TOLERANCE, Certificate, CertifiedInterval, Status
+from lipreg.words import counted
 
 NO_TIME, NOT_REACHED = "not asked: no time was left for it", "not reached before the budget was gone"
 """What records say of methods that the budget left no time for."""
@@ -40,6 +46,10 @@ class PointAudit:
         reference: hash of the reference point itself.
         attacked: whether a point of the region with another class was found; None where none was sought.
         outside: by how much the point that was given lay outside of the region (``PlacedProblem.outside``).
+        certificate: what both ends of the interval are re-derived from; a text says why there is none, and None that none
+            was asked for.
+        predicted: the class that the network gives the reference point, in float64; None without a class.
+        witnessed: the same of the estimators' witnesses, by their labels; of points that are done.
     """
 
     point: int
@@ -55,6 +65,9 @@ class PointAudit:
     reference: str = ""
     attacked: bool | None = None
     outside: float = 0.0
+    certificate: Written | str | None = None
+    predicted: int | None = None
+    witnessed: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def exact(self) -> CertifiedInterval:
@@ -115,6 +128,16 @@ class PointAudit:
             return interval.gap > self.plan.budget.gap + EXACT_TOLERANCE
         return name in self.reopened or interval.status in (Status.TIME_LIMIT, Status.INTERRUPTED, Status.FAILED)
 
+    def classified(self, graph: Graph) -> PointAudit:
+        """With the classes of the witnesses, where classes are at stake."""
+        found = {name: i.witness.point for name, i in self.intervals.items() if i.witness is not None}
+        if self.predicted is None or not found:
+            return self
+        at = torch.tensor(list(found.values()), dtype=torch.float64).reshape(-1, *graph.input_shape)
+        with torch.no_grad():
+            classes = graph(at).flatten(1).argmax(1).tolist()
+        return replace(self, witnessed=dict(zip(found, classes, strict=True)))
+
     def records(
         self, run: str, epoch: int, penalised: str | None = None, run_id: str = "", step: int | None = None
     ) -> list[AuditRecord]:
@@ -160,6 +183,11 @@ class PointAudit:
                 step=step,
                 reference=self.reference,
                 outside=self.outside,
+                certificate_file=self.certificate.name
+                if name == EXACT and isinstance(self.certificate, Written)
+                else "",
+                predicted=self.predicted,
+                witness_class=self.witnessed.get(name),
             )
             for name, interval in self.intervals.items()
         ]
@@ -169,14 +197,37 @@ class PointAudit:
         return asked | (asked if name == EXACT else self.plan.settings_of(name))
 
 
+def save_certificates(points: Iterable[PointAudit], folder: Path) -> None:
+    """Writes the certificates of points beside their records, which name them.
+
+    Raises:
+        InvalidInput: a folder that cannot be written.
+    """
+    for point in points:
+        if isinstance(point.certificate, Written):
+            point.certificate.save(folder / point.certificate.name)
+
+
+def certificate_sentences(points: Sequence[PointAudit]) -> list[str]:
+    """How many points have a certificate, and why exact ones have none; nothing where none were asked for."""
+    found = [point.certificate for point in points if point.certificate is not None]
+    if not found:
+        return []
+    why = Counter(each for each in found if isinstance(each, str) and each != NOT_EXACT)
+    written = sum(isinstance(each, Written) for each in found)
+    reasons = [f"no certificate of {counted(n, 'exact point')}: {each}" for each, n in why.items()]
+    return [f"{written} of {counted(len(found), 'point')} with a certificate", *reasons]
+
+
 def begin(analysis: Analysis, y: Tensor | None, plan: AuditPlan) -> list[PointAudit]:
     """Points about which nothing but the classification is known."""
-    placed, outputs = analysis.placed, analysis.reach[-1].value.shape
+    placed, outputs = analysis.placed, (analysis.placed.batch, *analysis.graph.output.shape)
     fingerprint = analysis.graph.fingerprint()
     labels = classes_if_any(y, *outputs)
     points, labelled = [], [i for i, label in enumerate(labels) if label is not None]
     own = torch.tensor([labels[i] for i in labelled], dtype=torch.int64)
     ahead = margins(analysis.graph, placed.region.center[labelled], own)
+    given = dict(zip(labelled, _classes(analysis, labelled), strict=True)) if not analysis.graph.of else {}
     nearest = dict(zip(labelled, ahead.scatter(1, own.unsqueeze(1), torch.inf).amin(1).tolist(), strict=True))
     for i in range(placed.batch):
         nothing = CertifiedInterval(placed.problem, placed.functionals[i], subject=analysis.subject(i))
@@ -184,8 +235,18 @@ def begin(analysis: Analysis, y: Tensor | None, plan: AuditPlan) -> list[PointAu
         correct = None if margin is None else margin > 0
         known = UNLABELLED if label is None else label
         blank = PointAudit(i, known, correct, margin, {EXACT: nothing}, {EXACT: 0.0}, fingerprint, plan)
-        points.append(replace(blank, reference=analysis.reference(i), outside=placed.outside[i]))
+        points.append(
+            replace(blank, reference=analysis.reference(i), outside=placed.outside[i], predicted=given.get(i))
+        )
     return points
+
+
+def _classes(analysis: Analysis, points: Sequence[int]) -> list[int]:
+    """What the network gives these reference points, as float64 computes it."""
+    if not points:
+        return []
+    with torch.no_grad():
+        return analysis.graph(analysis.placed.region.center[list(points)]).flatten(1).argmax(1).tolist()
 
 
 @functools.cache

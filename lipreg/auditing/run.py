@@ -22,7 +22,9 @@ from lipreg.auditing.points import PointAudit, begin
 from lipreg.auditing.resume import with_earlier
 from lipreg.auditing.schedule import OVERTIME, Schedule
 from lipreg.auditing.tasks import Assignment
+from lipreg.bounds import Analysis
 from lipreg.budget import AnyOf, Budget, Stop
+from lipreg.certificates import certificates_of
 from lipreg.errors import InvalidInput
 from lipreg.estimators import Estimator, frozen_analysis
 from lipreg.estimators.evaluate import Network
@@ -77,7 +79,8 @@ def audit(
         network: a module, a capture or a frozen graph.
         plan: what to run.
         x, y: reference points ``(batch, *shape)`` and labels ``(batch,)``.
-        on_point: called with each point that is done, once all before it are done.
+        on_point: called with each point that is done, once all before it are done; with certificates, which are written
+            when all searches are over, once the point has its own.
         stop: set it to end the audit early.
         executor: where searches run: "inline", the default, in this process; "processes", one for each core of this
             machine; "ray", in a Ray cluster; or one of them with its options, ``Inline()``, ``Processes(4)``,
@@ -111,7 +114,7 @@ def audit(
 
         analysis = frozen_analysis(network, plan.problem, x, y, where="audit", budget=whole, estimators=covering)
         plan, estimators = asked, asked.methods()
-        if not torch.isfinite(analysis.reach[-1].value).all():
+        if not torch.isfinite(analysis.graph(analysis.placed.region.center)).all():
             raise InvalidInput(
                 "the network's outputs hold NaN or infinity", where="audit", todo="Training may have diverged"
             )
@@ -127,12 +130,28 @@ def audit(
         try:
             assignment = Assignment(plan, analysis, estimators)
             stops = [each for each in (stop, plan.budget.stop) if each is not None]
-            return _Course(assignment, points, wanted, does, searching, AnyOf(tuple(stops))).follow(
-                on_point, on_progress
-            )
+            course = _Course(assignment, points, wanted, does, searching, AnyOf(tuple(stops)))
+            if not plan.certificates:
+                return course.follow(on_point, on_progress)
+            searched = course.follow(None, on_progress)  # certificates would take their time from the searches
+            return _certified(searched, analysis, replace(plan.budget, nodes=None, stop=AnyOf(tuple(stops))), on_point)
         finally:
             if does is not executor:
                 does.close()
+
+
+def _certified(
+    points: list[PointAudit], analysis: Analysis, budget: Budget, on_point: Callable[[PointAudit], None] | None
+) -> list[PointAudit]:
+    """The points with their certificates, or with why they have none; handed on as they come."""
+    budget, found = budget.started(), list[PointAudit]()
+    for point in points:
+        own = certificates_of(analysis, {point.point: point.exact}, budget)
+        known = own.written.get(point.point) or own.lacking[point.point]
+        found.append(replace(point, certificate=known))
+        if on_point is not None:
+            on_point(found[-1])
+    return found
 
 
 class _Course:
@@ -157,7 +176,8 @@ class _Course:
         self._pass_on_stop()
 
         def publish(point: PointAudit, finished: bool, seconds_left: float) -> None:
-            self._mail.put(("point", (point, finished, seconds_left)))
+            told = point.classified(assignment.analysis.graph) if finished else point
+            self._mail.put(("point", (told, finished, seconds_left)))
 
         self._schedule = Schedule(
             assignment,

@@ -14,6 +14,7 @@ from lipreg.calibration.fitting import SMALLEST, finite, fitted, of_classes, of_
 from lipreg.distances import counts_of
 from lipreg.labels import IGNORE_INDEX, are_classes, labelled
 from lipreg.linalg import vector_norm
+from lipreg.linalg.maps import as_bytes
 from lipreg.points import Inputs
 from lipreg.problem import LocalLipschitz
 from lipreg.records import CalibrationRecord
@@ -174,5 +175,5 @@ def _reference(x: Tensor, y: Tensor | None) -> str:
         if part is not None:
             part = part.detach().cpu().contiguous()
             digest.update(f"{tuple(part.shape)} {part.dtype}".encode())
-            digest.update(part.flatten().view(torch.uint8).numpy().tobytes() if part.numel() else b"")
+            digest.update(as_bytes(part))
     return digest.hexdigest()[:32]

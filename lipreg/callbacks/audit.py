@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,7 +15,7 @@ from lipreg.arguments import moved_arguments
 from lipreg.auditing import AuditPlan, Executing, PointAudit
 from lipreg.budget import Budget
 from lipreg.calibration import Calibrating
-from lipreg.callbacks.audit_arguments import AUDIT_ARGUMENTS
+from lipreg.callbacks.audit_arguments import AUDIT_ARGUMENTS, check_texts
 from lipreg.callbacks.audit_log import AuditLog
 from lipreg.callbacks.audit_runs import AuditRuns
 from lipreg.callbacks.averaging import averages, warn_if_replaced
@@ -83,6 +82,8 @@ class LipschitzAudit(Callback):
         settings: which engines serve, and the seed of sampling.
         scale_free: what is found beside the constants, so that outputs which were merely divided are seen to be that: a
             ``ScaleFree`` says which points calibrate them, and how points of another class are sought.
+        certificates: whether files are written beside the records of points that are exact, and named in them, from which
+            ``lipreg check`` re-derives both ends; for all of an audit there is as much time again as ``budget`` says.
         log: first part of the logged names; a ``AuditLog`` says too whether a bar is shown, and which metric reports show.
 
     Raises:
@@ -112,6 +113,7 @@ class LipschitzAudit(Callback):
         settings: Settings = DEFAULTS,
         scale_free: ScaleFree = SCALE_FREE,
         log: str | AuditLog = "audit",
+        certificates: bool = False,
     ) -> None:
         super().__init__()
         where = type(self).__name__
@@ -120,23 +122,18 @@ class LipschitzAudit(Callback):
         asked: Any = estimators
         if not isinstance(scale_free, ScaleFree):
             raise InvalidInput(f"scale_free={scale_free!r}", where=where, accepted="a ScaleFree")
-        self.plan = AuditPlan(problem, asked, Budget.of(budget, where), settings, scale_free.attack)
+        own: Any = {"attack": scale_free.attack, "certificates": certificates}
+        self.plan = AuditPlan(problem, asked, Budget.of(budget, where), settings, **own)
         self.problem, self.scale_free = problem, scale_free
         chosen = Points.of(points, where)
         self.points = chosen if chosen.seed is not None else replace(chosen, seed=self.plan.settings.seed)
         self.epochs, told = Epochs.of(every_n_epochs, where), AuditLog.of(log, where)
         self.name, self.metric, self.every_n_epochs = told.name, told.metric, self.epochs.every
-        texts = {"run": run, "twin": twin, "module": module, "folder": folder}
-        for name, text in texts.items():
-            known = (
-                isinstance(text, str | os.PathLike) if name in ("folder", "twin") else isinstance(text, str) and text
-            )
-            if not known and not (text is None and name != "run"):
-                raise InvalidInput(f"{name}={text!r}", where=where, accepted="a text that is not empty")
+        check_texts(where, run=run, twin=twin, module=module, folder=folder)
         self.folder, self.run, self.module, self.twin = folder, run, module, twin
         self._labels = LabelsRead(problem.output, self.points.ignore_index, where, self.points.confidence is not None)
         self.place = get_place(executor, where)
-        self._runs = AuditRuns(self.place, told.progress)
+        self._runs = AuditRuns(self.place, told.progress, self.points.keep)
         self._points: Inputs | None = given_points(self.points, self._labels)
         self._calibrating: Calibrating | None = None  # of the first process alone
         self._captured: CapturedNetwork | None = None

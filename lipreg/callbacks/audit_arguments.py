@@ -1,12 +1,15 @@
-"""How arguments of an audit that other arguments hold are written."""
+"""How arguments of an audit that other arguments hold are written, and those that are texts."""
 
 from __future__ import annotations
+
+import os
 
 from lipreg.arguments import moved_fields
 from lipreg.auditing.moved import moved_workers
 from lipreg.budget import Budget
 from lipreg.callbacks.audit_log import AuditLog
 from lipreg.callbacks.epochs import Epochs
+from lipreg.errors import InvalidInput
 from lipreg.estimators import Settings
 from lipreg.points import moved_points
 
@@ -21,3 +24,15 @@ AUDIT_ARGUMENTS = (
     ),
 )
 """Of ``LipschitzAudit``."""
+
+
+def check_texts(where: str, **texts: object) -> None:
+    """Refuses texts that are empty or none; all but ``run`` may be None, ``folder`` and ``twin`` may be paths.
+
+    Raises:
+        InvalidInput: such a text.
+    """
+    for name, text in texts.items():
+        known = isinstance(text, str | os.PathLike) if name in ("folder", "twin") else isinstance(text, str) and text
+        if not known and not (text is None and name != "run"):
+            raise InvalidInput(f"{name}={text!r}", where=where, accepted="a text that is not empty")

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
-from torch import nn
+from torch import Tensor, nn
 
 from lipreg.auditing import AuditPlan, PointAudit
 from lipreg.auditing.journal import Journal
 from lipreg.auditing.lock import RecordLock
+from lipreg.auditing.reference_points import PointRecords
 from lipreg.calibration import Calibrating
 from lipreg.callbacks.averaging import not_audited
 from lipreg.callbacks.finished import Finished
@@ -34,10 +36,11 @@ class AuditRuns:
     Args:
         place: where the audits are done.
         progress: show a bar, on a terminal.
+        keep: whether reference points are kept in the records.
     """
 
-    def __init__(self, place: Place, progress: bool) -> None:
-        self.place, self.progress = place, progress
+    def __init__(self, place: Place, progress: bool, keep: bool) -> None:
+        self.place, self.progress, self.keep = place, progress, keep
         self.listeners: list[Callable[[PointAudit, int], None]] = []
         self._journal: Journal | None = None
         self._ranks: Ranks | None = None
@@ -46,14 +49,16 @@ class AuditRuns:
         self.twin: Twin | None = None
         self.whole: WholeData | None = None
         """What the reference points were drawn from, where something is to be said of all of it."""
+        self.introduced: list[Any] = []
+        """Loggers' writers that know the settings of the run."""
         self.told: PopulationRecord | None = None
         """What the last audit says of all of it."""
 
     def open(self, path: Path, run: str, plan: AuditPlan, held: HeldBound, trainer: pl.Trainer) -> None:
         """Before a training, when its processes have met: where the records go, and what is asked."""
-        self._ranks, self.run, self.plan = Ranks(trainer, plan.budget.seconds), run, plan
+        self._ranks, self.run, self.plan = Ranks(trainer, plan.budget.seconds * (1 + plan.certificates)), run, plan
         self.held, self.penalised = held.label, held.lowered
-        self._logged = LoggedNames()
+        self._logged, self.introduced = LoggedNames(), []
         self.ranks.by_first(lambda: self._take_lock(path))
         self._journal = self.ranks.together(lambda: Journal(path, run, self.ranks.rank))
         self.place.open(self)
@@ -75,7 +80,12 @@ class AuditRuns:
         for each in (self.journal, self.place):
             each.begin(record.id, record.start_epoch)
         self.append(record)
+        self.ranks.by_first(lambda: self._keep_points(record, network[2][0]))
         return record.id
+
+    def _keep_points(self, record: RunRecord, x: Tensor) -> None:
+        if self.keep:
+            self.journal.keep_points(PointRecords(x, record.run, record.id).values())
 
     def calibrate(self, points: Calibrating | None, captured: CapturedNetwork, epoch: int, step: int) -> None:
         """Writes what the outputs of the weights as they are now mean; all processes call it, the first one has points."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lipreg.auditing import PointAudit
+from lipreg.auditing.points import certificate_sentences
 from lipreg.records import AuditRecord
 from lipreg.results import Certificate
 
@@ -27,4 +28,5 @@ class Finished:
         """What came of it, in a line for a log."""
         exact, count = sum(point.exact.certificate is Certificate.EXACT for point in self.points), len(self.points)
         of = f"{count} point{'s' * (count != 1)}"
-        return f"audit after epoch {self.epoch}: {exact} of {of} exact, {self.seconds:.1f} s"
+        told = f"audit after epoch {self.epoch}: {exact} of {of} exact, {self.seconds:.1f} s"
+        return told + "".join(f"; {line}" for line in certificate_sentences(self.points))

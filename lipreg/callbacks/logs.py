@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lipreg.callbacks.audit_runs import AuditRuns
 from lipreg.callbacks.finished import Finished
+from lipreg.callbacks.introduction import introduction, show_settings
 from lipreg.errors import MissingExtra
 from lipreg.records import PopulationRecord
 from lipreg.reporting.panels import AXIS, audit_table, define_metrics, points_table, population_panel
@@ -25,9 +26,10 @@ def log_audit(
 ) -> None:
     """Logs an audit's means at the epoch and step whose weights it is about.
 
-    W&B gets its tables too; W&B and TensorBoard get what holds for all of the validation data, where that was asked for.
-    ``epoch`` and step are those of Lightning's own rows at the end of that epoch, which count from 0. Weights before the
-    first step have no epoch; their step is 0, as that of the first batch, whose loss is of the same weights.
+    W&B gets its tables too; W&B and TensorBoard are told which run it is, as settings, and what holds for all of the
+    validation data, where that was asked for. ``epoch`` and step are those of Lightning's own rows at the end of that epoch,
+    which count from 0. Weights before the first step have no epoch; their step is 0, as that of the first batch, whose loss
+    is of the same weights.
 
     Args:
         trainer: with the loggers.
@@ -44,14 +46,20 @@ def log_audit(
         board: Any = getattr(logger, "experiment", None)
         if _can(board, "define_metric", "log", "log_artifact"):  # a W&B run
             define_metrics(board, metrics)
+            if runs.record is not None and hasattr(board, "config"):
+                board.config.update(introduction(runs.record), allow_val_change=True)
             with _kept_beside(board):
                 points = points_table(finished.records, x, runs.held)
                 panels: dict[str, Any] = {f"{name}/records": audit_table(finished.records), f"{name}/points": points}
                 panels |= {} if whole is None else {f"{name}/whole_data": population_panel(whole)}
                 # W&B would fill in the step of whatever Lightning has logged last
                 board.log({**panels, **of_epoch, AXIS: finished.epoch, "trainer/global_step": step})
-        elif whole is not None and _can(board, "add_figure", "add_text"):  # TensorBoard's writer
-            _show_whole_data(board, f"{name}/whole_data", whole)
+        elif _can(board, "add_figure", "add_text"):  # TensorBoard's writer
+            if runs.record is not None and board not in runs.introduced:
+                show_settings(board, runs.record, metrics)
+                runs.introduced.append(board)
+            if whole is not None:
+                _show_whole_data(board, f"{name}/whole_data", whole)
         logger.log_metrics({**metrics, **of_epoch, AXIS: finished.epoch}, step=step)
 
 

@@ -30,7 +30,7 @@ from lipreg.problem import LocalLipschitz
 from lipreg.quantities import Quantity
 from lipreg.schedules import SCHEDULES, Schedule
 from lipreg.training import Auto, LipschitzPenalty
-from lipreg.training.sizes import warn_if_far_above
+from lipreg.training.sizes import warn_of_first_term
 
 
 class LipschitzRegularizer(Callback):
@@ -259,7 +259,7 @@ class LipschitzRegularizer(Callback):
             added = self.term.term(*inputs, log_only=self.log_bound, loss=loss, total=total)
         if added is not None:
             if not self._compared and pl_module.global_rank == 0 and self.term.auto is None:
-                warn_if_far_above(added / self.term.every, loss, type(self).__name__)
+                warn_of_first_term(added / self.term.every, loss, type(self).__name__)
             self._compared = True
             self._clock.watch_backward(added, loss)
         if self.term.last is not None:

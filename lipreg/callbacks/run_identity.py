@@ -17,6 +17,7 @@ import pytorch_lightning as pl
 from lipreg.callbacks.logged import read_metrics, steps_taken
 from lipreg.callbacks.neighbours import regularizers_of
 from lipreg.callbacks.regularizer import LipschitzRegularizer
+from lipreg.callbacks.trained_by import training_settings
 from lipreg.problem import LocalLipschitz
 from lipreg.records import EpochRecord, RunRecord
 
@@ -57,14 +58,15 @@ def run_record(
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         process=f"pid {os.getpid()} on {socket.gethostname()}",
         versions=_versions(),
-    )
+    ).invoked()
     callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     penalties = [c for c in callbacks if isinstance(c, LipschitzRegularizer)]
     own = regularizers_of(problem, trainer)
     record = replace(record, penalty=_penalty(own, penalties))
     if about is None:  # a penalty on another question is one too: such a run is nobody's twin
         described = {c.name: [c.term.penalty.describe(), c.term.schedule.describe()] for c in penalties}
-        record = replace(record, weight=max((c.weight for c in penalties), default=0.0), settings=described)
+        settings = training_settings(trainer) | described
+        record = replace(record, weight=max((c.weight for c in penalties), default=0.0), settings=settings)
     if not own:
         return record
     return replace(record, bound=own[0].bound.label, recipe=own[0].bound.describe(), weight=own[0].weight)

@@ -15,6 +15,7 @@ import pytorch_lightning as pl
 from lightning_utilities.core.rank_zero import rank_zero_info
 
 from lipreg.auditing import EXACT, AuditPlan, audit
+from lipreg.auditing.points import save_certificates
 from lipreg.calibration import Calibrating
 from lipreg.callbacks.checkpoints import completed_epochs, read_checkpoint, trained_with
 from lipreg.callbacks.scale_free import calibration_of
@@ -248,6 +249,7 @@ def twin_of_checkpoint(
         start_epoch=epoch,
     )
     found = audit(frozen, plan, x, y, earlier=[r for r in before if r.question == record.question])
+    save_certificates(found, path.parent)
     RecordFile(path).append(
         record, *told, *(r for p in found for r in p.records(twin.label, epoch, None, twin.id, step))
     )

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from lipreg.auditing import PointAudit
-from lipreg.auditing.drawn import population_record
+from lipreg.auditing.drawn import Drawing, population_record
 from lipreg.callbacks.reference_points import drawn_indices, first_loader
 from lipreg.errors import InvalidInput
 from lipreg.points import Inputs, Points
 from lipreg.population import Sample
+from lipreg.population.draws import digest
 from lipreg.records import PopulationRecord
 
 QUANTILES = {"median": 0.5, "quantile90": 0.9}
@@ -42,7 +43,10 @@ class WholeData:
         """The draw, and what was proved of the weights after so many epochs."""
         low, high = [point.exact.lower for point in points], [point.exact.upper for point in points]
         sample = Sample(self.size, list(self.indices), low, high, confidence=self.confidence)
-        return population_record(sample, points, (run, run_id, epoch), self.seed, f"{len(points)} points are drawn")
+        told = (f"{point.reference} {point.label}" for point in points)
+        data = digest(text.encode() for text in (str(self.size), *told))  # of those that were read
+        drawing = Drawing(self.seed, f"{len(points)} points are drawn", data=data)
+        return population_record(sample, points, (run, run_id, epoch), drawing)
 
 
 def whole_data(

@@ -6,9 +6,8 @@ import math
 
 import numpy as np
 
-from lipreg.certificates.multipliers import floats
-from lipreg.checking.cells import Cell
 from lipreg.checking.integers import Array
+from lipreg.checking.rounded import Cell
 
 LEAST = 1e-6
 """Least improvement of a child that counts, as a share of the cell's bound, so that a product of two has no zero factor."""
@@ -20,12 +19,10 @@ LEFT, CELLS = 0.8, 15.0
 
 def best_unit(cell: Cell, norm: int) -> int:
     """The unit whose two children gain most together: the largest product of their improvements."""
-    units, first, bits = cell.open, cell.units.first, np.array(cell.units.bits)
-    own, region = bits[cell.open], cell.units.region.bits
-    a = floats(cell.rows[units, 1:first], (own - region)[:, None])
-    b = floats(cell.rows[np.ix_(units, first + units)], own[:, None] - own[None])
-    j = floats(cell.out[1:first], cell.out_bits - region)
-    c = floats(cell.out[first + units], cell.out_bits - own)
+    units, first, rows, out = cell.open, cell.units.first, cell.rows.mid, cell.out.mid
+    counts = 1.0 if cell.units.region.counts is None else cell.units.region.counts.mid
+    a, b = rows[units, 1:first] * counts, rows[np.ix_(units, first + units)]
+    j, c = out[1:first] * counts, out[first + units]
     k, level = len(units), np.array(cell.units.level)[units]
     others = 1.0 - np.eye(k)
     # the cell itself, then each unit off, then each on: its z in place of its r
@@ -50,7 +47,7 @@ def by_levels(cell: Cell) -> bool:
 
     See ``lipreg.search.branching.by_levels``: then every cut is exact, so that no part is kept that holds no point.
     """
-    inputs, counts = cell.units.first - 1, [len(level) for level in cell.units.levels()]
+    inputs, counts = cell.units.first - 1, [len(level) for level in cell.units.levels]
     return _bits(sum(counts), inputs) < LEFT * sum(counts) and _bits(counts[0], inputs) <= CELLS
 
 

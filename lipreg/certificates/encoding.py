@@ -63,11 +63,9 @@ def question(placed: PlacedProblem) -> dict[str, Any]:
         NoCertificate: the format has no place for the scope, the norms, the region or the units of distances.
     """
     problem = placed.problem
-    covered = "regional questions about linf, l2 and l1 balls or boxes, with distances between all inputs in units of 1"
+    covered = "regional questions about linf, l2 and l1 balls or boxes"
     if problem.scope != "regional":
         raise NoCertificate(f"scope={problem.scope!r}", where="certificate", accepted=covered)
-    if not problem.plain:
-        raise NoCertificate("a question with scale or measured", where="certificate", accepted=covered)
     if problem.q == 2.0:
         raise NoCertificate("q=2", where="certificate", accepted='one number of the outputs, q="inf" or q=1')
     return {
@@ -76,6 +74,7 @@ def question(placed: PlacedProblem) -> dict[str, Any]:
         "q": None if problem.q is None else norm_name(problem.q),
         "region": _region(placed, covered),
         "rows": numbers(placed.rows[0].detach().cpu().numpy()),
+        "counts": None if problem.plain else numbers(placed.counts.flatten().detach().cpu().numpy()),
     }
 
 

@@ -1,4 +1,7 @@
-"""The tree of a proof that a constant is at most a given number: grown from the root, closed where the checker can."""
+"""The tree of a proof that a constant is at most a given number: grown from the root, closed where the checker can.
+
+It grows in the checker's rounded mode; where that is too coarse for a part whose units are all known, in whole numbers.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,16 @@ from lipreg.certificates.interior import Points, Sampler
 from lipreg.certificates.multipliers import codes, emptied
 from lipreg.certificates.refusal import NoCertificate
 from lipreg.certificates.weights import squared
-from lipreg.checking.cells import Cell, Gradient, gradient
-from lipreg.checking.squares import exceeding, limit
+from lipreg.checking import cells as exact
+from lipreg.checking.cells import Gradient
+from lipreg.checking.rounded import Cell, below, exceeding, gradient
+from lipreg.checking.squares import exceeding as exceeding_exactly
+from lipreg.checking.squares import limit
+from lipreg.checking.verdict import parted
+from lipreg.milp.depth import Depths
+
+TRIES, PAYS = 12, 0.02
+"""Empty sides of units are sought while this share of the tries beyond the first ones finds one."""
 
 
 @dataclass
@@ -24,14 +35,21 @@ class Tree:
     Attributes:
         norm: of gradients, as in ``lipreg.checking``.
         upper: what is to be proved.
+        whole: the whole region in whole numbers, made when it is asked for.
+        solver: of linear programs.
         nodes: written so far.
         kinds: of what is written, counted.
+        tried, found: how often a side of a unit was thought to be empty, and was.
     """
 
     norm: int
     upper: Fraction
+    whole: Callable[[], exact.Cell]
+    solver: Depths
     nodes: list[list[Any]] = field(default_factory=list)
     kinds: Counter[str] = field(default_factory=Counter)
+    tried: int = 0
+    found: int = 0
 
     def grow(self, root: Cell, going_on: Callable[[], None]) -> None:
         """Grows the tree of a functional, depth first.
@@ -49,22 +67,18 @@ class Tree:
             going_on()
             part = parts.pop()
             leaf = part.leaf or self._closed(part, sampler)
+            if leaf is None and not len(part.cell.open):
+                leaf = self._closed_exactly(part)
             if leaf is not None:
                 self._write(leaf)
                 continue
-            cell = part.cell
-            if not len(cell.open):
-                raise NoCertificate(
-                    f"a linear piece steeper than {float(self.upper):.9g}, of which it is not seen that it is empty",
-                    where="certificate",
-                )
-            sides = _one_sided(part, sampler)
+            sides = self._one_sided(part, sampler)
             if sides is None:
-                unit = best_unit(cell, self.norm)
-                sides = [_Part(cell.child(unit, side), part.points.on(unit, side)) for side in (-1, 1)]
+                unit = best_unit(part.cell, self.norm)
+                sides = [part.child(unit, side, part.points.on(unit, side)) for side in (-1, 1)]
             else:
                 unit, sides = sides
-            self._write(["split", cell.units.number[unit]])
+            self._write(["split", part.cell.units.number[unit]])
             parts += sides
 
     def _write(self, node: list[Any]) -> None:
@@ -73,57 +87,82 @@ class Tree:
 
     def _closed(self, part: _Part, sampler: Sampler) -> list[Any] | None:
         """The leaf that closes a part, or None."""
-        cell = part.cell
+        cell, most = part.cell, below(self.upper)
         if cell.empty:
             return ["bounds"]
         found = gradient(cell)
-        entries = exceeding(self.norm, found, limit(self.norm, cell, self.upper))
+        entries = exceeding(self.norm, found, most)
         if not entries:
             return ["gradient"]
-        squares = self._squared(cell, found, entries)
-        return ["square", squares] if squares is not None else part.emptied(sampler)
+        squares = self._squared(cell, found, most, entries)
+        return ["square", squares] if squares is not None else part.emptied(sampler, self.solver)
 
-    def _squared(self, cell: Cell, found: Gradient, entries: list[int]) -> list[dict[str, Any]] | None:
+    def _closed_exactly(self, part: _Part) -> list[Any]:
+        """The leaf of a part all of whose units are known, where rounding stands in the way."""
+        cell = self.whole()
+        index = {number: unit for unit, number in enumerate(cell.units.number)}
+        for number, side in part.path:
+            cell = parted(cell, number, index)[side < 0]
+        if cell.empty:
+            return ["bounds"]
+        found = exact.gradient(cell)
+        if not exceeding_exactly(self.norm, found, limit(self.norm, cell, self.upper)):
+            return ["gradient"]
+        raise NoCertificate(
+            f"a linear piece steeper than {float(self.upper):.9g}, of which it is not seen that it is empty",
+            where="certificate",
+        )
+
+    def _squared(self, cell: Cell, found: Gradient, most: float, entries: list[int]) -> list[dict[str, Any]] | None:
         """What settles all of some entries, or the norm; None where one is not settled."""
         squares = []
         for entry in entries if len(cell.open) else ():
-            square = squared(self.norm, cell, found, self.upper, entry)
+            square = squared(self.norm, cell, found, most, entry)
             if square is None:
                 return None
             squares.append({"entry": entry, "terms": codes(cell, square.terms), "weights": list(square.weights)})
         return squares or None
 
+    def _one_sided(self, part: _Part, sampler: Sampler) -> tuple[int, list[_Part]] | None:
+        """A unit that is on one side in all of a part, with both sides as parts, the empty one with its leaf."""
+        if self.tried > TRIES + self.found / PAYS:
+            return None
+        part.points = sampler.more(part.cell, part.points)
+        for unit, side in part.points.one_sided(part.cell.open):
+            self.tried += 1
+            missing = part.child(unit, side, part.points[:0])
+            missing.leaf = missing.emptied(sampler, self.solver)
+            if missing.leaf is not None:
+                self.found += 1
+                sides = [missing, part.child(unit, -side, part.points)]
+                return unit, sides if side < 0 else sides[::-1]
+            part.points = part.points + missing.points
+        return None
+
 
 @dataclass
 class _Part:
-    """A cell that is still to be written, points of it, and the leaf that closes it, where that is known."""
+    """A cell that is still to be written, points of it, how it was come to, and the leaf that closes it, where known."""
 
     cell: Cell
     points: Points
+    path: tuple[tuple[int, int], ...] = ()
     leaf: list[Any] | None = None
 
-    def emptied(self, sampler: Sampler) -> list[Any] | None:
+    def child(self, unit: int, side: int, points: Points) -> _Part:
+        """The part where a unit is on or off."""
+        path = (*self.path, (self.cell.units.number[unit], side))
+        return _Part(self.cell.child(unit, side), points, path)
+
+    def emptied(self, sampler: Sampler, solver: Depths) -> list[Any] | None:
         """The leaf that shows it to be empty; where there is none, a point that is found meanwhile is kept."""
         if self.cell.empty:
             return ["bounds"]
         if len(self.points) or not self.cell.phase.any():
             return None
-        found = emptied(self.cell)
+        found = emptied(self.cell, solver)
         if isinstance(found, tuple):
             return ["empty", codes(self.cell, found)]
         if found is not None:
             self.points = sampler.inside(self.cell, sampler.at(found[None]))
         return None
-
-
-def _one_sided(part: _Part, sampler: Sampler) -> tuple[int, list[_Part]] | None:
-    """A unit that is on one side in all of a part, with both sides as parts, the empty one with its leaf."""
-    part.points = sampler.more(part.cell, part.points)
-    for unit, side in part.points.one_sided(part.cell.open):
-        missing = _Part(part.cell.child(unit, side), part.points[:0])
-        missing.leaf = missing.emptied(sampler)
-        if missing.leaf is not None:
-            sides = [missing, _Part(part.cell.child(unit, -side), part.points)]
-            return unit, sides if side < 0 else sides[::-1]
-        part.points = part.points + missing.points
-    return None

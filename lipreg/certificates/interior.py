@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lipreg.certificates.multipliers import floats
-from lipreg.checking.cells import Cell
 from lipreg.checking.integers import Array
+from lipreg.checking.rounded import Cell
 
 DRAWN = 512
 """Points of the whole region."""
@@ -55,13 +54,10 @@ class Sampler:
 
     def __init__(self, root: Cell) -> None:
         units, region = root.units, root.units.region
-        own, first = np.array(units.bits, dtype=int), units.first
-        bits = np.concatenate([[0], np.full(first - 1, region.bits), own])
-        rows = floats(root.rows, own[:, None] - bits[None])
+        rows, first = root.rows.mid, units.first
         self.constant, self.on_d, self.on_r = rows[:, 0], rows[:, 1:first], rows[:, first:]
-        self.low, self.high = floats(region.low, region.bits), floats(region.high, region.bits)
-        self.norm, self.radius = region.norm, region.radius / 2**region.bits
-        self.levels, self.generator = units.levels(), np.random.default_rng(0)
+        self.low, self.high, self.norm, self.radius = region.low, region.high, region.norm, region.radius
+        self.levels, self.generator = units.levels, np.random.default_rng(0)
 
     def at(self, d: Array) -> Points:
         """The points of the region nearest to displacements along the way from its center."""

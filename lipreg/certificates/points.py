@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from torch import Tensor
-
+from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.certificates.refusal import NoCertificate
 from lipreg.certificates.writing import Written, certificate_of
-from lipreg.estimators import frozen_analysis
-from lipreg.estimators.evaluate import Network
-from lipreg.problem import LocalLipschitz
 from lipreg.results import Certificate, CertifiedInterval
 from lipreg.words import counted
+
+NOT_EXACT = "it is not exact"
+"""Why most points that lack one have none."""
 
 
 @dataclass(frozen=True)
@@ -30,19 +29,19 @@ class Certificates:
     written: Mapping[int, Written] = field(default_factory=dict)
     lacking: Mapping[int, str] = field(default_factory=dict)
 
-    @staticmethod
-    def name(run: str, point: int) -> str:
-        """Of the file of a point's certificate, which lies beside the records."""
-        return f"{run}_point{point}.certificate.json.gz"
-
-    def save(self, folder: Path, run: str) -> None:
+    def save(self, folder: Path) -> None:
         """Writes all of them into a folder.
 
         Raises:
             InvalidInput: a path that cannot be written.
         """
-        for point, written in self.written.items():
-            written.save(folder / self.name(run, point))
+        for written in self.written.values():
+            written.save(folder / written.name)
+
+    def numbered(self, points: Sequence[int]) -> Certificates:
+        """The same with other numbers: ``points`` in the order of these."""
+        written, lacking = ({points[i]: own for i, own in part.items()} for part in (self.written, self.lacking))
+        return Certificates(written, lacking)  # type: ignore[arg-type]
 
     def sentences(self) -> list[str]:
         """How many there are, and why there are no more."""
@@ -52,30 +51,27 @@ class Certificates:
 
 
 def certificates_of(
-    network: Network,
-    problem: LocalLipschitz,
-    x: Tensor,
-    y: Tensor | None,
-    found: Mapping[int, CertifiedInterval],
-    budget: Budget,
+    analysis: Analysis, found: Mapping[int, CertifiedInterval], budget: Budget, folder: Path | None = None
 ) -> Certificates:
     """Certificates of all points whose interval is exact.
 
     Args:
-        network, problem, x, y: what was audited.
+        analysis: of the points that were audited.
         found: what was proved, by the number of the point.
         budget: for writing all of them.
+        folder: where they are saved as they come, and may lie from before; None for nowhere.
     """
     budget = budget.started()
-    analysis = frozen_analysis(network, problem, x, y, where="certificates")
     written, lacking = dict[int, Written](), dict[int, str]()
     for point, interval in found.items():
         if interval.certificate is not Certificate.EXACT:
-            lacking[point] = "it is not exact"
+            lacking[point] = NOT_EXACT
             continue
         try:
             placed = analysis.placed[slice(point, point + 1)]
-            written[point] = certificate_of(analysis.graph, placed, interval, budget)
+            written[point] = certificate_of(analysis.graph, placed, interval, budget, folder)
+            if folder is not None:
+                written[point].save(folder / written[point].name)
         except NoCertificate as error:
             lacking[point] = str(error)
     return Certificates(written, lacking)

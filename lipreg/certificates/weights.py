@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 
-from lipreg.certificates.multipliers import floats, short
-from lipreg.checking.cells import Cell, Gradient
+from lipreg.certificates.multipliers import short
+from lipreg.checking.cells import Gradient
 from lipreg.checking.emptiness import Kind, Term
 from lipreg.checking.integers import Array
-from lipreg.checking.squares import Square, dominates, entries
+from lipreg.checking.rounded import Cell, dominates, entries
+from lipreg.checking.squares import Square
 
 RANK, SWEEPS = 8, (4, 12, 48)
 """Length of the vectors; passes, after which multipliers are taken."""
 FACTORS = (1.0, 1.001, 1.01, 1.1)
+NEAR = 1e-12
+"""Share of the claim that is left to rounding."""
 FLOOR = 1e-9
 WEIGHT, DIGITS = 1 << 12, 16
 """The largest weight, and the bits of a multiplier."""
@@ -35,18 +37,14 @@ class Switched:
     rows: Array
 
     @staticmethod
-    def of(norm: int, cell: Cell, found: Gradient, entry: int) -> Switched:
+    def of(norm: int, cell: Cell, found: Gradient, upper: float, entry: int) -> Switched:
         units, first, free = cell.units, cell.units.first, cell.open
-        own = np.array(units.bits)[free]
-        rows = entries(norm, cell, found, entry)
-        bits = np.concatenate([[cell.out_bits], own]) - units.region.bits
-        both = floats(rows, np.broadcast_to(bits, rows.shape))
-        p = floats(cell.rows[np.ix_(free, first + free)].T, own[None] - own[:, None])
-        q = floats(cell.out[first + free], cell.out_bits - own)
+        both = entries(norm, cell, found, entry, upper)[0].mid
+        p, q = cell.rows.mid[np.ix_(free, first + free)].T, cell.out.mid[first + free]
         depth = max(1, len(set(np.array(units.level)[free].tolist())))
         along = np.random.default_rng(0).normal(size=(len(free), RANK))
         along /= np.linalg.norm(along, axis=1, keepdims=True)
-        return Switched(p, q, both[:, 1:], both[:, 0], depth, along, np.ones(len(free)), np.ones(len(rows)))
+        return Switched(p, q, both[:, 1:], both[:, 0], depth, along, np.ones(len(free)), np.ones(len(both)))
 
     def sweep(self, norm: int, sweeps: int) -> float:
         """Improves where it stands; returns the norm that vectors have."""
@@ -99,17 +97,17 @@ class Switched:
         return tuple(short(int(unit), Kind.SIDE, value, DIGITS) for unit, value in zip(cell.open, values, strict=True))
 
 
-def squared(norm: int, cell: Cell, found: Gradient, upper: Fraction, entry: int) -> Square | None:
+def squared(norm: int, cell: Cell, found: Gradient, upper: float, entry: int) -> Square | None:
     """What settles an entry of the gradient, or its norm, by ``dominates``; None where it does not come to that."""
-    switched, aim = Switched.of(norm, cell, found, entry), float(upper)
+    switched = Switched.of(norm, cell, found, upper, entry)
     for sweeps in SWEEPS:
         value = switched.sweep(norm, sweeps)
-        for factor in FACTORS:
-            if switched.proved(norm, factor) < aim:
-                square = Square(entry, switched.terms(cell, factor), tuple(switched.weights(norm)))
-                if dominates(norm, cell, found, upper, square):
-                    return square
-        if value > aim:
+        factor = next((factor for factor in FACTORS if switched.proved(norm, factor) < upper * (1 - NEAR)), None)
+        if factor is not None:
+            square = Square(entry, switched.terms(cell, factor), tuple(switched.weights(norm)))
+            if dominates(norm, cell, found, upper, square):
+                return square
+        if value > upper:
             return None
     return None
 

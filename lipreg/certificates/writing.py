@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import importlib.metadata
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +22,21 @@ from lipreg.budget import FREE, Budget
 from lipreg.certificates import encoding
 from lipreg.certificates.growing import Tree
 from lipreg.certificates.refusal import NoCertificate
-from lipreg.checking import FORMAT, VERSION, Refused
-from lipreg.checking.cells import roots
-from lipreg.checking.file import Question, parse
+from lipreg.checking import FORMAT, VERSION, Refused, check, read
+from lipreg.checking import cells as exact
+from lipreg.checking.file import Leaf, Question, parse
 from lipreg.checking.network import Node
+from lipreg.checking.rounded import roots
 from lipreg.checking.verdict import functionals
-from lipreg.checking.witness import attained, reaches
+from lipreg.checking.witness import measured, reaches
 from lipreg.errors import InvalidInput
 from lipreg.graph import Graph
+from lipreg.milp.depth import Depths
 from lipreg.problem import PlacedProblem
 from lipreg.results import CertifiedInterval
+
+SUFFIX = ".certificate.json.gz"
+"""Of the names of certificates."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +54,21 @@ class Written:
     upper: float
     kinds: dict[str, int]
 
+    @property
+    def name(self) -> str:
+        """Of the file beside records: a hash of what is claimed, so that the same claim has the same name."""
+        return _name(self.plain)
+
     def save(self, path: str | Path) -> Path:
-        """Writes the file, compressed, and returns its path.
+        """Writes the file, compressed, and returns its path; whatever ends the writing leaves no half of it there.
 
         Raises:
             InvalidInput: a path that cannot be written.
         """
-        text = json.dumps(self.plain, separators=(",", ":")).encode()
+        text, passing = _text(self.plain), Path(f"{path}.{os.getpid()}.partial")
         try:
-            Path(path).write_bytes(gzip.compress(text, mtime=0))
+            passing.write_bytes(gzip.compress(text, mtime=0))
+            passing.replace(path)
         except OSError as error:
             raise InvalidInput(
                 f"cannot write {path}: {error.strerror}", where="certificate", accepted="a file"
@@ -63,7 +77,11 @@ class Written:
 
 
 def certificate_of(
-    graph: Graph, placed: PlacedProblem, interval: CertifiedInterval, budget: Budget | None = None
+    graph: Graph,
+    placed: PlacedProblem,
+    interval: CertifiedInterval,
+    budget: Budget | None = None,
+    folder: Path | None = None,
 ) -> Written:
     """A certificate of an interval that was proved at one point, whatever proved it.
 
@@ -75,6 +93,7 @@ def certificate_of(
         placed: the question at the point.
         interval: what was proved of it.
         budget: for writing.
+        folder: where a certificate of the same claim may lie from before: one that holds is not written again.
 
     Raises:
         NoCertificate: the format has no place for the question or the network, nothing was proved from above, the budget
@@ -102,16 +121,50 @@ def certificate_of(
         "lower": None,
         "upper": [],
     }
-    read = parse(plain)
-    lower = _lower(plain, read.question, read.nodes, interval)
+    claimed = parse(plain)
+    lower = _lower(plain, claimed.question, claimed.nodes, interval)
+    if folder is not None and (found := _kept(folder / _name(plain), plain)) is not None:
+        return Written(plain | found[0], lower, interval.upper, found[1])
     kinds, upper = Counter[str](), Fraction(interval.upper)
-    region = read.question.region
-    for root in roots(read.nodes, region.center, region.placed(), functionals(read.question.rows, read.question.signs)):
-        tree = Tree(read.question.norm, upper)
+    region = claimed.question.region
+    rows = functionals(claimed.question.rows, claimed.question.signs)
+    asked, solver = (claimed.nodes, region.center, region.placed(), rows), Depths()
+    exactly = cache(lambda: list(exact.roots(*asked)))
+    for number, root in enumerate(roots(*asked)):
+        tree = Tree(claimed.question.norm, upper, lambda number=number: exactly()[number], solver)
         tree.grow(root, _going_on(budget))
         plain["upper"].append(tree.nodes)
         kinds += tree.kinds
+    try:
+        check(parse(plain), lambda _: _going_on(budget)())
+    except Refused as error:  # rounding has shown what whole numbers do not: nothing is said that they refuse
+        raise NoCertificate(f"a proof that does not hold in whole numbers ({error})", where="certificate") from None
     return Written(plain, lower, interval.upper, dict(kinds))
+
+
+def _text(plain: dict[str, Any]) -> bytes:
+    return json.dumps(plain, separators=(",", ":")).encode()
+
+
+def _name(plain: dict[str, Any]) -> str:
+    claim = _text({name: plain[name] for name in ("format", "version", "question", "network", "claim")})
+    return f"{hashlib.sha256(claim).hexdigest()[:20]}{SUFFIX}"
+
+
+def _kept(path: Path, plain: dict[str, Any]) -> tuple[dict[str, Any], dict[str, int]] | None:
+    """Both proofs of a file that claims the same and holds, and its nodes by kind; None where there is none."""
+    if not path.is_file():
+        return None
+    try:
+        found = read(path)
+        check(found)
+        whole: dict[str, Any] = json.loads(gzip.decompress(path.read_bytes()))
+    except (Refused, OSError, EOFError, ValueError):  # cut off, or changed: it is written anew
+        return None
+    if _name(whole) != path.name or any(whole[name] != plain[name] for name in ("question", "network", "claim")):
+        return None
+    nodes = (node.kind if isinstance(node, Leaf) else "split" for tree in found.trees for node in tree)
+    return {name: whole[name] for name in ("lower", "upper")}, dict(Counter(nodes))
 
 
 def _going_on(budget: Budget) -> Callable[[], None]:
@@ -131,7 +184,7 @@ def _lower(plain: dict[str, Any], question: Question, nodes: tuple[Node, ...], i
     rows, bits = functionals(question.rows, question.signs)
     for at, row in enumerate(rows):
         try:
-            found = attained(nodes, point, question.region.moves, (row, bits))
+            found = measured(nodes, point, question.region.placed(), (row, bits))
         except Refused:
             return 0.0
         if reaches(question.norm, found, Fraction(interval.lower)):

@@ -33,6 +33,7 @@ class Units:
         level: units of one level do not read each other, and read levels below alone, ``(n,)``.
         bits: z and r are held times 2^bits, ``(n,)``.
         count: of all units.
+        decided: the others, by their numbers: 1 on, -1 off in all of the region.
     """
 
     region: Placed
@@ -40,6 +41,7 @@ class Units:
     level: list[int] = field(default_factory=list)
     bits: list[int] = field(default_factory=list)
     count: int = 0
+    decided: dict[int, int] = field(default_factory=dict)
 
     @property
     def first(self) -> int:
@@ -75,6 +77,11 @@ class Cell:
     low: Array
     high: Array
     empty: bool = False
+
+    @property
+    def measured_bits(self) -> int:
+        """What J is held with, as it is measured."""
+        return self.out_bits - self.units.region.bits + self.units.region.shift
 
     @property
     def open(self) -> Array:
@@ -180,6 +187,9 @@ class _Bounded(Decider):
         self.rows = np.concatenate([rows, zeros(len(rows), len(unknown))], 1)
         self.low, self.high = np.concatenate([self.low, low[unknown]]), np.concatenate([self.high, high[unknown]])
         units.number += [units.count + int(i) for i in unknown]
+        units.decided |= {
+            units.count + i: 1 if low[i] >= 0 else -1 for i in range(len(forms)) if not low[i] < 0 < high[i]
+        }
         units.level += [self.levels] * len(unknown)
         units.bits += [z.bits] * len(unknown)
         units.count += len(forms)
@@ -201,7 +211,10 @@ def roots(nodes: tuple[Node, ...], center: Array, region: Placed, functionals: t
 
 @dataclass(frozen=True)
 class Gradient:
-    """What intervals say of the gradient in a cell: of g and w of every unit, ``(n,)`` each, and of J, ``(m,)`` each."""
+    """What intervals say of the gradient in a cell: of g and w of every unit, ``(n,)`` each, and of J, ``(m,)`` each.
+
+    J is as it is measured, times the counts of the question.
+    """
 
     g_low: Array
     g_high: Array
@@ -226,4 +239,5 @@ def gradient(cell: Cell) -> Gradient:
         if len(level):
             g_low[level], g_high[level] = interval(first + level)
             w_low[level], w_high[level] = np.minimum(g_low[level], 0), np.maximum(g_high[level], 0)
-    return Gradient(g_low, g_high, w_low, w_high, *interval(np.arange(1, first)))
+    ends = (cell.units.region.measured(end) for end in interval(np.arange(1, first)))
+    return Gradient(g_low, g_high, w_low, w_high, *ends)

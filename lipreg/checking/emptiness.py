@@ -36,14 +36,8 @@ class Term:
 
 
 def row(cell: Cell, unit: int, kind: Kind) -> tuple[Array, int]:
-    """A row, as a constant and coefficients of d and r ``(1 + m + n,)``, and the bits that it is held with.
-
-    Raises:
-        Refused: it is a row of units that are known where the unit is not, or the other way round.
-    """
+    """A row, as a constant and coefficients of d and r ``(1 + m + n,)``, and the bits that it is held with."""
     z, bits, column = cell.rows[unit], cell.units.bits[unit], cell.units.first + unit
-    if (kind is Kind.SIDE) == (cell.phase[unit] == 0):
-        raise Refused(f"row {kind.name} of unit {cell.units.number[unit]}", "multipliers")
     if kind is Kind.SIDE:
         return z * int(cell.phase[unit]), bits
     if kind is Kind.ABOVE:
@@ -60,11 +54,13 @@ def row(cell: Cell, unit: int, kind: Kind) -> tuple[Array, int]:
 def empties(cell: Cell, terms: Sequence[Term]) -> bool:
     """Whether multipliers show that no point is in a cell.
 
-    The sum may be 0 where one of the rows is z of a unit that the tree puts above 0.
+    The sum may be 0 where one of the rows is z of a unit that the tree puts above 0. What is said of a unit that is known
+    here, and was not where the multipliers come from, or the other way round, is left out: the others prove by themselves.
 
     Raises:
-        Refused: a multiplier below 0, or of a row that there is not.
+        Refused: a multiplier below 0.
     """
+    terms = [term for term in terms if (term.kind is Kind.SIDE) != (cell.phase[term.unit] == 0)]
     rows = [row(cell, term.unit, term.kind) for term in terms]
     exponents = [term.exponent - bits for term, (_, bits) in zip(terms, rows, strict=True)]
     shift, first = max(0, -min(exponents, default=0)), cell.units.first

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from lipreg.checking.refusal import Refused
 from lipreg.checking.region import Region
 from lipreg.checking.squares import Square
 
-FORMAT, VERSION = "lipreg certificate", 1
+FORMAT, VERSION = "lipreg certificate", 2
 LARGEST_EXPONENT, LARGEST_MANTISSA = 4096, 1 << 64
 LARGEST_TEXT = 1 << 30
 
@@ -107,8 +107,8 @@ def parse(plain: Any) -> Certificate:
     """A certificate of plain data."""
     names = "format version producer question network claim lower upper"
     kind, version, producer, question, network, claim, lower, upper = fields(plain, names, "file")
-    if kind != FORMAT or not is_whole(version) or version != VERSION:
-        raise Refused(f"{kind!r} of version {version!r}, and this checker knows {FORMAT!r} of version {VERSION}")
+    if kind != FORMAT or not is_whole(version) or not 1 <= version <= VERSION:
+        raise Refused(f"{kind!r} of version {version!r}, and this checker knows {FORMAT!r} of versions 1 to {VERSION}")
     if not isinstance(producer, dict) or any(not isinstance(v, str) for v in producer.values()):
         raise Refused("not an object of texts", "producer")
     inputs, listed = fields(network, "inputs nodes", "network")
@@ -117,7 +117,7 @@ def parse(plain: Any) -> Certificate:
     for i, node in enumerate(items(listed, "nodes")):
         nodes.append(node_of(node, sizes, f"node {i + 1}"))
         sizes.append(nodes[-1].size)
-    asked = _question(question, sizes[0], sizes[-1])
+    asked = _question(question if version > 1 else _with_counts(question), sizes[0], sizes[-1])
     ends = [fraction(end, "claim") for end in fields(claim, "lower upper", "claim")]
     witness = None
     if lower is not None:
@@ -127,14 +127,22 @@ def parse(plain: Any) -> Certificate:
     return Certificate(asked, tuple(nodes), ends[0], ends[1], witness, trees, producer)
 
 
+def _with_counts(plain: Any) -> Any:
+    """A question as version 1 has it, in which every entry of a gradient counts as it is."""
+    fields(plain, "scope p q region rows", "question")
+    return plain | {"counts": None}
+
+
 def _question(plain: Any, inputs: int, outputs: int) -> Question:
-    scope, p, q, region, rows = fields(plain, "scope p q region rows", "question")
+    scope, p, q, region, rows, counts = fields(plain, "scope p q region rows counts", "question")
     if scope != "regional" or p not in ("1", "2", "inf") or q not in (None, "1", "inf"):
         raise Refused(f"scope {scope!r} with p = {p!r}, q = {q!r}", "question")
     matrix = array(rows, "rows", (None, outputs))
     if not len(matrix):
         raise Refused("no functional", "rows")
-    return Question({"1": 0, "2": 2, "inf": 1}[p], q == "1", _region(region, inputs), matrix)
+    where = _region(region, inputs)
+    where = where if counts is None else replace(where, counts=array(counts, "counts", (inputs,)))
+    return Question({"1": 0, "2": 2, "inf": 1}[p], q == "1", where, matrix)
 
 
 def _region(plain: Any, inputs: int) -> Region:

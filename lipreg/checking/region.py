@@ -21,6 +21,8 @@ class Region:
         lower, upper: ends of the box, which may be sums of two such numbers, so they are kept as fractions.
         norm: 1 or 2 where there is a ball, else 0.
         radius: of the ball.
+        counts: what an entry of a gradient is multiplied by before it is measured, ``(n,)``, none below 0: the units of the
+            input, and 0 where distances are not measured; None for 1 everywhere.
     """
 
     center: Array
@@ -28,8 +30,11 @@ class Region:
     upper: tuple[Fraction, ...]
     norm: int = 0
     radius: Fraction = Fraction(0)
+    counts: Array | None = None
 
     def __post_init__(self) -> None:
+        if self.counts is not None and (self.counts < 0).any():
+            raise Refused("a gradient's entry that counts less than nothing", "counts")
         middle = [Fraction(float(x)) for x in self.center]
         if not any(low < high for low, high in zip(self.lower, self.upper, strict=True)):
             raise Refused("no coordinate has room", "region")
@@ -60,12 +65,16 @@ class Region:
         low, high = (zeros(int(moves.sum())) for _ in ends)
         for found, side in ((low, ends[0]), (high, ends[1])):
             found[:] = [int(end * (1 << bits)) for end, own in zip(side, moves, strict=True) if own]
-        return Placed(moves, low, high, self.norm, int(self.radius * (1 << bits)), bits)
+        counts, shift = (None, 0) if self.counts is None else integers(self.counts[moves])
+        return Placed(moves, low, high, self.norm, int(self.radius * (1 << bits)), bits, counts, shift)
 
 
 @dataclass(frozen=True)
 class Placed:
-    """Displacements d of the coordinates with room, times 2^bits: low <= d <= high, |d|_norm <= radius."""
+    """Displacements d of the coordinates with room, times 2^bits: low <= d <= high, |d|_norm <= radius.
+
+    An entry of the gradient is measured times counts / 2^shift.
+    """
 
     moves: Array
     low: Array
@@ -73,6 +82,12 @@ class Placed:
     norm: int
     radius: int
     bits: int
+    counts: Array | None = None
+    shift: int = 0
+
+    def measured(self, entries: Array) -> Array:
+        """Entries of gradients ``(m, ...)`` times counts."""
+        return entries if self.counts is None else (entries.T * self.counts).T
 
     def above(self, forms: Array) -> Array:
         """Upper bounds of linear forms ``(k, m)`` over the region, ``(k,)``."""
@@ -89,7 +104,7 @@ class Placed:
         ends = np.where(form > 0, self.high, -self.low)
         size, most = np.abs(form), int(np.abs(form).max(initial=0))
         share = np.array([int(x) / most for x in size]) if most else np.zeros(len(size))
-        best = _best(self.norm, share, np.array([int(end) / int(self.radius) for end in ends]))
+        best = best_cut(self.norm, share, np.array([int(end) / int(self.radius) for end in ends]))
         return min(self._at(size, ends, (most * int(best * 2**53)) >> 53), self._at(size, ends, most))
 
     def _at(self, size: Array, ends: Array, t: int) -> int:
@@ -98,7 +113,7 @@ class Placed:
         return sum((size - v) * ends) + self.radius * length
 
 
-def _best(norm: int, size: Array, ends: Array) -> float:
+def best_cut(norm: int, size: Array, ends: Array) -> float:
     """The best t in float64: one of the sizes, or where the slope between two of them is 0."""
     found = np.append(size, 0.0)
     beyond = size > found[:, None]

@@ -11,6 +11,7 @@ the sum of their magnitudes. Of the largest entry each is settled by itself.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -35,18 +36,23 @@ class Square:
     terms: tuple[Term, ...]
     weights: tuple[int, ...] = ()
 
-    def over(self, index: dict[int, int]) -> Square:
-        """The same with the units' places in place of their numbers among all."""
+    def over(self, index: Mapping[int, int], decided: Mapping[int, int]) -> Square:
+        """The same with the units' places in place of their numbers, without those that the region decides.
+
+        Raises:
+            Refused: a unit that there is not.
+        """
+        terms = [term for term in self.terms if term.unit in index]
         for term in self.terms:
-            if term.unit not in index:
-                raise Refused(f"unit {term.unit} is decided over all of the region, or does not exist", "multipliers")
-        return replace(self, terms=tuple(replace(term, unit=index[term.unit]) for term in self.terms))
+            if term.unit not in index and term.unit not in decided:
+                raise Refused(f"unit {term.unit} does not exist", "multipliers")
+        return replace(self, terms=tuple(replace(term, unit=index[term.unit]) for term in terms))
 
 
 def entries(norm: int, cell: Cell, found: Gradient, entry: int) -> Array:
     """Rows of coefficients of c and of the w of units of which nothing is known, ``(k, 1 + open)``: what is squared."""
     first = cell.units.first
-    rows = np.concatenate([cell.out[None, 1:first], cell.rows[cell.open, 1:first]]).T
+    rows = cell.units.region.measured(np.concatenate([cell.out[None, 1:first], cell.rows[cell.open, 1:first]]).T)
     if norm != 1:
         return rows if norm else rows[entry : entry + 1]
     sign = (found.low >= 0).astype(int) - ((found.high <= 0) & (found.low < 0))
@@ -56,7 +62,7 @@ def entries(norm: int, cell: Cell, found: Gradient, entry: int) -> Array:
 
 def limit(norm: int, cell: Cell, upper: Fraction) -> int:
     """The claimed upper end in the whole numbers of J; in norm 2 its square."""
-    bits = cell.out_bits - cell.units.region.bits
+    bits = cell.measured_bits
     return floor_at(upper * upper, 2 * bits) if norm == 2 else floor_at(upper, bits)
 
 
@@ -72,18 +78,19 @@ def dominates(norm: int, cell: Cell, found: Gradient, upper: Fraction, square: S
     """Whether lambda and the weights m keep the gradient's norm, or with norm 0 one entry, at or below ``upper``.
 
     Raises:
-        Refused: a multiplier of a unit that is known, or below 0; weights that are not one an entry, all above 0.
+        Refused: a multiplier below 0; weights that are not one an entry, all above 0.
     """
     units, first, free = cell.units, cell.units.first, cell.open
     terms, weights = square.terms, square.weights
     rows, place = entries(norm, cell, found, square.entry), {int(unit): 1 + i for i, unit in enumerate(free)}
     if not len(rows) or len(weights) != (len(rows) if norm == 1 else 0) or any(m <= 0 for m in weights):
         raise Refused(f"{len(weights)} weights for {len(rows)} entries", "square")
-    if any(t.unit not in place or t.mantissa < 0 for t in terms):
-        raise Refused("a multiplier of a unit that is known, or below 0", "square")
+    if any(t.mantissa < 0 for t in terms):
+        raise Refused("a multiplier below 0", "square")
+    terms = [t for t in terms if t.unit in place]  # others are known here: their w is g, or 0
     total, one = sum(weights), (1 << WEIGHT_BITS)
     factors = np.array([-(-total * one // m) for m in weights] or [one] * len(rows), dtype=object)
-    bits = 2 * (cell.out_bits - units.region.bits)
+    bits = 2 * cell.measured_bits
     exponents = [t.exponent + bits - 2 * (cell.out_bits - units.bits[t.unit]) + WEIGHT_BITS for t in terms]
     shift = max(0, -min(exponents, default=0))
     form = -2 * (rows.T @ (factors[:, None] * rows))

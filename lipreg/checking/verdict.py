@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
+from typing import Any
 
 import numpy as np
 
+from lipreg.checking import rounded
 from lipreg.checking.cells import Cell, gradient, roots
 from lipreg.checking.emptiness import empties
 from lipreg.checking.file import Certificate, Leaf, Split
 from lipreg.checking.integers import Array, integers
 from lipreg.checking.refusal import Refused
 from lipreg.checking.squares import dominates, exceeding, limit
-from lipreg.checking.witness import attained, reaches
+from lipreg.checking.witness import measured, reaches
 
-CHECKER = "1"
+CHECKER = "2"
 """Version of this checker."""
 SIGNED = 16
 """Rows whose signed sums are gone through: 2^15 of them."""
+
+
+Part = Cell | rounded.Cell
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,7 @@ class Verdict:
         functionals: how many rows of outputs were gone through.
         units: how many ReLUs the network has, and how many of them the region leaves undecided.
         leaves: of the trees, by their kind.
+        nodes: of the trees.
         mode: of the arithmetic.
     """
 
@@ -51,28 +58,34 @@ class Verdict:
     functionals: int
     units: tuple[int, int]
     leaves: dict[str, int]
+    nodes: int
     mode: str = "exact"
 
 
-def check(certificate: Certificate, progress: Callable[[Progress], None] | None = None) -> Verdict:
-    """Checks a certificate in whole numbers.
+def check(certificate: Certificate, progress: Callable[[Progress], None] | None = None, mode: str = "exact") -> Verdict:
+    """Checks a certificate.
 
     Args:
         certificate: as ``read`` returns it.
         progress: told after every node.
+        mode: "exact", in whole numbers; or "rounded", the upper end in float64 with a radius for every number, which is
+            faster where networks are large, and may refuse what is proved with little to spare.
 
     Raises:
         Refused: an end is not proved; the message names the place.
     """
+    if mode not in MODES:
+        raise ValueError(f"mode={mode!r}, and there are {', '.join(MODES)}")
     try:
-        return _checked(certificate, progress)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _checked(certificate, progress, mode)
     except (OverflowError, MemoryError) as error:
         raise Refused(
             f"numbers or sizes beyond what there is room for: {error or type(error).__name__}", "file"
         ) from None
 
 
-def _checked(certificate: Certificate, progress: Callable[[Progress], None] | None) -> Verdict:
+def _checked(certificate: Certificate, progress: Callable[[Progress], None] | None, mode: str) -> Verdict:
     question, nodes = certificate.question, certificate.nodes
     asked = 2 ** (len(question.rows) - 1) if question.signs else len(question.rows)
     if asked != len(certificate.trees):
@@ -80,13 +93,15 @@ def _checked(certificate: Certificate, progress: Callable[[Progress], None] | No
     rows = functionals(question.rows, question.signs)
     _check_lower(certificate, rows)
     told = _Told(progress, sum(map(len, certificate.trees)))
-    cells = roots(nodes, question.region.center, question.region.placed(), rows)
+    whole, closes = MODES[mode]
+    cells = whole(nodes, question.region.center, question.region.placed(), rows)
     leaves, units = Counter[str](), (0, 0)
     for number, (cell, tree) in enumerate(zip(cells, certificate.trees, strict=True)):
         units = cell.units.count, len(cell.phase)
-        leaves += _check_tree(question.norm, cell, iter(enumerate(tree)), certificate.upper, f"tree {number}", told)
+        leaf = partial(closes, question.norm, upper=certificate.upper)
+        leaves += _check_tree(leaf, cell, iter(enumerate(tree)), f"tree {number}", told)
     kinds = {kind: leaves[kind] for kind in sorted(leaves)}
-    return Verdict(certificate.lower, certificate.upper, question.norm, len(rows[0]), units, kinds)
+    return Verdict(certificate.lower, certificate.upper, question.norm, len(rows[0]), units, kinds, told.checked, mode)
 
 
 def functionals(rows: Array, signs: bool) -> tuple[Array, int]:
@@ -126,16 +141,16 @@ def _check_lower(certificate: Certificate, rows: tuple[Array, int]) -> None:
         raise Refused(f"row {row} of {len(rows[0])}", "lower")
     if not question.region.holds(point):
         raise Refused("the witness lies outside of the region", "lower")
-    found = attained(certificate.nodes, point, question.region.moves, (rows[0][row], rows[1]))
+    found = measured(certificate.nodes, point, question.region.placed(), (rows[0][row], rows[1]))
     if not reaches(question.norm, found, certificate.lower):
         raise Refused("the gradient at the witness is smaller than the lower end", "lower")
 
 
 def _check_tree(
-    norm: int, root: Cell, nodes: Iterator[tuple[int, Split | Leaf]], upper: Fraction, where: str, told: _Told
+    closes: Callable[..., None], root: Part, nodes: Iterator[tuple[int, Split | Leaf]], where: str, told: _Told
 ) -> Counter[str]:
     """Goes through a tree in its order: a split, then all of the part with the unit on, then all of the other."""
-    open_, leaves = [root], Counter[str]()
+    open_, leaves = list[Part]([root]), Counter[str]()
     index = {number: unit for unit, number in enumerate(root.units.number)}
     while open_:
         cell = open_.pop()
@@ -144,12 +159,14 @@ def _check_tree(
         if node is None:
             raise Refused("a part of the region is left out", where)
         if isinstance(node, Split):
-            if node.unit not in index:
-                raise Refused(f"unit {node.unit} is decided, or none of {root.units.count}", place)
-            open_ += [cell.child(index[node.unit], -1), cell.child(index[node.unit], 1)]
+            try:
+                on, off = parted(cell, node.unit, index)
+            except KeyError:
+                raise Refused(f"unit {node.unit}, and there are {root.units.count}", place) from None
+            open_ += [off, on]
         else:
             try:
-                _check_leaf(norm, cell, node, upper, index)
+                closes(cell, node, index=index)
             except Refused as error:
                 raise Refused(error.got, f"{place}, {error.where}") from None
             leaves[node.kind] += 1
@@ -159,12 +176,34 @@ def _check_tree(
     return leaves
 
 
-def _check_leaf(norm: int, cell: Cell, leaf: Leaf, upper: Fraction, index: dict[int, int]) -> None:
+def parted(cell: Part, number: int, index: Mapping[int, int]) -> tuple[Any, Any]:
+    """Where a unit is on, and where it is off. One that the region decides has all of the cell on its side.
+
+    Args:
+        cell: what is split.
+        number: of the unit, among all.
+        index: of the units that the region leaves undecided, by their numbers.
+
+    Raises:
+        KeyError: there is no such unit.
+    """
+    if number in index:
+        return cell.child(index[number], 1), cell.child(index[number], -1)
+    nothing = replace(cell, empty=True)
+    return (cell, nothing) if cell.units.decided[number] > 0 else (nothing, cell)
+
+
+def check_leaf(norm: int, cell: Cell, leaf: Leaf, upper: Fraction, index: dict[int, int]) -> None:
+    """Checks that a leaf closes a cell.
+
+    Raises:
+        Refused: it is not shown to.
+    """
     if cell.empty:
         return
     if leaf.kind == "bounds":
         raise Refused("bounds do not contradict each other", leaf.kind)
-    squares = [square.over(index) for square in leaf.squares]
+    squares = [square.over(index, cell.units.decided) for square in leaf.squares]
     if leaf.kind == "empty":
         if not empties(cell, squares[0].terms):
             raise Refused("the multipliers leave points in the cell", leaf.kind)
@@ -174,3 +213,9 @@ def _check_leaf(norm: int, cell: Cell, leaf: Leaf, upper: Fraction, index: dict[
     left = set(exceeding(norm, found, limit(norm, cell, upper))) - proved
     if left:
         raise Refused("the gradient is not kept at or below the upper end", leaf.kind)
+
+
+MODES: dict[str, tuple[Callable[..., Iterator[Any]], Callable[..., None]]] = {
+    "exact": (roots, check_leaf),
+    "rounded": (rounded.roots, rounded.check_leaf),
+}

@@ -7,9 +7,10 @@ from fractions import Fraction
 
 import numpy as np
 
-from lipreg.checking.integers import Array, floor_at, integers
-from lipreg.checking.network import Decider, Forms, Node, walk
+from lipreg.checking.integers import Array, floor_at, integers, zeros
+from lipreg.checking.network import Affine, Decider, Forms, Map, Matrix, MaxPool, Node, Product, Relu, Sum, walk
 from lipreg.checking.refusal import Refused
+from lipreg.checking.region import Placed
 
 
 class _At(Decider):
@@ -28,17 +29,106 @@ class _At(Decider):
         return Forms(rows, z.bits)
 
 
+class _Signs(Decider):
+    """Notes every unit's sign at the point."""
+
+    def __init__(self) -> None:
+        self.signs: list[Array] = []
+
+    def relu(self, z: Forms) -> Forms:
+        self.signs.append(np.sign(z.rows[:, 0]).astype(int))
+        return Forms(np.maximum(z.rows, 0), z.bits)
+
+
+def measured(nodes: Sequence[Node], point: Array, region: Placed, functional: tuple[Array, int]) -> tuple[Array, int]:
+    """``attained``, as it is measured: times the counts of the question."""
+    found, bits = attained(nodes, point, region.moves, functional)
+    return region.measured(found), bits + region.shift
+
+
 def attained(nodes: Sequence[Node], point: Array, moves: Array, functional: tuple[Array, int]) -> tuple[Array, int]:
     """(n, bits): the gradient of a functional at a point, over the coordinates that move, is n / 2^bits.
 
-    A unit with z = 0 that does not depend on any coordinate there is no kink.
+    Back through the network by the units' signs; where a z is 0, by all forms over the coordinates, as a unit with z = 0
+    that does not depend on any of them there is no kink.
 
     Raises:
         Refused: a unit is on its kink.
     """
-    bits = integers(point)[1]
+    bits, noted = integers(point)[1], _Signs()
+    walk(nodes, point, bits, np.zeros(len(point), dtype=bool), noted)
+    if all(sign.all() for sign in noted.signs):
+        found = _back(nodes, len(point), Forms(functional[0][None], functional[1]), noted.signs)
+        return found.rows[0][moves], found.bits
     output = walk(nodes, point, bits, moves, _At())
     return (functional[0] @ output.rows)[1:], output.bits + functional[1] - bits
+
+
+def _back(nodes: Sequence[Node], inputs: int, functional: Forms, signs: list[Array]) -> Forms:
+    """The gradient over all inputs, ``(1, inputs)``, with units whose signs are known, in the order of a walk."""
+    gradients: dict[int, Forms] = {len(nodes): functional}
+    left = list(signs)
+
+    def add(source: int, part: Forms) -> None:
+        gradients[source] = gradients[source] + part if source in gradients else part
+
+    for number, node in zip(range(len(nodes), 0, -1), reversed(nodes), strict=True):
+        calls = [left.pop() for _ in range(_calls(node))][::-1]
+        if number not in gradients:
+            continue
+        own = gradients.pop(number)
+        match node:
+            case Affine(terms=terms):
+                for source, map in terms:
+                    add(source, _pulled(map, own))
+            case Relu(source=source, slope=slope):
+                above, below = float(slope).as_integer_ratio()
+                passed = np.where(calls[0] > 0, below, above).astype(object)
+                add(source, Forms(own.rows * passed, own.bits + below.bit_length() - 1))
+            case MaxPool(source=source, windows=windows):
+                won = windows[:, 0].copy()
+                for member, sign in zip(windows.T[1:], calls, strict=True):
+                    won = np.where(sign > 0, member, won)
+                add(source, _scattered(own, won, _size(nodes, source, inputs)))
+    return gradients.get(0, Forms(zeros(1, inputs), 0))
+
+
+def _calls(node: Node) -> int:
+    """How often a walk asks about a node's units."""
+    return 1 if isinstance(node, Relu) else node.windows.shape[1] - 1 if isinstance(node, MaxPool) else 0
+
+
+def _size(nodes: Sequence[Node], number: int, inputs: int) -> int:
+    return nodes[number - 1].size if number else inputs
+
+
+def _scattered(own: Forms, columns: Array, size: int) -> Forms:
+    found = zeros(size)
+    np.add.at(found, columns, own.rows[0])
+    return Forms(found[None], own.bits)
+
+
+def _pulled(map: Map, own: Forms) -> Forms:
+    """A row of coefficients of a map's outputs as one of its inputs."""
+    match map:
+        case Product(maps=maps):
+            for each in maps:
+                own = _pulled(each, own)
+            return own
+        case Sum(maps=maps):
+            found = _pulled(maps[0], own)
+            for each in maps[1:]:
+                found = found + _pulled(each, own)
+            return found
+        case Matrix(outputs=outputs, inputs=inputs, values=values, rows=rows, columns=columns):
+            weights, bits = integers(values)
+            if len(weights) == outputs * inputs:
+                return Forms(own.rows @ weights.reshape(outputs, inputs), own.bits + bits)
+            found = zeros(inputs)
+            np.add.at(found, columns, own.rows[0][rows] * weights)
+            return Forms(found[None], own.bits + bits)
+        case _:
+            raise TypeError(type(map).__name__)
 
 
 def reaches(norm: int, gradient: tuple[Array, int], lower: Fraction) -> bool:

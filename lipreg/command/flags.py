@@ -77,6 +77,9 @@ def population(parser: argparse.ArgumentParser) -> None:
     rules = "so many points are drawn; or quantile:0.9:0.1, mean:0.1, above:260:0.05: until it is known so well"
     group.add_argument("--until", metavar="N|RULE", help=rules)
     group.add_argument("--confidence", type=float, metavar="C", help="of each statement over the draw (default 0.95)")
+    above = "counts the points above a value that is named before anything is found; may be given again"
+    group.add_argument("--above", type=float, action="append", metavar="VALUE", help=above)
+    group.add_argument("--together", action="store_true", help="the confidence is that all that is said holds together")
 
 
 def records(parser: argparse.ArgumentParser) -> None:
@@ -84,6 +87,14 @@ def records(parser: argparse.ArgumentParser) -> None:
     kept = "adds the records of each point to a .jsonl file as it is done; the same command again goes on from there"
     parser.add_argument("--records", metavar="FILE", help=kept)
     parser.add_argument("--html", metavar="FILE", help="writes the page of what was found")
+
+
+def certificates(parser: argparse.ArgumentParser) -> None:
+    """Proofs beside the records."""
+    about = (
+        "writes beside the records from what `lipreg check` re-derives both ends of exact points; as much time again"
+    )
+    parser.add_argument("--certificates", action="store_true", help=about)
 
 
 def name(parser: argparse.ArgumentParser) -> None:

@@ -78,7 +78,9 @@ def parser() -> argparse.ArgumentParser:
 
     asked = flags.network, flags.data, flags.question
     kept = flags.search, flags.records, flags.name
-    add("audit", "the constant at each point, as a proved interval", *asked, flags.population, *kept)
+    add(
+        "audit", "the constant at each point, as a proved interval", *asked, flags.population, *kept, flags.certificates
+    )
     add("bounds", "upper bounds without a search, beside each other", *asked, flags.estimators)
     add("radius", "how far each point can move before its class can change", *asked[:2], flags.radius)
     add(

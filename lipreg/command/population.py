@@ -20,11 +20,17 @@ def population_of(asked: argparse.Namespace, x: Tensor, y: Tensor | None) -> Pop
         InvalidInput: flags that mean nothing.
     """
     if asked.until is None:
-        if asked.confidence is not None:
-            raise InvalidInput("--confidence without --until", where="population", accepted="both, or neither")
+        beside = [
+            ("--confidence", asked.confidence is not None),
+            ("--above", asked.above),
+            ("--together", asked.together),
+        ]
+        for flag in (name for name, given in beside if given):
+            raise InvalidInput(f"{flag} without --until", where="population", accepted="both, or neither")
         return None
     confidence = 0.95 if asked.confidence is None else asked.confidence
-    return Population(x, y, _until(asked.until), confidence, asked.seed)
+    above = tuple(asked.above or ())
+    return Population(x, y, _until(asked.until), confidence, asked.seed, above, asked.together)
 
 
 def _until(text: str) -> int | Rule:

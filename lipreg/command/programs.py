@@ -17,7 +17,7 @@ from lipreg.budget import Budget
 from lipreg.command.destinations import check_writable
 from lipreg.command.networks import captured, own_weights, points_for, read_network
 from lipreg.command.population import population_of
-from lipreg.command.progress import ProgressLine, both
+from lipreg.command.progress import ProgressLine, StageLine, both
 from lipreg.command.question import question_of
 from lipreg.command.words import number
 from lipreg.comparisons import NetworkComparison
@@ -31,12 +31,17 @@ from lipreg.words import aligned, counted
 
 TOGETHER = 16
 """Points of which closed forms are evaluated at once: what is done of the others is printed after a Ctrl-C."""
+NAMED = 10
+"""So many of what a page leaves out are printed."""
 _CUT = "its last line is cut off: it is being written, or the file is a copy that is not whole"
 
 
 def audit(asked: argparse.Namespace) -> int:
     """Prints a line a point; records and page where they are asked for."""
     check_writable(records=asked.records, html=asked.html)
+    if asked.certificates and not asked.records:
+        todo = "Name a record file: certificates are written beside it"
+        raise InvalidInput("--certificates alone", where="audit", accepted="--certificates --records FILE", todo=todo)
     budget_of(asked)
     problem, network = question_of(asked), read_network(asked)
     x, y = points_for(asked, network, problem.output)
@@ -55,6 +60,7 @@ def audit(asked: argparse.Namespace) -> int:
             executor=asked.executor,
             name=asked.name or asked.model,
             records=asked.records,
+            certificates=asked.certificates,
             on_progress=lambda progress: line.at(progress.done, progress.seconds_left),
         )
     line.end()
@@ -161,12 +167,17 @@ def report(asked: argparse.Namespace) -> None:
     from lipreg.reporting.html import write_runs_report
 
     check_writable(html=asked.html)
-    sources = read_sources(asked.paths)
+    line = StageLine()
+    sources = read_sources(asked.paths, line.at)
     cut = [LeftOut(source.name, _CUT) for source in sources.files if source.cut]
     sources = replace(sources, left_out=(*sources.left_out, *cut))
-    print(write_runs_report(sources, asked.html, asked.metric))
-    for name, reason in sources.left_out:
+    path = write_runs_report(sources, asked.html, asked.metric, line.at)
+    line.end()
+    print(path)
+    for name, reason in sources.left_out[:NAMED]:
         print(f"left out: {name}: {reason}")
+    if len(sources.left_out) > NAMED:
+        print(f"left out: {len(sources.left_out) - NAMED} more, which the page names")
 
 
 def budget_of(asked: argparse.Namespace, stop: Any = None, networks: int = 1) -> Budget:

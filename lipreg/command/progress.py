@@ -78,3 +78,32 @@ def both(line: ProgressLine, points: int) -> Callable[[Progress], None]:
         line.at(begun[0] * points + progress.done)
 
     return say
+
+
+class StageLine:
+    """How far a long piece of work is, stage by stage, as "comparing runs: 40 %"; nothing of one that takes a moment.
+
+    Args:
+        stream: where it is said; None for standard error.
+        clock: seconds on a clock that never goes back.
+    """
+
+    def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream, self._clock = stream or sys.stderr, clock
+        self._last, self._rewritten = clock(), self._stream.isatty()
+
+    def at(self, what: str, done: int, total: int) -> None:
+        """Says where the work stands, unless that was said just now."""
+        now = self._clock()
+        if now - self._last < (QUICK if self._rewritten else EVERY):
+            return
+        self._last = now
+        line = f"{what}: {100 * done // max(total, 1)} %"
+        self._stream.write(f"\r\x1b[K{line}" if self._rewritten else f"{line}\n")
+        self._stream.flush()
+
+    def end(self) -> None:
+        """Clears a line that was rewritten."""
+        if self._rewritten:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()

@@ -190,7 +190,8 @@ def frozen_analysis(
         placed = problem.place(x, graph(x), y, graph.of)
         check_question(graph, placed, where)
         if module is not None:
-            check_hooks(graph, module, placed.region.sample(SEEN, torch.Generator().manual_seed(0)).flatten(0, 1))
+            random = torch.Generator().manual_seed(0)
+            check_hooks(graph, module, lambda: placed.region.sample(SEEN, random).flatten(0, 1))
         return analyse(graph, placed, preactivations, budget=None if budget is None else partial(budget.share, 0.5))
 
 

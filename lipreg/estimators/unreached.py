@@ -39,9 +39,10 @@ def one_by_one(work: Work, answer: Callable[[Analysis, Budget], CertifiedInterva
     """The answer at each point, of a method without a search; points that there is no time for have the cheap interval."""
     batch, results = work.analysis.placed.batch, []
     for i in range(batch):
-        local, own = work.analysis[i : i + 1], work.budget.share(1 / (batch - i))
-        over = own.ended()
-        results.append(answer(local, own) if over is None else cheap_interval(local, over))
+        own = work.budget.share(1 / (batch - i))
+        if (over := own.ended()) is not None:
+            return [*results, *cheap_intervals(work.analysis[i:batch], over, NO_TIME)]
+        results.append(answer(work.analysis[i : i + 1], own))
     return results
 
 

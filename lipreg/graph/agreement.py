@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 
 import torch
@@ -10,16 +10,21 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torch_modules
 
 from lipreg.curves import Softplus
-from lipreg.errors import InvalidInput, UnsupportedModel
-from lipreg.graph.module_state import computes_weights, evaluation_mode, name_of, untouched
+from lipreg.errors import InvalidInput, LipregError, UnsupportedModel
+from lipreg.graph.module_state import computes_weights, evaluation_mode, in_double, name_of, untouched
 from lipreg.graph.network import Graph
 from lipreg.graph.nodes import Curved
 from lipreg.graph.random_state import no_network, untouched_random_state
 from lipreg.graph.rounded import Rounded
 
-"""Forward pre-hooks of torch that compute a weight from other parameters, and do nothing else."""
+BESIDE, AWAY = 16, (0.1, 1.0, 10.0)
+"""Points beside which a graph is compared too, at most, and how far from them, in their own size."""
 TRIES = 4
 """Random roundings of a graph that say what rounding does to its outputs."""
+
+
+class UnsteadyNetwork(UnsupportedModel):
+    """A forward that does not give the same points the same outputs."""
 
 
 # ---------------------------------------------------------------- comparing
@@ -31,6 +36,7 @@ def check_agreement(
     x: Tensor,
     frozen: Callable[[], Graph] | None = None,
     casts: Iterable[torch.dtype] = (),
+    double: bool = False,
 ) -> None:
     """Compares a graph with the module's own evaluation-mode forward at x, hooks and all.
 
@@ -44,14 +50,21 @@ def check_agreement(
         frozen: makes the frozen graph of the module where ``graph`` is a live one, which does not know what has cancelled
             in its weights; asked where they seem to differ.
         casts: other dtypes that its forward works in on the way, whose rounding counts as well.
+        double: run the module with its weights in float64, which tells a graph of those from what rounding does much
+            sooner, wherever it can be run so.
 
     Raises:
         InvalidInput: they differ by more than rounding in the module's dtype; the message names hooks and replaced
             forwards. Or the weights hold NaN.
         UnsupportedModel: the module cannot be run at x alone.
     """
+    casts, unseen = set(casts), bool(_unseen(module))
+    if double and not unseen:  # as its owner runs it, too
+        check_agreement(graph, module, x, frozen, casts)
     with torch.no_grad():
-        returned = _own_outputs(module, x, graph.name)
+        returned = _in_double(module, x, graph.name) if double and not casts else None
+        double = returned is not None
+        returned = _own_outputs(module, x, graph.name) if returned is None else returned
         own = returned.to(graph.output.bias.device, graph.dtype)
         values = graph.values(x.detach().to(own.device, graph.dtype))
     ours = values[-1]
@@ -62,21 +75,88 @@ def check_agreement(
         )
     if own.shape != ours.shape:
         raise InvalidInput(f"the module returns {tuple(own.shape)}, its graph {tuple(ours.shape)}", where=graph.name)
-    # rounding in the module's own arithmetic, relative to the largest activation on the way
-    dtypes = {p.dtype for p in (x, *module.parameters()) if p.is_floating_point()}
-    dtypes |= {returned.dtype, *casts} & {torch.float32}  # a network in double precision may return single
+    dtypes = {returned.dtype} if double else {p.dtype for p in (x, *module.parameters()) if p.is_floating_point()}
+    share, eps = _share(graph, dtypes | ({returned.dtype, *casts} & {torch.float32}), unseen)
+    _compare(graph, module, x, own, values, (share, eps), frozen)
+    if not unseen:  # whose hooks are asked about points of the region: check_hooks
+        _compare_beside(graph, module, x, (share, eps), frozen, double)
+
+
+def _in_double(module: nn.Module, x: Tensor, name: str) -> Tensor | None:
+    """What the module returns with its weights in float64; None where it cannot be run so."""
+    try:
+        with in_double(module):
+            found = _own_outputs(module, x.double(), name)
+    except UnsteadyNetwork:
+        raise
+    except LipregError:
+        return None
+    return found if found.dtype == torch.float64 else None
+
+
+def _share(graph: Graph, dtypes: set[torch.dtype], unseen: bool) -> tuple[float, float]:
+    """Rounding in the module's own arithmetic, relative to the largest activation on the way, and that arithmetic's eps."""
     if any(isinstance(node, Curved) and isinstance(node.curve, Softplus) for node in graph.nodes):
-        dtypes |= {torch.float32}  # torch's softplus steps to the identity by about that
+        dtypes = dtypes | {torch.float32}  # torch's softplus steps to the identity by about that
     eps = max(torch.finfo(dtype).eps for dtype in dtypes)
+    # what no graph sees is more than rounding sooner
+    return (1e4 * (0.1 if unseen else 1.0) if eps < 1e-5 else 30) * eps, eps
+
+
+def _compare(
+    graph: Graph,
+    module: nn.Module,
+    x: Tensor,
+    own: Tensor,
+    values: Sequence[Tensor],
+    rounding: tuple[float, float],
+    frozen: Callable[[], Graph] | None,
+    where: str = "",
+) -> None:
+    """Refuses outputs of the module that are not those of its graph, whose values at all nodes are given."""
+    share, eps = rounding
     largest = max(float(value.abs().max()) for value in values)
-    unseen = 0.1 if _unseen(module) else 1.0  # what no graph sees is more than rounding sooner
-    share = (1e4 * unseen if eps < 1e-5 else 30) * eps
-    allowed, worst = share * largest, float((own - ours).abs().max())
+    allowed, worst = share * largest, float((own - values[-1]).abs().max())
     if not worst <= allowed:
         exact = graph if frozen is None else frozen()
         allowed = max(allowed, share / eps * _spread(exact, x.detach().to(exact.device, exact.dtype), eps))
     if not worst <= allowed:
-        _raise_disagreement(module, graph.name, f"differs from the module by {worst:.3g}", f"rounding, {allowed:.3g}")
+        how = f"differs from the module by {worst:.3g}{where}"
+        _raise_disagreement(module, graph.name, how, f"rounding, {allowed:.3g}")
+
+
+def _compare_beside(
+    graph: Graph,
+    module: nn.Module,
+    x: Tensor,
+    rounding: tuple[float, float],
+    frozen: Callable[[], Graph] | None,
+    double: bool,
+) -> None:
+    """Compares them at points around x, near and far, where other pieces of the network are at work.
+
+    Points that the module does not take, or answers with NaN or infinity, say nothing.
+    """
+    draw, x = torch.Generator().manual_seed(0), x.detach()[:BESIDE]
+    size = x.abs().amax().clamp(min=1.0)
+    for far in AWAY:
+        noise = torch.randn(x.shape, generator=draw, dtype=torch.float64).to(x.device, x.dtype)
+        points = x + far * size * noise
+        with torch.no_grad():
+            try:
+                own = (_in_double if double else _own_outputs)(module, points, graph.name)
+            except UnsteadyNetwork:
+                raise
+            except LipregError:
+                continue
+            if own is None:
+                continue
+            values = graph.values(points.to(graph.device, graph.dtype))
+        own = own.to(values[-1].device, values[-1].dtype).reshape(values[-1].shape)
+        said = torch.isfinite(own).flatten(1).all(1) & torch.isfinite(values[-1]).flatten(1).all(1)
+        if said.any():
+            own, values, points = own[said], [value[said] for value in values], points[said]
+            _compare(graph, module, points, own, values, rounding, frozen, " beside the points that were given")
 
 
 def _spread(graph: Graph, x: Tensor, eps: float) -> float:
@@ -93,7 +173,7 @@ def _spread(graph: Graph, x: Tensor, eps: float) -> float:
         return max(float((values - ours).abs().max()) for values in moved)
 
 
-def check_hooks(graph: Graph, module: nn.Module, points: Tensor) -> None:
+def check_hooks(graph: Graph, module: nn.Module, points: Callable[[], Tensor]) -> None:
     """Compares a graph with a module that has hooks at points where these may act otherwise than at those of ``capture``.
 
     Raises:
@@ -102,11 +182,12 @@ def check_hooks(graph: Graph, module: nn.Module, points: Tensor) -> None:
     Args:
         graph: frozen.
         module: what it was captured from.
-        points: ``(k, *shape)``.
+        points: makes them, ``(k, *shape)``, where there are hooks.
     """
     if _unseen(module):
-        own = next((p for p in module.parameters() if p.is_floating_point()), points)
-        check_agreement(graph, module, points.to(own))
+        drawn = points()
+        own = next((p for p in module.parameters() if p.is_floating_point()), drawn)
+        check_agreement(graph, module, drawn.to(own), double=True)
 
 
 def _raise_disagreement(module: nn.Module, name: str, how: str, accepted: str) -> None:
@@ -142,9 +223,9 @@ def _own_outputs(module: nn.Module, x: Tensor, name: str) -> Tensor:
     eager = torch.compiler.set_stance("force_eager") if compiled else nullcontext()
     with untouched_random_state() as drawn, untouched(parts), evaluation_mode(module), eager:
         try:
-            found = module(x).detach().clone()
+            found = module(x.clone()).detach().clone()  # a forward may write into what it is given
             # with whatever the first call has left behind; hooks, which may count or log, are not troubled twice
-            again = found if _unseen(module) else module(x).detach()
+            again = found if _unseen(module) else module(x.clone()).detach()
         except InvalidInput:  # ours, which says what is wrong with the network or the points
             raise
         except Exception as error:
@@ -158,7 +239,7 @@ def _own_outputs(module: nn.Module, x: Tensor, name: str) -> Tensor:
     if not torch.equal(found.nan_to_num(), again.nan_to_num()) and not torch.allclose(
         found, again, rtol=1e-4, atol=1e-6
     ):
-        raise UnsupportedModel(
+        raise UnsteadyNetwork(
             "its forward gives the same points other outputs when it is called again, at evaluation too",
             where=name,
             accepted="a network with one output for each input, whatever was asked of it before",

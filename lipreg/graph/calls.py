@@ -48,6 +48,24 @@ def run_call(
             return function(*args, **kwargs)
 
 
+def alike(one: torch.fx.Graph, other: torch.fx.Graph) -> bool:
+    """Whether two traces make the same calls with the same constants."""
+
+    def told(trace: torch.fx.Graph) -> list[tuple[Any, ...]]:
+        return [
+            (call.op, str(call.target), str(call.args), str(call.kwargs), CONSTANT in call.meta) for call in trace.nodes
+        ]
+
+    kept = [[call.meta[VALUE] for call in trace.nodes if VALUE in call.meta] for trace in (one, other)]
+    same = len(kept[0]) == len(kept[1]) and all(map(_equal, *kept))
+    return same and told(one) == told(other)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    tensors = isinstance(one, Tensor) and isinstance(other, Tensor)
+    return torch.equal(one, other) if tensors and one.shape == other.shape else one is other
+
+
 def read(call: torch.fx.Node, module: nn.Module) -> Any:
     """What a call of kind get_attr reads: ``first.weight`` of the module, or a tensor that its forward made."""
     kept = call.meta.get(VALUE)

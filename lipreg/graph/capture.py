@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import operator
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -14,26 +14,22 @@ from torch import Tensor, nn
 from lipreg.errors import InvalidInput, LipregError
 from lipreg.graph import lowerings  # noqa: F401  (fills the registry)
 from lipreg.graph.agreement import Watch, check_agreement
-from lipreg.graph.calls import ANSWERED, CONSTANT, casts, read
-from lipreg.graph.module_state import computed_weights, evaluation_mode
+from lipreg.graph.batches import OF_STEPS, BatchSize, Stacked, Steps
+from lipreg.graph.calls import ANSWERED, CONSTANT, alike, casts, read
+from lipreg.graph.lowerings.by_rows import lowered
+from lipreg.graph.module_state import computed_weights, evaluation_mode, in_double
 from lipreg.graph.network import Graph
-from lipreg.graph.refusals import Problems, check_readable, owner
+from lipreg.graph.refusals import OF_STACK, Problems, check_readable, owner, refusal_of_error
 from lipreg.graph.registry import CALLS, Refusal, module_lowering, refusal_for
-from lipreg.graph.symbols import BatchSize, Context, Mask, Places, Stacked, Symbol, Symbolic, Unknown
+from lipreg.graph.symbols import Context, Symbol, Symbolic, Unknown
 from lipreg.graph.tracing import trace
 from lipreg.graph.unwrap import unwrap
 from lipreg.linalg import Shape
+from lipreg.linalg.layouts import check_plain_tensor
 
-_OWN_NAME = re.compile(r"^lower\w*\(\)")
-"""Of a lowering, in what Python says of arguments that it does not take."""
-_OF_STACK = (
-    "activations stacked before the batch axis (dim=0), of which their mean, their sum (dim=0) and each by its place are "
-    "covered; torch.stack(..., dim=1) keeps the batch axis first"
-)
-_OF_BATCH = (
-    "arithmetic with the number of points, which no network may depend on; it is covered as the first size of views, "
-    "expand, zeros and ones; layers that act on the last axis need no view(batch * steps, ...) around them"
-)
+_OF_SIZES: dict[Any, Callable[..., Any]] = {f: f for f in (operator.mul, operator.floordiv, operator.truediv)}
+"""What a forward may do with the number of points, as ``BatchSize`` does it."""
+_WATCHING = ("_traced", "_agreed", "_compared", "_fresh")
 
 
 class CapturedNetwork:
@@ -53,11 +49,11 @@ class CapturedNetwork:
         self.trace, self.running_statistics = trace, running_statistics
         self._name = type(module).__name__
         self._traced = self._agreed = Watch(module)
-        self._compared = False
+        self._compared, self._fresh = False, True
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what watches the module: that refers to all its attributes, a trainer and its callbacks among them."""
-        kept = {key: value for key, value in self.__dict__.items() if key not in ("_traced", "_agreed", "_compared")}
+        kept = {key: value for key, value in self.__dict__.items() if key not in _WATCHING}
         return {**kept, "stale": not self._traced.same_structure()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -65,7 +61,7 @@ class CapturedNetwork:
         if self.__dict__.pop("stale"):
             self.trace = trace(self.module, self.input_shape)
         self._traced = self._agreed = Watch(self.module)
-        self._compared = False
+        self._compared = self._fresh = False
 
     def live(self, dtype: torch.dtype | None = None) -> Graph:
         """The graph over the module's own parameters, differentiable, in their dtype and on their device.
@@ -79,7 +75,11 @@ class CapturedNetwork:
     def frozen(self) -> Graph:
         """A detached float64 copy on the CPU: what audits and exact programs work on."""
         with torch.no_grad():
-            return self._lower(torch.zeros((), dtype=torch.float64), frozen=True)
+            try:
+                with in_double(self.module):  # what is computed from weights is so in float64 too
+                    return self._lower(torch.zeros((), dtype=torch.float64), frozen=True)
+            except LipregError:  # constants of other dtypes, say
+                return self._lower(torch.zeros((), dtype=torch.float64), frozen=True)
 
     def check(self, x: Tensor, anew: bool = False) -> None:
         """Compares the graph with the module's own forward, unless nothing has changed since that was done last.
@@ -103,6 +103,10 @@ class CapturedNetwork:
             changed = self._agreed.changed()
             if not changed and not anew and self._agreed.same_hooks():
                 return
+            if changed:
+                before = self.trace
+                self.retrace()
+                changed = changed if alike(before, self.trace) else frozenset()
         x = self._as_parameters(x[:4])
         try:
             self._compare(x)
@@ -114,18 +118,15 @@ class CapturedNetwork:
         self._agreed, self._compared = Watch(self.module, ignored), True
 
     def frozen_at(self, x: Tensor) -> Graph:
-        """``frozen()``, compared with the module's own forward at x; where they differ its structure is read once more.
+        """``frozen()`` of the structure as it is now, compared with the module's own forward at x and beside it.
 
         Raises:
-            InvalidInput: they differ all the same.
+            InvalidInput: they differ.
         """
-        x, graph = self._as_parameters(x), self.frozen()
-        try:
-            self._agree(graph, x)
-        except InvalidInput:
+        if not self._fresh:  # what a forward goes by, closures and lists say, cannot all be watched
             self.retrace()
-            graph = self.frozen()
-            self._agree(graph, x)
+        x, graph, self._fresh = self._as_parameters(x), self.frozen(), False
+        check_agreement(graph, self.module, x, None, casts(self.trace), double=True)
         return graph
 
     def retrace(self) -> None:
@@ -166,7 +167,9 @@ class CapturedNetwork:
                 case "output":
                     output = args[0]
                     if isinstance(output, Stacked):
-                        problems.add(node, "output", Refusal("settings", _OF_STACK))
+                        problems.add(node, "output", Refusal("settings", OF_STACK))
+                    if isinstance(output, Steps):
+                        problems.add(node, "output", Refusal("settings", OF_STEPS.format(len(output))))
                 case _:
                     training = owner(node) in in_training
                     context.training = training and not self.running_statistics
@@ -175,7 +178,8 @@ class CapturedNetwork:
                     with torch.no_grad() if context.constant_weights else nullcontext():
                         values[node] = self._call(context, node, args, kwargs, problems)
             _check_answer(node, values.get(node), problems)
-        if not isinstance(output, Symbol | Stacked) and any(
+        several = not isinstance(output, Symbol | Stacked | Steps)
+        if several and any(
             isinstance(part, Symbol) for part in _leaves(output)
         ):  # the one that is meant may be covered
             raise problems.no_tensor(output)
@@ -197,6 +201,9 @@ class CapturedNetwork:
                 call: Any = getattr(args[0], str(node.target)) if node.op == "call_method" else node.target
                 call = module.forward if module is not None else call
                 return call(*(args[1:] if node.op == "call_method" else args), **kwargs)
+            of_sizes = _OF_SIZES.get(node.target)
+            if of_sizes is not None and all(isinstance(v, BatchSize | int) for v in operands):
+                return of_sizes(*args)
             if lower is None:
                 raise refusal_for(name)
             if any(isinstance(v, Unknown) for v in operands):
@@ -204,7 +211,7 @@ class CapturedNetwork:
             context.call = str(node.target) if is_module else node.name
             if is_module and not args and len(kwargs) == 1:  # layer(input=x)
                 args, kwargs = tuple(kwargs.values()), {}
-            found = lower(context, module, *args, **kwargs) if is_module else lower(context, *args, **kwargs)
+            found = lowered(lower, context, (module,) if is_module else (), args, kwargs)
             symbolic = is_module and any(isinstance(v, Symbol) for v in operands)
             if found is None or (symbolic and not any(isinstance(v, Symbol | Unknown) for v in _leaves(found))):
                 own, given = getattr(lower, "__name__", lower), "None" if found is None else f"a {type(found).__name__}"
@@ -215,19 +222,8 @@ class CapturedNetwork:
         except LipregError:
             raise
         except Exception as error:  # arguments that it does not take, or that torch refuses
-            problems.add(node, name, _of_error(error, operands, (*args, *kwargs.values())))
+            problems.add(node, name, refusal_of_error(error, operands, (*args, *kwargs.values())))
         return Unknown()
-
-
-def _of_error(error: Exception, operands: list[Any], given: tuple[Any, ...]) -> Refusal:
-    """Why a call is not covered that its lowering, or torch, has failed at."""
-    if any(isinstance(v, Places | Mask) for v in operands):
-        return Refusal("never", "the places of sorted or largest entries, and comparisons, jump")
-    if any(isinstance(v, Stacked) for v in given):
-        return Refusal("settings", _OF_STACK)
-    if any(isinstance(v, BatchSize) for v in operands):
-        return Refusal("settings", _OF_BATCH)
-    return Refusal("settings", _OWN_NAME.sub("it", str(error)) or type(error).__name__)
 
 
 def capture(module: nn.Module, example: Tensor, *, running_statistics: bool = False) -> CapturedNetwork:
@@ -252,6 +248,7 @@ def capture(module: nn.Module, example: Tensor, *, running_statistics: bool = Fa
     """
     if not isinstance(module, nn.Module):
         raise InvalidInput(f"got {type(module).__name__}", where="capture", accepted="a torch.nn.Module")
+    check_plain_tensor(example, "capture", "an example")
     if example.dim() < 2:
         raise InvalidInput(
             f"example of shape {tuple(example.shape)}", where="capture", accepted="(batch, *input shape)"
@@ -267,9 +264,9 @@ def capture(module: nn.Module, example: Tensor, *, running_statistics: bool = Fa
 def _check_answer(node: torch.fx.Node, value: Any, problems: Problems) -> None:
     """Notes a call whose result has another shape than Python code was told while it was traced."""
     told = node.meta.get(ANSWERED)
-    if told is None or not isinstance(value, Symbol | Tensor):
+    if told is None or not isinstance(value, Symbol | Steps | Tensor):
         return
-    shape = (None, *value.shape) if isinstance(value, Symbol) else tuple(value.shape)
+    shape = tuple(value.shape) if isinstance(value, Tensor) else (None, *value.shape)
     if shape != told:
         why = f"it has shape {shape} where its forward went on with {told}; None is the number of points"
         problems.add(node, str(node.target), Refusal("settings", why))

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 import torch.fx
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lipreg.errors import UnsupportedModel
@@ -67,7 +68,8 @@ def _lead(found: torch.fx.Graph, module: nn.Module, input_shape: Shape) -> None:
             if node.op == "get_attr" and isinstance(values[node], Tensor):
                 values[node] = values[node].clone()
         except Exception as error:  # the forward itself, or a lowering, says it better where nothing was written
-            if any(_may_write(later, module) for later in found.nodes if order[later] >= order[node]):
+            writing = any(_may_write(later, module) for later in found.nodes if order[later] >= order[node])
+            if writing and not _looks_up(node, module):
                 raise _refused(module, node, f"cannot be followed on zeros: {error}") from error
             return
         written = [earlier for earlier, count in before.items() if count != _writes(values[earlier])]
@@ -84,13 +86,26 @@ def _lead(found: torch.fx.Graph, module: nn.Module, input_shape: Shape) -> None:
                 raise _refused(module, node, f"writes into memory that is read later, through {earlier.name!r}")
 
 
+_COPY = "Write into a copy (y.clone()), or use the call that gives a new tensor"
+_PARTS = (
+    "Put the parts together instead: torch.cat((F.relu(y[:, :k]), y[:, k:]), 1), or torch.where with a constant mask"
+)
+
+
+def _looks_up(node: torch.fx.Node, module: nn.Module) -> bool:
+    """Whether a call looks up discrete inputs, which zeros of floats are not; its lowering refuses it."""
+    if node.op == "call_module":
+        return isinstance(module.get_submodule(str(node.target)), nn.Embedding | nn.EmbeddingBag)
+    return node.target in (F.embedding, F.embedding_bag, F.one_hot)
+
+
 def _refused(module: nn.Module, node: torch.fx.Node, why: str) -> UnsupportedModel:
     line = node.meta.get(LINE, "")
     return UnsupportedModel(
         f"its call {node.name!r}{f' at {line}' if line else ''} {why}",
         where=type(module).__name__,
         accepted="calls in place, such as y.relu_(), after which memory is read through their result alone",
-        todo="Write into a copy (y.clone()), or use the call that gives a new tensor",
+        todo=_PARTS if node.target is operator.setitem else _COPY,
     )
 
 

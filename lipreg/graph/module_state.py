@@ -38,6 +38,28 @@ def untouched(parts: list[nn.Module]) -> Iterator[None]:
 
 
 @contextmanager
+def in_double(module: nn.Module) -> Iterator[None]:
+    """The module's floating parameters and buffers in float64 inside the block, as copies that nothing trains.
+
+    What the module computes from its weights, parametrizations among it, is then computed in float64 too: the function is
+    that of ``module.double()``, of which certificates speak.
+    """
+    tables: list[dict[str, Any]] = [own for part in module.modules() for own in (part._parameters, part._buffers)]
+    kept = [(held, dict(held)) for held in tables]
+    copies: dict[int, Tensor] = {}
+    try:
+        for held, own in kept:
+            for name, value in own.items():
+                if value is not None and value.is_floating_point():
+                    held[name] = copies.setdefault(id(value), value.detach().double())
+        yield
+    finally:
+        for held, own in kept:
+            held.clear()
+            held.update(own)
+
+
+@contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
     """Evaluation mode inside the block; each submodule's own mode is restored after it."""
     modes = {m: m.training for m in module.modules()}

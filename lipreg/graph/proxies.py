@@ -22,8 +22,9 @@ class Tracing(torch.fx.Tracer):
 
     examples: Examples
 
-    def no_number(self, value: torch.fx.Proxy) -> UnsupportedModel:
-        """The error of a forward that makes a Python number of a traced value."""
+    def no_number(self, value: torch.fx.Proxy, asked: bool = True) -> UnsupportedModel:
+        """The error of a forward that makes a Python number of a traced value; torch itself tries whether there is one,
+        without having been ``asked``."""
         raise NotImplementedError
 
 
@@ -113,6 +114,11 @@ class Activation(torch.fx.Proxy):
     def is_cuda(self) -> bool:
         return getattr(self.device, "type", "cpu") == "cuda"
 
+    @property
+    def requires_grad(self) -> bool:
+        """Not of points as a network gets them."""
+        return False
+
     def is_floating_point(self) -> bool:
         return getattr(self.dtype, "is_floating_point", True)
 
@@ -123,7 +129,10 @@ class Activation(torch.fx.Proxy):
     def __int__(self) -> int:
         raise self.tracer.no_number(self)
 
-    __index__ = __float__ = __int__
+    __float__ = __int__
+
+    def __index__(self) -> int:
+        raise self.tracer.no_number(self, asked=False)
 
     def __iter__(self) -> Iterator[Any]:
         count = self.tracer.examples.count(self.node)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch.fx
@@ -9,13 +10,26 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from lipreg.errors import UnsupportedModel
+from lipreg.graph.batches import BatchSize, Stacked
 from lipreg.graph.calls import LINE
 from lipreg.graph.registry import Refusal
-from lipreg.graph.symbols import Symbol
+from lipreg.graph.symbols import Mask, Places, Symbol
 
 _COVERED = (
     "Linear, convolutions, ReLU, PReLU, clamps, abs, max, min, sort, smooth ones (tanh, GELU, ...), BatchNorm, average and "
     "max pooling, reshapes, padding, upsampling, sums, concatenation, constants, identities"
+)
+
+
+_OWN_NAME = re.compile(r"^lower\w*\(\)")
+"""Of a lowering, in what Python says of arguments that it does not take."""
+OF_STACK = (
+    "activations stacked before the batch axis (dim=0), of which their mean, their sum (dim=0) and each by its place are "
+    "covered; torch.stack(..., dim=1) keeps the batch axis first"
+)
+_OF_BATCH = (
+    "arithmetic with the number of points, which no network may depend on; it is covered as the first size of views, "
+    "expand, zeros and ones; layers that act on the last axis need no view(batch * steps, ...) around them"
 )
 
 
@@ -43,7 +57,8 @@ class Problems:
 
     def no_tensor(self, output: Any) -> UnsupportedModel:
         """Of a forward that returns anything but one tensor that depends on the input."""
-        got, todo = f"forward returns {type(output).__name__}", ""
+        kind = dict if isinstance(output, dict) else type(output)  # torch.fx has kinds of its own
+        got, todo = f"forward returns {kind.__name__}", ""
         if isinstance(output, Symbol):
             got = "forward returns a constant"
         if isinstance(output, dict | tuple | list) and output:
@@ -106,3 +121,14 @@ def quantised(part: nn.Module) -> bool:
     """Whether a module is one of torch's that compute in whole numbers."""
     kind = type(part)
     return kind.__module__.startswith("torch.") and ".quantized" in kind.__module__
+
+
+def refusal_of_error(error: Exception, operands: list[Any], given: tuple[Any, ...]) -> Refusal:
+    """Why a call is not covered that its lowering, or torch, has failed at."""
+    if any(isinstance(v, Places | Mask) for v in operands):
+        return Refusal("never", "the places of sorted or largest entries, and comparisons, jump")
+    if any(isinstance(v, Stacked) for v in given):
+        return Refusal("settings", OF_STACK)
+    if any(isinstance(v, BatchSize) for v in operands):
+        return Refusal("settings", _OF_BATCH)
+    return Refusal("settings", _OWN_NAME.sub("it", str(error)) or type(error).__name__)

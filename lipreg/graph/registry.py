@@ -98,12 +98,22 @@ DRAWS = (
     "randint_like randperm"
 )
 NEVER: dict[str, str] = {
-    name: "it is not piecewise linear, so slope bounds and exact programs do not apply to it"
-    for name in "exp log sin cos pow sqrt".split()
+    name: "its slopes grow without limit; ask about the part of the network before it, or behind it (module=...)"
+    for name in "exp exp_ log log_ log1p expm1 pow pow_ square square_ sqrt sqrt_ rsqrt reciprocal sinh cosh tan".split()
+}
+NEVER |= {
+    name: "it is the length of its input, or divides by it: no piece of it is linear; sums of |a - b| are covered, or ask "
+    "about the part of the network before it (module=...)"
+    for name in "norm normalize cosine_similarity CosineSimilarity pairwise_distance PairwiseDistance cdist dist".split()
+}
+NEVER |= {
+    name: "it multiplies activations with each other, and its slopes grow without limit; ask about the part of the network "
+    "before it (module=...)"
+    for name in "glu GLU".split()
 }
 NEVER |= {
     name: "its slopes depend on all entries at once; where it ends a network, ask about the logits before it (module=...)"
-    for name in ("Softmax", "softmax", "LogSoftmax", "log_softmax", "Softmin", "softmin")
+    for name in "Softmax Softmax2d softmax LogSoftmax log_softmax Softmin softmin logsumexp gumbel_softmax".split()
 }
 NEVER |= {
     name: "it jumps, so it has no Lipschitz constant"
@@ -125,15 +135,20 @@ NEVER |= {
     ).split()
 }
 NEVER |= {
-    name: "it jumps between whole numbers; ask about the outputs before it (module=...)"
+    name: "it jumps between whole numbers; ask about the outputs before it (module=...), or, where they are looked up, hold "
+    "them fixed (lipreg.Select(network, fixed={...}))"
     for name in "argmax argmin argsort long int short bool floor ceil trunc".split()
 }
 NEVER |= {name: "it draws random numbers" for name in DRAWS.split()}
 NOT_YET = "no lowering is registered; docs/extending.md shows how to write one in a few lines"
+SMOOTH = (
+    "its slopes lie between -1 and 1, but no bounds of it are written yet; ask about the part of the network before it, or "
+    "behind it (module=...)"
+)
 
 
 def refusal_for(name: str) -> Refusal:
     """Why a call without a lowering is refused, by its name."""
     if name in NEVER:
         return Refusal("never", NEVER[name])
-    return Refusal("not yet", NOT_YET)
+    return Refusal("not yet", SMOOTH if name in ("sin", "cos", "sin_", "cos_") else NOT_YET)

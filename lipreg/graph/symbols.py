@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lipreg.curves import Curve
 from lipreg.errors import InvalidInput
+from lipreg.graph.batches import BatchSize
 from lipreg.graph.network import Graph
 from lipreg.graph.nodes import Affine, Curved, Input, MaxPool, Node, Relu, same_kind
 from lipreg.graph.registry import Refusal
@@ -109,20 +110,11 @@ class Unknown:
     """The value of a call that is not lowered: later calls are still checked, but not built."""
 
 
-class BatchSize:
-    """What ``x.shape[0]`` and ``x.size(0)`` are while lowering: one number for the batch axis, not known here."""
-
-
 def is_zero(value: Any) -> bool:
     """Whether a constant is 0 everywhere, and not trained."""
     if isinstance(value, Tensor):
         return not value.requires_grad and not bool(value.any())
     return isinstance(value, int | float) and value == 0
-
-
-class Stacked(tuple["Symbol", ...]):
-    """Activations that were stacked before the batch axis, as the members of an ensemble are: their sum is read, their mean,
-    and each by its place."""
 
 
 class Places:

@@ -7,8 +7,10 @@ trace is one of points. What was answered is noted on the call, and whoever lowe
 from __future__ import annotations
 
 import inspect
+import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from lipreg.errors import LipregError, UnsupportedModel
 from lipreg.graph.calls import ANSWERED, CONSTANT, LINE, VALUE
 from lipreg.graph.code_lines import line_below, line_of
 from lipreg.graph.examples import Examples
+from lipreg.graph.held_state import Seen
 from lipreg.graph.inplace import without_writes
 from lipreg.graph.module_state import evaluation_mode, untouched
 from lipreg.graph.proxies import Activation, Tracing
@@ -45,11 +48,14 @@ def trace(module: nn.Module, input_shape: Shape) -> torch.fx.Graph:
         with warnings.catch_warnings(), evaluation_mode(module), torch.enable_grad():
             warnings.simplefilter("ignore")
             parts = list(module.modules())
-            with recorded(module, tracer), untouched(parts), untouched_random_state() as drawn:
+            with recorded(module, tracer), untouched(parts), _as_written(), untouched_random_state() as drawn:
                 found = tracer.trace(module)
+                if tracer.refused is not None:  # which an except clause of its own has let pass
+                    raise tracer.refused
                 if drawn():
                     raise no_network(type(module).__name__)
                 _keep_constants(found, module, own)
+            tracer.check_held()
             found = without_writes(found, module, input_shape)
         return without_unread(without_repeats(found, CONSTANT), ANSWERED)
     except LipregError:
@@ -61,6 +67,12 @@ def trace(module: nn.Module, input_shape: Shape) -> torch.fx.Graph:
             accepted="a forward without control flow on tensor values",
             todo=_TODO,
         ) from error
+
+
+def _as_written() -> AbstractContextManager[Any]:
+    """Functions that ``torch.compile`` has wrapped run as they were written; torch.fx would refuse them."""
+    compiler = sys.modules.get("torch._dynamo")  # which is loaded where something is compiled, and takes seconds
+    return nullcontext() if compiler is None else compiler.config.patch(error_on_nested_fx_trace=False)
 
 
 def _keep_constants(found: torch.fx.Graph, module: nn.Module, own: set[str]) -> None:
@@ -78,6 +90,23 @@ class _Tracer(Tracing):
     def __init__(self, module: nn.Module, input_shape: Shape) -> None:
         super().__init__()
         self.examples = Examples(module, input_shape)
+        self.refused: UnsupportedModel | None = None
+        self._seen: list[tuple[str, str, Seen]] = []
+
+    def check_held(self) -> None:
+        """Refuses a forward that called a layer, or read a tensor, when it was not as it is.
+
+        Raises:
+            UnsupportedModel: the message names what it changes, and where.
+        """
+        for path, line, seen in self._seen:
+            if changed := seen.changed():
+                raise UnsupportedModel(
+                    f"its forward changes {', '.join(changed)} of {path or 'itself'} while it runs{line}",
+                    where=type(self.root).__name__,
+                    accepted="layers whose weights and settings are the same at every call",
+                    todo="Use one layer for each setting, or give the function the weights (F.linear(x, weight))",
+                )
 
     def proxy(self, node: torch.fx.Node) -> torch.fx.Proxy:
         return Activation(node, self)
@@ -88,6 +117,8 @@ class _Tracer(Tracing):
     def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Reads a module without its hooks, and one that is wrapped, or compiled in place, as what it was before."""
         m = unwrap(m)
+        if module_lowering(m) is not None:
+            self._seen.append((self.path_of_module(m), self._here(), Seen(m)))
         return super().call_module(m, m.forward, args, kwargs)
 
     def create_node(self, *args: Any, **kwargs: Any) -> torch.fx.Node:
@@ -96,6 +127,9 @@ class _Tracer(Tracing):
         if not torch.is_grad_enabled():
             node.meta[CONSTANT] = True
         node.meta[LINE] = line_below(trace.__code__)
+        path, _, name = str(node.target).rpartition(".")
+        if node.op == "get_attr" and not name.startswith("_tensor_constant"):  # of which the trace keeps the values
+            self._seen.append((path, self._here(), Seen(self.root.get_submodule(path), name)))  # type: ignore[union-attr]
         return node
 
     def create_arg(self, a: Any) -> Any:
@@ -123,25 +157,27 @@ class _Tracer(Tracing):
         return type(value) if self.examples.tensors(value.node) is None else Tensor
 
     def to_bool(self, obj: torch.fx.Proxy) -> bool:
-        raise UnsupportedModel(
+        raise self._refusing(
             f"its forward branches on values of activations, or on the number of points{self._here()}: {obj.node.name}",
-            where=type(self.root).__name__,
-            accepted="a forward without control flow on tensor values; branches on shapes, flags and None are covered",
-            todo=_TODO,
+            "a forward without control flow on tensor values; branches on shapes, flags and None are covered",
         )
 
-    def no_number(self, value: torch.fx.Proxy) -> UnsupportedModel:
-        """The error of a forward that makes a Python number of a traced value."""
+    def _refusing(self, got: str, accepted: str, todo: str = _TODO, noted: bool = True) -> UnsupportedModel:
+        """An error to raise within a forward; it is noted, for a forward may catch it."""
+        error = UnsupportedModel(got, where=type(self.root).__name__, accepted=accepted, todo=todo)
+        self.refused = self.refused or (error if noted else None)
+        return error
+
+    def no_number(self, value: torch.fx.Proxy, asked: bool = True) -> UnsupportedModel:
         got = f"its forward makes a number of activations, or of how many points there are{self._here()}: {value.node.name}"
         accepted = "x.shape[0] as it is, without int(...), and calls on the whole batch in place of range(x.shape[0])"
-        return UnsupportedModel(got, where=type(self.root).__name__, accepted=accepted, todo=_TODO)
+        return self._refusing(got, accepted, noted=asked)
 
     def iter(self, obj: torch.fx.Proxy) -> Iterator[Any]:
-        raise UnsupportedModel(
+        raise self._refusing(
             f"its forward goes through the points of a batch one by one{self._here()}: {obj.node.name}",
-            where=type(self.root).__name__,
-            accepted="a forward that treats all points alike",
-            todo="Where it unpacks (x, y = batch), hold the others fixed: lipreg.Select(network, input=0, fixed={1: y})",
+            "a forward that treats all points alike",
+            "Where it unpacks (x, y = batch), hold the others fixed: lipreg.Select(network, input=0, fixed={1: y})",
         )
 
     def _here(self) -> str:

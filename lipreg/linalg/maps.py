@@ -27,10 +27,18 @@ class Digest(Protocol):
     def update(self, data: Any, /) -> None: ...
 
 
+def as_bytes(tensor: Tensor) -> memoryview:
+    """A tensor's memory, entry by entry."""
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    if flat.numel() == 1:  # which counts as contiguous whatever its stride, and would not be taken as bytes
+        flat = torch.cat([flat, flat])[:1]
+    return flat.view(torch.uint8).numpy().data
+
+
 def feed(digest: Digest, tensor: Tensor) -> None:
     """Feeds a tensor's shape, dtype and memory, without another copy of it: layers hold up to a gigabyte."""
     digest.update(f"{tuple(tensor.shape)} {tensor.dtype};".encode())
-    digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    digest.update(as_bytes(tensor))
 
 
 class Additive(Protocol):

@@ -6,13 +6,18 @@ ends; of every point, drawn or not, cheap ends may be known besides. What is sai
 confidence over the draw, and over nothing else: the data set is not taken for a sample of a distribution.
 """
 
+from lipreg.population.band import Band
+from lipreg.population.between import Between
 from lipreg.population.draws import Draw
 from lipreg.population.evidence import AnyTime, Evidence, Planned
+from lipreg.population.margins import of_margins, over_constants
+from lipreg.population.pairs import difference_of_shares, ratio_of_quantiles
 from lipreg.population.rules import MeanWithin, QuantileWithin, Rule, ShareWithin
-from lipreg.population.sample import Between, Sample, ratio_of_quantiles
+from lipreg.population.sample import Sample
 
 __all__ = [
     "AnyTime",
+    "Band",
     "Between",
     "Draw",
     "Evidence",
@@ -22,5 +27,8 @@ __all__ = [
     "Rule",
     "Sample",
     "ShareWithin",
+    "difference_of_shares",
+    "of_margins",
+    "over_constants",
     "ratio_of_quantiles",
 ]

@@ -1,13 +1,15 @@
-"""Draw: in which order the points of a finite data set are drawn, by a seed that is recorded."""
+"""Draw: in which order the points of a finite data set are drawn, by a seed that is recorded; and a digest of them."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from lipreg.errors import InvalidInput
-from lipreg.population.sample import whole_number
+from lipreg.population.between import whole_number
 
 
 @dataclass(frozen=True)
@@ -44,3 +46,11 @@ class Draw:
     def order(self) -> list[int]:
         """Indices of all points in the order of the draw."""
         return np.random.Generator(np.random.PCG64(self.seed)).permutation(self.size).tolist()
+
+
+def digest(parts: Iterable[bytes]) -> str:
+    """Of a data set's points and labels, by which it is told from others."""
+    held = hashlib.sha256()
+    for part in parts:
+        held.update(part)
+    return held.hexdigest()[:16]

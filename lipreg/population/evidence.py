@@ -31,6 +31,9 @@ from numpy.typing import ArrayLike, NDArray
 ROUNDING = 1e-9
 """By so much, relative, a probability has to be below its level: more than what its evaluation in float64 loses."""
 
+TRIED = 32
+"""Numbers that are tried at once where the largest is sought that is not refuted."""
+
 Marked = NDArray[np.bool_]
 
 
@@ -105,9 +108,9 @@ def most(evidence: Evidence, marked: int, drawn: int, size: int, level: float) -
     """The largest number of marked points of ``size`` that is not refuted, where ``marked`` of ``drawn`` are."""
     low, high = marked, marked + size - drawn  # ``low`` is never refuted: it has been seen
     while low < high:
-        middle = (low + high + 1) // 2
-        if evidence.refutes(middle, marked, drawn, size, level):
-            high = middle - 1
-        else:
-            low = middle
+        tried = np.unique(np.linspace(low + 1, high, min(high - low, TRIED)).astype(np.int64))
+        refuted = evidence.refutes(tried, marked, drawn, size, level)
+        first = int(refuted.argmax()) if refuted.any() else len(tried)
+        low = int(tried[first - 1]) if first else low
+        high = int(tried[first]) - 1 if first < len(tried) else low
     return low

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
 from lipreg.errors import IncomparableResults, InvalidInput
+from lipreg.population.band import STEPS, Band
+from lipreg.population.between import Between, check_confidence, rank_of, whole_number
+from lipreg.population.ends import Ends, difference, quotient
 from lipreg.population.evidence import AnyTime, Evidence, Planned, most
 from lipreg.population.means import mean_at_least, mean_at_most
+from lipreg.population.ranks import ranks
 
 WHERE = "Sample"
 Numbers = Sequence[float] | np.ndarray
@@ -20,25 +24,6 @@ TOGETHER = 4096
 SUMMED = 1e-12
 """By so much, relative, means are widened: more than what their sums lose in float64."""
 LARGEST = float(np.finfo(np.float64).max)
-
-
-@dataclass(frozen=True)
-class Between:
-    """A figure of the population that lies between two ends with a confidence over the draw.
-
-    Attributes:
-        low, high: the ends; -inf or inf where nothing is known from below or above.
-        confidence: that both hold together.
-    """
-
-    low: float
-    high: float
-    confidence: float
-
-    def within(self, share: float) -> bool:
-        """Whether there is a number from which every value between the ends is at most ``share`` of itself away."""
-        finite = self.low >= 0 and self.high < math.inf
-        return finite and self.high - self.low <= share * (self.high + self.low)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +114,8 @@ class Sample:
     def share_above(self, value: float) -> Between:
         """The share of the population's points at which the quantity is larger than ``value``.
 
-        Points of which that is known without the draw are counted; of the others, those drawn are a sample.
+        Points of which that is known without the draw are counted; of the others, those drawn are a sample. The value is to
+        be named before anything that was found is looked at: ``band().share_above`` is for one chosen after looking.
 
         Raises:
             InvalidInput: a value that is no number.
@@ -159,11 +145,7 @@ class Sample:
         Raises:
             InvalidInput: a share that is not above 0 and at most 1.
         """
-        if not 0 < share <= 1:
-            raise InvalidInput(
-                f"share={share!r}", where="quantile", accepted="above 0 and at most 1: 0.5 is the median"
-            )
-        rank = max(1, math.ceil(share * self.size - 1e-9))
+        rank = rank_of(share, self.size)
         low, high = self._least(rank), -self.negated._least(self.size - rank + 1)
         return Between(low, high, self.confidence)
 
@@ -198,7 +180,9 @@ class Sample:
             InvalidInput: a quantity that may be negative.
         """
         (floor, ceiling), (low, high) = self.known, self.ends
-        _check_sign(low, "mean")
+        check_sign(low, "mean")
+        if np.isposinf(self.everywhere[0]).any():
+            return Between(LARGEST, math.inf, self.confidence)
         below = np.maximum(floor, 0.0)
         at = np.asarray(self.drawn, dtype=np.int64)
         room = np.append((ceiling - below)[at], 0.0)
@@ -221,6 +205,35 @@ class Sample:
     def _first(self, count: int) -> Sample:
         return replace(self, drawn=self.drawn[:count], low=self.ends[0][:count], high=self.ends[1][:count])
 
+    def band(self) -> Band:
+        """How many points have at most a value, at all values at once: for values that are chosen after looking.
+
+        Planned samples: between the ranks that the drawn values can have in the population (``population.ranks``), which is
+        exact for a finite population. Those that may be looked at at any time: between the intervals of a few quantiles,
+        each with its part of the level.
+        """
+        sure = tuple(np.sort(ends) for ends in self.everywhere)
+        if isinstance(self.evidence, Planned):
+            least, greatest = ranks(len(self.drawn), self.size, self.level)
+            low, high = (np.sort(ends) for ends in self.ends)
+            return Band(self.size, high, least, low, greatest - 1, sure, self.confidence)  # type: ignore[arg-type]
+        at = sorted({rank_of((step + 1) / STEPS, self.size) for step in range(STEPS)})
+        own = self.together(len(at))
+        found = [own.quantile(rank / self.size) for rank in at]
+        ends = np.maximum.accumulate([q.low for q in found]), np.minimum.accumulate([q.high for q in found[::-1]])[::-1]
+        of = np.asarray(at)
+        return Band(self.size, ends[1], of, ends[0], of - 1, sure, self.confidence)  # type: ignore[arg-type]
+
+    def together(self, count: int) -> Sample:
+        """For ``count`` statements that are to hold together with the confidence: each takes an equal part of the level.
+
+        Raises:
+            InvalidInput: none.
+        """
+        if not whole_number(count, 1):
+            raise InvalidInput(f"count={count!r}", where="together", accepted="a whole number of at least 1")
+        return self if count == 1 else replace(self, confidence=1 - self.level / count)
+
     def over(self, other: Sample) -> Sample:
         """The quotient of this quantity by another at the same points; both must not be negative.
 
@@ -229,72 +242,39 @@ class Sample:
             InvalidInput: a quantity that may be negative at a drawn point.
         """
         for sample in (self, other):
-            _check_sign(sample.ends[0], "over")
+            check_sign(sample.ends[0], "over")
+        return self._with(other, "over", quotient)
+
+    def minus(self, other: Sample) -> Sample:
+        """The difference of this quantity and another at the same points: it rose where that is above 0.
+
+        Raises:
+            IncomparableResults: another draw or population, or another confidence.
+        """
+        return self._with(other, "minus", difference)
+
+    def _with(self, other: Sample, where: str, put: Callable[[Ends, Ends], Ends]) -> Sample:
+        """Both quantities put together at the points that both have drawn."""
         if self.size != other.size or (self.of and other.of and self.of != other.of):
             got = "samples of two data sets, or under two questions"
-            raise IncomparableResults(got, where="over", accepted="the same question about the same data set")
+            raise IncomparableResults(got, where=where, accepted="the same question about the same data set")
         if self.evidence.name != other.evidence.name:
             got = f"a sample that was {self.evidence.name}, and one that was {other.evidence.name}"
-            raise IncomparableResults(got, where="over", accepted="two numbers of points, or two rules")
+            raise IncomparableResults(got, where=where, accepted="two numbers of points, or two rules")
         first, second = list(self.drawn), list(other.drawn)
         shared = min(len(first), len(second))
         if isinstance(self.evidence, AnyTime) and len(first) != len(second) and first[:shared] == second[:shared]:
-            return self._first(shared).over(other._first(shared))  # what one rule drew further is left out
+            return self._first(shared)._with(other._first(shared), where, put)  # what one rule drew further is left out
         if first != second:
             got = f"{len(first)} points and {len(second)} others"
-            raise IncomparableResults(got, where="over", accepted="the same points, drawn by the same seed")
+            raise IncomparableResults(got, where=where, accepted="the same points, drawn by the same seed")
         if self.confidence != other.confidence:
-            raise IncomparableResults("two confidences", where="over", accepted="one")
-        ends, known = _quotient(self.ends, other.ends), _quotient(self.known, other.known)
+            raise IncomparableResults("two confidences", where=where, accepted="one")
+        ends, known = put(self.ends, other.ends), put(self.known, other.known)
         return replace(self, low=ends[0], high=ends[1], floor=known[0], ceiling=known[1])
 
 
-def _quotient(
-    top: tuple[np.ndarray, np.ndarray], bottom: tuple[np.ndarray, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of quotients, rounded outwards; 0 / 0 may be anything from 0 on, and x / 0 is infinite."""
-    low, high = np.maximum(top[0], 0.0), top[1]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        least = np.nan_to_num(low / bottom[1], nan=0.0, posinf=np.inf)
-        most_ = high / np.maximum(bottom[0], 0.0)
-    most_ = np.where(np.isnan(most_), np.inf, most_)
-    return np.maximum(np.nextafter(least, -np.inf), 0.0), np.nextafter(most_, np.inf)
-
-
-def ratio_of_quantiles(first: Sample, second: Sample, share: float) -> Between:
-    """One population's quantile over another's, from samples drawn by themselves; each takes half of the level.
-
-    Raises:
-        IncomparableResults: two confidences.
-        InvalidInput: a quantity that may be negative at a drawn point.
-    """
-    for sample in (first, second):
-        _check_sign(sample.ends[0], "ratio_of_quantiles")
-    if first.confidence != second.confidence:
-        raise IncomparableResults("two confidences", where="ratio_of_quantiles", accepted="one")
-    half = 1 - first.level / 2
-    top, bottom = (replace(sample, confidence=half).quantile(share) for sample in (first, second))
-    low, high = _quotient(_arrays(top), _arrays(bottom))
-    return Between(float(low[0]), float(high[0]), first.confidence)
-
-
-def _arrays(of: Between) -> tuple[np.ndarray, np.ndarray]:
-    return np.asarray([of.low]), np.asarray([of.high])
-
-
-def _check_sign(low: np.ndarray, where: str) -> None:
+def check_sign(low: np.ndarray, where: str) -> None:
     """Raises InvalidInput where lower ends are below 0; what is known of no point, -inf, counts as 0 there."""
     if (low[np.isfinite(low)] < 0).any():
         raise InvalidInput("values that may be negative", where=where, accepted="a quantity that is at least 0")
-
-
-def whole_number(value: object, least: int) -> bool:
-    """Whether a value is a whole number of at least so much."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= least)
-
-
-def check_confidence(confidence: float, where: str) -> None:
-    """Raises InvalidInput for anything but a number between 0 and 1."""
-    number = isinstance(confidence, int | float) and not isinstance(confidence, bool)
-    if not number or not 0 < confidence < 1:
-        raise InvalidInput(f"confidence={confidence!r}", where=where, accepted="above 0 and below 1: 0.95, say")

@@ -3,45 +3,122 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import Protocol
 
-from lipreg.population.sample import Between, Sample
+from lipreg.population.between import Between
+from lipreg.population.margins import MEASURE
+from lipreg.population.sample import LARGEST, Sample
 from lipreg.words import counted, rounded
 
 QUANTILES = (0.5, 0.9)
 """Those that are told unasked."""
 
 
-def told(sample: Sample, seed: int, until: str, met: bool, figure: str = "") -> list[str]:
-    """What was drawn, how surely the rest holds, and a median, a quantile and a mean.
+class Drawn(Protocol):
+    """Points that were drawn, and all that is said of what was proved there: a ``PopulationRecord``, say."""
 
-    Args:
-        sample: of a quantity that is called a constant.
-        seed: of the draw.
-        until: in words, when it was to end.
-        met: whether that was reached.
-        figure: what the rule that ended it was about, in words.
-    """
-    size, drawn = counted(sample.size, "point"), len(sample.drawn)
-    surely = f"a confidence of {percent(sample.confidence)} over the draw"
-    usual = [*(quantile(sample, share) for share in QUANTILES), mean(sample)]
-    if drawn == sample.size:
+    @property
+    def sample(self) -> Sample:
+        """The constant."""
+        ...
+
+    @property
+    def over_constant(self) -> Sample | None:
+        """The margin over it; None where there are no classes, or constants that bound no margins."""
+        ...
+
+    @property
+    def classified(self) -> Sample | None:
+        """The margin; None likewise."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Of the draw."""
+        ...
+
+    @property
+    def until(self) -> str:
+        """When the draw was to end, in words."""
+        ...
+
+    @property
+    def met(self) -> bool:
+        """Whether that was reached."""
+        ...
+
+    @property
+    def figure(self) -> str:
+        """What the rule that ended it was about, in words; empty without a rule."""
+        ...
+
+    @property
+    def above(self) -> list[float]:
+        """Values, named before the draw, above which points are counted."""
+        ...
+
+    @property
+    def together(self) -> bool:
+        """Whether all that is said is to hold together with the confidence."""
+        ...
+
+
+def told(of: Drawn) -> list[str]:
+    """What was drawn, how surely the rest holds, and a median, a quantile and a mean; margins, where there are any."""
+    size, drawn = counted(of.sample.size, "point"), len(of.sample.drawn)
+    if drawn == of.sample.size:
         every = f"all {size}" if drawn > 1 else "the only point"
         whole = f"what follows is about {every}, and nothing of it hangs on a draw"
-        return [f"{every} of the data set {'were' if drawn > 1 else 'was'} audited", whole, *_statements(figure, usual)]
-    ended = "" if until == f"{drawn} points are drawn" else f", until {until}"
-    if not met:
-        ended = f", when the time ended; they were to be drawn until {until}"
-    return [
-        f"{drawn:,} of the {size} of the data set were drawn at random (seed {seed}){ended}",
-        f"each of the following, by itself, is about all {size} and holds with {surely}",
-        *_statements(figure, usual),
-    ]
+        return [f"{every} of the data set {'were' if drawn > 1 else 'was'} audited", whole, *_statements(of, 1)]
+    count = statements(bool(of.figure), of.above, of.over_constant is not None)
+    surely = f"a confidence of {percent(of.sample.confidence)} over the draw"
+    holds = f"each of the following, by itself, is about all {size} and holds with {surely}"
+    if of.together:
+        missed = f"{(100 - Decimal(repr(float(of.sample.confidence))) * 100).normalize():f} %"
+        shared = f"the {missed} of draws that may miss are shared out equally among the {count}"
+        holds = f"the following are about all {size} and hold all together with {surely}: {shared}"
+    ended = "" if of.until == f"{drawn} points are drawn" else f", until {of.until}"
+    if not of.met:
+        ended = f", when the time ended; they were to be drawn until {of.until}"
+    begin = f"{drawn:,} of the {size} of the data set were drawn at random (seed {of.seed}){ended}"
+    return [begin, holds, *_statements(of, count if of.together else 1)]
 
 
-def _statements(figure: str, usual: list[str]) -> list[str]:
-    return list(dict.fromkeys([*filter(None, [figure]), *usual]))
+def statements(rule: bool, above: Sequence[float], margins: bool) -> int:
+    """How many statements are made, which is settled before the draw.
+
+    Args:
+        rule: whether one ends the draw, and is told of.
+        above: values of which it is told how many points are above.
+        margins: whether margins over constants are told.
+    """
+    return int(rule) + len(above) + len(QUANTILES) + 1 + 2 * margins
+
+
+def _statements(of: Drawn, count: int) -> list[str]:
+    """All of them, each with its part of the level."""
+    sample, over, classes = of.sample.together(count), of.over_constant, of.classified
+    said = [of.figure] if of.figure else []
+    said += [share_above(sample, value) for value in of.above]
+    said += [*(quantile(sample, share) for share in QUANTILES), mean(sample)]
+    if over is not None and classes is not None:
+        said += [quantile(over.together(count), 0.5, MEASURE), wrong(classes.together(count))]
+    return list(dict.fromkeys(said))
+
+
+def wrong(classified: Sample) -> str:
+    """How many points are classified wrongly, in words that say what becomes of them."""
+    right = classified.share_above(0.0)
+    found = Between(1 - right.high, 1 - right.low, right.confidence)
+    if found.high <= 0:
+        return "no point is classified wrongly"
+    one = round(found.low * classified.size) == round(found.high * classified.size) == 1
+    if found.low == found.high:
+        many = counted(round(found.low * classified.size), "point")
+        return f"{many} {'is' if one else 'are'} classified wrongly, with a {MEASURE} of 0"
+    return f"{per_cent(found)} of the points are classified wrongly, with a {MEASURE} of 0"
 
 
 def quantile(sample: Sample, share: float, what: str = "constant") -> str:
@@ -66,14 +143,19 @@ def mean(sample: Sample, what: str = "constant") -> str:
 
 def share_above(sample: Sample, value: float, what: str = "constant") -> str:
     """How many points of the population have more than a value."""
-    found = sample.share_above(value)
+    return f"{per_cent(sample.share_above(value))} of the points have a {what} above {value!r}"
+
+
+def per_cent(found: Between) -> str:
+    """Two shares in per cent, rounded outwards."""
     low, high = _percent(found.low, math.floor), _percent(found.high, math.ceil)
-    many = f"{low} %" if low == high else f"at most {high} %" if found.low == 0 else f"between {low} and {high} %"
-    return f"{many} of the points have a {what} above {value!r}"
+    return f"{low} %" if low == high else f"at most {high} %" if found.low <= 0 else f"between {low} and {high} %"
 
 
 def between(found: Between) -> str:
     """Two ends in words, rounded outwards to five digits."""
+    if found.low >= LARGEST:
+        return "infinite"
     low, high = rounded(found.low, ROUND_FLOOR, 5), rounded(found.high, ROUND_CEILING, 5)
     if found.high == math.inf:
         return f"at least {low}, and not bounded from above" if found.low > -math.inf else "not known"

@@ -1,6 +1,7 @@
 """What is saved: plain records, one JSON object a line, appended as they come. Reports and loggers are views of them."""
 
-from lipreg.records.files import LeftOut, RecordFile, Source, Sources, read_records, read_sources
+from lipreg.records.files import LeftOut, RecordFile, Source, Sources, Told, read_records, read_sources
+from lipreg.records.inputs import PointRecord
 from lipreg.records.kinds import (
     EXACT,
     TRAINING,
@@ -8,14 +9,13 @@ from lipreg.records.kinds import (
     AuditRecord,
     CalibrationRecord,
     DerivativeRecord,
-    EpochRecord,
     PopulationRecord,
     Record,
-    RunRecord,
     field_names,
 )
 from lipreg.records.lines import READABLE, SCHEMA, DamagedLine, from_line, to_line
 from lipreg.records.once import each_once
+from lipreg.records.training import EpochRecord, RunRecord
 
 __all__ = [
     "EXACT",
@@ -29,12 +29,14 @@ __all__ = [
     "DerivativeRecord",
     "EpochRecord",
     "LeftOut",
+    "PointRecord",
     "PopulationRecord",
     "Record",
     "RecordFile",
     "RunRecord",
     "Source",
     "Sources",
+    "Told",
     "each_once",
     "field_names",
     "from_line",

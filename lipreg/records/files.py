@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import warnings
 from codecs import BOM_UTF8
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from lipreg.errors import InvalidInput
 from lipreg.records.kinds import Record
-from lipreg.records.lines import DamagedLine, from_line, to_line
+from lipreg.records.lines import DamagedLine, NewerLine, from_line, to_line
 from lipreg.records.once import each_once
+from lipreg.records.verdicts import checked
+from lipreg.words import listed
 
 _NO_RECORDS = "holds no records of lipreg"
 _ACCEPTED = (
@@ -23,6 +25,11 @@ _BEGIN = b'{"schema"'
 """Of every record's line."""
 _LISTED = 5
 """More damaged lines than these are not listed one by one."""
+
+_TOLD = 1000
+"""Lines from one word on how far the reading is to the next."""
+Told = Callable[[str, int, int], None]
+"""Who is told how far a long piece of work is: what is done, how much of it, of how much."""
 
 Paths = str | Path | Iterable[str | Path]
 
@@ -94,15 +101,17 @@ class Source:
     Attributes:
         name: its path below the folder that was asked for.
         records: in the order they were written.
-        damage: which lines are left out, because they are damaged; empty without such lines.
+        damage: which lines are left out, because they are damaged or of a newer lipreg; empty without such lines.
         cut: whether the last line is the beginning of a record, which is left out: it is being written, or the file is a
             copy that is not whole. The two cannot be told apart.
+        checked: the certificates beside it that ``lipreg check`` has confirmed, and how; told by ``read_sources``.
     """
 
     name: str
     records: tuple[Record, ...]
     damage: str = ""
     cut: bool = False
+    checked: Mapping[str, str] = field(default_factory=dict)
 
 
 class LeftOut(NamedTuple):
@@ -118,7 +127,7 @@ class Sources:
 
     Attributes:
         files: the record files.
-        left_out: ``.jsonl`` files that hold no records of lipreg, or cannot be read, and damaged lines of others.
+        left_out: ``.jsonl`` files that hold no records of lipreg, or cannot be read, and lines of others that are left out.
     """
 
     files: tuple[Source, ...]
@@ -126,20 +135,26 @@ class Sources:
 
 
 def read_records(paths: Paths) -> list[Record]:
-    """Reads record files, or every ``*.jsonl`` below folders. A damaged line is left out, with one warning a file.
+    """Reads record files, or every ``*.jsonl`` below folders.
+
+    A damaged line, and one that a newer lipreg has written, is left out, with one warning a file.
 
     Of a last line without a line break nothing is said: whoever records may be writing it. A record that is there twice, in
     a file or in its copy, counts once (``each_once``).
 
     Raises:
-        InvalidInput: no file is found, one cannot be read or holds no records, or a record is of a newer lipreg, has ends
-            that cross or other values that nothing can have written.
+        InvalidInput: no file is found, one cannot be read or holds no records, all of them are of a
+            newer lipreg, or a record has ends that cross or other values that nothing can have written.
     """
     return list(each_once(record for path in _files(paths) for record in _read(path, str(path)).records))
 
 
-def read_sources(paths: Paths) -> Sources:
+def read_sources(paths: Paths, told: Told | None = None) -> Sources:
     """``read_records``, file by file: one that cannot be read is named and costs nothing but itself.
+
+    Args:
+        paths: as for ``read_records``.
+        told: called as the work goes on.
 
     Raises:
         InvalidInput: no file is found, or none with records.
@@ -148,15 +163,15 @@ def read_sources(paths: Paths) -> Sources:
     left_out: list[LeftOut] = []
     for path, name in _files(paths).items():
         try:
-            source = _read(path, name)
-            read += [source] if source.records else []
+            source = _read(path, name, told)
+            read += [replace(source, checked=checked(source.records, path.parent))] if source.records else []
             reason = source.damage if source.records else _NO_RECORDS
             left_out += [LeftOut(name, reason)] if reason else []
         except InvalidInput as error:
             line = error.where.partition(f"{path}, ")[2]
             left_out.append(LeftOut(name, f"{line}: {error.got}" if line else error.got))
     if not read:
-        raise _nothing("; ".join(f"{name}: {reason}" for name, reason in left_out))
+        raise _nothing(listed([f"{name}: {reason}" for name, reason in left_out]))
     return Sources(tuple(read), tuple(left_out))
 
 
@@ -184,7 +199,7 @@ def _nothing(why: str) -> InvalidInput:
     return InvalidInput(f"no records: {why}", where="records", accepted=_ACCEPTED)
 
 
-def _read(path: Path, name: str) -> Source:
+def _read(path: Path, name: str, told: Told | None = None) -> Source:
     """One file. A last line that has no end is left out without a word: a kill cut it off, and ``RecordFile`` mends it, or
     somebody is writing it. Blank lines are no damage."""
     if not path.is_file():  # reading a pipe would wait for whoever writes into it
@@ -194,25 +209,37 @@ def _read(path: Path, name: str) -> Source:
     except OSError as error:
         raise InvalidInput(f"cannot be read: {error.strerror or error}", where=str(path), accepted=_ACCEPTED) from None
     records: list[Record] = []
-    damaged: list[tuple[int, DamagedLine]] = []
+    damaged: list[tuple[int, InvalidInput]] = []
+    newer: list[tuple[int, InvalidInput]] = []
     is_cut = False
     for number, line in enumerate([*lines, cut], 1):
+        if told is not None and number % _TOLD == 0:
+            told(f"reading {name}", number, len(lines))
         try:
             if not line.removeprefix(BOM_UTF8).strip():
                 continue
             records.append(from_line(line, f"{path}, line {number}"))
+        except NewerLine as error:
+            newer.append((number, error))
         except DamagedLine as error:
             if number <= len(lines):
                 damaged.append((number, error))
             else:
                 is_cut = _begun(cut)
-    if not damaged:
-        return Source(name, tuple(records), cut=is_cut)
-    if not records:
+    if not records and newer:
+        raise newer[0][1]
+    if not records and damaged:
         raise InvalidInput(_NO_RECORDS, where=str(path), accepted="a record file")
-    numbers = [str(number) for number, _ in damaged]
-    listed = ", ".join(numbers[:_LISTED] + ["..."] * (len(numbers) > _LISTED))
-    one = len(numbers) == 1
-    damage = f"line{'' if one else 's'} {listed} {'is' if one else 'are'} damaged and left out ({damaged[0][1].got})"
-    warnings.warn(f"{path}: {damage}", stacklevel=1)  # from one place: however often the file is read, it is said once
+    said = [_said(damaged, "damaged"), _said(newer, "of a newer lipreg")]
+    damage = "; ".join(filter(None, said))
+    if damage:
+        warnings.warn(f"{path}: {damage}", stacklevel=1)  # from one place: however often it is read, it is said once
     return Source(name, tuple(records), damage, is_cut)
+
+
+def _said(lines: list[tuple[int, InvalidInput]], what: str) -> str:
+    """Which lines are left out, and why the first one is; empty for none."""
+    numbers = [str(number) for number, _ in lines]
+    which = ", ".join(numbers[:_LISTED] + ["..."] * (len(numbers) > _LISTED))
+    many = "s" * (len(numbers) > 1), "are" if len(numbers) > 1 else "is"
+    return f"line{many[0]} {which} {many[1]} {what} and left out ({lines[0][1].got})" if lines else ""

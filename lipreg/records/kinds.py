@@ -1,15 +1,14 @@
-"""What is saved: one run, one epoch, or one result at one reference point, each a record of plain data."""
+"""What is saved: one result at one reference point, or of a data set, each a record of plain data."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
-from lipreg.errors import InvalidInput
-from lipreg.population import Sample
-from lipreg.population.evidence import EVIDENCE
 from lipreg.ranges import DerivativeRange
+from lipreg.records.drawn import PopulationRecord
+from lipreg.records.inputs import PointRecord
+from lipreg.records.training import EpochRecord, RunRecord
 from lipreg.results import Certificate
 
 EXACT = "exact"
@@ -20,75 +19,6 @@ TRAINING = "training"
 
 WEIGHTS = (TRAINING, "averaged", "replaced")
 """All that ``AuditRecord.weights`` may say."""
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """One training run, or a network that is audited without one.
-
-    Attributes:
-        run: its name; a label, which another run may have too.
-        twin: name of the run it is compared with, meant to be the same training with weight 0; None for a twin.
-        bound: the estimator that the penalty lowers, or that it is held against; None without a penalty.
-        weight: the penalty's weight.
-        question: ``LocalLipschitz.describe()`` of penalty and audit.
-        sentence: the question in words.
-        settings: everything else worth keeping, plain data (the composed configuration).
-        id: of the fit that wrote it; a resumed fit has the id of the one it goes on from, any other has its own.
-        recipe: ``Bound.describe()`` of that bound; empty without a penalty.
-        twin_id: ``id`` of the twin, where it was known when the run began.
-        start_epoch: completed epochs when this part began: 0, or its checkpoint's; what was recorded of later ones is void.
-        started: when this part began, UTC, ISO 8601.
-        process: the process that wrote it, as "pid 123 on host".
-        versions: of the software that trained.
-        metric: name of the logged metric that reports show beside the constants; empty takes what fits.
-        penalty: what was penalised and how: "quantity" (its name), its "certificate" and "options", "penalty", "schedule",
-            "weight" as used (None until "auto" has found it), "points", "every"; "beside", those of other regularizers.
-            Empty without a penalty. Where the quantity is not the bound, that is the one that the run is held against.
-        of_training: False for a network of which nothing is known but its weights; the epoch of its records says nothing.
-    """
-
-    kind: ClassVar[str] = "run"
-    run: str
-    twin: str | None = None
-    seed: int | None = None
-    bound: str | None = None
-    weight: float = 0.0
-    question: dict[str, Any] = field(default_factory=dict)
-    sentence: str = ""
-    settings: dict[str, Any] = field(default_factory=dict)
-    id: str = ""
-    recipe: dict[str, Any] = field(default_factory=dict)
-    twin_id: str = ""
-    start_epoch: int = 0
-    started: str = ""
-    process: str = ""
-    versions: dict[str, str] = field(default_factory=dict)
-    metric: str = ""
-    penalty: dict[str, Any] = field(default_factory=dict)
-    of_training: bool = True
-
-    @property
-    def run_id(self) -> str:
-        """``id``, by the name that it has in the other records."""
-        return self.id
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """What training itself reported after ``epoch`` completed epochs, such as the validation accuracy.
-
-    Attributes:
-        run_id: ``RunRecord.id`` of its run.
-        step: training steps taken by then, as Lightning's loggers count; their row of that moment has epoch - 1, step - 1.
-    """
-
-    kind: ClassVar[str] = "epoch"
-    run: str
-    epoch: int
-    metrics: dict[str, float] = field(default_factory=dict)
-    run_id: str = ""
-    step: int | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +53,8 @@ class AuditRecord:
         weights: "training", those that the optimizer steps; "averaged", by a callback, or "replaced", those left at the end.
         reference, certificate_file: hash of the reference point; name of a file for ``lipreg check``; empty where untold.
         outside: how far the given point lay outside of the region, which is around the nearest point inside.
+        predicted, witness_class: the class that the network, evaluated in float64, gives the reference point and the
+            witness; None where no class is at stake, or there is no witness.
     """
 
     kind: ClassVar[str] = "audit"
@@ -161,6 +93,8 @@ class AuditRecord:
     reference: str = ""
     certificate_file: str = ""
     outside: float = 0.0
+    predicted: int | None = None
+    witness_class: int | None = None
 
     @property
     def is_exact(self) -> bool:
@@ -238,61 +172,7 @@ class DerivativeRecord:
         return DerivativeRange.of_plain(self.range)
 
 
-@dataclass(frozen=True)
-class PopulationRecord:
-    """Points that were drawn at random from a data set, and what was proved there: see ``lipreg.population``.
-
-    Attributes:
-        run, run_id, epoch, question, fingerprint, versions: as in ``AuditRecord``.
-        size: how many points the data set has.
-        seed: of the draw.
-        confidence: with which each statement by itself holds.
-        evidence: "planned", the number of points was fixed beforehand; "at any time", a rule ended the draw.
-        until: in words, when it was to end: "60 points are drawn".
-        met: whether that was reached.
-        figure: what the rule that ended it was about, in words; empty where so many points were drawn.
-        drawn: indices in the data set, in the order of the draw.
-        low, high: ends of the constant at these points; None for one from above that is not proved.
-        floor, ceiling: ends that were proved at every point of the data set before the draw; empty where none were.
-    """
-
-    kind: ClassVar[str] = "population"
-    run: str
-    epoch: int
-    size: int
-    seed: int
-    confidence: float
-    evidence: str
-    until: str
-    met: bool
-    drawn: list[int]
-    low: list[float]
-    high: list[float | None]
-    floor: list[float]
-    ceiling: list[float | None]
-    figure: str = ""
-    question: dict[str, Any] = field(default_factory=dict)
-    fingerprint: str = ""
-    run_id: str = ""
-    versions: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def sample(self) -> Sample:
-        """What it says of the data set.
-
-        Raises:
-            InvalidInput: nothing can have written it: ends that cross, a point drawn twice.
-        """
-        high, ceiling = ([math.inf if end is None else end for end in ends] for ends in (self.high, self.ceiling))
-        if self.evidence not in EVIDENCE:
-            accepted = ", ".join(EVIDENCE)
-            raise InvalidInput(f"evidence={self.evidence[:40]!r}", where="population record", accepted=accepted)
-        evidence = EVIDENCE[self.evidence]()
-        known = self.floor or None, ceiling or None
-        return Sample(self.size, self.drawn, self.low, high, *known, self.confidence, evidence)
-
-
-Record = RunRecord | EpochRecord | AuditRecord | CalibrationRecord | DerivativeRecord | PopulationRecord
+Record = RunRecord | EpochRecord | PointRecord | AuditRecord | CalibrationRecord | DerivativeRecord | PopulationRecord
 
 
 def field_names(kind: type[Record]) -> list[str]:

@@ -9,23 +9,23 @@ from typing import Any
 
 from lipreg.errors import InvalidInput, LipregError
 from lipreg.plain import misfits
+from lipreg.records.inputs import PointRecord
 from lipreg.records.kinds import (
     WEIGHTS,
     AuditRecord,
     CalibrationRecord,
     DerivativeRecord,
-    EpochRecord,
     PopulationRecord,
     Record,
-    RunRecord,
 )
+from lipreg.records.training import EpochRecord, RunRecord
 from lipreg.results import EXACT_TOLERANCE, Certificate, Status, meet
 
 SCHEMA = 7
 READABLE = (1, 2, 3, 4, 5, 6, 7)
 """Schemas that can be read. What a record of an earlier one does not tell is empty: run ids and recipes in schema 1, the
 calibration of outputs and attacks in 1 and 2, derivatives before 4, draws from a data set before 5, certificates
-before 6, points outside of their region before 7."""
+before 6, points outside of their region, reference points and the classes there, command and commit before 7."""
 
 _COUNTS = ("epoch", "point", "seconds", "step", "start_epoch", "points", "error", "factor", "loss", "accuracy")
 _CHOICES = {"certificate": tuple(Certificate), "status": tuple(Status), "weights": WEIGHTS}
@@ -36,12 +36,24 @@ _DIGITS = 300
 
 _KINDS: dict[str, type[Record]] = {
     kind.kind: kind
-    for kind in (RunRecord, EpochRecord, AuditRecord, CalibrationRecord, DerivativeRecord, PopulationRecord)
+    for kind in (
+        RunRecord,
+        EpochRecord,
+        PointRecord,
+        AuditRecord,
+        CalibrationRecord,
+        DerivativeRecord,
+        PopulationRecord,
+    )
 }
 
 
 class DamagedLine(InvalidInput):
     """A line that no version of lipreg has written. It says nothing, so what stands around it can be read without it."""
+
+
+class NewerLine(InvalidInput):
+    """A record of a schema that this version does not know. It is no damage, and never cut off."""
 
 
 def to_line(record: Record) -> str:
@@ -71,13 +83,14 @@ def from_line(line: str | bytes, where: str = "record") -> Record:
 
     Raises:
         DamagedLine: not strict JSON in UTF-8, or with missing or unknown fields, or fields of other types.
-        InvalidInput: written by a newer lipreg, or what nothing can have written: an interval that is none, as its ends
+        NewerLine: written by a newer lipreg.
+        InvalidInput: what nothing can have written: an interval that is none, as its ends
             cross, a negative epoch, an unknown certificate.
     """
     data = _object(line, where)
     schema, name = data.pop("schema", None), data.pop("kind", None)
     if type(schema) is int and schema > SCHEMA:
-        raise InvalidInput(
+        raise NewerLine(
             f"a record of schema {schema}, written by a newer lipreg",
             where=where,
             accepted=f"schema {' or '.join(map(str, READABLE))}",
@@ -157,9 +170,15 @@ def _check_values(record: Record, where: str) -> None:
         except LipregError as error:
             todo = "The record was changed or damaged: remove its line, and ask again"
             raise InvalidInput(error.got, where=where, accepted="a range of a derivative", todo=todo) from None
+    if isinstance(record, PointRecord):
+        try:
+            _ = record.x
+        except LipregError as error:
+            todo = "The record was changed or damaged: remove its line; what was proved there stays"
+            raise InvalidInput(error.got, where=where, accepted="a reference point", todo=todo) from None
     if isinstance(record, PopulationRecord):
         try:
-            _ = record.sample
+            record.check()
         except LipregError as error:
             todo = "The record was changed or damaged: remove its line, and audit again"
             raise InvalidInput(error.got, where=where, accepted="points drawn from a data set", todo=todo) from None

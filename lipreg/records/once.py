@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from lipreg.records.kinds import Record, RunRecord
+from lipreg.records.kinds import Record
+from lipreg.records.training import RunRecord
 
 _Seen = dict[tuple[object, ...], list[Record]]
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from lipreg.errors import InvalidInput
 from lipreg.linalg.floats import spacing
+from lipreg.linalg.layouts import check_plain_tensor
 
 HELD = 4
 """Numbers of float64 on either side of a coordinate that a radius has to hold."""
@@ -14,6 +15,7 @@ HELD = 4
 
 def check_reference_points(x0: Tensor, where: str) -> None:
     """Refuses reference points that no region can be put around: not floating, without a batch axis, or not finite."""
+    check_plain_tensor(x0, where, "reference points")
     if not x0.is_floating_point():
         raise InvalidInput(f"reference points of dtype {x0.dtype}", where=where, accepted="a floating point tensor")
     if x0.dim() < 2 or len(x0) == 0:

@@ -6,14 +6,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 __all__ = ["report"]
 
 
 def report(
-    paths: str | Path | Iterable[str | Path], path: str | Path = "report.html", metric: str | None = None
+    paths: str | Path | Iterable[str | Path],
+    path: str | Path = "report.html",
+    metric: str | None = None,
+    on_progress: Callable[[str, int, int], None] | None = None,
 ) -> Path:
     """Writes the HTML report of all runs that have recorded at some places, each beside its twin.
 
@@ -23,6 +26,7 @@ def report(
         paths: where the records are: a folder, below which every ``*.jsonl`` is read, a record file, or a list of both.
         path: the HTML file; its folder is made.
         metric: name of the logged metric to show; None takes that of each run's record, else what fits.
+        on_progress: called as the work goes on: what is done, how much of it, of how much.
 
     Returns:
         The path of the file.
@@ -34,4 +38,4 @@ def report(
     from lipreg.records import read_sources
     from lipreg.reporting.html import write_runs_report
 
-    return write_runs_report(read_sources(paths), path, metric)
+    return write_runs_report(read_sources(paths, on_progress), path, metric, on_progress)

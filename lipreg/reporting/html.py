@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
@@ -12,7 +13,8 @@ from pathlib import Path
 from string import Template
 
 from lipreg.errors import InvalidInput
-from lipreg.records import EXACT, LeftOut, Record, Source, Sources
+from lipreg.records import EXACT, LeftOut, Record, Source, Sources, Told
+from lipreg.reporting.checked import certified_words
 from lipreg.reporting.derivatives import derivative_section
 from lipreg.reporting.page_data import as_script, page_data
 from lipreg.reporting.population import population_section
@@ -23,9 +25,24 @@ from lipreg.reporting.settings import settings_tables
 from lipreg.reporting.wording import between, percent, share_between
 from lipreg.runs import RecordedRun, run_key
 from lipreg.transfer import Interval, compare_pair, find_pair, median_of
-from lipreg.words import capitalised, counted
+from lipreg.words import capitalised, counted, listed
 
-_SCRIPTS = ("plot.js", "charts.js", "many.js", "csv.js", "table.js", "link.js", "points.js", "report.js")
+_SCRIPTS = (
+    "plot.js",
+    "charts.js",
+    "many.js",
+    "csv.js",
+    "table.js",
+    "link.js",
+    "facets.js",
+    "beside.js",
+    "points.js",
+    "report.js",
+)
+
+
+_NAMED = 5
+"""So many of what is not in a report are named; the others are a click away."""
 
 
 def write_report(records: Sequence[Record], path: str | Path, run: str, metric: str | None = None) -> Path:
@@ -52,7 +69,7 @@ def write_report(records: Sequence[Record], path: str | Path, run: str, metric: 
     return write_runs_report(Sources((Source("records.jsonl", own),)), path, metric)
 
 
-def write_runs_report(sources: Sources, path: str | Path, metric: str | None = None) -> Path:
+def write_runs_report(sources: Sources, path: str | Path, metric: str | None = None, told: Told | None = None) -> Path:
     """Writes the report of all runs in some record files, each beside its twin (``lipreg.reporting.runs``).
 
     The page loads nothing from elsewhere, runs no script but its own, and shows every text from the records as text.
@@ -62,6 +79,7 @@ def write_runs_report(sources: Sources, path: str | Path, metric: str | None = N
         sources: the record files.
         path: the HTML file; its folder is made.
         metric: name of the logged metric to show; None takes that of each run's record, else what fits.
+        told: called as the work goes on.
 
     Returns:
         The path of the file.
@@ -70,9 +88,9 @@ def write_runs_report(sources: Sources, path: str | Path, metric: str | None = N
         InvalidInput: nothing was audited, no run logged that metric, or a path that cannot be written.
         CrossingBounds: a bound lies below a witness, or the ends of a record cross.
     """
-    entries, unusable = find_entries(sources.files, metric)
+    entries, unusable = find_entries(sources.files, metric, told)
     if not entries:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in unusable)
+        reasons = listed([f"{name}: {reason}" for name, reason in unusable])
         raise InvalidInput(
             "nothing to show: no run was audited, or the records of none fit together"
             + (f" ({reasons})" if reasons else ""),
@@ -80,10 +98,15 @@ def write_runs_report(sources: Sources, path: str | Path, metric: str | None = N
             accepted="records with audits of a bound and 'exact'",
         )
     path = Path(path)
-    page = _page(entries, sources, unusable)
+    page = _page(entries, sources, unusable, told)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, encoding="utf-8")
+        passing = path.with_name(f".{path.name}.{os.getpid()}")  # a full disk does not cost the page that is there
+        try:
+            passing.write_text(page, encoding="utf-8")
+            passing.replace(path)
+        finally:
+            passing.unlink(missing_ok=True)
     except OSError as error:
         raise InvalidInput(
             f"cannot write {path}: {error.strerror or error}",
@@ -94,8 +117,8 @@ def write_runs_report(sources: Sources, path: str | Path, metric: str | None = N
     return path
 
 
-def _page(entries: list[Entry], sources: Sources, unusable: list[LeftOut]) -> str:
-    data, script = page_data(entries), _script()
+def _page(entries: list[Entry], sources: Sources, unusable: list[LeftOut], told: Told | None) -> str:
+    data, script = page_data(entries, told), _script()
     single = entries[0] if len(entries) == 1 else None
     title = f"{len(_shown(entries))} runs"
     if single is not None:
@@ -143,7 +166,8 @@ def _totals(entries: Sequence[Entry]) -> str:
     """Cards over all entries: how many, how certain, and where transfer lies."""
     runs = _shown(entries)
     compared = [entry.last for entry in entries if entry.last is not None]
-    audits = [r.is_exact for run in runs for r in run.audits if r.estimator == EXACT]
+    whole = [r for run in runs for r in run.audits if r.estimator == EXACT]
+    audits, proofs = [r.is_exact for r in whole], certified_words(runs, whole)
     early = sum(not last.at_the_end for last in compared)
     trained = [last for last in compared if last.epoch is not None]
     doubtful = sum(bool(last.likeness.doubts) for last in trained)
@@ -160,7 +184,7 @@ def _totals(entries: Sequence[Entry]) -> str:
         Card(
             "Certified exact",
             value(percent(statistics.fmean(audits) if audits else None)),
-            f"Of {intervals}, over all runs, epochs and points.",
+            f"Of {intervals}, over all runs, epochs and points. {proofs}".rstrip(),
         ),
         *(margins if ratios else []),
         *free,
@@ -188,8 +212,10 @@ def _shown(entries: Iterable[Entry]) -> list[RecordedRun]:
 def _trouble(trouble: Sequence[LeftOut]) -> str:
     if not trouble:
         return ""
-    items = "".join(f"<li>{text(name)}: {text(reason)}</li>" for name, reason in trouble)
-    return f'<div class="notice"><strong>Not in this report</strong><ul>{items}</ul></div>'
+    items = [f"<li>{text(name)}: {text(reason)}</li>" for name, reason in trouble]
+    first, others = f"<ul>{''.join(items[:_NAMED])}</ul>", items[_NAMED:]
+    more = f"<details><summary>{len(others):,} more</summary><ul>{''.join(others)}</ul></details>" if others else ""
+    return f'<div class="notice"><strong>Not in this report</strong>{first}{more}</div>'
 
 
 def _script() -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lipreg.reporting.plotting import Axes
 
 FONT_SIZE = 9.0
+_LEAD: dict[str, Any] = {"arrowstyle": "-", "linewidth": 0.6, "shrinkA": 1, "shrinkB": 1, "relpos": (0, 0.5)}
+"""From the end of a line to the left of its name, so that it crosses no other name."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ def name_lines(ax: Axes, labels: list[Label]) -> None:
             va="center",
             color=label.colour,
             fontsize=FONT_SIZE,
-            arrowprops={"arrowstyle": "-", "color": label.colour, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 1},
+            arrowprops=_LEAD | {"color": label.colour},
         )
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lipreg.plain import alike, distinct, frozen
-from lipreg.records import EXACT, AuditRecord
+from lipreg.records import AuditRecord, Told
+from lipreg.reporting.beside import beside
+from lipreg.reporting.checked import checked_words
+from lipreg.reporting.facets import facets
 from lipreg.reporting.penalised import held_against
-from lipreg.reporting.pictures import pixels
 from lipreg.reporting.rows import VALUES, reach, task
 from lipreg.reporting.runs import Entry
 from lipreg.reporting.seeds import columns, metric_heading, seed_groups
@@ -28,18 +29,17 @@ from lipreg.reporting.wording import (
     share_between,
 )
 from lipreg.results import Status
+from lipreg.runs import RecordedRun
 from lipreg.transfer import Comparison, Interval, Metric, PointFigures, RunFigures, Side
 from lipreg.transfer.radius import reach_in_units
 from lipreg.words import plain
 
-PICTURES = 400_000
-"""Bytes of witness pictures in a page; the record files have every witness in full."""
-
+_Place = tuple[str, str, str]
 _PLAIN = ("epoch", "point", "label", "lower", "upper", "seconds", "margin", "correct", "resumed")
 _TEXTS = ("estimator", "certificate", "status", "functional", "proof", "detail", "engine")
 
 
-def page_data(entries: Sequence[Entry]) -> dict[str, Any]:
+def page_data(entries: Sequence[Entry], told: Told | None = None) -> dict[str, Any]:
     """Everything that the scripts of the page draw. Numbers that are not finite are null.
 
     Questions and sides are told once; whatever is about one of them has its number.
@@ -47,14 +47,16 @@ def page_data(entries: Sequence[Entry]) -> dict[str, Any]:
     heading = metric_heading(entries)
     mixed = len({entry.pair.metric.title for entry in entries if entry.pair.metric is not None}) > 1
     questions = distinct(entry.pair.question for entry in entries)
-    shown: dict[tuple[str, str, str], Side] = {}
-    roles: dict[tuple[str, str, str], str] = {}
+    shown: dict[_Place, Side] = {}
+    roles: dict[_Place, str] = {}
     for entry in entries:
         for side, role in zip(entry.sides, ["alone"] if entry.alone else entry.pair.roles, strict=True):
             shown.setdefault(_place(entry, side), side)
             roles[_place(entry, side)] = role
     numbers = {place: number for number, place in enumerate(shown)}
     asked = {frozen(question): number for number, question in enumerate(questions)}
+    rows = _rows(list(shown.values()))
+    number = {id(record): row for row, record in enumerate(record for _, record in rows)}
     return {
         "questions": [_sentence(entries, question) for question in questions],
         "entries": [
@@ -65,6 +67,7 @@ def page_data(entries: Sequence[Entry]) -> dict[str, Any]:
             }
             for entry in entries
         ],
+        "facets": facets(entries) if len(entries) > 1 else {},
         "groups": [
             {
                 "question": asked[frozen(group.question)],
@@ -76,8 +79,9 @@ def page_data(entries: Sequence[Entry]) -> dict[str, Any]:
         ],
         "groupColumns": columns(heading),
         "metric": plain(heading, 60),
-        "sides": [_side(side) | {"role": roles[place]} for place, side in shown.items()],
-        "records": _records(list(shown.values())),
+        "sides": _sides(shown, roles, number, told),
+        "records": _records(rows, [side.run for side in shown.values()]),
+        "beside": beside([record for _, record in rows], (side.run for side in shown.values())),
         "statuses": {status.value: status.advice for status in Status},
     }
 
@@ -88,7 +92,7 @@ def as_script(data: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _place(entry: Entry, side: Side) -> tuple[str, str, str]:
+def _place(entry: Entry, side: Side) -> _Place:
     """Equal for sides that show the same: several entries may share a twin."""
     return side.run.source, side.run.key, entry.mine.bound
 
@@ -187,13 +191,28 @@ def _row(entry: Entry, mixed: bool) -> dict[str, Cell]:
     }
 
 
-def _side(side: Side) -> dict[str, Any]:
+def _sides(
+    shown: Mapping[_Place, Side], roles: Mapping[_Place, str], rows: Mapping[int, int], told: Told | None
+) -> list[dict[str, Any]]:
+    found = []
+    for number, (place, side) in enumerate(shown.items()):
+        if told is not None:
+            told("putting the page together", number, len(shown))
+        found.append(_side(side, rows) | {"role": roles[place]})
+    return found
+
+
+def _side(side: Side, rows: Mapping[int, int]) -> dict[str, Any]:
     return {
         "name": plain(side.run.label, 80),
         "file": plain(side.run.source, 300),
         "course": [_means(figures) for figures in side.course],
         "metric": [{"epoch": epoch, "value": value} for epoch, value in sorted(side.metric.items())],
-        "points": {epoch: [_point(p) for p in points.values()] for epoch, points in side.points.items() if points},
+        "points": {
+            epoch: [_point(p) | {"row": rows.get(id(p.record))} for p in points.values()]
+            for epoch, points in side.points.items()
+            if points
+        },
     }
 
 
@@ -229,46 +248,38 @@ def _certified(p: PointFigures) -> str | None:
     return "yes" if by_exact else "not decided" if possible else "no"
 
 
-def _records(sides: Sequence[Side]) -> dict[str, Any]:
-    """All audit records by column; texts are numbers into ``strings``, because most of them are said many times."""
+def _rows(sides: Sequence[Side]) -> list[tuple[int, AuditRecord]]:
+    """Every audit record with the number of its side, each once; their places are the rows of the page."""
     owners: dict[int, int] = {}
-    kept = [
-        record
+    return [
+        (number, record)
         for number, side in enumerate(sides)
         for record in side.run.audits
         if owners.setdefault(id(record), number) == number
     ]
+
+
+def _records(rows: Sequence[tuple[int, AuditRecord]], runs: Sequence[RecordedRun]) -> dict[str, Any]:
+    """All audit records by column; texts are numbers into ``strings``, because most of them are said many times."""
     strings: dict[str, int] = {}
     return {
-        "sides": [owners[id(record)] for record in kept],
-        "plain": {name: [finite(getattr(record, name)) for record in kept] for name in _PLAIN},
+        "sides": [number for number, _ in rows],
+        "plain": {name: [finite(getattr(record, name)) for _, record in rows] for name in _PLAIN},
         "texts": {
-            name: [strings.setdefault(plain(getattr(record, name), 600), len(strings)) for record in kept]
+            name: [strings.setdefault(plain(getattr(record, name), 600), len(strings)) for _, record in rows]
             for name in _TEXTS
-        },
+        }
+        | {"checked": [strings.setdefault(_proof(runs[n], r), len(strings)) for n, r in rows]},
         "strings": list(strings),
-        "pictures": _pictures(kept),
     }
 
 
-def _pictures(records: Sequence[AuditRecord]) -> dict[int, dict[str, Any]]:
-    """Witnesses that are images, by row: their size, channels and bytes; those of the last epochs first."""
-    found: dict[int, dict[str, Any]] = {}
-    spent = 0
-    for row, record in sorted(enumerate(records), key=lambda pair: -pair[1].epoch):
-        if record.estimator != EXACT or record.witness is None:
-            continue
-        region = record.question.get("region", {})
-        image = pixels(record.witness, (len(record.witness),), region.get("low"), region.get("high"))
-        if image is None:
-            continue
-        spent += image.size * 4 // 3
-        if spent > PICTURES:
-            break
-        code = base64.b64encode(image.tobytes()).decode()
-        height, width, *colours = image.shape
-        found[row] = {"width": width, "height": height, "channels": colours[0] if colours else 1, "code": code}
-    return found
+def _proof(run: RecordedRun, record: AuditRecord) -> str:
+    """Whether there is a certificate, and how it was checked."""
+    if not record.certificate_file:
+        return ""
+    words = checked_words(run, record)
+    return plain(f"{f'checked {words}' if words else 'not checked'}: {record.certificate_file}", 200)
 
 
 def _share(interval: Interval | None) -> Cell:

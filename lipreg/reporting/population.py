@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from lipreg.errors import LipregError
 from lipreg.population import Sample
+from lipreg.population.comparing import compared, holding, refusal
 from lipreg.population.wording import percent, told
-from lipreg.records import PopulationRecord, Source
+from lipreg.records import PopulationRecord, RunRecord, Source
 from lipreg.reporting.sections import text
 from lipreg.reporting.wording import nearest
 from lipreg.words import capitalised
@@ -22,18 +24,50 @@ TITLE = "How many points have at most such a constant"
 
 
 def population_section(files: Iterable[Source]) -> str:
-    """Statements and a figure for the last draw of each run; empty where none was recorded."""
-    last: dict[tuple[str, str], PopulationRecord] = {}
-    for file in files:
-        for record in file.records:
-            if isinstance(record, PopulationRecord):
-                last[record.run_id, record.run] = record
-    if not last:
+    """Statements and a figure for the last draw of each run, and beside its twin's; empty where none was recorded."""
+    records = [record for file in files for record in file.records]
+    drawn: dict[tuple[str, str], dict[int, PopulationRecord]] = {}
+    for record in records:
+        if isinstance(record, PopulationRecord):
+            drawn.setdefault((record.run_id, record.run), {}).pop(record.epoch, None)
+            drawn[record.run_id, record.run][record.epoch] = record
+    if not drawn:
         return ""
-    return f"<section><h2>What holds for the whole data set</h2>{''.join(map(_one, last.values()))}</section>"
+    runs = {(record.id, record.run): record for record in records if isinstance(record, RunRecord)}
+    parts = []
+    for key, epochs in drawn.items():
+        parts += [_one(list(epochs.values())[-1]), beside_twin(epochs, drawn, runs.get(key))]
+    return f"<section><h2>What holds for the whole data set</h2>{''.join(parts)}</section>"
 
 
-class Band(NamedTuple):
+def beside_twin(
+    own: Mapping[int, PopulationRecord],
+    drawn: Mapping[tuple[str, str], Mapping[int, PopulationRecord]],
+    run: RunRecord | None,
+) -> str:
+    """How a run stands to its twin over all points of the data set, after the last epoch at which both have a draw.
+
+    Args:
+        own: the draws of the run, by epochs.
+        drawn: those of all runs, by their ids and names.
+        run: its record; None where it is not known, nor then which its twin is.
+    """
+    if run is None or run.twin is None:
+        return ""
+    named = [key for key in drawn if (key[0] == run.twin_id if run.twin_id else key[1] == run.twin)]
+    epochs = sorted(own.keys() & drawn[named[0]].keys()) if len(named) == 1 else []
+    if not epochs:
+        return ""
+    mine, twin = own[epochs[-1]], drawn[named[0]][epochs[-1]]
+    try:
+        said = compared(mine, twin)
+    except LipregError as error:
+        return f"<p>{text(capitalised(refusal(error)))}.</p>"
+    items = "".join(f"<li>{text(capitalised(line))}.</li>" for line in said)
+    return f"<p>Beside its twin, {text(twin.run)}, at the same points, {text(holding(mine, twin))}:</p><ul>{items}</ul>"
+
+
+class Steps(NamedTuple):
     """Shares of points with at most a value lie between two ends, which are steps: most values are there twice."""
 
     values: np.ndarray[Any, Any]
@@ -41,7 +75,7 @@ class Band(NamedTuple):
     high: np.ndarray[Any, Any]
 
 
-def band(sample: Sample) -> Band | None:
+def band(sample: Sample) -> Steps | None:
     """The distribution of a constant over a data set, between all values that are known; None where none is."""
     known = np.concatenate(sample.everywhere)  # infinite where nothing is known of a point that was not drawn
     known = known[np.isfinite(known)]
@@ -51,23 +85,22 @@ def band(sample: Sample) -> Band | None:
     if not end > start:
         start, end = start - 0.5 * (abs(start) or 1.0), end + 0.5 * (abs(end) or 1.0)
     values = np.linspace(start, end, VALUES)
-    above = [sample.share_above(float(value)) for value in values]
-    low, high = np.array([1 - share.high for share in above]), np.array([1 - share.low for share in above])
+    low, high = (count / sample.size for count in sample.band().counts(values))
     # between two values the share is no less than at the first and no more than at the second: steps, not slopes
-    return Band(values.repeat(2)[1:-1], low[:-1].repeat(2), high[1:].repeat(2))
+    return Steps(values.repeat(2)[1:-1], low[:-1].repeat(2), high[1:].repeat(2))
 
 
 def statements(record: PopulationRecord) -> tuple[str, list[str]]:
     """What is said of the data set: how its points were drawn, and what holds, each in a sentence."""
-    first, second, *others = told(record.sample, record.seed, record.until, record.met, record.figure)
+    first, second, *others = told(record)
     return f"{capitalised(first)}. {capitalised(second)}:", [f"{capitalised(line)}." for line in others]
 
 
 def reading(record: PopulationRecord) -> str:
     """How the figure is read."""
     confidence = percent(record.confidence)
-    by_itself = f"at each value by itself with a confidence of {confidence}"
-    return f"The share lies in the band; {by_itself}. Constants as they are, in units of the output."
+    at_once = f"at all values at once with a confidence of {confidence}"
+    return f"The share lies in the band, {at_once}. Constants as they are, in units of the output."
 
 
 def population_page(record: PopulationRecord) -> str:

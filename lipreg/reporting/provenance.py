@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from lipreg.records import RunRecord
 from lipreg.reporting.naming import flatten
 from lipreg.reporting.penalised import details, in_words
 from lipreg.runs import RecordedRun
@@ -24,9 +25,15 @@ def provenance(runs: Sequence[RecordedRun], shown: str) -> dict[str, str]:
     started = sorted({run.record.started for run in runs if run.record.started})
     told = {"runs" if len(runs) > 2 else "run": shown, "date": _dates(started)}
     told["versions"] = _each(runs, lambda run: ", ".join(f"{k} {v}" for k, v in _versions(run).items()))
-    for name in ("command", "commit"):  # fields that not every version of lipreg records
-        told[name] = _each(runs, lambda run, name=name: str(getattr(run.record, name, "") or ""))
+    told["command"] = _each(runs, lambda run: run.record.command)
+    told["commit"] = _each(runs, lambda run: _commit(run.record))
     return told
+
+
+def _commit(record: RunRecord) -> str:
+    """A commit as git prints it, and whether what ran was more than that."""
+    beyond = {True: ", with changes that are not committed", False: "", None: " (whether it was changed is not known)"}
+    return record.commit[:12] + beyond[record.changed] if record.commit else ""
 
 
 def essentials(run: RecordedRun) -> dict[str, str]:

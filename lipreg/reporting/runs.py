@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from lipreg.errors import IncomparableResults, InvalidInput
 from lipreg.plain import alike, frozen
-from lipreg.records import LeftOut, Source
+from lipreg.records import LeftOut, Source, Told
 from lipreg.reporting.naming import Label, labels
 from lipreg.reporting.wording import between, epochs
 from lipreg.runs import RecordedRun, runs_of
@@ -64,7 +64,9 @@ class Entry:
         return self.last.regularised if self.last else next(reversed(self.mine.course), None)
 
 
-def find_entries(sources: Iterable[Source], metric: str | None = None) -> tuple[list[Entry], list[LeftOut]]:
+def find_entries(
+    sources: Iterable[Source], metric: str | None = None, told: Told | None = None
+) -> tuple[list[Entry], list[LeftOut]]:
     """Every run that was trained with a penalty, beside its twin; then the audited runs that are nobody's twin.
 
     The twin of a run that cannot be shown is shown alone.
@@ -72,6 +74,7 @@ def find_entries(sources: Iterable[Source], metric: str | None = None) -> tuple[
     Args:
         sources: the record files.
         metric: name of the logged metric to show; None takes that of each run's record, else what fits.
+        told: called as the work goes on.
 
     Returns:
         The entries; and file and reason of runs that cannot be shown, because their records do not fit together.
@@ -93,7 +96,7 @@ def find_entries(sources: Iterable[Source], metric: str | None = None) -> tuple[
     found += [_Found(run, None, "") for run in runs if id(run) not in taken and run.audits]
     left_out = [_left_out(pair.run, "nothing was audited") for pair in found if not pair.run.audits]
     found = [pair for pair in found if pair.run.audits]
-    entries, failed = _entries(found, metric)
+    entries, failed = _entries(found, metric, told)
     shown = {id(side.run) for entry in entries for side in entry.sides}
     twins = {id(pair.twin): pair.twin for pair, _ in failed if pair.twin is not None and pair.twin.audits}
     more, failed_too = _entries([_Found(twin, None, "") for key, twin in twins.items() if key not in shown], metric)
@@ -108,11 +111,15 @@ class _Found(NamedTuple):
     why: str
 
 
-def _entries(found: Sequence[_Found], metric: str | None) -> tuple[list[Entry], list[tuple[_Found, Exception]]]:
+def _entries(
+    found: Sequence[_Found], metric: str | None, told: Told | None = None
+) -> tuple[list[Entry], list[tuple[_Found, Exception]]]:
     """The entries, and what cannot be shown, each with the reason."""
     entries: list[Entry] = []
     failed: list[tuple[_Found, Exception]] = []
-    for pair, label in zip(found, labels([pair.run for pair in found]), strict=True):
+    for number, (pair, label) in enumerate(zip(found, labels([pair.run for pair in found]), strict=True)):
+        if told is not None:
+            told("comparing runs", number, len(found))
         try:
             entries.append(_entry(pair, label, metric))
         except (IncomparableResults, InvalidInput) as error:
@@ -138,10 +145,20 @@ def _twin(run: RecordedRun, runs: Sequence[RecordedRun]) -> tuple[RecordedRun | 
     fitting = [other for other in runs if other is not run and _could_be_twin(other, run)]
     fitting = [other for other in fitting if other.label == run.record.twin] or fitting
     if not fitting:
-        return None, f"no twin: no run of weight 0 with seed {run.record.seed}, the same question, settings and start"
+        return None, _no_twin(run)
     if len(set(map(_said, fitting))) > 1:
         return None, f"no twin: {len(fitting)} different runs could be it ({', '.join(o.source for o in fitting[:3])})"
     return fitting[0], ""
+
+
+def _no_twin(run: RecordedRun) -> str:
+    """Why nothing is taken for the twin of a run that names none that is here, and what changes that."""
+    if run.record.seed is None:
+        return (
+            "no twin: the run's record tells no seed, by which a run of weight 0 would be known as its twin. "
+            "Call seed_everything before both trainings, or name the twin: LipschitzAudit(twin=...)"
+        )
+    return f"no twin: no run of weight 0 with seed {run.record.seed}, the same question, settings and start"
 
 
 def _said(run: RecordedRun) -> Hashable:

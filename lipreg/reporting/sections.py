@@ -7,6 +7,7 @@ from html import escape
 from typing import NamedTuple
 
 from lipreg.records import AuditRecord
+from lipreg.reporting.checked import certified_words
 from lipreg.reporting.notes import calibration_notes, doubts, notes, share_notes, unsettled, which
 from lipreg.reporting.penalised import penalised
 from lipreg.reporting.rows import (
@@ -33,6 +34,7 @@ from lipreg.reporting.wording import (
     share_between,
     which_weights,
 )
+from lipreg.runs import RecordedRun
 from lipreg.transfer import Comparison, Interval, Metric, Movement, RunFigures
 from lipreg.words import capitalised, counted, plain
 
@@ -59,7 +61,8 @@ def _compared(entry: Entry, last: Comparison) -> str:
     def two(show: Callable[[RunFigures], str]) -> str:
         return value(show(mine), last.roles[0], "run") + value(show(twin), last.roles[1], "twin")
 
-    exact = certificate([p.record for p in (*mine.points, *twin.points)], " of both runs")
+    runs = [side.run for side in entry.pair.sides]
+    exact = certificate(runs, [p.record for p in (*mine.points, *twin.points)], " of both runs")
     weights = which_weights(mine.points, mine.metric is not None)
     noted = [_sentence(moved.note)] if moved.note and moved.transfer is not None else []
     small = [note for note in (*noted, *notes(last)) if note not in weights]
@@ -101,7 +104,7 @@ def _alone(entry: Entry) -> str:
     run, figures, metric = entry.mine.run, entry.figures, entry.pair.metric
     if figures is None:
         return f'<p class="notice">No point of this run has both {text(entry.mine.bound)} and exact audits.</p>'
-    exact = certificate([p.record for p in figures.points])
+    exact = certificate([run], [p.record for p in figures.points])
     at = counted(len(figures.points), "reference point")
     at += f" after {epochs(figures.epoch)}" if run.record.of_training else ""
     alone = "no twin to compare with" if entry.twin is None else f"not compared with its twin {entry.twin.run.label}"
@@ -215,11 +218,12 @@ def _metric_cards(metric: Metric | None, figure: str) -> tuple[list[Card], list[
     return [], [Card(metric.title, figure, "As the training logged it.")]
 
 
-def certificate(records: Sequence[AuditRecord], of: str = "") -> str:
-    """How many of the intervals are exact, ``of`` one run or both."""
+def certificate(runs: Sequence[RecordedRun], records: Sequence[AuditRecord], of: str = "") -> str:
+    """How many of the intervals are exact, ``of`` one run or both, and how their certificates were checked."""
     exact = sum(r.is_exact for r in records)
     rest = "." if exact == len(records) else ", else wider."
-    return f"Certificate: exact at {exact} of {counted(len(records), 'interval')}{of}{rest}"
+    proofs = certified_words(runs, records)
+    return f"Certificate: exact at {exact} of {counted(len(records), 'interval')}{of}{rest} {proofs}".rstrip()
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = ()) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -63,17 +64,24 @@ def columns(heading: str) -> list[str]:
 
 
 def seed_groups(entries: Sequence[Entry]) -> list[SeedGroup]:
-    """The groups of compared runs with at least two seeds. Of runs of one seed the one that began last counts."""
+    """The groups of compared runs with at least two seeds. Of runs of one seed the one that began last counts; a group's
+    name says how many others there are."""
     of_seeds: dict[Hashable, Entry] = {}
-    for entry in sorted(entries, key=lambda entry: entry.mine.run.record.started):
-        if entry.last is not None and entry.mine.run.record.seed is not None:
-            of_seeds[_alike(entry), entry.mine.run.record.seed] = entry
+    for entry in sorted(_seeded(entries), key=lambda entry: entry.mine.run.record.started):
+        of_seeds[_alike(entry), entry.mine.run.record.seed] = entry
     counted = {id(entry) for entry in of_seeds.values()}
+    repeated = Counter(_alike(entry) for entry in _seeded(entries) if id(entry) not in counted)
     groups: dict[Hashable, SeedGroup] = {}
     for entry in entries:
         if entry.last is not None and id(entry) in counted:
-            groups.setdefault(_alike(entry), SeedGroup(entry.pair.question, entry.group)).members.append(entry.last)
+            again = repeated[_alike(entry)]
+            name = entry.group + (f", the last of each seed ({again} earlier left out)" if again else "")
+            groups.setdefault(_alike(entry), SeedGroup(entry.pair.question, name)).members.append(entry.last)
     return [group for group in groups.values() if len(group.members) > 1]
+
+
+def _seeded(entries: Sequence[Entry]) -> list[Entry]:
+    return [entry for entry in entries if entry.last is not None and entry.mine.run.record.seed is not None]
 
 
 def _alike(entry: Entry) -> Hashable:

@@ -64,8 +64,14 @@ def _refuse(what: str, parameters: Iterable[Tensor], where: str) -> None:
     )
 
 
-def warn_if_far_above(term: Tensor, loss: Tensor, where: str) -> None:
-    """Warns of a term of more than ``FAR_ABOVE`` times the loss that it is added to."""
+def warn_of_first_term(term: Tensor, loss: Tensor, where: str) -> None:
+    """Warns of a term that no weight is trained by, and of one of more than ``FAR_ABOVE`` times the loss it is added to."""
+    if not term.requires_grad:
+        warnings.warn(
+            f"{where}: nothing that is penalised is trained: the network as it is at evaluation reads no weight that "
+            "requires a gradient, an average of weights say. Name the network that is trained (module=...)",
+            stacklevel=2,
+        )
     size, own = abs(float(term.detach())), abs(float(loss.detach()))
     if size > FAR_ABOVE * own:
         warnings.warn(

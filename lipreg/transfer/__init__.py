@@ -21,7 +21,7 @@ from lipreg.transfer.calibrated import CalibratedMovement, calibrated_movement
 from lipreg.transfer.comparison import Comparison, compare, compare_pair
 from lipreg.transfer.incomplete import why_not_compared
 from lipreg.transfer.likeness import Likeness, likeness
-from lipreg.transfer.margins import is_certified, margin_over_constant, median_of
+from lipreg.transfer.margins import is_certified, margin_factor, margin_over_constant, median_of
 from lipreg.transfer.metric import Metric, choose_metric
 from lipreg.transfer.movement import Movement, truth_movement
 from lipreg.transfer.pairs import Pair, find_pair
@@ -51,6 +51,7 @@ __all__ = [
     "geometric_mean",
     "is_certified",
     "likeness",
+    "margin_factor",
     "margin_over_constant",
     "mean_of",
     "mean_tightness",

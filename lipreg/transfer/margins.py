@@ -26,7 +26,7 @@ def margin_over_constant(record: AuditRecord) -> Interval | None:
         0 for a point that is classified wrongly; an infinite end where an end of E is 0, which says no more than that the
         region has no other class. None without a class, or for a functional that does not bound the margins.
     """
-    factor = _factor(record)
+    factor = margin_factor(record)
     if factor is None or record.margin is None:
         return None
     if not record.margin > 0:
@@ -45,7 +45,7 @@ def is_certified(record: AuditRecord, upper: float) -> bool | None:
         None without a class, for a functional that does not bound the margins, or a region that is no ball in the norm p of
         input distances, which has no radius eps in it.
     """
-    region, factor = record.question.get("region", {}), _factor(record)
+    region, factor = record.question.get("region", {}), margin_factor(record)
     if factor is None or record.margin is None or "radius" not in region:
         return None
     if float(region["norm"]) != float(record.question["p"]):
@@ -67,6 +67,6 @@ def median_of(intervals: Sequence[Interval]) -> Interval:
     return Interval(middle(ends[0]), middle(ends[1]))
 
 
-def _factor(record: AuditRecord) -> float | None:
-    """``radius_factor`` of functionals that bound the margins over ALL rivals: ``Margin`` speaks of one."""
+def margin_factor(record: AuditRecord) -> float | None:
+    """``radius_factor`` of functionals that bound the margins over all rivals: ``Margin`` speaks of one. None for others."""
     return None if record.question.get("output", {}).get("kind") == "Margin" else radius_factor(record)

@@ -7,6 +7,7 @@ exact again.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from decimal import MAX_EMAX, MIN_EMIN, ROUND_CEILING, ROUND_FLOOR, Context, Decimal
@@ -27,6 +28,7 @@ def mean_between(lowers: Sequence[float], uppers: Sequence[float]) -> tuple[floa
     return low, math.inf if math.inf in uppers else above(sum(map(Fraction, uppers), Fraction()) / len(uppers))
 
 
+@functools.lru_cache(maxsize=4096)
 def log_between(size: float) -> tuple[Decimal, Decimal]:
     """Around the natural logarithm of a size; both -inf for 0, inf for inf, and 0 for 1."""
     if size == 1:
@@ -34,7 +36,8 @@ def log_between(size: float) -> tuple[Decimal, Decimal]:
     exact = Decimal(size)
     if size == 0 or size == math.inf:
         return DOWN.ln(exact), UP.ln(exact)
-    return DOWN.next_minus(DOWN.ln(exact)), UP.next_plus(UP.ln(exact))
+    nearest = DOWN.ln(exact)  # to the nearest digit, whatever the context rounds to
+    return DOWN.next_minus(nearest), UP.next_plus(nearest)
 
 
 def exp_of_mean(logarithms: Sequence[Decimal], rounded: Context) -> float:

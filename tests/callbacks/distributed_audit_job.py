@@ -19,6 +19,7 @@ SETTINGS: dict[str, Any] = {
     "estimators": ("mip", "fastlip", "sampling"),
     "budget": 300.0,
     "progress": False,
+    "certificates": True,
     "every_n_epochs": 9,
     "reference_points": dataset()[:19],
 }

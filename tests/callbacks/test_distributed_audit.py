@@ -35,7 +35,10 @@ def test_a_share_of_the_points_has_the_records_of_all(cut: int, many: tuple[Any,
 
 
 def told(folder: Path) -> list[Any]:
-    return [(r.epoch, r.point, r.estimator, r.status, r.lower, r.upper, r.witness) for r in records(folder)]
+    found = records(folder)
+    files = [folder / r.certificate_file for r in found if r.certificate_file]
+    assert files and all(file.is_file() for file in files)
+    return [(r.epoch, r.point, r.estimator, r.status, r.lower, r.upper, r.witness, r.certificate_file) for r in found]
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from experiments.workspace import COLUMNS, specification, workspace
+from experiments.workspace import COLUMNS, SETTINGS, specification, workspace
 from lipreg.callbacks import LipschitzAudit, LipschitzRegularizer
 from lipreg.problem import LocalLipschitz
 from lipreg.records import AuditRecord, RunRecord, read_records
@@ -46,10 +46,11 @@ class Model(Validating):
 
 @dataclass(frozen=True)
 class Logged:
-    """The folder of a run that was logged three ways, and its W&B log as ``wandb leet`` prints it."""
+    """The folder of a run that was logged three ways, its W&B log as ``wandb leet`` prints it, and that of its twin."""
 
     folder: Path
     wandb: list[dict[str, Any]]
+    twin: list[dict[str, Any]]
 
     def rows(self, name: str) -> list[dict[str, Any]]:
         """Rows of the W&B history that have the metric."""
@@ -65,6 +66,8 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logged]:
     patch.setenv("WANDB_SILENT", "true")
     patch.delenv("WANDB_DATA_DIR", raising=False)
     patch.setenv("XDG_DATA_HOME", str(folder / "home"))  # where W&B would let tables and their images wait
+    of_twin = folder / "of_twin"
+    of_twin.mkdir()
     for name, weight in (("twin", 0.0), ("run", WEIGHT)):
         pl.seed_everything(3, verbose=False)
         draw = torch.Generator().manual_seed(2)
@@ -80,7 +83,7 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logged]:
             twin="twin" if name == "run" else None,
             folder=str(folder),
         )
-        loggers: list[Any] = [] if name == "twin" else [
+        loggers: list[Any] = [WandbLogger(save_dir=of_twin, offline=True, project="lipreg")] if name == "twin" else [
             WandbLogger(save_dir=folder, offline=True, project="lipreg"),
             TensorBoardLogger(folder, name="board", default_hp_metric=False),
             CSVLogger(folder, name="csv"),
@@ -101,11 +104,16 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logged]:
         for logger in loggers:
             logger.experiment.finish() if isinstance(logger, WandbLogger) else logger.finalize("success")
     patch.undo()
+    yield Logged(folder, read_back(folder), read_back(folder / "of_twin"))
+
+
+def read_back(folder: Path) -> list[dict[str, Any]]:
+    """What the offline run below a folder has logged."""
     (run,) = (folder / "wandb").glob("offline-run-*")
     leet = Path(sys.executable).parent / "wandb"
     done = subprocess.run([leet, "leet", "inspect", "--json", run], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
-    yield Logged(folder, [json.loads(line) for line in done.stdout.splitlines()])
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def csv_rows(folder: Path) -> list[dict[str, str]]:
@@ -195,6 +203,43 @@ def test_the_summary_has_what_sweeps_sort_by(logged: Logged) -> None:
         assert summary[name] == last[name]
     assert summary["val_accuracy"] == logged.rows("val_accuracy")[-1]["val_accuracy"]
     assert summary["lipreg/weight"] == pytest.approx(WEIGHT)
+
+
+def settings(events: list[dict[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for entry in events:
+        found |= entry.get("config", {}).get("update", {})
+    return found
+
+
+def test_filters_tell_a_run_from_its_twin_and_pairs_them(logged: Logged) -> None:
+    own, twin = settings(logged.wandb), settings(logged.twin)
+    assert (own["lipreg_role"], twin["lipreg_role"]) == ("with penalty", "without penalty")
+    assert own["lipreg_pair"] == twin["lipreg_pair"] == twin["lipreg_run_id"] != own["lipreg_run_id"]
+    assert (own["lipreg_weight"], twin["lipreg_weight"]) == (WEIGHT, 0.0)
+    assert own["lipreg_quantity"] == own["lipreg_bound"] == "affine_relu" and own["lipreg_seed"] == 3
+    runs = [r for r in read_records(logged.folder / "records.jsonl") if isinstance(r, RunRecord)]
+    assert {r.id for r in runs} == {own["lipreg_run_id"], twin["lipreg_run_id"]}
+    assert set(SETTINGS) <= own.keys(), "what the workspace shows"
+
+
+def test_tensorboard_has_settings_beside_the_metrics(logged: Logged) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    from tensorboard.plugins.hparams import plugin_data_pb2
+
+    (events,) = (logged.folder / "board").rglob("events.out*")
+    board = accumulator.EventAccumulator(str(events))
+    board.Reload()
+    read = plugin_data_pb2.HParamsPluginData.FromString
+    told = {
+        tag.rpartition("/")[2]: read(board.SummaryMetadata(tag).plugin_data.content)
+        for tag in ("_hparams_/session_start_info", "_hparams_/experiment")
+    }
+    values = told["session_start_info"].session_start_info.hparams
+    assert values["lipreg_role"].string_value == "with penalty" and values["lipreg_seed"].number_value == 3
+    assert values["lipreg_weight"].number_value == WEIGHT
+    metrics = {info.name.tag for info in told["experiment"].experiment.metric_infos}
+    assert {"audit/exact_upper", "audit/margin_over_constant"} <= metrics <= set(board.Tags()["scalars"])
 
 
 def test_each_point_has_a_row_with_its_image_and_its_witness(logged: Logged) -> None:

@@ -121,7 +121,8 @@ def test_the_callback_writes_what_was_trained(pair: SimpleNamespace) -> None:
     assert (mine.bound, mine.weight, mine.recipe["preactivations"]) == ("affine_relu", 0.3, ["interval"])
     assert mine.question == PROBLEM.describe() and mine.sentence == PROBLEM.sentence()
     term = regularizer().term
-    assert mine.settings == {"lipreg": [term.penalty.describe(), term.schedule.describe()]}
+    assert mine.settings["lipreg"] == [term.penalty.describe(), term.schedule.describe()]
+    assert mine.settings["model"]["class"] == "Measured" and mine.settings["model"]["parameters"] > 0
     assert mine.versions["torch"] == importlib.metadata.version("torch") and "lipreg" in mine.versions
     assert f"pid {os.getpid()} on {socket.gethostname()}" == mine.process and mine.started.startswith("20")
 

@@ -38,7 +38,11 @@ def truth(plain: dict[str, Any]) -> tuple[float, float]:
     """The constant that a file is about, by enumeration: of matrices and ReLUs."""
     asked = plain["question"]
     region, x = _region(asked["region"])
-    problem = LocalLipschitz(region, AllLogits(), p=asked["p"] if asked["p"] == "inf" else int(asked["p"]))
+    counts, own = asked.get("counts"), dict[str, Any]()
+    if counts is not None:
+        known = numbers(counts)
+        own = {"scale": np.where(known > 0, known, 1.0), "measured": np.flatnonzero(known > 0)}
+    problem = LocalLipschitz(region, AllLogits(), p=asked["p"] if asked["p"] == "inf" else int(asked["p"]), **own)
     return exact_constants(Told(plain), problem, torch.from_numpy(x)[None])[0]
 
 

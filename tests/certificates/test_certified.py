@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from lipreg.certificates import NoCertificate
-from lipreg.checking import check, read
+from lipreg.checking import Refused, check, read
 from lipreg.checking.file import parse
 from lipreg.outputs import AllLogits, AllMargins, Combination, Output, Vector
 from lipreg.problem import LocalLipschitz
@@ -88,7 +88,6 @@ def test_numbers_of_float32_are_exact() -> None:
     ("problem", "why"),
     [
         (LocalLipschitz(LinfBall(1.0), AllLogits(), "pointed"), "scope='pointed'"),
-        (LocalLipschitz(LinfBall(1.0), AllLogits(), scale=2.0), "scale or measured"),
         (LocalLipschitz(LinfBall(1.0), Vector(), q=2), "q=2"),
         (LocalLipschitz(WholeSpace(), AllLogits(), p=2), "region=WholeSpace"),
         (LocalLipschitz(Polytope([[1.0, 1.0]], [0.5], low=-1.0, high=1.0), AllLogits(), p=2), "region=Polytope"),
@@ -110,3 +109,26 @@ def test_nothing_is_written_of_an_upper_end_that_is_too_low() -> None:
     false = CertifiedInterval(problem, interval.functional, 0.0, interval.lower * (1 - 1e-9), proof="a false one")
     with pytest.raises(NoCertificate, match="steeper"):
         certificate_of(analysis.graph, analysis.placed, false)
+
+
+@pytest.mark.parametrize("p", NORMS)
+def test_units_and_measured_inputs(p: float) -> None:
+    net, x = network("deep"), torch.full((1, 2), 0.2, dtype=torch.float64)
+    for own in ({"scale": (0.3, 2.5)}, {"measured": [1]}, {"scale": 3.7, "measured": [0]}):
+        problem = LocalLipschitz(LinfBall(0.9), AllLogits(), p=p, **own)
+        interval, written = certified(net, problem, x)
+        low, high = exact_constants(net, problem, x)[0]
+        for mode in ("exact", "rounded"):
+            verdict = check(parse(written.plain), mode=mode)
+            assert (float(verdict.lower), float(verdict.upper)) == (interval.lower, interval.upper)
+            assert verdict.lower <= high * (1 + 1e-9) and verdict.upper >= low * (1 - 1e-9)
+
+
+def test_version_1_is_read() -> None:
+    """It has no counts: every entry of a gradient counts as it is."""
+    net, x = network("shallow"), torch.zeros(1, 2, dtype=torch.float64)
+    plain = certified(net, LocalLipschitz(LinfBall(1.0), AllLogits()), x)[1].plain
+    old = {name: value for name, value in plain["question"].items() if name != "counts"}
+    assert check(parse(plain | {"version": 1, "question": old})) == check(parse(plain))
+    with pytest.raises(Refused, match="fields"):
+        parse(plain | {"version": 1})

@@ -1,4 +1,4 @@
-"""docs/certificates.md: its example runs, and its table is that of the benchmark."""
+"""docs/certificates.md: its example runs, and its tables are those of the benchmarks."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.certificates import PAGE, tables
+from benchmarks.certificates import PAGE, run_table, tables
 from benchmarks.environment import read_result
+from benchmarks.mutations import table
 
 
 def test_the_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -19,5 +20,8 @@ def test_the_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert "2 of 2 points with a certificate" in said and said.count("'gradient'") == 2
 
 
-def test_the_table_is_that_of_the_benchmark() -> None:
-    assert tables(read_result("certificates")) in PAGE.read_text(encoding="utf-8")
+def test_the_tables_are_those_of_the_benchmarks() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert tables(read_result("certificates")) in page
+    assert run_table(read_result("certificates_runs")) in page
+    assert table(read_result("mutations")) in page

@@ -42,7 +42,7 @@ def changed(plain: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("path", "value", "why"),
     [
-        ("version", 2, "knows 'lipreg certificate' of version 1"),
+        ("version", 3, "knows 'lipreg certificate' of versions 1 to 2"),
         ("format", "another", "knows 'lipreg certificate'"),
         ("more", 1, "fields"),
         ("producer", [], "not an object of texts"),
@@ -63,7 +63,7 @@ def changed(plain: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("lower.point", numbers(np.array([2.0, 0.0])), "outside of the region"),
         ("upper", [], "0 trees for 3 functionals"),
         ("upper.0", [], "a part of the region is left out"),
-        ("upper.0.0", ["split", 10**6], "is decided, or none of"),
+        ("upper.0.0", ["split", 10**6], "unit 1000000, and there are"),
         ("upper.0.0", ["believe me"], "a node"),
         ("upper.0", [["bounds"]], "bounds do not contradict"),
         ("upper.0", [["empty", []]], "leave points in the cell"),
@@ -119,8 +119,8 @@ def test_what_is_hostile_is_refused(plain: dict[str, Any], tmp_path: Path) -> No
             check(read(path))
 
     text = json.dumps(plain)
-    refused(text.replace('"version": 1', '"version": 1.0'), "of version 1.0")
-    refused(text.replace('"version": 1', '"version": 1, "version": 1'), "stands twice")
+    refused(text.replace('"version": 2', '"version": 2.0'), "of version 2.0")
+    refused(text.replace('"version": 2', '"version": 2, "version": 2'), "stands twice")
     refused(gzip.compress(b" " * ((1 << 30) + 1), 1), "a text of more than")
     for size in (10**10, 10**19, 10**30):
         refused(json.dumps(changed(plain, "network.inputs", size)), "in place of a whole number")

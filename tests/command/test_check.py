@@ -73,3 +73,26 @@ def test_nothing_to_check_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFix
     assert "no certificate at" in capsys.readouterr().err
     assert main(["check", str(tmp_path / "none.json")]) == MISTAKE
     assert "cannot be read" in capsys.readouterr().out
+
+
+def test_a_call_that_is_made_again_takes_the_certificates_that_are_there(tmp_path: Path) -> None:
+    net, x = network("shallow"), torch.tensor([[0.1, 0.2], [0.4, -0.3]], dtype=torch.float64)
+    problem = lipreg.LocalLipschitz(lipreg.LinfBall(0.5), lipreg.AllLogits())
+
+    def again() -> list[Path]:
+        own = {"estimators": ["branch_and_bound"], "certificates": True, "records": tmp_path / "r.jsonl"}
+        lipreg.audit(net, problem, x, **own)
+        return sorted(tmp_path.glob("*.certificate.json.gz"))
+
+    first, second = again()
+    kept = first.read_bytes()
+    first.write_bytes(kept[:100])  # as a kill or a full disk leaves it
+    other = gzip.compress(json.dumps(json.loads(gzip.decompress(second.read_bytes())) | {"producer": {}}).encode())
+    second.write_bytes(other)
+    assert again() == [first, second]
+    audits = [r for r in read_records(tmp_path / "r.jsonl") if isinstance(r, AuditRecord) and r.estimator == "exact"]
+    assert len(audits) == 4 and {r.certificate_file for r in audits} == {first.name, second.name}
+    assert first.read_bytes() == kept, "what does not hold is written anew"
+    plain = json.loads(gzip.decompress(second.read_bytes()))
+    assert plain["upper"] == json.loads(gzip.decompress(other))["upper"]
+    assert main(["check", str(tmp_path)]) == 0

@@ -99,5 +99,11 @@ def test_of_a_data_module_all_validation_data_is_meant(capsys: pytest.CaptureFix
     assert f"2 of the {len(x)} points of the data set were drawn at random" in printed and drawn.size == len(x)
     for held, own in zip(reference_points(Points(), None, whole=True), (x, y), strict=True):
         assert held is not None and torch.equal(held, own)  # in the order of the data, which indices are of
+    assert main([*asked, "--until", "2", "--estimators", "affine_relu", "--above", "0.25", "--together"]) == 0
+    printed = capsys.readouterr().out
+    assert "of the points have a constant above 0.25" in printed and "hold all together with a confidence" in printed
+    for flag in (["--above", "1"], ["--together"], ["--confidence", "0.9"]):
+        assert main([*asked, "--points", "2", *flag]) == MISTAKE
+        assert f"{flag[0]} without --until" in capsys.readouterr().err
     assert main([*asked, "--until", "2", "--points", "2"]) == MISTAKE
     assert "--points beside --until" in capsys.readouterr().err

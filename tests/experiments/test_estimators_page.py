@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 
 from experiments.estimators import page
 from experiments.estimators.tightness import only, rows_of
+from experiments.estimators.tightness_figures import COLOURS, _panel, _styles
 from lipreg.estimators import ESTIMATORS
+from tests.test_first_page import same_picture
 
 SETTINGS = sorted(file.stem.removeprefix("estimators_") for file in page.RESULTS.glob("estimators_*.csv"))
 TEXT = page.PAGE.read_text(encoding="utf-8")
@@ -20,8 +23,12 @@ def test_the_tables_are_those_of_the_results() -> None:
     assert {found[3].split(", ")[0] for found in page.BLOCK.finditer(TEXT)} == set(SETTINGS)
 
 
-def test_the_figures_are_there_and_can_be_made() -> None:
+def test_the_figures_are_those_of_the_results() -> None:
     made = page.figures(TEXT)
+    for name, figure in made.items():
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format="png", dpi=110)
+        assert same_picture(page.IMAGES / name, drawn.getvalue()), "python -m experiments.estimators.page"
     assert made.keys() == {path.name for path in page.IMAGES.glob("estimators_*.png")} and len(made) >= 4
     assert TEXT.count("](images/") == len(made)
 
@@ -58,3 +65,14 @@ def test_results_are_taken_over_with_five_digits(tmp_path: Path) -> None:
     kept = page.read("digits", tmp_path)
     assert path.name == "estimators_digits.csv" and set(kept["ratio"]) == {1.2346}
     assert kept["about"].notna().sum() == 1 and set(kept["remark"].str.len()) == {90}
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_each_colour_stands_for_one_line_of_a_panel(setting: str) -> None:
+    everything = rows_of(page.read(setting))
+    for network in {row["network"] for row in everything}:
+        rows = [row for row in only(everything, network=network) if row["answers"]]
+        styles, panels = _styles(rows), {_panel(row) for row in rows}
+        for panel in panels:
+            names = {row["estimator"] for row in rows if _panel(row) == panel}
+            assert len({styles[name][0] for name in names}) == len(names) <= len(COLOURS), panel

@@ -251,7 +251,7 @@ def reduced(path: Path) -> list[dict[str, Any]]:
     kept = []
     for line in path.read_text(encoding="utf-8").splitlines():
         data = json.loads(line)
-        for name in ("seconds", "id", "run_id", "twin_id", "started", "process"):
+        for name in ("seconds", "id", "run_id", "twin_id", "started", "process", "command"):
             data.pop(name, None)
         kept.append(data)
     return kept
@@ -286,7 +286,7 @@ def test_a_sweep_over_seeds(tmp_path: Path) -> None:
 WRONG = {
     "problem.region.radius=-1": "radius -1.0 leaves a region without volume",
     "audit.estimators=[mip_pointed]": "scope 'regional' is not covered",
-    "experiment=nope": "experiment=nope. Accepted: held_bound, pointed, smoke",
+    "experiment=nope": "experiment=nope. Accepted: cifar_cnn, held_bound, l2_digits, mnist_lenet, pointed",
     "debug=fdrr": "debug=fdrr (did you mean 'fdr'?). Accepted: fdr",
     "penalty=hinges": "penalty=hinges (did you mean 'hinge'?). Accepted: hinge, layer_sum",
     "model.width=3": "there is no model.width (did you mean 'widths'?). Accepted: widths, learning_rate",

@@ -59,7 +59,7 @@ def test_the_specification_has_the_panels_and_the_sweep_views(tmp_path: Path, pr
     (runs,) = section["runSets"]
     assert runs["sort"]["keys"] == [{"key": {"section": "summary", "name": SORTED_BY}, "ascending": False}]
     assert all(runs["runFeed"]["columnPinned"][f"summary:{name}"] for name in COLUMNS)
-    assert [group["name"] for group in runs["grouping"]] == ["run.value", "weight.value"]
+    assert [group["name"] for group in runs["grouping"]] == ["lipreg_role.value", "lipreg_weight.value"]
     assert "audit/points" in json.dumps(points) and "audit/records" in json.dumps(points)
 
 

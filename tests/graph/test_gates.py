@@ -100,3 +100,31 @@ def test_trained_gates_are_read_live() -> None:
         (ours,) = torch.autograd.grad(captured.live()(x).sum(), module.a.weight)
         torch.testing.assert_close(ours, own)
     assert sum(isinstance(node, Curved) for node in captured.frozen().nodes) == 1
+
+
+@pytest.mark.parametrize(("activation", "share"), [
+    (lambda x: x * torch.sigmoid(0.0 * x), 0.5),
+    (lambda x: (3 * x) * torch.tanh(F.softplus(0 * x)), 1.8),
+    (lambda x: x * F.relu6(0 * x + 3) / 6, 0.5),
+])  # fmt: skip
+def test_a_gate_of_nothing_is_a_number(activation: Activation, share: float) -> None:
+    net, x = network(activation), torch.randn(5, 4, dtype=torch.float64)
+    graph = capture(net, x[:1]).frozen_at(x)
+    assert [type(node).__name__ for node in graph.nodes] == ["Input", "Affine"]
+    torch.testing.assert_close(graph(x), net(x))
+    torch.testing.assert_close(activation(x), share * x)
+
+
+def test_a_gate_of_nothing_that_is_trained_says_what_to_do() -> None:
+    class Swish(nn.Module):
+        def __init__(self, beta: float) -> None:
+            super().__init__()
+            self.beta = nn.Parameter(torch.tensor(beta))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x * torch.sigmoid(self.beta * x)
+
+    x = torch.rand(2, 4)
+    with pytest.raises(UnsupportedModel, match=r"a parameter that is 0 now.*begin with another beta"):
+        capture(nn.Sequential(nn.Linear(4, 6), Swish(0.0)), x)
+    capture(nn.Sequential(nn.Linear(4, 6), Swish(1.5)), x)

@@ -16,12 +16,10 @@ from lipreg.population import (
     Draw,
     Evidence,
     Planned,
-    QuantileWithin,
     Sample,
     ShareWithin,
     ratio_of_quantiles,
 )
-from lipreg.population.wording import told
 
 DRAWS = 250
 LEVEL = 0.2
@@ -177,14 +175,6 @@ def test_ratios_of_what_may_be_negative_are_refused() -> None:
             first.over(second)
         with pytest.raises(InvalidInput, match="may be negative"):
             ratio_of_quantiles(first, second, 0.5)
-
-
-def test_words_are_not_rounded_up() -> None:
-    sample = Sample(5, [0, 1], [1.0, 1.0], [1.0, 1.0], confidence=0.99995)
-    said = " ".join(told(sample, 0, "2 points are drawn", True))
-    assert "99.995 %" in said and "100 %" not in said
-    assert QuantileWithin(0.99999, 0.1).sentence() == "the 99.999 % quantile is known within 10 %"
-    assert told(sample, 0, "", True, ShareWithin(0.7).told(sample))[2].endswith("have a constant above 0.7")
 
 
 def test_what_is_no_value_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -14,7 +15,8 @@ import lipreg
 from lipreg import AuditResult, LinfBall, LocalLipschitz, Population
 from lipreg.errors import IncomparableResults, InvalidInput
 from lipreg.population import Draw, MeanWithin, QuantileWithin
-from lipreg.records import PopulationRecord, from_line, read_records, to_line
+from lipreg.records import PopulationRecord, from_line, read_records, read_sources, to_line
+from lipreg.reporting.html import write_runs_report
 
 PROBLEM = LocalLipschitz(LinfBall(0.1))
 SIZE = 40
@@ -114,6 +116,73 @@ def test_what_is_no_pair_is_not_divided(question: tuple[nn.Module, Tensor, Tenso
     other = lipreg.audit(net, PROBLEM, population=Population(x, y, until=12, seed=5))
     with pytest.raises(IncomparableResults, match="the same points, drawn by the same seed"):
         found.population.over(other.population)
+
+
+def test_margins_over_constants(
+    question: tuple[nn.Module, Tensor, Tensor], found: AuditResult, truth: np.ndarray
+) -> None:
+    net, x, y = question
+    assert found.survey is not None and found.survey.margins is not None
+    outputs = net(x).double()
+    second = outputs.scatter(1, y.unsqueeze(1), -torch.inf).amax(1)
+    margins = (outputs.gather(1, y.unsqueeze(1)).squeeze(1) - second).detach().numpy()
+    assert found.survey.margins == pytest.approx(margins, abs=1e-5)
+    middle = np.sort(margins / truth)[19]
+    assert found.margins.quantile(0.5).low <= middle * (1 + 1e-4) and middle <= found.margins.quantile(0.5).high * (
+        1 + 1e-4
+    )
+    assert (
+        "No point is classified wrongly." in found.table() and "The median of the margin over constant" in found.table()
+    )
+    plain = lipreg.audit(net, LocalLipschitz(LinfBall(0.1), lipreg.Logit(0)), population=Population(x, until=3))
+    assert "margin" not in plain.table().split("drawn at random")[1]
+    with pytest.raises(InvalidInput, match="no margins that the constant bounds"):
+        _ = plain.margins
+
+
+def test_values_that_were_named_and_all_together(question: tuple[nn.Module, Tensor, Tensor], truth: np.ndarray) -> None:
+    net, x, y = question
+    value = float(np.sort(truth)[30])
+    asked = Population(x, y, until=QuantileWithin(0.5, 0.3), above=value, together=True)
+    found = lipreg.audit(net, PROBLEM, population=asked)
+    assert found.survey is not None and found.survey.met
+    own = found.population.together(7)  # the rule's figure, one value, two quantiles, a mean, and two of margins
+    assert own.quantile(0.5).within(0.3) and own.share_above(value).low <= 9 / SIZE <= own.share_above(value).high
+    assert f"have a constant above {value!r}" in found.table() and "equally among the 7" in found.table()
+    assert found.population.band().share_above(value).low <= 9 / SIZE
+    for wrong in ("high", (True,), (float("inf"),)):
+        with pytest.raises(InvalidInput, match="a number, or several"):
+            Population(x, y, above=wrong)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="True or False"):
+        Population(x, y, together="yes")  # type: ignore[arg-type]
+
+
+def test_a_run_beside_its_twin_on_the_page(
+    question: tuple[nn.Module, Tensor, Tensor], found: AuditResult, tmp_path: Path
+) -> None:
+    net, x, y = question
+    half = nn.Sequential(*net, nn.Linear(3, 3, bias=False))
+    with torch.no_grad():
+        half[3].weight.copy_(torch.eye(3) / 2)  # constants and margins are halved, their quotients stay
+    other = lipreg.audit(half, PROBLEM, population=Population(x, y, until=12, seed=4), name="halved")
+    moved = lipreg.audit(half, PROBLEM, population=Population(x + 0.1, y, until=12, seed=4), name="moved")
+    for own, told in ((other, True), (moved, False)):
+        run = dataclasses.replace(own.run, twin="network", twin_id=found.run.id)
+        path = tmp_path / f"{told}.jsonl"
+        path.write_text("".join(f"{to_line(r)}\n" for r in [*found.records, run, *own.records[1:]]))
+        page = write_runs_report(read_sources([path]), tmp_path / "page.html").read_text(encoding="utf-8")
+        assert ("the median of the ratio of the constant to the twin&#x27;s is" in page.lower()) == told
+        assert ("they are not compared: samples of two data sets" in page.lower()) == (not told)
+    ratio = other.margins.over(found.margins).quantile(0.5)
+    assert ratio.low <= 1 <= ratio.high < 1.01
+    (record,) = [r for r in other.records if isinstance(r, PopulationRecord)]
+    old = json.loads(to_line(record))
+    for name in ("data", "margins", "every_margin", "factor", "above", "together"):
+        del old[name]
+    read = from_line(json.dumps(old))
+    assert isinstance(read, PopulationRecord) and read.over_constant is None and read.sample.of == ""
+    with pytest.raises(InvalidInput, match="points drawn from a data set"):
+        from_line(json.dumps(json.loads(to_line(record)) | {"margins": [1.0]}))
 
 
 def test_two_rules_share_the_points_that_both_have_drawn(question: tuple[nn.Module, Tensor, Tensor]) -> None:

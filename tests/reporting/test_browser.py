@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from lipreg.records import AuditRecord, EpochRecord, LeftOut, Record, RunRecord, Source, Sources
+from lipreg.records import AuditRecord, EpochRecord, LeftOut, PointRecord, Record, RunRecord, Source, Sources
 from lipreg.reporting.html import write_report, write_runs_report
 from lipreg.reporting.wording import at_most, ends
 from lipreg.transfer import Interval, compare
@@ -231,6 +232,66 @@ def test_a_witness_is_shown_as_the_image_it_is(browser: Any, tmp_path: Path) -> 
         )
         assert [pixels[4 * i] for i in range(16)] == [round(255 * v) for v in witness]
         assert shown.trouble == []
+
+
+def with_points(records: Sequence[Record], size: int = 16) -> list[Record]:
+    """The points of both runs, and witnesses in which two entries differ."""
+    x = {point: [(i + point) % 16 / 15 for i in range(size)] for point in (0, 1, 2)}
+    kept = [PointRecord.of(np.array(x[0]), "penalty", "", 0), PointRecord.of(np.array(x[1]), "penalty", "", 1)]
+    hashes = {point.point: point.reference for point in kept}
+    changed = []
+    for r in records:
+        if isinstance(r, AuditRecord):
+            moved = [*x[r.point][:-2], x[r.point][-2] + 0.05, x[r.point][-1] - 0.025]
+            classes = {"predicted": r.point, "witness_class": 2} if r.estimator == "exact" else {}
+            r = replace(r, witness=moved, reference=hashes.get(r.point, "lost"), **classes)
+        changed.append(r)
+    return [*changed, *kept]
+
+
+def test_a_point_stands_beside_its_witness(browser: Any, records: Sequence[Record], tmp_path: Path) -> None:
+    path = write_report(with_points(records), tmp_path / "r.html", "penalty")
+    with Shown(browser, path) as shown:
+        page, detail = shown.page, shown.page.locator("#points-table .detail")
+        page.locator("#points-table tbody tr").nth(1).click()
+        captions = detail.locator("figcaption").all_inner_texts()
+        assert captions[0] == "reference point, class 0" and captions[1] == "witness of the lower end, class 2"
+        assert captions[2].endswith("at most 0.05")
+        last = "(c) => [...c.getContext('2d').getImageData(2, 3, 2, 1).data]"
+        more, _, _, _, _, _, less, _ = detail.locator("canvas").nth(2).evaluate(last)
+        assert more == 0 and less in (127, 128), "full blue where it is most; half orange where it is half as much less"
+        told = " ".join(detail.inner_text().split())
+        assert "class at the witness 2, another one" in told
+        assert "2 of 16 entries; largest 0.05, Euclidean 0.0559" in told
+        detail.locator("details summary").click()
+        rows = [row.split() for row in detail.locator(".entries tbody tr").all_inner_texts()]
+        assert [row[0] for row in rows] == ["14", "15"] and [float(row[-1]) for row in rows] == [0.05, -0.025]
+        address = page.url
+        other = page.context.new_page()
+        other.goto(address)
+        assert other.locator("#points-table .detail figcaption").first.inner_text() == captions[0]
+        page.locator("#points-table tbody tr", has_text="regularised").last.click()
+        assert "do not hold the reference point" in page.locator("#points-table .detail").inner_text(), "point 2"
+        assert shown.trouble == []
+
+
+def test_a_click_on_a_dot_opens_its_row(browser: Any, records: Sequence[Record], tmp_path: Path) -> None:
+    with Shown(browser, write_report(with_points(records), tmp_path / "r.html", "penalty")) as shown:
+        shown.page.locator("#scatter circle.twin").first.click()
+        above = shown.page.locator("#points-table tr:has(+ .detail)").inner_text().split()
+        assert above[:2] == ["0", "twin"]
+        shown.page.locator("#scatter svg").focus()
+        for key in ("ArrowRight", "Enter"):
+            shown.page.keyboard.press(key)
+        assert shown.page.locator("#points-table .detail").count() == 1 and shown.trouble == []
+
+
+def test_inputs_that_are_no_images_are_told_in_numbers(browser: Any, records: Sequence[Record], tmp_path: Path) -> None:
+    with Shown(browser, write_report(with_points(records, size=5), tmp_path / "r.html", "penalty")) as shown:
+        shown.page.locator("#points-table tbody tr").first.click()
+        detail = shown.page.locator("#points-table .detail")
+        assert detail.locator("canvas").count() == 0 and detail.locator(".entries tbody tr").count() == 2
+        assert "2 of 5 entries" in detail.inner_text() and shown.trouble == []
 
 
 def test_hostile_texts_run_nothing(browser: Any, records: Sequence[Record], tmp_path: Path) -> None:

@@ -117,3 +117,13 @@ def point_by_point(self: Any, x: Tensor) -> Tensor:
 def says_everything(self: Any, x: Tensor) -> Tensor:
     y = self.a(x)
     return torch.bmm(y.unsqueeze(1), y.unsqueeze(2)).flatten(1) + torch.argmax(y, 1)
+
+
+@ZOO(3, 2, a=linear(2, 4), adjacency=numbers(3, 3))
+def graph_convolution(self: Any, x: Tensor) -> Tensor:
+    return (self.adjacency @ self.a(x).relu()).flatten(1)
+
+
+@ZOO(4, a=linear(4, 3), centres=numbers(2, 3))
+def distances_to_prototypes(self: Any, x: Tensor) -> Tensor:
+    return (self.a(x).unsqueeze(1) - self.centres).abs().sum(-1) + (self.centres * self.a(x).unsqueeze(1)).amax(-1)

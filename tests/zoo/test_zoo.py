@@ -12,12 +12,12 @@ from torch import nn
 import lipreg
 from lipreg.errors import UnsupportedModel
 from lipreg.graph import capture, check_agreement
-from tests.zoo import architectures, arrangements, known_shapes, one_number, several
+from tests.zoo import architectures, arrangements, known_shapes, one_number, several, steps
 from tests.zoo.forwards import Written
 
 ALL = {
     name: written
-    for zoo in (known_shapes.ZOO, arrangements.ZOO, architectures.ZOO, one_number.ZOO, several.ZOO)
+    for zoo in (known_shapes.ZOO, arrangements.ZOO, architectures.ZOO, one_number.ZOO, several.ZOO, steps.ZOO)
     for name, written in zoo.items()
 }
 READ = {name: written for name, written in ALL.items() if not written.says}

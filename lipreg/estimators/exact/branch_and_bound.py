@@ -45,8 +45,9 @@ class BranchAndBound(ExactEstimator):
     In pointed scope nodes lie between two distances from the reference point too, and quotients are bounded in place of
     gradients. For a whole output with q = 2 (and q = 1 beyond ``APART_OUTPUTS`` outputs) the result is an interval.
 
-    Networks with curves (tanh, GELU and others) have no phases: there the search splits boxes of inputs, in regional scope
-    and bounded regions, and its time grows with their number: few inputs are closed to any gap, many hardly at all.
+    Networks with curves (tanh, GELU and others): the search splits boxes of inputs too, in regional scope and bounded
+    regions, and its time grows with their number: few inputs are closed to any gap, many hardly at all. Where ReLUs end in
+    curves, outputs that each read one of them, linear pieces that are steeper take their place first.
 
     The regional constant of linear pieces is exact for networks whose kinks are in general position (Jordan & Dimakis
     2020, Theorem 3), which holds with probability 1; otherwise the maximising pattern may have no interior, and the
@@ -69,7 +70,7 @@ class BranchAndBound(ExactEstimator):
         return found
 
     def answer(self, work: Work) -> list[CertifiedInterval]:
-        return by_splitting(work) if work.analysis.graph.curves() else super().answer(work)
+        return by_splitting(work, self.at_point) if work.analysis.graph.curves() else super().answer(work)
 
     def uncovered_question(self, problem: LocalLipschitz) -> tuple[str, str] | None:
         if problem.scope == "pointed" and not problem.region.bounded:

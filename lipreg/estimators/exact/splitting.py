@@ -1,8 +1,11 @@
-"""Branch and bound of networks with curves: closed forms, a hunt, and boxes of inputs; see ``lipreg.search.curved``."""
+"""Branch and bound of networks with curves: closed forms, a hunt, and boxes of inputs with phases of ReLUs; see
+``lipreg.search.curved``. Where ReLUs end in curves, the exact search of steeper networks of linear pieces comes before."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -16,7 +19,9 @@ from lipreg.estimators.witnesses.sampling import RandomPoints, Sampling
 from lipreg.estimators.witnesses.witness import best_witness
 from lipreg.results import Certificate, CertifiedInterval, Status
 from lipreg.search.curved import split_inputs
+from lipreg.search.curved.composed import composed
 from lipreg.search.curved.engine import splittable
+from lipreg.search.curved.steeper import LastCurves
 from lipreg.search.hunt import Hunt
 from lipreg.search.screen import Screen
 from lipreg.words import counted
@@ -25,12 +30,23 @@ TURNS = 4
 """Of the hunt that gives a search its first witness."""
 HUNTED, CLOSED = 0.1, 0.1
 """Shares of the time for that hunt, and for closed forms."""
+STEEPER, CLOSE = 0.5, 1e-3
+"""Share of the time for exact searches of networks of linear pieces, and what each leaves open at least."""
 OFFERED = 4
 """Best points that are proved after a turn of the hunt from a box's middle."""
 
 
-def by_splitting(work: Work) -> list[CertifiedInterval]:
-    """One certified interval for each reference point; what one leaves of the time goes to those after it."""
+Exact = Callable[[Analysis, Budget, Settings], tuple[CertifiedInterval, int]]
+"""What is proved at a single point of a network of linear pieces, and how many nodes that took."""
+
+
+def by_splitting(work: Work, exact: Exact) -> list[CertifiedInterval]:
+    """One certified interval for each reference point; what one leaves of the time goes to those after it.
+
+    Args:
+        work: on networks with curves.
+        exact: the search of networks of linear pieces.
+    """
     analysis, same = work.analysis, work.analysis.placed.same()
     found: dict[int, CertifiedInterval] = {}
     for i, first in enumerate(same):
@@ -38,11 +54,13 @@ def by_splitting(work: Work) -> list[CertifiedInterval]:
             found[i] = repeated(analysis, found[first], i, first)
             continue
         own = work.budget.share(1 / len({k for k in same if k >= i}))
-        found[i] = _point(analysis[i : i + 1], own, work.settings, work.known[i] if work.known else None)
+        found[i] = _point(analysis[i : i + 1], own, work.settings, work.known[i] if work.known else None, exact)
     return [found[i] for i in range(len(same))]
 
 
-def _point(local: Analysis, budget: Budget, settings: Settings, known: CertifiedInterval | None) -> CertifiedInterval:
+def _point(
+    local: Analysis, budget: Budget, settings: Settings, known: CertifiedInterval | None, exact: Exact
+) -> CertifiedInterval:
     over = budget.ended()
     if over is not None:
         start = known or RandomPoints().intervals(local, budget, settings)[0]
@@ -53,18 +71,75 @@ def _point(local: Analysis, budget: Budget, settings: Settings, known: Certified
     start = start.intersect(_closed(local, budget.share(CLOSED)))
     with torch.no_grad():
         searched = without_pools(local, budget.share(0.5))
+        offering = _Offering(local, start, budget, settings)
+        start, nodes = _by_pieces(searched, start, offering, budget, settings, exact)
         if not splittable(searched, budget):
             inputs = counted(math.prod(local.placed.region.shape), "input")
             detail = f"No box was split: derivatives of all units along {inputs} are more than the memory"
-            return _entered(local, start, start.upper, Status.BOUNDED, detail)
-        offering = _Offering(local, start, budget, settings)
-        found = split_inputs(searched, start.upper, offering, start.lower, budget)
+            start = start.intersect(lower_interval(local, 0, offering.witness))
+            status = Status.GAP_LIMIT if 0.0 < start.gap <= budget.gap else Status.BOUNDED
+            return _entered(local, start, start.upper, status, detail)
+        budget = budget.after(nodes)
+        found = split_inputs(searched, start.upper, offering, offering.lower, budget)
     result = lower_interval(local, 0, offering.witness) if offering.witness is not None else start
-    ended = _entered(local, result, found.upper, found.status or Status.PROVED, f"{found.boxes:,} boxes of inputs")
+    of = "parts of the region" if searched.graph.relus() else "boxes of inputs"
+    before = f"{counted(nodes, 'node')} before the curves, " if nodes else ""
+    ended = _entered(local, result, found.upper, found.status or Status.PROVED, f"{before}{found.boxes:,} {of}")
     if found.status is None:
-        exact = ended.certificate is Certificate.EXACT
-        ended = _entered(local, result, found.upper, Status.PROVED if exact else Status.GAP_LIMIT, ended.detail)
+        status = Status.PROVED if ended.certificate is Certificate.EXACT else Status.GAP_LIMIT
+        ended = _entered(local, result, found.upper, status, ended.detail)
     return ended
+
+
+def _by_pieces(
+    searched: Analysis,
+    start: CertifiedInterval,
+    offering: _Offering,
+    budget: Budget,
+    settings: Settings,
+    exact: Exact,
+) -> tuple[CertifiedInterval, int]:
+    """What exact searches of steeper networks of linear pieces prove where a network ends in curves, and their nodes.
+
+    Pieces are divided where the steepest point lies, until there they are as steep as the network itself.
+    """
+    curves, nodes, own = LastCurves.of(searched), 0, budget.share(STEEPER)
+    if curves is None:
+        return _composed(searched, start, offering, own, settings, exact)
+    meets = curves.start()
+    while start.upper * (1.0 - budget.gap) > offering.lower and own.after(nodes).ended() is None:
+        left = replace(own.after(nodes), gap=max(0.5 * budget.gap, CLOSE))
+        found, more = exact(curves.steeper(meets, left), left, settings)
+        nodes += more
+        if found.upper < start.upper:
+            start = _entered(searched, start, found.upper, Status.BOUNDED, start.detail)
+        if found.witness is None:
+            break
+        point = torch.tensor(found.witness.point, dtype=torch.float64).reshape(1, *searched.placed.region.shape)
+        offering(point)
+        if found.lower <= offering.lower * (1.0 + max(0.25 * budget.gap, CLOSE)):
+            break
+        meets = curves.refined(meets, point)
+    return start, nodes
+
+
+def _composed(
+    searched: Analysis,
+    start: CertifiedInterval,
+    offering: _Offering,
+    budget: Budget,
+    settings: Settings,
+    exact: Exact,
+) -> tuple[CertifiedInterval, int]:
+    """What the exact search of the part before the last curves proves at any slopes of these, and its nodes."""
+    left = replace(budget, gap=max(0.5 * budget.gap, CLOSE))
+    question = composed(searched, left) if start.upper * (1.0 - budget.gap) > offering.lower else None
+    if question is None:
+        return start, 0
+    found, nodes = exact(question, left, settings)
+    if found.upper < start.upper:
+        start = _entered(searched, start, found.upper, Status.BOUNDED, start.detail)
+    return start, nodes
 
 
 class _Offering:
@@ -75,8 +150,12 @@ class _Offering:
         (generator,) = local.placed.region.generators(settings.seed)
         self.hunt = Hunt(Screen(local, budget.memory), generator)
 
+    @property
+    def lower(self) -> float:
+        return 0.0 if self.witness is None else self.witness.attained
+
     def __call__(self, x: Tensor) -> float:
-        before = 0.0 if self.witness is None else self.witness.attained
+        before = self.lower
         self.hunt.take(x)
         if self.budget.ended() is None:
             self.hunt.turn(lambda: self.budget.ended() is not None)

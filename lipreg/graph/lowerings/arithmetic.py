@@ -28,9 +28,24 @@ def lower_add(context: Context, input: Any, other: Any, *, alpha: float = 1) -> 
         input, other = broadcasted(context, input, other), broadcasted(context, other, input)
         return input.plus(other if alpha == 1 else other.scaled(context.constant(alpha, other.shape)))
     if isinstance(input, Symbol):
+        input = enlarged(context, input, other)
         return shifted(input.shifted(alpha * context.constant(other, input.shape)), input, alpha * other)
+    other = enlarged(context, other, input)
     other = other if alpha == 1 else other.scaled(context.constant(alpha, other.shape))
     return shifted(other.shifted(context.constant(input, other.shape)), other, input)
+
+
+def enlarged(context: Context, x: Symbol, constant: Any) -> Symbol:
+    """x, repeated along the dimensions of size 1 in which a constant beside it is larger."""
+    given = list(constant.shape) if isinstance(constant, Tensor) else []
+    if len(given) == len(x.shape) + 1 and given[:1] == [1]:
+        given = given[1:]
+    given = [1] * (len(x.shape) - len(given)) + given
+    if len(given) != len(x.shape) or all(b in (1, a) for a, b in zip(x.shape, given, strict=True)):
+        return x
+    if any(a not in (1, b) and b != 1 for a, b in zip(x.shape, given, strict=True)):
+        return x
+    return moved(context, x, positions(x).expand(broadcast(torch.Size(x.shape), torch.Size(given))))
 
 
 def broadcasted(context: Context, x: Symbol, other: Symbol) -> Symbol:
@@ -49,12 +64,22 @@ def lower_neg(context: Context, input: Symbol) -> Symbol:
     return input.scaled(context.constant(-1.0, input.shape))
 
 
-@lowers(torch.sub, operator.sub, "sub", "sub_")
+@lowers(torch.sub, torch.subtract, operator.sub, "sub", "sub_", "subtract")
 def lower_sub(context: Context, input: Any, other: Any, *, alpha: float = 1) -> Symbol:
     return lower_add(context, input, other, alpha=-alpha)
 
 
-@lowers(torch.mul, operator.mul, "mul", "mul_")
+@lowers(torch.rsub)
+def lower_reversed_sub(context: Context, input: Any, other: Any, *, alpha: float = 1) -> Symbol:
+    return lower_sub(context, other, input, alpha=alpha)
+
+
+@lowers(torch.positive, operator.pos, "positive")
+def lower_positive(context: Context, input: Symbol) -> Symbol:
+    return input
+
+
+@lowers(torch.mul, torch.multiply, operator.mul, "mul", "mul_", "multiply")
 def lower_mul(context: Context, input: Any, other: Any) -> Symbol:
     for x, mask in ((input, other), (other, input)):
         if isinstance(mask, Mask) and x is mask.left and is_zero(mask.right):  # x * (x > 0)
@@ -70,10 +95,11 @@ def lower_mul(context: Context, input: Any, other: Any) -> Symbol:
         return found
     if not isinstance(input, Symbol):  # two constants
         return input * other
+    input = enlarged(context, input, other)
     return input.scaled(context.constant(other, input.shape))
 
 
-@lowers(torch.div, operator.truediv, "div", "div_")
+@lowers(torch.div, torch.true_divide, operator.truediv, "div", "div_", "true_divide")
 def lower_div(context: Context, input: Any, other: Any, *, rounding_mode: str | None = None) -> Symbol:
     other = constant_of(other)
     if not isinstance(input, Symbol) or isinstance(other, Symbol):
@@ -104,6 +130,8 @@ class _Named(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = torch.sub(x.add(1.0), x.neg().relu(), alpha=2).mul(torch.tensor([1.0, -2.0, 3.0])).div(2.0)
         h = torch.div(torch.mul(torch.neg(h.sub(0.5)), 3.0), 4.0).relu()
+        h = torch.subtract(torch.rsub(h, 1.0), +h).multiply(2.0).true_divide(3.0).subtract(x).positive()
+        h = torch.positive(torch.true_divide(torch.multiply(h, 3.0), 2.0))
         return (h + x).add_(x).sub_(1.0, alpha=0.5).mul_(3.0).div_(4.0)
 
 

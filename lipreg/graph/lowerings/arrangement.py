@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lipreg.graph.batches import Stacked
 from lipreg.graph.lowerings.padding import moved, positions
 from lipreg.graph.registry import Example, Refusal, lowers
-from lipreg.graph.symbols import Context, Stacked, Symbol
+from lipreg.graph.symbols import Context, Symbol
 
 
 def permuted(context: Context, x: Symbol, order: Sequence[int]) -> Symbol:
@@ -63,7 +64,7 @@ def lower_transpose(context: Context, input: Symbol, dim0: int, dim1: int) -> Sy
     return lower_permute(context, input, order)
 
 
-@lowers(torch.cat, torch.concat)
+@lowers(torch.cat, torch.concat, torch.concatenate)
 def lower_concatenation(context: Context, tensors: Sequence[Any], dim: int = 0) -> Symbol:
     symbols = [part for part in tensors if isinstance(part, Symbol)]
     if len(symbols) != len(tensors):
@@ -175,7 +176,7 @@ class _Arrangement(nn.Module):
         self.a, self.b, self.c = nn.Conv2d(2, 3, 3, padding=1), nn.Conv2d(5, 2, 1), nn.Linear(24, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = torch.cat([x, torch.relu(self.a(x))], 1)
+        x = torch.concatenate([x, torch.relu(self.a(x))], 1)
         x = torch.cat((self.b(x), x[:, 1:3]), dim=-3).permute(0, 2, 3, 1)
         x = torch.relu(x[:, :, :2, ...].transpose(1, -1))
         x = torch.concat([torch.permute(x, (0, 2, 1, 3)), torch.swapaxes(x, 1, 2)], 1)[:, :2]

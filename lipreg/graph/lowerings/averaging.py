@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lipreg.graph.batches import Stacked
 from lipreg.graph.lowerings.arrangement import permuted
 from lipreg.graph.lowerings.convolution import check_planes, spatial
 from lipreg.graph.lowerings.pooling import adaptive_sizes, adaptive_windows, pooled_size
 from lipreg.graph.registry import Example, Refusal, lowers
-from lipreg.graph.symbols import Context, Stacked, Symbol
+from lipreg.graph.symbols import Context, Symbol
 from lipreg.linalg import Convolution, Dense, Repeated
 
 

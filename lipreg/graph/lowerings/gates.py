@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lipreg.curves import Curve, Gelu, Hardswish, Mish, Silu
+from lipreg.graph.registry import Refusal
 from lipreg.graph.symbols import Context, Symbol
 
 SIGMOID, SOFTPLUS, TANH_SOFTPLUS = "sigmoid(x)", "softplus(x)", "tanh(softplus(x))"
@@ -25,6 +26,8 @@ CURVES: dict[str, tuple[Curve, float]] = {
     NORMAL: (Gelu(), 2.0),
 }
 """x times a gate, as a multiple of a curve."""
+AT_REST = {SIGMOID: 0.5, TANH_SOFTPLUS: 0.6, RELU6: 3.0, NORMAL: 1.0}
+"""The gates of 0: of a gate of 0 * x, as of a Swish with beta 0, nothing else is left."""
 HALF = math.sqrt(0.5)
 
 
@@ -63,10 +66,24 @@ def gated(context: Context, one: Symbol, other: Symbol) -> Symbol | None:
         if gate.formula is None or gate.formula[0] not in CURVES:
             continue
         (curve, multiple), own = CURVES[gate.formula[0]], gate.formula[1]
+        if not bool(_factor(context, own)[1].any()):
+            return x.scaled(_at_rest(gate.formula[0], _factor(context, own)[1]) * times)
         share = _ratio(context, x, own)
         if share is not None:
             return context.curved(own, curve).scaled(multiple * share * times)
     return None
+
+
+def _at_rest(formula: str, factor: Tensor) -> Tensor:
+    """The gate of 0 * x, which is a number.
+
+    Raises:
+        Refusal: the 0 is a parameter that is read live, and would not stay 0.
+    """
+    if factor.requires_grad:
+        why = f"x times {formula} of beta * x, where beta is a parameter that is 0 now, so that the gate is a number"
+        raise Refusal("settings", f"{why}; begin with another beta, 1 say, or make it no parameter")
+    return torch.full_like(factor, AT_REST[formula])
 
 
 def _ratio(context: Context, x: Symbol, own: Symbol) -> Tensor | None:

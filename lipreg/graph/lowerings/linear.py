@@ -42,8 +42,12 @@ def lower_linear_call(context: Context, input: Symbol, weight: Tensor, bias: Ten
 def lower_matmul(context: Context, input: Any, other: Any) -> Symbol:
     if isinstance(input, Symbol) and isinstance(other, Symbol):
         raise Refusal("never", PRODUCT)
+    if isinstance(input, Tensor) and isinstance(other, Symbol) and input.dim() == 2 and len(other.shape) == 2:
+        # a graph's neighbours, say: rows are mixed, each with all of its features
+        return permuted(context, _apply(context, permuted(context, other, (1, 0)), input, None), (1, 0))
     if not isinstance(input, Symbol) or not isinstance(other, Tensor) or other.dim() not in (1, 2):
-        raise Refusal("not yet", "a matrix product other than activations @ constant matrix or vector")
+        todo = "; torch.einsum takes constants of other shapes"
+        raise Refusal("not yet", "a matrix product other than activations with a constant matrix or vector" + todo)
     if other.dim() == 1:
         return _apply(context, input, other.unsqueeze(0), None).reshape(input.shape[:-1])
     return _apply(context, input, other.T, None)

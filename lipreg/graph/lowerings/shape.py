@@ -5,80 +5,94 @@ from __future__ import annotations
 import builtins
 import math
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lipreg.graph.batches import BatchSize, Stacked, Steps
 from lipreg.graph.lowerings.arrangement import sliced
+from lipreg.graph.lowerings.steps import as_whole, in_steps
 from lipreg.graph.registry import Example, Refusal, lowers
-from lipreg.graph.symbols import BatchSize, Context, Stacked, Symbol
-from lipreg.linalg import Shape
+from lipreg.graph.symbols import Context, Symbol
 
 
-def _flatten(x: Symbol, start: int, end: int) -> Symbol:
-    start, end = start % x.ndim, end % x.ndim
-    shape = x.shape
-    if start == 0 and math.prod(shape[:end]) == 1:  # one number a point
-        return x.reshape(shape[end:])
+def _flatten(context: Context, x: Symbol | Steps, start: int, end: int) -> Symbol | Steps:
+    whole = as_whole(context, x)
+    steps, *shape = whole.shape
+    start, end = start % (len(shape) + 1), end % (len(shape) + 1)
     if start == 0:
-        raise Refusal("settings", "flatten over the batch axis; start_dim=1 keeps it")
-    return x.reshape((*shape[: start - 1], math.prod(shape[start - 1 : end]), *shape[end:]))
+        return in_steps(context, whole.reshape((steps * math.prod(shape[:end]), *shape[end:])))
+    joined = (*shape[: start - 1], math.prod(shape[start - 1 : end]), *shape[end:])
+    return in_steps(context, whole.reshape((steps, *joined)))
 
 
-def _complete(shape: list[Any], x: Symbol) -> Shape:
-    """The shape after a reshape, without the batch axis, which must stay first and whole."""
-    size = math.prod(x.shape)
-    batch, rest = shape[0], [int(s) for s in shape[1:]]
-    if rest.count(-1) == 1:
-        known = -math.prod(rest)
+def _reshape(context: Context, x: Symbol | Steps, sizes: Sequence[Any]) -> Symbol | Steps:
+    """x in another shape, whose first axis is the batch, or the batch joined with others."""
+    whole, batch, rest = as_whole(context, x), sizes[0], [int(size) for size in sizes[1:]]
+    size, times = math.prod(whole.shape), batch.times if isinstance(batch, BatchSize) else None
+    if times is not None and rest.count(-1) == 1:
+        known = -math.prod(rest) * times
         rest[rest.index(-1)] = size // known if known and size % known == 0 else 0
-    keeps_batch = isinstance(batch, BatchSize) or batch == -1
-    if not keeps_batch or math.prod(rest) != size:
+    row = math.prod(rest)
+    fits = row > 0 and size % row == 0 if batch == -1 else times is not None and times * row == size
+    if not fits:
+        rows = _named(BatchSize(whole.shape[0]))
         raise Refusal(
             "settings",
-            f"a reshape of (batch, {', '.join(map(str, x.shape))}) to "
-            f"{[s if isinstance(s, int) else 'batch' for s in shape]}; the first axis must stay the batch "
-            "(x.flatten(1), or x.reshape(x.shape[0], ...))",
+            f"a reshape of ({', '.join(map(str, (rows, *x.shape)))}) to {[_named(size) for size in sizes]}; the first axis "
+            "must stay the batch (x.flatten(1), or x.reshape(x.shape[0], ...))",
         )
-    return tuple(rest)
+    return in_steps(context, whole.reshape((size // row, *rest)))
+
+
+def _named(size: Any) -> Any:
+    """A size as a message gives it."""
+    if not isinstance(size, BatchSize):
+        return size
+    return "batch" if size.times == 1 else f"batch * {size.times}"
 
 
 @lowers(nn.Flatten, example=Example(lambda: nn.Sequential(nn.Flatten(), nn.Linear(6, 3)), (2, 3)))
-def lower_flatten(context: Context, module: nn.Flatten, x: Symbol) -> Symbol:
-    return _flatten(x, module.start_dim, module.end_dim)
+def lower_flatten(context: Context, module: nn.Flatten, x: Symbol | Steps) -> Symbol | Steps:
+    return _flatten(context, x, module.start_dim, module.end_dim)
 
 
 @lowers(torch.flatten, "flatten")
-def lower_flatten_call(context: Context, input: Symbol, start_dim: int = 0, end_dim: int = -1) -> Symbol:
-    return _flatten(input, start_dim, end_dim)
+def lower_flatten_call(
+    context: Context, input: Symbol | Steps, start_dim: int = 0, end_dim: int = -1
+) -> Symbol | Steps:
+    return _flatten(context, input, start_dim, end_dim)
 
 
-def _unflatten(x: Symbol, dim: Any, given: Any) -> Symbol:
-    if not isinstance(dim, int) or dim % x.ndim == 0:
-        raise Refusal("settings", f"Unflatten of dimension {dim!r}; a number other than 0 is covered")
-    at = dim % x.ndim - 1
+def _unflatten(context: Context, x: Symbol | Steps, dim: Any, given: Any) -> Symbol | Steps:
+    if not isinstance(dim, int):
+        raise Refusal("settings", f"Unflatten of dimension {dim!r}; a number is covered")
+    at = dim % (len(x.shape) + 1) - 1
+    if at < 0:
+        return _reshape(context, x, [*given, *x.shape])
     sizes = [int(s) for s in given]
     if -1 in sizes:
         sizes[sizes.index(-1)] = x.shape[at] // -math.prod(sizes)
-    return x.reshape((*x.shape[:at], *sizes, *x.shape[at + 1 :]))
+    rows = BatchSize(len(x) if isinstance(x, Steps) else 1)
+    return _reshape(context, x, [rows, *x.shape[:at], *sizes, *x.shape[at + 1 :]])
 
 
 @lowers(nn.Unflatten, example=Example(lambda: nn.Sequential(nn.Unflatten(1, (2, 3)), nn.Linear(3, 2)), (6,)))
-def lower_unflatten(context: Context, module: nn.Unflatten, x: Symbol) -> Symbol:
-    return _unflatten(x, module.dim, module.unflattened_size)
+def lower_unflatten(context: Context, module: nn.Unflatten, x: Symbol | Steps) -> Symbol | Steps:
+    return _unflatten(context, x, module.dim, module.unflattened_size)
 
 
 @lowers(torch.unflatten, "unflatten")
-def lower_unflatten_call(context: Context, input: Symbol, dim: Any, sizes: Any) -> Symbol:
-    return _unflatten(input, dim, sizes)
+def lower_unflatten_call(context: Context, input: Symbol | Steps, dim: Any, sizes: Any) -> Symbol | Steps:
+    return _unflatten(context, input, dim, sizes)
 
 
 @lowers(torch.reshape, "reshape", "view")
-def lower_reshape(context: Context, input: Symbol, *shape: Any, **kwargs: Any) -> Symbol:
+def lower_reshape(context: Context, input: Symbol | Steps, *shape: Any, **kwargs: Any) -> Symbol | Steps:
     given = kwargs.get("shape", shape)
-    sizes = list(given[0] if len(given) == 1 and isinstance(given[0], tuple | list) else given)
-    return input.reshape(_complete(sizes, input))
+    return _reshape(context, input, given[0] if len(given) == 1 and isinstance(given[0], tuple | list) else given)
 
 
 @lowers(torch.squeeze, "squeeze")
@@ -103,18 +117,19 @@ def lower_unsqueeze(context: Context, input: Symbol, dim: int) -> Symbol:
 
 @lowers(builtins.getattr)
 def lower_getattr(context: Context, input: Any, name: str) -> Any:
-    if isinstance(input, tuple):  # of torch.max and torch.sort along a dimension
+    rows = len(input) if isinstance(input, Steps) else 1
+    if isinstance(input, tuple) and not isinstance(input, Steps):  # of torch.max and torch.sort along a dimension
         return getattr(input, name)
     if name == "shape":
-        return (BatchSize(), *input.shape)
+        return (BatchSize(rows), *input.shape)
     if name == "ndim":
-        return input.ndim
+        return len(input.shape) + 1
     raise Refusal("not yet", f"the attribute .{name} of activations")
 
 
 @lowers(builtins.len)
-def lower_length(context: Context, input: Symbol) -> BatchSize:
-    return BatchSize()
+def lower_length(context: Context, input: Symbol | Steps) -> BatchSize:
+    return BatchSize(len(input) if isinstance(input, Steps) else 1)
 
 
 @lowers(operator.getitem)
@@ -126,15 +141,16 @@ def lower_getitem(context: Context, input: Any, index: Any) -> Any:
 
 
 @lowers("view_as", "reshape_as")
-def lower_reshape_as(context: Context, input: Symbol, other: Any) -> Symbol:
-    if not isinstance(other, Symbol):
+def lower_reshape_as(context: Context, input: Symbol | Steps, other: Any) -> Symbol | Steps:
+    if not isinstance(other, Symbol | Steps):
         raise Refusal("settings", "a reshape to the shape of a constant")
-    return input.reshape(_complete([-1, *other.shape], input))
+    rows = BatchSize(len(other) if isinstance(other, Steps) else 1)
+    return _reshape(context, input, [rows, *other.shape])
 
 
-@lowers("contiguous", "clone", torch.nan_to_num, "nan_to_num")
+@lowers("contiguous", "clone", "detach", torch.detach, torch.nan_to_num, "nan_to_num")
 def lower_copy(context: Context, input: Symbol, *args: Any, **kwargs: Any) -> Symbol:
-    return input
+    return input  # of a detached value too: the function's slope is asked for, not what trains through it
 
 
 class _Reshapes(nn.Module):
@@ -147,6 +163,7 @@ class _Reshapes(nn.Module):
         x = torch.flatten(torch.squeeze(torch.unsqueeze(x.unsqueeze(1).squeeze(1), 2)), x.dim() - 2)
         x = torch.reshape(torch.relu(x), (-1, 2, 4)).clone()[:, :, : x.ndim].contiguous()
         x = torch.unflatten(x.unflatten(-1, (2, -1)), 1, (2, 1)).flatten(1)
+        x = x + (x.detach() - torch.detach(x))  # whose slope torch does not see: 0 as well
         return self.b(torch.relu(x.reshape(-1, 2, 2).view((-1, 4)).flatten(1)).reshape_as(x).view_as(x))
 
 

@@ -154,11 +154,19 @@ function transferSpan(intervals) {
   return [Math.max(-2, Math.min(-0.1, ...ends)) - 0.05, Math.min(3, Math.max(1.1, ...ends)) + 0.05];
 }
 
-/** The part of a transfer interval that lies in such a span, and its middle. */
+/** The part of a transfer interval that lies in such a span, where its middle is drawn, and which ends lie outside. */
 function drawnPart({ lower, upper }, low, high) {
   const within = (value) => Math.min(high, Math.max(low, value));
   const [from, to] = [within(lower ?? low), within(upper ?? high)];
-  return { from, to, middle: (from + to) / 2 };
+  const middle = lower === null || upper === null ? (from + to) / 2 : within((lower + upper) / 2);
+  return { from, to, middle, cutFrom: (lower ?? -Infinity) < low, cutTo: (upper ?? Infinity) > high };
+}
+
+/** Arrows at the ends of a whisker that go on outside of the chart; (dx, dy) is the way from its lower end to its upper one. */
+function arrows(group, part, start, end, dx, dy) {
+  const arrow = ([x, y], sign) => group.append(shape("path", { class: "arrow move", d: `M${x + sign * 7 * dx} ${y + sign * 7 * dy}L${x + 4 * dy} ${y + 4 * dx}L${x - 4 * dy} ${y - 4 * dx}Z` }));
+  if (part.cutFrom) arrow(start, -1);
+  if (part.cutTo) arrow(end, 1);
 }
 
 /** Transfer intervals over epochs: [{epoch, lower, upper, words}]. */
@@ -169,8 +177,10 @@ function drawTransfer(host, transfer) {
     const marks = (group, across, up, box) => {
       for (const level of [0, 1]) group.append(shape("line", { class: "level", x1: box.left, x2: box.right, y1: up(level), y2: up(level) }));
       for (const row of rows) {
-        const { from, to, middle } = drawnPart(row, low, high);
+        const part = drawnPart(row, low, high);
+        const { from, to, middle } = part;
         whisker(group, "move", across(row.epoch), across(row.epoch), up(from), up(to));
+        arrows(group, part, [across(row.epoch), up(from)], [across(row.epoch), up(to)], 0, -1);
         group.append(shape("circle", { class: "dot move", cx: across(row.epoch), cy: up(middle), r: 4 }));
       }
     };
@@ -188,8 +198,8 @@ function equalAxes([left, right], [low, high], width) {
   return [left / beside, right * beside, low / above, high * above, height];
 }
 
-/** Bound over truth at each point, from the twin to the run; unit says what the constants are. */
-function drawScatter(host, sides, epoch, unit) {
+/** Bound over truth at each point, from the twin to the run; unit says what the constants are, a dot calls show(role, point). */
+function drawScatter(host, sides, epoch, unit, show) {
   return plot(host, (width) => {
     const points = sides.map((side) => (side.points[epoch] ?? []).filter((p) => p.bound > 0 && p.upper > 0));
     const across = logSpan(points.flat().flatMap((p) => [p.lower > 0 ? p.lower : p.upper, p.upper]), 1.3);
@@ -212,11 +222,11 @@ function drawScatter(host, sides, epoch, unit) {
       sides.forEach((side, i) => {
         for (const p of points[i]) {
           whisker(group, ROLE[side.role], p.lower > 0 ? across(p.lower) : box.left, across(p.upper), up(p.bound), up(p.bound));
-          group.append(shape("circle", { class: `dot ${ROLE[side.role]}`, cx: across(middle(p)), cy: up(p.bound), r: 4.5 }));
+          group.append(shape("circle", { class: `dot pick ${ROLE[side.role]}`, cx: across(middle(p)), cy: up(p.bound), r: 4.5 }));
         }
       });
     };
-    const tips = sides.flatMap((side, i) => points[i].map((p) => ({ x: middle(p), y: p.bound, lines: [`point ${p.point}` + (p.label >= 0 ? `, class ${p.label}` : "") + (sides.length > 1 ? `, ${side.role}` : ""), `exact ${span(p)}, ${p.certificate}`, `bound ${outward(p.bound, true, 4)}, ${short(p.bound / p.upper, 3)} times`] })));
+    const tips = sides.flatMap((side, i) => points[i].map((p) => ({ x: middle(p), y: p.bound, lines: [`point ${p.point}` + (p.label >= 0 ? `, class ${p.label}` : "") + (sides.length > 1 ? `, ${side.role}` : ""), `exact ${span(p)}, ${p.certificate}`, `bound ${outward(p.bound, true, 4)}, ${short(p.bound / p.upper, 3)} times`, "a click shows the point and its witness"], act: () => show(side.role, p.point) })));
     return { height: height + 66, top: 22, x: { low: left, high: right, log: true, title: `exact constant, ${unit}` }, y: { low, high, log: true, title: `bound, ${unit}` }, marks, tips, label: "Bound against exact constant at each reference point" };
   });
 }
@@ -229,17 +239,19 @@ function frontier(dots) {
   return front;
 }
 
-/** The metric that all entries share over exact constant (view: sidesOf(entry), unit); a mark chooses its run. Which way is better is known of an accuracy alone. */
-function drawPareto(host, entries, view, metric, chosen, choose) {
+/** The metric that all entries share over exact constant (view: sidesOf(entry), unit); a mark chooses its run. Which way is better is known of an accuracy alone. The axes hold all entries of `among`. */
+function drawPareto(host, entries, view, metric, chosen, choose, among = entries) {
   return plot(host, (width) => {
-    const dots = !metric ? [] : entries.flatMap((entry) => view.sidesOf(entry).map(({ course, role }) => {
+    const marked = (some) => !metric ? [] : some.flatMap((entry) => view.sidesOf(entry).map(({ course, role }) => {
       const row = course.filter((r) => r.upper > 0 && r.metric !== null).at(-1);
       return row && { entry, role, ...row, constant: Math.sqrt(Math.max(row.lower, row.upper / 1e3) * row.upper), value: row.metric };
     })).filter(Boolean);
+    const dots = marked(entries);
+    const all = among === entries ? dots : marked(among);
     if (!dots.length) return { height: 60, x: { low: 0, high: 1, ticks: [] }, y: { low: 0, high: 1, ticks: [] }, label: "No run has both a metric and a constant", marks: (group) => group.append(shape("text", { class: "note", x: 60, y: 20 }, "The runs have no metric in common beside a constant.")) };
-    const [left, right] = logSpan(dots.flatMap((d) => [d.lower > 0 ? d.lower : d.upper, d.upper]), 1.25);
-    const least = Math.min(...dots.map((d) => d.value));
-    const most = Math.max(...dots.map((d) => d.value));
+    const [left, right] = logSpan(all.flatMap((d) => [d.lower > 0 ? d.lower : d.upper, d.upper]), 1.25);
+    const least = Math.min(...all.map((d) => d.value));
+    const most = Math.max(...all.map((d) => d.value));
     const room = Math.max(metric.share ? 0.005 : Math.abs(most) * 1e-3 || 1e-3, (most - least) * 0.12);
     const marks = (group, across, up, box) => {
       const front = metric.share ? frontier(dots) : [];
@@ -253,7 +265,7 @@ function drawPareto(host, entries, view, metric, chosen, choose) {
       }
     };
     const tips = dots.map((d) => ({ x: d.constant, y: d.value, lines: [d.entry.label + (d.role === "twin" ? ", twin" : ""), `exact ${span(d)}`, `${metric.title} ${measured(metric, d.value)}`], act: () => choose(d.entry) }));
-    return { height: Math.min(380, Math.max(300, width * 0.6)), top: 22, x: { low: left, high: right, log: true, title: `exact constant ${view.unit}, mean over points` }, y: { low: least - room, high: metric.share ? Math.min(most + room, 1 + room / 2) : most + room, format: (v) => measured(metric, v), title: metric.title }, marks, tips, label: `${metric.title} against exact constant of all runs` };
+    return { height: Math.min(380, Math.max(300, width * 0.6)), top: 22, x: { low: left, high: right, log: true, title: width < 420 ? "exact constant, mean over points" : `exact constant ${view.unit}, mean over points` }, y: { low: least - room, high: metric.share ? Math.min(most + room, 1 + room / 2) : most + room, format: (v) => measured(metric, v), title: metric.title }, marks, tips, label: `${metric.title} against exact constant of all runs` };
   });
 }
 
@@ -284,8 +296,10 @@ function drawTransfers(host, entries, view, chosen, choose) {
         const beside = narrow ? { x: left, y: y - 13 } : { x: left - 10, y: y + 4, "text-anchor": "end" };
         group.append(shape("text", { class: `rowname${picked}`, ...beside }, cut));
         if (row.words === "undefined") return group.append(shape("text", { class: "note", x: left + 6, y: y + 4 }, "undefined"));
-        const { from, to, middle } = drawnPart(row, low, high);
+        const part = drawnPart(row, low, high);
+        const { from, to, middle } = part;
         whisker(group, "move", across(from), across(to), y, y);
+        arrows(group, part, [across(from), y], [across(to), y], 1, 0);
         group.append(shape("circle", { class: `dot pick move${picked}`, cx: across(middle), cy: y, r: picked ? 7 : 5 }));
       });
     };

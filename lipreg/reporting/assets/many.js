@@ -28,9 +28,11 @@ function drawTransferHistogram(host, rows, chosen, choose) {
       group.append(shape("path", { class: "bars", d: bins.filter((bin) => bin.rows.length).map(corners).join("") }));
       const row = placed.find(({ entry }) => entry === chosen());
       if (!row) return;
-      const { from, to, middle } = drawnPart(row, low, high);
+      const part = drawnPart(row, low, high);
+      const { from, to, middle } = part;
       const y = up(-0.09 * most);
       whisker(group, "move", across(from), across(to), y, y);
+      arrows(group, part, [across(from), y], [across(to), y], 1, 0);
       group.append(shape("circle", { class: "dot pick move chosen", cx: across(middle), cy: y, r: 6 }));
     };
     const tips = bins.filter((bin) => bin.rows.length).map(({ from, to, rows: inside }) => {

@@ -1,15 +1,14 @@
-// The reference points of one run at one epoch: bound against truth, and a table of what is proved.
+// The reference points of one run at one epoch: bound against truth, and a table of what is proved; a dot opens its row.
 
 function showPoints(entry, drawn, epochs, epoch, unit) {
   const sides = entry.sides;
   chooser(place("epochs"), "After epoch", [...epochs].reverse().map((e) => ({ value: e, words: e })), epoch, (e) => {
-    writeLink({ epoch: e });
+    writeLink({ epoch: e, point: null });
     showPoints(entry, drawn, epochs, e, unit);
   });
   const moved = sides.length > 1 && sides.every((side) => side.points[epoch]) ? ` Each line leads from the twin to the ${entry.trained ? "regularised run" : "network"} at one point.` : "";
   place("scatter-words").textContent = `${entry.trained ? `After ${counted(epoch, "epoch")}. ` : ""}On the diagonal a bound is perfect.${moved}`;
   const known = drawn.some((side) => side.points[epoch]); // T may be known at other epochs only
-  drawScatter(place("scatter"), known ? drawn : sides, String(epoch), known ? unit : AS_THEY_ARE);
   const moves = entry.moves[epoch];
   const rows = sides.flatMap((side, s) => (side.points[epoch] ?? []).map((p) => ({ ...p, role: side.role, s, moved: s === 0 ? moves?.[p.point] : undefined })));
   rows.sort((a, b) => a.point - b.point || a.s - b.s);
@@ -28,7 +27,15 @@ function showPoints(entry, drawn, epochs, epoch, unit) {
     ...(moves ? [{ name: "transfer", number: true, value: (p) => p.moved?.value ?? null, words: (p) => p.moved?.words ?? "" }] : []),
     number("LP", "LP", true, "Upper end of the LP relaxation"),
   ];
-  makeTable(place("points-table"), columns, rows, { caption: "reference points", detail: pointDetail });
+  const name = (row) => `${row.role} ${row.point}`;
+  const fill = makeTable(place("points-table"), columns, rows, { caption: "reference points", detail: pointDetail, opened: (row) => writeLink({ point: row && name(row) }) });
+  const show = (role, point) => {
+    const row = rows.find((each) => each.role === role && each.point === point);
+    if (row) fill.show(row);
+  };
+  drawScatter(place("scatter"), known ? drawn : sides, String(epoch), known ? unit : AS_THEY_ARE, show);
+  const linked = readLink().point;
+  if (linked) rows.filter((row) => name(row) === linked).forEach((row) => fill.show(row, false));
 }
 
 /** Terms and what they mean, one below the other. */
@@ -36,9 +43,10 @@ const terms = (told) => element("dl", {}, ...Object.entries(told).flatMap(([term
 
 /** What is said of a point below its row. */
 function pointDetail(p) {
-  return element("div", { class: "certificate" }, terms({
+  const told = terms({
     "what is measured": p.functional,
     "how the search ended": `${p.status}: ${data.statuses[p.status] ?? "written by another version of lipreg"}`,
-    class: p.label < 0 ? "none" : String(p.label),
-  }));
+    label: p.label < 0 ? "none" : String(p.label),
+  });
+  return element("div", { class: "certificate" }, told, p.row === null ? null : besideOf(p.row));
 }

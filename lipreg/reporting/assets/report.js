@@ -2,7 +2,7 @@
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const place = (id) => document.getElementById(id);
-for (const entry of data.entries) entry.sides = entry.sides.map((number) => data.sides[number]);
+data.entries.forEach((entry, number) => Object.assign(entry, { number, sides: entry.sides.map((side) => data.sides[side]) }));
 let [chosen, question, scaled, redraw] = [data.entries[0], 0, true, []];
 const told = [...place("told").children]; // one is in the page at a time: thousands would make every click slow
 const [SCALE_FREE, AS_THEY_ARE, OF_AUDIT] = ["scale-free", "in units of the output", "of audit and training"];
@@ -79,7 +79,8 @@ function showOverview() {
   ].filter((column) => !column.key || column.group !== SCALE_FREE || rows.some((entry) => entry.row[column.key]?.value != null));
   const fill = makeTable(place("runs-table"), columns, rows, { caption: "all runs", act: (entry) => choose(entry, true), chosen: (entry) => entry === chosen });
   const charts = [() => drawPareto(place("pareto"), rows, view, metric, () => chosen, choose), () => drawTransfers(place("transfers"), rows, view, () => chosen, choose)];
-  redraw = [...charts, fill];
+  facet = readLink().facet ?? facet;
+  redraw = [...charts, fill, showFacets(rows, view, metric, () => chosen, choose)];
   charts.forEach((draw) => draw());
   showSeeds();
 }
@@ -153,8 +154,8 @@ const MANY = 20000;
 
 /** The audit records, whose columns and texts the page has once each. */
 function allRecords() {
-  const { sides, plain, texts, strings, pictures } = data.records;
-  const records = sides.map((number, i) => ({ side: data.sides[number], picture: pictures[i] }));
+  const { sides, plain, texts, strings } = data.records;
+  const records = sides.map((number, i) => ({ side: data.sides[number], row: i }));
   for (const [name, column] of Object.entries(plain)) column.forEach((value, i) => (records[i][name] = value));
   for (const [name, column] of Object.entries(texts)) column.forEach((text, i) => (records[i][name] = strings[text]));
   return records;
@@ -186,27 +187,14 @@ function showRecords() {
       "proof of the upper end": r.proof || "none",
       "what the status says": data.statuses[r.status] ?? "Written by another version of lipreg.",
       class: `${r.label < 0 ? "none" : r.label}` + (r.margin === null ? "" : `, margin ${short(r.margin)}`),
+      ...(r.checked && { "certificate file": r.checked }),
       record: `${r.side.file}, run ${r.side.name}` + (r.resumed ? ", resumed" : ""),
     };
     const work = element("details", {}, element("summary", {}, "For developers"), terms({ how: r.detail || "n/a", engine: r.engine || "several" }));
-    return element("div", { class: "certificate" }, element("div", {}, terms(told), work), r.picture ? picture(r.picture) : null);
+    return element("div", { class: "certificate" }, element("div", {}, terms(told), work), r.estimator === "exact" ? besideOf(r.row) : null);
   };
   const lastFirst = allRecords().sort((a, b) => b.epoch - a.epoch);
   makeTable(place("records-table"), columns, lastFirst, { caption: "audit records", detail });
-}
-
-/** A witness as the image that it is, in 8 bits. */
-function picture({ width, height, channels, code }) {
-  const values = Uint8Array.from(atob(code), (c) => c.charCodeAt(0));
-  const canvas = element("canvas", { width, height, role: "img", "aria-label": "witness" });
-  const area = canvas.getContext("2d");
-  const image = area.createImageData(width, height);
-  for (let p = 0; p < width * height; p++) {
-    for (let c = 0; c < 3; c++) image.data[4 * p + c] = values[p * channels + (channels === 3 ? c : 0)];
-    image.data[4 * p + 3] = 255;
-  }
-  area.putImageData(image, 0, 0);
-  return element("figure", { class: "witness" }, canvas, element("figcaption", {}, "witness of the lower end"));
 }
 
 /** Where there are several questions the page says the chosen one; without scripts it names them all. */
@@ -258,7 +246,7 @@ document.querySelectorAll("main .scroll").forEach((box) => {
 showAll();
 if (data.records.sides.length <= MANY) showRecords();
 else {
-  const show = element("button", { type: "button", class: "more" }, `Show all ${data.records.sides.length} records`);
+  const show = element("button", { type: "button", class: "more" }, `Show all ${data.records.sides.length.toLocaleString("en")} records`);
   show.addEventListener("click", showRecords);
   place("records-table").append(show);
 }

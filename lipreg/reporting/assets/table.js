@@ -6,7 +6,8 @@ const PART = 25;
  * columns: [{ name, help, number, value(row), words(row), mark(row), choose, group }]: `value` sorts, `words` is shown (the
  * value, where there is none), `mark` is a class, `choose` offers the column's words as a filter, `group` is a heading that
  * stands above all columns of that name side by side.
- * options: { caption, detail(row), act(row), chosen(row) }.
+ * options: { caption, detail(row), act(row), chosen(row), opened(row or null) }.
+ * Returns a function that fills the table anew; its show(row) opens a row and brings it into sight.
  */
 function makeTable(host, columns, rows, options) {
   let [order, down, shown, opened] = [null, false, PART, null];
@@ -57,6 +58,7 @@ function makeTable(host, columns, rows, options) {
     opened?.shown.remove();
     opened = again ? null : { row, shown: element("tr", { class: "detail" }, element("td", { colspan: columns.length }, options.detail(row))) };
     if (opened) below.after(opened.shown);
+    options.opened?.(opened && row);
   };
   const inOrder = () => {
     const fitting = rows.filter(matches);
@@ -67,7 +69,7 @@ function makeTable(host, columns, rows, options) {
     heads.forEach((head, c) => head.setAttribute("aria-sort", c !== order ? "none" : down ? "descending" : "ascending"));
     opened = null;
     body.replaceChildren(...fitting.slice(0, shown).map(line));
-    const many = (fitting.length === rows.length ? "" : `${fitting.length} of `) + counted(rows.length, "row");
+    const many = (fitting.length === rows.length ? "" : `${fitting.length} of `) + `${rows.length.toLocaleString("en")} ${rows.length === 1 ? "row" : "rows"}`;
     count.textContent = fitting.length > shown ? `${many}, the first ${shown} shown` : many;
     more.hidden = fitting.length <= shown;
   };
@@ -109,6 +111,18 @@ function makeTable(host, columns, rows, options) {
   const table = element("table", { "aria-label": options.caption }, head, body);
   const box = element("div", { class: "scroll" }, table);
   const csv = csvButton(options.caption, () => csvRows(columns, inOrder(), said));
+  fill.show = (row, scroll = true) => {
+    if (!inOrder().includes(row)) {
+      wanted.clear();
+      input.value = search = "";
+      tools.querySelectorAll("select").forEach((select) => (select.value = ""));
+    }
+    const at = inOrder().indexOf(row);
+    shown = Math.max(shown, at + 1);
+    fill();
+    open(row, body.children[at]);
+    if (scroll) body.children[at].scrollIntoView({ behavior: "smooth", block: "center" });
+  };
   host.replaceChildren(...(rows.length > 8 ? [tools] : []), box, more, csv);
   fill();
   sayWhatIsHidden(box);
@@ -120,7 +134,7 @@ function sayWhatIsHidden(box) {
   const cue = element("p", { class: "soft small cue" });
   box.before(cue);
   const say = () => {
-    const heads = [...box.querySelectorAll("thead tr:last-child th")];
+    const heads = [...box.querySelectorAll(":scope > table > thead tr:last-child th")];
     const edge = box.getBoundingClientRect().right + 1;
     const beyond = heads.filter((head) => head.getBoundingClientRect().right > edge).length;
     cue.hidden = box.scrollWidth <= box.clientWidth + 1;

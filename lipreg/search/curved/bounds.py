@@ -10,6 +10,9 @@ Norms are convex, so that of J(c) + M d is largest at a vertex of the box, where
     |v + M d|_2 <= sqrt((|v|_2 + |M^T v| r / |v|_2)^2 + (|M| r)^2).
 
 R is of the size of the box, so that the bound is off by its square: near a maximum few boxes are left open.
+
+Of networks with ReLUs parts of the region are boxes with phases (``phases``); over those with a kink inside the mean value
+form does not hold, and the one around slopes does (``deviation``).
 """
 
 from __future__ import annotations
@@ -24,8 +27,10 @@ from lipreg.graph import Graph
 from lipreg.linalg import sign_vectors, vector_norm
 from lipreg.linalg.floats import EPS, SPARE
 from lipreg.problem import PlacedProblem
+from lipreg.search.curved.deviation import Deviation, deviation
 from lipreg.search.curved.enclosure import Ball, Enclosing, carried, hessians
 from lipreg.search.curved.frame import ROUNDED, Frame
+from lipreg.search.curved.phases import Units, cut
 
 VERTICES = 8
 """Inputs up to which all vertices of a box are tried."""
@@ -33,17 +38,19 @@ VERTICES = 8
 
 @dataclass(frozen=True)
 class Bounded:
-    """Bounds of boxes.
+    """Bounds of parts of the region.
 
     Attributes:
-        upper: on the norm over each, ``(batch,)``.
+        upper: on the norm over each, ``(batch,)``; 0 of one that is seen to be empty.
         shown: the norm in their middles as computed, ``(batch,)``; no proof.
-        worth: how much each input adds to what is open, ``(batch, inputs)``.
+        worth: how much each input, then each ReLU, adds to what is open, ``(batch, inputs + units)``.
+        ends: of the boxes, cut by the phases.
     """
 
     upper: Tensor
     shown: Tensor
     worth: Tensor
+    ends: tuple[Tensor, Tensor]
 
 
 class Bounding:
@@ -60,16 +67,17 @@ class Bounding:
         self.rows = placed.rows.to(graph.dtype)
         self.weights = placed.weights[0].flatten().to(graph.dtype)
         self.curves = [(i, node.curve) for i, node in graph.curves()]
+        self.units = Units(graph)
         free = placed.region.moves[0].flatten().nonzero().flatten()
         self.free = free if frame.axes is None else torch.arange(len(self.weights))
         few = 0 < len(self.free) <= VERTICES
         half = sign_vectors(len(self.free), self.weights) if few else None
         self.signs = None if half is None else torch.cat([half, -half])
 
-    def __call__(self, lower: Tensor, upper: Tensor) -> Bounded:
-        """Bounds over boxes ``(batch, inputs)``."""
+    def __call__(self, lower: Tensor, upper: Tensor, phase: Tensor | None = None) -> Bounded:
+        """Bounds over boxes ``(batch, inputs)``, or their parts with the phases ``(batch, units)``, 0 where undecided."""
         boxes = self.frame.boxes(lower, upper)
-        held = Enclosing(boxes)
+        held = Enclosing(boxes, None if phase is None else self.units.by_node(phase))
         self.graph.forward({0: held.start()}, held, until=len(self.graph.nodes) - 2)
         rows = self.rows.expand(len(lower), -1, -1)
         over, gradients = carried(self.graph, rows, held.slopes)
@@ -82,14 +90,37 @@ class Bounding:
             own = Ball(own.center @ axes, lost)
         by_intervals = self._norm(over.size)
         by_mean_value = self._mean_value(own, bent, reach) * (1.0 + (0.0 if self.frame.axes is None else ROUNDED))
-        upper_end = torch.where(held.kinked, by_intervals, torch.minimum(by_intervals, by_mean_value))
         worth = (0.5 * bent.center.abs() + bent.radius).sum(2).amax(1) * reach
-        # where a kink is inside only halving tells: along what the derivatives of units reach
-        slack = sum(
-            ((value.along.size.flatten(2)).amax(2) for value in held.read.values()), start=torch.zeros_like(reach)
-        )
-        worth = torch.where(held.kinked.unsqueeze(1), slack * reach, worth)
-        return Bounded(upper_end, shown, worth)
+        if not len(self.units):
+            upper_end = torch.where(held.kinked, by_intervals, torch.minimum(by_intervals, by_mean_value))
+            # where a kink is inside only halving tells: along what the derivatives of units reach
+            slack = sum(
+                ((value.along.size.flatten(2)).amax(2) for value in held.read.values()), start=torch.zeros_like(reach)
+            )
+            worth = torch.where(held.kinked.unsqueeze(1), slack * reach, worth)
+            return Bounded(upper_end, shown, worth, (lower, upper))
+        off = deviation(self.graph, rows, held, gradients)
+        by_slopes = (self._norm(off.jacobian.center) + self._norm(off.jacobian.radius)) * (1.0 + ROUNDED)
+        smooth = torch.where(held.kinked, torch.inf, by_mean_value)
+        upper_end = torch.minimum(torch.minimum(by_intervals, by_slopes), smooth)
+        shown = torch.where(held.astray, 0.0, shown)
+        ends = cut(held, lower, upper)
+        nothing = held.empty | (ends[0] > ends[1]).any(1)
+        none = worth.new_zeros(len(worth), len(self.units))
+        worth = torch.where(held.kinked.unsqueeze(1), self._asked(held, off), torch.cat([worth, none], 1))
+        return Bounded(torch.where(nothing, 0.0, upper_end), shown, worth, ends)
+
+    def _asked(self, held: Enclosing, off: Deviation) -> Tensor:
+        """What each input, by the curves that bend along it, and each undecided ReLU add to what is open, about."""
+        reach = held.boxes.radius
+        inputs = torch.zeros_like(reach)
+        for index, _ in self.curves:
+            if index not in off.parts:
+                continue
+            moved = held.read[index].along.size.flatten(2) * reach.unsqueeze(2)
+            share = moved / moved.sum(1, keepdim=True).clamp(min=torch.finfo(moved.dtype).tiny)
+            inputs = inputs + 0.5 * (share * off.parts[index].flatten(1).unsqueeze(1)).sum(2)
+        return torch.cat([inputs, self.units.row(off.parts, len(reach))], 1)
 
     def _norm(self, matrices: Tensor) -> Tensor:
         """The norm of matrices ``(..., rows, inputs)``, rounded up."""

@@ -83,14 +83,22 @@ class Enclosing(Forward[Held]):
         read: what every Relu and Curved reads.
         slopes, own: bounds on their derivatives over the boxes, and in the middles.
         kinked: whether a unit may be at a kink, or at a jump of its derivative, in a box, ``(batch,)``.
+        empty: whether no point of a box has its ReLUs on the sides that are asked for, ``(batch,)``.
+        astray: whether its middle, as computed, has not, ``(batch,)``.
+
+    Args:
+        boxes: of inputs.
+        sides: of Relus, on which side of its kink each unit is asked to be, 1, -1 or 0 for either, ``(batch, *shape)``.
+            Those that are asked are linear over the whole box, as they are where all of them are on their sides.
     """
 
-    def __init__(self, boxes: Boxes) -> None:
-        self.boxes = boxes
+    def __init__(self, boxes: Boxes, sides: Mapping[int, Tensor] | None = None) -> None:
+        self.boxes, self.sides = boxes, sides or {}
         self.read: dict[int, Held] = {}
         self.slopes: dict[int, tuple[Tensor, Tensor]] = {}
         self.own: dict[int, tuple[Tensor, Tensor]] = {}
         self.kinked = torch.zeros(len(boxes.middle), dtype=torch.bool)
+        self.empty, self.astray = torch.zeros_like(self.kinked), torch.zeros_like(self.kinked)
 
     def start(self) -> Held:
         """The inputs."""
@@ -121,10 +129,21 @@ class Enclosing(Forward[Held]):
     def relu(self, index: int, node: Relu, value: Held) -> Held:
         one, leak = torch.ones_like(value.lower), torch.full_like(value.lower, node.slope)
         least, most = torch.where(value.lower >= 0, one, leak), torch.where(value.upper > 0, one, leak)
-        self.kinked = self.kinked | (least < most).flatten(1).any(1)
         own = torch.where(value.at.center > 0, one, leak)
-        at = Ball(node(value.at.center), value.at.radius + EPS * value.at.center.abs())
-        image = Held(at, node(value.lower), node(value.upper), value.along)
+        if index in self.sides:
+            side = self.sides[index]
+            on, off = side > 0, side < 0
+            self.empty = self.empty | ((on & (value.upper < 0)) | (off & (value.lower > 0))).flatten(1).any(1)
+            least, most, own = (torch.where(on, one, torch.where(off, leak, ends)) for ends in (least, most, own))
+            low, high = (
+                torch.where(on, end, torch.where(off, leak * end, node(end))) for end in (value.lower, value.upper)
+            )
+            self.astray = self.astray | (side * value.at.center < 0).flatten(1).any(1)
+        else:
+            low, high = node(value.lower), node(value.upper)
+        self.kinked = self.kinked | (least < most).flatten(1).any(1)
+        at = Ball(own * value.at.center, value.at.radius + EPS * value.at.center.abs())
+        image = Held(at, low, high, value.along)
         return self._passed(index, value, image, (least, most), (own, own))
 
     def curved(self, index: int, node: Curved, value: Held) -> Held:

@@ -1,4 +1,8 @@
-"""The search over boxes of inputs: the one with the largest bound first, many at once, halved along one input."""
+"""The search over parts of the region: the one with the largest bound first, many at once, each divided in two.
+
+A part is a box of inputs with phases of ReLUs. It is halved along one input, or at one ReLU: whichever adds more to what is
+open.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +33,7 @@ class Found:
 
     Attributes:
         upper: on the constant.
-        boxes: how many were bounded.
+        boxes: how many were bounded, with phases or without.
         status: why it ended; None where every box is closed.
     """
 
@@ -40,20 +44,23 @@ class Found:
 
 @dataclass(frozen=True)
 class _Open:
-    """Boxes that are not closed, ``(count, inputs)`` each, their bounds and what is worth halving, flat."""
+    """Parts that are not closed: boxes ``(count, inputs)``, phases of ReLUs ``(count, units)`` int8, their bounds, and which
+    input, or beyond them which ReLU, is worth halving, flat."""
 
     lower: Tensor
     upper: Tensor
+    phase: Tensor
     bound: Tensor
     along: Tensor
 
     def __getitem__(self, index: Tensor) -> _Open:
-        return _Open(self.lower[index], self.upper[index], self.bound[index], self.along[index])
+        return _Open(self.lower[index], self.upper[index], self.phase[index], self.bound[index], self.along[index])
 
     def __add__(self, other: _Open) -> _Open:
         pairs = (
             (self.lower, other.lower),
             (self.upper, other.upper),
+            (self.phase, other.phase),
             (self.bound, other.bound),
             (self.along, other.along),
         )
@@ -61,7 +68,7 @@ class _Open:
 
     @property
     def numbers(self) -> int:
-        return 2 * self.lower.numel() + 2 * len(self.bound)
+        return 2 * self.lower.numel() + self.phase.numel() // 8 + 2 * len(self.bound)
 
 
 def split_inputs(
@@ -86,7 +93,8 @@ def split_inputs(
     low, high = frame.around(region)
     first = bounding(low, high)
     boxes, closed = 1, 0.0
-    open_ = _Open(low, high, first.upper.clamp(max=known), first.worth.argmax(1))
+    phase = torch.zeros(1, len(bounding.units), dtype=torch.int8)
+    open_ = _Open(low, high, phase, first.upper.clamp(max=known), first.worth.argmax(1))
     status: Status | None = None
     while len(open_.bound):
         kept = open_.bound * (1.0 - tolerance) > lower
@@ -105,13 +113,14 @@ def split_inputs(
         open_, halves = open_[rest], halves[_meets(local, frame, halves)]
         if not len(halves.bound):
             continue
-        found = bounding(halves.lower, halves.upper)
+        found = bounding(halves.lower, halves.upper, halves.phase)
         boxes += len(halves.bound)
         middles = frame.points((halves.lower + halves.upper) / 2)
         shown = torch.where(region.contains(middles.unsqueeze(0))[0], found.shown, 0.0)
         if float(shown.max()) > lower * (1.0 + BETTER):
             lower = max(lower, offer(middles[shown.argmax().reshape(1)]))
-        fresh = _Open(halves.lower, halves.upper, torch.minimum(found.upper, halves.bound), found.worth.argmax(1))
+        bound = torch.minimum(found.upper, halves.bound)
+        fresh = _Open(*found.ends, halves.phase, bound, found.worth.argmax(1))
         open_ = open_ + fresh
     left = float(open_.bound.max()) if len(open_.bound) else 0.0
     return Found(min(known, max(closed, left)), boxes, status)
@@ -125,7 +134,9 @@ def splittable(local: Analysis, budget: Budget) -> bool:
 
 def _numbers(local: Analysis) -> int:
     inputs, rows = math.prod(local.placed.region.shape), local.placed.count
-    return (inputs + rows) * sum(map(node_size, local.graph.nodes)) + rows * inputs * inputs
+    along = (inputs + rows) * sum(map(node_size, local.graph.nodes))
+    # with kinks derivatives along inputs are written down at slopes in the middle too
+    return (2 if local.graph.relus() else 1) * along + rows * inputs * inputs
 
 
 def _at_once(local: Analysis, budget: Budget) -> int:
@@ -134,10 +145,22 @@ def _at_once(local: Analysis, budget: Budget) -> int:
 
 def _halved(open_: _Open) -> _Open:
     """Both halves of each."""
-    low, high, at = open_.lower, open_.upper, open_.along.unsqueeze(1)
-    middle = (low.gather(1, at) + high.gather(1, at)) / 2
-    lower, upper = torch.cat([low, low.scatter(1, at, middle)]), torch.cat([high.scatter(1, at, middle), high])
-    return _Open(lower, upper, open_.bound.repeat(2), open_.along.repeat(2))
+    inputs, at = open_.lower.shape[1], open_.along.unsqueeze(1)
+    low, high, phase = open_.lower, open_.upper, open_.phase
+    if not phase.shape[1]:
+        middle = (low.gather(1, at) + high.gather(1, at)) / 2
+        lower, upper = torch.cat([low, low.scatter(1, at, middle)]), torch.cat([high.scatter(1, at, middle), high])
+        return _Open(lower, upper, phase.repeat(2, 1), open_.bound.repeat(2), open_.along.repeat(2))
+    of_input = at < inputs
+    first = at.clamp(max=inputs - 1)
+    ends = low.gather(1, first), high.gather(1, first)
+    middle = (ends[0] + ends[1]) / 2
+    lower = torch.cat([low, low.scatter(1, first, torch.where(of_input, middle, ends[0]))])
+    upper = torch.cat([high.scatter(1, first, torch.where(of_input, middle, ends[1])), high])
+    unit = (at - inputs).clamp(min=0)
+    before = phase.gather(1, unit)
+    on, off = (phase.scatter(1, unit, torch.where(of_input, before, side)) for side in before.new_tensor([[1], [-1]]))
+    return _Open(lower, upper, torch.cat([on, off]), open_.bound.repeat(2), open_.along.repeat(2))
 
 
 def _meets(local: Analysis, frame: Frame, open_: _Open) -> Tensor:

@@ -1,0 +1,136 @@
+"""The study's figures: every strength's accuracy against its calibrated constant; every penalty at one point lost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from experiments.exact_study.choosing import LOST
+from experiments.exact_study.lines import lines
+from experiments.exact_study.reading import REACHES, Reading, figures
+from experiments.exact_study.rows import POINTS, Row
+from experiments.exact_study.terms import OWN_BOUNDS, PENALTIES
+from lipreg.reporting.svg import GRID, INK
+
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f", INK)
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
+_SHOWN = 0.05
+"""Strengths that lose more accuracy are left out."""
+_CERTIFIED = dict(zip(REACHES, (("o", "exact"), ("s", "jacobian_crown"), ("x", "its own bound")), strict=True))
+
+
+def strengths(rows: Sequence[Row], question: str) -> Figure:
+    """Change of accuracy against the calibrated constant over the twin's, a line a penalty, a panel a radius."""
+    found = lines(rows, question)
+    assert found is not None
+    runs, twins = found
+    change = 100 * (runs.selection.mean(3) - twins.selection.mean(3)).mean(1)
+    seeds = np.arange(len(runs.seeds))
+    figure, panels = _panels(len(runs.radii), 4.4)
+    for ax, radius in zip(panels, runs.radii, strict=True):
+        moved = figures(runs, twins, radius, seeds, np.tile(np.arange(POINTS), (len(seeds), 1)))["calibrated"].mean(1)
+        for name, x, y in zip(runs.names, np.exp(moved), change, strict=True):
+            kept = y >= -100 * _SHOWN
+            ax.plot(x[kept], y[kept], gid=name, **_style(name))
+        ax.plot([1.0], [0.0], marker="*", color=INK, markersize=11)
+        ax.axhline(-100 * LOST, color=INK, linewidth=0.8, linestyle=":")
+        _log_axis(ax)
+        _dressed(ax, f"radius {radius}", "calibrated constant / twin's", "accuracy, points above the twin's")
+    note = f"Means over {len(seeds)} seeds; star: the twin; dotted: one point lost; solid: penalties that are bounds"
+    return _with_legend(figure, runs.names, note)
+
+
+def at_equal_accuracy(read: Sequence[Reading]) -> Figure:
+    """Margin over constant, calibrated constant and certified radius at one point lost, a row a penalty."""
+    figure, panels = _panels(3, 0.32 * len(read[0].names) + 1.6, width=3.6)
+    order = np.argsort(read[-1].mean("margin"))
+    names = [read[0].names[i] for i in order]
+    for ax, name, told in zip(
+        panels[:2], ("margin", "calibrated"), ("margin over constant", "calibrated constant"), strict=True
+    ):
+        for each, shift, face in zip(read, (0.14, -0.14), (INK, "white"), strict=False):
+            mean, ends = np.exp(each.mean(name)), np.exp(each.interval(name))
+            for row, i in enumerate(order):
+                colour = _style(each.names[i])["color"]
+                ax.plot(ends[i], [row + shift] * 2, color=colour, linewidth=1.3)
+                filled = colour if face == INK else "white"
+                ax.plot(mean[i], row + shift, marker="o", markersize=5, color=colour, markerfacecolor=filled)
+        ax.axvline(1.0, color=INK, linewidth=0.8, linestyle=":")
+        _log_axis(ax)
+        _dressed(ax, told, "over the twin's", "")
+    for row, i in enumerate(order):
+        for figure_name, (marker, _) in _CERTIFIED.items():
+            colour = _style(read[-1].names[i])["color"]
+            ax = panels[2]
+            ax.plot(
+                read[-1].mean(figure_name)[i], row, marker=marker, color=colour, markerfacecolor="white", markersize=6
+            )
+    _dressed(panels[2], f"certified radius, up to {read[-1].radius}", "mean over points", "")
+    panels[2].legend(
+        handles=[
+            Line2D([], [], marker=m, color=INK, linestyle="", markerfacecolor="white", label=label)
+            for m, label in _CERTIFIED.values()
+        ],
+        fontsize=7,
+        frameon=False,
+    )
+    for ax in panels:
+        ax.set_yticks(range(len(names)), names if ax is panels[0] else [""] * len(names))
+    note = f"Filled: radius {read[0].radius}, empty: {read[-1].radius}; bars: 95 % of the paired bootstrap"
+    figure.supxlabel(note, fontsize=8, color=INK)
+    return figure
+
+
+def _panels(count: int, height: float, width: float = 4.3) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(width * count + 1.8, height), facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, list(figure.subplots(1, count, squeeze=False)[0])
+
+
+def _dressed(ax: Axes, title: str, x: str, y: str) -> None:
+    ax.set_title(title, fontsize=10, fontweight="bold", color=INK)
+    ax.set_xlabel(x, fontsize=9, color=INK)
+    ax.set_ylabel(y, fontsize=9, color=INK)
+    ax.grid(True, which="major", color=GRID, linewidth=0.7)
+    ax.tick_params(which="both", colors=INK, labelsize=8)
+    for side, spine in ax.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+
+
+def _log_axis(ax: Axes) -> None:
+    ax.set_xscale("log")
+    low, high = ax.get_xlim()
+    subs = (1.0, 2.0, 5.0) if math.log10(high / low) > 0.5 else tuple(range(1, 10))
+    ax.xaxis.set_major_locator(LogLocator(subs=subs))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _with_legend(figure: Figure, names: Sequence[str], note: str) -> Figure:
+    handles = [Line2D([], [], **_style(name)) for name in names]
+    figure.legend(handles, names, loc="outside right upper", frameon=False, fontsize=8, labelcolor=INK)
+    figure.supxlabel(note, fontsize=8, color=INK)
+    return figure
+
+
+def _style(name: str) -> dict[str, Any]:
+    """Penalties that are bounds have solid lines and filled marks, all others dashed lines and empty ones."""
+    bound = name in OWN_BOUNDS
+    place = [other for other in PENALTIES if (other in OWN_BOUNDS) == bound].index(name)
+    colour = _COLOURS[place % len(_COLOURS)]
+    return {
+        "color": colour,
+        "marker": _MARKERS[place % len(_MARKERS)],
+        "markersize": 5,
+        "linewidth": 1.4,
+        "linestyle": "-" if bound else "--",
+        "markerfacecolor": colour if bound else "white",
+    }

@@ -1,0 +1,163 @@
+"""The study's rows as arrays: penalties, seeds, strengths and points, beside the twins."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.exact_study.choosing import LADDER
+from experiments.exact_study.parts import SELECTION
+from experiments.exact_study.rows import CLOSEST, TENTHS, Row, flags
+from experiments.exact_study.terms import OWN_BOUNDS, PENALTIES, TWIN, YARDSTICK
+
+Floats = NDArray[np.float64]
+HELD, AUDIT = 597, 97
+"""Images by which nothing was chosen, and those of them at which closed forms certify."""
+SEEDS = 5
+"""Of the whole study."""
+LEAST = 1e-300
+"""In place of 0 under a logarithm."""
+
+
+@dataclass(frozen=True)
+class AtRadius:
+    """What was proved at one radius; first axes (penalties, seeds, strengths), of the twins (1, seeds, 1).
+
+    Attributes:
+        low, high: logarithms of both ends of the constants, ``(..., points)``.
+        near: logarithms of the closest closed form, ``(..., points)``.
+        bound, twin_bound: logarithms of the run's own bound, and of the twin's by the same method, ``(..., points)``.
+        exact, closest, own: who is certified by the exact upper end, ``(..., points)``, by the closest closed form and by
+            the run's own bound, both ``(..., AUDIT)``.
+    """
+
+    low: Floats
+    high: Floats
+    near: Floats
+    bound: Floats
+    twin_bound: Floats
+    exact: Floats
+    closest: Floats
+    own: Floats
+
+
+@dataclass(frozen=True)
+class Lines:
+    """All runs of whole seeds.
+
+    Attributes:
+        names: of the penalties.
+        seeds: that every one of them has.
+        strengths: ``(penalties, strengths)``, ascending.
+        selection, held: right answers, ``(..., SELECTION)`` and ``(..., HELD)``.
+        factor, tenths: logarithms of T, ``(...)``, and without each tenth, ``(..., TENTHS)``; NaN where undefined.
+        margin: ``(..., points)``.
+        radii: by radius.
+    """
+
+    names: tuple[str, ...]
+    seeds: tuple[int, ...]
+    strengths: Floats
+    selection: Floats
+    held: Floats
+    factor: Floats
+    tenths: Floats
+    margin: Floats
+    radii: dict[str, AtRadius]
+
+
+def run_rows(rows: Iterable[Row], question: str) -> dict[tuple[str, int], list[Row]]:
+    """The runs of a question by penalty and seed, in ascending strength."""
+    found: dict[tuple[str, int], list[Row]] = {}
+    for row in rows:
+        if row["stage"] == "run" and row["question"] == question and "audits" in row:
+            found.setdefault((row["penalty"], row["seed"]), []).append(row)
+    return {key: sorted(runs, key=lambda row: row["strength"]) for key, runs in found.items()}
+
+
+def whole(rows: Iterable[Row], question: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """The penalties and the seeds that are compared, every one of these penalties whole on every one of these seeds.
+
+    All penalties that have all seeds of the study; where none has them yet, as many runs as can be.
+    """
+    found = run_rows(rows, question)
+    twins = {seed for name, seed in found if name == TWIN}
+    having = {
+        name: frozenset(seed for seed in twins if len(found.get((name, seed), ())) == len(LADDER)) for name in PENALTIES
+    }
+
+    def those(seeds: frozenset[int]) -> tuple[str, ...]:
+        return tuple(name for name, own in having.items() if seeds and own >= seeds)
+
+    def worth(seeds: frozenset[int]) -> tuple[bool, int, int]:
+        return len(seeds) >= SEEDS, len(seeds) * len(those(seeds)), len(seeds)
+
+    best = max(having.values(), key=worth)
+    return those(best), tuple(sorted(best))
+
+
+def lines(rows: Sequence[Row], question: str) -> tuple[Lines, Lines] | None:
+    """The runs, and their twins with axes of length 1; None where no seed is whole."""
+    names, seeds = whole(rows, question)
+    if not names:
+        return None
+    found = run_rows(rows, question)
+    runs = [[found[name, seed] for seed in seeds] for name in names]
+    twins = [[found[TWIN, seed] for seed in seeds]]
+    twin_of = [twins[0][i][0] for i in range(len(seeds))]
+    return _lines(names, seeds, runs, twin_of), _lines((TWIN,), seeds, twins, twin_of)
+
+
+def _lines(names: tuple[str, ...], seeds: tuple[int, ...], runs: list[list[list[Row]]], twins: list[Row]) -> Lines:
+    def array(read: Any) -> Floats:
+        return np.array(
+            [[[read(row, twin) for row in of] for of, twin in zip(own, twins, strict=True)] for own in runs],
+            dtype=float,
+        )
+
+    return Lines(
+        names,
+        seeds,
+        array(lambda row, _: row["strength"])[:, 0],
+        array(lambda row, _: flags(row["selection"], SELECTION)),
+        array(lambda row, _: flags(row["held"], HELD)),
+        array(lambda row, _: _log(row["factor"])),
+        array(lambda row, _: [_log(each) for each in row.get("tenths", [None] * TENTHS)]),
+        array(lambda row, _: row["margins"]),
+        {radius: _at(radius, array) for radius in twins[0]["audits"]},
+    )
+
+
+def _at(radius: str, array: Any) -> AtRadius:
+    def ends(row: Row) -> list[tuple[float, float]]:
+        """Of the constants; what no search has proved, the closest closed form has."""
+        audit = row["audits"][radius]
+        pairs = zip(audit["exact"], audit["bounds"][CLOSEST], strict=True)
+        return [(low, min(math.inf if high is None else high, closest)) for (low, high), closest in pairs]
+
+    def own(row: Row) -> str:
+        return OWN_BOUNDS.get(row["penalty"], YARDSTICK)
+
+    def bound(of: Row, name: str) -> list[float]:
+        return [_log(each) for each in of["audits"][radius]["bounds"][name]]
+
+    size = float(radius)
+    return AtRadius(
+        array(lambda row, _: [_log(low) for low, _ in ends(row)]),
+        array(lambda row, _: [_log(high) for _, high in ends(row)]),
+        array(lambda row, _: bound(row, CLOSEST)),
+        array(lambda row, _: bound(row, own(row))),
+        array(lambda row, twin: bound(twin, own(row))),
+        array(lambda row, _: [high * size < m for (_, high), m in zip(ends(row), row["margins"], strict=True)]),
+        array(lambda row, _: flags(row["audits"][radius]["certified"][CLOSEST], AUDIT)),
+        array(lambda row, _: flags(row["audits"][radius]["certified"][own(row)], AUDIT)),
+    )
+
+
+def _log(value: float | None) -> float:
+    return math.nan if value is None else math.log(max(value, LEAST))

@@ -1,0 +1,31 @@
+"""The questions of the study: in which balls constants are asked for, and of which radius penalties are trained."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from lipreg import AllMargins, L2Ball, LinfBall, LocalLipschitz
+
+
+@dataclass(frozen=True)
+class Question:
+    """The margins of the true class in balls of one norm, cut to the range of pixels, regional.
+
+    Attributes:
+        name: in rows.
+        p: the norm of balls and of distances.
+        radii: at which runs are audited; the first one is that of the penalties.
+    """
+
+    name: str
+    p: float
+    radii: tuple[float, ...]
+
+    def problem(self, radius: float) -> LocalLipschitz:
+        """The question at one radius."""
+        ball = LinfBall if self.p == math.inf else L2Ball
+        return LocalLipschitz(ball(radius, low=0.0, high=1.0), AllMargins(), p=self.p)
+
+
+QUESTIONS = {each.name: each for each in (Question("linf", math.inf, (0.05, 0.15)), Question("l2", 2.0, (0.2, 0.6)))}

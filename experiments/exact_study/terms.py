@@ -1,0 +1,69 @@
+"""The penalties of the study: what a name and a strength add to the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from experiments.exact_study.questions import Question
+from experiments.exact_study.small_boxes import SmallBoxes
+from experiments.exact_study.witnesses import AtWitnesses
+from lipreg import LipschitzPenalty, Points
+
+Term = Callable[[Tensor, Tensor], Tensor]
+"""Inputs and labels of a batch -> what is added to its loss."""
+TWIN = "none"
+EARLY = "early_stopping"
+WIDE = 0.15 / 0.05
+"""How much larger the region of ``fastlip_wide`` is."""
+SHARE = 0.1
+"""Of ``fastlip``, beside ``jacobian``."""
+OWN_BOUNDS = {
+    **{name: name for name in ("affine_relu", "spectral", "abs_chain", "fastlip")},
+    "fastlip_wide": "fastlip",
+    "jacobian_fastlip": "fastlip",
+}
+"""The bound that a run lowers; all others are seen by ``YARDSTICK``."""
+YARDSTICK = "affine_relu"
+
+_NAMED: dict[str, dict[str, Any]] = {
+    **{name: {"bound": name} for name in ("affine_relu", "spectral", "abs_chain", "fastlip", "fastlip_wide")},
+    **{name: {"quantity": name} for name in ("jacobian", "jacobian_frobenius", "gradient", "weight_decay")},
+    "fastlip_wide": {"bound": "fastlip"},
+}
+PENALTIES = (*_NAMED, "pgd", "small_box", "witnesses", "jacobian_fastlip", EARLY)
+
+
+def term(name: str, strength: float, net: nn.Module, question: Question, seed: int) -> Term | None:
+    """The term of a penalty, the mean over the batch; None for the twin and for early stopping, which add nothing.
+
+    Args:
+        name: one of ``PENALTIES``, or ``TWIN``.
+        strength: the weight; of ``pgd`` and ``small_box`` the radius, with all of the loss there.
+        net: a chain of linear layers and ReLUs.
+        question: in which balls.
+        seed: of what is drawn.
+    """
+    radius = question.radii[0]
+    problem = question.problem(radius)
+
+    def penalty(weight: float, **what: Any) -> LipschitzPenalty:
+        asked = question.problem(radius * WIDE) if name == "fastlip_wide" else problem
+        return LipschitzPenalty(net, asked, weight=weight, points=Points("all", seed=seed), **what)
+
+    match name:
+        case "none" | "early_stopping":
+            return None
+        case "pgd":
+            return penalty(1.0, quantity={"kind": "pgd", "radius": strength})
+        case "small_box":
+            return SmallBoxes(net, strength, question.p, seed)
+        case "witnesses":
+            return AtWitnesses(penalty(strength, quantity="jacobian"), net, problem)
+        case "jacobian_fastlip":
+            first, second = penalty(strength, quantity="jacobian"), penalty(SHARE * strength, bound="fastlip")
+            return lambda x, y: first(x, y) + second(x, y)
+        case _:
+            return penalty(strength, **_NAMED[name])

@@ -1,0 +1,222 @@
+"""Parts of the region in float64: the cells of ``lipreg.checking.cells``, with what rounding may have done to each number.
+
+A form whose coefficients are balls is bounded from above by floats: as |d_j| <= D_j and 0 <= r <= high in a cell, its
+radii cost at most their sum times these, which is put beside it as a number (``slack``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from lipreg.checking.cells import Gradient
+from lipreg.checking.integers import Array
+from lipreg.checking.network import Node
+from lipreg.checking.region import Placed
+from lipreg.checking.rounded.balls import EPS, FLOOR, Balls, outward, padded, raised, settled, stacked
+from lipreg.checking.rounded.network import walked
+from lipreg.checking.rounded.room import Room
+
+MORE = EPS * (1 + 2.0**-20)
+"""Two roundings, one of a number that the first has made."""
+
+
+@dataclass
+class Units:
+    """The units that the bounds over the whole region leave undecided; see ``lipreg.checking.cells.Units``."""
+
+    region: Room
+    number: list[int] = field(default_factory=list)
+    level: list[int] = field(default_factory=list)
+    levels: list[Array] = field(default_factory=list)
+    count: int = 0
+    decided: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def first(self) -> int:
+        """The column of the first unit."""
+        return 1 + len(self.region.low)
+
+
+@dataclass
+class Cell:
+    """A part of the region; see ``lipreg.checking.cells.Cell``. Bounds hold, coefficients are balls."""
+
+    units: Units
+    phase: Array
+    strict: Array
+    rows: Balls
+    out: Balls
+    low: Array
+    high: Array
+    empty: bool = False
+
+    @property
+    def open(self) -> Array:
+        """The units of which nothing is known."""
+        return np.flatnonzero(self.phase == 0)
+
+    def child(self, unit: int, side: int) -> Cell:
+        """The part where a unit is on (1) or off (-1): empty where it is known to be otherwise, all where that is known."""
+        if self.phase[unit]:
+            return replace(self, empty=self.empty or bool(self.phase[unit] != side))
+        rows = Balls(self.rows.mid.copy(), self.rows.rad.copy())
+        phase, strict, low, high = (part.copy() for part in (self.phase, self.strict, self.low, self.high))
+        found = replace(self, phase=phase, strict=strict, rows=rows, low=low, high=high)
+        found.strict[unit] = side > 0
+        if side > 0:
+            found.low[unit] = np.maximum(low[unit], 0.0)
+        else:
+            found.high[unit] = np.minimum(high[unit], 0.0)
+        found._know(unit, side)
+        found.tighten()
+        return found
+
+    def tighten(self) -> None:
+        """Bounds of z in this cell, level by level; units that these decide are known from there on."""
+        for level in self.units.levels:
+            rows = self.rows[level]
+            ends = largest(self.units, stacked(rows, -rows), self.rows, self.low, self.high)
+            self.low[level] = low = np.maximum(self.low[level], -ends[len(level) :])
+            self.high[level] = high = np.minimum(self.high[level], ends[: len(level)])
+            if ((low > high) | (self.strict[level] & (high <= 0))).any():
+                self.empty = True
+                return
+            for unit in level[(self.phase[level] == 0) & ((high <= 0) | (low >= 0))]:
+                self._know(int(unit), -1 if self.high[unit] <= 0 else 1)
+
+    def _know(self, unit: int, side: int) -> None:
+        self.phase[unit] = side
+        column = self.units.first + unit
+        if side > 0:  # r = z; off it is 0
+            own = self.rows[unit]
+            users = np.flatnonzero(~self.rows[:, column].zero)
+            if len(users):
+                found = _substituted(self.rows[users], self.rows[users, column], own)
+                self.rows.mid[users], self.rows.rad[users] = found.mid, found.rad
+            self.out = _substituted(self.out[None], self.out[column : column + 1], own)[0]
+        else:
+            self.out = Balls(self.out.mid.copy(), self.out.rad.copy())
+        for balls in (self.rows, self.out):
+            balls.mid[..., column] = 0.0
+            balls.rad[..., column] = 0.0
+
+
+def _substituted(forms: Balls, weight: Balls, own: Balls) -> Balls:
+    """Forms ``(k, w)`` with a unit's z ``(w,)`` added, times a weight ``(k,)`` each."""
+    heavy, row = np.abs(weight.mid)[:, None], np.abs(own.mid)
+    step = weight.mid[:, None] * own.mid
+    off = heavy * own.rad + weight.rad[:, None] * (row + own.rad) + MORE * (np.abs(forms.mid) + np.abs(step))
+    return settled(forms.mid + step, (forms.rad + off) * (1 + 16 * EPS))
+
+
+def largest(units: Units, forms: Balls, rows: Balls, low: Array, high: Array) -> Array:
+    """Upper bounds of forms ``(k, 1 + m + n)``: r is replaced by lines above and below it, level by level.
+
+    Any line above relu on [low, high] will do: for a slope s the one whose constant is max(-s low, (1 - s) high).
+    """
+    first, width = units.first, forms.mid.shape[1]
+    reach = np.concatenate([[1.0], units.region.size, np.maximum(high, 0.0)])[:width]
+    weights, slack = forms.mid, forms.rad @ reach
+    loose, whole = rows.rad @ reach, np.abs(rows.mid) @ reach
+    for level in reversed(units.levels):
+        weight = weights[:, first + level]
+        used = np.flatnonzero((weight != 0).any(0))
+        if not len(used):
+            continue
+        weight, own = weight[:, used], level[used]
+        slope, shift = _lines(low[own], high[own])
+        above, below = np.maximum(weight, 0.0), np.minimum(weight, 0.0)
+        step = above * slope + below * (high[own] > -low[own])
+        size, at = np.abs(step), np.maximum(np.abs(low[own]), np.abs(high[own]))
+        rest, touched = weights.copy(), (weight != 0).any(1)
+        rest[:, first + level] = 0.0
+        share = (len(own) + 8) * EPS
+        slack = slack + above @ shift + size @ (loose[own] + share * whole[own] + 2 * EPS * at)
+        # what a product loses below the smallest float is a coefficient: it counts with all that it may meet
+        slack = slack + np.where(
+            touched, 2 * EPS * (np.abs(rest) @ reach) + FLOOR * (1.0 + reach.sum() + at.sum()), 0.0
+        )
+        weights = rest + step @ rows.mid[own]
+    over, constant = units.region.above(weights[:, 1:first]), weights[:, 0]
+    ends = constant + over + slack * raised(width + len(units.level))
+    return ends + 4 * EPS * (np.abs(constant) + np.abs(over) + np.abs(slack))
+
+
+def _lines(low: Array, high: Array) -> tuple[Array, Array]:
+    """Slopes and constants of lines above relu on [low, high]."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        chord = np.clip(high / (high - low), 0.0, 1.0)
+    slope = np.where(low >= 0, 1.0, np.where(high <= 0, 0.0, chord))
+    shift = np.maximum(-slope * low, (1.0 - slope) * high) * (1 + 8 * EPS) + FLOOR
+    return slope, np.where((low >= 0) | (high <= 0), 0.0, shift)
+
+
+class _Bounded:
+    """Decides what bounds over the whole region decide, and gives every other unit a column."""
+
+    def __init__(self, region: Room) -> None:
+        self.units = Units(region)
+        self.rows = Balls.exactly(np.zeros((0, self.units.first)))
+        self.low = self.high = np.zeros(0)
+        self.level = 0
+
+    def __call__(self, z: Balls) -> Balls:
+        units, width, count = self.units, self.rows.mid.shape[1], len(z.mid)
+        forms = padded(z, width)
+        ends = largest(units, stacked(forms, -forms), self.rows, self.low, self.high)
+        high, low = ends[:count], -ends[count:]
+        on, unknown = low >= 0, np.flatnonzero(~((low >= 0) | (high <= 0)))
+        found = padded(
+            Balls(np.where(on[:, None], forms.mid, 0.0), np.where(on[:, None], forms.rad, 0.0)), width + len(unknown)
+        )
+        found.mid[unknown, width + np.arange(len(unknown))] = 1.0
+        self.rows = padded(stacked(self.rows, forms[unknown]), width + len(unknown))
+        self.low, self.high = np.concatenate([self.low, low[unknown]]), np.concatenate([self.high, high[unknown]])
+        units.number += [units.count + int(i) for i in unknown]
+        sure = np.setdiff1d(np.arange(count), unknown)
+        units.decided |= {units.count + int(i): 1 if on[i] else -1 for i in sure}
+        units.level += [self.level] * len(unknown)
+        units.levels += [width - units.first + np.arange(len(unknown))] if len(unknown) else []
+        units.count += count
+        self.level += 1
+        return found
+
+
+def roots(nodes: tuple[Node, ...], center: Array, region: Placed, functionals: tuple[Array, int]) -> Iterator[Cell]:
+    """The whole region, once for each row of functionals ``(rows, outputs)`` of whole numbers times a power of two."""
+    bounded: Any = _Bounded(Room.of(region))
+    output = walked(nodes, center, region.moves, bounded)
+    n, width = len(bounded.low), bounded.rows.mid.shape[1]
+    outs = Balls.near(*functionals) @ padded(output, width)
+    phase, strict = np.zeros(n, dtype=np.int8), np.zeros(n, dtype=bool)
+    for row in range(len(outs.mid)):
+        yield Cell(bounded.units, phase, strict, bounded.rows, outs[row], bounded.low, bounded.high)
+
+
+def gradient(cell: Cell) -> Gradient:
+    """Intervals of g, w and J, level by level from the output to the input; w lies between 0 and g."""
+    first, n, free = cell.units.first, len(cell.phase), cell.open
+    g_low, g_high, w_low, w_high = (np.zeros(n) for _ in range(4))
+    rows = cell.rows[free]
+
+    def interval(columns: Array) -> tuple[Array, Array]:
+        weights, radii, own = rows.mid[:, columns].T, rows.rad[:, columns].T, cell.out.mid[columns]
+        up, down, low, high = np.maximum(weights, 0.0), np.minimum(weights, 0.0), w_low[free], w_high[free]
+        most = np.maximum(-low, high)
+        size, share = np.abs(weights) @ most, (len(free) + 8) * EPS
+        off = (cell.out.rad[columns] + radii @ most + share * (size + np.abs(own))) * raised(len(free))
+        touched = (((weights != 0) | (radii != 0)) & ~(most == 0)).any(1) | ~(cell.out.rad[columns] == 0)
+        off = np.where(touched, off + FLOOR, 0.0)  # else it is the row's own number, and nothing was rounded
+        return outward(own + up @ low + down @ high - off, own + up @ high + down @ low + off)
+
+    for level in reversed(cell.units.levels):
+        level = level[cell.phase[level] == 0]
+        if len(level):
+            g_low[level], g_high[level] = interval(first + level)
+            w_low[level], w_high[level] = np.minimum(g_low[level], 0.0), np.maximum(g_high[level], 0.0)
+    ends = cell.units.region.measured(*interval(np.arange(1, first)))
+    return Gradient(g_low, g_high, w_low, w_high, *ends)

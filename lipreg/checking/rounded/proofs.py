@@ -1,0 +1,193 @@
+"""What multipliers and weights prove of a cell in float64: the proofs of ``emptiness`` and ``squares``, with radii.
+
+Any multipliers that are not negative prove. So each is rounded to a float, and one of a row that there is not here, as
+bounds with radii decide a little less than exact ones, is left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+
+from lipreg.checking.cells import Gradient
+from lipreg.checking.emptiness import Kind, Term
+from lipreg.checking.file import Leaf
+from lipreg.checking.refusal import Refused
+from lipreg.checking.rounded.balls import EPS, FLOOR, Balls, raised, settled, stacked
+from lipreg.checking.rounded.cells import Cell, gradient
+from lipreg.checking.rounded.room import below
+from lipreg.checking.squares import Square
+
+SIGN = 2.0**-40
+"""Share of the claim up to which an entry of J on the wrong side of 0 counts as one of known sign, and is charged twice."""
+LEAST = 2.0**-300
+"""Multipliers below are left out, so that no product of theirs underflows."""
+SPARE = 2.0**-42
+"""Share of a quadratic form that a factor leaves over, for each of its rows, beside twice what radii are in a row."""
+
+
+def check_leaf(norm: int, cell: Cell, leaf: Leaf, upper: Fraction, index: dict[int, int]) -> None:
+    """Checks that a leaf closes a cell.
+
+    Raises:
+        Refused: it is not shown to.
+    """
+    if cell.empty:
+        return
+    if leaf.kind == "bounds":
+        raise Refused("bounds do not contradict each other", leaf.kind)
+    squares = [square.over(index, cell.units.decided) for square in leaf.squares]
+    if leaf.kind == "empty":
+        if not empties(cell, squares[0].terms):
+            raise Refused("the multipliers leave points in the cell", leaf.kind)
+        return
+    found, most = gradient(cell), below(upper)
+    proved = {square.entry for square in squares if dominates(norm, cell, found, most, square)}
+    if set(exceeding(norm, found, most)) - proved:
+        raise Refused("the gradient is not kept at or below the upper end", leaf.kind)
+
+
+def exceeding(norm: int, found: Gradient, most: float) -> list[int]:
+    """What intervals of J leave above a limit, as ``lipreg.checking.squares.exceeding``."""
+    size, up = np.maximum(-found.low, found.high), raised(len(found.low) + 8)
+    if norm == 0:
+        return [int(j) for j in np.argsort(-size, kind="stable") if not size[j] <= most]
+    whole = float(size.sum()) * up if norm == 1 else math.sqrt(float((size * size).sum()) * up + FLOOR) * (1 + 8 * EPS)
+    return [] if whole <= most else [0]
+
+
+def empties(cell: Cell, terms: Sequence[Term]) -> bool:
+    """Whether multipliers show that no point is in a cell."""
+    first, n = cell.units.first, len(cell.phase)
+    on_z, on_r, alone = (Balls(np.zeros(n), np.zeros(n)) for _ in range(3))
+    for term in terms:
+        i, y = term.unit, _value(term)
+        if (term.kind is Kind.SIDE) == (cell.phase[i] == 0) or not y:
+            continue
+        if term.kind is Kind.SIDE:
+            _add(on_z, i, y * int(cell.phase[i]))
+        elif term.kind is Kind.ABOVE:
+            _add(on_z, i, -y)
+            _add(on_r, i, y)
+        else:  # high (z - low) - (high - low) r
+            low, high = float(cell.low[i]), float(cell.high[i])
+            _add(on_z, i, y * high)
+            _add(on_r, i, -y * (high - low))
+            _add(alone, i, -y * high * low)
+    total = settled(on_z.mid, on_z.rad)[None] @ cell.rows
+    rest = Balls(np.zeros((1, total.mid.shape[1])), np.zeros((1, total.mid.shape[1])))
+    rest.mid[0, first:], rest.rad[0, first:] = on_r.mid, on_r.rad
+    total = total + settled(rest.mid, rest.rad)
+    high = np.maximum(cell.high, 0.0)
+    reach = np.concatenate([[1.0], cell.units.region.size, high])
+    slack = float(total.rad[0] @ reach + alone.rad.sum()) * raised(len(reach) + n)
+    gains = np.concatenate([total.mid[0, :1], alone.mid, np.maximum(total.mid[0, first:], 0.0) * high])
+    over = float(cell.units.region.above(total.mid[:, 1:first])[0])
+    off = float(np.abs(gains).sum() + abs(over) + slack) * (len(gains) + 16) * 2 * EPS + FLOOR
+    return bool(float(gains.sum()) + over + slack + off < 0)
+
+
+def _value(term: Term) -> float:
+    """A multiplier as a float; any that is not negative is one."""
+    try:
+        return math.ldexp(float(term.mantissa), term.exponent)
+    except OverflowError:
+        return 0.0
+
+
+def _add(balls: Balls, at: int, number: float) -> None:
+    """Adds a number that at most four roundings made."""
+    balls.mid[at] += number
+    balls.rad[at] = (balls.rad[at] + 8 * EPS * (abs(number) + abs(balls.mid[at])) + FLOOR) * (1 + 8 * EPS)
+
+
+def dominates(norm: int, cell: Cell, found: Gradient, upper: float, square: Square) -> bool:
+    """Whether lambda and the weights keep the gradient's norm, or with norm 0 one entry, at or below ``upper``."""
+    first, free, weights = cell.units.first, cell.open, square.weights
+    whole = stacked(cell.out[None], cell.rows[free])
+    rows, charged = entries(norm, cell, found, square.entry, upper)
+    upper = upper - charged - 4 * EPS * (abs(upper) + charged) if charged else upper
+    if not len(rows.mid) or len(weights) != (len(rows.mid) if norm == 1 else 0) or not upper > 0:
+        return False
+    masses = np.array([float(m) for m in weights] or [1.0] * len(rows.mid))
+    factors = np.ones(len(rows.mid)) if norm != 1 else masses.sum() / masses * raised(len(masses))
+    heavy = Balls(rows.mid * factors[:, None], rows.rad * factors[:, None])
+    heavy = settled(heavy.mid, (heavy.rad + EPS * np.abs(heavy.mid)) * (1 + 16 * EPS))
+    corner = np.zeros((len(free) + 1, len(free) + 1))
+    corner[0, 0] = upper * upper
+    form = settled(corner, 8 * EPS * corner) + -(_turned(rows) @ heavy)
+    lam, place = np.zeros(len(free)), {int(unit): i for i, unit in enumerate(free)}
+    for term in square.terms:
+        if term.unit in place:
+            lam[place[term.unit]] += _value(term)
+    lam[lam < LEAST] = 0.0
+    own = _turned(whole[:, first + free])  # of g, over (1, w)
+    half = Balls(own.mid * (lam / 2)[:, None], own.rad * (lam / 2)[:, None])
+    half = settled(half.mid, (half.rad + EPS * np.abs(half.mid)) * (1 + 16 * EPS))
+    beside = Balls(np.zeros_like(form.mid), np.zeros_like(form.rad))
+    beside.mid[1:], beside.rad[1:] = -half.mid, half.rad
+    form = (form + beside) + _turned(beside)
+    diagonal = np.zeros_like(form.mid)
+    diagonal[np.arange(1, len(lam) + 1), np.arange(1, len(lam) + 1)] = lam
+    return nowhere_negative(form + Balls.exactly(diagonal))
+
+
+def _turned(balls: Balls) -> Balls:
+    return Balls(balls.mid.T, balls.rad.T)
+
+
+def entries(norm: int, cell: Cell, found: Gradient, entry: int, upper: float) -> tuple[Balls, float]:
+    """What is squared, as ``lipreg.checking.squares.entries``, and what that misses of the norm."""
+    rows, counts = (
+        _turned(stacked(cell.out[None], cell.rows[cell.open])[:, 1 : cell.units.first]),
+        cell.units.region.counts,
+    )
+    rows = rows if counts is None else rows * counts[:, None]
+    if norm == 1:
+        return _grouped(rows, found, upper)
+    return (rows if norm else rows[entry : entry + 1]), 0.0
+
+
+def _grouped(rows: Balls, found: Gradient, upper: float) -> tuple[Balls, float]:
+    """The entries of J whose signs are known as one, the sum of their magnitudes, then the others; and what that misses.
+
+    An entry from -t on, t small, counts as one that is not negative: its magnitude is at most itself and 2 t.
+    """
+    near = SIGN * upper
+    plus, minus = found.low >= -near, (found.high <= near) & ~(found.low >= -near)
+    missed = np.where(plus, np.maximum(-found.low, 0.0), np.where(minus, np.maximum(found.high, 0.0), 0.0))
+    sign = plus.astype(float) - minus
+    rest = rows[~(plus | minus)]
+    charged = float(2.0 * missed.sum()) * raised(len(missed))
+    return (stacked(Balls.exactly(sign[None]) @ rows, rest) if sign.any() else rest), charged
+
+
+def nowhere_negative(form: Balls) -> bool:
+    """Whether every symmetric matrix in a ball around a matrix is positive semidefinite.
+
+    In units in which its diagonal is about 1, what a factor's square leaves of the middle has to have diagonals that
+    outweigh their rows and all radii (Gershgorin).
+    """
+    used = ~form.zero.all(1)
+    mid, rad = form.mid[used][:, used], form.rad[used][:, used]
+    size = mid.diagonal()
+    if not (size > 0).all() or not np.isfinite(mid).all() or not np.isfinite(rad).all():
+        return False
+    count = len(mid)
+    if not count:
+        return True
+    unit = np.ldexp(1.0, -(np.frexp(size)[1] // 2))
+    mid, rad = mid * unit[:, None] * unit, rad * unit[:, None] * unit + FLOOR
+    rad = np.maximum(rad, rad.T) + np.abs(mid - mid.T)  # either half may be meant
+    try:
+        factor = np.linalg.cholesky((mid + mid.T) / 2 - np.diag(count * SPARE + 2.0 * rad.sum(1)))
+    except np.linalg.LinAlgError:
+        return False
+    left = mid - factor @ factor.T
+    off = (rad + (count + 8) * EPS * (np.abs(factor) @ np.abs(factor).T + np.abs(mid))) * raised(count)
+    beside = (np.abs(left).sum(1) - np.abs(left.diagonal()) + off.sum(1)) * raised(count + 8)
+    beside = beside + (count + 8) * EPS * np.abs(left).sum(1)
+    return bool((left.diagonal() >= beside).all())

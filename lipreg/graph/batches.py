@@ -1,0 +1,122 @@
+"""What stands for batch axes while lowering: how many points there are, and axes that hold more than one row a point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lipreg.graph.registry import Refusal
+
+if TYPE_CHECKING:
+    from lipreg.graph.symbols import Symbol
+
+OF_STEPS = (
+    "{} rows for every point, of activations whose batch axis was joined with another (view(batch * steps, ...), "
+    "flatten(0, 1)); view(batch, -1) makes one row of them"
+)
+
+
+@dataclass(frozen=True)
+class BatchSize:
+    """What ``x.shape[0]`` and ``x.size(0)`` are while lowering: one number for the batch axis, not known here.
+
+    Args:
+        times: rows for every point, where another axis was joined with that of the points.
+    """
+
+    times: int = 1
+
+    def __mul__(self, other: Any) -> BatchSize:
+        return BatchSize(self.times * other) if type(other) is int and other > 0 else NotImplemented
+
+    __rmul__ = __mul__
+
+    def __floordiv__(self, other: Any) -> BatchSize | int:
+        by = other.times if isinstance(other, BatchSize) else other
+        if type(by) is not int or by < 1 or self.times % by:
+            return NotImplemented
+        return self.times // by if isinstance(other, BatchSize) else BatchSize(self.times // by)
+
+    def __truediv__(self, other: Any) -> float:
+        return self.times / other.times if isinstance(other, BatchSize) else NotImplemented
+
+
+class Stacked(tuple["Symbol", ...]):
+    """Activations that were stacked before the batch axis, as the members of an ensemble are: their sum is read, their mean,
+    and each by its place."""
+
+
+class Steps(tuple["Symbol", ...]):
+    """Activations ``(batch * steps, *shape)``, as layers for one step see a sequence, or layers for one patch an image: row
+    ``steps * point + i`` is member i at that point.
+
+    Attributes:
+        whole: all of them together, ``(batch, steps, *shape)``, where they were made of that.
+    """
+
+    whole: Symbol | None
+
+    def __new__(cls, members: Iterable[Symbol], whole: Symbol | None = None) -> Steps:
+        made = super().__new__(cls, members)
+        made.whole = whole
+        return made
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one row."""
+        return self[0].shape
+
+
+def steps_in(value: Any) -> Iterator[Steps]:
+    """Those among the arguments of a call."""
+    if isinstance(value, Steps):
+        yield value
+    elif isinstance(value, dict):
+        yield from steps_in(tuple(value.values()))
+    elif isinstance(value, tuple | list):
+        for part in value:
+            yield from steps_in(part)
+
+
+def for_each_step(call: Callable[[Any], Any], arguments: Any, count: int) -> Any:
+    """What a call makes that treats all rows of a batch alike: made of the rows of each step.
+
+    Args:
+        call: takes the arguments of one step.
+        arguments: with ``Steps`` among them.
+        count: how many steps there are.
+
+    Raises:
+        Refusal: members of another number of steps are among them, or activations of the points themselves.
+    """
+    return _joined([call(_at(arguments, i, count)) for i in range(count)])
+
+
+def _at(value: Any, step: int, count: int) -> Any:
+    """Arguments as they are at one step."""
+    if isinstance(value, Steps):
+        if len(value) != count:
+            raise Refusal("settings", f"activations with {len(value)} rows for every point meet others with {count}")
+        return value[step]
+    if isinstance(value, dict):
+        return {name: _at(part, step, count) for name, part in value.items()}
+    if isinstance(value, tuple | list):
+        return _like(value, [_at(part, step, count) for part in value])
+    if getattr(value, "terms", None):
+        raise Refusal("settings", f"activations with {count} rows for every point meet others with one")
+    return value
+
+
+def _joined(found: list[Any]) -> Any:
+    """The results of all steps as one."""
+    first = found[0]
+    if isinstance(first, tuple | list):
+        return _like(first, [_joined(list(parts)) for parts in zip(*found, strict=True)])
+    return Steps(found) if hasattr(first, "terms") else first
+
+
+def _like(value: tuple[Any, ...] | list[Any], parts: list[Any]) -> Any:
+    """Parts in a tuple or list of the kind of another."""
+    kind: Any = type(value)
+    return kind(*parts) if hasattr(kind, "_fields") else kind(parts)

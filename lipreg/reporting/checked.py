@@ -1,0 +1,34 @@
+"""Which intervals of a page have certificates, and which of these ``lipreg check`` has confirmed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from lipreg.records import AuditRecord
+from lipreg.runs import RecordedRun, run_key
+from lipreg.words import counted
+
+
+def certified_words(runs: Iterable[RecordedRun], records: Sequence[AuditRecord]) -> str:
+    """How many of some intervals have a certificate, and how these were checked; empty where none has.
+
+    Args:
+        runs: those that the records are of.
+        records: of intervals.
+    """
+    own = {run.key: run for run in runs}
+    named = [record for record in records if record.certificate_file]
+    if not named:
+        return ""
+    told = [checked_words(own[run_key(r)], r) if run_key(r) in own else "" for r in named]
+    how = Counter(filter(None, told))
+    told = [f"{n} checked {words}" for words, n in sorted(how.items())]
+    left = len(named) - how.total()
+    told += [f"{left} not checked"] if left else []
+    return f"{counted(len(named), 'certificate')}: {', '.join(told)}."
+
+
+def checked_words(run: RecordedRun, record: AuditRecord) -> str:
+    """How the certificate of an interval was checked; empty where it was not, or where there is none."""
+    return run.checked.get(record.certificate_file, "") if record.certificate_file else ""

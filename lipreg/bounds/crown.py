@@ -14,7 +14,7 @@ from lipreg.bounds.lower_slopes import COPIES, STEPS, LowerSlopes
 from lipreg.bounds.reach import Anchors
 from lipreg.bounds.unit_bounds import unit_bounds
 from lipreg.budget import FREE, Budget
-from lipreg.graph import Backward, Curved, Graph, MaxPool, Relu, node_size
+from lipreg.graph import Backward, Graph, MaxPool, Relu, UnitsAlike, node_size
 from lipreg.linalg import LinearMap, Rows, Whole, entries
 from lipreg.regions import PlacedRegion
 
@@ -43,7 +43,7 @@ def linear_upper_bound(
     return _Forms(graph, index, anchors, relaxations).bounds(Whole(rows), region)[0]
 
 
-class _Forms(Backward[Rows]):
+class _Forms(UnitsAlike[Rows], Backward[Rows]):
     """Rows carried back to the input through the lines that bound them.
 
     What pours into an Affine node pays for its constant and its rounding: the first rows and pools by themselves, ReLUs in
@@ -73,19 +73,13 @@ class _Forms(Backward[Rows]):
         self.numbers = max(self.numbers, value.values.numel())
         return value
 
-    def relu(self, index: int, node: Relu, value: Rows) -> Rows:
-        return self._above(index, value)
-
-    def curved(self, index: int, node: Curved, value: Rows) -> Rows:
-        return self._above(index, value)
-
     def max_pool(self, index: int, node: MaxPool, value: Rows) -> Rows:
         members, offset = self.lines[index].above(Whole(value.whole().flatten(2).unsqueeze(-1)))
         value = Whole(node.scatter(members.values))
         self.total = self.total + offset + self._constants(node.source, value)
         return value
 
-    def _above(self, index: int, value: Rows) -> Rows:
+    def unit(self, index: int, value: Rows) -> Rows:
         value, offset = self.lines[index].above(value)
         self.total = self.total + offset
         return value

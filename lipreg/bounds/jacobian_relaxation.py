@@ -33,7 +33,7 @@ from lipreg.bounds.room import Turns, fits, slots
 from lipreg.bounds.rounding import gradient_rounding
 from lipreg.bounds.unit_bounds import unit_bounds
 from lipreg.budget import FREE, Budget
-from lipreg.graph import Affine, Curved, Forward, MaxPool, Relu, node_size
+from lipreg.graph import Affine, Forward, MaxPool, UnitsAlike, node_size
 from lipreg.linalg import Rows, Whole, entries
 from lipreg.words import counted
 
@@ -166,7 +166,7 @@ def _carried(analysis: Analysis, lines: dict[int, Lines | Passing], index: int, 
     return rules.total + at_output.sums(at_output.values * at_output.read(entries(functional))[0]), rules.numbers
 
 
-class _Forms(Forward[Rows]):
+class _Forms(UnitsAlike[Rows], Forward[Rows]):
     """Forms carried towards the output through the lines of products.
 
     Attributes:
@@ -185,12 +185,6 @@ class _Forms(Forward[Rows]):
         self.numbers = max(self.numbers, found.values.numel())
         return found
 
-    def relu(self, index: int, node: Relu, value: Rows) -> Rows | None:
-        return self._above(index, value)
-
-    def curved(self, index: int, node: Curved, value: Rows) -> Rows | None:
-        return self._above(index, value)
-
     def max_pool(self, index: int, node: MaxPool, value: Rows) -> Rows | None:
         lines = self.lines.get(index)
         if not isinstance(lines, Passing):
@@ -199,13 +193,13 @@ class _Forms(Forward[Rows]):
         self.total = self.total + offset.sum(-1).flatten(0, 1)
         return Whole(form.flatten(0, 1).unflatten(-1, node.shape))
 
-    def _above(self, index: int, form: Rows) -> Rows | None:
+    def unit(self, index: int, value: Rows) -> Rows | None:
         lines = self.lines.get(index)
         if not isinstance(lines, Lines):  # the output does not depend on it
             return None
-        form, offset = lines.flattened.above(form)
+        value, offset = lines.flattened.above(value)
         self.total = self.total + offset
-        return form
+        return value
 
 
 def _wanted(analysis: Analysis, index: int, low: Tensor, high: Tensor) -> Tensor:

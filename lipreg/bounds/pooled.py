@@ -18,7 +18,7 @@ from torch import Tensor
 from lipreg.bounds.analysis import Analysis
 from lipreg.bounds.jacobian import Centered
 from lipreg.bounds.rounding import gradient_rounding, output_gradients
-from lipreg.graph import Affine, Curved, Forward, MaxPool, Relu
+from lipreg.graph import Affine, Forward, MaxPool, UnitsAlike
 from lipreg.linalg import vector_norm
 
 
@@ -29,7 +29,7 @@ def gains(analysis: Analysis) -> dict[int, Tensor]:
     return analysis.graph.forward({0: analysis.columns[0]}, _Gains(analysis), until=last)
 
 
-class _Gains(Forward[Tensor]):
+class _Gains(UnitsAlike[Tensor], Forward[Tensor]):
     """Magnitudes of maps and upper slopes times the vector of the inputs' weights; of a window the largest."""
 
     def __init__(self, analysis: Analysis) -> None:
@@ -43,10 +43,7 @@ class _Gains(Forward[Tensor]):
             else torch.zeros_like(node.bias).expand(self.analysis.placed.batch, *node.shape)
         )
 
-    def relu(self, index: int, node: Relu, value: Tensor) -> Tensor:
-        return self.analysis.upper_slopes[index] * value
-
-    def curved(self, index: int, node: Curved, value: Tensor) -> Tensor:
+    def unit(self, index: int, value: Tensor) -> Tensor:
         return self.analysis.upper_slopes[index] * value
 
     def max_pool(self, index: int, node: MaxPool, value: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from lipreg.graph.magnitudes import check_question, magnitudes
 from lipreg.graph.module_state import evaluation_mode
 from lipreg.graph.network import Graph
 from lipreg.graph.nodes import Affine, Curved, Input, MaxPool, Node, Relu, node_size, read_nodes, same_kind
-from lipreg.graph.passes import Backward, Forward, WithoutCurves, WithoutPools
+from lipreg.graph.passes import Backward, Forward, UnitsAlike, WithoutCurves, WithoutPools
 from lipreg.graph.random_state import untouched_random_state
 from lipreg.graph.registry import Example, Refusal, lowers
 from lipreg.graph.repeats import same_parts
@@ -38,6 +38,7 @@ __all__ = [
     "ReluChain",
     "Select",
     "Symbol",
+    "UnitsAlike",
     "WithoutCurves",
     "WithoutPools",
     "beside_inputs",

@@ -1,4 +1,4 @@
-"""Whether a captured graph is what its module computes: compared at points, and what could change it is watched."""
+"""Whether a captured graph is what its module computes: compared at points and around them."""
 
 from __future__ import annotations
 
@@ -25,9 +25,6 @@ TRIES = 4
 
 class UnsteadyNetwork(UnsupportedModel):
     """A forward that does not give the same points the same outputs."""
-
-
-# ---------------------------------------------------------------- comparing
 
 
 def check_agreement(
@@ -58,105 +55,135 @@ def check_agreement(
             forwards. Or the weights hold NaN.
         UnsupportedModel: the module cannot be run at x alone.
     """
-    casts, unseen = set(casts), bool(_unseen(module))
-    if double and not unseen:  # as its owner runs it, too
-        check_agreement(graph, module, x, frozen, casts)
+    unseen = bool(_unseen(module))
+    own = {p.dtype for p in (x, *module.parameters()) if p.is_floating_point()}
+    ways = [_Way(graph, module, frozen, own, set(casts), unseen)]
+    if double and not ways[0].casts:
+        way = _Way(graph, module, frozen, {torch.float64}, set(), unseen, double=True)
+        if way.outputs(x) is not None:  # hooks, which may count or log, are troubled in one way alone
+            ways = [way] if unseen else [*ways, way]
     with torch.no_grad():
-        returned = _in_double(module, x, graph.name) if double and not casts else None
-        double = returned is not None
-        returned = _own_outputs(module, x, graph.name) if returned is None else returned
-        own = returned.to(graph.output.bias.device, graph.dtype)
-        values = graph.values(x.detach().to(own.device, graph.dtype))
-    ours = values[-1]
-    own = own.reshape(len(x), 1) if own.numel() == len(x) else own  # one number a point, squeezed or not
-    if not torch.isfinite(ours).all():
+        values = graph.values(x.detach().to(graph.device, graph.dtype))
+    if not torch.isfinite(values[-1]).all():
         raise InvalidInput(
             "the network's outputs hold NaN or infinity", where=graph.name, todo="Training may have diverged"
         )
-    if own.shape != ours.shape:
-        raise InvalidInput(f"the module returns {tuple(own.shape)}, its graph {tuple(ours.shape)}", where=graph.name)
-    dtypes = {returned.dtype} if double else {p.dtype for p in (x, *module.parameters()) if p.is_floating_point()}
-    share, eps = _share(graph, dtypes | ({returned.dtype, *casts} & {torch.float32}), unseen)
-    _compare(graph, module, x, own, values, (share, eps), frozen)
+    for way in ways:
+        way.compare(x, values)
     if not unseen:  # whose hooks are asked about points of the region: check_hooks
-        _compare_beside(graph, module, x, (share, eps), frozen, double)
+        ways[-1].compare_beside(x)
 
 
-def _in_double(module: nn.Module, x: Tensor, name: str) -> Tensor | None:
-    """What the module returns with its weights in float64; None where it cannot be run so."""
-    try:
-        with in_double(module):
-            found = _own_outputs(module, x.double(), name)
-    except UnsteadyNetwork:
-        raise
-    except LipregError:
-        return None
-    return found if found.dtype == torch.float64 else None
+class _Way:
+    """A way to run the module beside its graph, and the rounding that it may differ by.
 
-
-def _share(graph: Graph, dtypes: set[torch.dtype], unseen: bool) -> tuple[float, float]:
-    """Rounding in the module's own arithmetic, relative to the largest activation on the way, and that arithmetic's eps."""
-    if any(isinstance(node, Curved) and isinstance(node.curve, Softplus) for node in graph.nodes):
-        dtypes = dtypes | {torch.float32}  # torch's softplus steps to the identity by about that
-    eps = max(torch.finfo(dtype).eps for dtype in dtypes)
-    # what no graph sees is more than rounding sooner
-    return (1e4 * (0.1 if unseen else 1.0) if eps < 1e-5 else 30) * eps, eps
-
-
-def _compare(
-    graph: Graph,
-    module: nn.Module,
-    x: Tensor,
-    own: Tensor,
-    values: Sequence[Tensor],
-    rounding: tuple[float, float],
-    frozen: Callable[[], Graph] | None,
-    where: str = "",
-) -> None:
-    """Refuses outputs of the module that are not those of its graph, whose values at all nodes are given."""
-    share, eps = rounding
-    largest = max(float(value.abs().max()) for value in values)
-    allowed, worst = share * largest, float((own - values[-1]).abs().max())
-    if not worst <= allowed:
-        exact = graph if frozen is None else frozen()
-        allowed = max(allowed, share / eps * _spread(exact, x.detach().to(exact.device, exact.dtype), eps))
-    if not worst <= allowed:
-        how = f"differs from the module by {worst:.3g}{where}"
-        _raise_disagreement(module, graph.name, how, f"rounding, {allowed:.3g}")
-
-
-def _compare_beside(
-    graph: Graph,
-    module: nn.Module,
-    x: Tensor,
-    rounding: tuple[float, float],
-    frozen: Callable[[], Graph] | None,
-    double: bool,
-) -> None:
-    """Compares them at points around x, near and far, where other pieces of the network are at work.
-
-    Points that the module does not take, or answers with NaN or infinity, say nothing.
+    Args:
+        graph, module, frozen, casts: as of ``check_agreement``.
+        dtypes: that it computes in.
+        unseen: whether hooks or replaced forwards run with it.
+        double: with its weights in float64.
     """
-    draw, x = torch.Generator().manual_seed(0), x.detach()[:BESIDE]
-    size = x.abs().amax().clamp(min=1.0)
-    for far in AWAY:
-        noise = torch.randn(x.shape, generator=draw, dtype=torch.float64).to(x.device, x.dtype)
-        points = x + far * size * noise
+
+    def __init__(
+        self,
+        graph: Graph,
+        module: nn.Module,
+        frozen: Callable[[], Graph] | None,
+        dtypes: set[torch.dtype],
+        casts: set[torch.dtype],
+        unseen: bool,
+        double: bool = False,
+    ) -> None:
+        self.graph, self.module, self.frozen, self.double = graph, module, frozen, double
+        self.dtypes, self.casts, self.unseen = dtypes, casts, unseen
+        self._at: tuple[Tensor, Tensor | None] | None = None
+
+    def outputs(self, x: Tensor) -> Tensor | None:
+        """What the module returns; None where it cannot be run in double. Asked for the same points again it is not run.
+
+        Raises:
+            UnsupportedModel: the module cannot be run at x alone.
+        """
+        if self._at is None or self._at[0] is not x:
+            self._at = x, self._run(x)
+        return self._at[1]
+
+    def _run(self, x: Tensor) -> Tensor | None:
         with torch.no_grad():
+            if not self.double:
+                return _own_outputs(self.module, x, self.graph.name)
             try:
-                own = (_in_double if double else _own_outputs)(module, points, graph.name)
+                with in_double(self.module):
+                    found = _own_outputs(self.module, x.double(), self.graph.name)
+            except UnsteadyNetwork:
+                raise
+            except LipregError:
+                return None
+            return found if found.dtype == torch.float64 else None
+
+    def compare(self, x: Tensor, values: Sequence[Tensor]) -> None:
+        """Refuses outputs at x that are not those of the graph, whose values at all nodes are given.
+
+        Raises:
+            InvalidInput: they differ by more than rounding.
+        """
+        returned, ours = self.outputs(x), values[-1]
+        assert returned is not None
+        own = returned.to(ours.device, ours.dtype)
+        own = own.reshape(len(x), 1) if own.numel() == len(x) else own  # one number a point, squeezed or not
+        if own.shape != ours.shape:
+            got = f"the module returns {tuple(own.shape)}, its graph {tuple(ours.shape)}"
+            raise InvalidInput(got, where=self.graph.name)
+        self._within_rounding(x, own, values, returned.dtype, "")
+
+    def compare_beside(self, x: Tensor) -> None:
+        """Compares at points around x, near and far, where other pieces of the network are at work.
+
+        Points that the module does not take, or answers with NaN or infinity, say nothing.
+        """
+        draw, x = torch.Generator().manual_seed(0), x.detach()[:BESIDE]
+        size = x.abs().amax().clamp(min=1.0)
+        for far in AWAY:
+            noise = torch.randn(x.shape, generator=draw, dtype=torch.float64).to(x.device, x.dtype)
+            points = x + far * size * noise
+            try:
+                returned = self._run(points)
             except UnsteadyNetwork:
                 raise
             except LipregError:
                 continue
-            if own is None:
+            if returned is None:
                 continue
-            values = graph.values(points.to(graph.device, graph.dtype))
-        own = own.to(values[-1].device, values[-1].dtype).reshape(values[-1].shape)
-        said = torch.isfinite(own).flatten(1).all(1) & torch.isfinite(values[-1]).flatten(1).all(1)
-        if said.any():
-            own, values, points = own[said], [value[said] for value in values], points[said]
-            _compare(graph, module, points, own, values, rounding, frozen, " beside the points that were given")
+            with torch.no_grad():
+                values = self.graph.values(points.to(self.graph.device, self.graph.dtype))
+            own = returned.to(values[-1].device, values[-1].dtype).reshape(values[-1].shape)
+            said = torch.isfinite(own).flatten(1).all(1) & torch.isfinite(values[-1]).flatten(1).all(1)
+            if said.any():
+                values = [value[said] for value in values]
+                where = " beside the points that were given"
+                self._within_rounding(points[said], own[said], values, returned.dtype, where)
+
+    def _within_rounding(
+        self, x: Tensor, own: Tensor, values: Sequence[Tensor], returned: torch.dtype, where: str
+    ) -> None:
+        share, eps = self._rounding(returned)
+        largest = max(float(value.abs().max()) for value in values)
+        allowed, worst = share * largest, float((own - values[-1]).abs().max())
+        if not worst <= allowed:
+            exact = self.graph if self.frozen is None else self.frozen()
+            allowed = max(allowed, share / eps * _spread(exact, x.detach().to(exact.device, exact.dtype), eps))
+        if not worst <= allowed:
+            how = f"differs from the module by {worst:.3g}{where}"
+            _raise_disagreement(self.module, self.graph.name, how, f"rounding, {allowed:.3g}")
+
+    def _rounding(self, returned: torch.dtype) -> tuple[float, float]:
+        """What the module's own arithmetic may be off by, relative to the largest activation on the way, and its eps."""
+        dtypes = self.dtypes | ({returned, *self.casts} & {torch.float32})  # one in double precision may return single
+        if any(isinstance(node, Curved) and isinstance(node.curve, Softplus) for node in self.graph.nodes):
+            dtypes = dtypes | {torch.float32}  # torch's softplus steps to the identity by about that
+        eps = max(torch.finfo(dtype).eps for dtype in dtypes)
+        # what no graph sees is more than rounding sooner
+        return (1e4 * (0.1 if self.unseen else 1.0) if eps < 1e-5 else 30) * eps, eps
 
 
 def _spread(graph: Graph, x: Tensor, eps: float) -> float:
@@ -246,54 +273,3 @@ def _own_outputs(module: nn.Module, x: Tensor, name: str) -> Tensor:
             todo="Counters, caches and generators of random numbers may stay where they do not reach the output",
         )
     return found
-
-
-# ---------------------------------------------------------------- watching
-
-
-class Watch:
-    """What decides which function a module computes, apart from its tensors, as it is now.
-
-    That is its submodules, their classes and replaced forwards; the forward hooks; and attributes that are plain numbers
-    or texts, which a trace holds as constants. A look at a small network takes a few microseconds.
-
-    Args:
-        module: what to watch.
-        ignored: attributes to leave out, ``(number of the submodule, name)``.
-    """
-
-    def __init__(self, module: nn.Module, ignored: frozenset[tuple[int, str]] = frozenset()) -> None:
-        self.ignored = ignored
-        parts = list(module.modules())
-        self._parts = [(m, type(m), dict(m._modules), m.__dict__.get("forward")) for m in parts]
-        self._hooks = [(m._forward_hooks, dict(m._forward_hooks)) for m in parts]
-        self._hooks += [(m._forward_pre_hooks, dict(m._forward_pre_hooks)) for m in parts]
-        for hooks in (torch_modules._global_forward_hooks, torch_modules._global_forward_pre_hooks):
-            self._hooks.append((hooks, dict(hooks)))
-        self._plain = [
-            (i, m.__dict__, name, value)
-            for i, m in enumerate(parts)
-            for name, value in m.__dict__.items()
-            if type(value) in (bool, int, float, str) and name != "training" and (i, name) not in ignored
-        ]
-
-    def same_structure(self) -> bool:
-        """Whether the submodules and the forwards are the same."""
-        for part, kind, children, forward in self._parts:
-            own = part.__dict__
-            if type(part) is not kind or own["_modules"] != children or own.get("forward") is not forward:
-                return False
-        return True
-
-    def same_hooks(self) -> bool:
-        """Whether the forward hooks are the same."""
-        return all([now == then for now, then in self._hooks])
-
-    def changed(self) -> frozenset[tuple[int, str]]:
-        """Attributes that are others than they were."""
-        found = []
-        for i, own, name, value in self._plain:
-            now = own.get(name)
-            if now is not value and (type(now) is not type(value) or now != value):
-                found.append((i, name))
-        return frozenset(found)

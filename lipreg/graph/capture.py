@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lipreg.errors import InvalidInput, LipregError
 from lipreg.graph import lowerings  # noqa: F401  (fills the registry)
-from lipreg.graph.agreement import Watch, check_agreement
+from lipreg.graph.agreement import check_agreement
 from lipreg.graph.batches import OF_STEPS, BatchSize, Stacked, Steps
 from lipreg.graph.calls import ANSWERED, CONSTANT, alike, casts, read
 from lipreg.graph.lowerings.by_rows import lowered
@@ -24,6 +24,7 @@ from lipreg.graph.registry import CALLS, Refusal, module_lowering, refusal_for
 from lipreg.graph.symbols import Context, Symbol, Symbolic, Unknown
 from lipreg.graph.tracing import trace
 from lipreg.graph.unwrap import unwrap
+from lipreg.graph.watching import Watch
 from lipreg.linalg import Shape
 from lipreg.linalg.layouts import check_plain_tensor
 
@@ -139,10 +140,8 @@ class CapturedNetwork:
 
     def _compare(self, x: Tensor) -> None:
         with torch.no_grad():
-            self._agree(self.live(torch.promote_types(x.dtype, torch.float32)), x, self.frozen)
-
-    def _agree(self, graph: Graph, x: Tensor, frozen: Callable[[], Graph] | None = None) -> None:
-        check_agreement(graph, self.module, x, frozen, casts(self.trace))
+            live = self.live(torch.promote_types(x.dtype, torch.float32))
+            check_agreement(live, self.module, x, self.frozen, casts(self.trace))
 
     def _lower(self, like: Tensor, frozen: bool) -> Graph:
         if not self._traced.same_structure():

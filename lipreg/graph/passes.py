@@ -66,6 +66,20 @@ class Backward(ABC, Generic[V]):
         return one + other  # type: ignore[operator]  # pyright: ignore[reportOperatorIssue]
 
 
+class UnitsAlike(ABC, Generic[V]):
+    """Relu and Curved nodes by one rule, ``unit``: in passes that know of both no more than how steep they are."""
+
+    @abstractmethod
+    def unit(self, index: int, value: V) -> V | None:
+        """What the pass makes of its value at a unit."""
+
+    def relu(self, index: int, node: Relu, value: V) -> V | None:
+        return self.unit(index, value)
+
+    def curved(self, index: int, node: Curved, value: V) -> V | None:
+        return self.unit(index, value)
+
+
 class WithoutPools:
     """The rule at MaxPool nodes of those methods that have them written out, or refuse them, before any pass."""
 

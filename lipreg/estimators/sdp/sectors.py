@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Shares, Slopes
-from lipreg.graph import Affine, Curved, Forward, Graph, MaxPool, Relu, node_size
+from lipreg.graph import Affine, Forward, Graph, MaxPool, UnitsAlike, node_size
 
 COLUMNS = 2**24
 """Numbers that the widest node may take while forms are carried through a graph."""
@@ -82,7 +82,7 @@ def sectors(
     return Sectors(found[:, :inputs], found[:, inputs:], ends[:, :inputs], ends[:, inputs:])
 
 
-class _Differences(Forward[Tensor]):
+class _Differences(UnitsAlike[Tensor], Forward[Tensor]):
     """Differences of nodes as columns over (d, w), ``(width, *shape)``.
 
     ``units`` are rows of [M T], as columns, ``(width, units of the node)``.
@@ -98,13 +98,7 @@ class _Differences(Forward[Tensor]):
         zero = torch.zeros(self.width, *node.shape, dtype=self.dtype)
         return sum((map(values[source]) for source, map in node.terms()), start=zero)
 
-    def relu(self, index: int, node: Relu, value: Tensor) -> Tensor:
-        return self._units(index, value)
-
-    def curved(self, index: int, node: Curved, value: Tensor) -> Tensor:
-        return self._units(index, value)
-
-    def _units(self, index: int, value: Tensor) -> Tensor:
+    def unit(self, index: int, value: Tensor) -> Tensor:
         low, high = (end[0].flatten() for end in (self.slopes[index].lower, self.slopes[index].upper))
         at = (high > low).nonzero().flatten()
         z = value.flatten(1)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lipreg.graph import Affine, Curved, Forward, Graph, MaxPool, Relu
+from lipreg.graph import Affine, Forward, Graph, UnitsAlike, WithoutPools
 from lipreg.linalg import vector_norm
 from lipreg.linalg.floats import EPS, SPARE
 from lipreg.search.curved.enclosure import Ball, Enclosing
@@ -35,7 +35,7 @@ class Deviation:
     parts: dict[int, Tensor]
 
 
-class _Along(Forward[Ball]):
+class _Along(UnitsAlike[Ball], WithoutPools, Forward[Ball]):
     """Derivatives along the axes ``(batch, inputs, *shape)`` at given slopes; ``read`` by every Relu and Curved."""
 
     def __init__(self, slopes: Mapping[int, Tensor], start: Ball) -> None:
@@ -52,16 +52,7 @@ class _Along(Forward[Ball]):
             return Ball(zero, zero)
         return total
 
-    def relu(self, index: int, node: Relu, value: Ball) -> Ball:
-        return self._through(index, value)
-
-    def curved(self, index: int, node: Curved, value: Ball) -> Ball:
-        return self._through(index, value)
-
-    def max_pool(self, index: int, node: MaxPool, value: Ball) -> Ball:
-        raise AssertionError("pools are written out as ReLUs before a search")
-
-    def _through(self, index: int, value: Ball) -> Ball:
+    def unit(self, index: int, value: Ball) -> Ball:
         self.read[index] = value
         slope = self.slopes[index].unsqueeze(1)
         center = slope * value.center

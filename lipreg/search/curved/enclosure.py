@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lipreg.bounds.intervals import times
 from lipreg.curves import Curve
-from lipreg.graph import Affine, Backward, Curved, Forward, Graph, MaxPool, Relu
+from lipreg.graph import Affine, Backward, Curved, Forward, Graph, Relu, UnitsAlike, WithoutPools
 from lipreg.linalg import LinearMap
 from lipreg.linalg.floats import EPS, SPARE, TINY
 from lipreg.search.curved.frame import Boxes
@@ -76,7 +76,7 @@ class Held:
     along: Ball
 
 
-class Enclosing(Forward[Held]):
+class Enclosing(WithoutPools, Forward[Held]):
     """The pass from the input on.
 
     Attributes:
@@ -154,9 +154,6 @@ class Enclosing(Forward[Held]):
         slopes, own = curve.slopes(value.lower, value.upper), curve.slopes(middle - off, middle + off)
         return self._passed(index, value, Held(at, *lower_upper, value.along), slopes, own)
 
-    def max_pool(self, index: int, node: MaxPool, value: Held) -> Held:
-        raise AssertionError("pools are written out as ReLUs before a search")
-
     def _passed(
         self, index: int, value: Held, image: Held, slopes: tuple[Tensor, Tensor], own: tuple[Tensor, Tensor]
     ) -> Held:
@@ -165,7 +162,7 @@ class Enclosing(Forward[Held]):
         return Held(image.at, image.lower, image.upper, along)
 
 
-class Gradients(Backward[Ball]):
+class Gradients(UnitsAlike[Ball], WithoutPools, Backward[Ball]):
     """Gradients of rows, ``(batch, rows, *shape)``, carried back with slopes between bounds; ``found`` at every unit."""
 
     def __init__(self, slopes: Mapping[int, tuple[Tensor, Tensor]]) -> None:
@@ -175,16 +172,7 @@ class Gradients(Backward[Ball]):
     def back(self, map: LinearMap, value: Ball) -> Ball:
         return value.through(map, back=True)
 
-    def relu(self, index: int, node: Relu, value: Ball) -> Ball:
-        return self._through(index, value)
-
-    def curved(self, index: int, node: Curved, value: Ball) -> Ball:
-        return self._through(index, value)
-
-    def max_pool(self, index: int, node: MaxPool, value: Ball) -> Ball:
-        raise AssertionError("pools are written out as ReLUs before a search")
-
-    def _through(self, index: int, value: Ball) -> Ball:
+    def unit(self, index: int, value: Ball) -> Ball:
         self.found[index] = value
         return value.times(*(end.unsqueeze(1) for end in self.slopes[index]))
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from lipreg.bounds import Analysis, analyse
 from lipreg.budget import Budget
 from lipreg.curves import Curve
-from lipreg.graph import Affine, Context, Curved, Forward, Graph, MaxPool, Relu, Symbol
+from lipreg.graph import Affine, Context, Curved, Forward, Graph, Relu, Symbol, WithoutPools
 from lipreg.linalg import Dense, gather
 from lipreg.linalg.floats import EPS, SPARE
 from lipreg.problem import PlacedProblem
@@ -107,7 +107,7 @@ class LastCurves:
         return torch.maximum(least.abs(), most.abs()) * self.factor[row] * (1.0 + SPARE * EPS)
 
 
-class _Writer(Forward[Symbol]):
+class _Writer(WithoutPools, Forward[Symbol]):
     """Copies a graph up to its last curves, and ends it with linear pieces.
 
     Args:
@@ -150,6 +150,3 @@ class _Writer(Forward[Symbol]):
         units = self.context.relu(ahead)
         changes = torch.block_diag(*(slopes.diff().unsqueeze(0) for slopes in self.slopes))
         return total.plus(units.then(Dense(changes, (len(every),), (rows,))))
-
-    def max_pool(self, index: int, node: MaxPool, value: Symbol) -> Symbol:
-        raise AssertionError("pools are written out as ReLUs before a search")

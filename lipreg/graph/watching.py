@@ -1,0 +1,54 @@
+"""What decides which function a module computes is watched, so that its structure is read again where that changes."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.nn.modules import module as torch_modules
+
+
+class Watch:
+    """What decides which function a module computes, apart from its tensors, as it is now.
+
+    That is its submodules, their classes and replaced forwards; the forward hooks; and attributes that are plain numbers
+    or texts, which a trace holds as constants. A look at a small network takes a few microseconds.
+
+    Args:
+        module: what to watch.
+        ignored: attributes to leave out, ``(number of the submodule, name)``.
+    """
+
+    def __init__(self, module: nn.Module, ignored: frozenset[tuple[int, str]] = frozenset()) -> None:
+        self.ignored = ignored
+        parts = list(module.modules())
+        self._parts = [(m, type(m), dict(m._modules), m.__dict__.get("forward")) for m in parts]
+        self._hooks = [(m._forward_hooks, dict(m._forward_hooks)) for m in parts]
+        self._hooks += [(m._forward_pre_hooks, dict(m._forward_pre_hooks)) for m in parts]
+        for hooks in (torch_modules._global_forward_hooks, torch_modules._global_forward_pre_hooks):
+            self._hooks.append((hooks, dict(hooks)))
+        self._plain = [
+            (i, m.__dict__, name, value)
+            for i, m in enumerate(parts)
+            for name, value in m.__dict__.items()
+            if type(value) in (bool, int, float, str) and name != "training" and (i, name) not in ignored
+        ]
+
+    def same_structure(self) -> bool:
+        """Whether the submodules and the forwards are the same."""
+        for part, kind, children, forward in self._parts:
+            own = part.__dict__
+            if type(part) is not kind or own["_modules"] != children or own.get("forward") is not forward:
+                return False
+        return True
+
+    def same_hooks(self) -> bool:
+        """Whether the forward hooks are the same."""
+        return all([now == then for now, then in self._hooks])
+
+    def changed(self) -> frozenset[tuple[int, str]]:
+        """Attributes that are others than they were."""
+        found = []
+        for i, own, name, value in self._plain:
+            now = own.get(name)
+            if now is not value and (type(now) is not type(value) or now != value):
+                found.append((i, name))
+        return frozenset(found)

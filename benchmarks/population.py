@@ -149,17 +149,24 @@ def stopped(whole: Whole, rule: Rule, draws: int) -> dict[str, Any]:
     return {"missed": missed, "points, median": median(points), "points, most": max(points), "of": len(whole.truth)}
 
 
+def covered(entry: dict[str, Any], digits: str) -> list[dict[str, Any]]:
+    """A row for each statement of a data set: how often it missed, and how wide it was, in the format ``digits``."""
+    rows = []
+    for name in entry["planned"]:
+        row = {"data set": entry["population"], "statement": name, "draws": entry["draws"]}
+        for kind in ("planned", "at any time"):
+            found = entry[kind][name]
+            width = "no bound" if found["width"] is None else f"{found['width']:{digits}}"
+            row |= {f"{kind}: missed": f"{100 * found['missed'] / entry['draws']:.1f} %", f"{kind}: width": width}
+        rows.append(row)
+    return rows
+
+
 def tables() -> list[str]:
     """The tables of docs/statistics.md, from the committed results."""
     coverage, rules = [], []
     for entry in read_result("population")[1:]:
-        for name in entry["planned"]:
-            row = {"data set": entry["population"], "statement": name, "draws": entry["draws"]}
-            for kind in ("planned", "at any time"):
-                found = entry[kind][name]
-                width = "no bound" if found["width"] is None else f"{found['width']:.2f}"
-                row |= {f"{kind}: missed": f"{100 * found['missed'] / entry['draws']:.1f} %", f"{kind}: width": width}
-            coverage.append(row)
+        coverage += covered(entry, ".2f")
         for name, found in entry["rules"].items():
             worst = max(found["missed"].values())
             points = f"{found['points, median']:g}", f"{found['points, most']:g}", f"{found['of']:g}"

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.environment import markdown, read_result, write_result, write_tables
-from benchmarks.population import PAGE, POINTS, Whole
+from benchmarks.population import PAGE, POINTS, Whole, covered
 from lipreg.population import (
     AnyTime,
     Between,
@@ -173,16 +173,7 @@ def _misses(found: Between, least: float, most: float) -> bool:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """The table of docs/statistics.md."""
-    shown = []
-    for entry in rows:
-        for name in entry["planned"]:
-            row = {"data set": entry["population"], "statement": name, "draws": entry["draws"]}
-            for kind in ("planned", "at any time"):
-                found = entry[kind][name]
-                width = "no bound" if found["width"] is None else f"{found['width']:.3g}"
-                row |= {f"{kind}: missed": f"{100 * found['missed'] / entry['draws']:.1f} %", f"{kind}: width": width}
-            shown.append(row)
-    return markdown(shown)
+    return markdown([row for entry in rows for row in covered(entry, ".3g")])
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import pytorch_lightning as pl
@@ -21,10 +21,12 @@ class Trained(pl.LightningModule):
 
     Attributes:
         net: the network.
+        loss: of outputs and targets.
     """
 
     net: nn.Module
     learning_rate: float
+    loss: Callable[[Tensor, Tensor], Tensor]
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x)
@@ -32,20 +34,28 @@ class Trained(pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
 
-
-class OfClasses(Trained):
-    """A classifier, trained by cross entropy."""
-
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         x, y = batch
-        loss = nn.functional.cross_entropy(self(x), y)
+        loss = self.loss(self(x), y)
         self.log("train_loss", loss, on_step=False, on_epoch=True)
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         x, y = batch
         outputs = self(x)
-        self.log("val_loss", nn.functional.cross_entropy(outputs, y))
+        self.log("val_loss", self.loss(outputs, y))
+        self.log_more(outputs, y)
+
+    def log_more(self, outputs: Tensor, y: Tensor) -> None:
+        """What else validation tells."""
+
+
+class OfClasses(Trained):
+    """A classifier, trained by cross entropy."""
+
+    loss = staticmethod(nn.functional.cross_entropy)
+
+    def log_more(self, outputs: Tensor, y: Tensor) -> None:
         self.log("val_accuracy", (outputs.argmax(1) == y).float().mean())
 
 
@@ -110,20 +120,12 @@ class Regressor(Trained):
         learning_rate: of Adam.
     """
 
+    loss = staticmethod(nn.functional.mse_loss)
+
     def __init__(self, widths: Sequence[int] = (10, 32, 32, 1), learning_rate: float = 2e-3) -> None:
         super().__init__()
         self.save_hyperparameters({"widths": list(widths), "learning_rate": learning_rate})
         self.net, self.learning_rate = layers(widths), learning_rate
-
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        x, y = batch
-        loss = nn.functional.mse_loss(self(x), y)
-        self.log("train_loss", loss, on_step=False, on_epoch=True)
-        return loss
-
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        x, y = batch
-        self.log("val_loss", nn.functional.mse_loss(self(x), y))
 
 
 def layers(widths: Sequence[int]) -> nn.Sequential:

@@ -33,6 +33,7 @@ from experiments.limits import LimitReached, limited
 from experiments.mistakes import lacks_memory, mistake
 from experiments.programs import INTERRUPTED, refuse
 from experiments.termination import TERMINATED, terminable
+from lipreg.whole_files import write_whole
 
 JOB, MANIFEST, TRACE = "job.json", "manifest.json", "error.txt"
 LONGEST_NAME = 200
@@ -89,11 +90,9 @@ class JobReport:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Writes a file of plain data so that a reader, or a kill, never meets half of it."""
+    """Writes a file of plain data, at once or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
-    draft.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    draft.replace(path)
+    write_whole(path, (json.dumps(data, indent=1, allow_nan=False) + "\n").encode())
 
 
 def read_job(folder: Path) -> JobReport | None:

@@ -7,7 +7,6 @@ import hashlib
 import importlib.metadata
 import json
 import math
-import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from lipreg.graph import Graph
 from lipreg.milp.depth import Depths
 from lipreg.problem import PlacedProblem
 from lipreg.results import CertifiedInterval
+from lipreg.whole_files import write_whole
 
 SUFFIX = ".certificate.json.gz"
 """Of the names of certificates."""
@@ -65,10 +65,8 @@ class Written:
         Raises:
             InvalidInput: a path that cannot be written.
         """
-        text, passing = _text(self.plain), Path(f"{path}.{os.getpid()}.partial")
         try:
-            passing.write_bytes(gzip.compress(text, mtime=0))
-            passing.replace(path)
+            write_whole(Path(path), gzip.compress(_text(self.plain), mtime=0))
         except OSError as error:
             raise InvalidInput(
                 f"cannot write {path}: {error.strerror}", where="certificate", accepted="a file"

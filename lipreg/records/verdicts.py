@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lipreg.plain import misfits
 from lipreg.records.kinds import AuditRecord, Record
+from lipreg.whole_files import write_whole
 
 SUFFIX = ".checked.json"
 
@@ -59,7 +60,7 @@ def keep_verdict(certificate: Path, verdict: KeptVerdict | None) -> bool:
         if verdict is None:
             _beside(certificate).unlink(missing_ok=True)
         else:
-            _beside(certificate).write_text(json.dumps(asdict(verdict)) + "\n", encoding="utf-8")
+            write_whole(_beside(certificate), (json.dumps(asdict(verdict)) + "\n").encode())
     except OSError:
         return False
     return True

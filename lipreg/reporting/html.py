@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
@@ -25,6 +24,7 @@ from lipreg.reporting.settings import settings_tables
 from lipreg.reporting.wording import between, percent, share_between
 from lipreg.runs import RecordedRun, run_key
 from lipreg.transfer import Interval, compare_pair, find_pair, median_of
+from lipreg.whole_files import write_whole
 from lipreg.words import capitalised, counted, listed
 
 _SCRIPTS = (
@@ -101,12 +101,7 @@ def write_runs_report(sources: Sources, path: str | Path, metric: str | None = N
     page = _page(entries, sources, unusable, told)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        passing = path.with_name(f".{path.name}.{os.getpid()}")  # a full disk does not cost the page that is there
-        try:
-            passing.write_text(page, encoding="utf-8")
-            passing.replace(path)
-        finally:
-            passing.unlink(missing_ok=True)
+        write_whole(path, page.encode())
     except OSError as error:
         raise InvalidInput(
             f"cannot write {path}: {error.strerror or error}",

@@ -10,15 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch.utils.data import TensorDataset
 
-from lipreg.data import InMemoryDataModule
+from experiments.data.images import Images, ImagesDataModule, fetched
 from lipreg.errors import InvalidInput
-from lipreg.extras import require
-
-Images = tuple[np.ndarray, np.ndarray]
-"""Pixels ``(images, 3, 32, 32)`` and labels ``(images,)``, bytes."""
 
 _SHAPE, _CLASSES = (3, 32, 32), 10
 _RECORD = 1 + 3 * 32 * 32
@@ -29,7 +23,7 @@ _OPENERS[".xz"] = lambda path: lzma.decompress(path.read_bytes())
 """By the ending behind ``.bin``."""
 
 
-class CIFAR10DataModule(InMemoryDataModule):
+class CIFAR10DataModule(ImagesDataModule):
     """CIFAR-10 as ``(x, y)`` batches: x ``(batch, 3, 32, 32)`` float32 in [0, 1], y ``(batch,)`` int64.
 
     The images of the training batches that are there are for training, those of the test batch for validation, or a random
@@ -55,6 +49,7 @@ class CIFAR10DataModule(InMemoryDataModule):
         MissingExtra: scikit-learn is not installed, and is needed to download.
     """
 
+    own, files = "cifar10", "binary batches"
     input_shape: tuple[int, ...] = _SHAPE
     classes: int = _CLASSES
 
@@ -68,50 +63,12 @@ class CIFAR10DataModule(InMemoryDataModule):
         seed: int = 0,
         num_workers: int = 0,
     ) -> None:
-        super().__init__(batch_size, seed, num_workers)
-        for name, size in (("train_size", train_size), ("validation_size", validation_size)):
-            if size is not None:
-                self._check_count(name, size, 1)
-        self.folder = None if folder is None else Path(folder)
-        self.train_size, self.validation_size, self.download = train_size, validation_size, download
+        super().__init__(folder, train_size, validation_size, download, batch_size, seed, num_workers)
 
-    def prepare_data(self) -> None:
-        """Fetches what is not on this machine yet."""
-        if self._found() is None:
-            _from_openml()
-
-    def load(self) -> tuple[TensorDataset, TensorDataset]:
-        folder = self._found()
-        train, test = _from_openml() if folder is None else (_from_batches(folder, part) for part in (_TRAIN, _TEST))
-        generator = torch.Generator().manual_seed(self.seed)
-        return (
-            self._part(train, self.train_size, "train_size", generator),
-            self._part(test, self.validation_size, "validation_size", generator),
-        )
-
-    def _found(self) -> Path | None:
-        named = os.environ.get("LIPREG_DATA")
-        folder = self.folder or (Path(named) / "cifar10" if named else None)
-        if folder is not None and (self.folder is not None or folder.is_dir()):
-            return folder
-        if not self.download:
-            raise InvalidInput(
-                f"no folder, and {'LIPREG_DATA is not set' if folder is None else f'there is no {folder}'}",
-                where=type(self).__name__,
-                accepted="the folder of the binary batches as folder=, or as cifar10 in the folder that LIPREG_DATA names",
-                todo="Or pass download=True, which fetches them from OpenML",
-            )
-        return None
-
-    def _part(self, images: Images, size: int | None, name: str, generator: torch.Generator) -> TensorDataset:
-        pixels, labels = images
-        kept = np.arange(len(labels))
-        if size is not None:
-            if size > len(kept):
-                raise InvalidInput(f"{name}={size}", where=type(self).__name__, accepted=f"up to {len(kept)}")
-            kept = torch.randperm(len(kept), generator=generator)[:size].numpy()
-        x = torch.as_tensor(pixels[kept], dtype=torch.float32).div_(255.0)
-        return TensorDataset(x, torch.as_tensor(labels[kept], dtype=torch.int64))
+    def read(self, folder: Path | None) -> tuple[Images, Images]:
+        if folder is None:
+            return _from_openml()
+        return _from_batches(folder, _TRAIN), _from_batches(folder, _TEST)
 
 
 def _from_batches(folder: Path, names: list[str]) -> Images:
@@ -142,18 +99,4 @@ def _records(path: Path, end: str) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _from_openml() -> tuple[Images, Images]:
-    """Training and test images; OpenML keeps them in this order, in one table."""
-    require("digits", "sklearn", where="CIFAR-10 from OpenML", otherwise="pass folder=")
-    from sklearn.datasets import fetch_openml
-
-    try:
-        table, labels = fetch_openml("CIFAR_10", version=1, return_X_y=True, as_frame=False, parser="pandas")
-    except Exception as error:  # of the network, of its absence, or of what came back
-        raise InvalidInput(
-            f"OpenML did not answer: {type(error).__name__}: {error}",
-            where="CIFAR-10",
-            todo="Put the binary batches into a folder and pass folder=, or name the folder above it, called cifar10, in "
-            "the environment variable LIPREG_DATA",
-        ) from error
-    pixels, labels = np.asarray(table, dtype=np.uint8).reshape(-1, *_SHAPE), np.asarray(labels).astype(np.uint8)
-    return (pixels[:50_000], labels[:50_000]), (pixels[50_000:], labels[50_000:])
+    return fetched("CIFAR_10", "CIFAR-10", _SHAPE, 50_000, CIFAR10DataModule)

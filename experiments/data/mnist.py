@@ -8,22 +8,16 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch.utils.data import TensorDataset
 
 from experiments.data.idx import find_idx, read_idx
-from lipreg.data import InMemoryDataModule
+from experiments.data.images import Images, ImagesDataModule, fetched
 from lipreg.errors import InvalidInput
-from lipreg.extras import require
-
-Images = tuple[np.ndarray, np.ndarray]
-"""Pixels ``(images, 28, 28)`` and labels ``(images,)``, bytes."""
 
 _SIZE, _DIGITS = 28, 10
 _PARTS = ("train", "t10k")
 
 
-class MNISTDataModule(InMemoryDataModule):
+class MNISTDataModule(ImagesDataModule):
     """MNIST as ``(x, y)`` batches: x ``(batch, 784)`` or ``(batch, 1, 28, 28)`` float32 in [0, 1], y ``(batch,)`` int64.
 
     The 60,000 training images are for training, the 10,000 test images for validation, or a random part of each, drawn
@@ -52,6 +46,8 @@ class MNISTDataModule(InMemoryDataModule):
         MissingExtra: scikit-learn is not installed, and is needed to download.
     """
 
+    own, files, among = "mnist", "four idx files", " for these digits"
+
     def __init__(
         self,
         folder: str | os.PathLike[str] | None = None,
@@ -64,61 +60,27 @@ class MNISTDataModule(InMemoryDataModule):
         seed: int = 0,
         num_workers: int = 0,
     ) -> None:
-        super().__init__(batch_size, seed, num_workers)
-        for name, size in (("train_size", train_size), ("validation_size", validation_size)):
-            if size is not None:
-                self._check_count(name, size, 1)
+        super().__init__(folder, train_size, validation_size, download, batch_size, seed, num_workers)
         digits = tuple(range(_DIGITS)) if classes is None else tuple(classes)
         if len(digits) < 2 or len(set(digits)) < len(digits) or not set(digits) <= set(range(_DIGITS)):
             accepted = f"two or more different digits of 0 to {_DIGITS - 1}, or None"
             raise InvalidInput(f"classes={classes!r}", where=type(self).__name__, accepted=accepted)
-        self.folder = None if folder is None else Path(folder)
-        self.train_size, self.validation_size, self.digits, self.flat = train_size, validation_size, digits, flat
-        self.classes, self.download = len(digits), download
+        self.digits, self.flat, self.classes = digits, flat, len(digits)
         self.input_shape = (_SIZE * _SIZE,) if flat else (1, _SIZE, _SIZE)
+        self._position = np.full(256, -1)
+        self._position[list(digits)] = np.arange(len(digits))
 
-    def prepare_data(self) -> None:
-        """Fetches what is not on this machine yet."""
-        if self._found() is None:
-            _from_openml()
+    def read(self, folder: Path | None) -> tuple[Images, Images]:
+        if folder is None:
+            return _from_openml()
+        train, test = (_from_idx(folder, part) for part in _PARTS)
+        return train, test
 
-    def load(self) -> tuple[TensorDataset, TensorDataset]:
-        folder = self._found()
-        train, test = _from_openml() if folder is None else (_from_idx(folder, part) for part in _PARTS)
-        generator = torch.Generator().manual_seed(self.seed)
-        return (
-            self._part(train, self.train_size, "train_size", generator),
-            self._part(test, self.validation_size, "validation_size", generator),
-        )
+    def kept(self, labels: np.ndarray) -> np.ndarray:
+        return np.flatnonzero(self._position[labels] >= 0)
 
-    def _found(self) -> Path | None:
-        if self.folder is not None:
-            return self.folder
-        named = os.environ.get("LIPREG_DATA")
-        folder = Path(named) / "mnist" if named else None
-        if folder is not None and folder.is_dir():
-            return folder
-        if not self.download:
-            raise InvalidInput(
-                f"no folder, and {'LIPREG_DATA is not set' if folder is None else f'there is no {folder}'}",
-                where=type(self).__name__,
-                accepted="the folder of the four idx files as folder=, or as mnist in the folder that LIPREG_DATA names",
-                todo="Or pass download=True, which fetches them from OpenML",
-            )
-        return None
-
-    def _part(self, images: Images, size: int | None, name: str, generator: torch.Generator) -> TensorDataset:
-        pixels, labels = images
-        position = np.full(256, -1)
-        position[list(self.digits)] = np.arange(len(self.digits))
-        kept = np.flatnonzero(position[labels] >= 0)
-        if size is not None:
-            if size > len(kept):
-                where = type(self).__name__
-                raise InvalidInput(f"{name}={size}", where=where, accepted=f"up to {len(kept)} for these digits")
-            kept = kept[torch.randperm(len(kept), generator=generator)[:size].numpy()]
-        x = torch.as_tensor(pixels[kept], dtype=torch.float32).div_(255.0).reshape(-1, *self.input_shape)
-        return TensorDataset(x, torch.as_tensor(position[labels[kept]], dtype=torch.int64))
+    def classes_of(self, labels: np.ndarray) -> np.ndarray:
+        return self._position[labels]
 
 
 def _from_idx(folder: Path, part: str) -> Images:
@@ -139,19 +101,4 @@ def _from_idx(folder: Path, part: str) -> Images:
 
 @lru_cache(maxsize=1)
 def _from_openml() -> tuple[Images, Images]:
-    """Training and test images; OpenML keeps them in this order, in one table."""
-    require("digits", "sklearn", where="MNIST from OpenML", otherwise="pass folder=")
-    from sklearn.datasets import fetch_openml
-
-    try:
-        table, labels = fetch_openml("mnist_784", version=1, return_X_y=True, as_frame=False, parser="pandas")
-    except Exception as error:  # of the network, of its absence, or of what came back
-        raise InvalidInput(
-            f"OpenML did not answer: {type(error).__name__}: {error}",
-            where="MNIST",
-            todo="Put the four idx files into a folder and pass folder=, or name the folder above it, called mnist, in "
-            "the environment variable LIPREG_DATA",
-        ) from error
-    pixels = np.asarray(table, dtype=np.uint8).reshape(-1, _SIZE, _SIZE)
-    labels = np.asarray(labels).astype(np.uint8)
-    return (pixels[:60_000], labels[:60_000]), (pixels[60_000:], labels[60_000:])
+    return fetched("mnist_784", "MNIST", (_SIZE, _SIZE), 60_000, MNISTDataModule)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+_CALLBACKS = ("LipschitzAudit", "LipschitzRegularizer")
+"""What people look for here, and Lightning is needed for."""
+
 
 def __getattr__(name: str) -> Any:
     """A name that ``lipreg.doors`` offers, or a module that it has loaded: nobody waits for torch before."""
@@ -28,7 +31,8 @@ def __getattr__(name: str) -> Any:
     doors = importlib.import_module("lipreg.doors")
     found = getattr(doors, name) if name == "__all__" or name in doors.__all__ else sys.modules.get(f"lipreg.{name}")
     if found is None:
-        raise AttributeError(f"module 'lipreg' has no attribute {name!r}")
+        todo = f"; write from lipreg.callbacks import {name}" if name in _CALLBACKS else ""
+        raise AttributeError(f"module 'lipreg' has no attribute {name!r}{todo}")
     globals()[name] = found
     return found
 

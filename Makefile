@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
 PIP := $(RUN) -m pip --disable-pip-version-check --no-input
+# Python compiles modules when they are first imported; most of these never are.
+INSTALL := $(PIP) install -q --no-compile
 TORCH := $(shell sed -n 's/^torch==//p' requirements.lock)
 
 ARGS ?=
@@ -19,7 +21,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help env train test test-all check docs lock clean intact
+.PHONY: help env train test test-all check lint docs lock clean intact
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,13 +41,19 @@ train: intact $(VENV)/.runtime ## train: make train ARGS='experiment=... seed=0'
 test-all: export LIPREG_TESTS := all
 test-all: test ## make test with every combination of which make test takes a sample
 
-test: check ## make check, then the tests
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+# Types are checked on one core while the tests are collected on others; what they say is printed last.
+test: lint ## make check, and the tests
+	@mkdir -p build
+	@$(RUN) -m pyright > build/types.txt 2>&1 & types=$$!; \
+		OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS); tests=$$?; \
+		wait $$types; types=$$?; tail -n 200 build/types.txt; exit $$((tests ? tests : types))
 
-check: env ## lint, format, types, layers
+check: lint ## lint, format, layers, types
+	$(RUN) -m pyright
+
+lint: env
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(RUN) -m pyright
 	$(BIN)/lint-imports --no-logo
 
 docs: env ## write the API reference, from the docstrings, to build/reference
@@ -77,14 +85,14 @@ $(VENV)/.made:
 # torch goes in first, by its exact version, so that no resolver ever chooses another; the lock holds all that it needs.
 $(VENV)/.runtime: requirements.lock pyproject.toml $(VENV)/.made
 	@echo "Installing the packages of requirements.lock (some minutes the first time)"
-	@$(PIP) install -q $(TORCH_ARGS) -c requirements.lock torch==$(TORCH)
-	@$(PIP) install -q --no-deps -r requirements.lock
-	@$(PIP) install -q --no-deps --editable .
+	@$(INSTALL) $(TORCH_ARGS) -c requirements.lock torch==$(TORCH)
+	@$(INSTALL) --no-deps -r requirements.lock
+	@$(INSTALL) --no-deps --editable .
 	@$(PIP) check
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	@echo "Installing the packages of requirements-dev.lock"
-	@$(PIP) install -q --no-deps -r requirements-dev.lock
+	@$(INSTALL) --no-deps -r requirements-dev.lock
 	@$(PIP) check
 	@touch $@

@@ -6,7 +6,7 @@
                                              # on the CPU, and on a GPU where there is one
     python -m benchmarks.conv vgg16 cuda     # on one of the two alone
 
-Each writes benchmarks/results/conv_NAME.json and prints a table.
+Each writes benchmarks/results/conv_NAME.json and prints a table; ``page`` puts that of tightness into docs/choosing.md.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.environment import markdown, write_result
+from benchmarks.environment import markdown, read_result, write_result, write_tables
 from experiments.image_models import alexnet, cnn, vgg16
 from lipreg import L2Ball, LinfBall, LocalLipschitz, Margin, Vector, capture
 from lipreg.bounds import Analysis, analyse
@@ -36,6 +36,8 @@ from lipreg.results import Certificate
 AVANT = Path(os.environ.get("LIPREG_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data") / "avant"
 WIDTHS = {"alexnet": 0.003, "vgg16": 0.04}
 RADII = (0.001, 0.01, 0.1, 1.0, 10.0)
+NAMES = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
+PAGE = Path(__file__).parents[1] / "docs" / "choosing.md"
 
 
 def avant(name: str) -> tuple[nn.Module, Tensor]:
@@ -229,9 +231,34 @@ def audits(points: int = 6, seconds: float = 120.0) -> list[dict[str, Any]]:
     return rows
 
 
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows of tightness at the smaller radii, as the page has them."""
+    columns = {"papers": "papers' bound", "affine_relu": "`affine_relu`", "fastlip": "`fastlip`"}
+    columns |= {"deviation": "`deviation`", "best lower": "best lower bound", "best over lower": "best bound over it"}
+    return markdown(
+        [
+            {"network": NAMES[row["network"]], "l2 radius": f"{row['radius']:g}"}
+            | {name: _digits(row[key]) for key, name in columns.items()}
+            for row in rows
+            if row["radius"] in RADII[:3]
+        ]
+    )
+
+
+def _digits(text: str) -> str:
+    """Four digits; whole numbers up to a million as they are, and nothing of what was not computed."""
+    if not text:
+        return ""
+    value = float(text)
+    return f"{value:.0f}" if 1e4 <= value < 1e6 else f"{value:.4g}".replace("e+0", "e")
+
+
 def main() -> None:
     torch.set_num_threads(1)
     name, *settings = sys.argv[1:] or ["tightness"]
+    if name == "page":
+        write_tables(PAGE, {"conv": table(read_result("conv_tightness"))})
+        return
     tables = {"tightness": tightness, "audits": audits}
     rows = tables[name]() if name in tables else large(name, *settings)
     print(markdown(rows))

@@ -32,20 +32,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import torch
 from torch import nn
 
 from benchmarks import exact_sets, size_page
-from benchmarks.environment import RESULTS, markdown, write_result
+from benchmarks.environment import markdown, read_result, write_result, write_tables
+from benchmarks.exact_cactus import FIGURE, cactus
 from benchmarks.exact_sets import SETS
 from lipreg import Box, Combination, L2Ball, LocalLipschitz
 from lipreg.estimators import certify, get_estimator
 from lipreg.estimators.settings import Settings
 from lipreg.milp import installed_solvers
-
-matplotlib.use("Agg")
+from lipreg.reporting.svg import save
 
 NORMS = ("inf", "2", "1")
 POINTED = ["mip_pointed", "branch_and_bound"]
@@ -53,6 +52,7 @@ CLOSED = 1e-5
 """Relative gap at which an answer counts as closed, as for ``Certificate.EXACT``."""
 
 
+PAGE = exact_sets.PAGE
 Question = tuple[nn.Module, LocalLipschitz, torch.Tensor]
 
 
@@ -220,23 +220,16 @@ def summary_of_pointed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return lines
 
 
-def cactus(rows: list[dict[str, Any]]) -> None:
-    """How many questions each engine closes within a time each, as SVG and PNG."""
-    import matplotlib.pyplot as plt
+def to_page() -> None:
+    """Puts figure and tables of the reference networks into docs/branch_and_bound.md."""
+    save(cactus(read_result("exact")), FIGURE)
+    write_tables(PAGE, tables())
 
-    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
-    for engine in dict.fromkeys(r["engine"] for r in rows):
-        closed = sorted(r["cpu_seconds"] for r in rows if r["engine"] == engine and r["closed"])
-        asked = sum(r["engine"] == engine for r in rows)
-        axes.step(
-            [*closed, math.nan], [*range(1, len(closed) + 1), math.nan], where="post", label=f"{engine} ({asked})"
-        )
-    best = sorted({(r["case"], r["p"]): r["best_known_seconds"] for r in rows}.values())
-    axes.step(best, range(1, len(best) + 1), where="post", label="best known", color="gray", linestyle=":")
-    axes.set(xscale="log", xlabel="CPU seconds a question", ylabel="questions closed")
-    figure.legend(title="engine (questions it covers)", loc="outside right upper")
-    figure.savefig(RESULTS / "exact.svg", metadata={"Date": None})
-    figure.savefig(RESULTS / "exact.png")
+
+def tables() -> dict[str, str]:
+    """The page's tables of the reference networks, by name."""
+    asked = {"engines": summary(read_result("exact")), "pointed": summary_of_pointed(read_result("exact_pointed"))}
+    return {name: markdown(rows) for name, rows in asked.items()}
 
 
 def main() -> None:
@@ -253,6 +246,7 @@ def main() -> None:
     parser.add_argument("--engines", type=lambda names: names.split(","))
     arguments = parser.parse_args()
     if arguments.page:
+        to_page()
         exact_sets.to_page()
         size_page.to_page()
         return
@@ -282,7 +276,7 @@ def main() -> None:
     else:
         rows = measure(engines, seconds)
         write_result("exact", rows)
-        cactus(rows)
+        save(cactus(rows), FIGURE)
         print(markdown(summary(rows)))
 
 

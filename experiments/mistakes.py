@@ -6,6 +6,7 @@ import errno
 import os
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from hydra.errors import CompactHydraException, InstantiationException, MissingConfigException, OverrideParseException
 from lightning_fabric.utilities.exceptions import MisconfigurationException
@@ -13,6 +14,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandat
 
 from experiments.limits import LimitReached
 from lipreg.auditing.executors import CannotStart
+from lipreg.disks import FullDisk, full_disk, is_full
 from lipreg.errors import InvalidInput, LipregError
 from lipreg.options import meant
 
@@ -20,18 +22,29 @@ FULL = "HYDRA_FULL_ERROR"
 """The environment variable with which Hydra, and these programs, show tracebacks."""
 
 _NO_MEMORY = re.compile(r"cannot allocate|can't allocate|failed to map|not enough memory|out of memory", re.IGNORECASE)
-_FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def mistake(error: BaseException) -> BaseException | None:
+def mistake(error: BaseException, folder: Path | None = None) -> BaseException | None:
     """What a user can mend about an error, as an exception whose text is one paragraph; None where it is a defect.
 
     Errors of lipreg are their own words. Said in the same form are: groups, keys and values of a configuration that nothing
-    takes, what Lightning refuses about its trainer, and files and folders that cannot be read or written.
+    takes, what Lightning refuses about its trainer, and files and folders that cannot be read or written. Of a full disk
+    the first of what had no room is said: loggers and trainers that end after it have none either.
+
+    Args:
+        error: what was raised.
+        folder: in which it was worked, which is said where a library does not tell the file that had no room.
     """
     found = _wrapped(error)
+    full = [each for each in _chain(error) if isinstance(each, OSError) and is_full(each)]
+    if full:
+        first = next((each for each in full if isinstance(each, FullDisk)), full[-1])
+        return first if isinstance(first, FullDisk) else full_disk(first, _path_of(first) or folder or Path())
     if isinstance(found, LipregError | CannotStart | LimitReached):
         return found
+    if type(found).__name__ == "UncompletedJobError":  # submitit's, which is not there without the extra
+        todo = "The same command goes on where its jobs were"
+        return LimitReached(f"a job of the sweep was ended before it was done, as schedulers do. {todo}.")
     if isinstance(found, MisconfigurationException):
         return InvalidInput(_line(found), where="trainer")
     if isinstance(found, CompactHydraException | OmegaConfBaseException):
@@ -95,15 +108,19 @@ def _of_configuration(error: BaseException) -> InvalidInput:
 
 def _of_files(error: OSError) -> InvalidInput:
     """What the system says of a file or folder."""
-    path = error.filename if error.filename2 is None else error.filename2
-    got = (f"{os.fspath(path)}: " if isinstance(path, str | os.PathLike) else "") + str(error.strerror)
-    if error.errno in _FULL_DISK:
-        todo = "Make room there, and start the same command again"
-    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+    path = _path_of(error)
+    got = ("" if path is None else f"{path}: ") + str(error.strerror)
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
         todo = "Choose a folder that can be written"
     else:
         todo = ""
     return InvalidInput(got, where="files", todo=todo)
+
+
+def _path_of(error: OSError) -> Path | None:
+    """The file that an error of the system names; the one that was to be written, of two."""
+    path = error.filename if error.filename2 is None else error.filename2
+    return Path(os.fsdecode(path)) if isinstance(path, str | bytes | os.PathLike) else None
 
 
 def _key_of(error: InstantiationException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytorch_lightning as pl
 from rich.console import Console
@@ -16,6 +17,8 @@ from lipreg.results import Status
 class RunProgress(pl.Callback):
     """Shows how far one run is. Place it before the audit among the callbacks, so that it counts the epoch first.
 
+    It goes to training processes that are spawned, of which the first one shows it.
+
     Args:
         run: name to show.
         console: where to show it.
@@ -24,11 +27,24 @@ class RunProgress(pl.Callback):
     def __init__(self, run: str, console: Console) -> None:
         super().__init__()
         self.run, self.console = run, console
-        self._live = progress_bar(console, "epochs", before="run")
-        self._task = self._live.add_task(run, run=run, state="starting", total=None)
         self._began, self._epoch, self._interrupted = time.monotonic(), 0, 0
+        self._show()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("console", "_live")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.console = Console()
+        self._show()
+
+    def _show(self) -> None:
+        self._live = progress_bar(self.console, "epochs", before="run")
+        self._task = self._live.add_task(self.run, run=self.run, state="starting", total=None)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
         self._live.update(self._task, total=trainer.max_epochs)
         self._live.start()
         for callback in trainer.callbacks:  # type: ignore[attr-defined]

@@ -1,8 +1,10 @@
-"""What lets a training that was cut short go on as if nothing had happened: checkpoints, with all random states."""
+"""What lets a training that was cut short go on as if nothing had happened: checkpoints, whole, with all random states."""
 
 from __future__ import annotations
 
+import io
 import random
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,17 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 from rich.console import Console
 
 from lipreg.callbacks.checkpoints import read_checkpoint
 from lipreg.errors import InvalidInput
 from lipreg.options import check_count
+from lipreg.whole_files import write_whole
+
+_GRACE = 3.0
+"""Seconds that a process has to end by itself."""
 
 
 class LastCheckpoint(ModelCheckpoint):
@@ -37,6 +45,38 @@ class LastCheckpoint(ModelCheckpoint):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.max_epochs in (None, -1) or trainer.current_epoch + 1 < trainer.max_epochs:
             super().on_train_epoch_end(trainer, pl_module)
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints that are written at once or not at all: a full disk leaves the one before."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_whole(Path(path), content.getvalue())
+
+
+def keep_whole(trainer: pl.Trainer) -> None:
+    """Has a trainer write its checkpoints whole, where its strategy writes one file and nothing else was asked for."""
+    strategy = trainer.strategy
+    if isinstance(strategy, SingleDeviceStrategy | DDPStrategy) and type(strategy.checkpoint_io) is TorchCheckpointIO:
+        strategy.checkpoint_io = WholeCheckpoints()
+
+
+def end_spawned(trainer: pl.Trainer) -> None:
+    """Ends the training processes that a trainer has spawned, which would train on while their parent waits for them.
+
+    Lightning has them end after their step, in which each may wait for another that has ended: they get some seconds. What
+    they write is whole at any moment, records line by line and checkpoints at once.
+    """
+    spawned = [each for each in getattr(trainer.strategy.launcher, "procs", ()) if isinstance(each, BaseProcess)]
+    for process in spawned:
+        process.terminate()
+    for process in spawned:
+        process.join(_GRACE)
+        process.kill()
+        process.join()
 
 
 class Course(pl.Callback):

@@ -129,7 +129,7 @@ def carry_out(job: Callable[[], float], folder: Path, console: Console, limits: 
         with terminable(), limited(limits.minutes, limits.memory_gib):
             result = job()
     except Exception as raised:
-        ours = mistake(raised)
+        ours = mistake(raised, folder)
         if limits.memory_gib is not None and lacks_memory(raised):
             todo = "Raise limits.memory_gib, and start it again"
             ours = LimitReached(f"the memory limit of {limits.memory_gib:g} GiB for each process is reached. {todo}.")

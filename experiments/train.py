@@ -25,7 +25,7 @@ from experiments.parts import check_values, logger_of, parts, question
 from experiments.programs import quiet_libraries, start
 from experiments.progress import RunProgress
 from experiments.rehearsal import rehearse
-from experiments.survival import Course, LastCheckpoint, last_checkpoint, resumable
+from experiments.survival import Course, LastCheckpoint, end_spawned, keep_whole, last_checkpoint, resumable
 from experiments.sweeps import carry_out
 from lipreg.problem import LocalLipschitz
 from lipreg.records import RunRecord, read_records
@@ -86,6 +86,7 @@ def _train(cfg: DictConfig, problem: LocalLipschitz, about: RunRecord, folder: P
         callbacks=[RunProgress(run, console), made.regularizer, made.audit, course, *kept],
         default_root_dir=str(folder),
     )
+    keep_whole(trainer)
     if begun is not None:
         console.print(f"{run}: goes on from {short(begun)}", highlight=False, soft_wrap=True)
     try:
@@ -94,6 +95,9 @@ def _train(cfg: DictConfig, problem: LocalLipschitz, about: RunRecord, folder: P
         last_checkpoint(folder, run).unlink(missing_ok=True)
         if isinstance(logger, WandbLogger) and run == REGULARISED:
             log_report(logger.experiment, _report(folder))
+    except (KeyboardInterrupt, SystemExit):
+        end_spawned(trainer)
+        raise
     finally:
         if isinstance(logger, WandbLogger):
             wandb.finish()  # several runs in one process would otherwise become one

@@ -41,6 +41,18 @@ def distinct(contents: Iterable[Any]) -> list[Any]:
     return found
 
 
+def flatten(settings: Any, name: str = "") -> dict[str, str]:
+    """Nested settings in words, by dotted name; those in a list by their number."""
+    if isinstance(settings, list | tuple) and any(isinstance(each, Mapping) for each in settings):
+        settings = {str(i): each for i, each in enumerate(settings, 1)}
+    if not isinstance(settings, Mapping):
+        return {name: str(settings)}
+    found: dict[str, str] = {}
+    for key, inner in settings.items():
+        found |= flatten(inner, f"{name}.{key}" if name else str(key))
+    return found
+
+
 @functools.cache
 def _fields(kind: type) -> tuple[tuple[str, Any, Callable[[Any], bool]], ...]:
     """The fields of a dataclass: name, type, and what tells whether a value has it."""

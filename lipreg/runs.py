@@ -15,6 +15,7 @@ from lipreg.records import (
     CalibrationRecord,
     DerivativeRecord,
     EpochRecord,
+    NewerRun,
     PointRecord,
     PopulationRecord,
     Record,
@@ -30,7 +31,8 @@ class RecordedRun:
     """A run as its records tell it, wherever they lie.
 
     Attributes:
-        record: the run's own record, the last one; made from its audits where there is none.
+        record: the run's own record, the last one; made from its audits where there is none. A ``NewerRun`` where a newer
+            lipreg has trained it: what it was penalised on then is not known.
         audits, epochs, calibrations, derivatives: its other records, in the order they were written. Those of epochs that a
             resume has done again, or left behind, are not among them.
         parts: its record as it was each time that it was begun or resumed, without those that were left behind.
@@ -231,9 +233,11 @@ class _Part:
 
 def _run(records: Sequence[Record], source: str, told: Mapping[str, set[str]]) -> RecordedRun:
     """One run of its records, a part for each time that it was begun or resumed."""
-    parts = [_Part()]
+    parts, newer = [_Part()], False
     for record in each_once(records):
-        if not isinstance(record, RunRecord):
+        if isinstance(record, NewerRun):  # when that part began is not known: what follows is of the part before
+            newer = True
+        elif not isinstance(record, RunRecord):
             parts[-1].results.append(record)
         elif parts[-1].record is None:
             parts[-1].record = record
@@ -252,6 +256,8 @@ def _run(records: Sequence[Record], source: str, told: Mapping[str, set[str]]) -
                 begun = [earlier for earlier in begun if earlier.start_epoch < start]
             begun.append(own)
         kept += part.results
+    if newer:
+        own = NewerRun(**{**vars(own), "penalty": {}})
     audits = tuple(r for r in kept if isinstance(r, AuditRecord))
     epochs = tuple(r for r in kept if isinstance(r, EpochRecord))
     calibrations = tuple(r for r in kept if isinstance(r, CalibrationRecord))

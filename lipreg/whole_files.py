@@ -6,16 +6,20 @@ import os
 import socket
 from pathlib import Path
 
+from lipreg.disks import writing
+
 
 def write_whole(path: Path, content: bytes) -> None:
     """Writes a file so that no reader meets half of it, and no kill or full disk leaves it; what was there stays till then.
 
     Raises:
-        OSError: the folder cannot be written, or is full.
+        FullDisk: there is no room for it.
+        OSError: the folder cannot be written.
     """
     passing = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.partial")
-    try:
-        passing.write_bytes(content)
-        passing.replace(path)
-    finally:
-        passing.unlink(missing_ok=True)
+    with writing(path):  # which says what is free when the part that had room is gone
+        try:
+            passing.write_bytes(content)
+            passing.replace(path)
+        finally:
+            passing.unlink(missing_ok=True)

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from lipreg.errors import IncomparableResults
-from lipreg.records import AuditRecord, Record, RunRecord
-from lipreg.reporting.html import write_report
+from lipreg.records import AuditRecord, Record, RunRecord, Source, Sources
+from lipreg.reporting.html import write_report, write_runs_report
 from lipreg.reporting.tables import comparison_text
 from lipreg.runs import recorded_runs
 from lipreg.transfer import compare
+from lipreg.transfer.trained_alike import training_differences
 from tests.test_transfer import audit, two_points
 
 SAME = "the same seed and initial weights, without the penalty"
@@ -87,7 +88,9 @@ def test_pages_and_tables_say_of_a_twin_what_is_known(
     page = write_report(records, tmp_path / "report.html", "reg").read_text().replace("&#x27;", "'")
     assert all(f"{doubt}." in table and f'<p class="notice">{doubt}.</p>' in page for doubt in said)
     assert f"{shared}. After 3 epochs." in page and (SAME in page) == (not said)
-    counted = "of the same seed" if not said else "; 1 of the twins not known to be one in seed and initial weights"
+    counted = (
+        "of the same seed" if not said else "; 1 of the twins differ in more than the penalty, or are not known not to"
+    )
     assert "1 of them compared with a twin" in page and counted in page
     assert ("of the same seed and initial weights." in page) == (not said)
 
@@ -179,3 +182,58 @@ def test_a_course_says_what_was_lowered_and_auto_where_that_is_not_found(
 def test_a_run_that_began_with_a_penalty_is_nobody_s_twin() -> None:
     with pytest.raises(IncomparableResults, match=r"weight 0\.1, from epoch 2 on 0\) is no twin"):
         compare(resumed("twin", (0, 0.1, ""), (2, 0.0, "")), "reg")
+
+
+STEPS = {"max_epochs": 3, "precision": "32-true", "processes": 1, "accumulate_grad_batches": 1, "batch_size": 8}
+OTHERWISE = "The twin was trained otherwise, so the movement is not the penalty's alone"
+
+
+@pytest.mark.parametrize(
+    ("mine", "twins", "said"),
+    [
+        ({"trainer": STEPS}, {"trainer": STEPS}, []),
+        ({"trainer": STEPS}, {"trainer": {"max_epochs": 3}}, []),  # records from before these were told
+        ({"trainer": STEPS | {"processes": 2}}, {"trainer": STEPS}, ["processes 1 instead of 2"]),
+        (
+            {"trainer": STEPS, "model": {"lr": 0.1}},
+            {"trainer": STEPS | {"accumulate_grad_batches": 4, "precision": "bf16-mixed"}, "model": {"lr": 0.2}},
+            [
+                "learning rate 0.2 instead of 0.1",
+                "precision bf16-mixed instead of 32-true",
+                "accumulated batches 4 instead of 1",
+            ],
+        ),
+        ({"trainer": STEPS, "other": 1}, {"trainer": STEPS, "other": 2, "data": {}}, []),
+        ({"model": {"width": 8}}, {}, ["model.width not recorded instead of 8"]),
+    ],
+    ids=["alike", "older", "processes", "several", "elsewhere", "untold"],
+)
+def test_in_what_a_twin_was_trained_otherwise(
+    mine: dict[str, Any], twins: dict[str, Any], said: list[str], tmp_path: Path
+) -> None:
+    records = pair(("a", "a"), (1, 1), settings=twins)
+    records = [replace(r, settings=mine) if isinstance(r, RunRecord) and r.run == "reg" else r for r in records]
+    assert sorted(training_differences(mine, twins)) == sorted(said)
+    longer = twins | {"trainer": twins.get("trainer", {}) | {"max_epochs": 9}}
+    assert "epochs 9 instead of 3" in training_differences({"trainer": STEPS}, longer)
+    assert training_differences(mine, mine | {"trainer": {"max_epochs": 9}}, epochs=False) == []
+    page = write_report(records, tmp_path / "report.html", "reg").read_text(encoding="utf-8")
+    table = comparison_text(compare(records, "reg"))
+    for text in (page, table):
+        assert (OTHERWISE.replace("'", "&#x27;" if text is page else "'") in text) is bool(said)
+    assert all(words in page and words in table for words in said)
+
+
+def test_a_run_without_a_twin_says_how_the_nearest_was_trained(tmp_path: Path) -> None:
+    """Two processes and one, in two files: neither is taken for the other's twin without a word."""
+    records = [
+        replace(r, settings={"trainer": STEPS | {"processes": 1 + (r.run == "reg")}}, twin=None)
+        if isinstance(r, RunRecord)
+        else r
+        for r in pair(("a", "a"), (1, 1))
+    ]
+    files = [Source(f"{name}.jsonl", tuple(r for r in records if r.run == name)) for name in ("reg", "twin")]
+    found = [replace(r, weight=0.1) for r in files[0].records if isinstance(r, RunRecord)]
+    files[0] = replace(files[0], records=(*found, *(r for r in files[0].records if not isinstance(r, RunRecord))))
+    page = write_runs_report(Sources(tuple(files)), tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "The nearest was trained otherwise: processes 1 instead of 2." in page

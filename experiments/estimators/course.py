@@ -13,7 +13,7 @@ from lipreg.auditing import EXACT, AuditPlan, Executor, PointAudit
 from lipreg.auditing.points import begin
 from lipreg.auditing.resume import with_earlier
 from lipreg.auditing.tasks import Assignment, Contradicted, Event, Found, Lost, Task
-from lipreg.budget import Budget
+from lipreg.budget import FREE, Budget
 from lipreg.errors import CrossingBounds
 from lipreg.estimators import Bound, frozen_analysis
 from lipreg.estimators.settings import Settings
@@ -82,7 +82,7 @@ def measure(
         problem, recipes, Budget(effort.budget), Settings(effort.solver, effort.sdp_solver, seed=effort.seed)
     )
     analysis = frozen_analysis(subject.network, problem, subject.x, subject.y)
-    blank = begin(analysis, subject.y, plan)
+    blank = begin(analysis, subject.y, plan, FREE)
     saved = [replace(record, estimator=label[record.estimator]) for record in kept(question, effort, earlier)]
     points = with_earlier(blank, analysis, saved)
     facts["undecided"] = float(analysis.unstable_units().double().mean())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -28,6 +28,12 @@ from lipreg.reporting.svg import GRID, INK
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _TITLES = {"digits": "Digits", "mnist": "MNIST"}
+_OF_BOUNDS = (*BOUNDS, POINTED)
+GROUPS = (
+    ("bounds", (TWIN, *_OF_BOUNDS)),
+    ("others", tuple(name for name in NAMES if name not in _OF_BOUNDS)),
+)
+"""What is drawn in panels of its own: where all lines meet none could be followed."""
 _SHOWN = 0.05
 """Runs whose accuracy is further below the twin's are left out of the Pareto figure."""
 
@@ -35,11 +41,11 @@ _SHOWN = 0.05
 def pareto(rows: Sequence[Row]) -> Figure:
     """Accuracy against the exact constant, a line a regulariser through its strengths, bars the ranges over seeds."""
 
-    def draw(ax: Axes, dataset: str) -> None:
+    def draw(ax: Axes, dataset: str, shown: Collection[str]) -> None:
         found = strengths(rows, dataset)
         floor = found[0].spread("accuracy")
         assert floor is not None
-        for name, line in _lines(found).items():
+        for name, line in _lines(found, shown).items():
             kept = [s for s in line if _known(s, "accuracy").mean >= floor.mean - _SHOWN]
             _draw_line(ax, name, [(_known(s, "exact"), _known(s, "accuracy")) for s in kept])
         ax.axhline(floor.mean - EQUAL_ACCURACY, color=INK, linewidth=0.8, linestyle=":")
@@ -50,17 +56,17 @@ def pareto(rows: Sequence[Row]) -> Figure:
         ax.set_ylabel("validation accuracy (%)")
 
     note = f"Dotted: one point of accuracy below the twin; runs more than {100 * _SHOWN:g} points below are left out"
-    return _figure(rows, draw, note)
+    return _figure(rows, draw, note, GROUPS)
 
 
 def training(rows: Sequence[Row]) -> Figure:
     """The exact constant after each audited epoch, at each regulariser's strongest setting within the accuracy limit."""
 
-    def draw(ax: Axes, dataset: str) -> None:
+    def draw(ax: Axes, dataset: str, shown: Collection[str]) -> None:
         seeds, found = whole_seeds(rows, dataset), strengths(rows, dataset)
         drawn: dict[tuple[str, int], float] = {}
         start = [r for r in rows if (r["dataset"], r["regularizer"], r["epoch"]) == (dataset, TWIN, 0)]
-        for name, line in _lines(found).items():
+        for name, line in _lines(found, tuple(NAMES)).items():  # all of them, as they share the axes
             accurate = [s for s in line if _known(s, "change").mean >= -EQUAL_ACCURACY]
             if not accurate:
                 continue
@@ -76,7 +82,8 @@ def training(rows: Sequence[Row]) -> Figure:
                 (epoch, Spread(math.fsum(values) / len(values), min(values), max(values)))
                 for epoch, values in sorted(epochs.items())
             ]
-            _draw_line(ax, name, [(Spread(epoch, epoch, epoch), spread) for epoch, spread in means], bars=False)
+            places = [(Spread(epoch, epoch, epoch), spread) for epoch, spread in means]
+            _draw_line(ax, name, places if name in shown else [], bars=False)
             drawn.update({(name, epoch): spread.mean for epoch, spread in means})
         ax.set_yscale("log")
         later = [value for (_, epoch), value in drawn.items() if epoch > 0]
@@ -90,14 +97,14 @@ def training(rows: Sequence[Row]) -> Figure:
         ax.set_ylabel("exact regional constant, mean over points")
 
     note = "Each at its strongest setting that costs at most one point of accuracy; means over the seeds"
-    return _figure(rows, draw, note)
+    return _figure(rows, draw, note, GROUPS)
 
 
 def movements(rows: Sequence[Row]) -> Figure:
     """How far the truth went against how far the bound went, for the regularisers that are bounds."""
 
-    def draw(ax: Axes, dataset: str) -> None:
-        for name, line in _lines(strengths(rows, dataset)).items():
+    def draw(ax: Axes, dataset: str, shown: Collection[str]) -> None:
+        for name, line in _lines(strengths(rows, dataset), shown).items():
             known = [s for s in line if s.spread("transfer") is not None and s.regularizer in (*BOUNDS, POINTED)]
             moved = [(_known(s, "bound_movement", True), _own_movement(s)) for s in known]
             _draw_line(ax, name, moved)
@@ -112,9 +119,8 @@ def movements(rows: Sequence[Row]) -> Figure:
         ax.set_xlabel("its own bound / twin's")
         ax.set_ylabel("the constant that it bounds / twin's")
 
-    return _figure(
-        rows, draw, "On the upper dotted line half of the bound's movement, in logarithms, is real; bars: seeds"
-    )
+    note = "On the upper dotted line half of the bound's movement, in logarithms, is real; bars: seeds"
+    return _figure(rows, draw, note, (("", tuple(NAMES)),))
 
 
 FIGURES: dict[str, Callable[[Sequence[Row]], Figure]] = {
@@ -125,26 +131,35 @@ FIGURES: dict[str, Callable[[Sequence[Row]], Figure]] = {
 """By file name without suffix."""
 
 
-def _figure(rows: Sequence[Row], draw: Callable[[Axes, str], None], note: str) -> Figure:
+def _figure(
+    rows: Sequence[Row],
+    draw: Callable[[Axes, str, Collection[str]], None],
+    note: str,
+    groups: Sequence[tuple[str, Collection[str]]],
+) -> Figure:
+    """A column a data set, a row a group of regularisers with its own key, on axes that all rows of a column share."""
     names = datasets(rows)
-    figure = Figure(figsize=(4.3 * len(names) + 2.2, 4.6), facecolor="white", layout="constrained")
+    size = 4.3 * len(names) + 2.2, 4.2 * len(groups) + 0.4
+    figure = Figure(figsize=size, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
-    drawn: dict[str, Line2D] = {}
-    for ax, dataset in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        draw(ax, dataset)
-        ax.set_title(_TITLES.get(dataset, dataset), fontsize=10, fontweight="bold", color=INK)
-        ax.grid(True, which="major", color=GRID, linewidth=0.7)
-        ax.tick_params(which="both", colors=INK, labelsize=8)
-        ax.xaxis.label.set(fontsize=9, color=INK)
-        ax.yaxis.label.set(fontsize=9, color=INK)
-        for side, spine in ax.spines.items():
-            spine.set_visible(side in ("left", "bottom"))
-        drawn |= {line.get_gid() or "": line for line in ax.lines if line.get_gid() in NAMES}
-    order = [name for name in NAMES if name in drawn]
-    handles = [Line2D([], [], **_style(name)) for name in order]
-    figure.legend(
-        handles, [NAMES[name] for name in order], loc="outside right upper", frameon=False, fontsize=8, labelcolor=INK
-    )
+    places = figure.subplots(len(groups), len(names), squeeze=False, sharex="col", sharey="col")
+    for row, (title, shown) in zip(places, groups, strict=True):
+        drawn: set[str] = set()
+        for ax, dataset in zip(row, names, strict=True):
+            draw(ax, dataset, shown)
+            head = _TITLES.get(dataset, dataset) + (f": {title}" if title else "")
+            ax.set_title(head, fontsize=10, fontweight="bold", color=INK)
+            ax.grid(True, which="major", color=GRID, linewidth=0.7)
+            ax.tick_params(which="both", colors=INK, labelsize=8, labelbottom=True)
+            ax.xaxis.label.set(fontsize=9, color=INK)
+            ax.yaxis.label.set(fontsize=9, color=INK)
+            for side, spine in ax.spines.items():
+                spine.set_visible(side in ("left", "bottom"))
+            drawn |= {str(line.get_gid()) for line in ax.lines}
+        order = [name for name in NAMES if name in drawn]
+        key = [Line2D([], [], **_style(name)) for name in order], [NAMES[name] for name in order]
+        beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0), "borderaxespad": 0.0}
+        row[-1].legend(*key, **beside, frameon=False, fontsize=8, labelcolor=INK)
     figure.supxlabel(note, fontsize=8, color=INK)
     return figure
 
@@ -177,9 +192,9 @@ def _style(name: str) -> dict[str, Any]:
     }
 
 
-def _lines(found: Sequence[Strength]) -> dict[str, list[Strength]]:
+def _lines(found: Sequence[Strength], shown: Collection[str]) -> dict[str, list[Strength]]:
     lines: dict[str, list[Strength]] = {}
-    for strength in found:
+    for strength in (each for each in found if each.regularizer in shown):
         lines.setdefault(strength.regularizer, []).append(strength)
     return lines
 

@@ -10,6 +10,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from lipreg.disks import FullDisk, writing
 from lipreg.errors import InvalidInput
 
 
@@ -29,8 +30,11 @@ class RecordLock:
     def __init__(self, path: Path) -> None:
         self.path = path.with_name(f"{path.name}.lock")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._take(path)
+            with writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._take(path)
+        except FullDisk:
+            raise
         except OSError as error:
             raise InvalidInput(
                 f"cannot write {path}: {error.strerror or error}",

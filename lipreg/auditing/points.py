@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lipreg.auditing.plan import AuditPlan
 from lipreg.bounds import Analysis
+from lipreg.budget import Budget
 from lipreg.certificates import Written
 from lipreg.certificates.points import NOT_EXACT
 from lipreg.estimators.usual import LIMITED
@@ -219,14 +220,21 @@ def certificate_sentences(points: Sequence[PointAudit]) -> list[str]:
     return [f"{written} of {counted(len(found), 'point')} with a certificate", *reasons]
 
 
-def begin(analysis: Analysis, y: Tensor | None, plan: AuditPlan) -> list[PointAudit]:
-    """Points about which nothing but the classification is known."""
+def begin(analysis: Analysis, y: Tensor | None, plan: AuditPlan, budget: Budget) -> list[PointAudit]:
+    """Points about which nothing but the classification is known.
+
+    Args:
+        analysis: of all points.
+        y: their labels.
+        plan: of the audit.
+        budget: for the digits of margins; their signs are found in any case.
+    """
     placed, outputs = analysis.placed, (analysis.placed.batch, *analysis.graph.output.shape)
     fingerprint = analysis.graph.fingerprint()
     labels = classes_if_any(y, *outputs)
     points, labelled = [], [i for i, label in enumerate(labels) if label is not None]
     own = torch.tensor([labels[i] for i in labelled], dtype=torch.int64)
-    ahead = margins(analysis.graph, placed.region.center[labelled], own)
+    ahead = margins(analysis.graph, placed.region.center[labelled], own, budget)
     given = dict(zip(labelled, _classes(analysis, labelled), strict=True)) if not analysis.graph.of else {}
     nearest = dict(zip(labelled, ahead.scatter(1, own.unsqueeze(1), torch.inf).amin(1).tolist(), strict=True))
     for i in range(placed.batch):

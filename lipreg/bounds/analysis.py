@@ -71,6 +71,11 @@ class Analysis:
         found = state.pop("found")
         self.__init__(**state, find=lambda: found)
 
+    @property
+    def budget(self) -> Budget:
+        """In whose time what is asked of it is made sharper; see ``InducedNorms.within``, which sets it."""
+        return self.norms.budget
+
     @cached_property
     def preactivations(self) -> Preactivations:
         """Bounds on every pre-activation, by the methods of the analysis."""

@@ -4,7 +4,7 @@ chosen for each bound, Xu et al. 2021)."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -51,12 +51,17 @@ class _Forms(UnitsAlike[Rows], Backward[Rows]):
     """
 
     def __init__(self, graph: Graph, index: int, anchors: Anchors, relaxations: Relaxations) -> None:
-        self.graph, self.index, self.anchors = graph, index, anchors
-        self.lines = {i: lines for i, lines in relaxations.items() if i < index}
-        for i, node in graph.entrywise():
-            if i in self.lines:
-                anchored = anchors[node.source]
-                self.lines[i] = self.lines[i].anchored(anchored.constant, anchored.rounding)
+        self.graph, self.index, self.anchors, self.relaxations = graph, index, anchors, relaxations
+
+    @cached_property
+    def lines(self) -> Relaxations:
+        """Of the nodes before, those of units over what pours in; made with the first rows, if there is time for any."""
+        found = {i: lines for i, lines in self.relaxations.items() if i < self.index}
+        for i, node in self.graph.entrywise():
+            if i in found:
+                anchored = self.anchors[node.source]
+                found[i] = found[i].anchored(anchored.constant, anchored.rounding)
+        return found
 
     def bounds(self, rows: Rows, region: PlacedRegion) -> tuple[Tensor, int]:
         """Upper bounds on rows of the node, ``(batch, k)``, and the most numbers that these took at a node."""
@@ -97,8 +102,7 @@ class _Ascending(_Forms):
 
     def __init__(self, graph: Graph, index: int, anchors: Anchors, relaxations: Relaxations) -> None:
         super().__init__(graph, index, anchors, relaxations)
-        self.relaxations = relaxations
-        self.copies = COPIES * (1 + sum(isinstance(graph.nodes[i], Relu) for i in self.lines))
+        self.copies = COPIES * (1 + sum(isinstance(graph.nodes[i], Relu) for i in relaxations if i < index))
 
     def bounds(self, rows: Rows, region: PlacedRegion) -> tuple[Tensor, int]:
         """The least over all steps; where a gradient is kept, over the first and the last, which have one."""

@@ -19,6 +19,7 @@ from lipreg.graph import Relu
 
 NAMED = 6
 """So many units are named in a sentence; the rest are counted."""
+NOTHING = "No degenerate units were found. (Where different layers have their kinks is not compared.)"
 ROUNDING = 1e-13
 """A pre-activation this small, relative to the magnitudes that make it up, is 0 at the reference point."""
 
@@ -79,7 +80,8 @@ class Finding:
 class GeneralPosition:
     """What was found at one reference point.
 
-    Looked for are coincidences that can be read off: units without weights, units of one layer on one hyperplane, kinks
+    Looked for are coincidences that can be read off: units without weights, units on one
+    hyperplane whose layers read the same nodes, kinks
     through the reference point, kinks of the first layer on faces of a box or polytope. Others (kinks of different layers
     that meet, more than n kinks in some other point) are not, so nothing found is no proof of general position.
     """
@@ -94,13 +96,20 @@ class GeneralPosition:
     def sentence(self) -> str:
         """All findings that may cost exactness, in words; all harmless ones where there are no others."""
         chosen = [f for f in self.findings if not f.kind.harmless] or self.findings
-        return " ".join(finding.sentence() for finding in chosen) or "No degenerate units were found."
+        return " ".join(finding.sentence() for finding in chosen) or NOTHING
 
 
 def find_degeneracies(local: Analysis) -> GeneralPosition:
     """What of general position fails at one point, as far as it can be read off; see ``GeneralPosition``."""
     findings: list[Finding] = []
     through: list[str] = []
+    near = _near(local)
+    repeated: dict[int, list[int]] = {}
+    for group in shared_kinks(local, near):
+        findings.append(_shared(local, group))
+        for (index, position), exact in zip(group.units[1:], group.exact[1:], strict=True):
+            if exact:
+                repeated.setdefault(index, []).append(position)
     for index, node in local.graph.relus():
         affine = local.graph.affine(node.source)
         reach = local.reach[node.source]
@@ -109,19 +118,14 @@ def find_degeneracies(local: Analysis) -> GeneralPosition:
         if len(empty):
             findings.append(Finding(Degeneracy.NO_WEIGHTS, _names(index, node, empty.tolist())))
         moves = reach.moves[0].flatten()
-        near = (moves & (reach.lower[0] <= 0).flatten() & (reach.upper[0] >= 0).flatten()).nonzero().flatten().numpy()
-        repeated: list[int] = []
-        for group in shared_kinks(local, index, near):
-            findings.append(_shared(index, node, group))
-            repeated += [i for i, exact in zip(group.positions[1:], group.exact[1:], strict=True) if exact]
         magnitude = affine.bias.abs().flatten()
         for i, map in affine.terms():
             magnitude = magnitude + map.abs()(local.reach[i].value.abs())[0].flatten()
         zero = (reach.value[0].flatten().abs() <= ROUNDING * magnitude) & moves
-        zero[repeated] = False  # one kink, counted once
+        zero[repeated.get(index, [])] = False  # one kink, counted once
         through += _names(index, node, zero.nonzero().flatten().tolist())
-        if affine.sources == (0,) and len(near):
-            on_face = near[_on_faces(local, index, near)]
+        if affine.sources == (0,) and len(near[index]):
+            on_face = near[index][_on_faces(local, index, near[index])]
             if len(on_face):
                 findings.append(Finding(Degeneracy.ON_FACE, _names(index, node, on_face.tolist())))
     if through:
@@ -130,9 +134,20 @@ def find_degeneracies(local: Analysis) -> GeneralPosition:
     return GeneralPosition(tuple(findings))
 
 
-def _shared(index: int, node: Relu, group: SharedKink) -> Finding:
+def _near(local: Analysis) -> dict[int, np.ndarray]:
+    """Flat positions of the units whose kink the region reaches, by Relu."""
+    found = {}
+    for index, node in local.graph.relus():
+        reach = local.reach[node.source]
+        near = reach.moves[0] & (reach.lower[0] <= 0) & (reach.upper[0] >= 0)
+        found[index] = near.flatten().nonzero().flatten().numpy()
+    return found
+
+
+def _shared(local: Analysis, group: SharedKink) -> Finding:
     kind = Degeneracy.TIED if all(group.exact) else Degeneracy.NEARLY_TIED
-    return Finding(kind, _names(index, node, list(group.positions)))
+    relus = dict(local.graph.relus())
+    return Finding(kind, tuple(name for index, at in group.units for name in _names(index, relus[index], [at])))
 
 
 def _on_faces(local: Analysis, index: int, positions: np.ndarray) -> np.ndarray:

@@ -31,7 +31,7 @@ class InducedNorms:
         power: in training, estimates the spectral norms in their place.
         spectral: the spectral norms computed so far.
         entropy: from which the starts of Lanczos are drawn, for all maps of this analysis.
-        budget: in which Lanczos ends; see ``within``.
+        budget: in which Lanczos ends, and digits are found that bounds of the same analysis lack; see ``within``.
     """
 
     graph: Graph

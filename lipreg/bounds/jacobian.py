@@ -12,6 +12,7 @@ from lipreg.bounds.pairs import known_pairs
 from lipreg.bounds.pooling import sorting
 from lipreg.bounds.rounding import gradient_rounding, output_gradients
 from lipreg.graph import Backward, Curved, MaxPool, Relu
+from lipreg.graph.accurate import DEARER, has_time
 from lipreg.linalg import LinearMap
 
 LOST = 1e-6
@@ -23,7 +24,8 @@ def interval_jacobian(analysis: Analysis, tighten: Tighten | None = None) -> dic
 
     Weng et al. 2018 (FastLip) with slope intervals in place of activation sets, so it serves both scopes; in pointed
     scope the "gradient" is the product of secant slopes. Where rounding would be a good part of the bounds they are found
-    again in multiple precision. At the inputs layers in pairs, of two networks that nearly agree, are taken together.
+    again in multiple precision, while there is time. At the inputs layers in pairs, of two networks that nearly agree, are
+    taken together.
 
     Args:
         tighten: proves tighter bounds at a node, from which the pass goes on; None to go on as it is.
@@ -37,8 +39,10 @@ def interval_jacobian(analysis: Analysis, tighten: Tighten | None = None) -> dic
 
 def _one_by_one(analysis: Analysis, tighten: Tighten | None) -> dict[int, Ends]:
     losses = gradient_rounding(analysis) if analysis.outward else None
+    budget = analysis.budget
+    began = budget.clock()
     bounds = _swept(Float64Intervals(analysis, tighten, losses))
-    if losses is None:
+    if losses is None or not has_time(budget, DEARER * (budget.clock() - began)):
         return bounds
     lost, size = (analysis.placed.combine(part) for part in (losses[0], torch.maximum(*map(torch.abs, bounds[0]))))
     if not bool((lost > LOST * size).any()):

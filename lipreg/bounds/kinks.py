@@ -1,14 +1,17 @@
-"""Kinks that coincide: units of one layer whose pre-activations vanish on the same hyperplane."""
+"""Kinks that coincide: units whose pre-activations vanish on the same hyperplane, in one Relu node or in several."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 import torch
 
 from lipreg.bounds.analysis import Analysis
+from lipreg.graph import Affine
+from lipreg.graph.accurate import in_digits
+from lipreg.linalg import Limbs, LinearMap
 
 CLOSE = 1e-12
 """Rows of unit length whose entries differ by no more than this are one hyperplane, up to the rounding of their weights."""
@@ -16,48 +19,59 @@ CLOSE = 1e-12
 
 @dataclass(frozen=True)
 class SharedKink:
-    """Units of one Relu node on one hyperplane: z_i = ratio_i z_first with ratio_i != 0.
+    """Units on one hyperplane: z_i = ratio_i z_first with ratio_i != 0.
 
     Attributes:
-        node: index of the Relu.
-        positions: flat positions of the units, the first one first.
+        units: index of the Relu and flat position in it of each unit, the first one first.
         signs: sign of each ratio; 1 for the first.
-        exact: whether each ratio holds for the float64 weights without any rounding.
+        exact: whether each ratio holds in exact arithmetic for the float64 weights.
     """
 
-    node: int
-    positions: tuple[int, ...]
+    units: tuple[tuple[int, int], ...]
     signs: tuple[int, ...]
     exact: tuple[bool, ...]
 
 
-def shared_kinks(local: Analysis, index: int, positions: np.ndarray) -> list[SharedKink]:
-    """The groups among some units of Relu ``index`` that share a hyperplane.
+def shared_kinks(local: Analysis, positions: Mapping[int, np.ndarray]) -> list[SharedKink]:
+    """The groups among some units that share a hyperplane, of Relus whose layers read the same nodes.
 
-    Compared are whole rows, weights and bias, with columns in proportion to what their inputs can reach. Duplicates across
-    layers are not looked for.
+    So relu(x) beside relu(-x) is one, in one Relu node or in two. Compared are whole rows, weights and bias, with columns in
+    proportion to what their inputs can reach. Duplicates among layers that read different nodes are not looked for.
 
     Args:
         local: of a single point.
-        index: of a Relu node.
-        positions: flat positions in it.
+        positions: flat positions of the units, for indices of Relu nodes.
     """
-    if len(positions) < 2:
+    together: dict[frozenset[int], list[int]] = {}
+    for index in sorted(positions):
+        if len(positions[index]):
+            together.setdefault(frozenset(local.graph.read_by(index).sources), []).append(index)
+    return [group for relus in together.values() for group in _groups(local, {i: positions[i] for i in relus})]
+
+
+def _groups(local: Analysis, positions: Mapping[int, np.ndarray]) -> list[SharedKink]:
+    """The groups of Relus whose layers read the same nodes."""
+    units = [(index, int(at)) for index, own in positions.items() for at in own]
+    if len(units) < 2:
         return []
-    rows, reach = unit_rows(local, index, positions)
+    parts = [unit_rows(local, index, own) for index, own in positions.items()]
+    rows, reach = np.concatenate([own for own, _ in parts]), parts[0][1]
     signs = coincide(rows * reach, rows * reach)
-    plain = not local.graph.read_by(index).rounded
-    groups, taken = [], np.zeros(len(positions), dtype=bool)
-    for first in range(len(positions)):
-        members = np.flatnonzero((signs[first] != 0) & ~taken)
-        if taken[first] or len(members) < 2:
-            continue
-        taken[members] = True
-        exact = tuple(plain and _proportional(rows[first], rows[i]) for i in members)
-        groups.append(
-            SharedKink(index, tuple(positions[members].tolist()), tuple(signs[first, members].tolist()), exact)
+    members, taken = [], np.zeros(len(units), dtype=bool)
+    for first in range(len(units)):
+        own = np.flatnonzero((signs[first] != 0) & ~taken)
+        if not taken[first] and len(own) > 1:
+            taken[own] = True
+            members.append(own)
+    numbers = _in_full(local, positions, units, taken) if len(members) else {}
+    return [
+        SharedKink(
+            tuple(units[i] for i in own),
+            tuple(signs[own[0], own].tolist()),
+            tuple(_proportional(numbers.get(units[own[0]]), numbers.get(units[i])) for i in own),
         )
-    return groups
+        for own in members
+    ]
 
 
 def coincide(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -75,20 +89,61 @@ def coincide(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def unit_rows(local: Analysis, index: int, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weights and bias of some units, one row a unit, and the largest magnitude each column's input takes over X."""
+    """Weights and bias of some units, one row a unit, and the largest magnitude each column's input takes over X; sources
+    in the order of their indices."""
     graph, affine = local.graph, local.graph.read_by(index)
     chosen = torch.zeros(len(positions), affine.bias.numel(), dtype=graph.dtype)
     chosen[torch.arange(len(positions)), torch.from_numpy(positions)] = 1.0
     chosen = chosen.reshape(-1, *affine.shape)
-    parts = [map.transpose(chosen).flatten(1) for _, map in affine.terms()]
-    reach = [torch.maximum(local.reach[i].lower.abs(), local.reach[i].upper.abs()).flatten() for i in affine.sources]
+    sources = _by_source(affine)
+    parts = [map.transpose(chosen).flatten(1) for _, map in sources]
+    reach = [torch.maximum(local.reach[i].lower.abs(), local.reach[i].upper.abs()).flatten() for i, _ in sources]
     bias = affine.bias.flatten()[torch.from_numpy(positions)].unsqueeze(1)
     return torch.cat([*parts, bias], dim=1).numpy(), torch.cat([*reach, torch.ones(1, dtype=graph.dtype)]).numpy()
 
 
-def _proportional(first: np.ndarray, other: np.ndarray) -> bool:
-    """Whether other = ratio * first in exact arithmetic."""
+def _in_full(
+    local: Analysis, positions: Mapping[int, np.ndarray], units: Sequence[tuple[int, int]], wanted: np.ndarray
+) -> dict[tuple[int, int], np.ndarray]:
+    """Weights and bias of the wanted units as whole numbers of one small unit: of what their layers were multiplied out
+    from, without a rounding. Units are left out that take more digits than are tried."""
+    parts: dict[int, list[Limbs]] = {}
+    chosen = {unit for unit, asked in zip(units, wanted.tolist(), strict=True) if asked}
+    for index in positions:
+        at = torch.tensor([position for node, position in chosen if node == index], dtype=torch.int64)
+        if len(at):
+            parts[index] = _digits(local, index, at)
+    last = min(part.top - len(part.digits) + 1 for own in parts.values() for part in own)
+    found = {}
+    for index, own in parts.items():
+        sure = ~torch.stack([(part.error > 0).any(-1) for part in own]).any(0)
+        rows = np.concatenate([part.whole(last) for part in own], axis=1)
+        at = [position for node, position in chosen if node == index]
+        found |= {(index, position): row for position, row, known in zip(at, rows, sure.tolist(), strict=True) if known}
+    return found
+
+
+def _digits(local: Analysis, index: int, positions: torch.Tensor) -> list[Limbs]:
+    """Rows of a Relu's layer for each of its sources in the order of their indices, and the bias: ``(units, columns)``."""
+    affine, graph = local.graph.read_by(index), local.graph
+    chosen = graph.output.bias.new_zeros(len(positions), affine.bias.numel())
+    chosen[torch.arange(len(positions)), positions] = 1.0
+    rows = in_digits(graph, chosen.reshape(-1, *affine.shape))
+    parts = []
+    for _, map in _by_source(affine):
+        columns = map.in_shape
+        parts.append(rows.back(map).moved(lambda t, columns=columns: t.flatten(-len(columns))))
+    constant = affine.constant(lambda tensor: in_digits(graph, tensor))
+    return [*parts, constant.moved(lambda t: t.flatten(-len(affine.shape))[..., positions].unsqueeze(-1))]
+
+
+def _by_source(affine: Affine) -> list[tuple[int, LinearMap]]:
+    return sorted(affine.terms(), key=lambda term: term[0])
+
+
+def _proportional(first: np.ndarray | None, other: np.ndarray | None) -> bool:
+    """Whether other = ratio * first with a ratio that is not 0, of rows of whole numbers that are known."""
+    if first is None or other is None:
+        return False
     lead = int(np.abs(first).argmax())
-    a, b = Fraction(float(first[lead])), Fraction(float(other[lead]))
-    pairs = zip(first.tolist(), other.tolist(), strict=True)
-    return b != 0 and all(Fraction(y) * a == Fraction(x) * b for x, y in pairs)
+    return bool(other[lead] != 0 and (other * first[lead] == first * other[lead]).all())

@@ -68,7 +68,7 @@ class Reaching(Forward[Reach]):
     ) -> None:
         self.graph, self.region, self.methods, self.norms = graph, region, methods, norms
         self.known, self.outward, self.budget, self.memory = known, outward, budget or FREE, memory
-        self.digits = Digits(graph, region.center)
+        self.digits = Digits(graph, region.center, self.budget)
         self.anchors: dict[int, Anchored] = {}
         self.lines: dict[int, Lines] = {}
         self.short: list[int] = []

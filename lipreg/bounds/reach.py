@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import islice
 
 import torch
 from torch import Tensor
 
+from lipreg.budget import Budget
 from lipreg.graph import Affine, Curved, Graph, accurate
 from lipreg.linalg import LinearMap, dual_norm
 from lipreg.linalg.floats import EPS, SPARE, TINY
@@ -112,8 +112,8 @@ Anchors = Mapping[int, Anchored]
 class Digits:
     """A network at reference points in multiple precision, evaluated when it is asked for."""
 
-    def __init__(self, graph: Graph, center: Tensor) -> None:
-        self.graph, self.center = graph, center
+    def __init__(self, graph: Graph, center: Tensor, budget: Budget) -> None:
+        self.graph, self.center, self.budget = graph, center, budget
 
     @cached_property
     def anchors(self) -> dict[int, Tensor]:
@@ -122,11 +122,11 @@ class Digits:
 
     @cached_property
     def values(self) -> list[tuple[Tensor, Tensor]]:
-        """The value of every node and its error, with more digits until they say enough."""
+        """The value of every node and its error, with more digits until they say enough, or the budget's time is over."""
         found: list[tuple[Tensor, Tensor]] = []
-        for numbers in islice(accurate.precisions(self.graph, self.center), 1, None):
+        for k, numbers in enumerate(accurate.precisions(self.graph, self.center, self.budget)):
             found = [value.rounded() for value in self.graph.evaluate(numbers)]
-            if all(bool((error <= SURE * value.abs().amax()).all()) for value, error in found):
+            if k and all(bool((error <= SURE * value.abs().amax()).all()) for value, error in found):
                 break
         return found
 

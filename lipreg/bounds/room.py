@@ -45,7 +45,7 @@ class Turns:
         """The share of the time that is left for the node whose turn it is."""
         if index not in self.ahead:
             return 1.0
-        equal, whole = 1 / len(self.ahead), sum(self.ahead.values())
+        equal, whole = 1 / len(self.ahead), max(1, sum(self.ahead.values()))
         return (equal + self.ahead.pop(index) / whole) / 2
 
 

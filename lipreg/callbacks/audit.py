@@ -238,7 +238,7 @@ class LipschitzAudit(Callback):
         self._captured = None if stage == "fit" else self._captured  # it holds the module
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        self._runs.close()
+        self._runs.give_up(exception)
 
     def state_dict(self) -> dict[str, Any]:
         record, pending = self._runs.record, [vars(snapshot) for snapshot in self.place.pending]
@@ -282,7 +282,7 @@ class LipschitzAudit(Callback):
             self._audited = max(self._audited, finished.epoch)
             self._metrics = self._runs.figures(finished, self.name)
             if self._runs.ranks.is_first:
-                _logger.info("%s: %s", self.run, finished.sentence())
+                _logger.log(finished.level, "%s: %s", self.run, finished.sentence())
                 log_audit(trainer, self.name, self._metrics, finished, self._reference()[0], self._runs)
 
     def _agree(self, trainer: pl.Trainer) -> None:

@@ -20,11 +20,13 @@ from lipreg.callbacks.finished import Finished
 from lipreg.callbacks.metrics import metric_names, summary
 from lipreg.callbacks.named_metric import LoggedNames
 from lipreg.callbacks.neighbours import HeldBound
+from lipreg.callbacks.outward import outward
 from lipreg.callbacks.places import Place
 from lipreg.callbacks.ranks import Ranks
 from lipreg.callbacks.scale_free import calibration_of
 from lipreg.callbacks.twins import Twin, Weights, with_twin
 from lipreg.callbacks.whole_data import NAMES, WholeData, quantiles
+from lipreg.disks import is_full
 from lipreg.estimators import Estimator
 from lipreg.graph import CapturedNetwork, Graph
 from lipreg.records import PopulationRecord, Record, RunRecord
@@ -113,10 +115,10 @@ class AuditRuns:
         """
         of_all = self._of_all(finished, prefix)
         calibration = self.journal.calibration(finished.epoch) if self.journal.is_first else None
-        means = summary(finished.points, self.held, prefix, calibration) | of_all
+        means = summary(finished.points, self.held, prefix, calibration) | outward(of_all, (), ())
         if self.twin is None or self.record is None or not finished.records:
             return means
-        return means | self.twin.compared(self.record, finished.records, calibration, prefix)
+        return means | outward(self.twin.compared(self.record, finished.records, calibration, prefix), (), ())
 
     def _of_all(self, finished: Finished, prefix: str) -> dict[str, float]:
         if self.whole is None or self.record is None:
@@ -171,12 +173,22 @@ class AuditRuns:
 
     def close(self, ended: bool = False) -> None:
         """Ends all processes, what nobody has read recorded. One that has ``ended`` says if it never met its twin."""
-        self.place.close()
-        if self._journal is not None and self._journal.is_first:
-            self._journal.close()
-            if ended and self.twin is not None and self.record is not None:
-                self.twin.ended(self.record, self._journal.path)
-        self._take_lock(None)
+        try:
+            self.place.close()
+            if self._journal is not None and self._journal.is_first:
+                self._journal.close()
+                if ended and self.twin is not None and self.record is not None:
+                    self.twin.ended(self.record, self._journal.path)
+        finally:
+            self._take_lock(None)
+
+    def give_up(self, error: BaseException) -> None:
+        """Closes after an error of the training. On a full disk what is proved stays where it lies until the next start."""
+        try:
+            self.close()
+        except OSError as again:
+            if not (is_full(again) and is_full(error)):
+                raise
 
     def _take_lock(self, path: Path | None) -> None:
         """Gives back the right to write that this audit has; then takes that to ``path``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 
 from lipreg.auditing import PointAudit
@@ -30,3 +31,8 @@ class Finished:
         of = f"{count} point{'s' * (count != 1)}"
         told = f"audit after epoch {self.epoch}: {exact} of {of} exact, {self.seconds:.1f} s"
         return told + "".join(f"; {line}" for line in certificate_sentences(self.points))
+
+    @property
+    def level(self) -> int:
+        """Of that line: a warning where exact points lack the certificates that were asked for."""
+        return logging.WARNING if len(certificate_sentences(self.points)) > 1 else logging.INFO

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
-
 from lipreg.auditing import EXACT, AuditPlan, PointAudit
+from lipreg.callbacks.outward import outward
 from lipreg.records import CalibrationRecord, RunRecord
 from lipreg.results import Certificate
 from lipreg.runs import RecordedRun
-from lipreg.transfer import RunFigures, Side
+from lipreg.transfer import Interval, RunFigures, Side, mean_of
 
 SCALE_FREE = ("margin_over_constant", "certified_lower", "certified_upper", "certified_closed", "attacked")
+_LOWER = ("margin_over_constant", "certified_closed", "tightness")
+"""Lower ends among what is logged under other names."""
 CALIBRATED = ("calibration", "calibrated_lower", "calibrated_upper")
 """What an audit logs that a mere division of the outputs does not move, without and with points to calibrate with."""
 
@@ -37,16 +38,15 @@ def summary(
     too; every other estimator has its mean upper end (``audit/lp``) or, for lower bounds, lower end (``audit/sampling``).
     ``audit/bound`` is the mean penalised bound, whatever its name; ``audit/tightness`` is the lower end of the tightness of
     tables and pages, the geometric mean over the points of bound / exact upper end, where it is defined at all of them;
-    ``audit/share_exact`` is the share of points at which both ends meet.
+    ``audit/share_exact`` is the share of points at which both ends meet. All are numbers of float32, ends rounded outwards.
     """
     found, means = _figures(audits, penalised, calibration), dict[str, float]()
     for name in audits[0].intervals:
         intervals = [a.intervals[name] for a in audits]
-        lower = float(torch.tensor([i.lower for i in intervals], dtype=torch.float64).mean())
-        upper = float(torch.tensor([i.upper for i in intervals], dtype=torch.float64).mean())
-        one_sided = lower if intervals[0].certificate is Certificate.LOWER else upper
+        mean = mean_of([Interval(i.lower, i.upper) for i in intervals])  # rounded outwards
+        one_sided = mean.lower if intervals[0].certificate is Certificate.LOWER else mean.upper
         ends = _ends(audits[0].plan, name)
-        values = (lower, upper) if len(ends) == 2 else (one_sided,)
+        values = (mean.lower, mean.upper) if len(ends) == 2 else (one_sided,)
         means |= {f"{prefix}/{end}": value for end, value in zip(ends, values, strict=True)}
     if penalised is not None:
         means[f"{prefix}/bound"] = means[f"{prefix}/{penalised}"]
@@ -54,7 +54,16 @@ def summary(
         means |= {f"{prefix}/tightness": tight.lower} if tight is not None and tight.lower > 0 else {}
     means[f"{prefix}/share_exact"] = found.share_exact
     means |= {f"{prefix}/{name}": value for name, value in _scale_free(found, penalised is not None).items()}
-    return {name: value for name, value in means.items() if abs(value) != float("inf")}
+    known = {name: value for name, value in means.items() if abs(value) != float("inf")}
+    return outward(known, *_one_sided(audits[0].plan, prefix))
+
+
+def _one_sided(plan: AuditPlan, prefix: str) -> tuple[list[str], list[str]]:
+    """The names of upper ends and of lower ends whose names do not say it."""
+    told: tuple[list[str], list[str]] = (["bound", "calibrated_bound"], [*_LOWER])
+    for label, method in plan.methods().items():
+        told[method.certificate is Certificate.LOWER].append(label)
+    return tuple([f"{prefix}/{name}" for name in names] for names in told)  # type: ignore[return-value]
 
 
 def _figures(audits: Sequence[PointAudit], penalised: str | None, calibration: CalibrationRecord | None) -> RunFigures:

@@ -1,4 +1,4 @@
-"""What a training is made of, as far as Lightning knows it: model, data, their hyperparameters, epochs."""
+"""What a training is made of, as far as Lightning knows it: model, data, their hyperparameters, what a step is taken on."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.utilities import CombinedLoader
 from torch.nn.parameter import is_lazy
 
 from lipreg.invocation import HIDDEN, named_like_a_secret
@@ -15,8 +16,10 @@ from lipreg.invocation import HIDDEN, named_like_a_secret
 def training_settings(trainer: pl.Trainer) -> dict[str, Any]:
     """Plain data for ``RunRecord.settings``, by which reports tell runs apart that differ in more than their seed.
 
-    The classes of module and data module, what ``save_hyperparameters`` has noted of them, the number of parameters, and the
-    epochs asked for. What is named like a secret is hidden; of what is no plain value the class is told.
+    The classes of module and data module, what ``save_hyperparameters`` has noted of them, the number of parameters, the
+    epochs asked for, and what a step is taken on: accelerator, precision, processes (devices times nodes), batches that are
+    accumulated, inputs of a batch, and of a step, their product (None where a loader does not say). What is named like a
+    secret is hidden; of what is no plain value the class is told.
     """
     module, data = trainer.lightning_module, getattr(trainer, "datamodule", None)
     if module is None:  # nothing runs yet
@@ -25,7 +28,33 @@ def training_settings(trainer: pl.Trainer) -> dict[str, Any]:
     found: dict[str, Any] = {"model": {"class": type(module).__name__, "parameters": count, **_plain(module.hparams)}}
     if data is not None:
         found["data"] = {"class": type(data).__name__, **_plain(data.hparams)}
-    return found | {"trainer": {"max_epochs": trainer.max_epochs}}
+    return found | {"trainer": {"max_epochs": trainer.max_epochs, **_steps(trainer)}}
+
+
+def _steps(trainer: pl.Trainer) -> dict[str, Any]:
+    """What each step of the optimizer is taken on."""
+    batch = _batch_size(trainer)
+    processes, accumulated = trainer.world_size, trainer.accumulate_grad_batches
+    return {
+        "accelerator": type(trainer.accelerator).__name__.removesuffix("Accelerator").lower(),
+        "precision": str(trainer.precision),
+        "processes": processes,
+        "accumulate_grad_batches": accumulated,
+        "batch_size": batch,
+        "effective_batch": None if batch is None else batch * processes * accumulated,
+    }
+
+
+def _batch_size(trainer: pl.Trainer) -> int | None:
+    """Of the one loader there is; None where there are several, or one that draws no batches of a fixed size."""
+    loaders = [] if trainer.train_dataloader is None else CombinedLoader(trainer.train_dataloader).flattened
+    sizes = [getattr(loader, "batch_size", None) or _of_sampler(loader) for loader in loaders]
+    return sizes[0] if len(sizes) == 1 and type(sizes[0]) is int else None
+
+
+def _of_sampler(loader: Any) -> Any:
+    """A loader that was given a sampler of batches has its size there."""
+    return getattr(getattr(loader, "batch_sampler", None), "batch_size", None)
 
 
 def _plain(noted: Mapping[str, Any]) -> dict[str, Any]:

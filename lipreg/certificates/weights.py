@@ -101,14 +101,13 @@ def squared(norm: int, cell: Cell, found: Gradient, upper: float, entry: int) ->
     """What settles an entry of the gradient, or its norm, by ``dominates``; None where it does not come to that."""
     switched = Switched.of(norm, cell, found, upper, entry)
     for sweeps in SWEEPS:
-        value = switched.sweep(norm, sweeps)
+        if switched.sweep(norm, sweeps) > upper:  # vectors that no multipliers prove away
+            return None
         factor = next((factor for factor in FACTORS if switched.proved(norm, factor) < upper * (1 - NEAR)), None)
         if factor is not None:
             square = Square(entry, switched.terms(cell, factor), tuple(switched.weights(norm)))
             if dominates(norm, cell, found, upper, square):
                 return square
-        if value > upper:
-            return None
     return None
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import importlib.metadata
 import json
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -23,20 +22,19 @@ from lipreg.certificates.growing import Tree
 from lipreg.certificates.refusal import NoCertificate
 from lipreg.checking import FORMAT, VERSION, Refused, check, read
 from lipreg.checking import cells as exact
-from lipreg.checking.file import Leaf, Question, parse
-from lipreg.checking.network import Node
+from lipreg.checking.file import Certificate, Leaf, parse
+from lipreg.checking.region import Placed
 from lipreg.checking.rounded import roots
 from lipreg.checking.verdict import functionals
 from lipreg.checking.witness import measured, reaches
+from lipreg.disks import FullDisk
 from lipreg.errors import InvalidInput
 from lipreg.graph import Graph
 from lipreg.milp.depth import Depths
 from lipreg.problem import PlacedProblem
+from lipreg.records.claims import name_of
 from lipreg.results import CertifiedInterval
 from lipreg.whole_files import write_whole
-
-SUFFIX = ".certificate.json.gz"
-"""Of the names of certificates."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class Written:
     @property
     def name(self) -> str:
         """Of the file beside records: a hash of what is claimed, so that the same claim has the same name."""
-        return _name(self.plain)
+        return name_of(self.plain)
 
     def save(self, path: str | Path) -> Path:
         """Writes the file, compressed, and returns its path; whatever ends the writing leaves no half of it there.
@@ -67,6 +65,8 @@ class Written:
         """
         try:
             write_whole(Path(path), gzip.compress(_text(self.plain), mtime=0))
+        except FullDisk:
+            raise
         except OSError as error:
             raise InvalidInput(
                 f"cannot write {path}: {error.strerror}", where="certificate", accepted="a file"
@@ -110,6 +110,7 @@ def certificate_of(
             "sentence": interval.problem.sentence(),
             "functional": interval.functional,
             "subject": interval.subject,
+            "question": json.dumps(interval.problem.describe()),
             "arithmetic": "the float64 copy of the weights, in real arithmetic; not a float32 program",
             **moved,
         },
@@ -120,13 +121,14 @@ def certificate_of(
         "upper": [],
     }
     claimed = parse(plain)
-    lower = _lower(plain, claimed.question, claimed.nodes, interval)
-    if folder is not None and (found := _kept(folder / _name(plain), plain)) is not None:
+    region = claimed.question.region
+    room = region.placed()
+    lower = _lower(plain, claimed, room, interval)
+    if folder is not None and (found := _kept(folder / name_of(plain), plain)) is not None:
         return Written(plain | found[0], lower, interval.upper, found[1])
     kinds, upper = Counter[str](), Fraction(interval.upper)
-    region = claimed.question.region
     rows = functionals(claimed.question.rows, claimed.question.signs)
-    asked, solver = (claimed.nodes, region.center, region.placed(), rows), Depths()
+    asked, solver = (claimed.nodes, region.center, room, rows), Depths()
     exactly = cache(lambda: list(exact.roots(*asked)))
     for number, root in enumerate(roots(*asked)):
         tree = Tree(claimed.question.norm, upper, lambda number=number: exactly()[number], solver)
@@ -134,7 +136,8 @@ def certificate_of(
         plain["upper"].append(tree.nodes)
         kinds += tree.kinds
     try:
-        check(parse(plain), lambda _: _going_on(budget)())
+        # the lower end has been judged by itself
+        check(replace(parse(plain), lower=Fraction(0), witness=None), lambda _: _going_on(budget)())
     except Refused as error:  # rounding has shown what whole numbers do not: nothing is said that they refuse
         raise NoCertificate(f"a proof that does not hold in whole numbers ({error})", where="certificate") from None
     return Written(plain, lower, interval.upper, dict(kinds))
@@ -142,11 +145,6 @@ def certificate_of(
 
 def _text(plain: dict[str, Any]) -> bytes:
     return json.dumps(plain, separators=(",", ":")).encode()
-
-
-def _name(plain: dict[str, Any]) -> str:
-    claim = _text({name: plain[name] for name in ("format", "version", "question", "network", "claim")})
-    return f"{hashlib.sha256(claim).hexdigest()[:20]}{SUFFIX}"
 
 
 def _kept(path: Path, plain: dict[str, Any]) -> tuple[dict[str, Any], dict[str, int]] | None:
@@ -159,7 +157,7 @@ def _kept(path: Path, plain: dict[str, Any]) -> tuple[dict[str, Any], dict[str, 
         whole: dict[str, Any] = json.loads(gzip.decompress(path.read_bytes()))
     except (Refused, OSError, EOFError, ValueError):  # cut off, or changed: it is written anew
         return None
-    if _name(whole) != path.name or any(whole[name] != plain[name] for name in ("question", "network", "claim")):
+    if name_of(whole) != path.name or any(whole[name] != plain[name] for name in ("question", "network", "claim")):
         return None
     nodes = (node.kind if isinstance(node, Leaf) else "split" for tree in found.trees for node in tree)
     return {name: whole[name] for name in ("lower", "upper")}, dict(Counter(nodes))
@@ -174,18 +172,24 @@ def _going_on(budget: Budget) -> Callable[[], None]:
     return check
 
 
-def _lower(plain: dict[str, Any], question: Question, nodes: tuple[Node, ...], interval: CertifiedInterval) -> float:
-    """Enters the witness, with the functional that is steepest there, and what is claimed of it."""
+def _lower(plain: dict[str, Any], claimed: Certificate, room: Placed, interval: CertifiedInterval) -> float:
+    """Enters the witness, with the functional that is steepest there, and what is claimed of it.
+
+    Raises:
+        NoCertificate: the witness reaches its end, and lies outside of the region.
+    """
     if interval.witness is None or interval.lower == 0:
         return 0.0
-    point = np.array(interval.witness.point, dtype=float)
+    point, question = np.array(interval.witness.point, dtype=float), claimed.question
     rows, bits = functionals(question.rows, question.signs)
     for at, row in enumerate(rows):
         try:
-            found = measured(nodes, point, question.region.placed(), (row, bits))
+            found = measured(claimed.nodes, point, room, (row, bits))
         except Refused:
             return 0.0
         if reaches(question.norm, found, Fraction(interval.lower)):
+            if not question.region.holds(point):
+                raise NoCertificate("a witness that lies outside of the region", where="certificate")
             plain["lower"] = {"row": at, "point": encoding.numbers(point)}
             plain["claim"]["lower"] = _fraction(interval.lower)
             return interval.lower

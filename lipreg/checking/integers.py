@@ -10,11 +10,21 @@ Array = np.ndarray[Any, Any]
 
 
 def integers(floats: Array) -> tuple[Array, int]:
-    """(n, bits) with floats = n / 2^bits exactly, and the fewest bits; n holds Python integers."""
-    ratios = [float(x).as_integer_ratio() for x in floats.ravel()]
-    bits = max((below.bit_length() - 1 for _, below in ratios), default=0)
-    found = np.empty(len(ratios), dtype=object)
-    found[:] = [int(above << (bits + 1 - below.bit_length())) for above, below in ratios]
+    """(n, bits) with floats = n / 2^bits exactly, and the fewest bits; n holds Python integers.
+
+    Raises:
+        OverflowError: a number is not finite.
+    """
+    if not np.isfinite(floats).all():
+        raise OverflowError("a number that is not finite")
+    share, exponent = np.frexp(floats.ravel().astype(float))
+    whole = np.ldexp(share, 53).astype(np.int64)  # 53 bits: exactly, and floats = whole 2^(exponent - 53)
+    exponent = np.where(whole != 0, exponent.astype(np.int64) - 53, 0)
+    lowest = exponent + np.where(whole != 0, np.frexp((whole & -whole).astype(float))[1] - 1, 0)
+    bits = max(0, -int(lowest.min(initial=0)))
+    shift = exponent + bits
+    narrow = whole >> np.clip(-shift, 0, 62)  # what falls off is 0
+    found = narrow.astype(object) << np.maximum(shift, 0).astype(object)
     return found.reshape(floats.shape), bits
 
 

@@ -22,8 +22,8 @@ from lipreg.checking.emptiness import Term
 from lipreg.checking.integers import Array, floor_at, shifted, zeros
 from lipreg.checking.refusal import Refused
 
-WEIGHT_BITS = 16
-"""Bits of sum(m) / m_j, which is rounded up."""
+WEIGHT_BITS = 64
+"""Bits behind the point of sum(m) / m_j, which is rounded up: with few, what a search proves to 1e-8 would not hold here."""
 FACTOR_BITS = 50
 """Bits of a triangular factor."""
 

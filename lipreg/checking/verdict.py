@@ -21,7 +21,7 @@ from lipreg.checking.refusal import Refused
 from lipreg.checking.squares import dominates, exceeding, limit
 from lipreg.checking.witness import measured, reaches
 
-CHECKER = "2"
+CHECKER = "3"
 """Version of this checker."""
 SIGNED = 16
 """Rows whose signed sums are gone through: 2^15 of them."""

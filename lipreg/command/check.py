@@ -7,16 +7,16 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from decimal import MAX_EMAX, MIN_EMIN, ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lipreg.records import AuditRecord
     from lipreg.records.verdicts import KeptVerdict
 
-SUFFIX = ".certificate.json.gz"
-"""Of the certificates that audits write beside their records."""
 EVERY = 0.2
 """Seconds between lines that say how far a check is."""
 
@@ -24,7 +24,7 @@ EVERY = 0.2
 def paths(parser: argparse.ArgumentParser) -> None:
     """Which certificates."""
     parser.add_argument(
-        "paths", metavar="FILE|FOLDER", nargs="+", help=f"certificates, or folders with *{SUFFIX} below"
+        "paths", metavar="FILE|FOLDER", nargs="+", help="certificates, or folders with *.certificate.json.gz below"
     )
     rounded = "upper ends in float64 with a radius for every number, in place of whole numbers: for large networks"
     parser.add_argument("--rounded", action="store_true", help=rounded)
@@ -34,43 +34,59 @@ def check(asked: argparse.Namespace) -> None:
     """Prints a line a certificate: its claim, by how many parts it is proved, seconds; or where it fails.
 
     Raises:
-        InvalidInput: a certificate is refused, is not there, or proves another interval than the record that names it; or
-            there is none at all.
+        InvalidInput: a certificate is refused, is not there, or speaks of another interval, question, point or network than
+            the record that names it; or there is none at all.
     """
     from lipreg.errors import InvalidInput
+    from lipreg.records.claims import SUFFIX
     from lipreg.records.verdicts import keep_verdict
     from lipreg.words import counted
 
-    named = _recorded(asked.paths)
+    nowhere = [path for path in asked.paths if not Path(path).exists()]
+    if nowhere:
+        raise InvalidInput(
+            f"nothing at {', '.join(nowhere)}", where="check", accepted="files and folders that are there"
+        )
+    recorded = _recorded(asked.paths)
+    named = recorded.by_file
     places = {path: place for place, path in enumerate(named)}
-    files = sorted(_files(asked.paths), key=lambda path: places.get(path.resolve(), len(places)))
+    files = sorted(_files(asked.paths, SUFFIX), key=lambda path: places.get(path.resolve(), len(places)))
     missing = [path for path in named if not path.is_file()]
     if not files and not missing:
         raise InvalidInput(f"no certificate at {', '.join(asked.paths)}", where="check", accepted=f"*{SUFFIX}")
     refused = len(missing)
     for i, path in enumerate(files):
         line, verdict = _checked(path, f"{i + 1} of {len(files)}", "rounded" if asked.rounded else "exact")
-        kept, ends = keep_verdict(path, verdict), verdict and (verdict.lower, verdict.upper)
-        others = [told for told, _ in named.get(path.resolve(), []) if told != ends]
-        if ends is not None and others:
-            line, ends = f"{path}: refused: its record says {list(others[0])}, and it proves {list(ends)}", None
-        about = "; ".join(dict.fromkeys(words for _, words in named.get(path.resolve(), [])))
+        kept, records = keep_verdict(path, verdict), named.get(path.resolve(), [])
+        others = next(filter(None, map(verdict.differences, records)), [])
+        if others:
+            line = f"{path}: refused: its record says {'; '.join(others)}"
+        about = "; ".join(dict.fromkeys(_words(record) for record in records))
         print(f"{line}; {about}" if about else line)
         if not kept:
             print(f"{path}: no verdict is kept beside it, where nothing can be written; pages show it as not checked")
-        refused += ends is None
+        refused += bool(verdict.refused or others)
     for path in missing:
-        print(f"{path}: refused: a record names it, and it is not there")
-    if refused:
-        count = len(files) + len(missing)
-        raise InvalidInput(f"{refused} of {counted(count, 'certificate')} refused", where="check")
+        print(f"{_shown(path)}: refused: a record names it, and it is not there")
+    for reason in recorded.damaged:
+        print(reason)
+    count = counted(len(files) + len(missing), "certificate")
+    if refused or recorded.damaged:
+        raise InvalidInput(f"{refused} of {count} refused{recorded.words(files)}", where="check")
+    print(f"{count}: {'it holds' if len(files) == 1 else 'all hold'}{recorded.words(files)}")
 
 
-def _checked(path: Path, which: str, mode: str) -> tuple[str, KeptVerdict | None]:
-    """What is said of a certificate, and the ends that hold; None where it is refused."""
+def _checked(path: Path, which: str, mode: str) -> tuple[str, KeptVerdict]:
+    """What is said of a certificate, and what is kept."""
     import lipreg.checking as checker
+    from lipreg.records.claims import claim_of
     from lipreg.records.verdicts import KeptVerdict, digest
     from lipreg.words import plain
+
+    def refusal(why: str) -> tuple[str, KeptVerdict]:
+        return plain(f"{path}: refused: {why}"), KeptVerdict(
+            bytes_, 0.0, math.inf, mode, checker.CHECKER, refused=plain(why)
+        )
 
     line, bytes_ = _Line(which), digest(path)
     began = line.said
@@ -78,7 +94,7 @@ def _checked(path: Path, which: str, mode: str) -> tuple[str, KeptVerdict | None
         certificate = checker.read(path)
         verdict = checker.check(certificate, lambda at: line.say(f"{at.checked} of {at.nodes} nodes"), mode)
     except checker.Refused as error:
-        return plain(f"{path}: refused: {error}"), None
+        return refusal(str(error).removeprefix(f"{path}: "))
     finally:
         line.end()
     seconds, parts = time.monotonic() - began, ", ".join(f"{n} {kind}" for kind, n in verdict.leaves.items())
@@ -87,10 +103,14 @@ def _checked(path: Path, which: str, mode: str) -> tuple[str, KeptVerdict | None
     shown = f"[{_digits(verdict.lower, ROUND_FLOOR)}, {_digits(verdict.upper, ROUND_CEILING)}]"
     said = f"holds: {shown} by {parts} parts, {units[1]} of {units[0]} units undecided; {how}"
     asked = plain(certificate.producer.get("sentence", ""))
+    try:
+        claim = asdict(claim_of(path))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return refusal(f"what it claims cannot be read: {type(error).__name__}: {error}")
     if digest(path) != bytes_:
-        return f"{path}: refused: it changed while it was checked", None
+        return refusal("it changed while it was checked")
     told = f"{path}: {said}" + (f" (its producer's words, unchecked: {asked})" if asked else "")
-    return told, KeptVerdict(bytes_, *ends, verdict.mode, checker.CHECKER)
+    return told, KeptVerdict(bytes_, *ends, verdict.mode, checker.CHECKER, claim)
 
 
 def _outward(end: Fraction, side: float) -> float:
@@ -126,21 +146,64 @@ class _Line:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
-def _files(given: Sequence[str]) -> Iterator[Path]:
+def _files(given: Sequence[str], suffix: str) -> Iterator[Path]:
     for path in map(Path, given):
-        yield from sorted(path.rglob(f"*{SUFFIX}")) if path.is_dir() else [path]
+        yield from sorted(path.rglob(f"*{suffix}")) if path.is_dir() else [path]
 
 
-def _recorded(given: Sequence[str]) -> dict[Path, list[tuple[tuple[float, float], str]]]:
-    """The certificates that records of the folders name, the ends that they tell, and of which points they are."""
-    from lipreg.records import AuditRecord, read_records
+@dataclass(frozen=True)
+class _Recorded:
+    """What records of some folders say of certificates, but for those of epochs that a resume has left behind.
+
+    Attributes:
+        by_file: the records that name each.
+        without: how many exact intervals of runs with certificates have none.
+        damaged: what of them cannot be read, in words.
+    """
+
+    by_file: dict[Path, list[AuditRecord]]
+    without: int
+    damaged: list[str]
+
+    def words(self, files: Sequence[Path]) -> str:
+        """What is to be said beside the count of certificates."""
+        from lipreg.words import counted
+
+        told = f"; {counted(self.without, 'exact interval')} without one" if self.without else ""
+        unnamed = sum(path.resolve() not in self.by_file for path in files)
+        return told + (f"; no record that counts names {unnamed} of them" if unnamed and self.by_file else "")
+
+
+def _recorded(given: Sequence[str]) -> _Recorded:
+    from lipreg.errors import InvalidInput
+    from lipreg.records import EXACT, read_records
+    from lipreg.runs import recorded_runs
     from lipreg.words import plain
 
-    found: dict[Path, list[tuple[tuple[float, float], str]]] = {}
+    found: dict[Path, list[AuditRecord]] = {}
+    without, damaged = 0, list[str]()
     for file in sorted(file for path in given if Path(path).is_dir() for file in Path(path).rglob("*.jsonl")):
-        for record in read_records(file):
-            if isinstance(record, AuditRecord) and record.certificate_file:
-                path = (file.parent / record.certificate_file).resolve()
-                words = f"{plain(record.run, 80)}, epoch {record.epoch}, point {record.point}"
-                found.setdefault(path, []).append(((record.lower, record.upper), words))
-    return found
+        try:
+            runs = recorded_runs(read_records(file))
+        except InvalidInput as error:  # which hides nothing of the others
+            damaged.append(plain(f"records that cannot be read: {error}", 500))
+            continue
+        for run in runs:
+            whole = [record for record in run.audits if record.estimator == EXACT]
+            named = [record for record in whole if record.certificate_file]
+            for record in named:
+                found.setdefault((file.parent / record.certificate_file).resolve(), []).append(record)
+            without += sum(r.is_exact and not r.certificate_file for r in whole) if named else 0
+    return _Recorded(found, without, damaged)
+
+
+def _shown(path: Path) -> Path:
+    """A path as it is told: below the working folder, where it is there."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _words(record: AuditRecord) -> str:
+    """Of which point a record is."""
+    from lipreg.words import plain
+
+    return f"{plain(record.run, 80)}, epoch {record.epoch}, point {record.point}"

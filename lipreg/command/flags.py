@@ -89,12 +89,14 @@ def records(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--html", metavar="FILE", help="writes the page of what was found")
 
 
-def certificates(parser: argparse.ArgumentParser) -> None:
-    """Proofs beside the records."""
+def kept(parser: argparse.ArgumentParser) -> None:
+    """What records hold, and what lies beside them."""
     about = (
         "writes beside the records from what `lipreg check` re-derives both ends of exact points; as much time again"
     )
     parser.add_argument("--certificates", action="store_true", help=about)
+    hashes = "records hold hashes of the points and not the points, which pages then cannot show beside their witnesses"
+    parser.add_argument("--no-points", dest="keep_points", action="store_false", help=hashes)
 
 
 def name(parser: argparse.ArgumentParser) -> None:

@@ -78,9 +78,7 @@ def parser() -> argparse.ArgumentParser:
 
     asked = flags.network, flags.data, flags.question
     kept = flags.search, flags.records, flags.name
-    add(
-        "audit", "the constant at each point, as a proved interval", *asked, flags.population, *kept, flags.certificates
-    )
+    add("audit", "the constant at each point, as a proved interval", *asked, flags.population, *kept, flags.kept)
     add("bounds", "upper bounds without a search, beside each other", *asked, flags.estimators)
     add("radius", "how far each point can move before its class can change", *asked[:2], flags.radius)
     add(

@@ -61,6 +61,7 @@ def audit(asked: argparse.Namespace) -> int:
             name=asked.name or asked.model,
             records=asked.records,
             certificates=asked.certificates,
+            keep_points=asked.keep_points,
             on_progress=lambda progress: line.at(progress.done, progress.seconds_left),
         )
     line.end()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lipreg.budget import Stop
 from lipreg.command.words import number
+from lipreg.disks import FullDisk, writing
 from lipreg.errors import InvalidInput
 from lipreg.estimators.radius import CertifiedRadius, certified_radii
 from lipreg.graph import CapturedNetwork
@@ -72,8 +73,10 @@ def write_radius(done: int, at: CertifiedRadius, path: str | Path) -> None:
         InvalidInput: a path that cannot be written.
     """
     try:
-        with Path(path).open("w" if done == 1 else "a", encoding="utf-8") as stream:
+        with writing(path), Path(path).open("w" if done == 1 else "a", encoding="utf-8") as stream:
             stream.write(json.dumps({"point": done - 1, **asdict(at)}) + "\n")
+    except FullDisk:
+        raise
     except OSError as error:
         raise InvalidInput(f"cannot write {path}: {error.strerror}", where="out", accepted="a file") from None
 

@@ -24,24 +24,24 @@ def derivatives_at(local: Analysis, x: Tensor, budget: Budget) -> Ends:
 
     Args:
         local, x: as said.
-        budget: its memory says how many points are looked at together.
+        budget: its memory says how many points are looked at together, its time how many digits there are.
 
     Returns:
         Lower and upper ends of each derivative, ``(k, rows, inputs)``; -inf and inf at points outside of the region and
         at those where the network is not proved to be differentiable.
     """
-    found = [_at(local, part) for part in x.split(most_points(local, budget))]
+    found = [_at(local, part, budget) for part in x.split(most_points(local, budget))]
     low, high = (torch.cat(part) for part in zip(*found, strict=True))
     return low, high
 
 
-def _at(local: Analysis, x: Tensor) -> Ends:
+def _at(local: Analysis, x: Tensor, budget: Budget) -> Ends:
     graph, placed, points = local.graph, local.placed, x.unsqueeze(0)
     several = len(x) > 1
     inside, smooth = placed.region.contains(points)[0], torch.zeros(len(x), dtype=torch.bool)
     slopes: dict[int, Tensor] = {}
     off: dict[int, Tensor] = {}
-    for start in precisions(graph, points):
+    for start in precisions(graph, points, budget):
         slopes, off, shown = pattern(local, graph.evaluate(start))
         smooth = shown[0] & inside
         if several or bool(smooth.all()) or not bool(inside.all()):
@@ -52,7 +52,7 @@ def _at(local: Analysis, x: Tensor) -> Ends:
         return low, high
     rows = placed.rows.to(graph.dtype).unsqueeze(1).expand(-1, len(x), -1, -1)
     value = error = low
-    for start in precisions(graph, rows):
+    for start in precisions(graph, rows, budget):
         value, error = (part[0].flatten(2) for part in graph.differentiate(slopes, start, off).rounded())
         if several or bool((error.amax() <= SHARP * value.abs().amax()) | (error == 0).all()):
             break

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,17 +18,19 @@ from lipreg.graph import lowerings  # noqa: F401  (fills the registry)
 from lipreg.graph.agreement import check_agreement
 from lipreg.graph.batches import OF_STEPS, BatchSize, Stacked, Steps
 from lipreg.graph.calls import ANSWERED, CONSTANT, alike, casts, read
-from lipreg.graph.lowerings.by_rows import lowered
+from lipreg.graph.lowerings.by_rows import OF_PARTS, lowered
 from lipreg.graph.module_state import computed_weights, evaluation_mode, in_double
 from lipreg.graph.network import Graph
-from lipreg.graph.refusals import OF_STACK, Problems, check_readable, owner, refusal_of_error
+from lipreg.graph.refusals import OF_STACK, Problems, check_readable, leaves, name_of, owner, parts_in, refusal_of_error
 from lipreg.graph.registry import CALLS, Refusal, module_lowering, refusal_for
-from lipreg.graph.symbols import Context, Symbol, Symbolic, Unknown
+from lipreg.graph.stand_ins import StandIns
+from lipreg.graph.symbols import Context, Part, Symbol, Symbolic, Unknown
 from lipreg.graph.tracing import trace
 from lipreg.graph.unwrap import unwrap
 from lipreg.graph.watching import Watch
 from lipreg.linalg import Shape
 from lipreg.linalg.layouts import check_plain_tensor
+from lipreg.loading.exported_file import of_program
 
 _OF_SIZES: dict[Any, Callable[..., Any]] = {f: f for f in (operator.mul, operator.floordiv, operator.truediv)}
 """What a forward may do with the number of points, as ``BatchSize`` does it."""
@@ -155,6 +159,7 @@ class CapturedNetwork:
         context = Context(self.input_shape, like, frozen)
         problems, output = Problems(self._name), None
         values: dict[torch.fx.Node, Any] = {}
+        stand_ins = StandIns(self.trace, self.module, self.input_shape)
         for node in self.trace.nodes:
             args = torch.fx.map_arg(node.args, values.__getitem__)
             kwargs = torch.fx.map_arg(node.kwargs, values.__getitem__)
@@ -165,22 +170,29 @@ class CapturedNetwork:
                     values[node] = read(node, self.module)
                 case "output":
                     output = args[0]
+                    for part in parts_in(output):
+                        problems.add(*(part.at or (node, "output")), Refusal("never", part.why))
                     if isinstance(output, Stacked):
                         problems.add(node, "output", Refusal("settings", OF_STACK))
                     if isinstance(output, Steps):
                         problems.add(node, "output", Refusal("settings", OF_STEPS.format(len(output))))
                 case _:
+                    problems.look_at(node)
                     training = owner(node) in in_training
                     context.training = training and not self.running_statistics
                     context.constant_weights = CONSTANT in node.meta
                     context.moving = training and torch.is_grad_enabled() and not (frozen or context.constant_weights)
                     with torch.no_grad() if context.constant_weights else nullcontext():
-                        values[node] = self._call(context, node, args, kwargs, problems)
+                        found = self._call(context, node, args, kwargs, problems)
+                        if isinstance(found, Unknown):
+                            problems.is_refused(node)
+                            found = stand_ins.of(node, context)
+                        if isinstance(found, Part) and found.at is None:
+                            found = replace(found, at=(node, name_of(node, self.module)))
+                        values[node] = found
             _check_answer(node, values.get(node), problems)
         several = not isinstance(output, Symbol | Stacked | Steps)
-        if several and any(
-            isinstance(part, Symbol) for part in _leaves(output)
-        ):  # the one that is meant may be covered
+        if several and any(isinstance(part, Symbol) for part in leaves(output)):  # the one that is meant may be covered
             raise problems.no_tensor(output)
         problems.check()
         if not isinstance(output, Symbol) or not output.terms:
@@ -191,7 +203,8 @@ class CapturedNetwork:
         is_module = node.op == "call_module"
         module = self.module.get_submodule(str(node.target)) if is_module else None
         name = type(module).__name__ if is_module else getattr(node.target, "__name__", str(node.target))
-        operands = _leaves((args, kwargs))
+        operands = leaves((args, kwargs))
+        parts = [v for v in operands if isinstance(v, Part)]
         if isinstance(node.target, type):  # a dataclass or a named tuple of outputs
             return dict(zip(getattr(node.target, "_fields", ()), args, strict=False)) | dict(kwargs)
         lower = module_lowering(module) if module is not None else CALLS.get(node.target)
@@ -203,21 +216,26 @@ class CapturedNetwork:
             of_sizes = _OF_SIZES.get(node.target)
             if of_sizes is not None and all(isinstance(v, BatchSize | int) for v in operands):
                 return of_sizes(*args)
+            lost = [] if lower is not None and (not parts or inspect.unwrap(lower) in OF_PARTS) else parts
+            for part in lost:
+                problems.add(*(part.at or (node, name)), Refusal("never", part.why))
             if lower is None:
-                raise refusal_for(name)
-            if any(isinstance(v, Unknown) for v in operands):
+                raise refusal_for(name, isinstance(node.target, torch._ops.OpOverload))
+            if lost or any(isinstance(v, Unknown) for v in operands):
                 return Unknown()  # an earlier refusal; this call itself is covered
             context.call = str(node.target) if is_module else node.name
             if is_module and not args and len(kwargs) == 1:  # layer(input=x)
                 args, kwargs = tuple(kwargs.values()), {}
             found = lowered(lower, context, (module,) if is_module else (), args, kwargs)
             symbolic = is_module and any(isinstance(v, Symbol) for v in operands)
-            if found is None or (symbolic and not any(isinstance(v, Symbol | Unknown) for v in _leaves(found))):
+            if found is None or (symbolic and not any(isinstance(v, Symbol | Unknown) for v in leaves(found))):
                 own, given = getattr(lower, "__name__", lower), "None" if found is None else f"a {type(found).__name__}"
                 raise Refusal("settings", f"its lowering {own} returns {given}, not a symbolic tensor")
             return found
         except Refusal as refusal:
-            problems.add(node, name, refusal)
+            # what nothing comes of is named where it was made
+            made = next((part.at for part in parts if part.why == refusal.why), None)
+            problems.add(*(made or (node, name)), refusal)
         except LipregError:
             raise
         except Exception as error:  # arguments that it does not take, or that torch refuses
@@ -225,12 +243,14 @@ class CapturedNetwork:
         return Unknown()
 
 
-def capture(module: nn.Module, example: Tensor, *, running_statistics: bool = False) -> CapturedNetwork:
+def capture(
+    module: nn.Module | torch.export.ExportedProgram, example: Tensor, *, running_statistics: bool = False
+) -> CapturedNetwork:
     """Reads a module's structure.
 
     Args:
         module: an ``nn.Module`` whose forward takes one tensor ``(batch, *shape)`` and returns one ``(batch, outputs)``;
-            out of any wrappers that training has put around it (``unwrap``).
+            out of any wrappers that training has put around it (``unwrap``). A program of torch.export is taken too.
         example: an input with a batch axis; only its shape is used.
         running_statistics: take batch norm in training mode with its running statistics, as evaluation mode does.
             Without it such a module is refused, whenever its weights are read: its output depends on the whole batch. In
@@ -245,8 +265,11 @@ def capture(module: nn.Module, example: Tensor, *, running_statistics: bool = Fa
             ALL of them are named, with their module paths.
         InvalidInput: the example has no batch axis, or not the width that the first layer takes.
     """
+    if isinstance(module, torch.export.ExportedProgram):
+        module = of_program(module)
     if not isinstance(module, nn.Module):
-        raise InvalidInput(f"got {type(module).__name__}", where="capture", accepted="a torch.nn.Module")
+        accepted = "a torch.nn.Module, or a program of torch.export"
+        raise InvalidInput(f"got {type(module).__name__}", where="capture", accepted=accepted)
     check_plain_tensor(example, "capture", "an example")
     if example.dim() < 2:
         raise InvalidInput(
@@ -269,11 +292,3 @@ def _check_answer(node: torch.fx.Node, value: Any, problems: Problems) -> None:
     if shape != told:
         why = f"it has shape {shape} where its forward went on with {told}; None is the number of points"
         problems.add(node, str(node.target), Refusal("settings", why))
-
-
-def _leaves(value: Any) -> list[Any]:
-    if isinstance(value, tuple | list):
-        return [leaf for item in value for leaf in _leaves(item)]
-    if isinstance(value, dict):
-        return _leaves(list(value.values()))
-    return [value]

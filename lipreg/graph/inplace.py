@@ -2,8 +2,9 @@
 
 torch.fx records ``y.relu_()`` as one more call, and a later reader of y as one of what y was before. So the calls are run
 once, on zeros, and torch counts the writes into each memory. Readers of a tensor that a call has written to and given back
-are led to that call, after which all calls can be taken for ones that write nowhere. Where memory is shared in any other
-way, as by a view, the forward is refused.
+are led to that call, after which all calls can be taken for ones that write nowhere. Who writes to a part, as
+``y[:, :2] = ...`` does, gives a new whole (``put``). Where memory is shared in any other way, as by a view, the forward is
+refused.
 """
 
 from __future__ import annotations
@@ -75,15 +76,56 @@ def _lead(found: torch.fx.Graph, module: nn.Module, input_shape: Shape) -> None:
         written = [earlier for earlier, count in before.items() if count != _writes(values[earlier])]
         if any(_overlaps(tensor) for earlier in written for tensor in _tensors(values[earlier])):
             raise _refused(module, node, "writes into a view that holds a place of memory more than once")
+        parts = _put_back(found, node, values, written)
+        order |= {part: order[node] for part in parts.values()}
         for earlier in written:
             readers = [user for user in earlier.users if order[user] > order[node]]
             if earlier.op == "get_attr":
                 raise _refused(module, node, "writes into a tensor of the module's own")
-            if values[earlier] is values[node]:
+            after = parts.get(earlier, node if values[earlier] is values[node] else None)
+            if after is not None:
                 for user in readers:
-                    user.replace_input_with(earlier, node)
+                    user.replace_input_with(earlier, after)
             elif readers:
                 raise _refused(module, node, f"writes into memory that is read later, through {earlier.name!r}")
+        values |= {part: values[earlier] for earlier, part in parts.items()}
+        if node.target is operator.setitem:
+            found.erase_node(node)
+            del values[node]
+
+
+def put(tensor: Tensor, index: Any, value: Any) -> Tensor:
+    """A copy of a tensor in which a part has other values."""
+    copy = tensor.clone()
+    copy[index] = value
+    return copy
+
+
+def _put_back(
+    found: torch.fx.Graph, node: torch.fx.Node, values: dict[torch.fx.Node, Any], written: list[torch.fx.Node]
+) -> dict[torch.fx.Node, torch.fx.Node]:
+    """Calls, entered behind one that writes to a part of a tensor, that give the whole tensor after it, by what it was.
+
+    A part is what ``tensor[index]`` is; of parts of parts each whole gets one.
+    """
+    made: dict[torch.fx.Node, torch.fx.Node] = {}
+    last = node
+    if node.target is operator.setitem:
+        part, index, value = node.args
+    else:
+        own = next((e for e in written if values[e] is values[node] and e.target is operator.getitem), None)
+        if own is None:
+            return made
+        (part, index), value = own.args, node
+    while isinstance(part, torch.fx.Node) and part in written:
+        with found.inserting_after(last):
+            last = made[part] = found.call_function(put, (part, index, value))
+        last.meta[LINE] = node.meta.get(LINE, "")
+        if part.target is not operator.getitem:
+            break
+        value = last
+        part, index = part.args
+    return made
 
 
 _COPY = "Write into a copy (y.clone()), or use the call that gives a new tensor"

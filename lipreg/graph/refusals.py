@@ -13,7 +13,7 @@ from lipreg.errors import UnsupportedModel
 from lipreg.graph.batches import BatchSize, Stacked
 from lipreg.graph.calls import LINE
 from lipreg.graph.registry import Refusal
-from lipreg.graph.symbols import Mask, Places, Symbol
+from lipreg.graph.symbols import Mask, Part, Places, Symbol
 
 _COVERED = (
     "Linear, convolutions, ReLU, PReLU, clamps, abs, max, min, sort, smooth ones (tanh, GELU, ...), BatchNorm, average and "
@@ -42,11 +42,27 @@ class Problems:
 
     def __init__(self, name: str) -> None:
         self._name, self._found = name, dict[str, None]()
+        self._behind, self._now = set[torch.fx.Node](), False
 
     def add(self, node: torch.fx.Node, call: str, refusal: Refusal) -> None:
-        """Notes why a call is refused; of a call that is made several times at one place, once."""
+        """Notes why a call is refused; of a call that is made several times at one place, once.
+
+        Behind a refused one settings are not judged: of what it reads no more is known than the shape.
+        """
+        if self._now and refusal.kind == "settings":
+            return
         line = f" (at {node.meta[LINE]})" if node.meta.get(LINE) else ""
         self._found[f"  {owner(node) or 'forward'}: {call} [{refusal.kind}] {refusal.why}{line}"] = None
+
+    def look_at(self, node: torch.fx.Node) -> None:
+        """Says which call comes next."""
+        self._now = bool(self._behind) and any(earlier in self._behind for earlier in node.all_input_nodes)
+        if self._now:
+            self._behind.add(node)
+
+    def is_refused(self, node: torch.fx.Node) -> None:
+        """Says that nothing is known of a call's result."""
+        self._behind.add(node)
 
     def check(self) -> None:
         """Raises UnsupportedModel where there are any."""
@@ -76,6 +92,27 @@ def owner(node: torch.fx.Node) -> str:
         return str(node.target)
     stack = node.meta.get("nn_module_stack")
     return list(stack)[-1] if stack else ""
+
+
+def name_of(node: torch.fx.Node, module: nn.Module) -> str:
+    """What a call is of: the class of a layer, or the name of a function or method."""
+    if node.op == "call_module":
+        return type(module.get_submodule(str(node.target))).__name__
+    return getattr(node.target, "__name__", str(node.target))
+
+
+def leaves(value: Any) -> list[Any]:
+    """All that is in lists, tuples and dicts."""
+    if isinstance(value, tuple | list):
+        return [leaf for item in value for leaf in leaves(item)]
+    if isinstance(value, dict):
+        return leaves(list(value.values()))
+    return [value]
+
+
+def parts_in(value: Any) -> list[Part]:
+    """The steps to written-out activations among arguments."""
+    return [leaf for leaf in leaves(value) if isinstance(leaf, Part)]
 
 
 def check_readable(module: nn.Module) -> None:

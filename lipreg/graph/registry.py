@@ -119,19 +119,17 @@ NEVER |= {
     name: "it jumps, so it has no Lipschitz constant"
     for name in "Hardshrink hardshrink sign round frac heaviside".split()
 }
-NEVER |= {
-    name: "it divides by the deviation of its own input, so no piece of it is linear; BatchNorm divides by a constant at "
+OF_DEVIATION = (
+    "it divides by the deviation of its own input, so no piece of it is linear; BatchNorm divides by a constant at "
     "evaluation, or ask about the part of the network before it (module=...)"
-    for name in (
-        "LayerNorm layer_norm GroupNorm group_norm InstanceNorm1d InstanceNorm2d instance_norm RMSNorm rms_norm".split()
-    )
-}
+)
+NEVER |= {name: OF_DEVIATION for name in ("LayerNorm layer_norm GroupNorm group_norm RMSNorm rms_norm".split())}
 NEVER |= {
     name: "it multiplies activations with each other, and its slopes grow without limit; ask about a part of the network "
     "without it (module=...)"
     for name in (
-        "MultiheadAttention scaled_dot_product_attention TransformerEncoderLayer TransformerDecoderLayer Transformer bmm "
-        "baddbmm Bilinear bilinear LSTM GRU LSTMCell GRUCell"
+        "MultiheadAttention scaled_dot_product_attention TransformerEncoderLayer TransformerDecoderLayer Transformer "
+        "Bilinear bilinear LSTM GRU LSTMCell GRUCell"
     ).split()
 }
 NEVER |= {
@@ -147,8 +145,11 @@ SMOOTH = (
 )
 
 
-def refusal_for(name: str) -> Refusal:
-    """Why a call without a lowering is refused, by its name."""
+def refusal_for(name: str, exported: bool = False) -> Refusal:
+    """Why a call without a lowering is refused, by its name; ``exported`` is one that an exported program makes."""
+    if exported:
+        why = "a call of an exported program; give the program itself in place of program.module(), or the network it is of"
+        return Refusal("replace", why)
     if name in NEVER:
         return Refusal("never", NEVER[name])
     return Refusal("not yet", SMOOTH if name in ("sin", "cos", "sin_", "cos_") else NOT_YET)

@@ -26,6 +26,8 @@ class Select(nn.Module):
 
     It is a network like any other for every question and every door. What is fixed is the same at all reference points;
     where it belongs to a point, ask point by point, each with its own. Within another ``Select`` it reaches what is nested.
+    As an attribute of a module it adds ``network.`` to the names of saved weights; made where it is used, in a property, a
+    method or a forward, it adds nothing.
 
     Args:
         network: any module; its weights are shared, not copied.

@@ -36,8 +36,8 @@ class Symbol:
     """As of ``Affine``: what the bias was added up from, where something can be proved of it."""
     multiple_of: tuple[Symbol, Tensor] | None = field(default=None, compare=False, repr=False)
     """The expression and the factor that it was made of by ``scaled``, and nothing since: choices by signs ask for it."""
-    formula: tuple[str, Symbol] | None = field(default=None, compare=False, repr=False)
-    """What it is of another expression, where that is a step to an activation that is written out (``lowerings.gates``)."""
+    formula: tuple[str, Symbol, Any] | None = field(default=None, compare=False, repr=False)
+    """What it is of another one, with a constant or None, as a step to what is written out (``lowerings.gates``)."""
 
     @property
     def shape(self) -> Shape:
@@ -134,7 +134,19 @@ class Mask:
     above: bool
 
 
-Symbolic = Symbol | Unknown | BatchSize | Places | Mask
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A step to an activation that is written out, without bounded slopes: a sum of ``terms`` of x with their factors
+    (``lowerings.parts``). Where nothing comes of it, it is refused for ``why`` at the call that made it, ``at``.
+    """
+
+    x: Symbol
+    terms: dict[str, float]
+    why: str
+    at: tuple[Any, str] | None = None
+
+
+Symbolic = Symbol | Unknown | BatchSize | Places | Mask | Part
 """What stands for something that depends on the input while lowering."""
 
 
@@ -240,6 +252,8 @@ class Context:
         inputs what both compute is one part. Of one number a point the node holds a row of one."""
         if not symbol.terms:  # a constant
             return Symbol({}, node(symbol.bias))
+        if 0 in node.shape:
+            raise Refusal("settings", f"a layer without entries, of shape {node.shape}")
         if node.shape == ():
             row = symbol if symbol.shape else symbol.reshape((1,))
             return self._nonlinear(row, replace(node, shape=(1,))).reshape(())

@@ -39,10 +39,21 @@ _TODO = "Move the piecewise linear part into a submodule and pass that (module=.
 def trace(module: nn.Module, input_shape: Shape) -> torch.fx.Graph:
     """The calls of a module's forward on its first argument, at evaluation; further arguments keep their defaults.
 
+    What it computes of its buffers is traced like what it computes of its weights, unless Python goes by it.
+
     Raises:
         UnsupportedModel: torch.fx cannot trace it, or it needs further arguments.
     """
-    tracer, own = _Tracer(module, input_shape), set(module.__dict__)
+    if not any(buffer.is_floating_point() for buffer in module.buffers()):
+        return _traced(module, _Tracer(module, input_shape), input_shape)
+    try:
+        return _traced(module, _Tracer(module, input_shape, buffers=True), input_shape)
+    except UnsupportedModel:
+        return _traced(module, _Tracer(module, input_shape), input_shape)
+
+
+def _traced(module: nn.Module, tracer: _Tracer, input_shape: Shape) -> torch.fx.Graph:
+    own = set(module.__dict__)
     try:
         # a branch on self.training is taken as at evaluation
         with warnings.catch_warnings(), evaluation_mode(module), torch.enable_grad():
@@ -87,8 +98,9 @@ def _keep_constants(found: torch.fx.Graph, module: nn.Module, own: set[str]) -> 
 class _Tracer(Tracing):
     """Stops at modules that have a lowering; looks inside all others that have Python code of their own."""
 
-    def __init__(self, module: nn.Module, input_shape: Shape) -> None:
+    def __init__(self, module: nn.Module, input_shape: Shape, buffers: bool = False) -> None:
         super().__init__()
+        self.buffers = buffers
         self.examples = Examples(module, input_shape)
         self.refused: UnsupportedModel | None = None
         self._seen: list[tuple[str, str, Seen]] = []
@@ -111,12 +123,29 @@ class _Tracer(Tracing):
     def proxy(self, node: torch.fx.Node) -> torch.fx.Proxy:
         return Activation(node, self)
 
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        """Weights are traced, and with ``buffers`` numbers that are none; integers are often positions and counts."""
+        self.proxy_buffer_attributes = self.buffers and isinstance(attr_val, Tensor) and attr_val.is_floating_point()
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return module_lowering(m) is not None or super().is_leaf_module(m, module_qualified_name)
 
     def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Reads a module without its hooks, and one that is wrapped, or compiled in place, as what it was before."""
         m = unwrap(m)
+        try:
+            self.path_of_module(m)
+        except (
+            NameError
+        ):  # made or held elsewhere: its calls are those of whoever calls it, as of a Select in a property
+            own = {id(weight) for weight in self.root.parameters()}  # type: ignore[union-attr]
+            if any(id(weight) not in own for weight in m.parameters()):
+                raise self._refusing(
+                    f"its forward calls a {type(m).__name__} whose weights are not among its own{self._here()}",
+                    "layers that are attributes of their module, or in an nn.ModuleList or nn.ModuleDict",
+                ) from None
+            return m.forward(*args, **kwargs)
         if module_lowering(m) is not None:
             self._seen.append((self.path_of_module(m), self._here(), Seen(m)))
         return super().call_module(m, m.forward, args, kwargs)

@@ -17,6 +17,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -134,6 +135,13 @@ class Limbs:
         total = self._total()
         value = _times_power(total, self.bits * self.top)
         return value, _above(self.error + EPS * value.abs(), 4, (self.error > 0) | (total != 0))
+
+    def whole(self, last: int) -> np.ndarray:
+        """The digits' number in units of 2^(bits last), as Python's integers; no digit may lie below the place ``last``."""
+        total = np.zeros(self.shape, dtype=object)
+        for place, digit in enumerate(self.digits.numpy()):
+            total = total + digit.astype(object) * (1 << self.bits * (self.top - place - last))
+        return total
 
     def _total(self) -> Tensor:
         """The digits' number in units of the first place: the sum from the small ones on."""

@@ -107,7 +107,9 @@ def spectral_norm(
     live = torch.is_grad_enabled() and any(t.requires_grad for t in (rows, columns, *map.entries))
     certified = columns.dtype == torch.float64 and not live
     if size <= SVD_ENTRIES or (not certified and (map.is_matrix or size <= GRAM_ENTRIES // 16)):
-        norm = torch.linalg.matrix_norm(_written_out(map, rows, columns), ord=2)
+        matrix = _written_out(map, rows, columns)
+        kept = torch.promote_types(matrix.dtype, torch.float32)  # LAPACK has no narrower numbers
+        norm = torch.linalg.matrix_norm(matrix.to(kept), ord=2).to(matrix.dtype)
         return SpectralNorm(norm, norm, certified)
     if not certified:
         estimate = _rayleigh(map, rows, columns)

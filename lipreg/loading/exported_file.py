@@ -7,6 +7,7 @@ Source: torch/_export/serde/schema.py and torch/export/pt2_archive, of schema ve
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import zipfile
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from lipreg.errors import InvalidInput, UnsupportedModel
-from lipreg.loading.exported_operators import OPERATORS
+from lipreg.loading.exported_operators import OPERATORS, SEVERAL
 from lipreg.loading.onnx_node import NotRead
 from lipreg.loading.reasons import first_line, part_before, unreadable
 
@@ -47,9 +48,13 @@ class _Step(NamedTuple):
     makes: tuple[str, ...]
 
     def add_to(self, values: dict[str, Any]) -> None:
-        """Makes its value of those that are there."""
+        """Makes its value, or values, of those that are there."""
         arguments, named = _filled(self.arguments, values), _filled(self.named, values)
-        values[self.makes[0]] = OPERATORS[self.operator](*arguments, **named)
+        found = OPERATORS[self.operator](*arguments, **named)
+        several = self.operator in SEVERAL
+        values |= {
+            name: found[i] if several else found for i, name in enumerate(self.makes if several else self.makes[:1])
+        }
 
 
 class ExportedNetwork(nn.Module):
@@ -90,43 +95,51 @@ class ExportedNetwork(nn.Module):
         return {self.begin: x, **dict(zip(self.names, self.held, strict=True))}
 
 
-def read_exported(path: str | Path, end: str | None = None) -> ExportedNetwork:
+def read_exported(path: str | Path | io.BytesIO, end: str | None = None) -> ExportedNetwork:
     """The network of an exported program with one input, whose first axis is the batch.
 
     Args:
-        path: the file.
+        path: the file, or what one would hold.
         end: the value at which to end, the logits in front of a softmax say; default the program's only output.
 
     Raises:
         InvalidInput: no such file, no program in it, no single input or output, or no value of that name.
         UnsupportedModel: operators that are not read; the message lists all of them.
     """
+    where = "exported program" if isinstance(path, io.BytesIO) else str(path)
     try:
         with zipfile.ZipFile(path) as archive:
             program, held = _contents(archive)
     except Exception as error:  # of any kind: the archive, its numbers and its JSON may be damaged anywhere
-        raise InvalidInput(unreadable(path, error), where=_WHERE, accepted=_ACCEPTED, todo=_TODO) from None
+        raise InvalidInput(unreadable(where, error), where=_WHERE, accepted=_ACCEPTED, todo=_TODO) from None
     begin, example, ends, steps = program
     if end is None and len(ends) != 1:
         raise InvalidInput(
-            f"{len(ends)} outputs: {', '.join(ends)}", where=str(path), todo="Choose by module=NAME, or --module NAME"
+            f"{len(ends)} outputs: {', '.join(ends)}", where=where, todo="Choose by module=NAME, or --module NAME"
         )
     end = end or ends[0]
     made = {name: i for i, step in enumerate(steps) for name in step.makes}
     if end not in made:
         got = f"{end!r} is the input itself" if end == begin else f"no value {end!r}"
         known = f": {', '.join(list(made)[-12:])}" if made else ""
-        raise InvalidInput(got, where=str(path), accepted=f"a value that a call makes{known}")
+        raise InvalidInput(got, where=where, accepted=f"a value that a call makes{known}")
     steps = steps[: made[end] + 1]
     unknown = list(dict.fromkeys(step.operator for step in steps if step.operator not in OPERATORS))
     if unknown:
         todo = part_before(_last_read(steps, made)) or _TODO
-        raise UnsupportedModel(f"not read: {', '.join(unknown)}", where=str(path), todo=todo)
+        raise UnsupportedModel(f"not read: {', '.join(unknown)}", where=where, todo=todo)
     network = ExportedNetwork(steps, held, begin, end).eval()
     network.input_shape = tuple(example.shape[1:])
     with torch.no_grad():
-        network.check(example, str(path))
+        network.check(example, where)
     return network
+
+
+def of_program(program: torch.export.ExportedProgram) -> ExportedNetwork:
+    """The network of an exported program that is not in a file; errors are those of ``read_exported``."""
+    held = io.BytesIO()
+    torch.export.save(program, held)
+    return read_exported(held)
 
 
 def _last_read(steps: Sequence[_Step], made: Mapping[str, int]) -> str:
@@ -253,7 +266,7 @@ def _argument(told: Any) -> Any:
         return [_Value(one["name"]) for one in value]
     if kind in ("as_sym_int", "as_sym_float", "as_sym_bool"):
         return _argument(value)
-    if kind == "as_sym_ints":
+    if kind in ("as_sym_ints", "as_optional_tensors"):
         return [_argument(one) for one in value]
     return value
 

@@ -15,6 +15,8 @@ from torch import Tensor
 from lipreg.loading.onnx_node import NotRead
 
 Call = Callable[..., Any]
+_END = 2**62
+"""An end of slices that is none."""
 
 
 def _batch_norm(
@@ -57,20 +59,56 @@ def _dropout(x: Tensor, p: float, train: bool) -> Tensor:
     return x
 
 
+def _part(x: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Tensor:
+    """Every so-manieth entry along an axis; of points all."""
+    index = slice(start or None, None if end is not None and end >= _END else end, None if step == 1 else step)
+    if index == slice(None):
+        return x
+    if dim == 0:
+        raise NotRead("of points")
+    return x[(slice(None),) * (dim % x.dim()) + (index,)]
+
+
+def _indexed(x: Tensor, index: Sequence[Any]) -> Tensor:
+    return x[tuple(slice(None) if one is None else one for one in index)]
+
+
+def _expanded(x: Tensor, sizes: Sequence[Any]) -> Tensor:
+    if x.dim() != len(sizes):
+        raise NotRead("by a new axis")
+    return x.expand(-1, *sizes[1:])
+
+
+def _reversed_sub(x: Tensor, other: float, alpha: float = 1) -> Tensor:
+    return other - (x if alpha == 1 else alpha * x)
+
+
+def _alike(call: Call) -> Call:
+    """A call that makes a tensor like another one, whatever is said of its memory."""
+    return lambda x, *given, **_: call(x, *given)
+
+
 def _same(x: Tensor, **_: Any) -> Tensor:
     return x
 
 
 OPERATORS: dict[str, Call] = {
+    "abs.default": torch.abs,
     "adaptive_avg_pool1d.default": _of_windows(F.adaptive_avg_pool1d),
     "adaptive_avg_pool2d.default": _of_windows(F.adaptive_avg_pool2d),
     "add.Tensor": torch.add,
+    "add_.Tensor": lambda x, other, **named: x.add_(other, **named),
     "addmm.default": _addmm,
+    "amax.default": torch.amax,
+    "amin.default": torch.amin,
     "avg_pool1d.default": _of_windows(F.avg_pool1d),
     "avg_pool2d.default": _of_windows(F.avg_pool2d),
     "batch_norm.default": _batch_norm,
     "cat.default": torch.cat,
+    "celu.default": F.celu,
+    "chunk.default": torch.chunk,
     "clamp.default": torch.clamp,
+    "clamp_.default": lambda x, *ends: x.clamp_(*ends),
     "clamp_max.default": torch.clamp_max,
     "clamp_min.default": torch.clamp_min,
     "clone.default": _same,
@@ -78,40 +116,84 @@ OPERATORS: dict[str, Call] = {
     "conv1d.default": _of_windows(F.conv1d),
     "conv2d.default": _of_windows(F.conv2d),
     "conv2d.padding": _of_windows(F.conv2d),
+    "conv_transpose1d.default": _of_windows(F.conv_transpose1d),
     "conv_transpose2d.input": _of_windows(F.conv_transpose2d),
+    "cumsum.default": torch.cumsum,
     "div.Tensor": torch.div,
     "dropout.default": _dropout,
     "elu.default": F.elu,
+    "erf.default": torch.erf,
+    "expand.default": _expanded,
     "flatten.using_ints": torch.flatten,
+    "flip.default": torch.flip,
+    "ge.Scalar": torch.ge,
     "gelu.default": F.gelu,
+    "gt.Scalar": torch.gt,
+    "hardsigmoid.default": F.hardsigmoid,
+    "hardswish.default": F.hardswish,
     "hardtanh.default": F.hardtanh,
+    "index.Tensor": _indexed,
+    "le.Scalar": torch.le,
     "leaky_relu.default": F.leaky_relu,
+    "leaky_relu_.default": F.leaky_relu_,
+    "lerp.Scalar": torch.lerp,
+    "lift_fresh_copy.default": _same,
     "linear.default": F.linear,
+    "log_sigmoid.default": F.logsigmoid,
+    "lt.Scalar": torch.lt,
+    "masked_fill.Scalar": torch.masked_fill,
     "matmul.default": torch.matmul,
+    "max.dim": torch.max,
     "max_pool1d.default": _of_windows(F.max_pool1d),
     "max_pool2d.default": _of_windows(F.max_pool2d),
+    "maximum.default": torch.maximum,
     "mean.dim": torch.mean,
+    "min.dim": torch.min,
+    "minimum.default": torch.minimum,
+    "mish.default": F.mish,
     "mm.default": torch.mm,
     "mul.Tensor": torch.mul,
+    "mul_.Tensor": lambda x, other: x.mul_(other),
     "neg.default": torch.neg,
     "pad.default": F.pad,
     "permute.default": torch.permute,
+    "pow.Tensor_Scalar": torch.pow,
+    "prelu.default": torch.prelu,
     "relu.default": torch.relu,
-    "relu_.default": torch.relu,
     "relu6.default": F.relu6,
+    "relu_.default": torch.relu_,
+    "repeat.default": lambda x, counts: x.repeat(*counts),
     "reshape.default": _reshaped,
+    "roll.default": torch.roll,
+    "rsub.Scalar": _reversed_sub,
+    "select.int": torch.select,
     "selu.default": F.selu,
     "sigmoid.default": torch.sigmoid,
+    "sigmoid_.default": torch.sigmoid_,
     "silu.default": F.silu,
+    "slice.Tensor": _part,
     "softplus.default": F.softplus,
+    "softshrink.default": F.softshrink,
+    "sort.default": torch.sort,
+    "split.Tensor": torch.split,
     "squeeze.dim": torch.squeeze,
+    "stack.default": torch.stack,
     "sub.Tensor": torch.sub,
     "sum.dim_IntList": torch.sum,
     "sym_size.int": lambda x, dim: x.size(dim),
     "tanh.default": torch.tanh,
+    "tanh_.default": torch.tanh_,
+    "threshold.default": F.threshold,
     "transpose.int": torch.transpose,
-    "unsqueeze.default": torch.unsqueeze,
+    "unbind.int": torch.unbind,
     "unflatten.int": _unflattened,
+    "unsqueeze.default": torch.unsqueeze,
     "view.default": _reshaped,
+    "where.ScalarOther": torch.where,
+    "where.ScalarSelf": torch.where,
+    "where.self": torch.where,
+    "zeros_like.default": _alike(torch.zeros_like),
 }
 """By the name behind ``torch.ops.aten``."""
+SEVERAL = frozenset(("chunk.default", "max.dim", "min.dim", "sort.default", "split.Tensor", "unbind.int"))
+"""Those that make more than one value."""

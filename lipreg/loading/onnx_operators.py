@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from lipreg.loading.onnx_functions import FUNCTIONS
 from lipreg.loading.onnx_modules import Arithmetic, Clip, Joined, Permuted, linear
 from lipreg.loading.onnx_node import Constant, NotRead, OnnxNode
 from lipreg.loading.onnx_windows import average_pool, convolution, global_average_pool, max_pool, pad
@@ -123,7 +124,7 @@ def _arithmetic(node: OnnxNode) -> nn.Module:
     """Of two activations, or of one and a constant that is the same for all points."""
     places = [i for i, operand in enumerate(node.operands) if isinstance(operand, Tensor)]
     if len(places) == 2:
-        if node.kind in ("Mul", "Div"):
+        if node.kind == "Div":
             raise NotRead("of two activations")
         return Arithmetic(node.kind, None, True)
     example, value = node.activation(places[0]), node.weight(1 - places[0])
@@ -151,6 +152,7 @@ def _dropout(node: OnnxNode) -> nn.Module:
 
 
 OPERATORS: dict[str, Reader] = {
+    **FUNCTIONS,
     "Add": _arithmetic,
     "AveragePool": average_pool,
     "BatchNormalization": _batch_norm,

@@ -15,7 +15,7 @@ from lipreg.records.kinds import (
 )
 from lipreg.records.lines import READABLE, SCHEMA, DamagedLine, from_line, to_line
 from lipreg.records.once import each_once
-from lipreg.records.training import EpochRecord, RunRecord
+from lipreg.records.training import EpochRecord, NewerRun, RunRecord
 
 __all__ = [
     "EXACT",
@@ -29,6 +29,7 @@ __all__ = [
     "DerivativeRecord",
     "EpochRecord",
     "LeftOut",
+    "NewerRun",
     "PointRecord",
     "PopulationRecord",
     "Record",

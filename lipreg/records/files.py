@@ -10,10 +10,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from lipreg.disks import FullDisk, writing
 from lipreg.errors import InvalidInput
 from lipreg.records.kinds import Record
 from lipreg.records.lines import DamagedLine, NewerLine, from_line, to_line
 from lipreg.records.once import each_once
+from lipreg.records.training import NewerRun
 from lipreg.records.verdicts import checked
 from lipreg.words import listed
 
@@ -41,14 +43,18 @@ class RecordFile:
         path: a file; its folder is made.
 
     Raises:
+        FullDisk: there is no room for it.
         InvalidInput: the folder cannot be written, or the file is of something else; found before any work starts.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._mend()
+            with writing(self.path):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._mend()
+        except FullDisk:
+            raise
         except OSError as error:
             raise InvalidInput(
                 f"cannot write {self.path}: {error.strerror or error}",
@@ -80,13 +86,23 @@ class RecordFile:
             file.write(b"\n")
 
     def append(self, *records: Record) -> None:
-        """Writes records at the end of the file."""
+        """Writes records at the end of the file: all of them, or where there is no room for them none.
+
+        Raises:
+            FullDisk: there is no room.
+        """
         if not records:
             return
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write("".join(to_line(record) + "\n" for record in records))
-            file.flush()
-            os.fsync(file.fileno())
+        content = "".join(to_line(record) + "\n" for record in records).encode()
+        with writing(self.path), self.path.open("ab", buffering=0) as file:
+            before = file.seek(0, os.SEEK_END)
+            try:
+                while content:  # a disk that is nearly full takes a part
+                    content = content[file.write(content) :]
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(before)  # the next record would follow half of one
+                raise
 
 
 def _begun(line: bytes) -> bool:
@@ -137,7 +153,8 @@ class Sources:
 def read_records(paths: Paths) -> list[Record]:
     """Reads record files, or every ``*.jsonl`` below folders.
 
-    A damaged line, and one that a newer lipreg has written, is left out, with one warning a file.
+    A damaged line, and one that a newer lipreg has written, is left out, with one warning a file; a ``NewerRun`` stands in
+    the place of a run's record of a newer lipreg.
 
     Of a last line without a line break nothing is said: whoever records may be writing it. A record that is there twice, in
     a file or in its copy, counts once (``each_once``).
@@ -221,12 +238,13 @@ def _read(path: Path, name: str, told: Told | None = None) -> Source:
             records.append(from_line(line, f"{path}, line {number}"))
         except NewerLine as error:
             newer.append((number, error))
+            records += [] if error.run is None else [error.run]
         except DamagedLine as error:
             if number <= len(lines):
                 damaged.append((number, error))
             else:
                 is_cut = _begun(cut)
-    if not records and newer:
+    if newer and all(isinstance(record, NewerRun) for record in records):
         raise newer[0][1]
     if not records and damaged:
         raise InvalidInput(_NO_RECORDS, where=str(path), accepted="a record file")

@@ -18,7 +18,7 @@ from lipreg.records.kinds import (
     PopulationRecord,
     Record,
 )
-from lipreg.records.training import EpochRecord, RunRecord
+from lipreg.records.training import EpochRecord, NewerRun, RunRecord
 from lipreg.results import EXACT_TOLERANCE, Certificate, Status, meet
 
 SCHEMA = 7
@@ -53,7 +53,13 @@ class DamagedLine(InvalidInput):
 
 
 class NewerLine(InvalidInput):
-    """A record of a schema that this version does not know. It is no damage, and never cut off."""
+    """A record of a schema that this version does not know. It is no damage, and never cut off.
+
+    Attributes:
+        run: which run it is the record of; None where it is of anything else, or does not say.
+    """
+
+    run: NewerRun | None = None
 
 
 def to_line(record: Record) -> str:
@@ -61,8 +67,10 @@ def to_line(record: Record) -> str:
 
     Raises:
         InvalidInput: a field holds NaN, another infinity, or something that is not plain data; the lower end of an
-            interval lies above its upper end; or it would be refused when read.
+            interval lies above its upper end; it would be refused when read; or it stands for a line of a newer lipreg.
     """
+    if isinstance(record, NewerRun):
+        raise InvalidInput(f"the record of run {record.run!r} was written by a newer lipreg", where="records")
     _check_fields(record, "records")
     _check_values(record, "records")
     data = {"schema": SCHEMA, "kind": record.kind, **asdict(record)}
@@ -90,12 +98,14 @@ def from_line(line: str | bytes, where: str = "record") -> Record:
     data = _object(line, where)
     schema, name = data.pop("schema", None), data.pop("kind", None)
     if type(schema) is int and schema > SCHEMA:
-        raise NewerLine(
+        newer = NewerLine(
             f"a record of schema {schema}, written by a newer lipreg",
             where=where,
             accepted=f"schema {' or '.join(map(str, READABLE))}",
             todo="Read it with that version",
         )
+        newer.run = _newer_run(data) if name == RunRecord.kind else None
+        raise newer
     if type(schema) is not int or schema not in READABLE:
         raise _damaged(_field("schema", schema), where)
     kind = _KINDS.get(name) if isinstance(name, str) else None
@@ -112,6 +122,12 @@ def from_line(line: str | bytes, where: str = "record") -> Record:
     _check_fields(record, where)
     _check_values(record, where)
     return record
+
+
+def _newer_run(data: dict[str, Any]) -> NewerRun | None:
+    """Name and id, where a record that cannot be read has them as every version had them."""
+    run, run_id = data.get("run"), data.get("id", "")
+    return NewerRun(run, id=run_id) if isinstance(run, str) and isinstance(run_id, str) else None
 
 
 def _object(line: str | bytes, where: str) -> dict[str, Any]:

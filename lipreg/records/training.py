@@ -72,6 +72,14 @@ class RunRecord:
 
 
 @dataclass(frozen=True)
+class NewerRun(RunRecord):
+    """A run whose record a newer lipreg has written: name and id can be read, its penalty and its other settings cannot.
+
+    It stands where that line stands, is never written, and what other fields hold is from earlier records of the same run.
+    """
+
+
+@dataclass(frozen=True)
 class EpochRecord:
     """What training itself reported after ``epoch`` completed epochs, such as the validation accuracy.
 

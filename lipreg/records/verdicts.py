@@ -1,4 +1,6 @@
-"""What ``lipreg check`` found of a certificate, kept beside it: believed of that file alone, and not once it has changed."""
+"""What ``lipreg check`` found of a certificate, kept beside it: believed of that file alone, and not once it has changed.
+
+Nothing is signed: whoever can write beside a certificate can write a verdict."""
 
 from __future__ import annotations
 
@@ -6,10 +8,12 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from lipreg.plain import misfits
+from lipreg.records.claims import Claim, differences
 from lipreg.records.kinds import AuditRecord, Record
 from lipreg.whole_files import write_whole
 
@@ -18,13 +22,15 @@ SUFFIX = ".checked.json"
 
 @dataclass(frozen=True)
 class KeptVerdict:
-    """Both ends of a certificate hold.
+    """Both ends of a certificate hold, or it is refused.
 
     Attributes:
         sha256: of the file's bytes.
-        lower, upper: what it proves, as records have it.
+        lower, upper: what it proves, as records have it; nothing where it is refused.
         mode: of the checker's arithmetic.
         checker: the checker's version.
+        claim: what it speaks of, the fields of a ``Claim``; empty where it is refused.
+        refused: why.
     """
 
     sha256: str
@@ -32,11 +38,23 @@ class KeptVerdict:
     upper: float
     mode: str
     checker: str
+    claim: dict[str, Any] = field(default_factory=dict)
+    refused: str = ""
 
     @property
     def words(self) -> str:
         """How it was checked."""
-        return f"in {self.mode} mode by checker {self.checker}"
+        if self.refused:
+            return f"refused by checker {self.checker}"
+        return f"checked in {self.mode} mode by checker {self.checker}"
+
+    def differences(self, record: AuditRecord) -> list[str]:
+        """What a record that names the certificate says otherwise, each with both values."""
+        if self.refused:
+            return []
+        found = differences(Claim(**self.claim), record)
+        ends = (record.lower, record.upper), (self.lower, self.upper)
+        return found if ends[0] == ends[1] else [f"ends {list(ends[0])}, the certificate {list(ends[1])}", *found]
 
 
 def digest(certificate: Path) -> str:
@@ -47,37 +65,37 @@ def digest(certificate: Path) -> str:
         return ""
 
 
-def keep_verdict(certificate: Path, verdict: KeptVerdict | None) -> bool:
-    """Leaves a verdict beside a certificate, or takes away what lay there where it is refused (None).
+def keep_verdict(certificate: Path, verdict: KeptVerdict) -> bool:
+    """Leaves a verdict beside a certificate.
 
     Returns:
         Whether the folder could be written.
     """
-    before = None if verdict is None else _read(certificate)
-    if before is not None and verdict is not None and (before.mode, before.checker) == ("exact", verdict.checker):
+    before = _read(certificate)
+    if before is not None and not before.refused and (before.mode, before.checker) == ("exact", verdict.checker):
         return True  # the same file has passed the stricter arithmetic
     try:
-        if verdict is None:
-            _beside(certificate).unlink(missing_ok=True)
-        else:
-            write_whole(_beside(certificate), (json.dumps(asdict(verdict)) + "\n").encode())
+        write_whole(_beside(certificate), (json.dumps(asdict(verdict)) + "\n").encode())
     except OSError:
         return False
     return True
 
 
 def checked(records: Iterable[Record], folder: Path) -> Mapping[str, str]:
-    """Of the certificates that records in a folder name, those that were checked, and how.
+    """Of the certificates that records in a folder name, those that were checked, and how, that are refused, or missing.
 
-    A verdict counts where the certificate still has the bytes that were checked, and both ends are those of the record.
+    A verdict counts where the certificate still has the bytes that were checked, and speaks of what all of the records that
+    name it say: both ends, the question, the reference point and the network.
     """
     named = [record for record in records if isinstance(record, AuditRecord) and record.certificate_file]
     verdicts = {file: _read(folder / file) for file in {record.certificate_file for record in named}}
     found = {file: verdict.words for file, verdict in verdicts.items() if verdict is not None}
     for record in named:
         verdict = verdicts[record.certificate_file]
-        if verdict is not None and (verdict.lower, verdict.upper) != (record.lower, record.upper):
-            found.pop(record.certificate_file, None)
+        if verdict is None and not (folder / record.certificate_file).is_file():
+            found[record.certificate_file] = "missing"
+        if verdict is not None and (other := verdict.differences(record)):
+            found[record.certificate_file] = f"refused, as its record says {other[0]}"
     return found
 
 
@@ -89,6 +107,7 @@ def _read(certificate: Path) -> KeptVerdict | None:
     """The verdict on the file as it is now."""
     with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
         verdict = KeptVerdict(**json.loads(_beside(certificate).read_text(encoding="utf-8")))
-        if not misfits(verdict) and verdict.sha256 and verdict.sha256 == digest(certificate):
+        told = bool(verdict.refused) or not misfits(Claim(**verdict.claim))
+        if told and not misfits(verdict) and verdict.sha256 and verdict.sha256 == digest(certificate):
             return verdict
     return None

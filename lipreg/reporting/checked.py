@@ -1,4 +1,4 @@
-"""Which intervals of a page have certificates, and which of these ``lipreg check`` has confirmed."""
+"""Which intervals of a page have certificates, and which of these ``lipreg check`` has confirmed or refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from lipreg.words import counted
 
 
 def certified_words(runs: Iterable[RecordedRun], records: Sequence[AuditRecord]) -> str:
-    """How many of some intervals have a certificate, and how these were checked; empty where none has.
+    """How many of some intervals have a certificate, how these were checked, and how many exact ones lack one, of runs that
+    have some; empty where none has.
 
     Args:
         runs: those that the records are of.
@@ -23,12 +24,15 @@ def certified_words(runs: Iterable[RecordedRun], records: Sequence[AuditRecord])
         return ""
     told = [checked_words(own[run_key(r)], r) if run_key(r) in own else "" for r in named]
     how = Counter(filter(None, told))
-    told = [f"{n} checked {words}" for words, n in sorted(how.items())]
+    told = [f"{n} {words}" for words, n in sorted(how.items())]
     left = len(named) - how.total()
     told += [f"{left} not checked"] if left else []
-    return f"{counted(len(named), 'certificate')}: {', '.join(told)}."
+    certified = {run_key(r) for r in named}
+    without = sum(r.is_exact and not r.certificate_file and run_key(r) in certified for r in records)
+    more = f" {counted(without, 'exact interval')} without one." if without else ""
+    return f"{counted(len(named), 'certificate')}: {', '.join(told)}.{more}"
 
 
 def checked_words(run: RecordedRun, record: AuditRecord) -> str:
-    """How the certificate of an interval was checked; empty where it was not, or where there is none."""
+    """How the certificate of an interval was checked, or that it was refused; empty where neither, or there is none."""
     return run.checked.get(record.certificate_file, "") if record.certificate_file else ""

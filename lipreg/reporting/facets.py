@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lipreg.reporting.naming import flatten
+from lipreg.plain import flatten
 from lipreg.reporting.penalised import other_settings, quantities
 from lipreg.reporting.runs import Entry
 from lipreg.words import plain

@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
+from lipreg.disks import FullDisk
 from lipreg.errors import InvalidInput
 from lipreg.records import EXACT, LeftOut, Record, Source, Sources, Told
 from lipreg.reporting.checked import certified_words
@@ -102,6 +103,8 @@ def write_runs_report(sources: Sources, path: str | Path, metric: str | None = N
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, page.encode())
+    except FullDisk:
+        raise
     except OSError as error:
         raise InvalidInput(
             f"cannot write {path}: {error.strerror or error}",
@@ -166,7 +169,7 @@ def _totals(entries: Sequence[Entry]) -> str:
     early = sum(not last.at_the_end for last in compared)
     trained = [last for last in compared if last.epoch is not None]
     doubtful = sum(bool(last.likeness.doubts) for last in trained)
-    kind = f"; {doubtful} of the twins not known to be one in seed and initial weights" if doubtful else ""
+    kind = f"; {doubtful} of the twins differ in more than the penalty, or are not known not to" if doubtful else ""
     kind = kind or (" of the same seed and initial weights" if trained else "")
     kind += f"; {early} not at the last epoch of both" if early else ""
     ratios = [ratio for last in compared if (ratio := last.margin_ratio) is not None]
@@ -191,11 +194,13 @@ def _median(
     head: str, found: Iterable[Interval | None], words: Callable[[Interval], str] = share_between
 ) -> list[Card]:
     """The card of the median of what is defined of the compared runs."""
-    known = [interval for interval in found if interval is not None]
+    compared = list(found)
+    known = [interval for interval in compared if interval is not None]
     if not known:
         return [Card(head, value("undefined"), "Of no run; each says why.")]
     span = Interval(min(one.lower for one in known), max(one.upper for one in known))
-    over = "Over the compared runs; all lie in" if len(known) > 1 else "Of one compared run:"
+    which = "the compared runs" if len(known) == len(compared) else f"{len(known)} of {len(compared)} compared runs"
+    over = f"Over {which}; all lie in" if len(known) > 1 else "Of one compared run:"
     return [Card(head, value(words(median_of(known))), f"{over} {words(span)}.")]
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
+from lipreg.plain import flatten
+from lipreg.records import NewerRun
 from lipreg.reporting.penalised import details, in_words, other_settings, quantities, told_elsewhere
 from lipreg.runs import RecordedRun
 
@@ -19,7 +21,7 @@ class Label(NamedTuple):
 def labels(runs: Sequence[RecordedRun]) -> list[Label]:
     """Quantity, weight and seed, and the settings in which the runs differ; a group's runs differ in the seed alone.
 
-    The file is named where that does not tell two runs apart, and the id where they lie in one file.
+    Where that does not tell two runs apart their names do, else what differs of their files, and the id in one file.
     """
     flat = list(map(_settings, runs))
     for name in ("options", "beside"):  # those of one quantity say nothing beside those of another
@@ -43,25 +45,35 @@ def labels(runs: Sequence[RecordedRun]) -> list[Label]:
         rest = [f"{short[key]} {settings[key]}" for key in differing if key in settings]
         seed = [] if run.record.seed is None else [f"seed {run.record.seed}"]
         found.append(Label(", ".join([heads[0], *seed, *rest]), ", ".join([heads[1], *rest])))
-    texts = [label.text for label in found]
-    places = [(label.text, run.source) for label, run in zip(found, runs, strict=True)]
-    for i, (label, run) in enumerate(zip(found, runs, strict=True)):
-        if texts.count(label.text) > 1:
-            mark = f", id {run.record.id[:8]}" if places.count(places[i]) > 1 and run.record.id else ""
-            found[i] = label._replace(text=f"{label.text} ({run.source}{mark})")
-    return found
+    return _told_apart(found, runs)
 
 
-def flatten(settings: Any, name: str = "") -> dict[str, str]:
-    """Nested settings in words, by dotted name; those in a list by their number."""
-    if isinstance(settings, list | tuple) and any(isinstance(each, Mapping) for each in settings):
-        settings = {str(i): each for i, each in enumerate(settings, 1)}
-    if not isinstance(settings, Mapping):
-        return {name: str(settings)}
-    found: dict[str, str] = {}
-    for key, inner in settings.items():
-        found |= flatten(inner, f"{name}.{key}" if name else str(key))
-    return found
+def _told_apart(found: Sequence[Label], runs: Sequence[RecordedRun]) -> list[Label]:
+    """Labels of which no two are the same: the run's name is added where that is enough, else what differs of its file."""
+    alike: dict[str, list[int]] = {}
+    for i, label in enumerate(found):
+        alike.setdefault(label.text, []).append(i)
+    apart = list(found)
+    for text, places in alike.items():
+        if len(places) < 2:
+            continue
+        names, files = [runs[i].label for i in places], [runs[i].source for i in places]
+        marks = names if len(set(names)) == len(names) and text not in names else what_differs(files)
+        for i, mark in zip(places, marks, strict=True):
+            known = f", id {runs[i].record.id[:8]}" if marks.count(mark) > 1 and runs[i].record.id else ""
+            apart[i] = found[i]._replace(text=f"{text} ({mark}{known})")
+    return apart
+
+
+def what_differs(files: Sequence[str]) -> list[str]:
+    """The parts of paths from the first to the last in which they differ; the whole path where that is nothing."""
+    parts = [file.split("/") for file in files]
+    least = min(map(len, parts))
+    same = [len({part[i] for part in parts}) == 1 for i in range(least)]
+    begin = same.index(False) if False in same else least
+    tails = [len({part[-i] for part in parts}) == 1 for i in range(1, least - begin + 1)]
+    end = tails.index(False) if False in tails else least - begin
+    return ["/".join(part[begin : len(part) - end]) or file for part, file in zip(parts, files, strict=True)]
 
 
 def _head(run: RecordedRun, bounds: set[str], found: bool) -> str:
@@ -69,6 +81,8 @@ def _head(run: RecordedRun, bounds: set[str], found: bool) -> str:
     record, said = run.record, in_words(run.record, found)
     if record.bound is None and not run.penalised and not said:
         return run.label
+    if isinstance(record, NewerRun):
+        return f"{run.label}, {said}"
     head = run.course or f"weight {record.weight:g}"
     if said:
         named = quantities(record) in run.course  # a course says what was penalised where that was changed

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lipreg.plain import alike, distinct, frozen
-from lipreg.records import AuditRecord, Told
+from lipreg.records import AuditRecord, NewerRun, Told
 from lipreg.reporting.beside import beside
 from lipreg.reporting.checked import checked_words
 from lipreg.reporting.facets import facets
@@ -120,7 +120,8 @@ def _entry(entry: Entry, mixed: bool) -> dict[str, Any]:
         "id": plain(record.id or entry.label, 120),
         "trained": entry.pair.of_trainings,
         "seed": record.seed,
-        "weight": None if entry.mine.run.course else record.weight,
+        "changed": bool(entry.mine.run.course),
+        "weight": None if entry.mine.run.course or isinstance(record, NewerRun) else record.weight,
         "bound": plain(entry.mine.bound, 60),
         "metric": _metric(entry.pair.metric),
         "against": held_against(record, entry.mine.bound),
@@ -279,7 +280,7 @@ def _proof(run: RecordedRun, record: AuditRecord) -> str:
     if not record.certificate_file:
         return ""
     words = checked_words(run, record)
-    return plain(f"{f'checked {words}' if words else 'not checked'}: {record.certificate_file}", 200)
+    return plain(f"{words or 'not checked'}: {record.certificate_file}", 200)
 
 
 def _share(interval: Interval | None) -> Cell:

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 from lipreg.plain import frozen
-from lipreg.records import RunRecord
+from lipreg.records import NewerRun, RunRecord
 from lipreg.results import Certificate
 from lipreg.words import plain
 
@@ -21,8 +21,14 @@ _IN_LABELS = (
 )  # what labels take from ``RunRecord.penalty``
 
 
+NEWER = "not known, written by a newer lipreg"
+"""What is said of a penalty whose record cannot be read."""
+
+
 def penalised(record: RunRecord, bound: str) -> str:
     """What a run's penalties lower, such as "jacobian, an estimate", or "affine_relu, a bound, and gradient, no bound"."""
+    if isinstance(record, NewerRun):
+        return NEWER
     told = _told(record) or [{}]
     found = [(_name(each, bound), _kind(each, bound)) for each in told]
     if len(found) > 1 and any(kind != "a bound" for _, kind in found):  # else it reads as if one word were about all
@@ -42,6 +48,8 @@ def held_against(record: RunRecord, bound: str) -> str:
         held against (penalised: jacobian, an estimate)".
     """
     first = (_told(record) or [{}])[0]
+    if isinstance(record, NewerRun):
+        return f"{plain(bound, 40)}, the bound it is held against (penalised: {NEWER})"
     if _name(first, bound) == plain(bound, 40) and _kind(first, bound) == "a bound":
         return f"{plain(bound, 40)}, the bound that the penalty lowers" if record.of_training else plain(bound, 40)
     return f"{plain(bound, 40)}, the bound it is held against (penalised: {penalised(record, bound)})"
@@ -67,6 +75,8 @@ def in_words(record: RunRecord, found: bool = True) -> str:
         record: of the run.
         found: whether a weight that was found is said.
     """
+    if isinstance(record, NewerRun):
+        return f"penalty {NEWER}"
     return ", and ".join(f"{_name(each, '')}, {_weight(each, found)}" for each in _told(record))
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from lipreg.records import RunRecord
-from lipreg.reporting.naming import flatten
-from lipreg.reporting.penalised import details, in_words
+from lipreg.plain import flatten
+from lipreg.records import NewerRun, RunRecord
+from lipreg.reporting.penalised import NEWER, details, in_words
 from lipreg.runs import RecordedRun
 from lipreg.words import counted
 
@@ -38,7 +38,7 @@ def _commit(record: RunRecord) -> str:
 
 def essentials(run: RecordedRun) -> dict[str, str]:
     """Penalty, model, data, learning rate and epochs of a run, each in a line; what is not recorded is said to be so."""
-    settings = run.record.settings
+    settings, newer = run.record.settings, isinstance(run.record, NewerRun)
     flat = flatten(settings)
     found = {
         "what is penalised": ", ".join([in_words(run.record), *(f"{k} {v}" for k, v in details(run.record).items())]),
@@ -47,9 +47,10 @@ def essentials(run: RecordedRun) -> dict[str, str]:
         "learning rate": ", ".join(dict.fromkeys(v for k, v in flat.items() if k.rpartition(".")[2] in _RATES)),
         "epochs": next((v for k, v in flat.items() if k.rpartition(".")[2] == "max_epochs"), "") or _epochs(run),
     }
+    found["what is penalised"] = NEWER if newer else found["what is penalised"]
     if not found["what is penalised"].strip(", "):
         found["what is penalised"] = f"{run.record.bound}, weight {run.record.weight:g}" if run.record.bound else "none"
-    return {name: words.strip(", ") or NOT_RECORDED for name, words in found.items()}
+    return {name: words.strip(", ") or (NEWER if newer else NOT_RECORDED) for name, words in found.items()}
 
 
 def _epochs(run: RecordedRun) -> str:

@@ -8,14 +8,13 @@ from typing import NamedTuple
 
 from lipreg.errors import IncomparableResults, InvalidInput
 from lipreg.plain import alike, frozen
-from lipreg.records import LeftOut, Source, Told
+from lipreg.records import LeftOut, NewerRun, Source, Told
 from lipreg.reporting.naming import Label, labels
 from lipreg.reporting.wording import between, epochs
 from lipreg.runs import RecordedRun, runs_of
 from lipreg.transfer import Comparison, Pair, RunFigures, Side, compare_pair, truth_movement, why_not_compared
-from lipreg.words import counted
-
-_TRAINED_ALIKE = ("data", "model", "trainer")  # settings that a run and its twin share
+from lipreg.transfer.trained_alike import training_differences
+from lipreg.words import counted, listed
 
 
 @dataclass(frozen=True)
@@ -145,20 +144,22 @@ def _twin(run: RecordedRun, runs: Sequence[RecordedRun]) -> tuple[RecordedRun | 
     fitting = [other for other in runs if other is not run and _could_be_twin(other, run)]
     fitting = [other for other in fitting if other.label == run.record.twin] or fitting
     if not fitting:
-        return None, _no_twin(run)
+        return None, _no_twin(run, runs)
     if len(set(map(_said, fitting))) > 1:
         return None, f"no twin: {len(fitting)} different runs could be it ({', '.join(o.source for o in fitting[:3])})"
     return fitting[0], ""
 
 
-def _no_twin(run: RecordedRun) -> str:
+def _no_twin(run: RecordedRun, runs: Sequence[RecordedRun]) -> str:
     """Why nothing is taken for the twin of a run that names none that is here, and what changes that."""
     if run.record.seed is None:
         return (
             "no twin: the run's record tells no seed, by which a run of weight 0 would be known as its twin. "
             "Call seed_everything before both trainings, or name the twin: LipschitzAudit(twin=...)"
         )
-    return f"no twin: no run of weight 0 with seed {run.record.seed}, the same question, settings and start"
+    why = f"no twin: no run of weight 0 with seed {run.record.seed}, the same question, settings and start"
+    near = [training_differences(run.record.settings, o.record.settings) for o in runs if _could_be_twin(o, run, False)]
+    return f"{why}. The nearest was trained otherwise: {listed(min(near, key=len))}" if near else why
 
 
 def _said(run: RecordedRun) -> Hashable:
@@ -167,15 +168,18 @@ def _said(run: RecordedRun) -> Hashable:
     return frozen(run.question), run.record.seed, audits or run.label
 
 
-def _could_be_twin(other: RecordedRun, run: RecordedRun) -> bool:
-    """Same seed, question and training, no penalty, and the same weights wherever both were audited untrained."""
+def _could_be_twin(other: RecordedRun, run: RecordedRun, trained_alike: bool = True) -> bool:
+    """Same seed, question and, if asked, training, no penalty, and the same weights wherever both were audited untrained."""
     mine, theirs = run.record, other.record
-    if theirs.twin is not None or other.penalised or theirs.seed is None or theirs.seed != mine.seed:
+    if theirs.twin is not None or other.penalised or isinstance(theirs, NewerRun):
+        return False
+    if theirs.seed is None or theirs.seed != mine.seed:
         return False
     if not other.audits or not alike(other.question, run.question):
         return False
-    trained_alike = all(alike(mine.settings.get(key), theirs.settings.get(key)) for key in _TRAINED_ALIKE)
-    return trained_alike and len({run.start, other.start} - {None}) < 2
+    if trained_alike and training_differences(mine.settings, theirs.settings):
+        return False
+    return len({run.start, other.start} - {None}) < 2
 
 
 def _entry(found: _Found, label: Label, metric: str | None) -> Entry:

@@ -23,6 +23,7 @@ from lipreg.reporting.rows import (
 from lipreg.reporting.runs import Entry
 from lipreg.reporting.verdicts import judgement, noise
 from lipreg.reporting.wording import (
+    BEYOND_AUDITED,
     at_most,
     between,
     distance,
@@ -256,9 +257,11 @@ def cards(*shown: Card) -> str:
 
 
 def value(words: str, what: str = "", of: str = "") -> str:
-    """A figure on a card, what it is, and the class of the run that it is of."""
-    kind, beside = f"value {of}".rstrip(), f" <span>{what}</span>" if what else ""
-    return f'<div class="{kind}">{text(words)}{beside}</div>'
+    """A figure on a card, what it is, and the class of the run that it is of; words about it are set as words."""
+    figure, beyond, reach = words.partition(f", {BEYOND_AUDITED}")
+    about = " ".join(each for each in (f"{beyond}{reach}".removeprefix(", "), what) if each)
+    kind, beside = f"value {of}".rstrip(), f" <span>{text(about)}</span>" if about else ""
+    return f'<div class="{kind}">{text(figure)}{beside}</div>'
 
 
 def _soft(markup: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lipreg.reporting.naming import flatten
-from lipreg.reporting.penalised import other_settings, penalty_settings
+from lipreg.plain import flatten
+from lipreg.records import NewerRun
+from lipreg.reporting.penalised import NEWER, other_settings, penalty_settings
 from lipreg.reporting.provenance import essentials
 from lipreg.reporting.runs import Entry
 from lipreg.reporting.sections import table
@@ -34,6 +35,8 @@ def _settings(run: RecordedRun) -> dict[str, str]:
     record = run.record
     weight = run.course or f"{record.weight:g}"
     told: dict[str, Any] = {"run": record.run, "seed": record.seed, "weight": weight, "bound": record.bound}
+    if isinstance(record, NewerRun):
+        told = {"run": record.run, "weight": NEWER}
     told |= penalty_settings(record) | ({"weight": run.course} if run.course else {})
     settings = other_settings(record)
     told |= {"question": run.audits[-1].question if run.audits else record.question, "settings": settings}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lipreg.errors import InvalidInput
 from lipreg.reporting.plotting import Figure, rc_context
+from lipreg.whole_files import write_whole
 
 # Okabe and Ito's blue and vermilion stay apart for every kind of colour blindness; line styles say which quantity it is
 RUN_COLOURS = ("#0072b2", "#d55e00")
@@ -17,6 +18,7 @@ def save(figure: Figure, path: str | Path) -> Path:
     """Writes the figure as PNG or SVG, by the file's suffix.
 
     Raises:
+        FullDisk: there is no room for it.
         InvalidInput: another suffix.
     """
     path = Path(path)
@@ -24,9 +26,11 @@ def save(figure: Figure, path: str | Path) -> Path:
         raise InvalidInput(f"{path.name!r}", where="saving a figure", accepted="a name that ends in .png or .svg")
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".svg":
-        path.write_text(svg(figure), encoding="utf-8")
+        write_whole(path, svg(figure).encode())
     else:
-        figure.savefig(path, dpi=160)
+        content = io.BytesIO()
+        figure.savefig(content, dpi=160)
+        write_whole(path, content.getvalue())
     return path
 
 

@@ -15,6 +15,8 @@ from lipreg.words import counted, decimal, rounded
 MISSING = "n/a"
 
 _BEYOND = "beyond the region"
+BEYOND_AUDITED = "beyond the audited region"
+"""Said behind a margin over constant; it is no figure."""
 
 
 class Cell(NamedTuple):
@@ -100,7 +102,7 @@ def distance(margin: Interval | None, reach: float | None = None, short: bool = 
         return MISSING if margin is None else _BEYOND
     if reach is None or margin.lower <= reach:
         return between(margin)
-    return between(margin) + (" (beyond)" if short else f", beyond the audited region ({reach:g})")
+    return between(margin) + (" (beyond)" if short else f", {BEYOND_AUDITED} ({reach:g})")
 
 
 def certified_distance(margin: Interval | None) -> str:

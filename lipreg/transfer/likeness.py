@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lipreg.records import NewerRun
 from lipreg.runs import RecordedRun
+from lipreg.transfer.trained_alike import training_differences
+from lipreg.words import listed
 
 _NO_TRAINING = (
     "What the movement is due to is not known, because nothing is recorded of how the two networks came about"
@@ -41,8 +44,14 @@ def likeness(mine: RecordedRun, twin: RecordedRun) -> Likeness:
         shared = f"the checkpoint {twin.label}{', of the same seed' if seeded else ''}"
         return Likeness(shared, (told,), course=mine.course)
     start = None if None in (mine.start, twin.start) else mine.start == twin.start
+    newer = [run.label for run in (mine, twin) if isinstance(run.record, NewerRun)]
     unseeded = [run.label for run in (mine, twin) if run.record.seed is None]
     doubts = []
+    if newer:
+        doubts.append(f"What {_listed(newer)} was trained with is not known, because a newer lipreg has written it")
+    if differences := training_differences(mine.record.settings, twin.record.settings, epochs=False):
+        said = "The twin was trained otherwise, so the movement is not the penalty's alone"
+        doubts.append(f"{said}: {listed(differences)}")
     if start is False:
         doubts.append(
             "The twin is another training: its initial weights differ, so the movement is not the penalty's alone"

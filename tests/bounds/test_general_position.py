@@ -98,7 +98,7 @@ def test_units_of_functions_are_named_by_their_call() -> None:
         net.a.weight.copy_(torch.tensor([[1.0, 0.5], [2.0, 1.0]]))
         net.a.bias.copy_(torch.tensor([0.1, 0.2]))
     names = [f.units for f in found(net).findings if f.kind is Degeneracy.TIED]
-    assert names == [("relu[0]", "relu[1]"), ("relu_1[0]", "relu_1[1]")]
+    assert names == [("relu[0]", "relu[1]", "relu_1[0]", "relu_1[1]")]
 
 
 @settings(deadline=None, max_examples=30)
@@ -115,12 +115,12 @@ def test_planted_duplicates_are_found_and_no_others(seed: int, power: int, flip:
     x = torch.zeros(1, 3, dtype=torch.float64)
     local = frozen_analysis(net, LocalLipschitz(LinfBall(1.0), AllLogits()), x, None)
     ((index, _),) = local.graph.relus()
-    groups = shared_kinks(local, index, np.arange(6))
+    groups = shared_kinks(local, {index: np.arange(6)})
     if noise:
         assert groups == []
     else:
         (group,) = groups
-        assert group.positions == (1, 4) and group.signs == (1, -1 if flip else 1) and all(group.exact)
+        assert group.units == ((index, 1), (index, 4)) and group.signs == (1, -1 if flip else 1) and all(group.exact)
 
 
 def test_the_report_agrees_with_what_the_exact_estimator_finds() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from lipreg.auditing import AuditPlan, audit
+from lipreg.records import RunRecord, read_records
 from tests.auditing.cases import NET, PROBLEM
 from tests.auditing.test_processes import AMPLE, without_seconds
 from tests.callbacks.distributed_audit_job import one_run
@@ -52,4 +53,6 @@ def test_records_and_metrics_are_those_of_one_process(tmp_path: Path, programs: 
         for rank in (0, 1):
             found = torch.load(tmp_path / f"{rank}.pt")[name]
             assert found["metrics"] == alone["metrics"]
+    told_of = [r.settings["trainer"]["processes"] for r in read_records(tmp_path / "here") if isinstance(r, RunRecord)]
+    assert told_of == [2]
     assert not list(tmp_path.rglob("*.partial"))

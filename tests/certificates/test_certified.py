@@ -6,15 +6,17 @@ import itertools
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from lipreg.certificates import NoCertificate
+from lipreg.certificates import NoCertificate, certificate_of
 from lipreg.checking import Refused, check, read
 from lipreg.checking.file import parse
+from lipreg.estimators import frozen_analysis
 from lipreg.outputs import AllLogits, AllMargins, Combination, Output, Vector
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import Box, L1Ball, L2Ball, LinfBall, Polytope, Region, WholeSpace
@@ -75,6 +77,17 @@ def test_folded_layers_are_what_they_were_made_of() -> None:
     interval, written = certified(net, problem, x)
     assert "product" in json.dumps(written.plain["network"])
     assert float(check(parse(written.plain)).upper) == interval.upper
+
+
+def test_a_witness_outside_of_the_region_is_none() -> None:
+    net, x = nn.Linear(2, 2).double(), torch.zeros(1, 2, dtype=torch.float64)
+    problem = LocalLipschitz(LinfBall(1.0), Combination((1.0, -1.0)))
+    interval, _ = certified(net, problem, x)
+    assert interval.witness is not None
+    outside = replace(interval, witness=replace(interval.witness, point=(5.0, 0.0)))
+    analysis = frozen_analysis(net, problem, x, None)
+    with pytest.raises(NoCertificate, match="outside of the region"):
+        certificate_of(analysis.graph, analysis.placed, outside)
 
 
 def test_numbers_of_float32_are_exact() -> None:

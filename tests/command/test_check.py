@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
+import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import lipreg
 from lipreg.command.main import MISTAKE, main
 from lipreg.records import AuditRecord, read_records
+from lipreg.records.verdicts import checked
 from lipreg.testing.networks import network
 
 
@@ -37,7 +43,7 @@ def test_a_folder_is_checked(folder: Path, capsys: pytest.CaptureFixture[str]) -
     assert main(["check", str(folder)]) == 0
     lines = capsys.readouterr().out.splitlines()
     ends = [r for r in read_records(folder / "r.jsonl") if isinstance(r, AuditRecord) and r.estimator == "exact"]
-    assert len(lines) == 2 and all(": holds: [" in line for line in lines)
+    assert lines.pop() == "2 certificates: all hold" and all(": holds: [" in line for line in lines)
     for record, line in zip(ends, lines, strict=True):  # nine digits, rounded outward
         low, high = json.loads(line.partition(": holds: ")[2].partition(" by ")[0])
         assert low <= record.lower <= low * (1 + 1e-8) and high * (1 - 1e-8) <= record.upper <= high
@@ -65,14 +71,96 @@ def test_a_certificate_of_another_interval_than_the_record_tells(
     first.write_text(json.dumps(plain))
     assert main(["check", str(first)]) == 0
     assert main(["check", str(folder)]) == MISTAKE
-    assert f"{first}: refused: its record says [" in capsys.readouterr().out
+    assert f"{first}: refused: its record says ends [" in capsys.readouterr().out
+
+
+def _question(**changed: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda record: record["question"].update(changed)
+
+
+def _region(**changed: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda record: record["question"]["region"].update(changed)
+
+
+def _itself(**changed: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda record: record.update(changed)
+
+
+EDITS = {
+    "ends": lambda record: record.update(lower=1.5 * record["lower"], upper=1.5 * record["upper"]),
+    "p": _question(p="2"),
+    "scope": _question(scope="pointed"),
+    "q": _question(q="1"),
+    "region's radius": _region(radius=10.0),
+    "region's low": _region(low=0.0),
+    "region's kind": _region(kind="L2Ball", norm="2"),
+    "reference": _itself(reference="0" * 16),
+    "subject of its fingerprint": _itself(fingerprint="0" * 16),
+    "subject": _itself(subject="0" * 16),
+    "functional": _itself(functional="f_1"),
+    "question": _question(output={"kind": "Logit", "target": 1}),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_a_certificate_of_something_else_than_the_record_says(
+    name: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A record that was changed, or never was of this certificate, has no mark, whenever the file was checked."""
+    assert main(["check", str(folder)]) == 0
+    lines = [json.loads(line) for line in (folder / "r.jsonl").read_text().splitlines()]
+    edited = next(line for line in lines if line.get("certificate_file"))
+    EDITS[name](edited)
+    (folder / "r.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    records = list(read_records(folder / "r.jsonl"))
+    file = edited["certificate_file"]
+    marks = checked(records, folder)
+    assert marks[file].startswith("refused, as its record says ")
+    assert len(marks) == 2 and sum(mark.startswith("checked in exact mode") for mark in marks.values()) == 1
+    capsys.readouterr()
+    assert main(["check", str(folder)]) == MISTAKE
+    said = capsys.readouterr()
+    assert f"{file}: refused: its record says " in said.out and f"{name} " in said.out
+    assert "1 of 2 certificates refused" in said.err
+
+
+def test_another_network_s_certificate_under_the_same_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, _ = sorted(folder.glob("*.certificate.json.gz"))
+    plain = json.loads(gzip.decompress(first.read_bytes()))
+    layer = plain["network"]["nodes"][
+        0
+    ]  # what it adds to its bias changes no gradient where all is open or closed alike
+    bias = np.frombuffer(base64.b64decode(layer["bias"][0][1]["float64"])) * (1 + 1e-12)
+    layer["bias"][0][1]["float64"] = base64.b64encode(bias.tobytes()).decode()
+    first.write_bytes(gzip.compress(json.dumps(plain).encode()))
+    assert main(["check", str(first)]) == 0, "it is true of that network"
+    assert main(["check", str(folder)]) == MISTAKE
+    assert "certificate's name" in capsys.readouterr().out
+    assert checked(list(read_records(folder / "r.jsonl")), folder)[first.name].startswith("refused, as its record")
+
+
+def test_boxes_and_units_are_compared_too(tmp_path: Path) -> None:
+    net, x = network("shallow"), torch.tensor([[0.1, 0.2]], dtype=torch.float64)
+    for i, region in enumerate((lipreg.Box(-1.0, [0.9, 0.8]), lipreg.UnitCube(), lipreg.L1Ball(0.4, low=0.0))):
+        problem = lipreg.LocalLipschitz(region, lipreg.AllLogits(), p=math.inf, scale=[0.5, 2.0])
+        own = tmp_path / str(i)
+        own.mkdir()
+        lipreg.audit(net, problem, x, estimators=["branch_and_bound"], certificates=True).save(own / "r.jsonl")
+        assert len(list(own.glob("*.certificate.json.gz"))) == 1
+        assert main(["check", str(own)]) == 0
+        text = (own / "r.jsonl").read_text()
+        (own / "r.jsonl").write_text(text.replace("[0.5, 2.0]", "[0.5, 3.0]"))
+        assert main(["check", str(own)]) == MISTAKE
 
 
 def test_nothing_to_check_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(tmp_path)]) == MISTAKE
     assert "no certificate at" in capsys.readouterr().err
     assert main(["check", str(tmp_path / "none.json")]) == MISTAKE
-    assert "cannot be read" in capsys.readouterr().out
+    assert "nothing at" in capsys.readouterr().err
+    (tmp_path / "some.json").write_text("[]")
+    assert main(["check", str(tmp_path / "some.json")]) == MISTAKE
+    assert "some.json: refused" in capsys.readouterr().out
 
 
 def test_a_call_that_is_made_again_takes_the_certificates_that_are_there(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from lipreg.callbacks.reference_points import draw_reference_points
 from lipreg.command.main import DEFECT, MISTAKE, main
 from lipreg.command.progress import EVERY, ProgressLine
 from lipreg.estimators.radius import certified_radii
-from lipreg.records import AuditRecord, RunRecord, read_records
+from lipreg.records import AuditRecord, PointRecord, RunRecord, read_records
 from lipreg.testing import exact_constants
 from tests.loading.test_networks import Net, saved
 
@@ -71,6 +71,13 @@ def test_an_audit_prints_the_constants_and_keeps_records_and_page(capsys: pytest
     assert len({r.run_id for r in audits} - {""}) == 1 and {r.run for r in audits} == {"mine"}
     assert "mine" in Path("a.html").read_text(encoding="utf-8")
     assert main(["report", "r.jsonl", "--html", "b.html"]) == 0 and Path("b.html").is_file()
+
+
+def test_records_without_points() -> None:
+    for file, more in (("with.jsonl", ()), ("without.jsonl", ("--no-points",))):
+        assert main(["audit", *ASKED, "--estimators", "affine_relu", "--records", file, *more]) == 0
+        kinds = {type(record) for record in read_records(file)}
+        assert AuditRecord in kinds and (PointRecord in kinds) is (not more)
 
 
 def test_the_views_of_a_result() -> None:

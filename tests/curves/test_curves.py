@@ -206,6 +206,27 @@ def test_everything_is_differentiable(curve):
 
 
 @pytest.mark.parametrize("curve", CURVES, ids=repr)
+def test_secants_have_the_gradients_of_their_values(curve):
+    """Beside bends and kinks too, where the line from a point touches the curve near by."""
+    draw = torch.Generator().manual_seed(0)
+    share = [torch.rand(1000, generator=draw, dtype=torch.float64) for _ in range(3)]
+    y = torch.cat(
+        [2 * torch.randn(500, generator=draw, dtype=torch.float64), *(at + 0.1 * share[0][:250] for at in (0, 1.4))]
+    )
+    given = y, y - 3 * share[1], y + 3 * share[2]
+    asked = [end.clone().requires_grad_() for end in given]
+    for side in (0, 1):
+        own = torch.autograd.grad(secants(curve, asked[0], None, *asked[1:])[side].sum(), asked)
+        for place, gradient in enumerate(own):
+            ends = []
+            for step in (1e-6, -1e-6):
+                moved = [end + step * (place == i) for i, end in enumerate(given)]
+                ends.append(secants(curve, moved[0], None, *moved[1:])[side])
+            off = (gradient - (ends[0] - ends[1]) / 2e-6).abs() / (1 + gradient.abs())
+            assert float(off.max()) < 1e-3, (side, place)
+
+
+@pytest.mark.parametrize("curve", CURVES, ids=repr)
 def test_second_derivatives_and_their_ranges(curve):
     function, points = exact(curve), torch.linspace(-7.9, 8.1, 41, dtype=torch.float64)
     found = curve.curvature(points)

@@ -12,14 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
+from pytorch_lightning.loggers import CSVLogger
 
 from experiments.attempts import REGULARISED, TWIN
 from experiments.progress import RunProgress
-from experiments.survival import last_checkpoint
+from experiments.survival import keep_whole, last_checkpoint
 from experiments.sweeps import read_job
+from lipreg.disks import FullDisk
 from lipreg.records import AuditRecord, EpochRecord, RecordFile, read_records
 from lipreg.runs import recorded_runs
+from tests.callbacks.cases import Classifier
+from tests.disks import no_larger_than
 from tests.experiments.programs import Done, command, environment, run_here
 from tests.forks import ForkServer
 
@@ -150,4 +155,36 @@ def test_a_full_disk_is_a_paragraph_with_what_to_do(tmp_path: Path, monkeypatch:
     done = run(tmp_path)
     assert done.returncode == 1 and "Traceback" not in done.stdout + done.stderr
     said = " ".join(done.stdout.split())
-    assert "records.jsonl: No space left on device. Make room there, and start the same command again" in said
+    assert "FullDisk: " in said and "records.jsonl: No space left on device (" in said
+    assert " free). Make room there, and start the same again" in said
+
+
+def full(self: CSVLogger) -> None:
+    raise OSError(errno.ENOSPC, "File too large")
+
+
+@pytest.mark.parametrize(("logger", "room", "named"), [("none", 12_000, ".partial: "), ("csv", -1, "out: ")])
+def test_what_was_computed_before_a_disk_is_full_stays(
+    logger: str, room: int, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ["audit=bounds", "audit.points=1", f"logger={logger}"]
+    with no_larger_than(room), monkeypatch.context() as patch:
+        patch.setattr(CSVLogger, "save", full)  # whose errors name no file, and which ends with another one
+        done = run(tmp_path, *asked)
+    assert done.returncode == 1 and "Traceback" not in done.stdout + done.stderr
+    said = " ".join(done.stdout.split())
+    assert said.count("File too large (") == 1 and f"{named}" in said and "Make room there" in said
+    done = run(tmp_path, *asked)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_checkpoint_for_which_there_is_no_room_leaves_the_one_before(tmp_path: Path) -> None:
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
+    keep_whole(trainer)
+    trainer.strategy.connect(Classifier())
+    path = tmp_path / "last.ckpt"
+    trainer.save_checkpoint(path, weights_only=True)
+    before = path.read_bytes()
+    with no_larger_than(1000), pytest.raises(FullDisk, match=r"last\.ckpt: File too large"):
+        trainer.save_checkpoint(path, weights_only=True)
+    assert path.read_bytes() == before and [each.name for each in tmp_path.iterdir()] == ["last.ckpt"]

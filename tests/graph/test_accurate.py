@@ -7,15 +7,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from lipreg.budget import Budget
 from lipreg.graph import Affine, Graph, MaxPool, Relu, capture
 from lipreg.graph.accurate import anchors, margins, precisions
 from lipreg.linalg import Numbers
 from tests.linalg.test_limbs import Fractions, chained, dot, exact, matrix
+from tests.test_budget import Clock
 
 ULP = Fraction(2) ** -52
 
@@ -234,3 +237,33 @@ def test_margins_are_rounded_down(name: str, seed: int, offset: int) -> None:
         for value, margin in zip(values, exact(found), strict=True):
             truth = values[label] - value
             assert truth - Fraction(1, 10**8) * abs(truth) <= margin <= truth
+
+
+def deep(decided: bool) -> tuple[Graph, Tensor]:
+    """A network in which a running bound exceeds every margin, or in which it is far below them."""
+    torch.manual_seed(1)
+    layers = [layer for _ in range(40 if not decided else 1) for layer in (nn.Linear(16, 16), nn.ReLU())]
+    net = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), *layers, nn.Linear(16, 3)).double()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.mul_(2.4)
+    return capture(net, torch.zeros(1, 2, dtype=torch.float64)).frozen(), torch.randn(4, 2, dtype=torch.float64)
+
+
+def test_without_time_there_are_no_digits_and_what_is_said_is_true() -> None:
+    clock = Clock(step=1.0)
+    graph, x = deep(decided=False)
+    assert len(list(precisions(graph, x))) == 4
+    assert len(list(precisions(graph, x, Budget(10.0, clock=clock).started()))) == 1
+    assert len(list(precisions(graph, x, Budget(60.0, clock=clock).started()))) == 4
+    ended = Budget(1e6, clock=Clock())
+    assert len(list(precisions(graph, x, ended.within(-1.0)))) == 4, "of a long budget some seconds more are nothing"
+
+
+@pytest.mark.parametrize("decided", [True, False])
+def test_the_signs_of_margins_are_found_without_time(decided: bool) -> None:
+    graph, x = deep(decided)
+    own = torch.tensor([0, 1, 2, 0])
+    whole, quick = margins(graph, x, own), margins(graph, x, own, Budget(1.0, clock=Clock(step=1.0)).started())
+    assert (quick <= whole).all() and (quick.sign() == whole.sign()).all()
+    assert ((quick < whole).any() and decided) or torch.equal(quick, whole)

@@ -63,6 +63,13 @@ READ = {
     "the input itself": lambda y, x, act: x.clamp_(min=0.0) + x,
     "a copy": lambda y, x, act: y.clone().relu_() - y,
     "a branch of its own": lambda y, x, act: act(y + 1) - y,
+    "a part": after(lambda y, x: y[:, :2].add_(1.0)),
+    "an entry": after(lambda y, x: y.__setitem__((slice(None), 0), 0.0)),
+    "a column": after(lambda y, x: operator.setitem(y, (slice(None), 0), F.relu(y[:, 0]))),
+    "entries of a mask": after(lambda y, x: operator.setitem(y, y > 1, 1.0)),
+    "a part of a part": after(lambda y, x: operator.setitem(y[:, 1:], (slice(None), [0, 2]), x[:, :2])),
+    "parts that overlap": after(lambda y, x: (y[:, :3].mul_(2.0), y[:, 1:].add_(y[:, :1]), y[:, 2:].relu_())),
+    "a part of the input": lambda y, x, act: (operator.setitem(x, (slice(None), 1), y[:, 0]), x + y)[1],
 }
 
 
@@ -78,10 +85,9 @@ def test_what_was_written_is_what_is_read(name: str) -> None:
 
 REFUSED = {
     "a view": after(lambda y, x: y.view(-1, 2, 2).relu_()),
-    "a part": after(lambda y, x: y[:, :2].add_(1.0)),
-    "an entry": after(lambda y, x: y.__setitem__((slice(None), 0), 0.0)),
-    "a column": after(lambda y, x: operator.setitem(y, (slice(None), 0), F.relu(y[:, 0]))),
-    "entries of a mask": after(lambda y, x: operator.setitem(y, y > 1, 1.0)),
+    "a part that is read later": lambda y, x, act: (
+        lambda part: (operator.setitem(y, (slice(None), 0), 0.0), part + 1)[1]
+    )(y[:, :2]),
     "a chunk": lambda y, x, act: (lambda a, b: act(a) + b + y[:, :2])(*torch.chunk(y, 2, 1)),
 }
 
@@ -90,6 +96,15 @@ REFUSED = {
 def test_memory_that_is_read_through_another_tensor_is_refused(name: str) -> None:
     with pytest.raises(UnsupportedModel, match=r"writes into memory that is read later, through"):
         capture(Writing(REFUSED[name]), torch.zeros(1, 4))
+
+
+@pytest.mark.parametrize(
+    ("index", "says"), [("first", "some points of a batch alone"), ("large", "not known to be continuous")]
+)
+def test_parts_that_no_network_may_write_to(index: str, says: str) -> None:
+    write = after(lambda y, x: operator.setitem(y, slice(0, 1) if index == "first" else y > 1, 2.0))
+    with pytest.raises(UnsupportedModel, match=says):
+        capture(Writing(write), torch.zeros(1, 4))
 
 
 def test_writing_into_a_parameter_is_refused() -> None:

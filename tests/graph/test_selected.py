@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import lipreg
-from lipreg.errors import InvalidInput
+from lipreg.errors import InvalidInput, UnsupportedModel
 from lipreg.graph import capture
 
 
@@ -57,3 +57,41 @@ def test_weights_are_shared_and_move_with_what_is_fixed() -> None:
     bounds.sum().backward()
     assert (bounds > 0).all() and policy.a.weight.grad is not None
     assert policy.a.weight.grad[:, :3].abs().sum() > 0 == policy.a.weight.grad[:, 3:].abs().sum()
+
+
+def test_made_where_it_is_used_it_is_no_part_of_the_module() -> None:
+    class Agent(nn.Module):
+        """Its policy at a fixed goal, as a property and within a forward."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.policy = _Policy()
+
+        @property
+        def at_goal(self) -> nn.Module:
+            return lipreg.Select(self.policy, "action", fixed={"goal": GOAL})
+
+        def forward(self, state: Tensor) -> Tensor:
+            return nn.Hardtanh(-0.2, 0.7)(self.at_goal(state))
+
+    agent, x = Agent(), torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    assert list(agent.state_dict()) == ["policy.a.weight", "policy.a.bias"]
+    for network in (agent, agent.at_goal):
+        captured = capture(network, x)
+        torch.testing.assert_close(captured.live()(x), network(x))
+        agent.policy.a.weight.grad = None
+        captured.live()(x).sum().backward()
+        assert agent.policy.a.weight.grad is not None
+
+
+def test_weights_that_are_nobody_s_are_refused() -> None:
+    class Listed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = [nn.Linear(3, 3)]
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layers[0](x)
+
+    with pytest.raises(UnsupportedModel, match=r"a Linear whose weights are not among its own.*nn\.ModuleList"):
+        capture(Listed(), torch.zeros(1, 3))

@@ -191,3 +191,12 @@ def test_norms_stay_on_the_device(always_lanczos: None) -> None:
     norm = spectral_norm(there, rows.cuda(), columns.cuda())
     assert norm.upper.is_cuda and (norm.upper.cpu() >= exact).all()
     assert (norm.upper <= norm.lower * (1 + spectral.WIDTH)).all()
+
+
+def test_narrow_numbers_are_widened() -> None:
+    weight = torch.randn(5, 3, generator=torch.Generator().manual_seed(0)).bfloat16().requires_grad_()
+    norm = spectral_norm(Dense(weight, (3,), (5,)), torch.ones(1, 5).bfloat16(), torch.ones(1, 3).bfloat16())
+    assert norm.upper.dtype == torch.bfloat16 and not norm.certified
+    assert float(norm.upper) == pytest.approx(
+        float(torch.linalg.matrix_norm(weight.detach().double(), ord=2)), rel=0.01
+    )

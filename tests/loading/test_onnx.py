@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,25 @@ CASES: dict[str, tuple[Any, dict[str, np.ndarray], tuple[int, ...], int]] = {
     "transpose": (node("Transpose", perm=[0, 2, 3, 1]), {}, IMAGE, 13),
     "concat": (node("Concat", "x", axis=-1), {}, IMAGE, 13),
     "identity": (node("Identity"), {}, ROW, 14),
+    **{
+        kind.lower(): (node(kind), {}, ROW, 22)
+        for kind in ("Abs", "Neg", "Tanh", "Sigmoid", "Softplus", "Softsign", "Erf")
+    },
+    **{kind.lower(): (node(kind), {}, ROW, 22) for kind in ("Elu", "Selu", "Celu", "Mish", "HardSwish", "HardSigmoid")},
+    "elu by alpha": (node("Elu", alpha=0.4), {}, ROW, 11),
+    "hard sigmoid by numbers": (node("HardSigmoid", alpha=0.7, beta=0.1), {}, ROW, 11),
+    "gelu": (node("Gelu"), {}, ROW, 20),
+    "gelu by tanh": (node("Gelu", approximate="tanh"), {}, ROW, 20),
+    "prelu": (node("PRelu", "s"), {"s": real(2, 1, 1)}, IMAGE, 16),
+    "pow": (node("Pow", "e"), {"e": np.float32(1.0)}, ROW, 15),
+    "max": (node("Max", "c"), {"c": real(4)}, ROW, 13),
+    "min of three": (node("Min", "x", "c"), {"c": real(1, 4)}, ROW, 13),
+    "sum": (node("Sum", "x", "x"), {}, ROW, 13),
+    "mean": (node("ReduceMean", axes=[2, 3], keepdims=0), {}, IMAGE, 11),
+    "mean by operand": (node("ReduceMean", "a"), {"a": whole(-1)}, IMAGE, 18),
+    "sum of axes": (node("ReduceSum", "a"), {"a": whole(1)}, IMAGE, 13),
+    "largest": (node("ReduceMax", axes=[1]), {}, IMAGE, 13),
+    "smallest": (node("ReduceMin", axes=[-1], keepdims=0), {}, IMAGE, 13),
     "dropout old": (node("Dropout", ratio=0.5), {}, ROW, 10),
     "dropout": (node("Dropout", "r"), {"r": np.float32(0.5)}, ROW, 13),
     "squeeze": (node("Squeeze", "a"), {"a": whole(1)}, (1, 4), 13),
@@ -133,6 +153,23 @@ CASES: dict[str, tuple[Any, dict[str, np.ndarray], tuple[int, ...], int]] = {
 def test_an_operator_computes_what_onnxruntime_does(case: str, tmp_path: Path) -> None:
     one, constants, shape, opset = CASES[case]
     agrees(saved(tmp_path / "net.onnx", [one], constants, shape, opset), shape)
+
+
+def test_activations_that_are_written_out_are_read(tmp_path: Path) -> None:
+    """As torch exports SiLU, and a soft shrinkage; and the network can be sent to other processes."""
+    nodes = [
+        helper.make_node("Sigmoid", ["x"], ["s"]),
+        helper.make_node("Mul", ["x", "s"], ["silu"]),
+        helper.make_node("Abs", ["silu"], ["m"]),
+        helper.make_node("Sub", ["m", "half"], ["less"]),
+        helper.make_node("Relu", ["less"], ["rest"]),
+        helper.make_node("Sign", ["silu"], ["sign"]),
+        helper.make_node("Mul", ["sign", "rest"], ["y"]),
+    ]
+    path = saved(tmp_path / "net.onnx", nodes, {"half": np.float32(0.1)}, ROW)
+    agrees(path, ROW)
+    network = pickle.loads(pickle.dumps(load_network(path)))
+    assert network(torch.zeros(1, 4)).tolist() == [[0.0] * 4]
 
 
 def test_what_reads_constants_alone_is_computed_once(tmp_path: Path) -> None:
@@ -209,10 +246,10 @@ def test_all_that_is_not_read_is_listed_and_where_to_end_before_it(tmp_path: Pat
     nodes = [
         helper.make_node("Relu", ["x"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["p"]),
-        helper.make_node("Sigmoid", ["p"], ["y"]),
+        helper.make_node("Tan", ["p"], ["y"]),
     ]
     path = saved(tmp_path / "net.onnx", nodes, {}, ROW)
-    with pytest.raises(UnsupportedModel, match=r"not read: Softmax, Sigmoid.*module='logits'"):
+    with pytest.raises(UnsupportedModel, match=r"not read: Softmax, Tan.*module='logits'"):
         load_network(path)
     assert load_network(path, module="logits")(torch.tensor([[-1.0, 2.0, 0.0, 1.0]])).tolist() == [[0.0, 2.0, 0.0, 1.0]]
     with pytest.raises(InvalidInput, match="no value 'nowhere'"):
@@ -222,7 +259,7 @@ def test_all_that_is_not_read_is_listed_and_where_to_end_before_it(tmp_path: Pat
 @pytest.mark.parametrize(
     ("one", "constants", "shape", "reason"),
     [
-        (node("Mul", "x"), {}, ROW, "of two activations"),
+        (node("Div", "x"), {}, ROW, "of two activations"),
         (helper.make_node("Div", ["c", "x"], ["y"]), {"c": real(4)}, ROW, "by an activation"),
         (node("Transpose", perm=[1, 0]), {}, ROW, "batch axis"),
         (node("Concat", "x", axis=0), {}, ROW, "of points"),

@@ -329,7 +329,8 @@ def test_point_by_point_the_epoch_of_the_verdict_is_shown_first(
 def test_columns_fit_or_the_page_says_that_they_scroll(browser: Any, records: Sequence[Record], tmp_path: Path) -> None:
     path = write_report(records, tmp_path / "r.html", "penalty")
     cut = """() => [...document.querySelectorAll('.scroll')].filter((box) => box.clientWidth).map((box) =>
-        [box.scrollWidth > box.clientWidth + 1, box.previousElementSibling?.matches('.cue:not([hidden])') ?? false])"""
+        [box.scrollWidth > box.clientWidth + 1 || box.scrollHeight > box.clientHeight + 1,
+         box.previousElementSibling?.matches('.cue:not([hidden])') ?? false])"""
     for width in (1400, 400):
         with Shown(browser, path, width) as shown:
             page = shown.page
@@ -391,6 +392,55 @@ def test_an_address_opens_the_same_view(browser: Any, swept: Path) -> None:
         other.goto(address)
         assert other.locator("#single-title").inner_text().endswith("weight 0.1, seed 1")
         assert other.locator("#points-table").inner_text() == wanted
-        other.goto(f"{swept.as_uri()}#run=no+such+run&epoch=x&question=7")
+        assert not other.locator("#unknown").is_visible()
+        other.goto(f"{swept.as_uri()}#run=no+such+run&epoch=x&question=7&point=twin+99")
         assert other.locator("#single-title").inner_text().endswith("weight 0.001, seed 0")
+        told = (
+            "The link names run no such run and question 7 and epoch x and point twin 99, which are not on this page."
+        )
+        assert told in other.locator("#unknown").inner_text()
+        other.locator("#runs-table tbody tr").nth(1).click()
+        assert not other.locator("#unknown").is_visible()
         assert shown.trouble == []
+
+
+def test_what_matters_is_in_sight_on_a_telephone(browser: Any, swept: Path) -> None:
+    """The name of a run and the first two figures; axes with their units; colours with what they mean."""
+    with Shown(browser, swept, 400) as shown:
+        page = shown.page
+        inside = "(heads) => heads.filter((h) => h.getBoundingClientRect().right <= innerWidth).length"
+        for table, least in (("runs-table", 3), ("points-table", 3), ("records-table", 3)):
+            assert page.locator(f"#{table} thead tr:last-child th").evaluate_all(inside) >= least, table
+        assert (
+            "in units of the output"
+            in page.locator("#pareto .axis .title").last.text_content()
+            + page.locator("#pareto .axis .title").first.text_content()
+        )
+        for figure in ("accuracy-figure", "pareto-key", "margins-words", "trajectory-words"):
+            key = page.locator(f"#{figure} .key").inner_text()
+            assert "regularised" in key and "twin" in key, figure
+        assert "of 19 rows" not in page.locator("#runs-table").inner_text()
+        assert shown.trouble == []
+
+
+def test_a_box_that_scrolls_down_says_so(browser: Any, records: Sequence[Record], tmp_path: Path) -> None:
+    many = {f"setting {i}": i for i in range(40)}
+    long = [replace(r, settings=r.settings | many) if isinstance(r, RunRecord) else r for r in records]
+    with Shown(browser, write_report(long, tmp_path / "r.html", "penalty")) as shown:
+        box = shown.page.locator(".scroll.settings").first
+        cue = shown.page.locator(".cue:has(+ .scroll.settings)").first
+        assert re.search(r"^\d+ of \d+ rows further down: scroll the table", cue.inner_text())
+        box.evaluate("(box) => box.scrollTo(0, box.scrollHeight)")
+        shown.page.wait_for_timeout(100)
+        assert "for the first rows" in cue.inner_text()
+
+
+def test_a_constant_has_the_same_digits_in_every_table(browser: Any, records: Sequence[Record], tmp_path: Path) -> None:
+    with Shown(browser, write_report(records, tmp_path / "r.html", "penalty")) as shown:
+        points = {end: set(shown.cells("points-table", end)) for end in ("lower", "upper")}
+        while shown.page.locator("#records-table button.more:visible").count():
+            shown.page.locator("#records-table button.more:visible").first.click()
+        for end, shown_there in points.items():
+            assert shown_there <= set(shown.cells("records-table", end))
+        groups = shown.page.locator("#points-table thead .groups th").all_inner_texts()
+        assert "in units of the output" in groups, "transfer too is of the constants as they are"

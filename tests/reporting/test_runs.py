@@ -14,6 +14,7 @@ import pytest
 from lipreg.errors import CrossingBounds, InvalidInput
 from lipreg.records import AuditRecord, EpochRecord, Record, RunRecord, Source, read_sources, to_line
 from lipreg.reporting.html import write_runs_report
+from lipreg.reporting.naming import what_differs
 from lipreg.reporting.page_data import page_data
 from lipreg.reporting.runs import Entry, find_entries
 from lipreg.reporting.seeds import columns, metric_heading, seed_groups
@@ -267,3 +268,30 @@ def test_refusals(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("{}\n")
     with pytest.raises(InvalidInput, match=r"a\.jsonl: holds no records of lipreg"):
         read_sources(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        (["logs/a/version_0/records.jsonl", "logs/b/version_0/records.jsonl"], ["a", "b"]),
+        (["a/one/x/r.jsonl", "a/two/y/r.jsonl", "a/two/z/r.jsonl"], ["one/x", "two/y", "two/z"]),
+        (["r.jsonl", "a/r.jsonl"], ["r.jsonl", "a"]),
+        (["a/r.jsonl", "a/s.jsonl"], ["r.jsonl", "s.jsonl"]),
+        (["a/a/r.jsonl", "a/r.jsonl"], ["a", "a/r.jsonl"]),
+        (["r.jsonl", "r.jsonl"], ["r.jsonl", "r.jsonl"]),
+    ],
+)
+def test_of_files_what_differs_is_said(files: list[str], told: list[str]) -> None:
+    assert what_differs(files) == told
+
+
+def test_runs_that_nothing_else_tells_apart_have_their_names_or_what_differs_of_their_files() -> None:
+    def two(names: tuple[str, str]) -> list[str]:
+        sources = [
+            Source(f"logs/{place}/version_0/records.jsonl", tuple(build(name, f"twin of {name}")))
+            for place, name in zip("ab", names, strict=True)
+        ]
+        return [entry.label for entry in find_entries(sources)[0]]
+
+    assert [label.rpartition(" (")[2] for label in two(("first", "second"))] == ["first)", "second)"]
+    assert [label.rpartition(" (")[2] for label in two(("same", "same"))] == ["a)", "b)"]

@@ -18,6 +18,7 @@ from lipreg.reporting.html import write_report
 from lipreg.reporting.page_data import page_data
 from lipreg.reporting.rows import AS_THEY_ARE, OF_AUDIT, SCALE_FREE, comparison_blocks
 from lipreg.reporting.runs import find_entries
+from lipreg.reporting.sections import value
 from lipreg.reporting.tables import comparison_text
 from lipreg.reporting.verdicts import HOW, verdict
 from lipreg.transfer import Comparison, compare
@@ -220,3 +221,9 @@ def test_tables_for_wandb_tell_a_lost_class_from_the_share_that_kept_it() -> Non
     assert "attacked" not in table.columns
     lost = [row[table.columns.index("class_lost_under_attack")] for row in table.data]
     assert lost == [r.attacked for r in audits] and True in lost
+
+
+def test_a_card_has_figures_in_figure_size_and_words_as_words() -> None:
+    told = value("0.1, beyond the audited region (0.05)", "twin", "twin")
+    assert told == '<div class="value twin">0.1 <span>beyond the audited region (0.05) twin</span></div>'
+    assert value("[0.1, 0.2]", "run") == '<div class="value">[0.1, 0.2] <span>run</span></div>'

@@ -12,13 +12,13 @@ from torch import nn
 import lipreg
 from lipreg.errors import UnsupportedModel
 from lipreg.graph import capture, check_agreement
-from tests.zoo import architectures, arrangements, known_shapes, one_number, several, steps
+from tests.zoo import architectures, arrangements, known_shapes, one_number, several, steps, written_out
 from tests.zoo.forwards import Written
 
 ALL = {
     name: written
-    for zoo in (known_shapes.ZOO, arrangements.ZOO, architectures.ZOO, one_number.ZOO, several.ZOO, steps.ZOO)
-    for name, written in zoo.items()
+    for part in (known_shapes, arrangements, architectures, one_number, several, steps, written_out)
+    for name, written in part.ZOO.items()
 }
 READ = {name: written for name, written in ALL.items() if not written.says}
 REFUSED = {name: written for name, written in ALL.items() if written.says}

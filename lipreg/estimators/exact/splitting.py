@@ -81,7 +81,7 @@ def _point(
             return _entered(local, start, start.upper, status, detail)
         budget = budget.after(nodes)
         found = split_inputs(searched, start.upper, offering, offering.lower, budget)
-    result = lower_interval(local, 0, offering.witness) if offering.witness is not None else start
+    result = start.intersect(lower_interval(local, 0, offering.witness)) if offering.witness is not None else start
     of = "parts of the region" if searched.graph.relus() else "boxes of inputs"
     before = f"{counted(nodes, 'node')} before the curves, " if nodes else ""
     ended = _entered(local, result, found.upper, found.status or Status.PROVED, f"{before}{found.boxes:,} {of}")

@@ -66,7 +66,9 @@ class RandomPoints(_Points):
         best = points[torch.arange(len(points)).unsqueeze(1), seen.argmax(1, keepdim=True)]
         there_was = "" if seen.shape[1] == RANDOM_POINTS else f", for which there was time of {RANDOM_POINTS}"
         detail = f"{counted(seen.shape[1], 'random point')}{there_was}"
-        return [lower_interval(analysis, i, one, detail) for i, one in enumerate(witnesses(analysis, best))]
+        return [
+            lower_interval(analysis, i, one, detail) for i, one in enumerate(witnesses(analysis, best, budget=budget))
+        ]
 
 
 @register("sampling")

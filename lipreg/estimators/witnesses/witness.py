@@ -122,15 +122,17 @@ def pattern(analysis: Analysis, found: Sequence[Numbers]) -> tuple[dict[int, Ten
     if graph.pools():
         rules = _Choosing(found, slopes)
         moves = analysis.reach[0].moves.unsqueeze(1).expand_as(values[0][0])
-        graph.forward({0: moves}, rules)
+        graph.forward({0: (moves, rules.fresh(moves))}, rules)
         smooth &= rules.settled
     return {i: s.unsqueeze(2) for i, s in slopes.items()}, {i: o.unsqueeze(2) for i, o in lost.items()}, smooth
 
 
-class _Choosing(Forward[Tensor]):
+class _Choosing(Forward[tuple[Tensor, Tensor]]):
     """Enters the largest member of every pooling window into ``slopes``, and whether no window has a tie that matters.
 
-    The values are what changes near x at all; a unit that is off does not, whatever its input does.
+    The values are what changes near x at all, as a unit that is off does not, whatever its input does; and which function
+    an entry is near x: entries with one number are one function there, as what a layer has moved or repeated, a unit that
+    is on, and a window, which is its largest member. A tie of such entries does not matter.
 
     Attributes:
         settled: ``(batch, k)``.
@@ -139,27 +141,43 @@ class _Choosing(Forward[Tensor]):
     def __init__(self, found: Sequence[Numbers], slopes: dict[int, Tensor]) -> None:
         self.found, self.slopes = found, slopes
         self.settled: Tensor | bool = True
+        self.given = 0
 
-    def affine(self, index: int, node: Affine, values: Mapping[int, Tensor]) -> Tensor:
+    def fresh(self, like: Tensor) -> Tensor:
+        """Numbers that no entry has yet, one for each, ``(*like.shape)``; 0 is what does not change near x."""
+        first, self.given = self.given, self.given + like.shape[2:].numel()
+        own = torch.arange(first + 1, self.given + 1, dtype=torch.float64)
+        return own.reshape(like.shape[2:]).expand(like.shape)
+
+    def affine(self, index: int, node: Affine, values: Mapping[int, tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         value, _ = self.found[index].rounded()
-        flow = sum((map.abs()(values[i].to(value.dtype)) for i, map in node.terms()), torch.zeros_like(value))
-        return flow > 0
+        flow = sum((map.abs()(values[i][0].to(value.dtype)) for i, map in node.terms()), torch.zeros_like(value))
+        own = self.fresh(value)
+        if len(node.maps) == 1 and node.maps[0].single_rows and not node.bias_of:
+            (source,), (map,) = node.sources, node.maps
+            moved = (map(torch.ones_like(values[source][1])) == 1) & (node.bias == 0)
+            own = torch.where(moved, map(values[source][1]), own)
+        return flow > 0, own
 
-    def relu(self, index: int, node: Relu, value: Tensor) -> Tensor:
-        return value & (self.slopes[index] > 0)
+    def relu(self, index: int, node: Relu, value: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        (moves, own), slope = value, self.slopes[index]
+        leaking = self.fresh(own) if node.slope else torch.zeros_like(own)
+        return moves & (slope > 0), torch.where(slope == 1, own, leaking)
 
-    def curved(self, index: int, node: Curved, value: Tensor) -> Tensor:
-        return value
+    def curved(self, index: int, node: Curved, value: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        return value[0], self.fresh(value[1])
 
-    def max_pool(self, index: int, node: MaxPool, value: Tensor) -> Tensor:
+    def max_pool(self, index: int, node: MaxPool, value: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        moves, own = value
         best, apart = _largest(self.found[node.source].moved(node.members))
         dtype = self.slopes[index].dtype
         self.slopes[index] = torch.zeros(apart.shape, dtype=dtype).scatter_(-1, best, 1.0)
-        changes = node.members(value)
-        same = node.windows == node.windows.expand(apart.shape).gather(-1, best)
+        changes, which = node.members(moves), node.members(own)
+        same = which == which.gather(-1, best)
         still = ~changes & ~changes.gather(-1, best)
         self.settled = self.settled & (apart | still | same).flatten(2).all(-1)
-        return node(value.to(dtype)) > 0
+        passing = node(moves.to(dtype)) > 0
+        return passing, which.gather(-1, best).reshape(passing.shape)
 
 
 def _largest(members: Numbers) -> tuple[Tensor, Tensor]:
@@ -205,33 +223,34 @@ def _best(analysis: Analysis, x: Tensor, promised: Tensor, known: float, budget:
             break
         if best is not None and hope <= best.attained * (1.0 + AGREEMENT):
             break
-        value = proved(analysis, x[at])
+        value = proved(analysis, x[at], budget)
         if value > max(known, 0.0 if best is None else best.attained):
             best = Witness(tuple(x[at].flatten().tolist()), value)
     return best
 
 
-def proved(analysis: Analysis, x: Tensor) -> float:
+def proved(analysis: Analysis, x: Tensor, budget: Budget = FREE) -> float:
     """A lower bound on the constant about a single reference point, proved by the point x ``(*shape)``; 0 if none is.
 
-    It is what x attains, up to a relative ``SHARP``.
+    It is what x attains, up to a relative ``SHARP``, or less once the budget, which is started, has no time for more digits.
     """
     if not bool(analysis.placed.region.contains(x.reshape(1, 1, *x.shape))):
         return 0.0
-    return _quotient(analysis, x) if analysis.placed.problem.scope == "pointed" else _slope(analysis, x)
+    attained = _quotient if analysis.placed.problem.scope == "pointed" else _slope
+    return attained(analysis, x, budget)
 
 
-def _slope(analysis: Analysis, x: Tensor) -> float:
+def _slope(analysis: Analysis, x: Tensor, budget: Budget) -> float:
     """The norm of the Jacobian at x, rounded down; 0 where x is not proved to be differentiable."""
     graph, placed = analysis.graph, analysis.placed
-    for start in precisions(graph, x.reshape(1, 1, *x.shape)):
+    for start in precisions(graph, x.reshape(1, 1, *x.shape), budget):
         slopes, off, smooth = pattern(analysis, graph.evaluate(start))
         if bool(smooth):
             break
     else:
         return 0.0
     best = 0.0
-    for start in precisions(graph, placed.rows.to(graph.dtype).unsqueeze(1)):
+    for start in precisions(graph, placed.rows.to(graph.dtype).unsqueeze(1), budget):
         gradient, error = (placed.weighed(end)[0, 0] for end in graph.differentiate(slopes, start, off).rounded())
         low, high = operator_norm(placed.problem, gradient, error)
         best = max(best, low)
@@ -240,7 +259,7 @@ def _slope(analysis: Analysis, x: Tensor) -> float:
     return best
 
 
-def _quotient(analysis: Analysis, x: Tensor) -> float:
+def _quotient(analysis: Analysis, x: Tensor, budget: Budget) -> float:
     """|c . (f(x) - f(x0))|_q / |x - x0|_p in the question's units, rounded down."""
     graph, placed = analysis.graph, analysis.placed
     center = placed.region.center[0]
@@ -251,7 +270,7 @@ def _quotient(analysis: Analysis, x: Tensor) -> float:
         return 0.0
     rows, outputs = placed.rows[0].to(graph.dtype), placed.rows.shape[-1]
     best = 0.0
-    for start in precisions(graph, torch.stack([x, center])):
+    for start in precisions(graph, torch.stack([x, center]), budget):
         output = graph.evaluate(start)[-1]
         change = output.moved(lambda t: t[..., 0, :]) + -output.moved(lambda t: t[..., 1, :])
         product = change.moved(lambda t: t.unsqueeze(-2)).times(rows)

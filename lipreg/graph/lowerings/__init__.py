@@ -22,6 +22,7 @@ from lipreg.graph.lowerings import (
     resizing,
     shape,
     smooth,
+    writing,
 )
 
 __all__ = [
@@ -46,4 +47,5 @@ __all__ = [
     "resizing",
     "shape",
     "smooth",
+    "writing",
 ]

@@ -6,18 +6,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lipreg.graph.lowerings.gates import BEYOND, SHRUNK, follows
 from lipreg.graph.registry import Example, Refusal, lowers
 from lipreg.graph.symbols import Context, Symbol
 
 
 @lowers(nn.ReLU, example=Example(lambda: nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)), (4,)))
 def lower_relu(context: Context, module: nn.ReLU, x: Symbol) -> Symbol:
-    return context.relu(x)
+    return lower_relu_call(context, x)
 
 
 @lowers(F.relu, torch.relu, torch.relu_, "relu", "relu_")
 def lower_relu_call(context: Context, input: Symbol, inplace: bool = False) -> Symbol:
-    return context.relu(input)
+    return follows(context.relu(input), BEYOND, input, SHRUNK)
 
 
 @lowers(

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from lipreg.graph.lowerings.constants import constant_of
 from lipreg.graph.lowerings.gates import gated, shifted
 from lipreg.graph.lowerings.padding import moved, positions
-from lipreg.graph.registry import Example, Refusal, lowers
-from lipreg.graph.symbols import Context, Mask, Symbol, is_zero
+from lipreg.graph.lowerings.parts import SIGN, number_of, power_of, product_of, square_of, sum_of
+from lipreg.graph.registry import NEVER, Example, Refusal, lowers
+from lipreg.graph.symbols import Context, Mask, Part, Symbol, is_zero
 from lipreg.linalg.broadcasting import broadcast
 
 PRODUCT = (
@@ -23,7 +24,9 @@ PRODUCT = (
 
 
 @lowers(torch.add, operator.add, "add", "add_")
-def lower_add(context: Context, input: Any, other: Any, *, alpha: float = 1) -> Symbol:
+def lower_add(context: Context, input: Any, other: Any, *, alpha: float = 1) -> Any:
+    if isinstance(input, Part) or isinstance(other, Part):
+        return sum_of(input, other, alpha)
     if isinstance(input, Symbol) and isinstance(other, Symbol):
         input, other = broadcasted(context, input, other), broadcasted(context, other, input)
         return input.plus(other if alpha == 1 else other.scaled(context.constant(alpha, other.shape)))
@@ -60,7 +63,9 @@ def broadcasted(context: Context, x: Symbol, other: Symbol) -> Symbol:
 
 
 @lowers(torch.neg, operator.neg, "neg")
-def lower_neg(context: Context, input: Symbol) -> Symbol:
+def lower_neg(context: Context, input: Symbol | Part) -> Any:
+    if isinstance(input, Part):
+        return product_of(context, input, -1.0)
     return input.scaled(context.constant(-1.0, input.shape))
 
 
@@ -80,7 +85,9 @@ def lower_positive(context: Context, input: Symbol) -> Symbol:
 
 
 @lowers(torch.mul, torch.multiply, operator.mul, "mul", "mul_", "multiply")
-def lower_mul(context: Context, input: Any, other: Any) -> Symbol:
+def lower_mul(context: Context, input: Any, other: Any) -> Any:
+    if isinstance(input, Part) or isinstance(other, Part):
+        return product_of(context, input, other)
     for x, mask in ((input, other), (other, input)):
         if isinstance(mask, Mask) and x is mask.left and is_zero(mask.right):  # x * (x > 0)
             return context.relu(x) if mask.above else x.plus(context.relu(x).scaled(context.tensor(-1.0)))
@@ -89,7 +96,7 @@ def lower_mul(context: Context, input: Any, other: Any) -> Symbol:
     if not isinstance(input, Symbol):
         input, other = other, input
     if isinstance(other, Symbol):
-        found = gated(context, input, other)
+        found = gated(context, input, other) or square_of(input, other, PRODUCT)
         if found is None:
             raise Refusal("never", PRODUCT)
         return found
@@ -99,10 +106,33 @@ def lower_mul(context: Context, input: Any, other: Any) -> Symbol:
     return input.scaled(context.constant(other, input.shape))
 
 
+@lowers(torch.pow, operator.pow, "pow", torch.square, "square")
+def lower_pow(context: Context, input: Any, exponent: Any = 2) -> Symbol | Part:
+    """A step to an activation that is written out; see ``parts``."""
+    if not isinstance(input, Symbol):
+        raise Refusal("never", input.why if isinstance(input, Part) else NEVER["pow"])
+    return power_of(input, exponent)
+
+
+@lowers(torch.sign, "sign")
+def lower_sign(context: Context, input: Symbol) -> Part:
+    """A step to a soft shrinkage; see ``parts``."""
+    return Part(input, {SIGN: 1.0}, NEVER["sign"])
+
+
+@lowers(torch.lerp, "lerp", "lerp_")
+def lower_lerp(context: Context, input: Any, end: Any, weight: Any) -> Symbol:
+    """input + weight (end - input)."""
+    return lower_add(context, input, lower_mul(context, lower_sub(context, end, input), weight))
+
+
 @lowers(torch.div, torch.true_divide, operator.truediv, "div", "div_", "true_divide")
-def lower_div(context: Context, input: Any, other: Any, *, rounding_mode: str | None = None) -> Symbol:
+def lower_div(context: Context, input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
     other = constant_of(other)
-    if not isinstance(input, Symbol) or isinstance(other, Symbol):
+    number = number_of(other)
+    if isinstance(input, Part) and number and rounding_mode is None:
+        return product_of(context, input, 1.0 / number)
+    if not isinstance(input, Symbol) or isinstance(other, Symbol | Part):
         raise Refusal("never", "a division by activations is not piecewise linear")
     if rounding_mode is not None:
         raise Refusal("never", "a rounded division is not continuous")
@@ -131,6 +161,8 @@ class _Named(nn.Module):
         h = torch.sub(x.add(1.0), x.neg().relu(), alpha=2).mul(torch.tensor([1.0, -2.0, 3.0])).div(2.0)
         h = torch.div(torch.mul(torch.neg(h.sub(0.5)), 3.0), 4.0).relu()
         h = torch.subtract(torch.rsub(h, 1.0), +h).multiply(2.0).true_divide(3.0).subtract(x).positive()
+        shares = x.new_tensor([[0.1, 0.2, 0.3]])
+        h = torch.lerp(h, x, 0.25) + h.lerp(x.new_tensor([[1.0, -2.0, 3.0]]), shares) - (h + 1).lerp_(x, 2)
         h = torch.positive(torch.true_divide(torch.multiply(h, 3.0), 2.0))
         return (h + x).add_(x).sub_(1.0, alpha=0.5).mul_(3.0).div_(4.0)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lipreg.graph.batches import Stacked, Steps, for_each_step, steps_in
-from lipreg.graph.lowerings import activation, leaky, linear, shape, smooth
+from lipreg.graph.lowerings import activation, arithmetic, leaky, linear, shape, smooth
 from lipreg.graph.lowerings.steps import as_whole, in_stack, in_steps
 from lipreg.graph.registry import Lowering
 from lipreg.graph.symbols import Context
@@ -23,6 +23,20 @@ OF_ALL_ROWS = frozenset(
     )
 )
 """The lowerings that know of ``Steps``."""
+
+OF_PARTS = frozenset(
+    (
+        arithmetic.lower_add,
+        arithmetic.lower_sub,
+        arithmetic.lower_reversed_sub,
+        arithmetic.lower_neg,
+        arithmetic.lower_mul,
+        arithmetic.lower_div,
+        smooth.lower_tanh,
+        smooth.lower_tanh_call,
+    )
+)
+"""Those that know of ``Part``."""
 
 TOGETHER = frozenset(
     (

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lipreg.graph.lowerings.gates import PLUS_3, RELU6, follows, noted
+from lipreg.graph.lowerings.gates import BEYOND, PLUS_3, RELU6, SHRUNK, follows, noted
 from lipreg.graph.lowerings.padding import mirrored, moved, positions
 from lipreg.graph.registry import Example, Refusal, lowers
 from lipreg.graph.symbols import Context, Symbol
@@ -30,7 +30,9 @@ def clamped(context: Context, x: Symbol, low: Any = None, high: Any = None) -> S
     if bottom is not None:
         x = context.relu(x.shifted(-bottom))
     if top is None:
-        return x if bottom is None else x.shifted(bottom)
+        if bottom is None:
+            return x
+        return follows(x, BEYOND, given, SHRUNK) if isinstance(low, int | float) and low == 0 else x.shifted(bottom)
     minus = context.tensor(-1.0)
     room = top if bottom is None else top - bottom
     found = context.relu(x.scaled(minus).shifted(room)).scaled(minus).shifted(top)
@@ -103,7 +105,7 @@ def lower_hardtanh(context: Context, module: nn.Hardtanh, x: Symbol) -> Symbol:
     return clamped(context, x, module.min_val, module.max_val)
 
 
-@lowers(F.hardtanh)
+@lowers(F.hardtanh, F.hardtanh_)
 def lower_hardtanh_call(
     context: Context, input: Symbol, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
 ) -> Symbol:
@@ -115,7 +117,7 @@ def lower_threshold(context: Context, module: nn.Threshold, x: Symbol) -> Symbol
     return lower_threshold_call(context, x, module.threshold, module.value)
 
 
-@lowers(F.threshold)
+@lowers(F.threshold, torch.threshold, torch.threshold_)
 def lower_threshold_call(
     context: Context, input: Symbol, threshold: float, value: float, inplace: bool = False
 ) -> Symbol:
@@ -126,15 +128,16 @@ def lower_threshold_call(
     return clamped(context, input, threshold)
 
 
-def shrunk(context: Context, x: Symbol, width: float) -> Symbol:
+def shrunk(context: Context, x: Symbol, width: Tensor | float) -> Symbol:
     """relu(x - width) - relu(-x - width): x without its part in [-width, width].
 
     Both ReLUs are one layer, and away from 0 nothing cancels, as it would in x - clamp(x).
     """
-    if width < 0:
-        raise Refusal("never", f"a soft shrinkage by {width:g}, which jumps: 0 and more is covered")
+    width = context.constant(width, x.shape)
+    if bool((width < 0).any()):
+        raise Refusal("never", f"a soft shrinkage by {float(width.min()):g}, which jumps: 0 and more is covered")
     signs = context.tensor(torch.tensor([1.0, -1.0])).reshape(2, *(1,) * len(x.shape))
-    sides = context.relu(mirrored(context, x).shifted(context.tensor(-width))).scaled(signs)
+    sides = context.relu(mirrored(context, x).shifted(-width)).scaled(signs)
     first, second = (moved(context, sides, part) for part in positions(sides))
     return first.plus(second)
 
@@ -184,6 +187,8 @@ class _Calls(nn.Module):
         y = y + x.clamp(min=0) - torch.clamp(1 - x, -0.3, 0.7) + torch.clip(x, max=0.2) + x.clip(self.low, self.high)
         y = y + (x - 1).clamp_min(0) - torch.clamp_min(-x, -0.1) + x.clamp_max(0.3) - torch.clamp_max(2 * x, 0.1)
         y = y + (x + 1).clamp_(-1, 1) + (x + 2).clip_(0, 2.2) + (x + 3).clamp_min_(2.9) + (x + 4).clamp_max_(4.1)
+        y = y + F.hardtanh_(x - 1, -0.3, 0.4) - torch.threshold_(x + 1, 0.2, 0.2) + torch.threshold(x, 0, 0)
+        y = y + torch.sign(x) * F.relu(x.abs() - 0.3) - (torch.abs(x) - self.high).clamp(min=0) * x.sign()
         return self.b(y + F.softshrink(x, 0.2) - F.softshrink(x))
 
 

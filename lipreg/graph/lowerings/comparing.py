@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from lipreg.graph.lowerings.arithmetic import broadcasted
 from lipreg.graph.lowerings.arrangement import lower_concatenation
 from lipreg.graph.lowerings.clamping import clamped
+from lipreg.graph.lowerings.gates import MAGNITUDE, noted
 from lipreg.graph.lowerings.padding import mirrored, moved, positions
 from lipreg.graph.registry import Example, Refusal, lowers
 from lipreg.graph.symbols import Context, Places, Symbol
@@ -123,11 +124,13 @@ def _compared(context: Context, x: Symbol, axis: int, pairs: Sequence[tuple[int,
 
 @lowers(operator.abs, torch.abs, torch.absolute, "abs", "abs_", "absolute")
 def lower_abs(context: Context, input: Symbol) -> Symbol:
-    return magnitude(context, input)
+    return noted(magnitude(context, input), MAGNITUDE, input)
 
 
 def _pair(context: Context, x: Symbol, other: Symbol) -> tuple[Symbol, Symbol]:
-    """The smaller and the larger of two, entry by entry."""
+    """The smaller and the larger of two, entry by entry; of one and the same, which would tie everywhere, that."""
+    if x is other:
+        return x, x
     x, other = broadcasted(context, x, other), broadcasted(context, other, x)
     first, second = torch.arange(2 * math.prod(x.shape)).reshape(2, *x.shape)
     return in_order(context, joined(context, x, other), first, second)

@@ -86,7 +86,7 @@ lower_ones_like = lowers(torch.ones_like)(_filled_alike(1.0))
 def lower_new_tensor(context: Context, input: Symbol, data: Any, **kwargs: Any) -> Tensor:
     if isinstance(data, BatchSize):
         raise Refusal("settings", "a constant of the number of points, which no network may depend on")
-    return context.tensor(torch.as_tensor(data))
+    return context.tensor(data if isinstance(data, Tensor) else torch.tensor(data, dtype=context.like.dtype))
 
 
 @lowers("new_full")

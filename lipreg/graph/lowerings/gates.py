@@ -19,6 +19,7 @@ from lipreg.graph.symbols import Context, Symbol
 
 SIGMOID, SOFTPLUS, TANH_SOFTPLUS = "sigmoid(x)", "softplus(x)", "tanh(softplus(x))"
 PLUS_3, RELU6, ERF, NORMAL = "x + 3", "relu6(x + 3)", "erf(x / sqrt(2))", "1 + erf(x / sqrt(2))"
+MAGNITUDE, BEYOND, SHRUNK = "|x|", "|x| - width", "relu(|x| - width)"
 CURVES: dict[str, tuple[Curve, float]] = {
     SIGMOID: (Silu(), 1.0),
     TANH_SOFTPLUS: (Mish(), 1.0),
@@ -31,20 +32,22 @@ AT_REST = {SIGMOID: 0.5, TANH_SOFTPLUS: 0.6, RELU6: 3.0, NORMAL: 1.0}
 HALF = math.sqrt(0.5)
 
 
-def noted(result: Symbol, formula: str, x: Symbol) -> Symbol:
-    """The result of a call, with the formula that it is of x."""
-    return replace(result, formula=(formula, x))
+def noted(result: Symbol, formula: str, x: Symbol, constant: Any = None) -> Symbol:
+    """The result of a call, with the formula that it is of x, and the constant in that."""
+    return replace(result, formula=(formula, x, constant))
 
 
 def follows(result: Symbol, before: str, x: Symbol, formula: str) -> Symbol:
     """The result of a call on x, noted if x itself is a step ``before``."""
     if x.formula is None or x.formula[0] != before:
         return result
-    return noted(result, formula, x.formula[1])
+    return noted(result, formula, *x.formula[1:])
 
 
 def shifted(result: Symbol, x: Symbol, offset: Any) -> Symbol:
     """x plus a number, noted where it is a step to a gate."""
+    if x.formula is not None and x.formula[0] == MAGNITUDE:
+        return noted(result, BEYOND, x.formula[1], -offset)
     if not isinstance(offset, int | float):
         return result
     return noted(result, PLUS_3, x) if offset == 3 else follows(result, ERF, x, NORMAL) if offset == 1 else result

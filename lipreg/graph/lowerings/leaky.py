@@ -49,7 +49,7 @@ def lower_leaky_relu(context: Context, module: nn.LeakyReLU, x: Symbol) -> Symbo
     return sloped(context, x, module.negative_slope)
 
 
-@lowers(F.leaky_relu)
+@lowers(F.leaky_relu, F.leaky_relu_)
 def lower_leaky_relu_call(
     context: Context, input: Symbol, negative_slope: float = 0.01, inplace: bool = False
 ) -> Symbol:
@@ -91,7 +91,7 @@ def lower_rrelu(context: Context, module: nn.RReLU, x: Symbol) -> Symbol:
     return sloped(context, x, (module.lower + module.upper) / 2)
 
 
-@lowers(F.rrelu)
+@lowers(F.rrelu, F.rrelu_, torch.rrelu, torch.rrelu_)
 def lower_rrelu_call(
     context: Context,
     input: Symbol,
@@ -117,6 +117,7 @@ class _Calls(nn.Module):
         x = self.a(x)
         y = F.leaky_relu(x, 0.2) - F.leaky_relu(x, -1.0) + F.leaky_relu(x, 3.0) + F.leaky_relu(x, 1.0)
         y = F.prelu(y, self.slopes) + torch.prelu(x, self.slope) - F.rrelu(x) + F.rrelu(x, 0.2, 0.4, self.training)
+        y = y + F.leaky_relu_(x - 1, 0.3) - F.rrelu_(x + 1) + torch.rrelu(x - 2) - torch.rrelu_(x + 2)
         return self.b(y.flatten(1))
 
 

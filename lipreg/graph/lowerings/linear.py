@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lipreg.graph.lowerings.arithmetic import PRODUCT, lower_add, lower_mul
 from lipreg.graph.lowerings.arrangement import permuted
+from lipreg.graph.lowerings.constants import constant_of
 from lipreg.graph.registry import Example, Refusal, lowers
 from lipreg.graph.symbols import Context, Symbol
 from lipreg.linalg import Dense, Repeated
@@ -40,17 +41,74 @@ def lower_linear_call(context: Context, input: Symbol, weight: Tensor, bias: Ten
 
 @lowers(torch.matmul, operator.matmul, torch.mm, "matmul", "mm")
 def lower_matmul(context: Context, input: Any, other: Any) -> Symbol:
+    input, other = (_without_ones(constant_of(factor)) for factor in (input, other))
     if isinstance(input, Symbol) and isinstance(other, Symbol):
         raise Refusal("never", PRODUCT)
-    if isinstance(input, Tensor) and isinstance(other, Symbol) and input.dim() == 2 and len(other.shape) == 2:
-        # a graph's neighbours, say: rows are mixed, each with all of its features
-        return permuted(context, _apply(context, permuted(context, other, (1, 0)), input, None), (1, 0))
-    if not isinstance(input, Symbol) or not isinstance(other, Tensor) or other.dim() not in (1, 2):
-        todo = "; torch.einsum takes constants of other shapes"
-        raise Refusal("not yet", "a matrix product other than activations with a constant matrix or vector" + todo)
+    if not isinstance(input, Symbol):
+        if input.dim() == 2 and len(other.shape) == 2:
+            # a graph's neighbours, say: rows are mixed, each with all of its features
+            return permuted(context, _apply(context, permuted(context, other, (1, 0)), input, None), (1, 0))
+        return _multiplied(context, other, lambda points: torch.matmul(_for_each(input, other), points))
+    if other.dim() > 2:
+        return _multiplied(context, input, lambda points: torch.matmul(points, _for_each(other, input)))
     if other.dim() == 1:
         return _apply(context, input, other.unsqueeze(0), None).reshape(input.shape[:-1])
     return _apply(context, input, other.T, None)
+
+
+def _without_ones(factor: Any) -> Any:
+    """A constant factor without leading dimensions of size 1, in which it is the same for all: a matrix at least."""
+    while isinstance(factor, Tensor) and factor.dim() > 2 and factor.shape[0] == 1:
+        factor = factor[0]
+    return factor
+
+
+def _for_each(factor: Tensor, x: Symbol) -> Tensor:
+    """A factor that has no dimension where the activations have their batch."""
+    if factor.dim() >= x.ndim:
+        raise Refusal(
+            "settings", f"a constant of shape {tuple(factor.shape)} for each point, where it must be one for all"
+        )
+    return factor
+
+
+def _multiplied(context: Context, x: Symbol, product: Callable[[Tensor], Tensor]) -> Symbol:
+    """A product with constants as a matrix: each column is the product of one entry of 1."""
+    size = torch.Size(x.shape).numel()
+    ones = torch.eye(size, dtype=context.like.dtype, device=context.like.device)
+    columns = product(ones.reshape(size, *x.shape))
+    return x.then(Dense(columns.reshape(size, -1).T, x.shape, tuple(columns.shape[1:])))
+
+
+@lowers(torch.bmm, "bmm")
+def lower_bmm(context: Context, input: Any, mat2: Any) -> Symbol:
+    return lower_matmul(context, input, mat2)
+
+
+@lowers(torch.baddbmm, "baddbmm")
+def lower_baddbmm(
+    context: Context, input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1
+) -> Symbol:
+    return lower_addmm(context, input, batch1, batch2, beta=beta, alpha=alpha)
+
+
+@lowers(torch.mv, "mv")
+def lower_mv(context: Context, input: Any, vec: Any) -> Symbol:
+    return lower_matmul(context, input, vec)
+
+
+@lowers(torch.tensordot)
+def lower_tensordot(context: Context, a: Any, b: Any, dims: Any = 2, out: None = None) -> Symbol:
+    """Of activations, first, with a constant; the batch axis stays."""
+    if isinstance(a, Symbol) and isinstance(b, Symbol):
+        raise Refusal("never", PRODUCT)
+    if isinstance(dims, int):
+        dims = list(range(a.ndim - dims, a.ndim)), list(range(dims))
+    axes: Any = dims
+    if not isinstance(a, Symbol) or any(int(d) % a.ndim == 0 for d in axes[0]):
+        raise Refusal("settings", "tensordot in which the batch axis does not stay first")
+    own = context.tensor(constant_of(b))
+    return _multiplied(context, a, lambda points: torch.tensordot(points, own, dims=axes))
 
 
 @lowers(torch.inner)
@@ -146,3 +204,23 @@ class _Functional(nn.Module):
 
 
 lowers(example=Example(_Functional, (5,)))(lower_matmul)
+
+
+class _Products(nn.Module):
+    """Products of matrices with constants on either side, one for all points."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Parameter(torch.randn(2, 2)), nn.Parameter(torch.randn(2, 3, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, one, b = x.relu(), self.b[:1], x.shape[0]
+        z = torch.matmul(self.a.unsqueeze(0), y) + torch.bmm(y, one.expand(b, 3, 3)) - y.bmm(one.repeat(b, 1, 1))
+        z = z + torch.baddbmm(one[:, :2].expand(b, 2, 3), y, one.expand(b, 3, 3), alpha=0.5) + y.mT.mT
+        z = z + y.baddbmm(y, one.expand(b, 3, 3), beta=2.0) + (y.unsqueeze(1) @ self.b).sum(1)
+        along: Any = [2], [1]
+        z = z + torch.tensordot(y, self.b[1], dims=along) + torch.tensordot(y, self.b[0], 1)
+        return z[:, :, 0] + torch.mv(y[:, 0], self.b[0, 0]).unsqueeze(1) + y[:, 1].mv(self.b[0, 1]).unsqueeze(1)
+
+
+lowers(example=Example(_Products, (2, 3)))(lower_bmm)

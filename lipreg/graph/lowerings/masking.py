@@ -1,7 +1,8 @@
 """Activations that are written with a comparison: x * (x > 0), torch.where(x > 0, x, 0.1 * x), x.masked_fill(x < 0, 0).
 
 A comparison jumps, and what is made of it has to be continuous all the same, which is known of a few forms alone: both
-sides are multiples of the x that is compared with 0, or are what is compared. Others are refused.
+sides are multiples of the x that is compared with 0, or are what is compared. Others are refused. A mask that depends on no
+input chooses among anything.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lipreg.graph.lowerings.arithmetic import lower_add, lower_mul
 from lipreg.graph.lowerings.comparing import lower_maximum, lower_minimum
 from lipreg.graph.lowerings.constants import constant_of
 from lipreg.graph.lowerings.leaky import sloped
@@ -38,9 +40,9 @@ def chosen(context: Context, mask: Any, yes: Any, no: Any) -> Symbol:
     Raises:
         Refusal: it is not known to be continuous.
     """
-    if not isinstance(mask, Mask):
-        raise Refusal("not yet", "a choice by a constant mask; sums of products with its zeros and ones are covered")
-    yes, no = constant_of(yes), constant_of(no)  # zeros_like(x) is a constant
+    yes, no, mask = constant_of(yes), constant_of(no), constant_of(mask)  # zeros_like(x) is a constant
+    if isinstance(mask, Tensor | bool):
+        return _known(context, torch.as_tensor(mask, dtype=torch.bool), yes, no)
     over, under = (yes, no) if mask.above else (no, yes)
     x, limit = mask.left, mask.right
     if _same(over, x) and _same(under, limit):
@@ -53,6 +55,22 @@ def chosen(context: Context, mask: Any, yes: Any, no: Any) -> Symbol:
     if not steep.requires_grad and bool((steep == 1).all()):
         return sloped(context, x, leak)
     return x.scaled(leak).plus(context.relu(x).scaled(steep - leak))
+
+
+def _known(context: Context, mask: Tensor, yes: Any, no: Any) -> Any:
+    """A choice by a constant mask; what of a constant is not chosen may be anything, infinite too."""
+    sides = []
+    for side, kept in ((yes, mask), (no, ~mask)):
+        if not isinstance(side, Symbol):
+            own = context.tensor(side)
+            kept = kept.to(own.device)
+            side = own.where(kept, torch.zeros_like(own)) if own.dim() or kept.dim() else own * kept
+            if not bool(torch.isfinite(side).all()):
+                raise Refusal("settings", "a choice by a constant mask that takes numbers that are not finite")
+            sides.append(side)
+        else:
+            sides.append(lower_mul(context, side, kept.to(context.like)))
+    return lower_add(context, *sides) if any(isinstance(side, Symbol) for side in sides) else sides[0] + sides[1]
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -105,6 +123,7 @@ class _Choices(nn.Module):
         super().__init__()
         self.a, self.b = nn.Linear(4, 5), nn.Linear(5, 2)
         self.register_buffer("leak", torch.linspace(-0.5, 1.5, 5))
+        self.known = nn.Buffer(torch.tensor([True, False, True, True, False]))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.a(x)
@@ -118,6 +137,7 @@ class _Choices(nn.Module):
         y = y + torch.where(torch.ge(x, 0.2), x, 0.2) + torch.where(x < 0.3, x, 0.3) - x.where(x.lt(y), y)
         y = y + x.masked_fill(x <= 0, 0.0) + torch.masked_fill(x, torch.le(x, 0), 0)
         y = y + (2 * x).masked_fill_(x < 0, 0.0)
+        y = y + torch.where(self.known, x, -2 * y) + x.where(self.known, self.leak) + x.masked_fill(self.known, 3.0)
         return self.b(y + torch.where(x.gt(0), 0.0, x))
 
 

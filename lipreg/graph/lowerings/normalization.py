@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lipreg.graph.registry import Example, Refusal, lowers
+from lipreg.graph.registry import OF_DEVIATION, Example, Refusal, lowers
 from lipreg.graph.symbols import Context, Symbol
 
 
@@ -90,6 +90,40 @@ def lower_synchronised_batch_norm(context: Context, module: nn.SyncBatchNorm, x:
     return _normalize(context, x, m.running_mean, m.running_var, m.weight, m.bias, m.eps)
 
 
+def _by_instance() -> nn.Module:
+    norms = nn.InstanceNorm1d(3, affine=True, track_running_stats=True), nn.InstanceNorm2d(2, track_running_stats=True)
+    for norm in norms:
+        norm.running_mean, norm.running_var = torch.randn(norm.num_features), torch.rand(norm.num_features) + 0.5
+    first, second = norms
+    return nn.Sequential(nn.Linear(2, 2), first, nn.ReLU(), nn.Unflatten(1, (1, 3)), nn.Conv2d(1, 2, 2), second)
+
+
+@lowers(nn.InstanceNorm1d, nn.InstanceNorm2d, example=Example(_by_instance, (3, 2)))
+def lower_instance_norm(context: Context, module: nn.InstanceNorm1d, x: Symbol) -> Symbol:
+    """With running statistics it is a batch norm at evaluation."""
+    m = module
+    if not m.track_running_stats:
+        raise Refusal("never", OF_DEVIATION)
+    return _normalize(context, x, m.running_mean, m.running_var, m.weight, m.bias, m.eps)
+
+
+@lowers(F.instance_norm)
+def lower_instance_norm_call(
+    context: Context,
+    input: Symbol,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Symbol:
+    if use_input_stats:
+        raise Refusal("never", OF_DEVIATION)
+    return _normalize(context, input, running_mean, running_var, weight, bias, eps)
+
+
 @lowers(F.batch_norm)
 def lower_batch_norm_call(
     context: Context,
@@ -105,6 +139,19 @@ def lower_batch_norm_call(
     if training:  # networks are traced in evaluation mode
         raise Refusal("settings", "batch norm that uses batch statistics at evaluation; pass training=self.training")
     return _normalize(context, input, running_mean, running_var, weight, bias, eps)
+
+
+class _InstanceCall(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean, self.variance = nn.Buffer(torch.randn(2)), nn.Buffer(torch.rand(2) + 0.5)
+        self.scale = nn.Parameter(torch.rand(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.instance_norm(x, self.mean, self.variance, self.scale, use_input_stats=False)
+
+
+lowers(example=Example(_InstanceCall, (2, 3)))(lower_instance_norm_call)
 
 
 class _Call(nn.Module):

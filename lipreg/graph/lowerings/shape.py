@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lipreg.graph.batches import BatchSize, Stacked, Steps
-from lipreg.graph.lowerings.arrangement import sliced
+from lipreg.graph.lowerings.arrangement import permuted, sliced
 from lipreg.graph.lowerings.steps import as_whole, in_steps
 from lipreg.graph.registry import Example, Refusal, lowers
 from lipreg.graph.symbols import Context, Symbol
@@ -124,6 +124,8 @@ def lower_getattr(context: Context, input: Any, name: str) -> Any:
         return (BatchSize(rows), *input.shape)
     if name == "ndim":
         return len(input.shape) + 1
+    if name in ("mT", "mH") and isinstance(input, Symbol) and len(input.shape) > 1:
+        return permuted(context, input, [*range(len(input.shape) - 2), len(input.shape) - 1, len(input.shape) - 2])
     raise Refusal("not yet", f"the attribute .{name} of activations")
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lipreg.curves import Curve, Elu, Erf, Gelu, GeluTanh, Hardswish, Mish, Silu, Softplus, Softsign, Tanh
 from lipreg.graph.lowerings.gates import SIGMOID, SOFTPLUS, TANH_SOFTPLUS, erf_of, follows, noted
+from lipreg.graph.lowerings.parts import tanh_of
 from lipreg.graph.registry import Example, Refusal, lowers
-from lipreg.graph.symbols import Context, Symbol
+from lipreg.graph.symbols import Context, Part, Symbol
 
 THRESHOLD = 20.0
 """Of softplus, from which on the step to the identity is below the rounding of float32."""
@@ -36,12 +39,14 @@ def _affine(context: Context, x: Symbol, before: float, curve: Curve, behind: fl
 
 
 @lowers(nn.Tanh, example=_between(nn.Tanh()))
-def lower_tanh(context: Context, module: nn.Tanh, x: Symbol) -> Symbol:
+def lower_tanh(context: Context, module: nn.Tanh, x: Symbol | Part) -> Symbol | Part:
     return lower_tanh_call(context, x)
 
 
 @lowers(torch.tanh, torch.tanh_, "tanh", "tanh_")
-def lower_tanh_call(context: Context, input: Symbol) -> Symbol:
+def lower_tanh_call(context: Context, input: Symbol | Part) -> Symbol | Part:
+    if isinstance(input, Part):
+        return tanh_of(context, input)
     return follows(context.curved(input, Tanh()), SOFTPLUS, input, TANH_SOFTPLUS)
 
 
@@ -226,7 +231,13 @@ class _Calls(nn.Module):
             + torch.celu(h)
             + torch.celu_(self.b(2 * h))
         )
-        return self.c(0.1 * y + F.gelu(h) + F.gelu(h, approximate="tanh"))
+        y = 0.1 * y + F.gelu(h) + F.gelu(h, approximate="tanh")
+        inner = math.sqrt(2 / math.pi) * (h + 0.044715 * h**3)
+        y = y + 0.5 * h * (1 + torch.tanh(inner)) + h * (0.5 * (torch.tanh(inner) + 1.0))
+        k = 2 * self.b(h)
+        y = y + (-k * 0.5) * (-1 - F.tanh(math.sqrt(2 / math.pi) * k * (1 + 0.044715 * torch.square(k))))
+        y = y + k * (torch.tanh((k + k.square() * k * 0.044715) / math.sqrt(math.pi / 2)) + 1) / 2
+        return self.c(y + k * (1 + torch.tanh(math.sqrt(2 / math.pi) * (k + 0.044715 * torch.pow(k, 3)))) + k.pow(1))
 
 
 CALLED = (

@@ -265,7 +265,7 @@ function drawPareto(host, entries, view, metric, chosen, choose, among = entries
       }
     };
     const tips = dots.map((d) => ({ x: d.constant, y: d.value, lines: [d.entry.label + (d.role === "twin" ? ", twin" : ""), `exact ${span(d)}`, `${metric.title} ${measured(metric, d.value)}`], act: () => choose(d.entry) }));
-    return { height: Math.min(380, Math.max(300, width * 0.6)), top: 22, x: { low: left, high: right, log: true, title: width < 420 ? "exact constant, mean over points" : `exact constant ${view.unit}, mean over points` }, y: { low: least - room, high: metric.share ? Math.min(most + room, 1 + room / 2) : most + room, format: (v) => measured(metric, v), title: metric.title }, marks, tips, label: `${metric.title} against exact constant of all runs` };
+    return { height: Math.min(380, Math.max(300, width * 0.6)), top: 22, x: { low: left, high: right, log: true, title: `exact constant ${view.unit}` }, y: { low: least - room, high: metric.share ? Math.min(most + room, 1 + room / 2) : most + room, format: (v) => measured(metric, v), title: metric.title }, marks, tips, label: `${metric.title} against exact constant of all runs` };
   });
 }
 

@@ -12,20 +12,20 @@ function showPoints(entry, drawn, epochs, epoch, unit) {
   const moves = entry.moves[epoch];
   const rows = sides.flatMap((side, s) => (side.points[epoch] ?? []).map((p) => ({ ...p, role: side.role, s, moved: s === 0 ? moves?.[p.point] : undefined })));
   rows.sort((a, b) => a.point - b.point || a.s - b.s);
-  const number = (name, key, up, help, unknown = "n/a") => ({ name, help, number: true, value: (p) => p[key], words: (p) => (p[key] === null ? unknown : outward(p[key], up, 4)) });
+  const number = (group, name, key, up, help, unknown = "n/a") => ({ group, name, help, number: true, value: (p) => p[key], words: (p) => (p[key] === null ? unknown : outward(p[key], up)) });
   const columns = [
     { name: "point", number: true, value: (p) => p.point },
     ...(sides.length > 1 ? [{ name: "run", value: (p) => p.s, words: (p) => p.role, mark: (p) => ROLE[p.role] }] : []),
     ...(rows.some((p) => p.correct !== null) ? [{ name: "class right", value: (p) => ({ true: "yes", false: "no" })[p.correct] ?? "n/a" }] : []),
-    ...(rows.some((p) => p.marginWords !== "n/a") ? [{ name: "margin over constant", help: "How far away another class is, by the network's own constant", number: true, value: (p) => p.margin, words: (p) => p.marginWords }] : []),
-    ...["certified", "attacked"].filter((key) => rows.some((p) => p[key] !== null)).map((key) => ({ name: key, help: { certified: "Whether the constant proves the class over the whole region", attacked: "Whether a search by gradients found another class in the region" }[key], value: (p) => p[key] ?? "n/a" })),
-    number("bound", "bound", true, "Upper end of the bound that the constant is held against", "not proved"),
-    number("lower", "lower", false, "A witness attains it"),
-    number("upper", "upper", true, "A proof holds for it", "not proved"),
-    { name: "certificate", help: "exact: the two ends meet", value: (p) => p.certificate },
-    ...(rows.some((p) => p.radius !== null) ? [number("radius", "radius", false, "Certified radius: no smaller change alters the class")] : []),
-    ...(moves ? [{ name: "transfer", number: true, value: (p) => p.moved?.value ?? null, words: (p) => p.moved?.words ?? "" }] : []),
-    number("LP", "LP", true, "Upper end of the LP relaxation"),
+    ...(rows.some((p) => p.marginWords !== "n/a") ? [{ group: SCALE_FREE, name: "margin over constant", help: "How far away another class is, by the network's own constant", number: true, value: (p) => p.margin, words: (p) => p.marginWords }] : []),
+    ...["certified", "attacked"].filter((key) => rows.some((p) => p[key] !== null)).map((key) => ({ group: SCALE_FREE, name: key, help: { certified: "Whether the constant proves the class over the whole region", attacked: "Whether a search by gradients found another class in the region" }[key], value: (p) => p[key] ?? "n/a" })),
+    ...(rows.some((p) => p.radius !== null) ? [number(SCALE_FREE, "radius", "radius", false, "Certified radius: no smaller change alters the class")] : []),
+    number(AS_THEY_ARE, "lower", "lower", false, "A witness attains it"),
+    number(AS_THEY_ARE, "upper", "upper", true, "A proof holds for it", "not proved"),
+    { group: AS_THEY_ARE, name: "certificate", help: "exact: the two ends meet", value: (p) => p.certificate },
+    number(AS_THEY_ARE, "bound", "bound", true, "Upper end of the bound that the constant is held against", "not proved"),
+    ...(moves ? [{ group: AS_THEY_ARE, name: "transfer", help: "Of the constants as they are: what multiplies all outputs moves it", number: true, value: (p) => p.moved?.value ?? null, words: (p) => p.moved?.words ?? "" }] : []),
+    number(AS_THEY_ARE, "LP", "LP", true, "Upper end of the LP relaxation"),
   ];
   const name = (row) => `${row.role} ${row.point}`;
   const fill = makeTable(place("points-table"), columns, rows, { caption: "reference points", detail: pointDetail, opened: (row) => writeLink({ point: row && name(row) }) });
@@ -35,7 +35,9 @@ function showPoints(entry, drawn, epochs, epoch, unit) {
   };
   drawScatter(place("scatter"), known ? drawn : sides, String(epoch), known ? unit : AS_THEY_ARE, show);
   const linked = readLink().point;
-  if (linked) rows.filter((row) => name(row) === linked).forEach((row) => fill.show(row, false));
+  const meant = rows.filter((row) => name(row) === linked);
+  if (linked && !meant.length) unknown.push(`point ${linked}`);
+  meant.forEach((row) => fill.show(row, false));
 }
 
 /** Terms and what they mean, one below the other. */

@@ -49,7 +49,9 @@ function showOverview() {
   const names = new Set(metrics.map((metric) => metric.title));
   const metric = names.size === 1 ? { title: metrics[0].title, share: metrics.every((each) => each.share) } : null;
   place("pareto-title").textContent = `${!metric ? "Metric" : metric.share ? "Accuracy" : metric.title} against the true constant.`;
-  place("pareto-words").textContent = metric?.share ? "Up and to the left is better; the line, the Pareto front, joins the runs that no other beats in both." : "";
+  const better = metric?.share ? "Up and to the left is better; the line, the Pareto front, joins the runs that no other beats in both. " : "";
+  place("pareto-words").textContent = `Constants are means over the points. ${better}`;
+  place("pareto-key").replaceChildren(colours([...new Set(rows.flatMap((entry) => entry.sides.map(({ role }) => role)))]));
   const bounds = new Set(rows.map((entry) => entry.bound));
   const view = viewOf(rows);
   place("transfers-title").textContent = `Transfer of each run, ${view.unit}.`;
@@ -58,8 +60,6 @@ function showOverview() {
   const columns = [
     { name: "run", value: (entry) => entry.label },
     ...(bounds.size > 1 ? [{ name: "bound", value: (entry) => entry.bound, choose: true }] : []),
-    { name: "seed", number: true, words: (entry) => String(entry.seed ?? "n/a"), value: (entry) => entry.seed, choose: true },
-    { name: "weight", number: true, words: (entry) => (entry.weight === null ? "changed" : short(entry.weight)), value: (entry) => entry.weight, choose: true },
     ...(metric?.share ? logged(SCALE_FREE) : []),
     cell(SCALE_FREE, "margin over constant", "margin", "Median over the points: how far away another class is, by the network's own constant"),
     cell(SCALE_FREE, "/ twin's", "marginRatio", "Margin over constant, over the twin's"),
@@ -76,6 +76,9 @@ function showOverview() {
     cell(AS_THEY_ARE, "transfer", "transfer", "1: the truth moved with the bound; 0: the bound alone"),
     cell(OF_AUDIT, "intervals exact", "certified", "Share of the points whose interval is exact"),
     ...(metrics.length && !metric?.share ? logged(OF_AUDIT) : []),
+    // which the name of a run says, too: what was found comes first
+    { group: OF_AUDIT, name: "seed", number: true, words: (entry) => String(entry.seed ?? "n/a"), value: (entry) => entry.seed, choose: true },
+    { group: OF_AUDIT, name: "weight", number: true, words: (entry) => (entry.weight !== null ? short(entry.weight) : entry.changed ? "changed" : "not known"), value: (entry) => entry.weight, choose: true },
   ].filter((column) => !column.key || column.group !== SCALE_FREE || rows.some((entry) => entry.row[column.key]?.value != null));
   const fill = makeTable(place("runs-table"), columns, rows, { caption: "all runs", act: (entry) => choose(entry, true), chosen: (entry) => entry === chosen });
   const charts = [() => drawPareto(place("pareto"), rows, view, metric, () => chosen, choose), () => drawTransfers(place("transfers"), rows, view, () => chosen, choose)];
@@ -99,18 +102,23 @@ function showSeeds() {
 
 function choose(entry, scroll = false) {
   chosen = entry;
+  unknown = [];
   writeLink({ run: entry.id, epoch: null, point: null });
   showEntry();
   redraw.forEach((draw) => draw());
   if (scroll) place("single").scrollIntoView({ behavior: "smooth" });
 }
 
-/** A figure's key: colours say which run, line styles which quantity. */
-function key(sides) {
-  const roles = sides.length > 1 ? Object.fromEntries(sides.map(({ role }) => [`${ROLE[role]} swatch`, role])) : {};
-  const lines = { "sample bound": "bound", "sample LP": "LP relaxation", "sample exact": "exact, certified band" };
-  return element("span", { class: "key" }, ...Object.entries({ ...roles, ...lines }).map(([style, words]) => element("span", {}, element("i", { class: style }), words)));
-}
+/** A figure's key: {style: words}. */
+const keyOf = (told) => element("span", { class: "key" }, ...Object.entries(told).map(([style, words]) => element("span", {}, element("i", { class: style }), words)));
+
+/** The key of colours, which say which run; none where there is one. */
+const swatches = (roles) => (roles.length > 1 ? Object.fromEntries(roles.map((role) => [`${ROLE[role]} swatch`, role])) : {});
+const colours = (roles) => keyOf(swatches(roles));
+const rolesOf = (sides) => sides.map(({ role }) => role);
+
+/** The key of colours and of line styles, which say which quantity. */
+const key = (sides) => keyOf({ ...swatches(rolesOf(sides)), "sample bound": "bound", "sample LP": "LP relaxation", "sample exact": "exact, certified band" });
 
 /** The list of runs, made anew only where it is another: it may be long. */
 function showChoice(number) {
@@ -134,19 +142,33 @@ function showEntry() {
   place("trajectory-figure").hidden = !entry.trained;
   if (entry.trained) drawTrajectory(place("trajectory"), sides, view.unit);
   place("margins-figure").hidden = !entry.trained || !entry.sides.some((side) => side.course.some((row) => row.marginLower !== null));
+  place("margins-words").replaceChildren(colours(rolesOf(sides)));
   if (!place("margins-figure").hidden) drawMargins(place("margins"), entry.sides, entry.radius);
   place("accuracy-figure").hidden = !entry.metric;
   place("accuracy-title").textContent = !entry.metric ? "" : entry.metric.share ? `${entry.metric.title[0].toUpperCase()}${entry.metric.title.slice(1)}.` : `${entry.metric.title}.`;
+  place("accuracy-words").replaceChildren(colours(rolesOf(sides)));
   if (entry.metric) drawMetric(place("accuracy"), sides, entry.metric);
   place("transfer-figure").hidden = !entry.trained || !entry.transfer.length;
   place("transfer-title").textContent = `Transfer, ${view.unit}.`;
   if (entry.trained && entry.transfer.length) drawTransfer(place("transfer"), view.transferOf(entry));
   const epochs = [...new Set(entry.sides.flatMap((side) => Object.keys(side.points).map(Number)))].sort((a, b) => a - b);
+  unknown = unknown.filter((told) => !told.startsWith("epoch") && !told.startsWith("point"));
   if (epochs.length) {
     const linked = Number(readLink().epoch ?? NaN);
     const first = entry.transfer.at(-1)?.epoch ?? epochs.at(-1);
+    if (readLink().epoch && !epochs.includes(linked)) unknown.push(`epoch ${readLink().epoch}`);
     showPoints(entry, sides, epochs, epochs.includes(linked) ? linked : first, view.unit);
   }
+  sayUnknown();
+}
+
+/** What the page's address names and the page does not hold; the default is shown in its place, and that is said. */
+let unknown = [];
+
+function sayUnknown() {
+  const notice = place("unknown");
+  notice.hidden = !unknown.length;
+  notice.textContent = unknown.length ? `The link names ${unknown.join(" and ")}, which ${unknown.length > 1 ? "are" : "is"} not on this page. What is shown instead is the first that there is.` : "";
 }
 
 /** More records than this are listed when that is asked for, since it takes seconds. */
@@ -224,6 +246,7 @@ function takeLink() {
   const linked = data.entries.find((entry) => entry.id === told.run);
   question = linked?.question ?? (data.questions[told.question] ? Number(told.question) : 0);
   chosen = linked ?? listed()[0];
+  unknown = [...(told.run && !linked ? [`run ${told.run}`] : []), ...(told.question && !data.questions[told.question] ? [`question ${told.question}`] : [])];
   scaled = told.units !== "0";
   const select = place("questions").querySelector("select");
   if (select) select.value = String(question);

@@ -129,7 +129,7 @@ function makeTable(host, columns, rows, options) {
   return fill;
 }
 
-/** Above a table that is wider than its box stands how many of its columns are out of sight, and what shows them. */
+/** Above a table that is wider or higher than its box stands how much of it is out of sight, and what shows it. */
 function sayWhatIsHidden(box) {
   const cue = element("p", { class: "soft small cue" });
   box.before(cue);
@@ -137,8 +137,14 @@ function sayWhatIsHidden(box) {
     const heads = [...box.querySelectorAll(":scope > table > thead tr:last-child th")];
     const edge = box.getBoundingClientRect().right + 1;
     const beyond = heads.filter((head) => head.getBoundingClientRect().right > edge).length;
-    cue.hidden = box.scrollWidth <= box.clientWidth + 1;
-    cue.textContent = beyond ? `${beyond} of ${counted(heads.length, "column")} further to the right: scroll the table sideways \u2192` : "\u2190 Scroll the table sideways for the first columns";
+    const [wide, high] = [box.scrollWidth > box.clientWidth + 1, box.scrollHeight > box.clientHeight + 1];
+    cue.hidden = !wide && !high;
+    const sideways = beyond ? `${beyond} of ${counted(heads.length, "column")} further to the right: scroll the table sideways \u2192` : "\u2190 Scroll the table sideways for the first columns";
+    const foot = box.getBoundingClientRect().bottom + 1;
+    const rows = high ? [...box.querySelectorAll(":scope > table > tbody > tr")] : [];
+    const below = rows.filter((row) => row.getBoundingClientRect().bottom > foot).length;
+    const down = below ? `${below} of ${counted(rows.length, "row")} further down: scroll the table \u2193` : "\u2191 Scroll the table up for the first rows";
+    cue.textContent = [wide ? sideways : "", high ? down : ""].filter(Boolean).join("; ");
     box.tabIndex = cue.hidden ? -1 : 0; // so that the arrow keys scroll it, too
   };
   box.addEventListener("scroll", say, { passive: true });

@@ -1,0 +1,77 @@
+"""Writing to parts of a tensor, ``y[:, :2] = value``: each entry is one that was there, or one of the value's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lipreg.graph.inplace import put
+from lipreg.graph.lowerings.arrangement import lower_concatenation
+from lipreg.graph.lowerings.masking import chosen
+from lipreg.graph.lowerings.padding import moved
+from lipreg.graph.registry import Example, Refusal, lowers
+from lipreg.graph.symbols import Context, Mask, Symbol
+
+POINTS = 2
+"""With which an index is tried: what it writes to has to be the same for all."""
+
+
+@lowers(put)
+def lower_put(context: Context, input: Any, index: Any, value: Any) -> Symbol:
+    """The tensor after ``input[index] = value``."""
+    if isinstance(index, Mask):
+        return chosen(context, index, value, input)
+    if not isinstance(input, Symbol):
+        raise Refusal(
+            "settings", "writing activations into a constant that has no axis of points; clone it for each point"
+        )
+    index = index if isinstance(index, tuple) else (index,)
+    if any(isinstance(part, Symbol | Mask) for part in index):
+        raise Refusal("never", "writing at places that depend on activations, which jump")
+    count = torch.Size(input.shape).numel()
+    places = torch.arange(count).reshape(input.shape).expand(POINTS, *input.shape).clone()
+    held, given = _flat(context, value)
+    places[tuple(part.cpu() if isinstance(part, Tensor) else part for part in index)] = count + given
+    if bool((places[0] != places[1]).any()) or held.shape == (0,):
+        raise Refusal("settings", "writing to some points of a batch alone; y[:, ...] = ... writes to all of them")
+    both = lower_concatenation(context, [input.reshape((count,)), held], 1)
+    return moved(context, both, places[0])
+
+
+def _flat(context: Context, value: Any) -> tuple[Symbol, Tensor]:
+    """A value's entries in a row, and their places in the shape that an assignment takes."""
+    if isinstance(value, Symbol):
+        places = torch.arange(torch.Size(value.shape).numel()).reshape(value.shape)
+        return value.reshape((places.numel(),)), places.expand(POINTS, *value.shape)
+    own = context.tensor(value)
+    return Symbol({}, own.flatten()), torch.arange(own.numel()).reshape(own.shape)
+
+
+class _Slices(nn.Module):
+    """Each way in which parts are written to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.shift = nn.Linear(3, 6), nn.Linear(6, 2), nn.Parameter(torch.randn(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.a(x)
+        y = torch.zeros_like(h)
+        y[:, :2] = h[:, :2].relu()
+        y[:, 2:] = h[:, 2:]
+        y[:, 1] = 0.5
+        h = h.clone()
+        h[:, :3] *= 2
+        h[:, 1:3] += self.shift
+        h[..., -1] = h[:, 0]
+        h[:, 3:5].sub_(0.2)
+        h[h < 0] = 0.0
+        wide = x.new_zeros(x.shape[0], 2, 4)
+        wide[:, 1, 1:] = x
+        wide[:, 0][:, [0, 2]] = y[:, 3:5]
+        return self.b(y + h) + wide[:, :, 1]
+
+
+lowers(example=Example(_Slices, (3,)))(lower_put)

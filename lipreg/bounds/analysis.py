@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -23,6 +22,7 @@ from lipreg.graph import Affine, Graph
 from lipreg.linalg import PowerIteration
 from lipreg.linalg.spectral import WIDTH
 from lipreg.problem import PlacedProblem
+from lipreg.records.subjects import reference_hash, subject_hash
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -175,11 +175,11 @@ class Analysis:
 
     def subject(self, index: int) -> str:
         """A hash of the network and reference point ``index``: what a result is about."""
-        return hashlib.sha256(self._fingerprint.encode() + self._point(index)).hexdigest()[:16]
+        return subject_hash(self._fingerprint, self._point(index))
 
     def reference(self, index: int) -> str:
         """A hash of reference point ``index`` alone: equal for audits of two networks at the same point."""
-        return hashlib.sha256(self._point(index)).hexdigest()[:16]
+        return reference_hash(self._point(index))
 
     def _point(self, index: int) -> bytes:
         return self.placed.region.center[index].detach().cpu().contiguous().numpy().tobytes()

@@ -80,10 +80,10 @@ class Finding:
 class GeneralPosition:
     """What was found at one reference point.
 
-    Looked for are coincidences that can be read off: units without weights, units on one
-    hyperplane whose layers read the same nodes, kinks
-    through the reference point, kinks of the first layer on faces of a box or polytope. Others (kinks of different layers
-    that meet, more than n kinks in some other point) are not, so nothing found is no proof of general position.
+    Looked for are coincidences that can be read off: units without weights, units on one hyperplane whose layers read the
+    same nodes, kinks through the reference point, kinks of the first layer on faces of a box or polytope. Others (kinks of
+    different layers that meet, more than n kinks in some other point) are not, so nothing found is no proof of general
+    position.
     """
 
     findings: tuple[Finding, ...] = ()

@@ -19,6 +19,7 @@ from typing import Any
 
 from lipreg.plain import alike
 from lipreg.records.kinds import AuditRecord
+from lipreg.records.subjects import reference_hash, subject_hash
 
 SUFFIX = ".certificate.json.gz"
 """Of the names of certificates."""
@@ -34,13 +35,12 @@ class Claim:
     Attributes:
         name: of the file, as what it claims has it.
         question: scope, p, q and region, as far as the checker reads them.
-        center: the reference point's hash, and its float64 numbers in hexadecimal; empty for a fixed box.
+        center: the float64 numbers of the reference point in hexadecimal; empty for a fixed box.
         said: what its producer says beside that and no checker reads: the functional, the subject, the whole question.
     """
 
     name: str
     question: dict[str, Any]
-    reference: str
     center: str
     said: dict[str, Any] = field(default_factory=dict)
 
@@ -71,8 +71,7 @@ def claim_of(path: Path) -> Claim:
     if "question" in producer:
         said["question"] = json.loads(producer["question"])
     read = {"scope": asked["scope"], "p": asked["p"], "q": asked["q"], "region": where}
-    reference = hashlib.sha256(center).hexdigest()[:16] if center else ""
-    return Claim(name_of(plain), read, reference, center.hex(), said)
+    return Claim(name_of(plain), read, center.hex(), said)
 
 
 def differences(claim: Claim, record: AuditRecord) -> list[str]:
@@ -92,10 +91,11 @@ def differences(claim: Claim, record: AuditRecord) -> list[str]:
                 continue
         pairs.append((f"region's {name}", told, proved))
     if claim.center:
-        pairs.append(("reference", record.reference or claim.reference, claim.reference))
+        point = bytes.fromhex(claim.center)
+        if record.reference:
+            pairs.append(("reference", record.reference, reference_hash(point)))
         if record.subject:
-            subject = hashlib.sha256(record.fingerprint.encode() + bytes.fromhex(claim.center)).hexdigest()[:16]
-            pairs.append(("subject of its fingerprint", record.subject, subject))
+            pairs.append(("subject of its fingerprint", record.subject, subject_hash(record.fingerprint, point)))
     said = {"functional": record.functional, "subject": record.subject, "question": record.question}
     pairs += [(name, said[name], value) for name, value in claim.said.items() if said[name]]
     pairs.append(("certificate's name", Path(record.certificate_file).name, claim.name))

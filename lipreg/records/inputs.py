@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import math
 import zlib
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lipreg.errors import InvalidInput
+from lipreg.records.subjects import reference_hash
 
 _NUMBER = np.dtype("<f8")
 
@@ -43,7 +43,7 @@ class PointRecord:
         values = np.ascontiguousarray(np.asarray(x), dtype=_NUMBER)
         planes = np.frombuffer(values.tobytes(), np.uint8).reshape(-1, _NUMBER.itemsize).T
         packed = base64.b64encode(zlib.compress(planes.tobytes(), 9)).decode()
-        return cls(run, point, _hash(values), list(values.shape), packed, run_id)
+        return cls(run, point, reference_hash(values.tobytes()), list(values.shape), packed, run_id)
 
     @property
     def x(self) -> np.ndarray[Any, Any]:
@@ -67,11 +67,6 @@ class PointRecord:
             raise InvalidInput(f"a point of other than {size} bytes", where="point record", accepted=accepted)
         numbers = np.frombuffer(planes, np.uint8).reshape(_NUMBER.itemsize, -1).T.tobytes()
         values = np.frombuffer(numbers, _NUMBER).reshape(self.shape)
-        if not np.isfinite(values).all() or _hash(values) != self.reference:
+        if not np.isfinite(values).all() or reference_hash(values.tobytes()) != self.reference:
             raise InvalidInput("a point of another hash than it has", where="point record", accepted=accepted)
         return values
-
-
-def _hash(values: np.ndarray[Any, Any]) -> str:
-    """As ``Analysis.reference`` has it."""
-    return hashlib.sha256(values.tobytes()).hexdigest()[:16]

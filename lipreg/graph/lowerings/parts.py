@@ -48,9 +48,9 @@ def _base(x: Symbol) -> tuple[Symbol, float]:
 def power_of(x: Symbol, exponent: Any) -> Symbol | Part:
     """x to a power of 1, 2 or 3."""
     number = number_of(exponent)
-    if number == 1 or number not in (2, 3):
-        if number == 1:
-            return x
+    if number == 1:
+        return x
+    if number not in (2, 3):
         raise Refusal("never", NEVER["pow"])
     base, factor = _base(x)
     return Part(base, {POWERS[int(number)]: factor**number}, NEVER["pow"])

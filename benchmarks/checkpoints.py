@@ -76,7 +76,7 @@ def table(found: list[dict[str, Any]]) -> str:
         {
             "`checkpoint.every_n_epochs`": row["every"] or "null",
             "processor seconds": f"{row['seconds']:.2f}",
-            "of those without": f"{row['ratio']:.2f}",
+            "of those without, median within a turn": f"{row['ratio']:.2f}",
             "size of one": f"{row['bytes'] / 1024:.0f} KiB" if row["bytes"] else "",
         }
         for row in found

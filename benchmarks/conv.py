@@ -6,7 +6,8 @@
                                              # on the CPU, and on a GPU where there is one
     python -m benchmarks.conv vgg16 cuda     # on one of the two alone
 
-Each writes benchmarks/results/conv_NAME.json and prints a table; ``page`` puts that of tightness into docs/choosing.md.
+Each writes benchmarks/results/conv_NAME.json and prints a table; ``page`` puts those of tightness and
+of large networks into docs/choosing.md.
 """
 
 from __future__ import annotations
@@ -245,6 +246,26 @@ def table(rows: list[dict[str, Any]]) -> str:
     )
 
 
+def large_table() -> str:
+    """The rows of the large networks on one core, as the page has them."""
+    names, bounds = {"alexnet": "AlexNet", "vgg16": "VGG-16"}, {"local": "local, l2 radius 0.1", "global": "global"}
+    return markdown(
+        [
+            {
+                "network": names[name],
+                "bound": bounds[row["bound"].split()[0]],
+                "value": f"{float(row['value']):.1f}",
+                "times the pass": row["ratio"],
+                "most memory": f"{float(row['peak GiB']):.1f} GiB",
+                "width of each norm": WIDTHS[name],
+                "of all together": f"{float(row['certificate'].partition('relative width ')[2].split(',')[0]):.2g}",
+            }
+            for name in names
+            for row in read_result(f"conv_{name}")
+        ]
+    )
+
+
 def _digits(text: str) -> str:
     """Four digits; whole numbers up to a million as they are, and nothing of what was not computed."""
     if not text:
@@ -257,7 +278,7 @@ def main() -> None:
     torch.set_num_threads(1)
     name, *settings = sys.argv[1:] or ["tightness"]
     if name == "page":
-        write_tables(PAGE, {"conv": table(read_result("conv_tightness"))})
+        write_tables(PAGE, {"conv": table(read_result("conv_tightness")), "large": large_table()})
         return
     tables = {"tightness": tightness, "audits": audits}
     rows = tables[name]() if name in tables else large(name, *settings)

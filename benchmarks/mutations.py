@@ -27,7 +27,7 @@ from lipreg.checking import Refused
 from lipreg.checking.file import parse
 from lipreg.testing.networks import network
 from tests.certificates.cases import certified, places
-from tests.certificates.changes import QUESTIONS, accepted, change, encoding_of, eval_fraction, holds
+from tests.certificates.changes import QUESTIONS, accepted, change, encoding_of, eval_fraction, holds, written
 
 NETWORKS = (("deep", 4), ("deep", 2), ("shallow", 3))
 PARTS = ("network", "question", "claim", "lower", "upper", "upper", "another network")
@@ -37,13 +37,17 @@ SAVED_EVERY = 200
 
 
 def samples() -> dict[tuple[str, str], dict[str, Any]]:
-    """Certificates by network and norm."""
+    """Certificates by network and norm: units that imply one another, and splits in place of that, too."""
     found = {}
     for name, seed in NETWORKS:
         for norm, problem in QUESTIONS.items():
             x = torch.full((1, 2), 0.1, dtype=torch.float64)
             found[f"{name} {seed}", norm] = certified(network(name, seed), problem, x)[1].plain
-    return found
+    return found | {
+        ("spelled out", "2"): written("2"),
+        ("both", "inf"): written("both"),
+        ("flat", "inf"): written("flat"),
+    }
 
 
 def struck(known: dict[tuple[str, str], dict[str, Any]], rng: np.random.Generator) -> tuple[str, dict[str, Any]]:

@@ -34,6 +34,7 @@ from experiments.mistakes import lacks_memory, mistake
 from experiments.programs import INTERRUPTED, refuse
 from experiments.termination import TERMINATED, terminable
 from lipreg.whole_files import write_whole
+from lipreg.words import natural
 
 JOB, MANIFEST, TRACE = "job.json", "manifest.json", "error.txt"
 LONGEST_NAME = 200
@@ -202,7 +203,7 @@ def write_manifest(folder: Path, summary: dict[str, Any] | None = None) -> dict[
             stored = {}
         summary = {key: value for key, value in stored.items() if key not in ("jobs", "states")}
     jobs = []
-    for found in sorted(folder.rglob(JOB)):
+    for found in sorted(folder.rglob(JOB), key=natural):
         report = read_job(found.parent)
         if report is not None:
             jobs.append({"folder": str(found.parent.relative_to(folder)), **asdict(report)})

@@ -2,7 +2,7 @@
 
 python -m experiments.train
 python -m experiments.train regularizer.weight=0.002 seed=1
-python -m experiments.train -m sweep=weights seed=0,1,2 regularizer.weight=0.001,0.01,0.1 launcher=joblib
+python -m experiments.train -m sweep=weights seed=0,1,2 regularizer.weight=0.0001,0.001,0.01 launcher=joblib
 """
 
 from __future__ import annotations

@@ -17,11 +17,15 @@ class FullDisk(OSError):
     """A file for which its disk, or what its owner may have of it, has no room. What was written before stays.
 
     It ends a training, as errors of the system do, where a ``LipregError`` may cost one audit.
+
+    Attributes:
+        todo: what to do next.
     """
 
+    todo = "Make room there, and start the same again: what was written until now stays"
+
     def __str__(self) -> str:
-        todo = "Make room there, and start the same again: what was written until now stays"
-        return f"{self.filename}: {self.strerror}. {todo}."
+        return f"{self.filename}: {self.strerror}. {self.todo}."
 
 
 def is_full(error: BaseException) -> bool:

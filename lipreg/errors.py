@@ -43,7 +43,13 @@ class UnsupportedModel(LipregError, NotImplementedError):
 
 
 class CrossingBounds(LipregError, ArithmeticError):
-    """A lower bound above an upper bound: a defect in an engine or a proof, never to be clipped away."""
+    """A lower bound above an upper bound: a defect in an engine or a proof, never to be clipped away.
+
+    Args:
+        got, where, accepted, todo: as of every error.
+        between: the two records, where it was found in records: whoever read their files can tell the lines. Other processes
+            are not told.
+    """
 
     def __init__(
         self,
@@ -52,7 +58,9 @@ class CrossingBounds(LipregError, ArithmeticError):
         where: str = "",
         accepted: str = "",
         todo: str = "One of the two proofs is wrong. Please report this with the network and the reference point",
+        between: tuple[object, ...] = (),
     ) -> None:
+        self.between = between
         super().__init__(got, where=where, accepted=accepted, todo=todo)
 
 

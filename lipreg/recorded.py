@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from lipreg.disks import FullDisk
 from lipreg.records import AuditRecord, Record, RecordFile, Source, Sources
+
+_ELSEWHERE = "Make room there, or name another place. Pages are made of records, which save() and --records keep"
 
 
 class Recorded:
@@ -40,10 +43,15 @@ class Recorded:
 
         Raises:
             InvalidInput: a path that cannot be written.
+            FullDisk: there is no room for it.
         """
         from lipreg.reporting.html import write_runs_report
 
-        return write_runs_report(Sources((Source(self.called, tuple(self.records)),)), path)
+        try:
+            return write_runs_report(Sources((Source(self.called, tuple(self.records)),)), path)
+        except FullDisk as error:
+            error.todo = _ELSEWHERE
+            raise
 
     def save(self, path: str | Path) -> Path:
         """Adds the records to a file, one JSON object a line, and returns its path; reports read such files.

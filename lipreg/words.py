@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 
@@ -24,9 +25,23 @@ def listed(names: list[str]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
+def natural(text: object) -> tuple[tuple[float, str], ...]:
+    """A key for sorting names and paths by the numbers in them: weight=0.1 before weight=1e1, seed=2 before seed=10."""
+    words = str(text)
+    parts = re.split(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)", words)
+    # numbers stand between texts, at every second place; names that differ in how a number is written stay apart
+    return (*((float(part), "") if at % 2 else (0.0, part) for at, part in enumerate(parts)), (0.0, words))
+
+
 def capitalised(text: str) -> str:
     """A text as the beginning of a sentence; names within it keep their letters."""
     return text[:1].upper() + text[1:]
+
+
+def of_system(error: Exception) -> str:
+    """An error's text; of the operating system's the reason alone, "no such file or directory", without number and path."""
+    text = (isinstance(error, OSError) and error.strerror) or ""
+    return text[:1].lower() + text[1:] if text else str(error)
 
 
 def rounded(value: float, rounding: str = ROUND_HALF_EVEN, digits: int = DIGITS) -> str:

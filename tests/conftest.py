@@ -26,6 +26,7 @@ import lipreg.estimators.yardsticks  # noqa: F401  whoever goes through the regi
 from lipreg.auditing import process
 from tests.forks import PROGRAMS, WORKERS, ForkServer
 from tests.groupsort import between_layers
+from tests.sampling import split
 
 ROOT = Path(__file__).resolve().parent.parent
 # whichever test imports ray first, Hydra's launcher among them, it is to stay on the loopback interface
@@ -40,51 +41,64 @@ LONGEST = (
     "tests/experiments/test_sweeps.py",
     "tests/experiments/test_train.py",
     "tests/test_docs.py",
-    "tests/attacks/test_attacks.py",
-    "tests/auditing/test_processes.py",
-    "tests/search/test_search.py",
     "tests/test_packaging.py",
-    "tests/experiments/test_estimators.py",
-    "tests/callbacks/test_audit.py",
-    "tests/test_bare_install.py",
-    "tests/callbacks/test_distributed_audit.py",
-    "tests/test_default_dtype.py",
+    "tests/attacks/test_attacks.py",
     "tests/experiments/test_survival.py",
-    "tests/population/test_survey.py",
-    "tests/test_reference.py",
-    "tests/bounds/test_pooling.py",
-    "tests/search/test_climb.py",
-    "tests/search/test_mixed.py",
-    "tests/conformance/test_quantities.py",
-    "tests/estimators/test_pointed.py",
-    "tests/estimators/test_difference.py",
-    "tests/estimators/test_curved.py",
-    "tests/test_distances.py",
-    "tests/experiments/test_regularizers.py",
-    "tests/experiments/test_experiments.py",
-    "tests/estimators/test_coverage.py",
-    "tests/search/test_pointed.py",
-    "tests/conformance/test_usual.py",
-    "tests/estimators/test_branch_and_bound.py",
-    "tests/testing/test_wrong_estimators.py",
-    "tests/experiments/test_estimators_page.py",
-    "tests/test_calibration.py",
-    "tests/callbacks/test_runs_of_trainings.py",
-    "tests/conformance/test_executors.py",
-    "tests/reporting/test_browser.py",
-    "tests/estimators/test_solver_choice.py",
-    "tests/auditing/test_resume.py",
+    "tests/auditing/test_processes.py",
+    "tests/callbacks/test_audit.py",
     "tests/callbacks/test_matrix.py",
+    "tests/test_bare_install.py",
+    "tests/experiments/test_estimators.py",
     "tests/callbacks/test_background.py",
-    "tests/estimators/test_radius.py",
+    "tests/callbacks/test_distributed_audit.py",
+    "tests/search/test_search.py",
+    "tests/conformance/test_executors.py",
+    "tests/callbacks/test_runs_of_trainings.py",
+    "tests/experiments/test_experiments.py",
+    "tests/estimators/test_difference.py",
+    "tests/estimators/test_coverage.py",
+    "tests/conformance/test_quantities.py",
+    "tests/population/test_survey.py",
+    "tests/auditing/test_resume.py",
+    "tests/conformance/test_solvers.py",
+    "tests/experiments/test_estimators_page.py",
+    "tests/estimators/test_pointed.py",
+    "tests/bounds/test_pooling.py",
+    "tests/test_reference.py",
+    "tests/experiments/test_regularizers.py",
     "tests/test_reference_exact.py",
+    "tests/reporting/test_browser.py",
+    "tests/estimators/test_whole_space.py",
+    "tests/estimators/test_lipsdp.py",
+    "tests/conformance/test_lying_solvers.py",
+    "tests/test_default_dtype.py",
+    "tests/callbacks/test_scale_free.py",
+    "tests/testing/test_wrong_estimators.py",
+    "tests/test_reference_solvers.py",
+    "tests/estimators/test_witness.py",
+    "tests/estimators/test_closed_form.py",
+    "tests/estimators/test_branch_and_bound.py",
+    "tests/search/test_climb.py",
+    "tests/estimators/test_solver_choice.py",
+    "tests/bounds/test_jacobian_relaxation.py",
+    "tests/test_distances.py",
+    "tests/estimators/test_mip.py",
+    "tests/derivatives/test_exact.py",
+    "tests/conformance/test_usual.py",
     "tests/estimators/test_vector_valued.py",
-    "tests/test_training.py",
-    "tests/test_convolutional.py",
-    "tests/bounds/test_analysis.py",
+    "tests/estimators/test_curved.py",
+    "tests/estimators/test_large_inputs.py",
+    "tests/experiments/test_estimators_course.py",
+    "tests/command/test_page.py",
+    "tests/curves/test_curves.py",
+    "tests/zoo/test_zoo.py",
     "tests/test_spent_budgets.py",
+    "tests/search/test_pointed.py",
+    "tests/graph/test_comparing.py",
+    "tests/testing/test_wrong_products.py",
+    "tests/callbacks/test_averaging.py",
 )
-"""Files of more than ten seconds, the longest first."""
+"""Files of more than some seconds, the longest first."""
 
 settings.register_profile(
     "lipreg",
@@ -104,8 +118,10 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The longest files come first: ``make test`` hands out whole files, and short ones fill up the end."""
+    items[:], left = split(items)
+    config.hook.pytest_deselected(items=left)
     place = {ROOT / name: k for k, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path, len(place)))
 

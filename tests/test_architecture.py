@@ -14,7 +14,6 @@ from tests.conftest import LONGEST
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "lipreg"
 SOURCES = {path.relative_to(ROOT): path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
-TREES = {path: ast.parse(source) for path, source in SOURCES.items()}
 
 MAX_LINES = 300
 CATCH_ALLS = {"utils", "util", "helpers", "helper", "common", "misc"}
@@ -25,7 +24,14 @@ HEAVY = {
     *("cvxpy", "highspy", "scs", "gurobipy", "pyscipopt", "ray"),
 }
 
+Trees = dict[Path, ast.Module]
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+@pytest.fixture(scope="module")
+def trees() -> Trees:
+    """What is parsed only where it is asked about, not wherever tests are collected."""
+    return {path: ast.parse(source) for path, source in SOURCES.items()}
 
 
 def test_a_file_holds_one_idea() -> None:
@@ -43,10 +49,10 @@ def test_a_file_is_named_for_its_subject() -> None:
     assert not vague, f"name what is in {', '.join(vague)}"
 
 
-def test_public_things_say_what_they_are() -> None:
+def test_public_things_say_what_they_are(trees: Trees) -> None:
     bare = [
         f"{path}:{node.lineno} {node.name}"
-        for path, tree in TREES.items()
+        for path, tree in trees.items()
         for node in tree.body
         if isinstance(node, Definition)
         and not node.name.startswith("_")
@@ -56,12 +62,12 @@ def test_public_things_say_what_they_are() -> None:
     assert not bare, "no docstring: " + ", ".join(bare)
 
 
-def test_the_library_does_not_import_its_facade() -> None:
+def test_the_library_does_not_import_its_facade(trees: Trees) -> None:
     """`from lipreg import X` reaches X over the top layer, which the contracts do not see."""
     submodules = {entry.stem for entry in PACKAGE.iterdir()}
     facade = [
         f"{path}:{node.lineno} {name}"
-        for path, tree in TREES.items()
+        for path, tree in trees.items()
         for node in ast.walk(tree)
         if isinstance(node, ast.stmt)
         for name in names_from_facade(node) - submodules

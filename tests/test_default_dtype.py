@@ -25,6 +25,7 @@ from lipreg.errors import UnsupportedRequest
 from lipreg.estimators import ESTIMATORS, BoundEstimator
 from lipreg.estimators.radius import certified_radii
 from lipreg.regions import Region
+from tests.sampling import one_in
 
 SEARCHES = ("branch_and_bound", "sampling", "random_points")
 """Programs have no tensors of their own, and take long."""
@@ -54,6 +55,7 @@ def network(dtype: torch.dtype) -> nn.Module:
 
 @pytest.mark.parametrize("own", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("region", [LinfBall(0.1), L2Ball(0.3)], ids=str)
+@one_in(2)
 def test_every_estimator_answers_as_ever(region: Region, own: torch.dtype, default: torch.dtype) -> None:
     net, x = network(own), torch.rand(1, 1, 6, 6, dtype=own)
     for scope in ("regional", "pointed"):
@@ -73,6 +75,7 @@ def test_every_estimator_answers_as_ever(region: Region, own: torch.dtype, defau
 
 
 @pytest.mark.parametrize("own", [torch.float32, torch.float64], ids=str)
+@one_in(2)
 def test_training_and_the_other_doors(own: torch.dtype) -> None:
     net, x, y = network(own), torch.rand(3, 1, 6, 6, dtype=own), torch.tensor([0, 1, 2])
     problem = LocalLipschitz(L2Ball(0.3), AllLogits())

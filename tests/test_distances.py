@@ -40,6 +40,7 @@ from lipreg.testing import exact_constants
 from lipreg.testing.networks import mlp
 from lipreg.training import LipschitzPenalty
 from lipreg.transfer import certified_radius, is_certified, margin_over_constant
+from tests.sampling import one_in
 
 X = torch.tensor([[0.2, -0.1, 0.3], [0.5, 0.4, -0.2]], dtype=torch.float64)
 Y = torch.tensor([0, 2])
@@ -116,6 +117,7 @@ def test_a_scale_is_what_scaling_the_first_layer_is(scope: str) -> None:
 
 @pytest.mark.parametrize("p", [1.0, 2.0, math.inf])
 @pytest.mark.parametrize("scope", ["regional", "pointed"])
+@one_in(2)
 def test_a_number_multiplies_and_is_what_as_many_equal_ones_are(scope: str, p: float) -> None:
     module = net(4)
     for name in set(covering(asked(scope, p))) & {
@@ -178,6 +180,7 @@ def test_a_witness_is_right_in_rational_arithmetic() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("name", differentiable_names())
+@one_in(2)
 def test_penalties_have_value_and_gradient_of_the_bound_on_the_graph(name: str, dtype: torch.dtype) -> None:
     images = nn.Sequential(nn.Unflatten(1, (1, 3)), nn.Conv1d(1, 2, 2), nn.ReLU(), nn.Flatten(), nn.Linear(4, 3))
     given: tuple[dict[str, Any], ...] = ({"scale": SCALE}, {"measured": [1, 2]}, {"scale": 3.0, "measured": [0]})

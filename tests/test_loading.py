@@ -98,7 +98,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     torch.save([1, 2], ckpt)
     with pytest.raises(InvalidInput, match="no state_dict and epoch"):
         read_checkpoint(ckpt, "epoch")
-    with pytest.raises(InvalidInput, match="No such file"):
+    with pytest.raises(InvalidInput, match="no such file"):
         read_checkpoint(tmp_path / "nowhere.ckpt")
     torch.save({"epoch": 3, "state_dict": {}}, ckpt)
     assert read_checkpoint(ckpt, "epoch")["epoch"] == 3

@@ -386,9 +386,9 @@ def test_lines_of_a_newer_version_are_left_out_named_and_kept_on_disk(tmp_path: 
     said = f"line 4 is damaged .*; lines 2, 5 are of a newer lipreg and left out .*schema {SCHEMA + 1}"
     with pytest.warns(UserWarning, match=said):
         assert read_records(path) == [RunRecord("a"), AUDIT]
-    with pytest.warns(UserWarning, match="newer lipreg"):
-        RecordFile(path).append(RunRecord("b"))
-        assert read_sources(path).files[0].records == (RunRecord("a"), AUDIT, RunRecord("b"))
+    RecordFile(path).append(RunRecord("b"))
+    (source,) = read_sources(path).files
+    assert source.records == (RunRecord("a"), AUDIT, RunRecord("b")) and "of a newer lipreg" in source.damage
     assert path.read_bytes().count(newer) == 2, "nothing of another version is cut off"
     path.write_bytes(lines(newer))
     with pytest.raises(InvalidInput, match="written by a newer lipreg"):
@@ -493,3 +493,13 @@ def test_files_of_something_else_are_left_alone(tmp_path: Path, content: str) ->
     with pytest.raises(InvalidInput, match="holds no records of lipreg, and nothing is written to it"):
         RecordFile(path)
     assert path.read_text(encoding="utf-8") == content
+
+
+def test_folders_behind_links_are_looked_into_once(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "a.jsonl").write_bytes(lines(RunRecord("a")))
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "here").symlink_to(tmp_path / "runs", target_is_directory=True)
+    (tmp_path / "runs" / "round").symlink_to(tmp_path / "links", target_is_directory=True)
+    assert [source.name for source in read_sources(tmp_path / "links").files] == ["here/a.jsonl"]
+    assert len(read_sources(tmp_path).files) == 1

@@ -22,6 +22,7 @@ from lipreg.regions import Box
 from lipreg.results import Certificate, CertifiedInterval
 from tests.conformance.questions import sampled
 from tests.conftest import Reference
+from tests.sampling import one_in
 
 CASES = [
     "digits_d_p0_e0.02",
@@ -86,6 +87,7 @@ def test_every_case_is_listed(reference: Reference) -> None:
 @each_norm
 @each_case
 @pytest.mark.parametrize("name", BOUNDS)
+@one_in(3)
 def test_upper_bounds_are_above(reference: Reference, name: str, case: str, norm: str) -> None:
     exact = reference.exact[case][norm]
     _, upper = results(reference, case, norm, in_norm(name, norm))
@@ -109,6 +111,7 @@ def test_jacobian_crown_is_close_and_never_above_fastlip(reference: Reference, c
 
 @each_norm
 @each_case
+@one_in(2)
 def test_sampling_is_below_and_close(reference: Reference, case: str, norm: str) -> None:
     exact = reference.exact[case][norm]
     lower, _ = results(reference, case, norm, "sampling")
@@ -176,6 +179,7 @@ VECTOR_VALUED = [
 
 @pytest.mark.parametrize("case", ["rand0", "rand1"])
 @pytest.mark.parametrize(("kind", "norm"), VECTOR_VALUED)
+@one_in(2)
 def test_vector_valued_constants(reference: Reference, kind: str, case: str, norm: str) -> None:
     """Enumeration over all linear pieces: the largest logit, the largest pair of logits, and the output norm q = 1."""
     exact = reference.vector_valued[case][norm][kind]

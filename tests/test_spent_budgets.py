@@ -26,6 +26,7 @@ from lipreg.search import search
 from lipreg.search.hunt import Hunt
 from lipreg.search.screen import Screen
 from tests import oracles
+from tests.sampling import one_in
 from tests.test_budget import Clock
 
 X = torch.tensor([[0.3, -0.2], [-0.4, 0.1]], dtype=torch.float64)
@@ -87,6 +88,7 @@ def test_a_spent_budget_is_answered_at_once_and_truly(name: str, monkeypatch: py
 
 @pytest.mark.parametrize("name", [*ENGINES, "lp"])
 @pytest.mark.parametrize("place", [(_Forms, "relu"), (_Gradients, "relu")], ids=["values", "gradients"])
+@one_in(2)
 def test_a_fold_that_does_not_end_is_a_time_limit(
     name: str, place: tuple[type, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ from lipreg.graph import capture
 from lipreg.schedules import Linear, Target
 from tests import oracles
 from tests.callbacks.cases import PROBLEM, WEIGHT, batches, bounds_by_hand, loss_by_hand
+from tests.sampling import one_in
 
 DIFFERENTIABLE = sorted(n for n, e in ESTIMATORS.items() if isinstance(e, BoundEstimator) and e.differentiable)
 
@@ -200,6 +201,7 @@ def test_refusals() -> None:
 @pytest.mark.parametrize("bound", DIFFERENTIABLE)
 @pytest.mark.parametrize("scope", ["regional", "pointed"])
 @pytest.mark.parametrize("region", [LinfBall(0.05), L2Ball(0.05)], ids=["linf", "l2"])
+@one_in(2)
 def test_gradients_are_those_of_finite_differences(bound: str, scope: Any, region: Any) -> None:
     """Of what ``estimate`` returns, whatever of the analysis it left without gradient; also where all units are decided."""
     x, y = (part[:3] for part in batches(1)[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lipreg.words import counted, listed, sentences, size
+from lipreg.words import counted, listed, natural, sentences, size
 
 
 def test_counts_lists_sizes_and_sentences() -> None:
@@ -22,3 +22,10 @@ def test_counts_lists_sizes_and_sentences() -> None:
         "1.5 GiB",
     ]
     assert sentences("0 nodes", "", "No time for it.", "") == "0 nodes. No time for it"
+
+
+def test_names_are_sorted_by_the_numbers_in_them() -> None:
+    weights = ["1e-3", "0.01", "0.1", "1", "10", "1e2"]
+    names = [f"weight={weight},seed={seed}/records.jsonl" for weight in weights for seed in (2, 10)]
+    assert sorted(reversed(names), key=natural) == names
+    assert sorted(["b1", "2", "a", "a10", "a9", "", "0.5", "0.50"], key=natural) == "|0.5|0.50|2|a|a9|a10|b1".split("|")

@@ -13,6 +13,7 @@ import numpy as np
 
 from experiments.data.images import Images, ImagesDataModule, fetched
 from lipreg.errors import InvalidInput
+from lipreg.words import of_system
 
 _SHAPE, _CLASSES = (3, 32, 32), 10
 _RECORD = 1 + 3 * 32 * 32
@@ -86,7 +87,9 @@ def _records(path: Path, end: str) -> np.ndarray:
     try:
         content = _OPENERS[end](path)
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise InvalidInput(f"cannot read {path}: {error}", where="CIFAR-10", todo="Fetch the file again") from None
+        raise InvalidInput(
+            f"cannot read {path}: {of_system(error)}", where="CIFAR-10", todo="Fetch the file again"
+        ) from None
     records = np.frombuffer(content, np.uint8)
     if not len(records) or len(records) % _RECORD:
         got = f"{len(records)} bytes in {path}"

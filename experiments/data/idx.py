@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lipreg.errors import InvalidInput
+from lipreg.words import of_system
 
 
 def find_idx(folder: Path, name: str) -> Path | None:
@@ -29,7 +30,9 @@ def read_idx(path: Path) -> np.ndarray:
         content = path.read_bytes()
         data = gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
     except (OSError, EOFError, zlib.error) as error:
-        raise InvalidInput(f"cannot read {path}: {error}", where="idx file", todo="Fetch the file again") from None
+        raise InvalidInput(
+            f"cannot read {path}: {of_system(error)}", where="idx file", todo="Fetch the file again"
+        ) from None
     # two zero bytes, the type (8: unsigned byte), how many dimensions; then each dimension as 4 bytes
     dimensions = data[3] if len(data) >= 4 and data[:3] == b"\0\0\x08" else 0
     start = 4 + 4 * dimensions

@@ -34,7 +34,7 @@ def strengths(rows: Sequence[Row], question: str) -> Figure:
     runs, twins = found
     change = 100 * (runs.selection.mean(3) - twins.selection.mean(3)).mean(1)
     seeds = np.arange(len(runs.seeds))
-    figure, panels = _panels(len(runs.radii), 4.4)
+    figure, panels = _panels(len(runs.radii), 3.6)
     for ax, radius in zip(panels, runs.radii, strict=True):
         moved = figures(runs, twins, radius, seeds, np.tile(np.arange(POINTS), (len(seeds), 1)))["calibrated"].mean(1)
         for name, x, y in zip(runs.names, np.exp(moved), change, strict=True):
@@ -50,46 +50,41 @@ def strengths(rows: Sequence[Row], question: str) -> Figure:
 
 def at_equal_accuracy(read: Sequence[Reading]) -> Figure:
     """Margin over constant, calibrated constant and certified radius at one point lost, a row a penalty."""
-    figure, panels = _panels(3, 0.32 * len(read[0].names) + 1.6, width=3.6)
+    figure, panels = _panels(3, 0.42 * len(read[0].names) + 1.8, width=2.6)
     order = np.argsort(read[-1].mean("margin"))
-    names = [read[0].names[i] for i in order]
+    colours = [_style(read[0].names[i])["color"] for i in order]
     for ax, name, told in zip(
         panels[:2], ("margin", "calibrated"), ("margin over constant", "calibrated constant"), strict=True
     ):
-        for each, shift, face in zip(read, (0.14, -0.14), (INK, "white"), strict=False):
+        for each, shift, filled in zip(read, (0.16, -0.16), (True, False), strict=False):
             mean, ends = np.exp(each.mean(name)), np.exp(each.interval(name))
-            for row, i in enumerate(order):
-                colour = _style(each.names[i])["color"]
+            for row, (i, colour) in enumerate(zip(order, colours, strict=True)):
                 ax.plot(ends[i], [row + shift] * 2, color=colour, linewidth=1.3)
-                filled = colour if face == INK else "white"
-                ax.plot(mean[i], row + shift, marker="o", markersize=5, color=colour, markerfacecolor=filled)
+                face = colour if filled else "white"
+                ax.plot(mean[i], row + shift, marker="o", markersize=5, color=colour, markerfacecolor=face)
         ax.axvline(1.0, color=INK, linewidth=0.8, linestyle=":")
         _log_axis(ax)
         _dressed(ax, told, "over the twin's", "")
-    for row, i in enumerate(order):
-        for figure_name, (marker, _) in _CERTIFIED.items():
-            colour = _style(read[-1].names[i])["color"]
-            ax = panels[2]
-            ax.plot(
-                read[-1].mean(figure_name)[i], row, marker=marker, color=colour, markerfacecolor="white", markersize=6
-            )
+    for row, (i, colour) in enumerate(zip(order, colours, strict=True)):
+        for (name, (marker, _)), shift in zip(_CERTIFIED.items(), (0.2, 0.0, -0.2), strict=True):
+            own: dict[str, Any] = {"marker": marker, "color": colour, "markerfacecolor": "white", "markersize": 6}
+            panels[2].plot(read[-1].mean(name)[i], row + shift, **own)
     _dressed(panels[2], f"certified radius, up to {read[-1].radius}", "mean over points", "")
-    panels[2].legend(
-        handles=[
-            Line2D([], [], marker=m, color=INK, linestyle="", markerfacecolor="white", label=label)
-            for m, label in _CERTIFIED.values()
-        ],
-        fontsize=7,
-        frameon=False,
-    )
     for ax in panels:
-        ax.set_yticks(range(len(names)), names if ax is panels[0] else [""] * len(names))
-    note = f"Filled: radius {read[0].radius}, empty: {read[-1].radius}; bars: 95 % of the paired bootstrap"
-    figure.supxlabel(note, fontsize=8, color=INK)
+        ax.set_ylim(-0.6, len(order) - 0.4)
+        ax.set_yticks(range(len(order)), [read[0].names[i] for i in order] if ax is panels[0] else [""] * len(order))
+    radii = zip(read, (INK, "white"), strict=False)
+    handles = [_mark("o", f"radius {each.radius}, 95 % of the paired bootstrap", face) for each, face in radii]
+    handles += [_mark(marker, label, "white") for marker, label in _CERTIFIED.values()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=8, labelcolor=INK)
     return figure
 
 
-def _panels(count: int, height: float, width: float = 4.3) -> tuple[Figure, list[Axes]]:
+def _mark(marker: str, label: str, face: str) -> Line2D:
+    return Line2D([], [], marker=marker, color=INK, linestyle="", markerfacecolor=face, markersize=5, label=label)
+
+
+def _panels(count: int, height: float, width: float = 3.5) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(width * count + 1.8, height), facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     return figure, list(figure.subplots(1, count, squeeze=False)[0])

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
 from experiments.regularizers.jobs import BOUNDS, TWIN, Row
 from experiments.regularizers.summary import (
@@ -60,44 +60,70 @@ def pareto(rows: Sequence[Row]) -> Figure:
 
 
 def training(rows: Sequence[Row]) -> Figure:
-    """The exact constant after each audited epoch, at each regulariser's strongest setting within the accuracy limit."""
+    """The exact constant after the first audited epoch and after the last, a row a regulariser, at its strongest setting
+    within the accuracy limit, in the order of the first data set's last constants."""
+    found = {dataset: _through_training(rows, dataset) for dataset in datasets(rows)}
+    first = next(iter(found.values()))
+    drawn = [name for name in NAMES if any(max(line.get(name, {0: 0.0})) > 0 for line in found.values())]
+    order = sorted(drawn, key=lambda name: first[name][max(first[name])] if name in first else math.inf, reverse=True)
 
     def draw(ax: Axes, dataset: str, shown: Collection[str]) -> None:
-        seeds, found = whole_seeds(rows, dataset), strengths(rows, dataset)
-        drawn: dict[tuple[str, int], float] = {}
-        start = [r for r in rows if (r["dataset"], r["regularizer"], r["epoch"]) == (dataset, TWIN, 0)]
-        for name, line in _lines(found, tuple(NAMES)).items():  # all of them, as they share the axes
-            accurate = [s for s in line if _known(s, "change").mean >= -EQUAL_ACCURACY]
-            if not accurate:
+        begin: dict[int, float] = {}
+        for place, name in enumerate(order):
+            means = found[dataset].get(name, {})
+            begin.update({epoch: mean for epoch, mean in means.items() if epoch == 0})
+            later = sorted((epoch, mean) for epoch, mean in means.items() if epoch > 0)
+            if not later:
                 continue
-            weight = accurate[-1].weight
-            own = [r for r in rows if (r["dataset"], r["regularizer"], r["weight"]) == (dataset, name, weight)]
-            epochs: dict[int, list[float]] = {}
-            for row in [*(start if name != TWIN else []), *own]:
-                if row["seed"] in seeds and "exact" in row:
-                    epochs.setdefault(row["epoch"], []).append(
-                        math.fsum(sum(ends) / 2 for ends in row["exact"]) / len(row["exact"])
-                    )
-            means = [
-                (epoch, Spread(math.fsum(values) / len(values), min(values), max(values)))
-                for epoch, values in sorted(epochs.items())
-            ]
-            places = [(Spread(epoch, epoch, epoch), spread) for epoch, spread in means]
-            _draw_line(ax, name, places if name in shown else [], bars=False)
-            drawn.update({(name, epoch): spread.mean for epoch, spread in means})
-        ax.set_yscale("log")
-        later = [value for (_, epoch), value in drawn.items() if epoch > 0]
-        if later and (TWIN, 0) in drawn:  # where all start is far below, and nothing is to be told apart there
-            ax.set_ylim(0.8 * min(later), 1.25 * max(later))
-            words = f"all start at {drawn[TWIN, 0]:.2g}"
-            ax.annotate(words, (0.02, 0.02), xycoords="axes fraction", fontsize=8, color=INK)
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _log_axis(ax, "y")
-        ax.set_xlabel("completed training epochs")
-        ax.set_ylabel("exact regional constant, mean over points")
+            style: dict[str, Any] = _style(name) | {"linestyle": "-" if name == TWIN or name in _OF_BOUNDS else ":"}
+            ends = later[:1] + later[1:][-1:]
+            ax.plot([mean for _, mean in ends], [place] * len(ends), **{**style, "marker": ""})
+            for (_, mean), filled in zip(ends, (len(ends) == 1, True), strict=False):
+                own: dict[str, Any] = {
+                    "marker": "o",
+                    "markersize": 7,
+                    "markerfacecolor": style["color"] if filled else "white",
+                }
+                ax.plot([mean], [place], **style | own)
+            words = " and ".join(str(epoch) for epoch, _ in ends)
+            ax.set_xlabel(f"exact constant, mean, after epochs {words}")
+        ax.set_xscale("log")
+        _log_axis(ax, "x")
+        ax.set_ylim(-0.7, len(order) - 0.3)
+        ax.set_yticks(range(len(order)), [NAMES[name] for name in order])
+        if begin:
+            ax.annotate(
+                f"all start at {begin[0]:.2g}",
+                (0.98, 0.02),
+                xycoords="axes fraction",
+                fontsize=8,
+                color=INK,
+                ha="right",
+            )
 
-    note = "Each at its strongest setting that costs at most one point of accuracy; means over the seeds"
-    return _figure(rows, draw, note, GROUPS)
+    note = (
+        "From empty to filled; each at its strongest setting that costs at most one point of accuracy; dotted: no bound"
+    )
+    return _figure(rows, draw, note, (("", tuple(NAMES)),), height=0.27 * len(order) + 1.0, keys=False)
+
+
+def _through_training(rows: Sequence[Row], dataset: str) -> dict[str, dict[int, float]]:
+    """Mean constants over points and seeds by epoch, of each regulariser's strongest setting within the accuracy limit."""
+    seeds, means = whole_seeds(rows, dataset), {}
+    start = [r for r in rows if (r["dataset"], r["regularizer"], r["epoch"]) == (dataset, TWIN, 0)]
+    for name, line in _lines(strengths(rows, dataset), tuple(NAMES)).items():
+        accurate = [s for s in line if _known(s, "change").mean >= -EQUAL_ACCURACY]
+        if not accurate:
+            continue
+        weight = accurate[-1].weight
+        own = [r for r in rows if (r["dataset"], r["regularizer"], r["weight"]) == (dataset, name, weight)]
+        epochs: dict[int, list[float]] = {}
+        for row in [*(start if name != TWIN else []), *own]:
+            if row["seed"] in seeds and "exact" in row:
+                mean = math.fsum(sum(ends) / 2 for ends in row["exact"]) / len(row["exact"])
+                epochs.setdefault(row["epoch"], []).append(mean)
+        means[name] = {epoch: math.fsum(values) / len(values) for epoch, values in epochs.items()}
+    return means
 
 
 def movements(rows: Sequence[Row]) -> Figure:
@@ -113,7 +139,9 @@ def movements(rows: Sequence[Row]) -> Figure:
         low = min(ax.get_xlim()[0], ax.get_ylim()[0])
         for share in (1.0, 0.5):
             ax.plot([low, 1.0], [low**share, 1.0], color=INK, linewidth=0.8, linestyle=":")
-            ax.annotate(f"transfer {share:g}", (low * 1.15, (low * 1.15) ** share), fontsize=7, color=INK, va="bottom")
+            place = low * 0.93, low**share
+            ax.annotate(f"transfer {share:g}", place, fontsize=8, color=INK, ha="right", va="center")
+        ax.set_xlim(left=0.3 * low)
         _log_axis(ax, "x")
         _log_axis(ax, "y")
         ax.set_xlabel("its own bound / twin's")
@@ -136,13 +164,17 @@ def _figure(
     draw: Callable[[Axes, str, Collection[str]], None],
     note: str,
     groups: Sequence[tuple[str, Collection[str]]],
+    height: float = 3.4,
+    keys: bool = True,
 ) -> Figure:
-    """A column a data set, a row a group of regularisers with its own key, on axes that all rows of a column share."""
+    """A column a data set, a row a group of regularisers with its own key, on axes that all rows of a column share.
+
+    A page shows it 720 pixels wide, at which letters keep their size."""
     names = datasets(rows)
-    size = 4.3 * len(names) + 2.2, 4.2 * len(groups) + 0.4
+    size = 3.5 * len(names) + 1.9, height * len(groups) + 0.4
     figure = Figure(figsize=size, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
-    places = figure.subplots(len(groups), len(names), squeeze=False, sharex="col", sharey="col")
+    places = figure.subplots(len(groups), len(names), squeeze=False, sharex="col", sharey="col" if keys else "all")
     for row, (title, shown) in zip(places, groups, strict=True):
         drawn: set[str] = set()
         for ax, dataset in zip(row, names, strict=True):
@@ -156,6 +188,8 @@ def _figure(
             for side, spine in ax.spines.items():
                 spine.set_visible(side in ("left", "bottom"))
             drawn |= {str(line.get_gid()) for line in ax.lines}
+        if not keys:
+            continue
         order = [name for name in NAMES if name in drawn]
         key = [Line2D([], [], **_style(name)) for name in order], [NAMES[name] for name in order]
         beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0), "borderaxespad": 0.0}

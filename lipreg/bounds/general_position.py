@@ -19,7 +19,11 @@ from lipreg.graph import Relu
 
 NAMED = 6
 """So many units are named in a sentence; the rest are counted."""
-NOTHING = "No degenerate units were found. (Where different layers have their kinks is not compared.)"
+LOOKED_AT = (
+    "Looked for were units without weights, units on one hyperplane whose layers read the same, kinks at the reference "
+    "point and kinks of the first layer on faces of the region. Kinks that meet elsewhere, and kinks of layers that read "
+    "different ones, were not."
+)
 ROUNDING = 1e-13
 """A pre-activation this small, relative to the magnitudes that make it up, is 0 at the reference point."""
 
@@ -43,14 +47,13 @@ class Degeneracy(StrEnum):
     def meaning(self) -> str:
         """One sentence for users."""
         return {
-            Degeneracy.NO_WEIGHTS: "All weights are 0: the unit is constant, has no kink and passes nothing on; nothing is "
-            "lost.",
+            Degeneracy.NO_WEIGHTS: "All weights are 0: the unit is constant, has no kink and passes nothing on.",
             Degeneracy.TIED: "The units switch together, because their weights and biases are exact multiples; the exact "
-            "program ties their binaries, so nothing is lost.",
+            "program ties their binaries.",
             Degeneracy.NEARLY_TIED: "Their weights and biases are multiples up to rounding: patterns in which they "
-            "disagree have no room, but the exact program must allow them, so its value may stay unconfirmed.",
-            Degeneracy.AT_POINT: "The network is not differentiable at the reference point (zero biases do this); other "
-            "points serve as witnesses, so nothing is lost but where the unit is 0 at every point.",
+            "disagree have next to no room, which may be too little to find a witness in, so a value may stay unconfirmed.",
+            Degeneracy.AT_POINT: "The network is not differentiable at the reference point (zero biases do this), "
+            "so that witnesses have to be other points.",
             Degeneracy.CROWDED: "More kinks meet at the reference point than it has coordinates: a pattern that occurs "
             "at that point alone may maximise the exact program, so its value may stay unconfirmed.",
             Degeneracy.ON_FACE: "One side of the kink touches the region in a face alone: if rounding leaves the unit "
@@ -83,7 +86,7 @@ class GeneralPosition:
     Looked for are coincidences that can be read off: units without weights, units on one hyperplane whose layers read the
     same nodes, kinks through the reference point, kinks of the first layer on faces of a box or polytope. Others (kinks of
     different layers that meet, more than n kinks in some other point) are not, so nothing found is no proof of general
-    position.
+    position. Units of max pools and of sorting are those of the ReLUs that they are written out as.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -94,13 +97,20 @@ class GeneralPosition:
         return all(finding.kind.harmless for finding in self.findings)
 
     def sentence(self) -> str:
-        """All findings that may cost exactness, in words; all harmless ones where there are no others."""
-        chosen = [f for f in self.findings if not f.kind.harmless] or self.findings
-        return " ".join(finding.sentence() for finding in chosen) or NOTHING
+        """All findings that may cost exactness, in words; where there are none the others, and what was looked for."""
+        chosen = [finding.sentence() for finding in self.findings if not finding.kind.harmless]
+        if chosen:
+            return " ".join(chosen)
+        others = [finding.sentence() for finding in self.findings] or ["Nothing degenerate was found."]
+        return " ".join([*others, LOOKED_AT])
 
 
 def find_degeneracies(local: Analysis) -> GeneralPosition:
-    """What of general position fails at one point, as far as it can be read off; see ``GeneralPosition``."""
+    """What of general position fails at one point, as far as it can be read off; see ``GeneralPosition``.
+
+    Args:
+        local: of a single point, of a network without max pools (``without_pools``), whose kinks would not be seen.
+    """
     findings: list[Finding] = []
     through: list[str] = []
     near = _near(local)

@@ -117,7 +117,7 @@ def linear_jacobian(analysis: Analysis, budget: Budget | None = None) -> LinearJ
 def _linear_jacobian(analysis: Analysis, budget: Budget | None) -> LinearJacobian:
     lines: dict[int, Lines | Passing] = {}
     whole = budget or FREE
-    nodes, short = analysis.graph.nodes, list[int]()
+    nodes, short = analysis.graph.nodes, set[int]()
     bounded = (0, *analysis.slopes, *analysis.shares)
     turns = Turns({i: nodes[i:] for i in bounded}, nodes)
 
@@ -127,7 +127,7 @@ def _linear_jacobian(analysis: Analysis, budget: Budget | None) -> LinearJacobia
         rows = 2 * len(low) * low.shape[1] * slots(wanted, 2)
         if rows and fits(analysis.memory, rows, nodes[index:]):
             low, high, reached = _within(analysis, lines, index, low, high, wanted, own)
-            short.extend([] if reached else [index])
+            short.update([] if reached else [index])  # a node that several read is bounded once for each
         _add_lines(analysis, lines, index, low, high)
         return low, high
 

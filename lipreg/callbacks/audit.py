@@ -23,7 +23,7 @@ from lipreg.callbacks.batches import find_network
 from lipreg.callbacks.beside import get_place
 from lipreg.callbacks.epochs import Epochs
 from lipreg.callbacks.finished import Finished
-from lipreg.callbacks.folders import record_file
+from lipreg.callbacks.folders import program_folder, record_file
 from lipreg.callbacks.logged import show, steps_taken, withdraw
 from lipreg.callbacks.logs import log_audit
 from lipreg.callbacks.monitors import check_monitors
@@ -130,7 +130,7 @@ class LipschitzAudit(Callback):
         self.epochs, told = Epochs.of(every_n_epochs, where), AuditLog.of(log, where)
         self.name, self.metric, self.every_n_epochs = told.name, told.metric, self.epochs.every
         check_texts(where, run=run, twin=twin, module=module, folder=folder)
-        self.folder, self.run, self.module, self.twin = folder, run, module, twin
+        self.folder, self.run, self.module, self.twin, self.program = folder, run, module, twin, program_folder()
         self._labels = LabelsRead(problem.output, self.points.ignore_index, where, self.points.confidence is not None)
         self.place = get_place(executor, where)
         self._runs = AuditRuns(self.place, told.progress, self.points.keep)
@@ -170,7 +170,7 @@ class LipschitzAudit(Callback):
             return
         check_others(self, trainer)
         self._captured, self._audited, self._finished, self._left = None, -1, -1, []
-        self.run_id, path = "", record_file(trainer, self.folder)
+        self.run_id, path = "", record_file(trainer, self.folder, self.program)
         # of this fit alone: the next one may have another regularizer, or none
         plan, self._held = with_held_bound(self.plan, self.problem, trainer)
         self._runs.open(path, self.run, plan, self._held, trainer)

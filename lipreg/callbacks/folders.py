@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 RECORDS = "records.jsonl"
 
 
-def record_file(trainer: pl.Trainer, folder: str | None) -> Path:
+def record_file(trainer: pl.Trainer, folder: str | None, program: Path | None = None) -> Path:
     """The record file of an audit, the same in all training processes; all of them call it.
 
     In ``folder`` if one is given; else in the first of these that there is:
@@ -22,23 +22,28 @@ def record_file(trainer: pl.Trainer, folder: str | None) -> Path:
     3. the folder that another logger saves to (``save_dir``), if it is not the working directory;
     4. the run folder of a Hydra program;
     5. the working directory.
+
+    Args:
+        trainer: of the training.
+        folder: what the user chose.
+        program: ``program_folder`` as the callback was made: processes that are spawned know of no Hydra.
     """
     if folder is not None:
         return Path(folder).absolute() / RECORDS
     # a logger counts up its versions, in each process for itself: the first one decides
-    found = str(_folder(trainer)) if trainer.is_global_zero else ""
+    found = str(_folder(trainer, program_folder() or program)) if trainer.is_global_zero else ""
     if trainer.world_size > 1:
         found = trainer.strategy.broadcast(found)
     return Path(found) / RECORDS
 
 
-def _folder(trainer: pl.Trainer) -> Path:
+def _folder(trainer: pl.Trainer, program: Path | None) -> Path:
     here, root = Path.cwd(), _local(trainer.default_root_dir)
     if root is not None and root != here:
         return root
     logs = [_local(getattr(logger, "log_dir", None)) for logger in trainer.loggers]
     saves = [_local(getattr(logger, "save_dir", None)) for logger in trainer.loggers]
-    found = [path for path in (*logs, *saves, _hydra_folder()) if path is not None and path != here]
+    found = [path for path in (*logs, *saves, program) if path is not None and path != here]
     return next(iter(found), here)
 
 
@@ -49,7 +54,7 @@ def _local(path: Any) -> Path | None:
     return Path(path).absolute()
 
 
-def _hydra_folder() -> Path | None:
+def program_folder() -> Path | None:
     """Of the program that runs now, if Hydra has started it; nothing is imported to find out."""
     module = sys.modules.get("hydra.core.hydra_config")
     config = getattr(module, "HydraConfig", None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import pytorch_lightning as pl
@@ -23,6 +24,9 @@ class Audits(Protocol):
 
     folder: str | None
 
+    program: Path | None
+    """The run folder of the Hydra program in which it was made."""
+
 
 def check_others(own: Audits, trainer: pl.Trainer) -> None:
     """Refuses a second audit whose logs or records could not be told from this one's."""
@@ -36,8 +40,8 @@ def check_others(own: Audits, trainer: pl.Trainer) -> None:
                 where=where,
                 todo='Pass log="..." to one of them, another first part of the logged names',
             )
-        path = record_file(trainer, own.folder)
-        if other.run == own.run and record_file(trainer, other.folder) == path:
+        path = record_file(trainer, own.folder, own.program)
+        if other.run == own.run and record_file(trainer, other.folder, other.program) == path:
             raise InvalidInput(
                 f"two audits write records of run {own.run!r} to {path}",
                 where=where,

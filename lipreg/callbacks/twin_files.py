@@ -9,6 +9,7 @@ from pathlib import Path
 from lipreg.errors import InvalidInput
 from lipreg.records import RunRecord, read_records
 from lipreg.runs import RecordedRun, recorded_runs
+from lipreg.words import natural, of_system
 
 FORMS = "the path of a run folder, record file or checkpoint"
 
@@ -23,7 +24,7 @@ def other_versions(path: Path) -> list[Path]:
     """Of a logger that makes a folder ``version_N`` for each run: the record files in the others."""
     if not path.parent.name.startswith("version_"):
         return []
-    return sorted(set(path.parent.parent.glob(f"version_*/{path.name}")) - {path})
+    return sorted(set(path.parent.parent.glob(f"version_*/{path.name}")) - {path}, key=natural)
 
 
 def candidates(path: Path, own: RunRecord) -> str:
@@ -45,4 +46,4 @@ def reading(name: str, where: str) -> Iterator[None]:
         told = f"twin={name!r}: {error.got}"
         raise InvalidInput(told, where=where, accepted=error.accepted or FORMS, todo=error.todo) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"twin={name!r} cannot be read: {error}", where=where, accepted=FORMS) from None
+        raise InvalidInput(f"twin={name!r} cannot be read: {of_system(error)}", where=where, accepted=FORMS) from None

@@ -36,6 +36,7 @@ from lipreg.records import AuditRecord, CalibrationRecord, RecordFile, RunRecord
 from lipreg.runs import RecordedRun, ambiguous, recorded_runs
 from lipreg.transfer import Movement, Pair, compare_pair, truth_movement
 from lipreg.transfer.pairs import check_twin
+from lipreg.words import natural
 
 _CHECKPOINTS = (".ckpt", ".pt", ".pth")
 
@@ -184,7 +185,7 @@ def find_twin(name: str, own: RunRecord, path: Path, where: str) -> Twin | None:
         )
         return None
     with reading(name, where):
-        files = sorted(Path(name).rglob("*.jsonl")) if Path(name).is_dir() else [Path(name)]
+        files = sorted(Path(name).rglob("*.jsonl"), key=natural) if Path(name).is_dir() else [Path(name)]
         found = {run.key: run for file in files for run in runs_in(file, own)}
     if not found:
         raise InvalidInput(

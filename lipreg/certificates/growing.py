@@ -12,12 +12,14 @@ from fractions import Fraction
 from typing import Any
 
 from lipreg.certificates.choosing import best_unit
+from lipreg.certificates.implied import implied
 from lipreg.certificates.interior import Points, Sampler
-from lipreg.certificates.multipliers import codes, emptied
+from lipreg.certificates.multipliers import Sides, codes, emptied
 from lipreg.certificates.refusal import NoCertificate
 from lipreg.certificates.weights import squared
 from lipreg.checking import cells as exact
 from lipreg.checking.cells import Gradient
+from lipreg.checking.emptiness import Term
 from lipreg.checking.rounded import Cell, below, exceeding, gradient
 from lipreg.checking.squares import exceeding as exceeding_exactly
 from lipreg.checking.squares import limit
@@ -72,14 +74,16 @@ class Tree:
             if leaf is not None:
                 self._write(leaf)
                 continue
-            sides = self._one_sided(part, sampler)
-            if sides is None:
-                unit = best_unit(part.cell, self.norm)
-                sides = [part.child(unit, side, part.points.on(unit, side)) for side in (-1, 1)]
-            else:
-                unit, sides = sides
+            seen = implied(part.cell) or self._one_sided(part, sampler)
+            if seen is not None:
+                unit, side, terms = seen
+                at = "on" if side > 0 else "off"
+                self._write(["known", part.cell.units.number[unit], at, codes(part.cell, terms)])
+                parts.append(part.known(unit, side))
+                continue
+            unit = best_unit(part.cell, self.norm)
             self._write(["split", part.cell.units.number[unit]])
-            parts += sides
+            parts += [part.child(unit, side, part.points.on(unit, side)) for side in (-1, 1)]
 
     def _write(self, node: list[Any]) -> None:
         self.nodes.append(node)
@@ -101,8 +105,11 @@ class Tree:
         """The leaf of a part all of whose units are known, where rounding stands in the way."""
         cell = self.whole()
         index = {number: unit for unit, number in enumerate(cell.units.number)}
-        for number, side in part.path:
-            cell = parted(cell, number, index)[side < 0]
+        for step in part.path:
+            if not step.implied:
+                cell = parted(cell, step.number, index)[step.side < 0]
+            elif step.number in index:
+                cell = cell.known(index[step.number], step.side)
         if cell.empty:
             return ["bounds"]
         found = exact.gradient(cell)
@@ -120,24 +127,37 @@ class Tree:
             square = squared(self.norm, cell, found, most, entry)
             if square is None:
                 return None
-            squares.append({"entry": entry, "terms": codes(cell, square.terms), "weights": list(square.weights)})
+            terms, weights = codes(cell, square.terms), list(square.weights)
+            squares.append({"entry": entry, "alone": list(square.alone or ()), "terms": terms, "weights": weights})
         return squares or None
 
-    def _one_sided(self, part: _Part, sampler: Sampler) -> tuple[int, list[_Part]] | None:
-        """A unit that is on one side in all of a part, with both sides as parts, the empty one with its leaf."""
+    def _one_sided(self, part: _Part, sampler: Sampler) -> tuple[int, int, tuple[Term, ...]] | None:
+        """A unit that is on one side in all of a part, that side, and the multipliers that show it."""
         if self.tried > TRIES + self.found / PAYS:
             return None
         part.points = sampler.more(part.cell, part.points)
-        for unit, side in part.points.one_sided(part.cell.open):
+        sought = part.points.one_sided(part.cell.open)
+        sides = Sides.of(part.cell, self.solver) if sought else None
+        if sides is None:
+            return None
+        for unit, side in sought:
             self.tried += 1
-            missing = part.child(unit, side, part.points[:0])
-            missing.leaf = missing.emptied(sampler, self.solver)
-            if missing.leaf is not None:
+            found = sides.missing(unit, side)
+            if isinstance(found, tuple):
                 self.found += 1
-                sides = [missing, part.child(unit, -side, part.points)]
-                return unit, sides if side < 0 else sides[::-1]
-            part.points = part.points + missing.points
+                return unit, -side, found
+            if found is not None:
+                part.points = part.points + sampler.inside(part.cell, sampler.at(found[None]))
         return None
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A unit, by its number, that a split put on a side, or that is shown to be there."""
+
+    number: int
+    side: int
+    implied: bool = False
 
 
 @dataclass
@@ -146,13 +166,18 @@ class _Part:
 
     cell: Cell
     points: Points
-    path: tuple[tuple[int, int], ...] = ()
+    path: tuple[_Step, ...] = ()
     leaf: list[Any] | None = None
 
     def child(self, unit: int, side: int, points: Points) -> _Part:
         """The part where a unit is on or off."""
-        path = (*self.path, (self.cell.units.number[unit], side))
+        path = (*self.path, _Step(self.cell.units.number[unit], side))
         return _Part(self.cell.child(unit, side), points, path)
+
+    def known(self, unit: int, side: int) -> _Part:
+        """The same part, in which a unit is shown to be on one side."""
+        step = _Step(self.cell.units.number[unit], side, implied=True)
+        return _Part(self.cell.known(unit, side), self.points, (*self.path, step))
 
     def emptied(self, sampler: Sampler, solver: Depths) -> list[Any] | None:
         """The leaf that shows it to be empty; where there is none, a point that is found meanwhile is kept."""
@@ -161,8 +186,8 @@ class _Part:
         if len(self.points) or not self.cell.phase.any():
             return None
         found = emptied(self.cell, solver)
-        if isinstance(found, tuple):
-            return ["empty", codes(self.cell, found)]
+        if isinstance(found, list):
+            return found
         if found is not None:
             self.points = sampler.inside(self.cell, sampler.at(found[None]))
         return None

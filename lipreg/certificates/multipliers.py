@@ -5,18 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from lipreg.checking.emptiness import Kind, Term
 from lipreg.checking.integers import Array
-from lipreg.checking.rounded import Cell, empties
+from lipreg.checking.rounded import Cell, empties, flattens, implies, implies_by_far
+from lipreg.checking.rounded.room import Room
 from lipreg.milp.depth import Depths
 
 LEAST = 1e-12
 """Multipliers below this share of the largest are left out."""
 DIGITS = (8, 16, 32, 52)
 """Bits of a multiplier, tried one after the other."""
+SHALLOW, TIGHT = 1e-9, 1e-7
+"""A depth that may be 0; multipliers of what holds back, as a share of the largest."""
 TANGENTS = 60
 """Most programs for one cell of a ball."""
 
@@ -29,12 +33,15 @@ class Rows:
         which: unit and kind of each.
         matrix, constant: ``(k, v)`` and ``(k,)``, over variables in [-1, 1].
         size: what each was divided by, ``(k,)``.
+        z, z_constant: z of the units of which nothing is known, not scaled, ``(open, v)`` and ``(open,)``.
     """
 
     which: list[tuple[int, Kind]]
     matrix: Array
     constant: Array
     size: Array
+    z: Array
+    z_constant: Array
 
     @staticmethod
     def of(cell: Cell) -> Rows:
@@ -52,11 +59,18 @@ class Rows:
         whole = np.concatenate([rows[known] * cell.phase[known][:, None], above, chord])
         which = [(int(unit), Kind.SIDE) for unit in known]
         which += [(int(unit), kind) for kind in (Kind.ABOVE, Kind.CHORD) for unit in free]
-        constant = whole[:, 0] + whole[:, 1:] @ ((low + high) / 2)
-        matrix = whole[:, 1:] * ((high - low) / 2)
+        middle, half = (low + high) / 2, (high - low) / 2
+        constant, matrix = whole[:, 0] + whole[:, 1:] @ middle, whole[:, 1:] * half
         size = np.abs(matrix).sum(1) + np.abs(constant)
         size = np.where(size > 0, size, 1.0)
-        return Rows(which, matrix / size[:, None], constant / size, size)
+        z, z_constant = rows[free, 1:] * half, rows[free, 0] + rows[free, 1:] @ middle
+        return Rows(which, matrix / size[:, None], constant / size, size, z, z_constant)
+
+    def tight(self, multipliers: Array) -> list[int]:
+        """The known units that hold a point back; none where something else does as well."""
+        chosen = np.flatnonzero(multipliers > TIGHT * float(multipliers.max(initial=0.0)))
+        which = [self.which[i] for i in chosen]
+        return [unit for unit, _ in which] if all(kind is Kind.SIDE for _, kind in which) else []
 
     def terms(self, multipliers: Array, digits: int) -> tuple[Term, ...]:
         """Multipliers of the scaled rows as terms with mantissas of so many bits."""
@@ -65,10 +79,13 @@ class Rows:
         return tuple(short(*self.which[i], float(multipliers[i] / self.size[i]), digits) for i in chosen)
 
 
-def emptied(cell: Cell, solver: Depths) -> tuple[Term, ...] | Array | None:
-    """Multipliers of as few digits as empty a cell, or displacements ``(m,)`` that seem to lie in it; None for neither.
+def emptied(cell: Cell, solver: Depths) -> list[Any] | Array | None:
+    """The leaf of a cell without points, with multipliers of as few digits as empty it, or of one inside a hyperplane.
 
-    max s such that every row is at least s: it is below 0 where no point satisfies them.
+    max s such that every row is at least s: it is below 0 where no point satisfies them, and 0 on a hyperplane.
+
+    Returns:
+        The leaf, or displacements ``(m,)`` that seem to lie in the cell; None for neither.
     """
     rows, region = Rows.of(cell), cell.units.region
     m, ways = len(region.low), len(rows.matrix)
@@ -84,16 +101,67 @@ def emptied(cell: Cell, solver: Depths) -> tuple[Term, ...] | Array | None:
             multipliers = y[:ways]
             terms = shortest(lambda digits, y=multipliers: rows.terms(y, digits), lambda terms: empties(cell, terms))
             if terms is not None:
-                return terms
+                return ["empty", codes(cell, terms)]
+        if abs(depth) <= SHALLOW and flattens(cell, units := rows.tight(y[:ways])):
+            return ["flat", [cell.units.number[unit] for unit in units]]
         size = float(np.linalg.norm(d, ord=region.norm)) if region.norm else 0.0
         if size <= region.radius * (1.0 + 1e-12):
             return d if depth > 0 else None
-        # what holds in the ball and not at this point: a tangent of it
-        normal = np.sign(d) if region.norm == 1 else d / size
-        tangent = np.append(-normal * half, np.zeros(matrix.shape[1] - m)) / region.radius
-        matrix, real = np.vstack([matrix, tangent]), np.append(real, 0.0)
-        levels = np.append(levels, 1.0 - normal @ middle / region.radius)
+        row, level = tangent(region, d, size, matrix.shape[1])
+        matrix, real, levels = np.vstack([matrix, row]), np.append(real, 0.0), np.append(levels, level)
     return None
+
+
+@dataclass(frozen=True)
+class Sides:
+    """On which sides of 0 the open units of one cell can be, as far as its rows say; multipliers show where they cannot."""
+
+    cell: Cell
+    solver: Depths
+    rows: Rows
+
+    @staticmethod
+    def of(cell: Cell, solver: Depths) -> Sides | None:
+        """Those of a cell; None where the solver does not take its rows. One cell at a time has a solver."""
+        rows = Rows.of(cell)
+        return Sides(cell, solver, rows) if solver.within(rows.matrix, rows.constant) else None
+
+    def missing(self, unit: int, side: int) -> tuple[Term, ...] | Array | None:
+        """Multipliers that show that z of a unit is nowhere above 0 (side 1), or nowhere below it (-1).
+
+        Otherwise displacements ``(m,)`` at which it seems to be there; None for neither.
+        """
+        region, rows = self.cell.units.region, self.rows
+        m, ways = len(region.low), len(rows.matrix)
+        middle, half = (region.low + region.high) / 2, (region.high - region.low) / 2
+        own = int(np.searchsorted(self.cell.open, unit))
+        way, constant = side * rows.z[own], side * float(rows.z_constant[own])
+        for _ in range(TANGENTS if region.norm else 1):
+            found = self.solver.farthest(way)
+            if found is None:
+                return None
+            value, point, y = found
+            d = middle + half * point[:m]
+            if value + constant <= SHALLOW * float(np.abs(way).sum() + abs(constant)):
+                shows = implies if value + constant > -SHALLOW else implies_by_far
+                y = y[:ways]
+                return shortest(
+                    lambda digits, y=y: (short(unit, Kind.SIDE, 1.0, digits), *rows.terms(y, digits)),
+                    lambda terms, shows=shows: shows(self.cell, unit, -side, terms),
+                )
+            size = float(np.linalg.norm(d, ord=region.norm)) if region.norm else 0.0
+            if size <= region.radius * (1.0 + 1e-12):
+                return d
+            self.solver.cut(*tangent(region, d, size, len(point)))
+        return None
+
+
+def tangent(region: Room, d: Array, size: float, variables: int) -> tuple[Array, float]:
+    """What holds in a ball and not at d, whose norm is larger, as a row over variables in [-1, 1], and a constant."""
+    middle, half = (region.low + region.high) / 2, (region.high - region.low) / 2
+    normal = np.sign(d) if region.norm == 1 else d / size
+    row = np.append(-normal * half, np.zeros(variables - len(d))) / region.radius
+    return row, 1.0 - float(normal @ middle) / region.radius
 
 
 def shortest(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from lipreg.certificates.multipliers import short
 from lipreg.checking.cells import Gradient
 from lipreg.checking.emptiness import Kind, Term
 from lipreg.checking.integers import Array
-from lipreg.checking.rounded import Cell, dominates, entries
+from lipreg.checking.rounded import Cell, dominates, entries, known_signs
 from lipreg.checking.squares import Square
 
 RANK, SWEEPS = 8, (4, 12, 48)
@@ -37,9 +37,9 @@ class Switched:
     rows: Array
 
     @staticmethod
-    def of(norm: int, cell: Cell, found: Gradient, upper: float, entry: int) -> Switched:
+    def of(norm: int, cell: Cell, found: Gradient, upper: float, square: Square) -> Switched:
         units, first, free = cell.units, cell.units.first, cell.open
-        both = entries(norm, cell, found, entry, upper)[0].mid
+        both = entries(norm, cell, found, square, upper)[0].mid
         p, q = cell.rows.mid[np.ix_(free, first + free)].T, cell.out.mid[first + free]
         depth = max(1, len(set(np.array(units.level)[free].tolist())))
         along = np.random.default_rng(0).normal(size=(len(free), RANK))
@@ -99,13 +99,15 @@ class Switched:
 
 def squared(norm: int, cell: Cell, found: Gradient, upper: float, entry: int) -> Square | None:
     """What settles an entry of the gradient, or its norm, by ``dominates``; None where it does not come to that."""
-    switched = Switched.of(norm, cell, found, upper, entry)
+    alone = tuple(np.flatnonzero(~known_signs(found, upper)).tolist()) if norm == 1 else ()
+    begun = Square(entry, (), (), alone)
+    switched = Switched.of(norm, cell, found, upper, begun)
     for sweeps in SWEEPS:
         if switched.sweep(norm, sweeps) > upper:  # vectors that no multipliers prove away
             return None
         factor = next((factor for factor in FACTORS if switched.proved(norm, factor) < upper * (1 - NEAR)), None)
         if factor is not None:
-            square = Square(entry, switched.terms(cell, factor), tuple(switched.weights(norm)))
+            square = replace(begun, terms=switched.terms(cell, factor), weights=tuple(switched.weights(norm)))
             if dominates(norm, cell, found, upper, square):
                 return square
     return None

@@ -130,7 +130,7 @@ def certificate_of(
     rows = functionals(claimed.question.rows, claimed.question.signs)
     asked, solver = (claimed.nodes, region.center, room, rows), Depths()
     exactly = cache(lambda: list(exact.roots(*asked)))
-    for number, root in enumerate(roots(*asked)):
+    for number, root in enumerate(roots(*asked, exactly()[0].units.decided)):
         tree = Tree(claimed.question.norm, upper, lambda number=number: exactly()[number], solver)
         tree.grow(root, _going_on(budget))
         plain["upper"].append(tree.nodes)

@@ -19,7 +19,7 @@ from lipreg.checking.integers import Array, shifted, zeros
 from lipreg.checking.network import Decider, Forms, Node, walk
 from lipreg.checking.region import Placed
 
-SLOPE_BITS = 16
+SLOPE_BITS = 48
 """Bits of a slope of a line above a ReLU, which is rounded up."""
 
 
@@ -92,21 +92,38 @@ class Cell:
         """The part where a unit is on (1) or off (-1): empty where it is known to be otherwise, all where that is known."""
         if self.phase[unit]:
             return replace(self, empty=self.empty or self.phase[unit] != side)
-        parts = (self.phase, self.strict, self.rows, self.out, self.low, self.high)
-        phase, strict, rows, out, low, high = (part.copy() for part in parts)
-        found = replace(self, phase=phase, strict=strict, rows=rows, out=out, low=low, high=high)
+        found = self._copied()
         found.strict[unit] = side > 0
-        if side > 0:
-            found.low[unit] = max(low[unit], 0)
-        else:
-            found.high[unit] = min(high[unit], 0)
-        found._know(unit, side)
-        found.tighten()
+        found._put(unit, side)
         return found
 
-    def tighten(self) -> None:
-        """Bounds of z in this cell, level by level; units that these decide are known from there on."""
+    def known(self, unit: int, side: int) -> Cell:
+        """The same part, in which z of a unit is seen to be nowhere below 0 (1), or nowhere above it (-1)."""
+        if self.phase[unit]:
+            return self
+        found = self._copied()
+        found._put(unit, side)
+        return found
+
+    def _copied(self) -> Cell:
+        parts = (self.phase, self.strict, self.rows, self.out, self.low, self.high)
+        phase, strict, rows, out, low, high = (part.copy() for part in parts)
+        return replace(self, phase=phase, strict=strict, rows=rows, out=out, low=low, high=high)
+
+    def _put(self, unit: int, side: int) -> None:
+        if side > 0:
+            self.low[unit] = max(self.low[unit], 0)
+        else:
+            self.high[unit] = min(self.high[unit], 0)
+        self.tighten(self._know(unit, side))
+
+    def tighten(self, changed: Array) -> None:
+        """Bounds of z in this cell, level by level; units that these decide are known from there on.
+
+        A row of displacements alone that has not changed, ``(n,)``, has its bounds already.
+        """
         for level in self.units.levels():
+            level = level[changed[level] | (self.rows[level, self.units.first :] != 0).any(1)]
             if self.empty:
                 return
             both = np.concatenate([self.rows[level], -self.rows[level]])
@@ -117,17 +134,19 @@ class Cell:
                 if low > high or (self.strict[unit] and high <= 0):
                     self.empty = True
                 elif not self.phase[unit] and (high <= 0 or low >= 0):
-                    self._know(unit, -1 if high <= 0 else 1)
+                    changed |= self._know(unit, -1 if high <= 0 else 1)
 
-    def _know(self, unit: int, side: int) -> None:
+    def _know(self, unit: int, side: int) -> Array:
+        """Puts what is known of a unit into all forms, and returns which rows that changed, ``(n,)``."""
         self.phase[unit] = side
         column = self.units.first + unit
+        users = self.rows[:, column] != 0
         if side > 0:  # r = z; off it is 0
             self.out = self.out + self.out[column] * self.rows[unit]
-            users = np.flatnonzero(self.rows[:, column] != 0)
             self.rows[users] = self.rows[users] + self.rows[users, column][:, None] * self.rows[unit]
         self.rows[:, column] = 0
         self.out[column] = 0
+        return users
 
 
 def largest(units: Units, forms: Array, rows: Array, low: Array, high: Array) -> Array:

@@ -1,7 +1,8 @@
-"""What multipliers prove of a cell: that no point is in it. Any that are not negative do, whoever chose them.
+"""What multipliers prove of a cell: that no point is in it, or that a unit is on one side in all of it.
 
-Every row below is >= 0 at every point of a cell, with r in [0, high] the output of a unit of which nothing is known. If
-their sum, each times its multiplier, is below 0 wherever d is in the region and r in its range, then there is no point.
+Any that are not negative do, whoever chose them. Every row below is >= 0 at every point of a cell, with r in [0, high] the
+output of a unit of which nothing is known. If their sum, each times its multiplier, is below 0 wherever d is in the region
+and r in its range, then there is no point. If it is at most 0 with -z of a unit among them, then z is nowhere below 0.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 
@@ -60,16 +62,53 @@ def empties(cell: Cell, terms: Sequence[Term]) -> bool:
     Raises:
         Refused: a multiplier below 0.
     """
-    terms = [term for term in terms if (term.kind is Kind.SIDE) != (cell.phase[term.unit] == 0)]
-    rows = [row(cell, term.unit, term.kind) for term in terms]
+    terms = _holding(cell, terms)
+    most = _largest(cell, terms, [row(cell, term.unit, term.kind) for term in terms])
+    strict = any(t.kind is Kind.SIDE and t.mantissa > 0 and cell.strict[t.unit] for t in terms)
+    return bool(most < 0 or (strict and most == 0))
+
+
+def implies(cell: Cell, unit: int, side: int, terms: Sequence[Term]) -> bool:
+    """Whether multipliers show that z of a unit of which nothing is known is nowhere on the other side of 0.
+
+    Its own are those of -z where it is to be on, and of z where it is to be off. Points with z = 0 may be in the cell.
+
+    Raises:
+        Refused: a multiplier below 0.
+    """
+    own = own_terms(terms, unit)
+    others = _holding(cell, terms)
+    rows = [(-side * cell.rows[unit], cell.units.bits[unit])] * len(own)
+    rows += [row(cell, term.unit, term.kind) for term in others]
+    return bool(own) and bool(_largest(cell, [*own, *others], rows) <= 0)
+
+
+def own_terms(terms: Sequence[Term], unit: int) -> list[Term]:
+    """The multipliers of a unit's own z that are not 0."""
+    return [term for term in terms if term.unit == unit and term.kind is Kind.SIDE and term.mantissa > 0]
+
+
+def _holding(cell: Cell, terms: Sequence[Term]) -> list[Term]:
+    """Those whose rows there are in a cell."""
+    return [term for term in terms if (term.kind is Kind.SIDE) != (cell.phase[term.unit] == 0)]
+
+
+def _largest(cell: Cell, terms: Sequence[Term], rows: Sequence[tuple[Array, int]]) -> Any:
+    """A bound on a sum of rows over a cell, in whole numbers whose sign alone counts."""
+    total, first = added(terms, rows, cell.rows.shape[1]), cell.units.first
+    return total[0] + cell.units.region.above(total[None, 1:first])[0] + np.maximum(total[first:], 0) @ cell.high
+
+
+def added(terms: Sequence[Term], rows: Sequence[tuple[Array, int]], width: int) -> Array:
+    """The sum of rows ``(width,)``, of so many bits each, times their multipliers, in whole numbers times a power of two.
+
+    Raises:
+        Refused: a multiplier below 0.
+    """
     exponents = [term.exponent - bits for term, (_, bits) in zip(terms, rows, strict=True)]
-    shift, first = max(0, -min(exponents, default=0)), cell.units.first
-    total = zeros(cell.rows.shape[1])
+    shift, total = max(0, -min(exponents, default=0)), zeros(width)
     for term, (line, _), exponent in zip(terms, rows, exponents, strict=True):
         if term.mantissa < 0:
-            raise Refused(f"a negative multiplier of unit {cell.units.number[term.unit]}", "multipliers")
+            raise Refused("a multiplier below 0", "multipliers")
         total = total + int(term.mantissa << (exponent + shift)) * line
-    bound = total[0] + cell.units.region.above(total[None, 1:first])[0]
-    bound += np.maximum(total[first:], 0) @ cell.high
-    strict = any(t.kind is Kind.SIDE and t.mantissa > 0 and cell.strict[t.unit] for t in terms)
-    return bool(bound < 0 or (strict and bound == 0))
+    return total

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import zlib
 from dataclasses import dataclass, replace
@@ -19,8 +20,8 @@ from lipreg.checking.refusal import Refused
 from lipreg.checking.region import Region
 from lipreg.checking.squares import Square
 
-FORMAT, VERSION = "lipreg certificate", 2
-LARGEST_EXPONENT, LARGEST_MANTISSA = 4096, 1 << 64
+FORMAT, VERSION = "lipreg certificate", 3
+LARGEST_EXPONENT, LARGEST_MANTISSA = 4096, 1 << 256
 LARGEST_TEXT = 1 << 30
 
 
@@ -47,11 +48,24 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Known:
+    """The same part, in which a unit is shown to be nowhere on its other side (1: nowhere below 0)."""
+
+    unit: int
+    side: int
+    terms: tuple[Term, ...]
+
+
+@dataclass(frozen=True)
 class Leaf:
     """A part that is closed, by its kind, with the multipliers and weights that this kind needs."""
 
     kind: str
     squares: tuple[Square, ...] = ()
+
+
+Step = Split | Known | Leaf
+"""A node of a tree."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +85,7 @@ class Certificate:
     lower: Fraction
     upper: Fraction
     witness: tuple[int, Array] | None
-    trees: tuple[tuple[Split | Leaf, ...], ...]
+    trees: tuple[tuple[Step, ...], ...]
     producer: dict[str, str]
 
 
@@ -123,7 +137,7 @@ def parse(plain: Any) -> Certificate:
     if lower is not None:
         row, point = fields(lower, "row point", "lower")
         witness = count(row, "row", 0), array(point, "point", (sizes[0],))
-    trees = tuple(_tree(tree, f"tree {i}") for i, tree in enumerate(items(upper, "upper")))
+    trees = tuple(_tree(tree, version, f"tree {i}") for i, tree in enumerate(items(upper, "upper")))
     return Certificate(asked, tuple(nodes), ends[0], ends[1], witness, trees, producer)
 
 
@@ -164,28 +178,40 @@ def _region(plain: Any, inputs: int) -> Region:
     return Region(middle, tuple(lower), tuple(upper), 0 if norm == "inf" else int(norm), size)
 
 
-def _tree(plain: Any, where: str) -> tuple[Split | Leaf, ...]:
-    found: list[Split | Leaf] = []
+def _tree(plain: Any, version: int, where: str) -> tuple[Step, ...]:
+    found: list[Step] = []
     for i, node in enumerate(items(plain, where)):
         place = f"{where}, node {i}"
         kind, *rest = items(node, place) or [None]
         if kind == "split" and len(rest) == 1:
             found.append(Split(count(rest[0], place, 0)))
+        elif kind == "known" and len(rest) == 3 and version > 2 and rest[1] in ("on", "off"):
+            found.append(Known(count(rest[0], place, 0), 1 if rest[1] == "on" else -1, _terms(rest[2], place)))
         elif kind in ("bounds", "gradient") and not rest:
             found.append(Leaf(kind))
+        elif kind == "flat" and len(rest) == 1 and version > 2:
+            units = [count(unit, place, 0) for unit in items(rest[0], place)]
+            found.append(Leaf(kind, (Square(0, tuple(Term(unit, Kind.SIDE, 1, 0) for unit in units)),)))
         elif kind == "empty" and len(rest) == 1:
             found.append(Leaf(kind, (Square(0, _terms(rest[0], place)),)))
         elif kind == "square" and len(rest) == 1:
-            found.append(Leaf(kind, tuple(_square(part, place) for part in items(rest[0], place))))
+            found.append(Leaf(kind, tuple(_square(part, version, place) for part in items(rest[0], place))))
         else:
             raise Refused(f"a node {str(node)[:60]}", place)
     return tuple(found)
 
 
-def _square(plain: Any, where: str) -> Square:
-    entry, terms, weights = fields(plain, "entry terms weights", where)
+def _square(plain: Any, version: int, where: str) -> Square:
+    if version < 3:
+        entry, terms, weights = fields(plain, "entry terms weights", where)
+        alone = None
+    else:
+        entry, alone, terms, weights = fields(plain, "entry alone terms weights", where)
+        alone = tuple(count(j, where, 0) for j in items(alone, where))
+        if any(a >= b for a, b in itertools.pairwise(alone)):
+            raise Refused("entries that are not in order", where)
     masses = tuple(count(m, where, 1, LARGEST_MANTISSA) for m in items(weights, where))
-    return Square(count(entry, where, 0), _terms(terms, where), masses)
+    return Square(count(entry, where, 0), _terms(terms, where), masses, alone)
 
 
 def _terms(plain: Any, where: str) -> tuple[Term, ...]:

@@ -5,8 +5,8 @@ Every w lies between 0 and its g, so w (g - w) >= 0. So for any lambda >= 0, and
 
     U^2 c^2 - sum_j (sum(m) / m_j) J_j^2 - sum_i lambda_i w_i (g_i - w_i) >= 0    for all numbers w and c,
 
-J and g being linear in w and c = 1. In norm 2 the weights are 1. Entries of J whose sign is known are one entry in norm 1,
-the sum of their magnitudes. Of the largest entry each is settled by itself.
+J and g being linear in w and c = 1. In norm 2 the weights are 1. In norm 1 entries may count as one, the sum of their
+magnitudes: that of an entry from -t on is at most itself and 2 t. Of the largest entry each is settled by itself.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -30,11 +31,29 @@ FACTOR_BITS = 50
 
 @dataclass(frozen=True)
 class Square:
-    """Multipliers lambda and weights m, whole numbers, and the entry that they are about, 0 where it is the norm."""
+    """Multipliers lambda and weights m, whole numbers, and the entry that they are about, 0 where it is the norm.
+
+    In norm 1 the entries ``alone`` have a weight each, and all others count as one; None for all whose sign is not known.
+    """
 
     entry: int
     terms: tuple[Term, ...]
     weights: tuple[int, ...] = ()
+    alone: tuple[int, ...] | None = None
+
+    def own(self, unknown: Array) -> Array:
+        """Which entries count by themselves, ``(m,)``, where the signs of some are not known.
+
+        Raises:
+            Refused: an entry that there is not.
+        """
+        if self.alone is None:
+            return unknown
+        if self.alone and self.alone[-1] >= len(unknown):
+            raise Refused(f"entry {self.alone[-1]} of {len(unknown)}", "square")
+        found = np.zeros(len(unknown), dtype=bool)
+        found[list(self.alone)] = True
+        return found
 
     def over(self, index: Mapping[int, int], decided: Mapping[int, int]) -> Square:
         """The same with the units' places in place of their numbers, without those that the region decides.
@@ -49,15 +68,22 @@ class Square:
         return replace(self, terms=tuple(replace(term, unit=index[term.unit]) for term in terms))
 
 
-def entries(norm: int, cell: Cell, found: Gradient, entry: int) -> Array:
-    """Rows of coefficients of c and of the w of units of which nothing is known, ``(k, 1 + open)``: what is squared."""
+def entries(norm: int, cell: Cell, found: Gradient, square: Square) -> tuple[Array, Any]:
+    """What is squared, and what that may miss of the norm.
+
+    Returns:
+        Rows of coefficients of c and of the w of units of which nothing is known, ``(k, 1 + open)``; a whole number.
+    """
     first = cell.units.first
     rows = cell.units.region.measured(np.concatenate([cell.out[None, 1:first], cell.rows[cell.open, 1:first]]).T)
     if norm != 1:
-        return rows if norm else rows[entry : entry + 1]
-    sign = (found.low >= 0).astype(int) - ((found.high <= 0) & (found.low < 0))
-    together = (sign.astype(object) @ rows)[None] if sign.any() else rows[:0]
-    return np.concatenate([together, rows[sign == 0]])
+        return (rows if norm else rows[square.entry : square.entry + 1]), 0
+    own = square.own((found.low < 0) & (found.high > 0))
+    plus = found.high >= -found.low
+    sign = np.where(own, 0, np.where(plus, 1, -1)).astype(object)
+    together = (sign @ rows)[None] if not own.all() else rows[:0]
+    beyond = np.maximum(np.where(plus, -found.low, found.high), 0)
+    return np.concatenate([together, rows[own]]), 2 * sum(beyond[~own])
 
 
 def limit(norm: int, cell: Cell, upper: Fraction) -> int:
@@ -82,11 +108,14 @@ def dominates(norm: int, cell: Cell, found: Gradient, upper: Fraction, square: S
     """
     units, first, free = cell.units, cell.units.first, cell.open
     terms, weights = square.terms, square.weights
-    rows, place = entries(norm, cell, found, square.entry), {int(unit): 1 + i for i, unit in enumerate(free)}
+    (rows, missed), place = entries(norm, cell, found, square), {int(unit): 1 + i for i, unit in enumerate(free)}
+    upper = upper - (Fraction(int(missed)) / 2**cell.measured_bits)
     if not len(rows) or len(weights) != (len(rows) if norm == 1 else 0) or any(m <= 0 for m in weights):
         raise Refused(f"{len(weights)} weights for {len(rows)} entries", "square")
     if any(t.mantissa < 0 for t in terms):
         raise Refused("a multiplier below 0", "square")
+    if upper < 0:
+        return False
     terms = [t for t in terms if t.unit in place]  # others are known here: their w is g, or 0
     total, one = sum(weights), (1 << WEIGHT_BITS)
     factors = np.array([-(-total * one // m) for m in weights] or [one] * len(rows), dtype=object)
@@ -94,7 +123,7 @@ def dominates(norm: int, cell: Cell, found: Gradient, upper: Fraction, square: S
     exponents = [t.exponent + bits - 2 * (cell.out_bits - units.bits[t.unit]) + WEIGHT_BITS for t in terms]
     shift = max(0, -min(exponents, default=0))
     form = -2 * (rows.T @ (factors[:, None] * rows))
-    form[0, 0] += 2 * (floor_at(upper * upper, bits) << WEIGHT_BITS)
+    form[0, 0] += 2 * floor_at(upper * upper, bits + WEIGHT_BITS)
     form = shifted(form, shift)
     for term, exponent in zip(terms, exponents, strict=True):
         at, times = place[term.unit], int(term.mantissa << (exponent + shift))

@@ -14,14 +14,15 @@ import numpy as np
 
 from lipreg.checking import rounded
 from lipreg.checking.cells import Cell, gradient, roots
-from lipreg.checking.emptiness import empties
-from lipreg.checking.file import Certificate, Leaf, Split
+from lipreg.checking.emptiness import empties, implies
+from lipreg.checking.file import Certificate, Known, Leaf, Split, Step
+from lipreg.checking.flat import flat_at
 from lipreg.checking.integers import Array, integers
 from lipreg.checking.refusal import Refused
-from lipreg.checking.squares import dominates, exceeding, limit
+from lipreg.checking.squares import Square, dominates, exceeding, limit
 from lipreg.checking.witness import measured, reaches
 
-CHECKER = "3"
+CHECKER = "4"
 """Version of this checker."""
 SIGNED = 16
 """Rows whose signed sums are gone through: 2^15 of them."""
@@ -93,13 +94,13 @@ def _checked(certificate: Certificate, progress: Callable[[Progress], None] | No
     rows = functionals(question.rows, question.signs)
     _check_lower(certificate, rows)
     told = _Told(progress, sum(map(len, certificate.trees)))
-    whole, closes = MODES[mode]
+    whole, closes, implied = MODES[mode]
     cells = whole(nodes, question.region.center, question.region.placed(), rows)
     leaves, units = Counter[str](), (0, 0)
     for number, (cell, tree) in enumerate(zip(cells, certificate.trees, strict=True)):
         units = cell.units.count, len(cell.phase)
         leaf = partial(closes, question.norm, upper=certificate.upper)
-        leaves += _check_tree(leaf, cell, iter(enumerate(tree)), f"tree {number}", told)
+        leaves += _check_tree(leaf, implied, cell, iter(enumerate(tree)), f"tree {number}", told)
     kinds = {kind: leaves[kind] for kind in sorted(leaves)}
     return Verdict(certificate.lower, certificate.upper, question.norm, len(rows[0]), units, kinds, told.checked, mode)
 
@@ -147,7 +148,12 @@ def _check_lower(certificate: Certificate, rows: tuple[Array, int]) -> None:
 
 
 def _check_tree(
-    closes: Callable[..., None], root: Part, nodes: Iterator[tuple[int, Split | Leaf]], where: str, told: _Told
+    closes: Callable[..., None],
+    implied: Callable[..., bool],
+    root: Part,
+    nodes: Iterator[tuple[int, Step]],
+    where: str,
+    told: _Told,
 ) -> Counter[str]:
     """Goes through a tree in its order: a split, then all of the part with the unit on, then all of the other."""
     open_, leaves = list[Part]([root]), Counter[str]()
@@ -158,18 +164,19 @@ def _check_tree(
         place = f"{where}, node {at}"
         if node is None:
             raise Refused("a part of the region is left out", where)
-        if isinstance(node, Split):
-            try:
-                on, off = parted(cell, node.unit, index)
-            except KeyError:
-                raise Refused(f"unit {node.unit}, and there are {root.units.count}", place) from None
-            open_ += [off, on]
-        else:
-            try:
-                closes(cell, node, index=index)
-            except Refused as error:
-                raise Refused(error.got, f"{place}, {error.where}") from None
-            leaves[node.kind] += 1
+        try:
+            match node:
+                case Split(unit=unit):
+                    open_ += parted(cell, unit, index)[::-1]
+                case Known():
+                    open_.append(sided(cell, node, index, implied))
+                case Leaf():
+                    closes(cell, node, index=index)
+                    leaves[node.kind] += 1
+        except KeyError as missing:
+            raise Refused(f"unit {missing.args[0]}, and there are {root.units.count}", place) from None
+        except Refused as error:
+            raise Refused(error.got, f"{place}, {error.where}") from None
         told.one()
     if next(nodes, None) is not None:
         raise Refused("more nodes than its splits make", where)
@@ -193,6 +200,24 @@ def parted(cell: Part, number: int, index: Mapping[int, int]) -> tuple[Any, Any]
     return (cell, nothing) if cell.units.decided[number] > 0 else (nothing, cell)
 
 
+def sided(cell: Any, node: Known, index: Mapping[int, int], implied: Callable[..., bool]) -> Any:
+    """A part in which a unit is shown to be on its side; as it is where it is empty, or the unit is known already.
+
+    Raises:
+        KeyError: there is no such unit.
+        Refused: it is not shown.
+    """
+    terms = Square(0, node.terms).over(index, cell.units.decided).terms
+    unit = index.get(node.unit)
+    if unit is None and node.unit not in cell.units.decided:
+        raise KeyError(node.unit)
+    if unit is None or cell.empty or cell.phase[unit]:
+        return cell
+    if not implied(cell, unit, node.side, terms):
+        raise Refused(f"the multipliers leave points on the other side of unit {node.unit}", "known")
+    return cell.known(unit, node.side)
+
+
 def check_leaf(norm: int, cell: Cell, leaf: Leaf, upper: Fraction, index: dict[int, int]) -> None:
     """Checks that a leaf closes a cell.
 
@@ -208,14 +233,19 @@ def check_leaf(norm: int, cell: Cell, leaf: Leaf, upper: Fraction, index: dict[i
         if not empties(cell, squares[0].terms):
             raise Refused("the multipliers leave points in the cell", leaf.kind)
         return
+    if leaf.kind == "flat":
+        units = [term.unit for term in squares[0].terms if cell.phase[term.unit]]
+        if not flat_at(cell.rows[units] * cell.phase[units].astype(object)[:, None], cell.units.first):
+            raise Refused("the units leave room on their sides", leaf.kind)
+        return
     found = gradient(cell)
-    proved = {square.entry for square in squares if dominates(norm, cell, found, upper, square)}
-    left = set(exceeding(norm, found, limit(norm, cell, upper))) - proved
-    if left:
+    left = set(exceeding(norm, found, limit(norm, cell, upper)))
+    needed = [square for square in squares if square.entry in left]
+    if left - {square.entry for square in needed if dominates(norm, cell, found, upper, square)}:
         raise Refused("the gradient is not kept at or below the upper end", leaf.kind)
 
 
-MODES: dict[str, tuple[Callable[..., Iterator[Any]], Callable[..., None]]] = {
-    "exact": (roots, check_leaf),
-    "rounded": (rounded.roots, rounded.check_leaf),
+MODES: dict[str, tuple[Callable[..., Iterator[Any]], Callable[..., None], Callable[..., bool]]] = {
+    "exact": (roots, check_leaf, implies),
+    "rounded": (rounded.roots, rounded.check_leaf, rounded.implies),
 }

@@ -6,7 +6,7 @@ import argparse
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from decimal import MAX_EMAX, MIN_EMIN, ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from lipreg.records import AuditRecord
     from lipreg.records.verdicts import KeptVerdict
 
+RECORDS = ".jsonl"
+"""What record files end with."""
 EVERY = 0.2
 """Seconds between lines that say how far a check is."""
 
@@ -24,7 +26,10 @@ EVERY = 0.2
 def paths(parser: argparse.ArgumentParser) -> None:
     """Which certificates."""
     parser.add_argument(
-        "paths", metavar="FILE|FOLDER", nargs="+", help="certificates, or folders with *.certificate.json.gz below"
+        "paths",
+        metavar="FILE|FOLDER",
+        nargs="+",
+        help="certificates, folders with *.certificate.json.gz below, or record files that name them",
     )
     rounded = "upper ends in float64 with a radius for every number, in place of whole numbers: for large networks"
     parser.add_argument("--rounded", action="store_true", help=rounded)
@@ -50,7 +55,9 @@ def check(asked: argparse.Namespace) -> None:
     recorded = _recorded(asked.paths)
     named = recorded.by_file
     places = {path: place for place, path in enumerate(named)}
-    files = sorted(_files(asked.paths, SUFFIX), key=lambda path: places.get(path.resolve(), len(places)))
+    asked_for = [*_named(asked.paths, named), *_files(asked.paths, SUFFIX)]
+    files = list({path.resolve(): path for path in asked_for}.values())
+    files.sort(key=lambda path: places.get(path.resolve(), len(places)))
     missing = [path for path in named if not path.is_file()]
     if not files and not missing:
         raise InvalidInput(f"no certificate at {', '.join(asked.paths)}", where="check", accepted=f"*{SUFFIX}")
@@ -71,9 +78,11 @@ def check(asked: argparse.Namespace) -> None:
     for reason in recorded.damaged:
         print(reason)
     count = counted(len(files) + len(missing), "certificate")
+    said = f"{refused} of {count} refused" if refused else f"{count}: {'it holds' if len(files) == 1 else 'all hold'}"
     if refused or recorded.damaged:
-        raise InvalidInput(f"{refused} of {count} refused{recorded.words(files)}", where="check")
-    print(f"{count}: {'it holds' if len(files) == 1 else 'all hold'}{recorded.words(files)}")
+        unread = "; what records say of them could not be read" if recorded.damaged else ""
+        raise InvalidInput(f"{said}{unread}{recorded.words(files)}", where="check")
+    print(f"{said}{recorded.words(files)}")
 
 
 def _checked(path: Path, which: str, mode: str) -> tuple[str, KeptVerdict]:
@@ -94,7 +103,7 @@ def _checked(path: Path, which: str, mode: str) -> tuple[str, KeptVerdict]:
         certificate = checker.read(path)
         verdict = checker.check(certificate, lambda at: line.say(f"{at.checked} of {at.nodes} nodes"), mode)
     except checker.Refused as error:
-        return refusal(str(error).removeprefix(f"{path}: "))
+        return refusal(_unread(path) or str(error).removeprefix(f"{path}: "))
     finally:
         line.end()
     seconds, parts = time.monotonic() - began, ", ".join(f"{n} {kind}" for kind, n in verdict.leaves.items())
@@ -111,6 +120,28 @@ def _checked(path: Path, which: str, mode: str) -> tuple[str, KeptVerdict]:
         return refusal("it changed while it was checked")
     told = f"{path}: {said}" + (f" (its producer's words, unchecked: {asked})" if asked else "")
     return told, KeptVerdict(bytes_, *ends, verdict.mode, checker.CHECKER, claim)
+
+
+def _unread(path: Path) -> str:
+    """Of a file that is no certificate any more, what happened to it and what to do; empty for others."""
+    import gzip
+    import zlib
+
+    anew = "; remove it, and audit again with the same records: it is written anew"
+    try:
+        with path.open("rb") as file:
+            begin = file.read(2)
+        if not begin:
+            return f"it is empty{anew}"
+        if begin == b"\x1f\x8b":
+            with gzip.open(path) as file:
+                while file.read(1 << 20):
+                    pass
+    except EOFError:
+        return f"its end is missing{anew}"
+    except (OSError, zlib.error) as error:
+        return f"it is damaged ({error}){anew}" if path.is_file() else ""
+    return ""
 
 
 def _outward(end: Fraction, side: float) -> float:
@@ -146,9 +177,21 @@ class _Line:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
+def _named(given: Sequence[str], named: Iterable[Path]) -> Iterator[Path]:
+    """The certificates that are there of those that records name, where a record file was asked for."""
+    if any(Path(path).suffix == RECORDS for path in given):
+        yield from (_shown(path) for path in named if path.is_file())
+
+
 def _files(given: Sequence[str], suffix: str) -> Iterator[Path]:
+    from lipreg.records.files import below
+    from lipreg.words import natural
+
     for path in map(Path, given):
-        yield from sorted(path.rglob(f"*{suffix}")) if path.is_dir() else [path]
+        if path.is_dir():
+            yield from sorted(below(path, suffix), key=natural)
+        elif path.suffix != RECORDS:  # of a record file, those that it names
+            yield path
 
 
 @dataclass(frozen=True)
@@ -159,30 +202,39 @@ class _Recorded:
         by_file: the records that name each.
         without: how many exact intervals of runs with certificates have none.
         damaged: what of them cannot be read, in words.
+        sought: whether folders were asked for, in which records are looked for.
     """
 
     by_file: dict[Path, list[AuditRecord]]
     without: int
     damaged: list[str]
+    sought: bool
 
     def words(self, files: Sequence[Path]) -> str:
         """What is to be said beside the count of certificates."""
         from lipreg.words import counted
 
-        told = f"; {counted(self.without, 'exact interval')} without one" if self.without else ""
-        unnamed = sum(path.resolve() not in self.by_file for path in files)
-        return told + (f"; no record that counts names {unnamed} of them" if unnamed and self.by_file else "")
+        told = (
+            f"; of the runs that have some, {counted(self.without, 'exact interval')} without one"
+            if self.without
+            else ""
+        )
+        unnamed = 0 if self.damaged else sum(path.resolve() not in self.by_file for path in files)
+        return told + (f"; no record that counts names {unnamed} of them" if unnamed and self.sought else "")
 
 
 def _recorded(given: Sequence[str]) -> _Recorded:
     from lipreg.errors import InvalidInput
     from lipreg.records import EXACT, read_records
+    from lipreg.records.files import below
     from lipreg.runs import recorded_runs
-    from lipreg.words import plain
+    from lipreg.words import natural, plain
 
     found: dict[Path, list[AuditRecord]] = {}
     without, damaged = 0, list[str]()
-    for file in sorted(file for path in given if Path(path).is_dir() for file in Path(path).rglob("*.jsonl")):
+    files = (file for path in map(Path, given) for file in (below(path, RECORDS) if path.is_dir() else [path]))
+    files = (file for file in files if file.suffix == RECORDS)
+    for file in sorted(files, key=natural):
         try:
             runs = recorded_runs(read_records(file))
         except InvalidInput as error:  # which hides nothing of the others
@@ -194,7 +246,9 @@ def _recorded(given: Sequence[str]) -> _Recorded:
             for record in named:
                 found.setdefault((file.parent / record.certificate_file).resolve(), []).append(record)
             without += sum(r.is_exact and not r.certificate_file for r in whole) if named else 0
-    return _Recorded(found, without, damaged)
+    return _Recorded(
+        found, without, damaged, any(Path(path).is_dir() or Path(path).suffix == RECORDS for path in given)
+    )
 
 
 def _shown(path: Path) -> Path:

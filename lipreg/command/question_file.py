@@ -12,6 +12,7 @@ from typing import Any
 from lipreg.errors import InvalidInput
 from lipreg.options import nearest_name
 from lipreg.problem import LocalLipschitz
+from lipreg.words import of_system
 
 _WHERE = "question"
 _TARGET, _DEFAULTS, _SELF = "_target_", "defaults", "_self_"
@@ -93,7 +94,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(of_system(error).split())
         raise InvalidInput(f"cannot read {path}: {reason}", where=_WHERE, accepted="a YAML file") from None
     if not isinstance(content, dict):
         raise InvalidInput(f"{path} holds no question", where=_WHERE, accepted="_target_: lipreg.LocalLipschitz")

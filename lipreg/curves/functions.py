@@ -14,7 +14,7 @@ _S_SHAPED: tuple[Kind, ...] = ("convex", "concave")
 _HUMPED: tuple[Kind, ...] = ("concave", "convex", "concave")
 
 
-def _bell(z: Tensor) -> Tensor:
+def bell(z: Tensor) -> Tensor:
     """sigmoid'(z), accurate far out."""
     small = torch.exp(-z.abs())
     return small / (1.0 + small).square()
@@ -31,7 +31,7 @@ class Tanh(Curve):
         return torch.tanh(z)
 
     def slope(self, z: Tensor) -> Tensor:
-        return 4.0 * _bell(2.0 * z)
+        return 4.0 * bell(2.0 * z)
 
     def curvature(self, z: Tensor) -> Tensor:
         return -2.0 * torch.tanh(z) * self.slope(z)
@@ -84,7 +84,7 @@ class Softplus(Curve):
         return torch.sigmoid(z)
 
     def curvature(self, z: Tensor) -> Tensor:
-        return _bell(z)
+        return bell(z)
 
 
 @dataclass(frozen=True)
@@ -137,10 +137,10 @@ class Silu(Curve):
         return z * torch.sigmoid(z)
 
     def slope(self, z: Tensor) -> Tensor:
-        return torch.sigmoid(z) + z * _bell(z)
+        return torch.sigmoid(z) + z * bell(z)
 
     def curvature(self, z: Tensor) -> Tensor:
-        return _bell(z) * (2.0 - z * torch.tanh(0.5 * z))
+        return bell(z) * (2.0 - z * torch.tanh(0.5 * z))
 
 
 @dataclass(frozen=True)
@@ -161,39 +161,6 @@ class Gelu(Curve):
 
     def curvature(self, z: Tensor) -> Tensor:
         return torch.exp(-0.5 * z.square()) / math.sqrt(2.0 * math.pi) * (2.0 - z.square())
-
-
-@dataclass(frozen=True)
-class GeluTanh(Curve):
-    """z (1 + tanh(sqrt(2 / pi) (z + 0.044715 z^3))) / 2."""
-
-    turns = (Extreme(-0.75246142207101626, -0.17004075057125405),)
-    bends = (Extreme(-1.4185040087908284, -0.12899306865877177), Extreme(1.4185040087908284, 1.1289930686587718))
-    kinds = _HUMPED
-    peaks = (
-        Extreme(-2.0134807246242579, -0.1079135158903679),
-        Extreme(0.0, 0.7978845608028654),
-        Extreme(2.0134807246242579, -0.1079135158903679),
-    )
-
-    def _inner(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Twice the argument of tanh, and its derivative; far out neither matters."""
-        z = z.clamp(-100.0, 100.0)
-        square, factor = z.square(), 2.0 * math.sqrt(2.0 / math.pi)
-        return factor * z * (1.0 + 0.044715 * square), factor * (1.0 + 3 * 0.044715 * square)
-
-    def value(self, z: Tensor) -> Tensor:
-        return z * torch.sigmoid(self._inner(z)[0])
-
-    def slope(self, z: Tensor) -> Tensor:
-        inner, rate = self._inner(z)
-        return torch.sigmoid(inner) + z * _bell(inner) * rate
-
-    def curvature(self, z: Tensor) -> Tensor:
-        inner, rate = self._inner(z)
-        z, bell = z.clamp(-100.0, 100.0), _bell(inner)
-        third = 12.0 * math.sqrt(2.0 / math.pi) * 0.044715 * z
-        return bell * (2.0 * rate + z * (third - torch.tanh(0.5 * inner) * rate.square()))
 
 
 @dataclass(frozen=True)

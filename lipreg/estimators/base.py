@@ -14,12 +14,13 @@ from lipreg.bounds import Analysis, norm_rounding, underflow
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.estimators.settings import DEFAULTS, Settings
-from lipreg.graph import Affine, Graph, Node, Relu
+from lipreg.graph import Affine, Curved, Graph, Node, Relu
 from lipreg.linalg import norm_name
 from lipreg.options import Registry, instance
 from lipreg.problem import LocalLipschitz
 from lipreg.results import Certificate, CertifiedInterval, Status, Witness
 from lipreg.search import Progress
+from lipreg.words import listed
 
 ROUNDING = 1e-9
 """Relative widening of bounds computed by float64 passes: far above the rounding of such passes, far below any use."""
@@ -128,6 +129,8 @@ class Estimator(ABC):
         if set(graph.kinds) <= set(self.kinds) and (self.branches or not graph.branches):
             return None
         found = f"a network of {_listed(graph.kinds)} nodes" + (" that branches" if graph.branches else "")
+        curves = [] if Curved in self.kinds else list(dict.fromkeys(repr(node.name) for _, node in graph.curves()))
+        found += f", of which {listed(curves)} has no linear pieces," if curves else ""
         return found, f"networks of {_listed(self.kinds)} nodes" + ("" if self.branches else " that do not branch")
 
     def check(self, problem: LocalLipschitz, graph: Graph | None = None) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lipreg.bounds import Analysis, GeneralPosition, analyse, find_degeneracies
+from lipreg.bounds import Analysis, GeneralPosition, analyse, find_degeneracies, without_pools
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.estimators.base import ESTIMATORS, IN_NORM, Estimator, Known, Watch
@@ -85,7 +87,7 @@ def certify(
     They speak of the function that the float64 copy of the weights defines in real arithmetic, not of a float32 program.
 
     Args:
-        network, problem, x, y: as for ``estimate``.
+        network, problem, x, y: as for ``estimate``; x and y may be arrays of numpy too.
         estimator: any registered name, or a recipe; ``"name@l2"`` for the method in l2 and a question in other norms. None
             takes what the usual ones that cover question and network prove together (``usual_estimators``): both ends,
             exact wherever an exact engine is among them.
@@ -131,7 +133,8 @@ def general_position(
     """
     own = Budget.of(budget, "general_position").started()
     analysis = frozen_analysis(network, problem, x, y, where="general_position", budget=own)
-    return [find_degeneracies(analysis[i : i + 1]) for i in range(analysis.placed.batch)]
+    points = range(analysis.placed.batch)
+    return [find_degeneracies(without_pools(analysis[i : i + 1], own.share(0.5))) for i in points]
 
 
 def live_analysis(
@@ -174,6 +177,7 @@ def frozen_analysis(
     has turned out to be, are asked whether they cover it before any bound is computed. Of a budget, pre-activation bounds
     take half of what is left by then.
     """
+    x, y = _tensor(x), _tensor(y)
     structure, module = structure_of(network, x, y, where), None
     if isinstance(structure, Graph):
         graph = structure
@@ -195,6 +199,11 @@ def frozen_analysis(
         return analyse(graph, placed, preactivations, budget=None if budget is None else partial(budget.share, 0.5))
 
 
+def _tensor(given: Any) -> Any:
+    """A tensor of the numbers of an array of numpy; anything else as it is."""
+    return torch.from_numpy(given) if isinstance(given, np.ndarray) and given.dtype != object else given
+
+
 def structure_of(network: Network, x: Tensor, y: Tensor | None, where: str) -> CapturedNetwork | Graph:
     """A network whose nodes are known, captured if it is not yet.
 
@@ -203,7 +212,9 @@ def structure_of(network: Network, x: Tensor, y: Tensor | None, where: str) -> C
     """
     if not isinstance(x, Tensor) or not (y is None or isinstance(y, Tensor)):
         raise InvalidInput(
-            f"x and y of type {type(x).__name__} and {type(y).__name__}", where=where, accepted="tensors"
+            f"x and y of type {type(x).__name__} and {type(y).__name__}",
+            where=where,
+            accepted="tensors, or arrays of numpy",
         )
     check_reference_points(x, where)
     return network if isinstance(network, CapturedNetwork | Graph) else capture(network, x)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -88,3 +88,11 @@ def zeros(module: nn.Module, points: int, input_shape: Shape) -> Tensor:
     """An input of zeros, ``(points, *input_shape)``, of the dtype and on the device of the module's parameters."""
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
     return torch.zeros(points, *input_shape, dtype=like.dtype, device=like.device)
+
+
+class Named(dict[str, Any]):
+    """What a dataclass or a named tuple of outputs holds, by the names of its fields; ``kind`` is its class's name."""
+
+    def __init__(self, kind: type, args: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+        super().__init__(dict(zip(getattr(kind, "_fields", ()), args, strict=False)) | dict(named))
+        self.kind = kind.__name__

@@ -17,7 +17,7 @@ from lipreg.errors import InvalidInput, LipregError
 from lipreg.graph import lowerings  # noqa: F401  (fills the registry)
 from lipreg.graph.agreement import check_agreement
 from lipreg.graph.batches import OF_STEPS, BatchSize, Stacked, Steps
-from lipreg.graph.calls import ANSWERED, CONSTANT, alike, casts, read
+from lipreg.graph.calls import ANSWERED, CONSTANT, Named, alike, casts, read
 from lipreg.graph.lowerings.by_rows import OF_PARTS, lowered
 from lipreg.graph.module_state import computed_weights, evaluation_mode, in_double
 from lipreg.graph.network import Graph
@@ -206,7 +206,7 @@ class CapturedNetwork:
         operands = leaves((args, kwargs))
         parts = [v for v in operands if isinstance(v, Part)]
         if isinstance(node.target, type):  # a dataclass or a named tuple of outputs
-            return dict(zip(getattr(node.target, "_fields", ()), args, strict=False)) | dict(kwargs)
+            return Named(node.target, args, kwargs)
         lower = module_lowering(module) if module is not None else CALLS.get(node.target)
         try:
             if not any(isinstance(v, Symbolic) for v in operands):  # constants: computed now, with their gradient

@@ -59,11 +59,12 @@ def _may_write(node: torch.fx.Node, module: nn.Module) -> bool:
 
 def _lead(found: torch.fx.Graph, module: nn.Module, input_shape: Shape) -> None:
     values: dict[torch.fx.Node, Any] = {}
+    held: list[tuple[torch.fx.Node, Tensor]] = []  # of all values, each tensor with its call
     order = {node: place for place, node in enumerate(found.nodes)}
     for node in list(found.nodes):
         if node.op == "output":
             return
-        before = {earlier: _writes(value) for earlier, value in values.items()}
+        before = _writes(held)
         try:
             values[node] = run_call(node, module, values.__getitem__, lambda: zeros(module, POINTS, input_shape))
             if node.op == "get_attr" and isinstance(values[node], Tensor):
@@ -73,7 +74,10 @@ def _lead(found: torch.fx.Graph, module: nn.Module, input_shape: Shape) -> None:
             if writing and not _looks_up(node, module):
                 raise _refused(module, node, f"cannot be followed on zeros: {error}") from error
             return
-        written = [earlier for earlier, count in before.items() if count != _writes(values[earlier])]
+        after = _writes(held)
+        changed = () if after == before else zip(held, before, after, strict=True)
+        written = list(dict.fromkeys(earlier for (earlier, _), one, other in changed if one != other))
+        held += [(node, tensor) for tensor in _tensors(values[node])]
         if any(_overlaps(tensor) for earlier in written for tensor in _tensors(values[earlier])):
             raise _refused(module, node, "writes into a view that holds a place of memory more than once")
         parts = _put_back(found, node, values, written)
@@ -82,13 +86,14 @@ def _lead(found: torch.fx.Graph, module: nn.Module, input_shape: Shape) -> None:
             readers = [user for user in earlier.users if order[user] > order[node]]
             if earlier.op == "get_attr":
                 raise _refused(module, node, "writes into a tensor of the module's own")
-            after = parts.get(earlier, node if values[earlier] is values[node] else None)
-            if after is not None:
+            instead = parts.get(earlier, node if values[earlier] is values[node] else None)
+            if instead is not None:
                 for user in readers:
-                    user.replace_input_with(earlier, after)
+                    user.replace_input_with(earlier, instead)
             elif readers:
                 raise _refused(module, node, f"writes into memory that is read later, through {earlier.name!r}")
         values |= {part: values[earlier] for earlier, part in parts.items()}
+        held += [(part, tensor) for part in parts.values() for tensor in _tensors(values[part])]
         if node.target is operator.setitem:
             found.erase_node(node)
             del values[node]
@@ -151,9 +156,9 @@ def _refused(module: nn.Module, node: torch.fx.Node, why: str) -> UnsupportedMod
     )
 
 
-def _writes(value: Any) -> tuple[int, ...]:
-    """How often each tensor of a value was written to, through whichever view of its memory."""
-    return tuple(tensor._version for tensor in _tensors(value))
+def _writes(held: list[tuple[torch.fx.Node, Tensor]]) -> list[int]:
+    """How often each tensor was written to, through whichever view of its memory."""
+    return [tensor._version for _, tensor in held]
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

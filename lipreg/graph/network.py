@@ -114,7 +114,9 @@ class Graph:
         """The value of every node at x ``(..., *input_shape)``, in x's arithmetic."""
         return list(self.forward({0: x}, _Values(x)).values())
 
-    def differentiate(self, slopes: Mapping[int, Tensor], rows: N, off: Mapping[int, Tensor] | None = None) -> N:
+    def differentiate(
+        self, slopes: Mapping[int, Tensor], rows: N, off: Mapping[int, Tensor] | None = None, at: int | None = None
+    ) -> N:
         """rows . J for given slopes of all units, in the arithmetic of ``rows``: one pass through the graph.
 
         Args:
@@ -122,14 +124,16 @@ class Graph:
                 weights of the members of its windows, ``(..., 1, outputs, window)``.
             rows: functionals of the output, ``(..., rows, outputs)``.
             off: what slopes are off by at most, of nodes whose slopes are not numbers of float64, of their shape.
+            at: the node that ``rows`` are functionals of; None for the output.
 
         Returns:
             ``(..., rows, *input_shape)``.
         """
-        found = self.backward([(len(self.nodes) - 1, rows)], _Gradients(slopes, off or {}))
+        found = self.backward([(len(self.nodes) - 1 if at is None else at, rows)], _Gradients(slopes, off or {}))
         if found is None:
             zero, _ = rows.rounded()
-            return rows.like(zero.new_zeros(*zero.shape[:-1], *self.input_shape))
+            shape = self.nodes[-1 if at is None else at].shape
+            return rows.like(zero.new_zeros(*zero.shape[: zero.dim() - len(shape)], *self.input_shape))
         return found
 
     def values(self, x: Tensor) -> list[Tensor]:

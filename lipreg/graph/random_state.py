@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lipreg.errors import UnsupportedModel
 
@@ -20,15 +21,17 @@ def untouched_random_state() -> Iterator[Callable[[], bool]]:
     Yields:
         Asked inside the block, whether something has drawn from them since it began.
     """
-    python, legacy = random.getstate(), np.random.get_state()
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    before = _states(devices)
     try:
-        with torch.random.fork_rng(devices=devices):
-            before = _states(devices)
-            yield lambda: not _same(before, _states(devices))
+        yield lambda: not _same(before, _states(devices))
     finally:
+        python, legacy, (cpu, *cuda) = before
         random.setstate(python)
         np.random.set_state(legacy)
+        torch.random.set_rng_state(cpu)
+        for device, state in zip(devices, cuda, strict=True):
+            torch.cuda.set_rng_state(state, device)
 
 
 def no_network(name: str) -> UnsupportedModel:
@@ -41,17 +44,16 @@ def no_network(name: str) -> UnsupportedModel:
     )
 
 
-def _states(devices: Any) -> list[Any]:
-    kind, keys, *place = np.random.get_state()
-    torch_states = [torch.random.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in devices)]
-    return [
-        random.getstate(),
-        str(kind),
-        np.asarray(keys).tobytes(),
-        place,
-        *(s.numpy().tobytes() for s in torch_states),
-    ]
+def _states(devices: Sequence[int]) -> tuple[Any, Any, list[Tensor]]:
+    """Of Python, of numpy, and of torch and its CUDA devices."""
+    cuda = [torch.cuda.get_rng_state(device) for device in devices]
+    return random.getstate(), np.random.get_state(), [torch.random.get_rng_state(), *cuda]
 
 
-def _same(one: list[Any], other: list[Any]) -> bool:
-    return all(a == b for a, b in zip(one, other, strict=True))
+def _same(one: tuple[Any, Any, list[Tensor]], other: tuple[Any, Any, list[Tensor]]) -> bool:
+    (python, (kind, keys, *place), ours), (other_python, (other_kind, other_keys, *other_place), theirs) = one, other
+    return (
+        (python, kind, place) == (other_python, other_kind, other_place)
+        and np.array_equal(keys, other_keys)
+        and all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from lipreg.errors import UnsupportedModel
 from lipreg.graph.batches import BatchSize, Stacked
-from lipreg.graph.calls import LINE
+from lipreg.graph.calls import LINE, Named
 from lipreg.graph.registry import Refusal
 from lipreg.graph.symbols import Mask, Part, Places, Symbol
 
@@ -31,6 +32,28 @@ _OF_BATCH = (
     "arithmetic with the number of points, which no network may depend on; it is covered as the first size of views, "
     "expand, zeros and ones; layers that act on the last axis need no view(batch * steps, ...) around them"
 )
+
+
+def check_input_is_one(trace: torch.fx.Graph, name: str) -> None:
+    """Refuses a forward that reads its input by names, as a dict of several.
+
+    Raises:
+        UnsupportedModel: the message says how one of them moves and the others are held fixed.
+    """
+    given = next(node for node in trace.nodes if node.op == "placeholder")
+    reads = [node for node in given.users if node.target is operator.getitem and isinstance(node.args[1], str)]
+    names = list(dict.fromkeys(repr(node.args[1]) for node in reads))
+    if names:
+        first, *others = names
+        fixed = f", fixed={{{', '.join(f'{name}: ...' for name in others)}}}" if others else ""
+        line = f" at {reads[0].meta[LINE]}" if reads[0].meta.get(LINE) else ""
+        raise UnsupportedModel(
+            f"its forward reads {', '.join(names)} of its input{line}",
+            where=name,
+            accepted="a forward of one input, (batch, *shape)",
+            todo=f"Name the one that moves{' and hold the others fixed' if others else ''}: "
+            f"lipreg.Select(network, input={first}{fixed})",
+        )
 
 
 class Problems:
@@ -74,7 +97,7 @@ class Problems:
     def no_tensor(self, output: Any) -> UnsupportedModel:
         """Of a forward that returns anything but one tensor that depends on the input."""
         kind = dict if isinstance(output, dict) else type(output)  # torch.fx has kinds of its own
-        got, todo = f"forward returns {kind.__name__}", ""
+        got, todo = f"forward returns {output.kind if isinstance(output, Named) else kind.__name__}", ""
         if isinstance(output, Symbol):
             got = "forward returns a constant"
         if isinstance(output, dict | tuple | list) and output:

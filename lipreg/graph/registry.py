@@ -97,13 +97,17 @@ DRAWS = (
     "bernoulli bernoulli_ multinomial normal normal_ uniform_ exponential_ poisson rand rand_like randn randn_like randint "
     "randint_like randperm"
 )
+JUMPS = (
+    "a comparison jumps; covered are x times a number for each side of 0, as in x * (x > 0) + 0.1 * x * (x <= 0), and "
+    "torch.where of continuous choices"
+)
 NEVER: dict[str, str] = {
     name: "its slopes grow without limit; ask about the part of the network before it, or behind it (module=...)"
     for name in "exp exp_ log log_ log1p expm1 pow pow_ square square_ sqrt sqrt_ rsqrt reciprocal sinh cosh tan".split()
 }
 NEVER |= {
-    name: "it is the length of its input, or divides by it: no piece of it is linear; sums of |a - b| are covered, or ask "
-    "about the part of the network before it (module=...)"
+    name: "it is the length of its input, or divides by it: no piece of it is linear; sums and the largest of |a - b| are "
+    "covered, as torch.norm with p=1 and p=inf, or ask about the part of the network before it (module=...)"
     for name in "norm normalize cosine_similarity CosineSimilarity pairwise_distance PairwiseDistance cdist dist".split()
 }
 NEVER |= {

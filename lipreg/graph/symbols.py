@@ -14,7 +14,7 @@ from lipreg.errors import InvalidInput
 from lipreg.graph.batches import BatchSize
 from lipreg.graph.network import Graph
 from lipreg.graph.nodes import Affine, Curved, Input, MaxPool, Node, Relu, same_kind
-from lipreg.graph.registry import Refusal
+from lipreg.graph.registry import JUMPS, Refusal
 from lipreg.graph.repeats import same_affine, without_unread_nodes
 from lipreg.linalg import Composed, Diagonal, LinearMap, Shape, add, compose, identity, is_proof, moves_exactly
 from lipreg.linalg.broadcasting import broadcast
@@ -143,6 +143,8 @@ class Part:
     x: Symbol
     terms: dict[str, float]
     why: str
+    dtype: torch.dtype | None = None  # in which torch holds its numbers, where that is not the activations'
+    curve: Curve | None = None  # that x times it makes, of a gate
     at: tuple[Any, str] | None = None
 
 
@@ -181,7 +183,7 @@ class Context:
         if isinstance(value, Places):
             raise Refusal("never", "the places of the largest or sorted entries jump: they have no Lipschitz constant")
         if isinstance(value, Mask):
-            raise Refusal("never", "a comparison jumps; x * (x > 0) and torch.where of continuous choices are covered")
+            raise Refusal("never", JUMPS)
         if isinstance(value, Tensor) and self.frozen:
             # a copy even of float64 parameters, which would train on otherwise
             return value.detach().to(self.like.device, self.like.dtype, copy=True)

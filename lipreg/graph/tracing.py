@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -28,6 +28,7 @@ from lipreg.graph.module_state import evaluation_mode, untouched
 from lipreg.graph.proxies import Activation, Tracing
 from lipreg.graph.random_state import no_network, untouched_random_state
 from lipreg.graph.recording import recorded
+from lipreg.graph.refusals import check_input_is_one
 from lipreg.graph.registry import module_lowering
 from lipreg.graph.repeats import without_repeats, without_unread
 from lipreg.graph.unwrap import unwrap
@@ -39,17 +40,22 @@ _TODO = "Move the piecewise linear part into a submodule and pass that (module=.
 def trace(module: nn.Module, input_shape: Shape) -> torch.fx.Graph:
     """The calls of a module's forward on its first argument, at evaluation; further arguments keep their defaults.
 
-    What it computes of its buffers is traced like what it computes of its weights, unless Python goes by it.
+    What it computes of its buffers is traced like what it computes of its weights, but of those that Python goes by.
 
     Raises:
         UnsupportedModel: torch.fx cannot trace it, or it needs further arguments.
     """
     if not any(buffer.is_floating_point() for buffer in module.buffers()):
         return _traced(module, _Tracer(module, input_shape), input_shape)
-    try:
-        return _traced(module, _Tracer(module, input_shape, buffers=True), input_shape)
-    except UnsupportedModel:
-        return _traced(module, _Tracer(module, input_shape), input_shape)
+    asked = set[int]()
+    while True:
+        tracer = _Tracer(module, input_shape, buffers=True, asked=asked)
+        try:
+            return _traced(module, tracer, input_shape)
+        except UnsupportedModel:
+            if tracer.asked == asked:
+                return _traced(module, _Tracer(module, input_shape), input_shape)
+            asked = tracer.asked
 
 
 def _traced(module: nn.Module, tracer: _Tracer, input_shape: Shape) -> torch.fx.Graph:
@@ -67,6 +73,7 @@ def _traced(module: nn.Module, tracer: _Tracer, input_shape: Shape) -> torch.fx.
                     raise no_network(type(module).__name__)
                 _keep_constants(found, module, own)
             tracer.check_held()
+            check_input_is_one(found, type(module).__name__)
             found = without_writes(found, module, input_shape)
         return without_unread(without_repeats(found, CONSTANT), ANSWERED)
     except LipregError:
@@ -98,9 +105,14 @@ def _keep_constants(found: torch.fx.Graph, module: nn.Module, own: set[str]) -> 
 class _Tracer(Tracing):
     """Stops at modules that have a lowering; looks inside all others that have Python code of their own."""
 
-    def __init__(self, module: nn.Module, input_shape: Shape, buffers: bool = False) -> None:
+    def __init__(
+        self, module: nn.Module, input_shape: Shape, buffers: bool = False, asked: Collection[int] = ()
+    ) -> None:
         super().__init__()
         self.buffers = buffers
+        self.asked = set(asked)
+        """Identities of buffers that are not traced, and of those that a number or a branch was made of."""
+        self._untraced = frozenset(asked)
         self.examples = Examples(module, input_shape)
         self.refused: UnsupportedModel | None = None
         self._seen: list[tuple[str, str, Seen]] = []
@@ -125,7 +137,8 @@ class _Tracer(Tracing):
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
         """Weights are traced, and with ``buffers`` numbers that are none; integers are often positions and counts."""
-        self.proxy_buffer_attributes = self.buffers and isinstance(attr_val, Tensor) and attr_val.is_floating_point()
+        numbers = isinstance(attr_val, Tensor) and attr_val.is_floating_point()
+        self.proxy_buffer_attributes = self.buffers and numbers and id(attr_val) not in self._untraced
         return super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -185,7 +198,18 @@ class _Tracer(Tracing):
             return tuple
         return type(value) if self.examples.tensors(value.node) is None else Tensor
 
+    def _note_buffers(self, node: torch.fx.Node) -> None:
+        """Enters the buffers that a call's result is computed of."""
+        behind = [node]
+        while behind:
+            call = behind.pop()
+            behind += call.all_input_nodes
+            if call.op == "get_attr":
+                path, _, name = str(call.target).rpartition(".")
+                self.asked.add(id(getattr(self.root.get_submodule(path), name)))  # type: ignore[union-attr]
+
     def to_bool(self, obj: torch.fx.Proxy) -> bool:
+        self._note_buffers(obj.node)
         raise self._refusing(
             f"its forward branches on values of activations, or on the number of points{self._here()}: {obj.node.name}",
             "a forward without control flow on tensor values; branches on shapes, flags and None are covered",
@@ -198,6 +222,7 @@ class _Tracer(Tracing):
         return error
 
     def no_number(self, value: torch.fx.Proxy, asked: bool = True) -> UnsupportedModel:
+        self._note_buffers(value.node)
         got = f"its forward makes a number of activations, or of how many points there are{self._here()}: {value.node.name}"
         accepted = "x.shape[0] as it is, without int(...), and calls on the whole batch in place of range(x.shape[0])"
         return self._refusing(got, accepted, noted=asked)

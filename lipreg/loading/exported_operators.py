@@ -17,6 +17,8 @@ from lipreg.loading.onnx_node import NotRead
 Call = Callable[..., Any]
 _END = 2**62
 """An end of slices that is none."""
+_DTYPES = {7: torch.float32, 8: torch.float64}
+"""Those that a program may cast to, by their numbers in it."""
 
 
 def _batch_norm(
@@ -84,8 +86,31 @@ def _reversed_sub(x: Tensor, other: float, alpha: float = 1) -> Tensor:
 
 
 def _alike(call: Call) -> Call:
-    """A call that makes a tensor like another one, whatever is said of its memory."""
-    return lambda x, *given, **_: call(x, *given)
+    """A call that makes a tensor, of sizes or like another one, whatever is said of its memory."""
+    return lambda *given, **_: call(*given)
+
+
+def _cast(x: Tensor, dtype: int, *_: Any, **__: Any) -> Tensor:
+    if dtype not in _DTYPES:
+        raise NotRead("to another dtype than float32 and float64")
+    return x.to(_DTYPES[dtype])
+
+
+def _upsampled(mode: str) -> Call:
+    def call(x: Tensor, size: Any, *given: Any) -> Tensor:
+        *aligned, scales = given
+        return F.interpolate(x, size, scales, mode=mode, **({"align_corners": aligned[0]} if aligned else {}))
+
+    return call
+
+
+def _norm(x: Tensor, order: float | str = 2, *given: Any, **_: Any) -> Tensor:
+    return torch.linalg.vector_norm(x, float(order), *given)  # a file has "Infinity"
+
+
+def _and_places(call: Call) -> Call:
+    """A pooling call whose second result, the places, nobody reads."""
+    return lambda x, size: (call(x, size), None)
 
 
 def _same(x: Tensor, **_: Any) -> Tensor:
@@ -96,6 +121,8 @@ OPERATORS: dict[str, Call] = {
     "abs.default": torch.abs,
     "adaptive_avg_pool1d.default": _of_windows(F.adaptive_avg_pool1d),
     "adaptive_avg_pool2d.default": _of_windows(F.adaptive_avg_pool2d),
+    "adaptive_max_pool1d.default": _and_places(F.adaptive_max_pool1d),
+    "adaptive_max_pool2d.default": _and_places(F.adaptive_max_pool2d),
     "add.Tensor": torch.add,
     "add_.Tensor": lambda x, other, **named: x.add_(other, **named),
     "addmm.default": _addmm,
@@ -104,6 +131,8 @@ OPERATORS: dict[str, Call] = {
     "avg_pool1d.default": _of_windows(F.avg_pool1d),
     "avg_pool2d.default": _of_windows(F.avg_pool2d),
     "batch_norm.default": _batch_norm,
+    "bitwise_not.default": torch.logical_not,
+    "bmm.default": torch.matmul,  # of a constant that was repeated for each point one is left
     "cat.default": torch.cat,
     "celu.default": F.celu,
     "chunk.default": torch.chunk,
@@ -121,11 +150,14 @@ OPERATORS: dict[str, Call] = {
     "cumsum.default": torch.cumsum,
     "div.Tensor": torch.div,
     "dropout.default": _dropout,
+    "einsum.default": lambda equation, parts, **_: torch.einsum(equation, *parts),
     "elu.default": F.elu,
     "erf.default": torch.erf,
     "expand.default": _expanded,
     "flatten.using_ints": torch.flatten,
     "flip.default": torch.flip,
+    "full.default": _alike(torch.full),
+    "full_like.default": _alike(torch.full_like),
     "ge.Scalar": torch.ge,
     "gelu.default": F.gelu,
     "gt.Scalar": torch.gt,
@@ -138,8 +170,10 @@ OPERATORS: dict[str, Call] = {
     "leaky_relu_.default": F.leaky_relu_,
     "lerp.Scalar": torch.lerp,
     "lift_fresh_copy.default": _same,
+    "linalg_vector_norm.default": _norm,
     "linear.default": F.linear,
     "log_sigmoid.default": F.logsigmoid,
+    "logical_not.default": torch.logical_not,
     "lt.Scalar": torch.lt,
     "masked_fill.Scalar": torch.masked_fill,
     "matmul.default": torch.matmul,
@@ -155,6 +189,10 @@ OPERATORS: dict[str, Call] = {
     "mul.Tensor": torch.mul,
     "mul_.Tensor": lambda x, other: x.mul_(other),
     "neg.default": torch.neg,
+    "new_ones.default": _alike(lambda x, sizes: x.new_ones(sizes)),
+    "new_zeros.default": _alike(lambda x, sizes: x.new_zeros(sizes)),
+    "ones.default": _alike(torch.ones),
+    "ones_like.default": _alike(torch.ones_like),
     "pad.default": F.pad,
     "permute.default": torch.permute,
     "pow.Tensor_Scalar": torch.pow,
@@ -176,6 +214,7 @@ OPERATORS: dict[str, Call] = {
     "softshrink.default": F.softshrink,
     "sort.default": torch.sort,
     "split.Tensor": torch.split,
+    "square.default": torch.square,
     "squeeze.dim": torch.squeeze,
     "stack.default": torch.stack,
     "sub.Tensor": torch.sub,
@@ -184,16 +223,24 @@ OPERATORS: dict[str, Call] = {
     "tanh.default": torch.tanh,
     "tanh_.default": torch.tanh_,
     "threshold.default": F.threshold,
+    "to.dtype": _cast,
     "transpose.int": torch.transpose,
     "unbind.int": torch.unbind,
     "unflatten.int": _unflattened,
     "unsqueeze.default": torch.unsqueeze,
+    "upsample_bilinear2d.vec": _upsampled("bilinear"),
+    "upsample_nearest1d.vec": _upsampled("nearest"),
+    "upsample_nearest2d.vec": _upsampled("nearest"),
     "view.default": _reshaped,
     "where.ScalarOther": torch.where,
     "where.ScalarSelf": torch.where,
     "where.self": torch.where,
+    "zeros.default": _alike(torch.zeros),
     "zeros_like.default": _alike(torch.zeros_like),
 }
 """By the name behind ``torch.ops.aten``."""
-SEVERAL = frozenset(("chunk.default", "max.dim", "min.dim", "sort.default", "split.Tensor", "unbind.int"))
+SEVERAL = frozenset(
+    "adaptive_max_pool1d.default adaptive_max_pool2d.default chunk.default max.dim min.dim sort.default split.Tensor "
+    "unbind.int".split()
+)
 """Those that make more than one value."""

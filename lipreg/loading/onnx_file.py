@@ -19,6 +19,7 @@ from lipreg.extras import require
 from lipreg.loading.onnx_node import Constant, NotRead, OnnxNode
 from lipreg.loading.onnx_operators import OPERATORS
 from lipreg.loading.onnx_order import makers_of, ordered
+from lipreg.loading.onnx_parts import PIECES
 from lipreg.loading.reasons import first_line, part_before, unreadable
 
 _WHERE = "model"
@@ -101,7 +102,7 @@ class _Reading:
                 raise UnsupportedModel(
                     f"not read: {', '.join(dict.fromkeys(refused))}",
                     where=self._path,
-                    accepted=", ".join(sorted(OPERATORS)),
+                    accepted=", ".join(sorted((*OPERATORS, *PIECES))),
                     todo=part_before(before),
                 ) from None
         if end not in self._places:
@@ -113,7 +114,7 @@ class _Reading:
         return [
             node.op_type
             for node in later
-            if node.op_type not in OPERATORS and not all(name in self._constants for name in node.input)
+            if node.op_type not in (*OPERATORS, *PIECES) and not all(name in self._constants for name in node.input)
         ]
 
     def _read(self, proto: Any) -> None:
@@ -128,21 +129,26 @@ class _Reading:
             with _errors_at(proto):
                 self._constants |= self._folded(proto, inputs)
             return
-        if proto.domain not in _DEFAULT_DOMAINS or proto.op_type not in OPERATORS:
+        if proto.domain not in _DEFAULT_DOMAINS or proto.op_type not in (*OPERATORS, *PIECES):
             raise NotRead("")
         used = [name for name in proto.output[1:] if name]
-        if used and proto.op_type != "Dropout":
+        if used and proto.op_type not in ("Dropout", *PIECES):
             raise NotRead("more than one output")
         active = [name for name in proto.input if name in self._examples]
         with torch.no_grad(), _errors_at(proto):
             operands = [self._operand(name) for name in proto.input]
-            step = OPERATORS[proto.op_type](OnnxNode(proto.op_type, _attributes(proto), operands, self._opset))
-            made = step.eval()(*(self._examples[name] for name in active))
-        if made.shape[:1] != next(iter(self._examples.values())).shape[:1]:
-            raise NotRead("the batch axis is moved")
-        self._steps.append(step)
-        self._reads.append([self._places[name] for name in active])
-        self._examples[proto.output[0]], self._places[proto.output[0]] = made, len(self._steps)
+            node = OnnxNode(proto.op_type, _attributes(proto), operands, self._opset)
+            if proto.op_type in PIECES:
+                steps = PIECES[proto.op_type](node, len(proto.output))
+            else:
+                steps = [OPERATORS[proto.op_type](node)]
+            made = [step.eval()(*(self._examples[name] for name in active)) for step in steps]
+        for name, step, value in zip(proto.output, steps, made, strict=False):
+            if value.shape[:1] != next(iter(self._examples.values())).shape[:1]:
+                raise NotRead("the batch axis is moved")
+            self._steps.append(step)
+            self._reads.append([self._places[name] for name in active])
+            self._examples[name], self._places[name] = value, len(self._steps)
 
     def _operand(self, name: str) -> Tensor | Constant | None:
         if name in self._constants:

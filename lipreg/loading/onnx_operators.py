@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from lipreg.loading.onnx_functions import FUNCTIONS
 from lipreg.loading.onnx_modules import Arithmetic, Clip, Joined, Permuted, linear
 from lipreg.loading.onnx_node import Constant, NotRead, OnnxNode
+from lipreg.loading.onnx_parts import PARTS
 from lipreg.loading.onnx_windows import average_pool, convolution, global_average_pool, max_pool, pad
 
 Reader = Callable[[OnnxNode], nn.Module]
@@ -153,6 +154,7 @@ def _dropout(node: OnnxNode) -> nn.Module:
 
 OPERATORS: dict[str, Reader] = {
     **FUNCTIONS,
+    **PARTS,
     "Add": _arithmetic,
     "AveragePool": average_pool,
     "BatchNormalization": _batch_norm,

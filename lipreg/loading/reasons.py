@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import traceback
+import zipfile
 from pathlib import Path
+
+from lipreg.words import of_system
 
 _OF_CODE = (LookupError, TypeError, AttributeError)
 """Errors whose text is about the reader's code, not about the file."""
 
+_ARCHIVE = b"PK\x03\x04"
+
 
 def first_line(error: Exception) -> str:
     """The first line of an error's text, or its class where it has none."""
-    text = str(error).partition("\n")[0].strip()
+    text = of_system(error).partition("\n")[0].strip()
     if isinstance(error, _OF_CODE):
         return f"{type(error).__name__}: {text}"
     return text or type(error).__name__
@@ -24,14 +29,26 @@ def of_code(error: BaseException) -> str:
 
 
 def unreadable(path: str | Path, error: Exception) -> str:
-    """That a file cannot be read, and why: it is empty, it is damaged, or what the error says."""
+    """That a file cannot be read, and why: it is empty, cut short or damaged, or what the error says."""
     file = Path(path)
     if file.is_file() and not file.stat().st_size:
         return f"cannot read {path}: it is empty"
-    damaged = "it is damaged, or of another kind: " if isinstance(error, _OF_CODE) else ""
-    return f"cannot read {path}: {damaged}{first_line(error)}"
+    if is_cut(file):
+        return f"cannot read {path}: it is cut short or damaged"
+    why = "it is damaged, or of another kind" if isinstance(error, _OF_CODE) else first_line(error)
+    return f"cannot read {path}: {why}"
 
 
 def part_before(value: str) -> str:
     """How the part of a file's network is asked for that ends with a value; empty without one."""
     return f"The part up to there is module={value!r}, or --module {value}" if value else ""
+
+
+def is_cut(path: str | Path) -> bool:
+    """Whether a file begins like an archive, as networks and arrays are saved, and is none: its end is missing."""
+    try:
+        with Path(path).open("rb") as file:
+            begins = file.read(len(_ARCHIVE))
+        return _ARCHIVE.startswith(begins) and bool(begins) and not zipfile.is_zipfile(path)
+    except OSError:
+        return False

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lipreg.errors import InvalidInput
-from lipreg.loading.reasons import unreadable
+from lipreg.loading.reasons import is_cut, unreadable
 
 _WEIGHTS_ALONE = "torch.save(net.state_dict(), path)"
 _OTHERWISE = f"Save the weights alone ({_WEIGHTS_ALONE}), and give the class and its arguments"
@@ -41,6 +41,8 @@ def read_tensors(path: str | Path, *, where: str, accepted: str, todo: str = _OT
             warnings.simplefilter("ignore")  # about pickles of other programs, which are refused below
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:  # torch's own text advises to load it all the same
+        if is_cut(path):  # a byte or two of an archive
+            raise InvalidInput(unreadable(path, error), where=where, accepted=accepted) from None
         raise _not_plain(path, str(error), where, accepted, todo) from None
     except Exception as error:  # of any kind: the unpickler takes every byte for an instruction
         raise InvalidInput(unreadable(path, error), where=where, accepted=accepted) from None

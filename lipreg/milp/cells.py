@@ -19,10 +19,13 @@ from lipreg.milp.cones import cone_interior
 from lipreg.milp.domain import displacement
 from lipreg.milp.highs import Highs
 from lipreg.milp.least_norm import SHALLOWEST, misses_ball, nearest
+from lipreg.milp.thin import box_interior
 from lipreg.regions import Cone
 
 CELL_SECONDS = 10.0
 """Most that the linear program of one cell may take."""
+WHOLE_SHARE = 0.1
+"""Of the time that is left, for whole numbers where a linear program does not decide."""
 LEAST_DEPTH = 1e-6
 """Share of a unit's range from which on its rounding is no longer told from depth."""
 
@@ -31,7 +34,7 @@ class Cell(Enum):
     """What is known of an activation cell in the region."""
 
     EMPTY = auto()
-    """Proved to hold no point."""
+    """Proved to hold no point, or no ball around one: no open set has its pattern."""
     OPEN = auto()
     """It has an interior."""
     THIN = auto()
@@ -43,8 +46,9 @@ def settle_cell(analysis: Analysis, units: Units, pattern: np.ndarray, budget: B
 
     max t such that sign_i z_i(d) >= t range_i for every unit that can move, x0 + d in the region, -1 <= t <= 1; range_i
     is the largest |z_i| over the box, so that t is free of units' scales and the program always has a point. Its dual
-    bound decides: below 0 the cell is empty. In an l2 ball, which no linear program has, least-norm problems say as much;
-    cells of a cone are settled in whole numbers (``lipreg.milp.cones``).
+    bound decides: below 0 the cell is empty. In an l2 ball, which no linear program has, least-norm problems say as much.
+    What these leave open is settled in whole numbers (``lipreg.milp.thin``), where there is time and the region is no
+    polytope, and so are cells of a cone (``lipreg.milp.cones``).
 
     Args:
         analysis: of a single point.
@@ -66,6 +70,8 @@ def settle_cell(analysis: Analysis, units: Units, pattern: np.ndarray, budget: B
         return Cell.THIN, None
     cell = _Demands(form, demanded.numpy(), domain)
     proved, moved = (_by_program if domain.ball == math.inf else _by_least_norm)(cell, domain, budget)
+    if proved is Cell.THIN and domain.region.halfspaces is None:
+        proved, moved = _in_whole_numbers(analysis, units, pattern, domain, budget)
     # the solver's tolerance may leave the point a hair outside of the region
     return proved, None if moved is None else domain.points(torch.from_numpy(moved).unsqueeze(0))
 
@@ -133,6 +139,21 @@ def _by_least_norm(cell: _Demands, domain: Displacements, budget: Budget) -> tup
                 return Cell.OPEN, moved
         depth /= 10.0
     return Cell.THIN, None
+
+
+def _in_whole_numbers(
+    analysis: Analysis, units: Units, pattern: np.ndarray, domain: Displacements, budget: Budget
+) -> tuple[Cell, np.ndarray | None]:
+    """A point inside the box around the region may lie outside of a ball: then nothing is known."""
+    try:
+        point = box_interior(analysis, units, pattern, domain, budget.share(WHOLE_SHARE))
+    except OutOfBudget:
+        return Cell.THIN, None
+    if point is None:
+        return Cell.EMPTY, None
+    norm = domain.region.norm if domain.region.radius < math.inf else math.inf
+    inside = norm == math.inf or float(torch.linalg.vector_norm(point[0], norm)) < domain.region.radius
+    return (Cell.OPEN, point[0].numpy()) if inside else (Cell.THIN, None)
 
 
 def interior_point(analysis: Analysis, units: Units, pattern: np.ndarray, budget: Budget) -> np.ndarray | None:

@@ -1,4 +1,4 @@
-"""How deep inside some rows a point of the unit box can lie: many small linear programs, one after the other."""
+"""How deep inside some rows a point of the unit box can lie, and how far along it can: many small linear programs."""
 
 from __future__ import annotations
 
@@ -36,29 +36,58 @@ class Depths:
         Returns:
             s, the point ``(n,)`` and multipliers of the rows ``(k,)``; None where the solver does not end as it should.
         """
+        variables = matrix.shape[1]
+        cost = np.append(np.zeros(variables), 1.0)
+        least = np.append(np.full(variables, -1.0), -np.inf)
+        if not self._pass(np.hstack([matrix, -real[:, None]]), levels, least, cost):
+            return None
+        found = self._solved()
+        return None if found is None else (float(found[0][-1]), found[0][:-1], found[1])
+
+    def within(self, matrix: np.ndarray, levels: np.ndarray) -> bool:
+        """Sets what ``farthest`` is asked over: matrix v + levels >= 0 over -1 <= v <= 1. Returns whether that was taken."""
+        variables = matrix.shape[1]
+        return self._pass(matrix, levels, np.full(variables, -1.0), np.zeros(variables))
+
+    def farthest(self, way: np.ndarray) -> tuple[float, np.ndarray, np.ndarray] | None:
+        """max way . v over what ``within`` has set, from where the last one ended, as long as no other program was solved.
+
+        Returns:
+            The value, the point ``(n,)`` and multipliers of the rows ``(k,)``; None where the solver does not end so.
+        """
+        self._solver.changeColsCost(len(way), np.arange(len(way), dtype=np.int32), way)
+        found = self._solved()
+        return None if found is None else (float(way @ found[0]), *found)
+
+    def cut(self, way: np.ndarray, level: float) -> None:
+        """Adds way . v + level >= 0 to what ``within`` has set."""
+        import highspy
+
+        used = np.flatnonzero(way).astype(np.int32)
+        self._solver.addRow(-level, highspy.kHighsInf, len(used), used, way[used])
+
+    def _pass(self, matrix: np.ndarray, levels: np.ndarray, least: np.ndarray, cost: np.ndarray) -> bool:
         import highspy
 
         count, variables = matrix.shape
-        whole = np.hstack([matrix, -real[:, None]])
-        rows, columns = whole.nonzero()
+        rows, columns = matrix.nonzero()
         lp = highspy.HighsLp()
-        lp.num_row_, lp.num_col_ = count, variables + 1
+        lp.num_row_, lp.num_col_ = count, variables
         lp.sense_ = highspy.ObjSense.kMaximize
-        cost = np.zeros(variables + 1)
-        cost[-1] = 1.0
-        lp.col_cost_ = cost
-        lp.col_lower_ = np.append(np.full(variables, -1.0), -highspy.kHighsInf)
-        lp.col_upper_ = np.ones(variables + 1)
+        lp.col_cost_, lp.col_lower_, lp.col_upper_ = cost, least, np.ones(variables)
         lp.row_lower_, lp.row_upper_ = -levels, np.full(count, highspy.kHighsInf)
         lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
         lp.a_matrix_.start_ = np.searchsorted(rows, np.arange(count + 1)).astype(np.int32)
         lp.a_matrix_.index_ = columns.astype(np.int32)
-        lp.a_matrix_.value_ = whole[rows, columns]
-        if self._solver.passModel(lp) == highspy.HighsStatus.kError:
-            return None
+        lp.a_matrix_.value_ = matrix[rows, columns]
+        return self._solver.passModel(lp) != highspy.HighsStatus.kError
+
+    def _solved(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """The point and the rows' multipliers."""
+        import highspy
+
         self._solver.run()
         if self._solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
             return None
         found = self._solver.getSolution()
-        point, multipliers = np.asarray(found.col_value), np.abs(np.asarray(found.row_dual))
-        return float(point[-1]), point[:-1], multipliers
+        return np.asarray(found.col_value), np.abs(np.asarray(found.row_dual))

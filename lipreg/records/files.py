@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -17,9 +17,10 @@ from lipreg.records.lines import DamagedLine, NewerLine, from_line, to_line
 from lipreg.records.once import each_once
 from lipreg.records.training import NewerRun
 from lipreg.records.verdicts import checked
-from lipreg.words import listed
+from lipreg.words import listed, natural
 
 _NO_RECORDS = "holds no records of lipreg"
+_EMPTY = "it is empty"
 _ACCEPTED = (
     "a record file, or a folder below which experiments.train, experiments.audit or a LipschitzAudit has written"
 )
@@ -121,6 +122,7 @@ class Source:
         cut: whether the last line is the beginning of a record, which is left out: it is being written, or the file is a
             copy that is not whole. The two cannot be told apart.
         checked: the certificates beside it that ``lipreg check`` has confirmed, and how; told by ``read_sources``.
+        lines: the numbers of the records' lines; empty where they were not read from a file.
     """
 
     name: str
@@ -128,6 +130,12 @@ class Source:
     damage: str = ""
     cut: bool = False
     checked: Mapping[str, str] = field(default_factory=dict)
+    lines: tuple[int, ...] = ()
+
+    def place(self, record: object) -> str | None:
+        """File and line of one of its records, the same object; None for others."""
+        at = next((at for at, own in enumerate(self.records) if own is record), None)
+        return None if at is None else f"{self.name}, line {self.lines[at]}" if self.lines else self.name
 
 
 class LeftOut(NamedTuple):
@@ -163,7 +171,11 @@ def read_records(paths: Paths) -> list[Record]:
         InvalidInput: no file is found, one cannot be read or holds no records, all of them are of a
             newer lipreg, or a record has ends that cross or other values that nothing can have written.
     """
-    return list(each_once(record for path in _files(paths) for record in _read(path, str(path)).records))
+    sources = {path: _read(path, str(path)) for path in _files(paths)}
+    for path, source in sources.items():
+        if source.damage:
+            warnings.warn(f"{path}: {source.damage}", stacklevel=1)  # from one place: however often, it is said once
+    return list(each_once(record for source in sources.values() for record in source.records))
 
 
 def read_sources(paths: Paths, told: Told | None = None) -> Sources:
@@ -182,11 +194,14 @@ def read_sources(paths: Paths, told: Told | None = None) -> Sources:
         try:
             source = _read(path, name, told)
             read += [replace(source, checked=checked(source.records, path.parent))] if source.records else []
-            reason = source.damage if source.records else _NO_RECORDS
+            reason = source.damage if source.records else _EMPTY if not path.stat().st_size else _NO_RECORDS
             left_out += [LeftOut(name, reason)] if reason else []
         except InvalidInput as error:
-            line = error.where.partition(f"{path}, ")[2]
-            left_out.append(LeftOut(name, f"{line}: {error.got}" if line else error.got))
+            line, todo = (
+                error.where.partition(f"{path}, ")[2],
+                f"; {error.todo[:1].lower()}{error.todo[1:]}" if error.todo else "",
+            )
+            left_out.append(LeftOut(name, (f"{line}: {error.got}" if line else error.got) + todo))
     if not read:
         raise _nothing(listed([f"{name}: {reason}" for name, reason in left_out]))
     return Sources(tuple(read), tuple(left_out))
@@ -202,14 +217,26 @@ def _files(paths: Paths) -> dict[Path, str]:
     for root in roots:
         if not root.exists():
             raise InvalidInput(f"no folder or file {root}", where="records", accepted=_ACCEPTED)
-        for path in sorted(root.rglob("*.jsonl")) if root.is_dir() else [root]:
+        for path in sorted(below(root, ".jsonl"), key=natural) if root.is_dir() else [root]:
             if path.is_dir():
                 continue
-            below = path.relative_to(root if len(roots) == 1 else root.parent) if root.is_dir() else path
-            found.setdefault(path.resolve() if path.exists() else path, str(below))
+            name = path.relative_to(root if len(roots) == 1 else root.parent) if root.is_dir() else path
+            found.setdefault(path.resolve() if path.exists() else path, str(name))
     if not found:
         raise _nothing(f"no .jsonl file at {', '.join(map(str, roots)) or 'no path'}")
     return found
+
+
+def below(folder: Path, suffix: str) -> Iterator[Path]:
+    """The files whose names end so in a folder and in those below it, also where links lead to these; each folder once."""
+    seen = set[str]()
+    for at, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(at)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from (Path(at, name) for name in names if name.endswith(suffix))
 
 
 def _nothing(why: str) -> InvalidInput:
@@ -226,6 +253,7 @@ def _read(path: Path, name: str, told: Told | None = None) -> Source:
     except OSError as error:
         raise InvalidInput(f"cannot be read: {error.strerror or error}", where=str(path), accepted=_ACCEPTED) from None
     records: list[Record] = []
+    numbers: list[int] = []
     damaged: list[tuple[int, InvalidInput]] = []
     newer: list[tuple[int, InvalidInput]] = []
     is_cut = False
@@ -236,9 +264,11 @@ def _read(path: Path, name: str, told: Told | None = None) -> Source:
             if not line.removeprefix(BOM_UTF8).strip():
                 continue
             records.append(from_line(line, f"{path}, line {number}"))
+            numbers.append(number)
         except NewerLine as error:
             newer.append((number, error))
             records += [] if error.run is None else [error.run]
+            numbers += [] if error.run is None else [number]
         except DamagedLine as error:
             if number <= len(lines):
                 damaged.append((number, error))
@@ -249,10 +279,7 @@ def _read(path: Path, name: str, told: Told | None = None) -> Source:
     if not records and damaged:
         raise InvalidInput(_NO_RECORDS, where=str(path), accepted="a record file")
     said = [_said(damaged, "damaged"), _said(newer, "of a newer lipreg")]
-    damage = "; ".join(filter(None, said))
-    if damage:
-        warnings.warn(f"{path}: {damage}", stacklevel=1)  # from one place: however often it is read, it is said once
-    return Source(name, tuple(records), damage, is_cut)
+    return Source(name, tuple(records), "; ".join(filter(None, said)), is_cut, lines=tuple(numbers))
 
 
 def _said(lines: list[tuple[int, InvalidInput]], what: str) -> str:

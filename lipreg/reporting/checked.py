@@ -29,7 +29,7 @@ def certified_words(runs: Iterable[RecordedRun], records: Sequence[AuditRecord])
     told += [f"{left} not checked"] if left else []
     certified = {run_key(r) for r in named}
     without = sum(r.is_exact and not r.certificate_file and run_key(r) in certified for r in records)
-    more = f" {counted(without, 'exact interval')} without one." if without else ""
+    more = f" Of these runs {counted(without, 'exact interval')} without one." if without else ""
     return f"{counted(len(named), 'certificate')}: {', '.join(told)}.{more}"
 
 

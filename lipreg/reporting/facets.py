@@ -36,7 +36,7 @@ def facets(entries: Sequence[Entry]) -> dict[str, list[str]]:
 def _settings(entry: Entry) -> dict[str, str]:
     record = entry.mine.run.record
     told: dict[str, Any] = {
-        "weight": entry.mine.run.course or f"{record.weight:g}",
+        "weight": entry.mine.run.course or (f"{record.weight:g}" if record.of_training else None),
         "seed": record.seed,
         "bound": entry.mine.bound,
         "penalised": quantities(record),

@@ -26,7 +26,7 @@ from lipreg.reporting.wording import between, percent, share_between
 from lipreg.runs import RecordedRun, run_key
 from lipreg.transfer import Interval, compare_pair, find_pair, median_of
 from lipreg.whole_files import write_whole
-from lipreg.words import capitalised, counted, listed
+from lipreg.words import capitalised, counted, listed, size
 
 _SCRIPTS = (
     "plot.js",
@@ -103,7 +103,9 @@ def write_runs_report(sources: Sources, path: str | Path, metric: str | None = N
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, page.encode())
-    except FullDisk:
+    except FullDisk as full:
+        needs = f"The page needs {size(len(page.encode()))}"
+        full.todo = f"{needs}: make room there, or choose another folder; no record is lost"
         raise
     except OSError as error:
         raise InvalidInput(
@@ -118,7 +120,7 @@ def write_runs_report(sources: Sources, path: str | Path, metric: str | None = N
 def _page(entries: list[Entry], sources: Sources, unusable: list[LeftOut], told: Told | None) -> str:
     data, script = page_data(entries, told), _script()
     single = entries[0] if len(entries) == 1 else None
-    title = f"{len(_shown(entries))} runs"
+    title = counted(len(_shown(entries)), "run")
     if single is not None:
         title = " against ".join(side.run.label for side in single.sides)
     asked = [question.rstrip(".") for question in data["questions"]]
@@ -172,19 +174,19 @@ def _totals(entries: Sequence[Entry]) -> str:
     kind = f"; {doubtful} of the twins differ in more than the penalty, or are not known not to" if doubtful else ""
     kind = kind or (" of the same seed and initial weights" if trained else "")
     kind += f"; {early} not at the last epoch of both" if early else ""
-    ratios = [ratio for last in compared if (ratio := last.margin_ratio) is not None]
+    ratios = [last.margin_ratio for last in compared]
     margins = _median("Margin over constant / twin's, median", ratios, between)
     free = _median("Calibrated transfer, median", [last.calibrated.known.transfer for last in compared])
     raw = _median("Raw transfer, median", [last.movement.transfer for last in compared])
-    intervals = counted(len(audits), "interval")
+    intervals, of = counted(len(audits), "interval"), f"{len(compared):,}" if compared else "None"
     return cards(
-        Card("Runs", value(str(len(runs))), f"{len(compared) or 'None'} of them compared with a twin{kind}."),
+        Card("Runs", value(f"{len(runs):,}"), f"{of} of them compared with a twin{kind}."),
         Card(
             "Certified exact",
             value(percent(statistics.fmean(audits) if audits else None)),
             f"Of {intervals}, over all runs, epochs and points. {proofs}".rstrip(),
         ),
-        *(margins if ratios else []),
+        *(margins if any(ratio is not None for ratio in ratios) else []),
         *free,
         *raw,
     )

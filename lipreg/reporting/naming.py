@@ -79,7 +79,7 @@ def what_differs(files: Sequence[str]) -> list[str]:
 def _head(run: RecordedRun, bounds: set[str], found: bool) -> str:
     """What was penalised, and the weight; of other runs their name."""
     record, said = run.record, in_words(run.record, found)
-    if record.bound is None and not run.penalised and not said:
+    if not record.of_training or (record.bound is None and not run.penalised and not said):
         return run.label
     if isinstance(record, NewerRun):
         return f"{run.label}, {said}"

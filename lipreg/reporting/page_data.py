@@ -115,13 +115,14 @@ def _in_words(question: Mapping[str, Any]) -> str:
 
 def _entry(entry: Entry, mixed: bool) -> dict[str, Any]:
     record = entry.mine.run.record
+    known = record.of_training and not (entry.mine.run.course or isinstance(record, NewerRun))
     return {
         "label": plain(entry.label, 120),
         "id": plain(record.id or entry.label, 120),
         "trained": entry.pair.of_trainings,
         "seed": record.seed,
         "changed": bool(entry.mine.run.course),
-        "weight": None if entry.mine.run.course or isinstance(record, NewerRun) else record.weight,
+        "weight": record.weight if known else None,
         "bound": plain(entry.mine.bound, 60),
         "metric": _metric(entry.pair.metric),
         "against": held_against(record, entry.mine.bound),

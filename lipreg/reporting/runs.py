@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from lipreg.errors import IncomparableResults, InvalidInput
+from lipreg.errors import CrossingBounds, IncomparableResults, InvalidInput
 from lipreg.plain import alike, frozen
 from lipreg.records import LeftOut, NewerRun, Source, Told
 from lipreg.reporting.naming import Label, labels
@@ -80,8 +80,20 @@ def find_entries(
 
     Raises:
         InvalidInput: no run logged that metric.
-        CrossingBounds: a bound lies below a witness, or the ends of a record cross.
+        CrossingBounds: a bound lies below a witness, or the ends of a record cross; it names files and lines.
     """
+    files = tuple(sources)
+    try:
+        return _find_entries(files, metric, told)
+    except CrossingBounds as error:
+        places = [place for record in error.between for file in files if (place := file.place(record))]
+        where = ": ".join(filter(None, [" and ".join(dict.fromkeys(places)), error.where]))
+        raise CrossingBounds(error.got, where=where, accepted=error.accepted, todo=error.todo) from None
+
+
+def _find_entries(
+    sources: Iterable[Source], metric: str | None, told: Told | None
+) -> tuple[list[Entry], list[LeftOut]]:
     runs = runs_of(sources)
     logged = sorted({name for run in runs for record in run.epochs for name in record.metrics})
     if metric and metric not in logged:

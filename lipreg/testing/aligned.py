@@ -7,6 +7,7 @@ import itertools
 import torch
 from torch import Tensor, nn
 
+from lipreg.graph import capture
 from lipreg.outputs import AllLogits, Output, Vector
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
@@ -39,17 +40,18 @@ def aligned(widths: tuple[int, ...], x: Tensor, signed: bool) -> nn.Sequential:
 
 def aligned_layers(judged: Judged) -> None:
     """A norm or a q too many is claimed where a product is below the slope of layers that all stretch one direction."""
-    for signed, (scope, p) in itertools.product((False, True), judged.kinds):
+    for scope, p, signed in judged.each((False, True), len(judged.kinds)):
         for widths in WIDTHS[p]:
             x = torch.linspace(-0.4, 0.5, widths[0], dtype=torch.float64).unsqueeze(0)
             net = aligned(widths, x, signed)
-            if not judged.takes_network(net):
+            captured = capture(net, x)
+            if not judged.takes_network(captured.frozen()):
                 continue
             slope, outputs = jacobian(net, x[0].numpy()), evaluate(net, x.numpy())[0]
             for kind, q in _outputs(judged, p):
                 problem = LocalLipschitz(LinfBall(1e-3), kind, scope, p, q)  # type: ignore[arg-type]
                 exact = slope_norm(slope, rows_of(kind, outputs), p, q)
-                (result,) = judged.certify(net, problem, x)
+                (result,) = judged.certify(captured, problem, x)
                 entries, said = "signs" if signed else "ones", problem.sentence()
                 here = f"{judged.name}: {said} of a chain of {widths}, all weights {entries}: "
                 here += f"[{result.lower}, {result.upper}]"

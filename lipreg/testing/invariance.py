@@ -181,7 +181,7 @@ def images(judged: Judged) -> None:
         flat = networks.mlp(4, 4, 3, 2).double()
     shaped = nn.Sequential(nn.Flatten(), *flat)
     x = torch.rand(2, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    for scope, p in judged.kinds:
+    for scope, p, _ in judged.each((None,), len(judged.kinds)):
         asked = L1Ball(0.5, low=0.0, high=1.0), Margin(0, 1), scope, p
         units = torch.tensor([0.5, 1.0, 2.0, 3.0])
         scales = (units, units.reshape(2, 1, 2)) if judged.method.weighed else (None, None)

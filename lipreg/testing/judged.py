@@ -9,13 +9,13 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.errors import UnsupportedRequest
 from lipreg.estimators import BoundEstimator, Estimator, certify, frozen_analysis, get_estimator
-from lipreg.graph import CapturedNetwork, capture
+from lipreg.graph import Graph
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import L2Ball
 from lipreg.results import CertifiedInterval
@@ -61,14 +61,11 @@ class Judged:
     @cached_property
     def nets(self) -> list[str]:
         """The networks of ``networks.EVERY`` that it says it covers."""
-        return [net for net in networks.EVERY if self._takes(self.questions.one(net, "linf", "", 2.0, "").captured)]
+        return [net for net in networks.EVERY if self.takes_network(self.questions.one(net, "linf", "", 2.0, "").graph)]
 
-    def takes_network(self, net: nn.Module) -> bool:
+    def takes_network(self, graph: Graph) -> bool:
         """Whether it says that it covers a network, by its kinds of node and whether it branches."""
-        return self._takes(capture(net, torch.zeros(1, networks.input_size(net), dtype=torch.float64)))
-
-    def _takes(self, captured: CapturedNetwork) -> bool:
-        return self.method.uncovered_network(captured.frozen()) is None
+        return self.method.uncovered_network(graph) is None
 
     def takes(self, question: Question) -> bool:
         """Whether it takes a question; beyond its attributes only a region that is no polytope may be refused."""
@@ -79,7 +76,7 @@ class Judged:
             return False
         if not problem.plain and not method.weighed:
             return False
-        if question.net in networks.SMOOTH and method.uncovered(problem, question.captured.frozen()) is not None:
+        if question.net in networks.SMOOTH and method.uncovered(problem, question.graph) is not None:
             return False  # of curves a method may take less
         try:
             method.check(problem)
@@ -111,8 +108,12 @@ class Judged:
         return question.once(key, lambda: frozen_analysis(question.captured, plain.problem, question.x, None))
 
     def each(self, values: Iterable[Any], times: int = 2) -> Iterator[tuple[str, float, Any]]:
-        """Each value of a factor with so many of the scopes and norms that it covers, in turn; all where all are asked."""
+        """Each value of a factor with so many of the scopes and norms that it covers, in turn; all where all are asked.
+
+        Half as many of a sparse draw, but one.
+        """
         step = max(1, min(self.questions.one_in, len(self.kinds) // times))
+        step = min(2 * step, len(self.kinds)) if self.questions.sparse else step
         for j, value in enumerate(values):
             for k, (scope, p) in enumerate(self.kinds):
                 if (k + j) % step == 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lipreg.budget import Budget
 from lipreg.estimators import ESTIMATORS, BoundEstimator, certify, frozen_analysis
@@ -22,20 +22,16 @@ SEARCHED = 5.0
 """Seconds of the search for the exact constant of an example."""
 
 
-def curved(module: nn.Module, x: Tensor) -> bool:
-    """Whether the graph of a module has Curved nodes."""
-    return bool(capture(module, x).frozen().curves())
-
-
 def constants(layer: Layer) -> None:
     """The exact constant within one linear piece is the Jacobian's norm; no bound is below a slope of the module."""
     module, x = nn.Sequential(layer.built(), nn.Flatten()).eval(), layer.inputs(1)
+    captured = capture(module, x)
     problem = LocalLipschitz(LinfBall(1e-6), AllLogits())
     exact = float(autograd_jacobian(module, x).flatten(2).abs().sum(-1).max())
     # curves bend a little over any region: by its radius times their second derivatives
-    bent = BENT if curved(module, x) else 0.0
+    bent = BENT if captured.frozen().curves() else 0.0
     asked, bent = Budget(SEARCHED, gap=bent), bent + 10 * layer.example.accuracy
-    (found,) = certify(module, problem, x, estimator="branch_and_bound", budget=asked)
+    (found,) = certify(captured, problem, x, estimator="branch_and_bound", budget=asked)
     near = found.lower <= exact * (1 + bent) and found.upper >= exact * (1 - bent)
     expect(near, f"{layer.name}: [{found.lower}, {found.upper}] within one piece, whose slope is {exact}")
     radius = 0.3
@@ -46,7 +42,7 @@ def constants(layer: Layer) -> None:
     with torch.no_grad():
         rise = (module(x + d) - module(x + 0.5 * d)).abs().amax(1)
     met = float((rise / (0.5 * d.flatten(1).abs().amax(1))).max())
-    analysis = frozen_analysis(module, problem, x, None)
+    analysis = frozen_analysis(captured, problem, x, None)
     for name, method in ESTIMATORS.items():
         if isinstance(method, BoundEstimator) and method.uncovered(problem, analysis.graph) is None:
             (bound,) = method.intervals(analysis, Budget(SEARCHED))

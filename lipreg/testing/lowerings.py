@@ -103,11 +103,12 @@ def values(layer: Layer) -> None:
         for training in (True, False):
             module = layer.built(seed).train(training)
             captured = capture(module, x[:1], running_statistics=training)
+            frozen = captured.frozen()
             with evaluation_mode(module):
                 own = module(x)
             layer.same(live_graph(captured)(x), own, "the live graph's values and the module's")
-            layer.same(captured.frozen()(x), own.detach(), "the frozen graph's values and the module's")
-            check_agreement(captured.frozen(), module, x)
+            layer.same(frozen(x), own.detach(), "the frozen graph's values and the module's")
+            check_agreement(frozen, module, x)
 
 
 def single_precision(layer: Layer) -> None:

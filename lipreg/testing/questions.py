@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lipreg.graph import CapturedNetwork, capture
+from lipreg.graph import CapturedNetwork, Graph, capture
 from lipreg.outputs import AllLogits, AllMargins, AllPairs, Combination, Logit, Margin, Output, Vector
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import Box, L1Ball, L2Ball, LinfBall, Polytope, Region
@@ -81,6 +81,8 @@ Q = {"vector_q1": 1.0, "vector_q2": 2.0, "vector_qinf": math.inf}
 
 OUTPUTS = (*SCALARS, *Q)
 """The names of all outputs."""
+SPARSE = 12
+"""One in so many are few enough for each value of a factor to be asked about once."""
 
 
 def reference_points(size: int) -> Tensor:
@@ -133,6 +135,11 @@ class Question:
     def captured(self) -> CapturedNetwork:
         """The network as estimators take it."""
         return self.once(("captured", self.net, self.seed), lambda: capture(self.module, self.x))
+
+    @property
+    def graph(self) -> Graph:
+        """Its float64 copy."""
+        return self.once(("graph", self.net, self.seed), self.captured.frozen)
 
     @property
     def x(self) -> Tensor:
@@ -211,12 +218,17 @@ class Questions:
     Args:
         seed: where the draw begins.
         one_in: the share that is asked of each network, scope and norm, in diagonals that reach each region and each output;
-            1 for all.
+            1 for all, from SPARSE on other factors are not multiplied with scopes and norms either.
     """
 
     seed: int = 0
     one_in: int = 8
     kept: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def sparse(self) -> bool:
+        """Whether little more is asked of an estimator than reaches every value of every factor."""
+        return self.one_in >= SPARSE
 
     def about(self, net: str, scope: str, p: float) -> Iterator[Question]:
         """Regions and outputs for one network, scope and norm, the same in both scopes; weights and distances take turns."""

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from lipreg.budget import Budget
 from lipreg.errors import CrossingBounds, UnsupportedRequest
-from lipreg.estimators import ESTIMATORS, BoundEstimator, certify
+from lipreg.estimators import ESTIMATORS, certify
+from lipreg.graph import capture
 from lipreg.outputs import AllLogits, Logit, Vector
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import L1Ball, L2Ball, LinfBall
@@ -39,7 +40,7 @@ def truth(judged: Judged) -> None:
             continue
         smooth = question.net in networks.SMOOTH
         budget = FEW_BOXES if smooth else judged.budget
-        results = judged.certify(question.module, question.problem, question.x, budget=budget)
+        results = judged.certify(question.captured, question.problem, question.x, budget=budget)
         check_ends(judged, question, results)
         if judged.method.certificate is Certificate.BRACKET and not smooth:
             _check_ended(judged, question, results)
@@ -135,9 +136,8 @@ def _check_ended(judged: Judged, question: Question, results: list[CertifiedInte
 def _check_against_bounds(judged: Judged, question: Question, results: list[CertifiedInterval]) -> None:
     """No proved bound contradicts a search, however slightly."""
     for name, other in ESTIMATORS.items():
-        if not isinstance(other, BoundEstimator) or not Judged(name, other, judged.questions, judged.budget).takes(
-            question
-        ):
+        judges = Judged(name, other, judged.questions, judged.budget)
+        if judges.bound is None or not judges.takes(question):
             continue
         for found, proved in zip(results, judged.answer(question, name), strict=True):
             try:
@@ -198,12 +198,11 @@ def larger_networks(judged: Judged) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(judged.questions.seed + place)
             net = LARGER[label]().double().eval()
-        if not judged.takes_network(net):
-            continue
         x = torch.linspace(-0.4, 0.5, networks.input_size(net), dtype=torch.float64).unsqueeze(0)
+        if not judged.takes_network((captured := capture(net, x)).frozen()):
+            continue
         region = (LinfBall(0.4, low=-0.6), L2Ball(0.7), L1Ball(0.9))[(turn + place) % 3]
-        kinds = (AllLogits(), Vector()) if judged.method.vector else (AllLogits(),)
-        kind = kinds[turn % len(kinds)]
+        kind = Vector() if judged.method.vector and turn % 2 else AllLogits()
         q = None if not kind.joint else p if p in judged.method.output_norms else judged.method.output_norms[-1]
         try:
             problem = LocalLipschitz(region, kind, scope, p, q)  # type: ignore[arg-type]
@@ -217,7 +216,7 @@ def larger_networks(judged: Judged) -> None:
         apart = np.linalg.norm(d - start, p, axis=1)
         rise = rise_norm(change, None if kind.joint else np.eye(change.shape[1]), problem.q)
         met = float((rise[apart > 1e-6] / apart[apart > 1e-6]).max())
-        (result,) = judged.certify(net, problem, x, budget=Budget(SEARCHED))
+        (result,) = judged.certify(captured, problem, x, budget=Budget(SEARCHED))
         said = f"{judged.name}: {problem.sentence()} of {label}: {result.upper}, and two points have slope {met}"
         expect(result.upper >= met * (1 - 1e-7), said)
 
@@ -240,32 +239,33 @@ def no_budget(judged: Judged) -> None:
     for scope, p in judged.kinds:
         question = judged.questions.one("deep", "linf_cut", scope, p, "margin")
         for budget in (Budget(0.0), Budget(10.0, stop=stopped)):
-            check_ends(judged, question, judged.certify(question.module, question.problem, question.x, budget=budget))
+            check_ends(judged, question, judged.certify(question.captured, question.problem, question.x, budget=budget))
 
 
 def limits(judged: Judged) -> None:
     """A search that a limit ends is true at both ends: from what is known by a limit of nodes, of six points by a gap."""
     if judged.bound or "deep" not in judged.nets:
         return
-    for scope, p in judged.kinds:
+    for scope, p, limit in judged.each(("nodes", "gap"), len(judged.kinds)):
         question = judged.questions.one("deep", "linf_cut", scope, p, "all_logits")
         if not judged.takes(question):
             continue
-        module, problem, x = question.module, question.problem, question.x
-        known = tuple(judged.answer(question, "fastlip"))
-        check_ends(judged, question, judged.certify(module, problem, x, budget=Budget(30.0, nodes=1), known=known))
-        six = judged.certify(module, problem, x.repeat(3, 1), budget=Budget(30.0, gap=0.5))
-        for start in range(0, 3 * POINTS, POINTS):
-            check_ends(judged, question, six[start : start + POINTS])
+        few = limit == "nodes"
+        known = tuple(judged.answer(question, "fastlip")) if few else ()
+        budget, times = (Budget(30.0, nodes=1), 1) if few else (Budget(30.0, gap=0.5), 3)
+        x = question.x.repeat(times, 1)
+        found = judged.certify(question.captured, question.problem, x, budget=budget, known=known)
+        for start in range(0, times * POINTS, POINTS):
+            check_ends(judged, question, found[start : start + POINTS])
 
 
 def what_is_known(judged: Judged) -> None:
     """A search may start from what is known, and does not lose it."""
     if judged.bound or "residual" not in judged.nets:
         return
-    for scope, p in judged.kinds:
+    for scope, p, _ in judged.each((None,), len(judged.kinds)):
         question = judged.questions.one("residual", "l1_cut", scope, p, "all_logits")
-        asked = question.module, question.problem, question.x
+        asked = question.captured, question.problem, question.x
         sampled = question.once(("sampled", question), lambda asked=asked: certify(*asked, estimator="sampling"))
         proved = judged.answer(question, "fastlip")
         known = tuple(low.intersect(high) for low, high in zip(sampled, proved, strict=True))

@@ -70,6 +70,7 @@ class PointFigures:
                 f"the region is proved to have one class, and a point of another was found in it (point {self.point})",
                 where=f"run {self.record.run!r}, epoch {self.record.epoch}",
                 todo="One of the two is wrong. Please report this with the network and the reference point",
+                between=(self.record,),
             )
         return None if ends[0] is None else (bool(ends[0]), bool(ends[1]), bool(ends[2]))
 

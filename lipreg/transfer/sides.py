@@ -283,6 +283,7 @@ def _check_meet(one: AuditRecord, other: AuditRecord) -> None:
             where=f"run {one.run!r}, epoch {one.epoch}, point {one.point}",
             todo="One of the two proofs is wrong, or its record was changed: if so, remove the line and audit again. "
             "If not, please report this with the network and the reference point",
+            between=(one, other),
         )
 
 

@@ -31,9 +31,9 @@ pytestmark = pytest.mark.slow
 LISTENS = "0A"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def on_ray() -> Iterator[Ray]:
-    """Two actors of one cluster, started once: it takes ten seconds."""
+    """Two actors of one cluster, started once: it takes ten seconds, and computes even where nobody asks it anything."""
     with Ray(2) as pool:
         yield pool
 

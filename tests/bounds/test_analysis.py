@@ -23,6 +23,7 @@ from lipreg.problem import LocalLipschitz
 from lipreg.regions import Box, L1Ball, L2Ball, LinfBall
 from tests import oracles
 from tests.conformance.questions import REGIONS, Question, domain, sampled
+from tests.sampling import one_in
 
 SUBSETS = [methods for n in range(1, 4) for methods in itertools.combinations(METHODS, n)]
 SUBSETS += [("alpha",), ("interval", "alpha")]
@@ -56,6 +57,7 @@ def points(net: str, region: str, count: int = 400) -> Tensor:
 
 @each_region
 @each_net
+@one_in(4)
 def test_reach_holds_what_sampling_finds(net: str, region: str) -> None:
     """Values, motionless entries and distances, for every set of methods."""
     question = Question(net, region, "regional", math.inf, "logit")
@@ -98,6 +100,7 @@ def test_crown_is_valid_to_rounding_for_any_leak(leak: float) -> None:
 
 @each_scope
 @each_net
+@one_in(2)
 def test_slopes_hold_what_sampling_finds(net: str, scope: str) -> None:
     for region in REGIONS:
         analysis = analysed(Question(net, region, scope, math.inf, "logit"))

@@ -23,6 +23,7 @@ from lipreg.problem import LocalLipschitz
 from lipreg.regions import L1Ball, L2Ball, LinfBall
 from lipreg.results import Certificate
 from tests.bounds.test_analysis import POOLS, pool_node
+from tests.sampling import one_in
 
 REGIONS = {"linf": LinfBall(0.15), "l2": L2Ball(0.4), "l1": L1Ball(0.8)}
 
@@ -102,6 +103,7 @@ def test_reach_holds_what_sampling_finds(name: str, methods: tuple[str, ...] | N
 @pytest.mark.parametrize("p", [1.0, 2.0, math.inf], ids=["p1", "p2", "pinf"])
 @pytest.mark.parametrize("scope", ["regional", "pointed"])
 @pytest.mark.parametrize("name", NETS)
+@one_in(2)
 def test_every_upper_bound_is_above_every_witness(name: str, scope: str, p: float) -> None:
     net, shape = NETS[name]()
     x0 = torch.rand(2, *shape, dtype=torch.float64)
@@ -199,6 +201,7 @@ def test_bounds_on_the_jacobian_are_no_looser_than_the_product_behind_pools(name
 
 @pytest.mark.parametrize("p", [1.0, 2.0, math.inf])
 @pytest.mark.parametrize("seed", range(3))
+@one_in(3)
 def test_bounds_behind_pools_are_above_the_exact_constant(seed: int, p: float) -> None:
     """By another engine, on the same function written out as ReLUs."""
     torch.manual_seed(seed)

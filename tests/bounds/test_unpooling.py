@@ -15,6 +15,7 @@ from lipreg.budget import Budget
 from lipreg.estimators import frozen_analysis
 from lipreg.graph import MaxPool
 from lipreg.results import Certificate
+from tests.sampling import one_in
 
 
 def after_relus() -> nn.Sequential:
@@ -73,6 +74,7 @@ def asked(name: str, radius: float, scope: str = "regional", p: float = math.inf
 @each_net
 @pytest.mark.parametrize("radius", [1e-3, 0.1, 1.0])
 @pytest.mark.parametrize("scope", ["regional", "pointed"])
+@one_in(3)
 def test_the_function_and_its_bounds_are_the_same_inside(name: str, radius: float, scope: str) -> None:
     _, pooled = asked(name, radius, scope)
     plain = without_pools(pooled)
@@ -120,6 +122,7 @@ def brute_force(net: nn.Module, region: Tensor, rows: Tensor, p: float) -> float
 
 @each_net
 @pytest.mark.parametrize(("radius", "p"), [(0.03, math.inf), (0.04, 1.0)], ids=["pinf", "p1"])
+@one_in(2)
 def test_two_engines_agree_and_no_point_is_steeper(name: str, radius: float, p: float) -> None:
     net, pooled = asked(name, radius, p=p)
     x = pooled.placed.region.center

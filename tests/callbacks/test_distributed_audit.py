@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.auditing.test_processes import AMPLE, without_seconds
 from tests.callbacks.distributed_audit_job import one_run
 from tests.callbacks.ranks import Ranks
 from tests.callbacks.test_audit import records
+from tests.conformance.questions import EVERYTHING
 from tests.forks import ForkServer
 
 
@@ -26,11 +28,12 @@ def many() -> tuple[Any, ...]:
     return *asked, audit(*asked)
 
 
-@pytest.mark.parametrize("cut", [1, 16, 17, 39])
-def test_a_share_of_the_points_has_the_records_of_all(cut: int, many: tuple[Any, ...]) -> None:
+@pytest.mark.parametrize("cuts", [(1, 16, 17, 39), *([(1,), (16,), (17,), (39,)] if EVERYTHING else [])], ids=str)
+def test_a_share_of_the_points_has_the_records_of_all(cuts: tuple[int, ...], many: tuple[Any, ...]) -> None:
     net, plan, x, y, whole = many
-    parts = [audit(net, plan, x, y, only=part) for part in (range(cut), range(cut, 40))]
-    assert [len(part) for part in parts] == [cut, 40 - cut]
+    shares = [range(*ends) for ends in itertools.pairwise((0, *cuts, 40))]
+    parts = [audit(net, plan, x, y, only=share) for share in shares]
+    assert [len(part) for part in parts] == [len(share) for share in shares]
     assert without_seconds([p for part in parts for p in part]) == without_seconds(whole)
     assert audit(net, plan, x, y, only=range(7, 7)) == []
 

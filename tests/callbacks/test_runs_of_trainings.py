@@ -333,6 +333,8 @@ def test_records_lie_in_the_folder_of_the_training(tmp_path: Path, monkeypatch: 
     assert place(logger=CSVLogger("logs")) == tmp_path / "logs" / "lightning_logs" / "version_0" / "records.jsonl"
     assert place(default_root_dir="root", logger=CSVLogger("logs")) == tmp_path / "root" / "records.jsonl"
     assert place("mine", default_root_dir="root") == tmp_path / "mine" / "records.jsonl"
+    hydra = record_file(pl.Trainer(**alone, logger=False), None, tmp_path / "out")
+    assert hydra == tmp_path / "out" / "records.jsonl", "what a process that was spawned is told of the program"
     saver = CSVLogger("logs")
     monkeypatch.setattr(type(saver), "log_dir", property(lambda self: "s3://bucket/logs"))
     assert place(logger=saver) == tmp_path / "logs" / "records.jsonl", "a remote folder is not written to"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import copy
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, reduce
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from lipreg.certificates import encoding
 from lipreg.checking import Refused, check
@@ -28,15 +29,54 @@ QUESTIONS = {
     "1": LocalLipschitz(Box(-1.5, 1.5), Vector(), p=1, q=1),
     "units": LocalLipschitz(LinfBall(1.5), AllLogits(), scale=(0.3, 2.5)),
     "one": LocalLipschitz(LinfBall(1.5), AllLogits(), p=2, scale=0.7, measured=[1]),
+    "both": LocalLipschitz(LinfBall(1.5), AllLogits()),
+    "flat": LocalLipschitz(LinfBall(1.5), AllLogits()),
 }
 SLACK = 1e-9
 """What the enumeration may be off by."""
 
 
+def both_sides() -> nn.Module:
+    """A network each of whose first units reads the negative of another's, and some twice that."""
+    torch.manual_seed(1)
+    first, second, third = (nn.Linear(2, 9), nn.Linear(9, 4), nn.Linear(4, 2))
+    with torch.no_grad():
+        for own in (first.weight, first.bias):
+            own[3:6], own[6:] = -own[:3], 2 * own[:3]
+    return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), third).double()
+
+
 @cache
 def written(name: str) -> dict[str, Any]:
-    """A certificate whose trees have leaves of all kinds together."""
-    return certified(network("deep", 4), QUESTIONS[name], torch.full((1, 2), 0.1, dtype=torch.float64))[1].plain
+    """A certificate whose trees have nodes of all kinds together; in "both" one unit's side implies another's.
+
+    In "2" what is known of units is spelled out, as a split with a part that is empty.
+    """
+    net = both_sides() if name == "both" else without_biases() if name == "flat" else network("deep", 4)
+    plain = certified(net, QUESTIONS[name], torch.full((1, 2), 0.1, dtype=torch.float64))[1].plain
+    return plain | {"upper": [list(spelled_out(iter(tree))) for tree in plain["upper"]]} if name == "2" else plain
+
+
+def without_biases() -> nn.Module:
+    """A network all of whose kinks meet at 0."""
+    torch.manual_seed(7)
+    first, second, third = nn.Linear(2, 4, bias=False), nn.Linear(4, 3, bias=False), nn.Linear(3, 2, bias=False)
+    return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), third).double()
+
+
+def spelled_out(nodes: Iterator[list[Any]]) -> Iterator[list[Any]]:
+    """A tree in which every unit that is shown to be on a side is split, its other part being empty by the same numbers."""
+    kind, *rest = next(nodes)
+    if kind == "known":
+        unit, side, terms = rest
+        yield ["split", unit]
+        parts = [[["empty", terms]], spelled_out(nodes)]
+        for part in parts[::-1] if side == "on" else parts:
+            yield from part
+        return
+    yield [kind, *rest]
+    for _ in range(2 if kind == "split" else 0):
+        yield from spelled_out(nodes)
 
 
 def accepted(plain: dict[str, Any], mode: str = "exact") -> bool:
@@ -79,7 +119,9 @@ def change(plain: dict[str, Any], path: tuple[Any, ...], pick: Callable[[Sequenc
     elif isinstance(value, str) and "/" in value:
         parent[last] = encoding_of(eval_fraction(value) * pick([0.5, 0.999, 1 - 1e-7, 1 + 1e-7, 1.5]))
     elif isinstance(value, str):
-        parent[last] = pick(["split", "bounds", "gradient", "empty", "square", "1", "2", "inf", "box"])
+        parent[last] = pick(
+            ["split", "bounds", "gradient", "empty", "square", "known", "on", "off", "1", "2", "inf", "box"]
+        )
     elif isinstance(value, int) and not isinstance(value, bool):
         parent[last] = value + pick([-1, 1, -value, 7, -2 * value, value])
     elif isinstance(value, list) and value:

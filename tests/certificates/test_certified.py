@@ -137,11 +137,17 @@ def test_units_and_measured_inputs(p: float) -> None:
             assert verdict.lower <= high * (1 + 1e-9) and verdict.upper >= low * (1 - 1e-9)
 
 
-def test_version_1_is_read() -> None:
-    """It has no counts: every entry of a gradient counts as it is."""
+def test_older_versions_are_read() -> None:
+    """The first has no counts, every entry of a gradient counting as it is; the first two do not say what is alone."""
     net, x = network("shallow"), torch.zeros(1, 2, dtype=torch.float64)
     plain = certified(net, LocalLipschitz(LinfBall(1.0), AllLogits()), x)[1].plain
+    for tree in plain["upper"]:
+        for square in itertools.chain(*(node[1] for node in tree if node[0] == "square")):
+            del square["alone"]
+    assert check(parse(plain | {"version": 2}))
+    with pytest.raises(Refused, match="fields"):
+        parse(plain)
     old = {name: value for name, value in plain["question"].items() if name != "counts"}
-    assert check(parse(plain | {"version": 1, "question": old})) == check(parse(plain))
+    assert check(parse(plain | {"version": 1, "question": old})) == check(parse(plain | {"version": 2}))
     with pytest.raises(Refused, match="fields"):
         parse(plain | {"version": 1})

@@ -30,7 +30,7 @@ def test_no_changed_file_is_accepted_whose_claim_is_false(data: st.DataObject) -
 
 def test_the_samples_have_leaves_of_every_kind() -> None:
     kinds = {node[0] for name in QUESTIONS for tree in written(name)["upper"] for node in tree}
-    assert kinds >= {"split", "gradient", "empty", "square"}
+    assert kinds >= {"split", "gradient", "empty", "square", "known", "flat"}
 
 
 def test_the_enumeration_confirms_the_samples() -> None:

@@ -38,6 +38,23 @@ def nowhere_negative(form: dict[tuple[Any, Any], Fraction], keys: list[Any]) -> 
     return True
 
 
+def cancelling(forms: list[Form]) -> list[Fraction] | None:
+    """The numbers above 0, the last of them 1, with which forms add up to nothing; None where they are not the only ones."""
+    known: list[tuple[Any, Form, list[Fraction]]] = []  # a key, a form that has 1 there, and what it is made of
+    for i, form in enumerate(forms):
+        own = [Fraction(int(i == j)) for j in range(len(forms))]
+        for key, pivot, parts in known:
+            weight = form.get(key, ZERO)
+            form = plus(form, pivot, -weight)
+            own = [a - weight * b for a, b in zip(own, parts, strict=True)]
+        if not form:
+            return own if i == len(forms) - 1 and all(share > 0 for share in own) else None
+        key = next(iter(form))
+        size = form[key]
+        known.append((key, {k: v / size for k, v in form.items()}, [a / size for a in own]))
+    return None
+
+
 def terms_of(flat: list[int]) -> Iterator[tuple[int, int, Fraction]]:
     for unit, kind, mantissa, exponent in zip(*(iter(flat),) * 4, strict=True):
         if mantissa < 0:
@@ -101,7 +118,7 @@ class Checker:
             if not parts:
                 return False
             part = parts.pop()
-            if node[0] != "split":
+            if node[0] not in ("split", "known"):
                 if not self._leaf(part, node, row):
                     return False
                 continue
@@ -109,7 +126,12 @@ class Checker:
             if not 0 <= unit < self.count:
                 return False
             side = self.decided.get(unit)
-            if side:
+            if node[0] == "known":
+                found = self._known(part, unit, 1 if node[2] == "on" else -1, node[3])
+                if found is None:
+                    return False
+                parts.append(found)
+            elif side:
                 nothing = Part(part.sides, part.strict, part.bounds, nothing=True)
                 parts += [nothing, part] if side > 0 else [part, nothing]
             else:
@@ -126,16 +148,47 @@ class Checker:
             return False
         if leaf[0] == "empty":
             return self._empties(walk, leaf[1])
+        if leaf[0] == "flat":
+            return self._flat(walk, leaf[1])
         found = walk.gradient(row, self.counts)
         sizes = [max(-low, high) for low, high in found.ends]
         squares = leaf[1] if leaf[0] == "square" else []
-        settled = {square["entry"] for square in squares if self._dominates(walk, found, square)}
         if self.p == "1":
-            return all(size <= self.upper or entry in settled for entry, size in enumerate(sizes))
-        return within(self.p, sizes, self.upper) or 0 in settled
+            left = {entry for entry, size in enumerate(sizes) if size > self.upper}
+        else:
+            left = set() if within(self.p, sizes, self.upper) else {0}
+        needed = [square for square in squares if square["entry"] in left]
+        return left <= {square["entry"] for square in needed if self._dominates(walk, found, square)}
+
+    def _known(self, part: Part, unit: int, side: int, flat: list[int]) -> Part | None:
+        """The part with a unit on its side: no point has it strictly on the other one, as -side z and others add up to 0."""
+        walk = Walk(self.net, self.region, part, self.decided)
+        own = sum((y for u, kind, y in terms_of(flat) if u == unit and kind == 0), ZERO)
+        if any(not 0 <= u < self.count for u, _, _ in terms_of(flat)):
+            return None
+        if unit in self.decided or walk.empty or walk.known[unit]:
+            return Part(part.sides, part.strict, walk.bounds, walk.empty)
+        most, _ = self._largest(walk, flat, plus({}, walk.z[unit], -side * own))
+        return Part({**part.sides, unit: side}, part.strict, walk.bounds) if own and most <= 0 else None
 
     def _empties(self, walk: Walk, flat: list[int]) -> bool:
-        total: Form = {}
+        most, strict = self._largest(walk, flat, {})
+        return most < 0 or (strict and most == 0)
+
+    def _flat(self, walk: Walk, units: list[int]) -> bool:
+        """Whether the sides of known units add up to a constant, at most 0, with numbers above 0 for all of them."""
+        if any(not 0 <= unit < self.count for unit in units):
+            raise ValueError("no such unit")
+        known = [unit for unit in units if unit not in self.decided and walk.known[unit]]
+        forms = [plus({}, walk.z[unit], Fraction(walk.known[unit])) for unit in known]
+        if any(isinstance(key, int) for form in forms for key in form):  # of outputs of undecided units
+            return False
+        shares = cancelling([{k: v for k, v in form.items() if k is not None} for form in forms])
+        constant = sum((s * form.get(None, ZERO) for s, form in zip(shares or [], forms, strict=False)), ZERO)
+        return shares is not None and any(len(form.keys() - {None}) for form in forms) and constant <= 0
+
+    def _largest(self, walk: Walk, flat: list[int], total: Form) -> tuple[Fraction, bool]:
+        """A bound on a form and rows that are not negative, and whether one of these is strictly above 0."""
         strict = False
         for unit, kind, y in terms_of(flat):
             if not 0 <= unit < self.count:
@@ -151,22 +204,26 @@ class Checker:
             else:
                 total = plus(plus(total, z, y * high), {None: -y * high * low, unit: -y * (high - low)})
         outputs = sum((max(total.get(unit, ZERO), ZERO) * walk.bounds[unit][1] for unit in walk.open), ZERO)
-        most = walk.region.most({k: v for k, v in total.items() if not isinstance(k, int)}) + outputs
-        return most < 0 or (strict and most == 0)
+        return walk.region.most({k: v for k, v in total.items() if not isinstance(k, int)}) + outputs, strict
 
     def _dominates(self, walk: Walk, found: Gradient, square: Mapping[str, Any]) -> bool:
         entries = found.own if self.p != "1" else found.own[square["entry"] : square["entry"] + 1]
+        upper = self.upper
         if self.p == "inf":
-            signs = [1 if low >= 0 else -1 if high <= 0 else 0 for low, high in found.ends]
+            alone = square.get("alone", [j for j, (low, high) in enumerate(found.ends) if low < 0 < high])
+            rest = [found.own[j] for j in alone]
             together: Form = {}
-            for sign, form in zip(signs, found.own, strict=True):
-                together = plus(together, form, Fraction(sign))
-            rest = [form for sign, form in zip(signs, found.own, strict=True) if not sign]
-            entries = ([together] if any(signs) else []) + rest
+            for j, (low, high) in enumerate(found.ends):
+                if j not in alone:
+                    together = plus(together, found.own[j], Fraction(1 if high >= -low else -1))
+                    upper -= 2 * max(ZERO, min(-low, high))
+            entries = ([together] if len(alone) < len(found.own) else []) + rest
+            if upper < 0:
+                return False
         masses = [Fraction(m) for m in square["weights"]]
         if not entries or len(masses) != (len(entries) if self.p == "inf" else 0) or any(m <= 0 for m in masses):
             raise ValueError("weights")
-        form: dict[tuple[Any, Any], Fraction] = {(None, None): self.upper**2}
+        form: dict[tuple[Any, Any], Fraction] = {(None, None): upper**2}
 
         def add(a: Any, b: Any, value: Fraction) -> None:
             form[a, b] = form.get((a, b), ZERO) + value

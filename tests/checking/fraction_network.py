@@ -204,7 +204,7 @@ class Walk:
             low, high = self.bounds[unit]
             form = {k: v for k, v in form.items() if k != unit}
             if weight > 0:
-                slope = Fraction(-(-(high * 2**16) // (high - low)), 2**16)
+                slope = Fraction(-(-(high * 2**48) // (high - low)), 2**48)
                 form = plus(plus(form, self.z[unit], weight * slope), {None: -weight * slope * low})
             elif high > -low:
                 form = plus(form, self.z[unit], weight)

@@ -39,7 +39,7 @@ def test_both_say_the_same_of_changed_files() -> None:
     said = []
     for seed in range(SEEDS):
         draw = random.Random(seed)
-        plain = copy.deepcopy(written(draw.choice(["inf", "1", "units", "one"])))
+        plain = copy.deepcopy(written(draw.choice(["inf", "1", "units", "one", "both", "flat"])))
         while True:
             part = draw.choice(["network", "question", "claim", "lower", "upper", "upper"])
             changed = copy.deepcopy(plain)

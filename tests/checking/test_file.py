@@ -42,7 +42,7 @@ def changed(plain: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("path", "value", "why"),
     [
-        ("version", 3, "knows 'lipreg certificate' of versions 1 to 2"),
+        ("version", 4, "knows 'lipreg certificate' of versions 1 to 3"),
         ("format", "another", "knows 'lipreg certificate'"),
         ("more", 1, "fields"),
         ("producer", [], "not an object of texts"),
@@ -64,6 +64,12 @@ def changed(plain: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("upper", [], "0 trees for 3 functionals"),
         ("upper.0", [], "a part of the region is left out"),
         ("upper.0.0", ["split", 10**6], "unit 1000000, and there are"),
+        ("upper.0.0", ["known", 10**6, "on", []], "unit 1000000, and there are"),
+        ("upper.0.0", ["known", 0, "on", [10**6, 0, 1, 0]], "unit 1000000 does not exist"),
+        ("upper.0.0", ["known", 0, "up", []], "a node"),
+        ("upper.0", [["flat", []]], "leave room on their sides"),
+        ("upper.0", [["flat", [0]]], "leave room on their sides"),
+        ("upper.0", [["flat", [10**6]]], "unit 1000000 does not exist"),
         ("upper.0.0", ["believe me"], "a node"),
         ("upper.0", [["bounds"]], "bounds do not contradict"),
         ("upper.0", [["empty", []]], "leave points in the cell"),
@@ -119,8 +125,8 @@ def test_what_is_hostile_is_refused(plain: dict[str, Any], tmp_path: Path) -> No
             check(read(path))
 
     text = json.dumps(plain)
-    refused(text.replace('"version": 2', '"version": 2.0'), "of version 2.0")
-    refused(text.replace('"version": 2', '"version": 2, "version": 2'), "stands twice")
+    refused(text.replace('"version": 3', '"version": 3.0'), "of version 3.0")
+    refused(text.replace('"version": 3', '"version": 3, "version": 3'), "stands twice")
     refused(gzip.compress(b" " * ((1 << 30) + 1), 1), "a text of more than")
     for size in (10**10, 10**19, 10**30):
         refused(json.dumps(changed(plain, "network.inputs", size)), "in place of a whole number")

@@ -184,3 +184,32 @@ def test_a_call_that_is_made_again_takes_the_certificates_that_are_there(tmp_pat
     plain = json.loads(gzip.decompress(second.read_bytes()))
     assert plain["upper"] == json.loads(gzip.decompress(other))["upper"]
     assert main(["check", str(tmp_path)]) == 0
+
+
+def test_files_that_are_no_certificates_any_more_say_what_to_do(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, _ = sorted(folder.glob("*.certificate.json.gz"))
+    whole = first.read_bytes()
+    for text, why in (
+        (b"", "it is empty"),
+        (whole[:-40], "its end is missing"),
+        (whole[:-8] + bytes(8), "it is damaged ("),
+    ):
+        first.write_bytes(text)
+        assert main(["check", str(folder)]) == MISTAKE
+        said = capsys.readouterr()
+        assert f"{first}: refused: {why}" in said.out and "remove it, and audit again" in said.out
+        assert "1 of 2 certificates refused" in said.err
+    first.write_bytes(whole)
+    assert main(["check", str(folder / "r.jsonl")]) == 0, "a record file stands for the certificates that it names"
+    assert "2 certificates: all hold" in capsys.readouterr().out
+
+
+def test_records_that_say_nothing_of_certificates(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "r.jsonl").write_bytes(b"\xff\xfe no records\n")
+    assert main(["check", str(folder)]) == MISTAKE
+    assert "all hold; what records say of them could not be read" in capsys.readouterr().err
+    (folder / "r.jsonl").write_bytes(b"")
+    assert main(["check", str(folder)]) == 0
+    assert "all hold; no record that counts names 2 of them" in capsys.readouterr().out

@@ -32,6 +32,7 @@ from lipreg.testing.judged import ABSOLUTE, TOLERANCE, Judged
 from tests import oracles
 from tests.conformance.questions import EVERYTHING, NORMS, QUESTIONS, SCOPES, Question, sampled
 from tests.oracles import ZOO
+from tests.sampling import one_in
 
 BUDGET = Budget(60.0)
 
@@ -213,6 +214,7 @@ NESTED = [
 @each_norm
 @each_scope
 @pytest.mark.parametrize(("small", "large"), NESTED, ids=lambda methods: "+".join(methods))
+@one_in(2)
 def test_fewer_preactivation_methods_are_never_tighter(
     small: tuple[str, ...], large: tuple[str, ...], scope: str, p: float
 ) -> None:

@@ -13,7 +13,6 @@ from lipreg.errors import InvalidInput, UnsupportedModel
 from lipreg.graph import Graph, capture, check_agreement, evaluation_mode, lowers
 from lipreg.graph.registry import CALLS, EXAMPLES, MODULES
 from lipreg.testing import check_lowering
-from lipreg.testing.lowerings import ASPECTS
 from tests import oracles
 
 each_net = pytest.mark.parametrize("name", oracles.ZOO)
@@ -34,11 +33,10 @@ def test_every_target_is_called_by_an_example() -> None:
     assert {function.__name__ for function in (MODULES | CALLS).values()} >= set(EXAMPLES)
 
 
-@pytest.mark.parametrize("aspect", ASPECTS)
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_the_graph_is_the_layer(name: str, aspect: str) -> None:
+def test_the_graph_is_the_layer(name: str) -> None:
     target = next(known for known, lowering in (MODULES | CALLS).items() if lowering.__name__ == name)
-    check_lowering(target, EXAMPLES[name], aspects=[aspect])
+    check_lowering(target, EXAMPLES[name])
 
 
 def test_a_target_belongs_to_one_lowering() -> None:

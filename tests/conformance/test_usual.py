@@ -22,6 +22,7 @@ from lipreg.testing.judged import ABSOLUTE, TOLERANCE
 from lipreg.testing.soundness import check_witness
 from tests import oracles
 from tests.conformance.questions import NORMS, OUTPUTS, REGIONS, SCOPES, Q, Question
+from tests.sampling import one_in
 
 KINDS = {Affine, Relu, MaxPool}
 
@@ -66,6 +67,7 @@ def test_one_that_does_not_cover_a_network_is_left_out(monkeypatch: pytest.Monke
 @pytest.mark.parametrize("region", ["linf", "l2"])
 @pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("p", NORMS.values(), ids=NORMS)
+@one_in(2)
 def test_both_ends_are_proved(p: float, scope: str, region: str) -> None:
     for name in ("all_margins", *Q):
         question = Question("shallow", region, scope, p, name)

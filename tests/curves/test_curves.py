@@ -36,6 +36,8 @@ CURVES = [
     Silu(),
     Gelu(),
     GeluTanh(),
+    GeluTanh(0.0447149),
+    GeluTanh(0.0443),
     Mish(),
     Hardswish(),
 ]
@@ -46,7 +48,6 @@ EXACT = {
     "Softplus": lambda z: mpmath.log1p(mpmath.exp(z)),
     "Silu": lambda z: z / (1 + mpmath.exp(-z)),
     "Gelu": lambda z: z * mpmath.erfc(-z / mpmath.sqrt(2)) / 2,
-    "GeluTanh": lambda z: z / 2 * (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (z + mpmath.mpf("0.044715") * z**3))),
     "Mish": lambda z: z * mpmath.tanh(mpmath.log1p(mpmath.exp(z))),
     "Hardswish": lambda z: z * min(max(z + 3, 0), 6) / 6,
 }
@@ -55,6 +56,9 @@ EXACT = {
 def exact(curve: Curve):
     if isinstance(curve, Elu):
         return lambda z: z if z > 0 else curve.scale * mpmath.expm1(z)
+    if isinstance(curve, GeluTanh):
+        inner = mpmath.sqrt(2 / mpmath.pi)
+        return lambda z: z / 2 * (1 + mpmath.tanh(inner * (z + mpmath.mpf(repr(curve.cube)) * z**3)))
     return EXACT[type(curve).__name__]
 
 

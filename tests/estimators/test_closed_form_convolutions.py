@@ -16,6 +16,7 @@ from lipreg.estimators import BoundEstimator, estimate, get_estimator, live_anal
 from lipreg.graph import ReluChain, capture, chain_of, fixed_chain
 from lipreg.linalg import PowerIteration
 from tests.estimators.test_closed_form import closed_form
+from tests.sampling import one_in
 
 SHAPE = (2, 7, 6)
 
@@ -119,6 +120,7 @@ def compare(ours: Tensor | None, theirs: Tensor, net: nn.Module, rtol: float = 1
 @pytest.mark.parametrize("bound", ["affine_relu", "abs_chain", "fastlip"])
 @pytest.mark.parametrize("region", [CUT, OPEN, HELD], ids=["cut", "open", "held"])
 @pytest.mark.parametrize("network", NETWORKS)
+@one_in(3)
 def test_it_is_the_registered_bound(network: str, region: Any, bound: str) -> None:
     net = seeded(network)
     for count, methods in ((4, ["interval"]), (40, ["interval"]), (5, ["ball"]), (5, ["ball", "interval"])):

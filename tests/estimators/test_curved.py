@@ -14,6 +14,7 @@ from lipreg.estimators import ESTIMATORS, BoundEstimator, certify, estimate
 from lipreg.estimators.radius import certified_radii
 from lipreg.outputs import Logit
 from lipreg.regions import L2Ball, WholeSpace
+from tests.sampling import one_in
 
 ACTIVATIONS = {
     "tanh": nn.Tanh,
@@ -57,6 +58,7 @@ def met(net: nn.Module, scope: str, p: float) -> float:
 
 @pytest.mark.parametrize("scope", ["regional", "pointed"])
 @pytest.mark.parametrize("name", ACTIVATIONS)
+@one_in(2)
 def test_no_bound_is_below_what_is_met(name: str, scope: str) -> None:
     net, p = network(name), (1.0, 2.0, math.inf)[(sorted(ACTIVATIONS).index(name) + (scope == "pointed")) % 3]
     problem = LocalLipschitz(LinfBall(RADIUS), AllLogits(), scope, p)  # type: ignore[arg-type]
@@ -98,6 +100,7 @@ def test_engines_of_linear_pieces_refuse_and_name_others() -> None:
 
 @pytest.mark.parametrize("name", ["tanh", "silu", "selu"])
 @pytest.mark.parametrize("scope", ["regional", "pointed"])
+@one_in(2)
 def test_penalties_have_the_gradient_of_their_value(name: str, scope: str) -> None:
     net, step = network(name), 1e-6
     problem = LocalLipschitz(LinfBall(RADIUS), AllLogits(), scope, math.inf)  # type: ignore[arg-type]

@@ -13,8 +13,8 @@ from lipreg.auditing import AuditPlan, audit
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput
 from lipreg.estimators import ESTIMATORS, certify
-from lipreg.outputs import Output
-from lipreg.regions import Region
+from lipreg.outputs import Output, Vector
+from lipreg.regions import L1Ball, Region
 from tests import oracles
 
 X = torch.tensor([[0.3, -0.2]], dtype=torch.float64)
@@ -93,3 +93,15 @@ def test_a_tiny_constant_is_exact_only_when_its_ends_meet() -> None:
         (found,) = certify(net(4, factor), problem, X, estimator="jacobian_crown")
         ends.append((found.upper / factor, found.certificate))
     assert ends[0][1] is ends[1][1] and ends[0][0] == pytest.approx(ends[1][0], rel=1e-9)
+
+
+@pytest.mark.parametrize("small", [1e-155, 1e-165, 1e-200])
+def test_gradients_whose_squares_are_0_have_witnesses(small: float) -> None:
+    first, second = nn.Linear(2, 2).double(), nn.Linear(2, 1).double()
+    with torch.no_grad():
+        first.weight.copy_(torch.tensor([[small, -small], [1.0, -1.0]], dtype=torch.float64))
+        first.bias.copy_(torch.tensor([0.5, -9.0]))
+        second.weight.fill_(1.0)
+    net, x = nn.Sequential(first, nn.ReLU(), second), torch.ones(1, 2, dtype=torch.float64)
+    (found,) = certify(net, LocalLipschitz(L1Ball(0.5), Vector(), p=math.inf, q=2), x)
+    assert 2 * small * (1 - 1e-9) <= found.lower <= 2 * small * (1 + 1e-12) and found.upper >= 2 * small

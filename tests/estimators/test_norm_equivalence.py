@@ -25,6 +25,7 @@ from lipreg.regions import Box, L2Ball, LinfBall
 from lipreg.results import Certificate, CertifiedInterval, Status
 from tests import oracles
 from tests.conformance.questions import NORMS, SCOPES, Q, Question
+from tests.sampling import one_in
 
 BUDGET = Budget(600.0)
 TOLERANCE = 1e-8
@@ -61,6 +62,7 @@ def euclidean() -> Iterator[None]:
 
 @pytest.mark.parametrize("p", NORMS.values(), ids=NORMS)
 @pytest.mark.parametrize("scope", SCOPES)
+@one_in(2)
 def test_ends_hold_the_exact_constant(euclidean: None, scope: str, p: float) -> None:
     for net, region in (("shallow", "linf_cut"), ("residual", "l1_cut")):
         for kind in ("all_margins", *Q):

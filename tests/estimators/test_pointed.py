@@ -17,6 +17,7 @@ from lipreg.regions import Box, L1Ball, L2Ball, Region
 from lipreg.results import Certificate, Status
 from tests import oracles
 from tests.conformance.questions import sampled
+from tests.sampling import one_in
 
 
 def single(weight: float, bias: float, out: float = 1.0) -> nn.Module:
@@ -167,6 +168,7 @@ def test_kinks_that_go_through_the_reference_point_up_to_rounding_alone() -> Non
 
 @pytest.mark.parametrize("region", [LinfBall(0.6), L2Ball(0.8, low=-0.3), L1Ball(0.7)], ids=["linf", "l2_cut", "l1"])
 @pytest.mark.parametrize("q", [1.0, 2.0, math.inf])
+@one_in(3)
 def test_the_whole_output_lies_between_samples_and_the_regional_constant(q: float, region: Region) -> None:
     """Signs of the outputs for q = 1, the outputs themselves for q = inf; for q = 2 an interval, which says so."""
     torch.manual_seed(2)

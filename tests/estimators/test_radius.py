@@ -13,6 +13,7 @@ from lipreg.estimators.radius import TOLERANCE, certified_radii
 from tests import oracles
 from tests.avant import trained
 from tests.conformance.questions import EVERYTHING
+from tests.sampling import one_in
 
 NORMS = {"p1": 1.0, "p2": 2.0, "pinf": math.inf}
 
@@ -28,6 +29,7 @@ def test_the_radius_of_the_margin_rows(name: str, own: float) -> None:
 
 @pytest.mark.parametrize("bounds", [("spectral",), ("affine_relu",), ("affine_relu", "fastlip", "deviation")], ids=str)
 @pytest.mark.parametrize("p", NORMS.values(), ids=NORMS)
+@one_in(3)
 def test_no_point_inside_the_radius_has_another_class(p: float, bounds: tuple[str, ...]) -> None:
     net = oracles.mlp(2, 12, 8, 3).double()
     x = torch.rand(4, 2, dtype=torch.float64)

@@ -35,3 +35,18 @@ def test_the_lower_end_is_attained(name: str) -> None:
     slopes = gradients.abs().sum(1)
     assert found.lower == pytest.approx(float(slopes[0]), rel=1e-9)
     assert found.lower * (1 + 1e-9) >= float(slopes.max()) > 0.1 and float(slopes.max()) <= found.upper * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("seed", [0, 4])
+def test_combinations_of_members_that_are_no_cell_do_not_count(seed: int) -> None:
+    torch.manual_seed(seed)
+    pools = nn.MaxPool1d(3, 1, 1), nn.MaxPool1d(3, 1, 1)
+    net = nn.Sequential(
+        nn.Unflatten(1, (1, 4)), nn.Conv1d(1, 1, 3, padding=1), *pools, nn.Flatten(), nn.Linear(4, 2)
+    ).double()
+    x = torch.tensor([[0.0, 0.1, 0.2, 0.3]], dtype=torch.float64)
+    (found,) = lipreg.certify(net, lipreg.LocalLipschitz(lipreg.LinfBall(0.15), lipreg.Logit(0)), x)
+    drawn = (x + 0.3 * torch.rand(20000, 4, dtype=torch.float64) - 0.15).requires_grad_()
+    (gradients,) = torch.autograd.grad(net(drawn)[:, 0].sum(), drawn)
+    assert found.status is lipreg.Status.PROVED
+    assert float(gradients.abs().sum(1).max()) == pytest.approx(found.upper, rel=1e-6)

@@ -27,6 +27,7 @@ from lipreg.milp import families
 from lipreg.results import Status
 from lipreg.testing import exact_constants
 from tests import oracles
+from tests.sampling import one_in
 
 X = torch.tensor([[0.3, -0.2, 0.1]], dtype=torch.float64)
 CLOSED = ("fastlip", "jacobian_crown", "affine_relu", "deviation", "mixing")
@@ -64,6 +65,7 @@ def late(analysis: Any) -> Budget:
 @pytest.mark.parametrize("p", [1.0, 2.0, math.inf])
 @pytest.mark.parametrize("output", [AllLogits(), Vector()])
 @pytest.mark.parametrize("scope", ["regional", "pointed"])
+@one_in(2)
 def test_a_large_question_starts_from_the_least_of_every_closed_form(p: Any, output: Any, scope: Any) -> None:
     net = network(3, 20, 20, 20, 3)
     problem = LocalLipschitz(LinfBall(0.4), output, scope, p, None if output == AllLogits() else p)

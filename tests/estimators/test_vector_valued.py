@@ -20,6 +20,7 @@ from lipreg.regions import LinfBall
 from lipreg.results import Certificate, CertifiedInterval, Status
 from tests import oracles
 from tests.conformance.questions import EVERYTHING, sampled
+from tests.sampling import one_in
 
 RADIUS = 0.8
 BUDGET = Budget(600.0)
@@ -108,6 +109,7 @@ def test_every_form_is_the_enumeration(seed: int) -> None:
 
 @pytest.mark.parametrize("p", [1.0, math.inf])
 @pytest.mark.parametrize("kind", ["logits", "targeted", "pairs"])
+@one_in(2)
 def test_one_program_with_selection_binaries_is_one_program_each(
     kind: str, p: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:

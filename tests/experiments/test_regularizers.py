@@ -30,6 +30,7 @@ from tests.experiments.programs import GROUPS, run_here, run_there
 from tests.experiments.test_mnist import write as write_mnist
 from tests.experiments.test_train import composed, composed_as, partial
 from tests.forks import ForkServer
+from tests.sampling import one_in
 
 TINY = ["model.widths=[64,6,10]", "data.batch_size=400", "audit.points=2"]
 CHOICES = sorted(file.stem for folder in GROUPS for file in (folder / "regularizer").glob("*.yaml"))
@@ -74,6 +75,7 @@ def test_the_committed_results_are_of_today_s_settings() -> None:
 
 @pytest.mark.parametrize("dataset", ["digits", "mnist"])
 @pytest.mark.parametrize("choice", CHOICES)
+@one_in(2)
 def test_every_choice_trains_on_both_data_sets(
     dataset: str, choice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,7 @@ from lipreg.runs import recorded_runs
 from tests.conformance.questions import EVERYTHING
 from tests.conftest import ROOT
 from tests.experiments.programs import Done, command, environment, run_here
+from tests.experiments.test_experiments import EXPERIMENTS as FROM_START_TO_REPORT
 from tests.experiments.test_mnist import REAL as MNIST
 from tests.forks import ForkServer
 
@@ -54,7 +55,11 @@ def manifest(folder: Path) -> dict[str, Any]:
 # ---------------------------------------------------------------- experiments, launchers
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+"""Those of FROM_START_TO_REPORT run in test_experiments.py too, for longer."""
+
+
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if EVERYTHING or name not in FROM_START_TO_REPORT])
 def test_every_experiment_runs(name: str, tmp_path: Path) -> None:
     if name == "study_mnist" and not MNIST.is_dir():
         pytest.skip(f"no digits at {MNIST}; set LIPREG_DATA to the folder that holds mnist/")

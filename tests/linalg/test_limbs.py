@@ -16,6 +16,7 @@ from torch import Tensor
 from lipreg.linalg import Composed, Convolution, Dense, Diagonal, Limbs, LinearMap, Repeated, Sum, digit_bits
 from lipreg.linalg.limbs import _cut
 from tests.linalg.test_maps import MAPS, conv, random
+from tests.sampling import one_in
 
 Fractions = list[Fraction]
 EPS = Fraction(2) ** -52
@@ -77,6 +78,7 @@ each_map = pytest.mark.parametrize("map", [build() for build in MAPS.values()], 
 
 @each_map
 @pytest.mark.parametrize("batch", [(), (3,), (2, 1)], ids=str)
+@one_in(3)
 def test_maps_and_their_transposes_are_exact(map: LinearMap, batch: tuple[int, ...]) -> None:
     rows, bits = matrix(map.exactly), digit_bits(map.exactly.roundings)
     x, y = random(*batch, *map.in_shape, seed=1), random(*batch, *map.out_shape, seed=2)

@@ -111,7 +111,7 @@ def test_no_tensor_is_left_over(tmp_path: Path) -> None:
         (f"{HERE}:make", {"arguments": {"hiden": 3}}, r"hiden|missing"),
         (f"{HERE}:READY", {"arguments": {"a": 3}}, "a network already"),
         (f"{HERE}:Net", {"module": "bodi"}, "did you mean 'body'"),
-        (f"{HERE}:Net", {"weights": "nowhere.pt"}, r"cannot read nowhere\.pt"),
+        (f"{HERE}:Net", {"weights": "nowhere.pt"}, r"cannot read nowhere\.pt: no such file or directory\."),
     ],
 )
 def test_a_mistake_is_one_line(name: str, given: dict[str, Any], said: str) -> None:
@@ -125,7 +125,8 @@ def test_a_mistake_is_one_line(name: str, given: dict[str, Any], said: str) -> N
     [
         (b"", "it is empty"),
         (b"abc", "cannot read .*damaged"),
-        (b"PK\x03\x04 and so on", "cannot read"),
+        (b"PK\x03\x04 and so on", "cannot read .*: it is cut short or damaged\\."),
+        (b"P", "cannot read .*: it is cut short or damaged\\."),
         ({"body.0.weight": torch.eye(4).to_sparse()}, r"body\.0\.weight, which is sparse"),
         ({"body.0.weight": torch.eye(4, dtype=torch.complex64)}, r"body\.0\.weight, which is complex"),
         ({"body.0.weight": torch.empty(4, 4, device="meta")}, r"body\.0\.weight, which is without values"),

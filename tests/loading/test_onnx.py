@@ -144,6 +144,22 @@ CASES: dict[str, tuple[Any, dict[str, np.ndarray], tuple[int, ...], int]] = {
     "smallest": (node("ReduceMin", axes=[-1], keepdims=0), {}, IMAGE, 13),
     "dropout old": (node("Dropout", ratio=0.5), {}, ROW, 10),
     "dropout": (node("Dropout", "r"), {"r": np.float32(0.5)}, ROW, 13),
+    "slice": (
+        node("Slice", "s", "e", "a", "t"),
+        {"s": whole(1, -3), "e": whole(6, 2**40), "a": whole(2, -1), "t": whole(2, 1)},
+        IMAGE,
+        13,
+    ),
+    "slice old": (node("Slice", starts=[0, 1], ends=[2**31 - 1, 3], axes=[0, 2]), {}, IMAGE, 9),
+    "gather": (node("Gather", "i", axis=2), {"i": whole(0, -1, 3)}, IMAGE, 13),
+    "gather one": (node("Gather", "i", axis=-1), {"i": np.array(1)}, IMAGE, 13),
+    "where": (
+        helper.make_node("Where", ["c", "x", "d"], ["y"]),
+        {"c": np.array([True, False, True, True]), "d": real(4)},
+        ROW,
+        13,
+    ),
+    "cast": (node("Cast", to=1), {}, ROW, 13),
     "squeeze": (node("Squeeze", "a"), {"a": whole(1)}, (1, 4), 13),
     "unsqueeze old": (node("Unsqueeze", axes=[1]), {}, ROW, 11),
 }
@@ -170,6 +186,26 @@ def test_activations_that_are_written_out_are_read(tmp_path: Path) -> None:
     agrees(path, ROW)
     network = pickle.loads(pickle.dumps(load_network(path)))
     assert network(torch.zeros(1, 4)).tolist() == [[0.0] * 4]
+
+
+def test_pieces_and_choices_by_comparisons_are_read(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Split", ["x", "sizes"], ["a", "b"], axis=1),
+        helper.make_node("Greater", ["a", "zero"], ["on"]),
+        helper.make_node("Not", ["on"], ["off"]),
+        helper.make_node("Mul", ["a", "leak"], ["less"]),
+        helper.make_node("Where", ["off", "less", "a"], ["leaky"]),
+        helper.make_node("LessOrEqual", ["zero", "b"], ["up"]),
+        helper.make_node("Cast", ["up"], ["gate"], to=1),
+        helper.make_node("Mul", ["b", "gate"], ["relu"]),
+        helper.make_node("Concat", ["relu", "leaky"], ["y"], axis=1),
+    ]
+    held = {"sizes": whole(1, 3), "zero": np.float32(0), "leak": np.float32(0.2)}
+    path = saved(tmp_path / "net.onnx", nodes, held, ROW, 16)
+    agrees(path, ROW)
+    pickle.loads(pickle.dumps(load_network(path)))
+    equal = [helper.make_node("Split", ["x"], ["a", "b"], axis=1), helper.make_node("Sub", ["a", "b"], ["y"])]
+    agrees(saved(tmp_path / "equal.onnx", equal, {}, ROW, 13), ROW)
 
 
 def test_what_reads_constants_alone_is_computed_once(tmp_path: Path) -> None:
@@ -260,6 +296,10 @@ def test_all_that_is_not_read_is_listed_and_where_to_end_before_it(tmp_path: Pat
     ("one", "constants", "shape", "reason"),
     [
         (node("Div", "x"), {}, ROW, "of two activations"),
+        (node("Slice", "s", "e"), {"s": whole(0), "e": whole(1)}, ROW, r"Slice \(of points"),
+        (node("Gather", "i", axis=0), {"i": whole(0)}, ROW, r"Gather \(of points"),
+        (helper.make_node("Gather", ["t", "x"], ["y"]), {"t": real(4, 3)}, ROW, "Gather"),
+        (node("Cast", to=7), {}, ROW, r"Cast \(to type 7"),
         (helper.make_node("Div", ["c", "x"], ["y"]), {"c": real(4)}, ROW, "by an activation"),
         (node("Transpose", perm=[1, 0]), {}, ROW, "batch axis"),
         (node("Concat", "x", axis=0), {}, ROW, "of points"),

@@ -27,7 +27,7 @@ GRID = [
     pytest.param(Question(net, region, "regional", math.inf, "logit"), id=f"{net}-{region}")
     for turn, net in enumerate(NETS)
     for place, region in enumerate(("linf_cut", "l1_cut", "box_flat", "polytope", "l2", "l2_cut"))
-    if sampled(2, turn, place)
+    if sampled(4, turn, place)
 ]
 
 

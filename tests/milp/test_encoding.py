@@ -29,7 +29,7 @@ REGIONS = ("linf_cut", "l1_cut", "box_flat", "polytope")
 GRID = [
     pytest.param(Question(net, region, "regional", NORMS[p], "combination"), id=f"{net}-{region}-{p}")
     for (turn, net), (place, region), (k, p) in itertools.product(*map(enumerate, (NETS, REGIONS, ("p1", "pinf"))))
-    if sampled(2, turn, place, k)
+    if sampled(4, turn, place, k)
 ]
 
 

@@ -15,6 +15,7 @@ from lipreg.outputs import Output
 from lipreg.quantities import values
 from lipreg.regions import Region
 from lipreg.testing import networks
+from tests.sampling import one_in
 
 X = torch.tensor([[0.13, -0.21], [-0.05, 0.4], [0.3, 0.2]], dtype=torch.float64)
 Y = torch.tensor([0, 1, 1])
@@ -33,6 +34,7 @@ def dual(rows: Tensor, p: float) -> Tensor:
 
 @pytest.mark.parametrize("net", ["deep", "residual", "convolution", "leaky"])
 @pytest.mark.parametrize("p", [1.0, 2.0, math.inf])
+@one_in(2)
 def test_scalar_functionals_by_definition(net: str, p: float) -> None:
     module = networks.network(net)
     x = X[:, : networks.input_size(module)]
@@ -81,6 +83,7 @@ BY_ROWS = ["jacobian", {"kind": "jacobian_frobenius", "projections": "exact"}, "
 @pytest.mark.parametrize("net", ["shallow", "deep", "dead_units", "convolution"])
 @pytest.mark.parametrize("p, output", ASKED)
 @pytest.mark.parametrize("quantity", BY_ROWS, ids=str)
+@one_in(3)
 def test_the_pass_of_chains_is_that_of_the_graph(
     net: str, p: float, output: Output, quantity: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
 import lipreg
 from lipreg import LinfBall, LocalLipschitz
+from lipreg.disks import FullDisk
+from tests.disks import no_larger_than
 
 
 def test_a_plain_audit_draws_no_course_of_training(tmp_path: Path) -> None:
@@ -18,3 +21,8 @@ def test_a_plain_audit_draws_no_course_of_training(tmp_path: Path) -> None:
     page = found.html(tmp_path / "audit.html").read_text(encoding="utf-8")
     assert '"trained":false' in page and '"trained":true' not in page
     assert ", the bound that the penalty lowers" not in page
+    with (
+        no_larger_than(1000),
+        pytest.raises(FullDisk, match=r"another place\. .* which save\(\) and --records keep\.$"),
+    ):
+        found.html(tmp_path / "again.html")

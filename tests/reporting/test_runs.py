@@ -202,8 +202,9 @@ def test_records_that_do_not_fit_together_are_left_out_and_named() -> None:
 
 def test_contradicting_proofs_are_never_shown() -> None:
     wrong = [*job(0), audit("regularised", 10, 0, "lp", 0.0, 1.0, fingerprint="regularised 0 10")]
-    with pytest.raises(CrossingBounds):
-        find_entries([Source("a", tuple(wrong))])
+    lines = tuple(range(11, 11 + len(wrong)))
+    with pytest.raises(CrossingBounds, match=rf"^a, line {lines[-1]} and a, line \d+: run 'regularised', epoch 10"):
+        find_entries([Source("b", tuple(job(1)), lines=lines), Source("a", tuple(wrong), lines=lines)])
 
 
 # ---------------------------------------------------------------- files
@@ -236,8 +237,7 @@ def test_files_that_hold_no_records_cost_nothing_but_themselves(tmp_path: Path) 
     (tmp_path / "binary.jsonl").write_bytes(b"\x80\x04\xff\xfe\x00")
     crossing = json.dumps(json.loads(lines[-1]) | {"lower": 9.0, "upper": 1.0})
     (tmp_path / "crossing.jsonl").write_text("\n".join([*lines, crossing]) + "\n")
-    with pytest.warns(UserWarning, match=r"damaged\.jsonl: line 2 is damaged"):
-        read = read_sources(tmp_path)
+    read = read_sources(tmp_path)
     known = {"cut.jsonl": 4, "damaged.jsonl": 80, "good.jsonl": 80}
     assert {source.name: len(source.records) for source in read.files} == known
     assert [name for name, _ in read.left_out] == [

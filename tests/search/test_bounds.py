@@ -20,6 +20,7 @@ from lipreg.search.nodes import Nodes
 from lipreg.search.reach import contradictory, shrink_boxes, tighten
 from tests import oracles
 from tests.conformance import questions
+from tests.sampling import one_in
 from tests.search.cases import REGIONS, Sampled, analysis, inside, nodes_around, sample
 
 NETS = ("shallow", "deep", "solid", "leaky", "residual", "scaled", "dead_units", "line_deep")
@@ -32,7 +33,7 @@ each_net_and_region = pytest.mark.parametrize(
     [
         (name, region)
         for (turn, name), (place, region) in itertools.product(enumerate(NETS), enumerate(REGIONS))
-        if questions.sampled(2, turn, place)
+        if questions.sampled(3, turn, place)
     ],
 )
 
@@ -128,6 +129,7 @@ def test_tied_units_decide_each_other() -> None:
 
 @each_net
 @pytest.mark.parametrize("p", [1.0, 2.0, math.inf])
+@one_in(3)
 def test_gradient_bounds_hold_at_every_point_of_a_node(name: str, p: float) -> None:
     sampled, nodes = drawn(name, "linf", p)
     folded, held = sampled.folded, inside(sampled, nodes)

@@ -27,6 +27,7 @@ from tests.attacks.larger import steep_cell
 from tests.attacks.modules import module
 from tests.attacks.oracle import Oracle, Where
 from tests.conformance.questions import EVERYTHING
+from tests.sampling import one_in
 from tests.search.cases import analysis
 
 NORMS = (1.0, 2.0, math.inf)
@@ -96,6 +97,7 @@ def search(net: nn.Module, region: Region, x: Tensor, p: float) -> tuple[float, 
         ((3, 7, 5, 2), LinfBall(5.0, low=-3.0)),
     ],
 )
+@one_in(2)
 def test_large_regions_are_the_enumeration(widths: tuple[int, ...], region: Region, p: float) -> None:
     torch.manual_seed(len(widths))
     net, x = oracles.mlp(*widths).double(), torch.full((1, widths[0]), 0.3, dtype=torch.float64)

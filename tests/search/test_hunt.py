@@ -24,6 +24,7 @@ from lipreg.search.hunt import POINTS, Hunt, first_turn
 from lipreg.search.screen import AIMS, Screen
 from lipreg.testing import exact_constants
 from tests import oracles
+from tests.sampling import one_in
 
 REGIONS: dict[str, Region] = {
     "linf": LinfBall(0.8, low=-0.5),
@@ -127,6 +128,7 @@ def test_points_along_the_gradient_are_the_best_of_an_affine_network(p: float) -
 
 @pytest.mark.parametrize("region", ["linf", "l1", "l2"])
 @pytest.mark.parametrize("scope", ["regional", "pointed"])
+@one_in(2)
 def test_never_above_the_constant_and_more_turns_find_no_less(region: str, scope: Scope) -> None:
     for name, p in (("shallow", 1.0), ("deep", math.inf)):
         net = oracles.network(name)

@@ -23,6 +23,7 @@ from lipreg.search.curved.engine import chosen_frame
 from lipreg.search.curved.frame import Frame
 from lipreg.search.curved.steeper import LastCurves
 from lipreg.testing import exact_constants
+from tests.sampling import one_in
 from tests.search.test_curved import jacobians
 
 Activation = Callable[[], nn.Module]
@@ -91,6 +92,7 @@ def test_a_part_without_points_is_seen_to_be_empty() -> None:
 
 @pytest.mark.parametrize("act", [nn.Tanh, nn.GELU, nn.Softplus])
 @pytest.mark.parametrize("last", [False, True])
+@one_in(2)
 def test_networks_of_one_input_are_closed(act: type[nn.Module], last: bool) -> None:
     inner: list[nn.Module] = [nn.Linear(1, 8), nn.ReLU(), nn.Linear(8, 6), act(), nn.Linear(6, 6), nn.ReLU()]
     if last:
@@ -111,6 +113,7 @@ def test_networks_of_one_input_are_closed(act: type[nn.Module], last: bool) -> N
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("region", [LinfBall(0.4), L2Ball(0.5), L1Ball(0.6)])
+@one_in(3)
 def test_networks_of_both_are_closed_to_a_hundredth(order: str, region: LinfBall | L2Ball | L1Ball) -> None:
     net, x = network(ORDERS[order]), torch.full((1, 3), 0.1, dtype=torch.float64)
     problem = LocalLipschitz(region, Vector(), p=2.0, q=2.0)
@@ -122,6 +125,7 @@ def test_networks_of_both_are_closed_to_a_hundredth(order: str, region: LinfBall
 
 @pytest.mark.parametrize("output", [Logit(1), AllLogits(), Vector()])
 @pytest.mark.parametrize("act", [nn.Tanh, nn.Sigmoid, nn.Softplus, nn.GELU])
+@one_in(2)
 def test_steeper_networks_lie_between_the_network_and_its_head_times_the_largest_slope(act, output) -> None:
     first, x = network([nn.ReLU], 2, 5)[0], torch.zeros(1, 2, dtype=torch.float64)
     head = nn.Sequential(first, nn.ReLU(), nn.Linear(5, 2)).double()

@@ -31,6 +31,7 @@ from lipreg.search.shells import between, narrow, roots, split
 from lipreg.testing import exact_constants
 from tests import oracles
 from tests.conformance.questions import sampled
+from tests.sampling import one_in
 
 NORMS = (1.0, 2.0, math.inf)
 REGIONS: dict[str, Region] = {
@@ -73,6 +74,7 @@ def around_points(rises: Rises, d: torch.Tensor, known: float) -> Shells:
 @pytest.mark.parametrize("region", REGIONS)
 @pytest.mark.parametrize("p", NORMS)
 @pytest.mark.parametrize("scale", [None, UNITS], ids=["plain", "units"])
+@one_in(3)
 def test_bounds_hold_at_points_of_their_nodes(p: float, region: str, scale: list[float] | None) -> None:
     """Secants and forms of each node are above what its point attains, and so are the quotients that they prove."""
     rises = rises_of(oracles.network("deep"), REGIONS[region], p, scale)

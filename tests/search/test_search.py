@@ -31,6 +31,7 @@ from lipreg.search.nodes import Nodes
 from lipreg.search.refolding import carry_over
 from tests import oracles
 from tests.conformance.questions import EVERYTHING
+from tests.sampling import one_in
 from tests.search.cases import REGIONS, inside, nodes_around, sample
 
 NORMS = (1.0, 2.0, math.inf)
@@ -103,6 +104,7 @@ def test_it_is_the_mip(p: float) -> None:
 @pytest.mark.parametrize("p", NORMS)
 @pytest.mark.parametrize("region", REGIONS)
 @pytest.mark.parametrize("name", ["leaky", "residual", "batch_norm", "dead_units"])
+@one_in(3)
 def test_every_kind_of_network_and_polytope(name: str, region: str, p: float) -> None:
     net = oracles.network(name)
     x = torch.full((1, 2), 0.2, dtype=torch.float64)

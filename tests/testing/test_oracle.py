@@ -32,6 +32,7 @@ from lipreg.regions import Region
 from lipreg.testing import exact_constants
 from lipreg.testing import pieces as pieces_of
 from lipreg.testing.networks import input_size, mlp, network
+from tests.sampling import one_in
 
 X = torch.tensor([[0.2, 0.1], [0.4, 0.6]])
 
@@ -58,6 +59,7 @@ def test_a_unit_with_one_kink() -> None:
 )
 @pytest.mark.parametrize("output", [AllMargins(), Margin(), Logit(), Vector()], ids=str)
 @pytest.mark.parametrize("scope", ["regional", "pointed"])
+@one_in(2)
 def test_labels_runner_ups_and_regions_are_read_from_the_question(scope: str, output: object, region: Region) -> None:
     net, y = network("shallow").float().train(), torch.tensor([2, 0])
     problem = LocalLipschitz(region, output, scope)  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from lipreg.estimators import ESTIMATORS, BoundEstimator, register
 from lipreg.estimators.products.spectral import layer_product, ones
 from lipreg.graph import Affine
 from lipreg.testing import CheckFailed, Questions, check_estimator
+from tests.sampling import one_in
 
 MATRIX_NORMS: dict[str, Callable[[Tensor], Tensor]] = {
     "spectral": lambda map: torch.linalg.matrix_norm(map, ord=2),
@@ -71,6 +72,7 @@ def _checked(right: bool, *aspects: str, seed: int = 0) -> None:
 
 @pytest.mark.parametrize(("p", "q"), CLAIMS)
 @pytest.mark.parametrize("norm", MATRIX_NORMS)
+@one_in(2)
 def test_a_product_over_all_layers(norm: str, p: float, q: float | None) -> None:
     def bound(analysis: Analysis) -> Tensor:
         affine = [node for node in analysis.graph.nodes if isinstance(node, Affine)]

@@ -110,6 +110,8 @@ ZOO["named_tuple"] = Written(
     _WHOLE["returns_a_named_tuple"].build, (3,), r"'mean', 'spread'.*Select\(network, output='mean'\)"
 )
 ZOO["needs_more"] = Written(_WHOLE["state_and_goal"].build, (3,), r"needs 'goal', 'scale' beside 'state'.*Select\(")
-ZOO["reads_keys"] = Written(_WHOLE["reads_a_dict"].build, (3,), r"'image'.*Select\(network, input='image'\)")
+ZOO["reads_keys"] = Written(
+    _WHOLE["reads_a_dict"].build, (3,), r"'image', 'mask'.*Select\(network, input='image', fixed=\{'mask': ...\}\)"
+)
 ZOO["unpacks"] = Written(_WHOLE["unpacks_a_batch"].build, (3,), r"x, y = batch|batch axis")
 _selected("probabilities_of_a_dict", "returns_a_dict", "probabilities", r"softmax \[never\].*several.py:[0-9]+")

@@ -12,12 +12,12 @@ from torch import nn
 import lipreg
 from lipreg.errors import UnsupportedModel
 from lipreg.graph import capture, check_agreement
-from tests.zoo import architectures, arrangements, known_shapes, one_number, several, steps, written_out
+from tests.zoo import architectures, arrangements, known_shapes, one_number, several, sides, steps, written_out
 from tests.zoo.forwards import Written
 
 ALL = {
     name: written
-    for part in (known_shapes, arrangements, architectures, one_number, several, steps, written_out)
+    for part in (known_shapes, arrangements, architectures, one_number, several, sides, steps, written_out)
     for name, written in part.ZOO.items()
 }
 READ = {name: written for name, written in ALL.items() if not written.says}

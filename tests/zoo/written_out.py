@@ -27,10 +27,16 @@ def gelu_with_its_factor_inside(self: Any, x: Tensor) -> Tensor:
     return self.b(x * cdf)
 
 
-@ZOO(4, a=linear(4, 6), b=linear(6, 2), says="math.sqrt")
+@ZOO(4, a=linear(4, 6), b=linear(6, 2))
 def gelu_with_rounded_constants(self: Any, x: Tensor) -> Tensor:
     x = self.a(x)
     return self.b(0.5 * x * (1 + torch.tanh(0.79788456 * (x + 0.044715 * x**3))))
+
+
+@ZOO(4, a=linear(4, 6), b=linear(6, 2), says=r"not nearly those of GELU")
+def gelu_with_other_constants(self: Any, x: Tensor) -> Tensor:
+    x = self.a(x)
+    return self.b(0.5 * x * (1 + torch.tanh(0.8 * (x + 0.05 * x**3))))
 
 
 @ZOO(4, a=linear(4, 6), b=linear(6, 2), says=r"1 unsupported call\s*forward: pow \[never\]")

@@ -6,14 +6,16 @@ radii cost at most their sum times these, which is put beside it as a number (``
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
 from lipreg.checking.cells import Gradient
 from lipreg.checking.integers import Array
+from lipreg.checking.lines import Lines
 from lipreg.checking.network import Node
 from lipreg.checking.region import Placed
 from lipreg.checking.rounded.balls import EPS, FLOOR, Balls, outward, padded, raised, settled, stacked
@@ -24,9 +26,17 @@ MORE = EPS * (1 + 2.0**-20)
 """Two roundings, one of a number that the first has made."""
 
 
+def _no_lines() -> Lines:
+    raise ValueError("units of no network")
+
+
 @dataclass
 class Units:
-    """The units that the bounds over the whole region leave undecided; see ``lipreg.checking.cells.Units``."""
+    """The units that the bounds over the whole region leave undecided; see ``lipreg.checking.cells.Units``.
+
+    Attributes:
+        lines: what they read, in whole numbers, made when it is first asked for.
+    """
 
     region: Room
     number: list[int] = field(default_factory=list)
@@ -34,6 +44,7 @@ class Units:
     levels: list[Array] = field(default_factory=list)
     count: int = 0
     decided: dict[int, int] = field(default_factory=dict)
+    lines: Callable[[], Lines] = field(default=_no_lines)
 
     @property
     def first(self) -> int:
@@ -63,21 +74,39 @@ class Cell:
         """The part where a unit is on (1) or off (-1): empty where it is known to be otherwise, all where that is known."""
         if self.phase[unit]:
             return replace(self, empty=self.empty or bool(self.phase[unit] != side))
-        rows = Balls(self.rows.mid.copy(), self.rows.rad.copy())
-        phase, strict, low, high = (part.copy() for part in (self.phase, self.strict, self.low, self.high))
-        found = replace(self, phase=phase, strict=strict, rows=rows, low=low, high=high)
+        found = self._copied()
         found.strict[unit] = side > 0
-        if side > 0:
-            found.low[unit] = np.maximum(low[unit], 0.0)
-        else:
-            found.high[unit] = np.minimum(high[unit], 0.0)
-        found._know(unit, side)
-        found.tighten()
+        found._put(unit, side)
         return found
 
-    def tighten(self) -> None:
-        """Bounds of z in this cell, level by level; units that these decide are known from there on."""
+    def known(self, unit: int, side: int) -> Cell:
+        """The same part, in which z of a unit is seen to be nowhere below 0 (1), or nowhere above it (-1)."""
+        if self.phase[unit]:
+            return self
+        found = self._copied()
+        found._put(unit, side)
+        return found
+
+    def _copied(self) -> Cell:
+        rows = Balls(self.rows.mid.copy(), self.rows.rad.copy())
+        phase, strict, low, high = (part.copy() for part in (self.phase, self.strict, self.low, self.high))
+        return replace(self, phase=phase, strict=strict, rows=rows, low=low, high=high)
+
+    def _put(self, unit: int, side: int) -> None:
+        if side > 0:
+            self.low[unit] = np.maximum(self.low[unit], 0.0)
+        else:
+            self.high[unit] = np.minimum(self.high[unit], 0.0)
+        self.tighten(self._know(unit, side))
+
+    def tighten(self, changed: Array) -> None:
+        """Bounds of z in this cell; see ``lipreg.checking.cells.Cell.tighten``."""
+        first = self.units.first
         for level in self.units.levels:
+            read = self.rows[level, first:]
+            level = level[changed[level] | ((read.mid != 0) | (read.rad != 0)).any(1)]
+            if not len(level):
+                continue
             rows = self.rows[level]
             ends = largest(self.units, stacked(rows, -rows), self.rows, self.low, self.high)
             self.low[level] = low = np.maximum(self.low[level], -ends[len(level) :])
@@ -86,15 +115,16 @@ class Cell:
                 self.empty = True
                 return
             for unit in level[(self.phase[level] == 0) & ((high <= 0) | (low >= 0))]:
-                self._know(int(unit), -1 if self.high[unit] <= 0 else 1)
+                changed |= self._know(int(unit), -1 if self.high[unit] <= 0 else 1)
 
-    def _know(self, unit: int, side: int) -> None:
+    def _know(self, unit: int, side: int) -> Array:
+        """Puts what is known of a unit into all forms, and returns which rows that may have changed, ``(n,)``."""
         self.phase[unit] = side
         column = self.units.first + unit
+        users = ~self.rows[:, column].zero
         if side > 0:  # r = z; off it is 0
             own = self.rows[unit]
-            users = np.flatnonzero(~self.rows[:, column].zero)
-            if len(users):
+            if users.any():
                 found = _substituted(self.rows[users], self.rows[users, column], own)
                 self.rows.mid[users], self.rows.rad[users] = found.mid, found.rad
             self.out = _substituted(self.out[None], self.out[column : column + 1], own)[0]
@@ -103,6 +133,7 @@ class Cell:
         for balls in (self.rows, self.out):
             balls.mid[..., column] = 0.0
             balls.rad[..., column] = 0.0
+        return users
 
 
 def _substituted(forms: Balls, weight: Balls, own: Balls) -> Balls:
@@ -158,8 +189,8 @@ def _lines(low: Array, high: Array) -> tuple[Array, Array]:
 class _Bounded:
     """Decides what bounds over the whole region decide, and gives every other unit a column."""
 
-    def __init__(self, region: Room) -> None:
-        self.units = Units(region)
+    def __init__(self, region: Room, decided: Mapping[int, int]) -> None:
+        self.units, self.decided = Units(region), decided
         self.rows = Balls.exactly(np.zeros((0, self.units.first)))
         self.low = self.high = np.zeros(0)
         self.level = 0
@@ -169,7 +200,8 @@ class _Bounded:
         forms = padded(z, width)
         ends = largest(units, stacked(forms, -forms), self.rows, self.low, self.high)
         high, low = ends[:count], -ends[count:]
-        on, unknown = low >= 0, np.flatnonzero(~((low >= 0) | (high <= 0)))
+        told = np.array([self.decided.get(units.count + i, 0) for i in range(count)], dtype=int)
+        on, unknown = (low >= 0) | (told > 0), np.flatnonzero(~((low >= 0) | (high <= 0)) & (told == 0))
         found = padded(
             Balls(np.where(on[:, None], forms.mid, 0.0), np.where(on[:, None], forms.rad, 0.0)), width + len(unknown)
         )
@@ -186,15 +218,32 @@ class _Bounded:
         return found
 
 
-def roots(nodes: tuple[Node, ...], center: Array, region: Placed, functionals: tuple[Array, int]) -> Iterator[Cell]:
-    """The whole region, once for each row of functionals ``(rows, outputs)`` of whole numbers times a power of two."""
-    bounded: Any = _Bounded(Room.of(region))
+def roots(
+    nodes: tuple[Node, ...],
+    center: Array,
+    region: Placed,
+    functionals: tuple[Array, int],
+    decided: Mapping[int, int] | None = None,
+) -> Iterator[Cell]:
+    """The whole region, once for each row of functionals.
+
+    Args:
+        nodes: the network.
+        center: of the region, ``(inputs,)``.
+        region: displacements.
+        functionals: ``(rows, outputs)`` of whole numbers times a power of two.
+        decided: what whole numbers decide of units, by their numbers, beside what is seen here: where a bound is 0 to the
+            last digit, radii hide it.
+    """
+    bounded: Any = _Bounded(Room.of(region), decided or {})
     output = walked(nodes, center, region.moves, bounded)
+    units = bounded.units
+    units.lines = cache(partial(Lines.of, nodes, center, region, units.decided))
     n, width = len(bounded.low), bounded.rows.mid.shape[1]
     outs = Balls.near(*functionals) @ padded(output, width)
     phase, strict = np.zeros(n, dtype=np.int8), np.zeros(n, dtype=bool)
     for row in range(len(outs.mid)):
-        yield Cell(bounded.units, phase, strict, bounded.rows, outs[row], bounded.low, bounded.high)
+        yield Cell(units, phase, strict, bounded.rows, outs[row], bounded.low, bounded.high)
 
 
 def gradient(cell: Cell) -> Gradient:

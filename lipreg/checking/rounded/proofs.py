@@ -13,8 +13,10 @@ from fractions import Fraction
 import numpy as np
 
 from lipreg.checking.cells import Gradient
-from lipreg.checking.emptiness import Kind, Term
+from lipreg.checking.emptiness import Kind, Term, own_terms
 from lipreg.checking.file import Leaf
+from lipreg.checking.flat import flat_at
+from lipreg.checking.integers import Array
 from lipreg.checking.refusal import Refused
 from lipreg.checking.rounded.balls import EPS, FLOOR, Balls, raised, settled, stacked
 from lipreg.checking.rounded.cells import Cell, gradient
@@ -22,7 +24,7 @@ from lipreg.checking.rounded.room import below
 from lipreg.checking.squares import Square
 
 SIGN = 2.0**-40
-"""Share of the claim up to which an entry of J on the wrong side of 0 counts as one of known sign, and is charged twice."""
+"""Share of the claim up to which an entry of J on the wrong side of 0 is one of known sign."""
 LEAST = 2.0**-300
 """Multipliers below are left out, so that no product of theirs underflows."""
 SPARE = 2.0**-42
@@ -44,9 +46,15 @@ def check_leaf(norm: int, cell: Cell, leaf: Leaf, upper: Fraction, index: dict[i
         if not empties(cell, squares[0].terms):
             raise Refused("the multipliers leave points in the cell", leaf.kind)
         return
+    if leaf.kind == "flat":
+        units = [term.unit for term in squares[0].terms if cell.phase[term.unit]]
+        if not flattens(cell, units):
+            raise Refused("the units leave room on their sides", leaf.kind)
+        return
     found, most = gradient(cell), below(upper)
-    proved = {square.entry for square in squares if dominates(norm, cell, found, most, square)}
-    if set(exceeding(norm, found, most)) - proved:
+    left = set(exceeding(norm, found, most))
+    needed = [square for square in squares if square.entry in left]
+    if left - {square.entry for square in needed if dominates(norm, cell, found, most, square)}:
         raise Refused("the gradient is not kept at or below the upper end", leaf.kind)
 
 
@@ -61,14 +69,38 @@ def exceeding(norm: int, found: Gradient, most: float) -> list[int]:
 
 def empties(cell: Cell, terms: Sequence[Term]) -> bool:
     """Whether multipliers show that no point is in a cell."""
+    return _below_zero(cell, terms, cell.phase)
+
+
+def implies(cell: Cell, unit: int, side: int, terms: Sequence[Term]) -> bool:
+    """Whether multipliers show that z of a unit is nowhere on the other side: by more than rounding, or in whole numbers."""
+    return implies_by_far(cell, unit, side, terms) or cell.units.lines().imply(cell.phase, unit, side, terms)
+
+
+def flattens(cell: Cell, units: Sequence[int]) -> bool:
+    """Whether known units' sides leave a hyperplane alone, in whole numbers."""
+    lines = cell.units.lines()
+    rows = [lines.row(unit, cell.phase) * int(cell.phase[unit]) for unit in units]
+    return bool(rows) and flat_at(np.array(rows, dtype=object), cell.units.first)
+
+
+def implies_by_far(cell: Cell, unit: int, side: int, terms: Sequence[Term]) -> bool:
+    """Whether they show it by more than what rounding takes."""
+    sides = cell.phase.copy()
+    sides[unit] = -side
+    return bool(own_terms(terms, unit)) and _below_zero(cell, terms, sides)
+
+
+def _below_zero(cell: Cell, terms: Sequence[Term], sides: Array) -> bool:
+    """Whether a sum of rows is below 0 in all of a cell; of a unit whose side is not 0 it has z on that side."""
     first, n = cell.units.first, len(cell.phase)
     on_z, on_r, alone = (Balls(np.zeros(n), np.zeros(n)) for _ in range(3))
     for term in terms:
         i, y = term.unit, _value(term)
-        if (term.kind is Kind.SIDE) == (cell.phase[i] == 0) or not y:
+        if ((sides if term.kind is Kind.SIDE else cell.phase)[i] == 0) == (term.kind is Kind.SIDE) or not y:
             continue
         if term.kind is Kind.SIDE:
-            _add(on_z, i, y * int(cell.phase[i]))
+            _add(on_z, i, y * int(sides[i]))
         elif term.kind is Kind.ABOVE:
             _add(on_z, i, -y)
             _add(on_r, i, y)
@@ -108,7 +140,7 @@ def dominates(norm: int, cell: Cell, found: Gradient, upper: float, square: Squa
     """Whether lambda and the weights keep the gradient's norm, or with norm 0 one entry, at or below ``upper``."""
     first, free, weights = cell.units.first, cell.open, square.weights
     whole = stacked(cell.out[None], cell.rows[free])
-    rows, charged = entries(norm, cell, found, square.entry, upper)
+    rows, charged = entries(norm, cell, found, square, upper)
     upper = upper - charged - 4 * EPS * (abs(upper) + charged) if charged else upper
     if not len(rows.mid) or len(weights) != (len(rows.mid) if norm == 1 else 0) or not upper > 0:
         return False
@@ -139,7 +171,7 @@ def _turned(balls: Balls) -> Balls:
     return Balls(balls.mid.T, balls.rad.T)
 
 
-def entries(norm: int, cell: Cell, found: Gradient, entry: int, upper: float) -> tuple[Balls, float]:
+def entries(norm: int, cell: Cell, found: Gradient, square: Square, upper: float) -> tuple[Balls, float]:
     """What is squared, as ``lipreg.checking.squares.entries``, and what that misses of the norm."""
     rows, counts = (
         _turned(stacked(cell.out[None], cell.rows[cell.open])[:, 1 : cell.units.first]),
@@ -147,22 +179,23 @@ def entries(norm: int, cell: Cell, found: Gradient, entry: int, upper: float) ->
     )
     rows = rows if counts is None else rows * counts[:, None]
     if norm == 1:
-        return _grouped(rows, found, upper)
-    return (rows if norm else rows[entry : entry + 1]), 0.0
+        return _grouped(rows, found, square.own(~known_signs(found, upper)))
+    return (rows if norm else rows[square.entry : square.entry + 1]), 0.0
 
 
-def _grouped(rows: Balls, found: Gradient, upper: float) -> tuple[Balls, float]:
-    """The entries of J whose signs are known as one, the sum of their magnitudes, then the others; and what that misses.
-
-    An entry from -t on, t small, counts as one that is not negative: its magnitude is at most itself and 2 t.
-    """
+def known_signs(found: Gradient, upper: float) -> Array:
+    """Which entries of J lie on one side of 0, but for a little that may be rounding's, ``(m,)``."""
     near = SIGN * upper
-    plus, minus = found.low >= -near, (found.high <= near) & ~(found.low >= -near)
-    missed = np.where(plus, np.maximum(-found.low, 0.0), np.where(minus, np.maximum(found.high, 0.0), 0.0))
-    sign = plus.astype(float) - minus
-    rest = rows[~(plus | minus)]
+    return (found.low >= -near) | (found.high <= near)
+
+
+def _grouped(rows: Balls, found: Gradient, own: Array) -> tuple[Balls, float]:
+    """The entries of J that do not count by themselves as one, then those that do; and what that misses."""
+    plus = found.high >= -found.low
+    missed = np.maximum(np.where(plus, -found.low, found.high), 0.0)[~own]
+    sign = np.where(own, 0.0, np.where(plus, 1.0, -1.0))
     charged = float(2.0 * missed.sum()) * raised(len(missed))
-    return (stacked(Balls.exactly(sign[None]) @ rows, rest) if sign.any() else rest), charged
+    return (rows if own.all() else stacked(Balls.exactly(sign[None]) @ rows, rows[own])), charged
 
 
 def nowhere_negative(form: Balls) -> bool:

@@ -33,7 +33,7 @@ def operator_norm(problem: LocalLipschitz, matrix: Tensor, error: Tensor) -> tup
         return 0.0, math.inf
     if not bool(matrix.any()):
         return 0.0, float(error.sum())
-    w = _direction(problem, matrix)
+    w = _direction(problem, matrix / matrix.abs().max())  # squares of 1e-165 are 0
     rows = len(matrix)
     combined = w @ matrix
     off = (w.abs() @ error + (rows + 2) * EPS * (w.abs() @ matrix.abs())) * (1.0 + (rows + 4) * EPS)
@@ -41,7 +41,7 @@ def operator_norm(problem: LocalLipschitz, matrix: Tensor, error: Tensor) -> tup
     if problem.q != 2.0:  # w has one entry, 1, or only entries of magnitude 1 at most
         return low, high
     _, size = vector_ends(w, torch.zeros_like(w), 2.0)
-    return low / size * (1.0 - 2 * EPS), high
+    return (low / size * (1.0 - 2 * EPS) if size else 0.0), high
 
 
 def vector_ends(vector: Tensor, error: Tensor, norm: float) -> tuple[float, float]:

@@ -9,17 +9,19 @@ in real arithmetic.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
 from lipreg.budget import FREE, Budget
+from lipreg.estimators.witnesses.pattern import pattern
 from lipreg.estimators.witnesses.proved_norm import LEAST, operator_norm, vector_ends
-from lipreg.graph import Affine, Curved, Forward, MaxPool, Relu, node_size
+from lipreg.estimators.witnesses.unchanging import without_unchanging
+from lipreg.graph import node_size
 from lipreg.graph.accurate import precisions
-from lipreg.linalg import Numbers, Running, vector_norm
+from lipreg.linalg import Limbs, Running, vector_norm
 from lipreg.linalg.floats import EPS, two_sum
 from lipreg.results import Witness
 
@@ -30,6 +32,9 @@ SHARP = AGREEMENT / 2
 ROOM = 2**20
 """Numbers of all nodes' values, and of gradients at the largest node, of the points that are looked at together, within the
 budget's memory."""
+FIRST = 0.2
+"""Seconds in which digits of first witnesses are found even once the budget has ended, of all reference points together:
+behind many layers float64 shows nothing, and without a witness the lower end is 0."""
 TRIED = 4
 """Candidates that are proved one after another, where the first one does not attain what it promised."""
 
@@ -97,101 +102,9 @@ def _seen(analysis: Analysis, x: Tensor) -> tuple[Tensor, Tensor]:
         shown = sure > 0
         promised = torch.where(shown, sure, rise) / torch.where(enough, run, torch.ones_like(run))
         return shown, torch.where(enough, promised, -torch.inf)
-    slopes, _, smooth = pattern(analysis, found)
-    promised = placed.combine(graph.gradients(slopes, rows.expand(-1, x.shape[1], -1, -1)))
-    return smooth, torch.where(inside, promised, -torch.inf)
-
-
-def pattern(analysis: Analysis, found: Sequence[Numbers]) -> tuple[dict[int, Tensor], dict[int, Tensor], Tensor]:
-    """The slopes for ``Graph.gradients`` where the nodes have these values, ``(batch, k, *shape)`` each, what those of
-    curves are off by at most, and whether the network is proved to be differentiable there, ``(batch, k)``."""
-    graph = analysis.graph
-    values = [number.rounded() for number in found]
-    slopes = graph.patterns([value for value, _ in values])
-    smooth = torch.ones(values[0][0].shape[:2], dtype=torch.bool)
-    for _, node in graph.relus():
-        value, error = values[node.source]
-        off = (value.abs() > error) | ~analysis.reach[node.source].moves.unsqueeze(1)
-        smooth &= off.flatten(2).all(-1)
-    lost: dict[int, Tensor] = {}
-    for i, node in graph.curves():
-        value, error = values[node.source]
-        slopes[i], lost[i] = node.curve.slope_enclosed(value, error)
-        sure = node.curve.smooth(value, error) | ~analysis.reach[node.source].moves.unsqueeze(1)
-        smooth &= sure.flatten(2).all(-1)
-    if graph.pools():
-        rules = _Choosing(found, slopes)
-        moves = analysis.reach[0].moves.unsqueeze(1).expand_as(values[0][0])
-        graph.forward({0: (moves, rules.fresh(moves))}, rules)
-        smooth &= rules.settled
-    return {i: s.unsqueeze(2) for i, s in slopes.items()}, {i: o.unsqueeze(2) for i, o in lost.items()}, smooth
-
-
-class _Choosing(Forward[tuple[Tensor, Tensor]]):
-    """Enters the largest member of every pooling window into ``slopes``, and whether no window has a tie that matters.
-
-    The values are what changes near x at all, as a unit that is off does not, whatever its input does; and which function
-    an entry is near x: entries with one number are one function there, as what a layer has moved or repeated, a unit that
-    is on, and a window, which is its largest member. A tie of such entries does not matter.
-
-    Attributes:
-        settled: ``(batch, k)``.
-    """
-
-    def __init__(self, found: Sequence[Numbers], slopes: dict[int, Tensor]) -> None:
-        self.found, self.slopes = found, slopes
-        self.settled: Tensor | bool = True
-        self.given = 0
-
-    def fresh(self, like: Tensor) -> Tensor:
-        """Numbers that no entry has yet, one for each, ``(*like.shape)``; 0 is what does not change near x."""
-        first, self.given = self.given, self.given + like.shape[2:].numel()
-        own = torch.arange(first + 1, self.given + 1, dtype=torch.float64)
-        return own.reshape(like.shape[2:]).expand(like.shape)
-
-    def affine(self, index: int, node: Affine, values: Mapping[int, tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-        value, _ = self.found[index].rounded()
-        flow = sum((map.abs()(values[i][0].to(value.dtype)) for i, map in node.terms()), torch.zeros_like(value))
-        own = self.fresh(value)
-        if len(node.maps) == 1 and node.maps[0].single_rows and not node.bias_of:
-            (source,), (map,) = node.sources, node.maps
-            moved = (map(torch.ones_like(values[source][1])) == 1) & (node.bias == 0)
-            own = torch.where(moved, map(values[source][1]), own)
-        return flow > 0, own
-
-    def relu(self, index: int, node: Relu, value: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        (moves, own), slope = value, self.slopes[index]
-        leaking = self.fresh(own) if node.slope else torch.zeros_like(own)
-        return moves & (slope > 0), torch.where(slope == 1, own, leaking)
-
-    def curved(self, index: int, node: Curved, value: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        return value[0], self.fresh(value[1])
-
-    def max_pool(self, index: int, node: MaxPool, value: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        moves, own = value
-        best, apart = _largest(self.found[node.source].moved(node.members))
-        dtype = self.slopes[index].dtype
-        self.slopes[index] = torch.zeros(apart.shape, dtype=dtype).scatter_(-1, best, 1.0)
-        changes, which = node.members(moves), node.members(own)
-        same = which == which.gather(-1, best)
-        still = ~changes & ~changes.gather(-1, best)
-        self.settled = self.settled & (apart | still | same).flatten(2).all(-1)
-        passing = node(moves.to(dtype)) > 0
-        return passing, which.gather(-1, best).reshape(passing.shape)
-
-
-def _largest(members: Numbers) -> tuple[Tensor, Tensor]:
-    """Where the largest of the last dimension is, ``(..., 1)``, and which others are proved to be smaller, ``(..., n)``."""
-    value, error = members.rounded()
-    best, apart = value.argmax(-1, keepdim=True), torch.zeros_like(value, dtype=torch.bool)
-    for last in (False, True):  # differences have digits that the values' roundings have not
-        top = members.moved(lambda t, at=best: t.gather(-1, at.expand(*t.shape[:-1], 1)))
-        value, error = (top + -members).rounded()
-        apart = value > error
-        if last or not bool((value < 0).any()):
-            break
-        best = value.argmin(-1, keepdim=True)
-    return best, apart
+    seen = pattern(analysis, found)
+    promised = placed.combine(graph.gradients(seen.slopes, rows.expand(-1, x.shape[1], -1, -1)))
+    return seen.smooth, torch.where(inside, promised, -torch.inf)
 
 
 # ---------------------------------------------------------------- one point, proved
@@ -212,20 +125,24 @@ def witnesses(analysis: Analysis, x: Tensor, known: float = 0.0, budget: Budget 
     with torch.no_grad():
         single = x.shape[1] == 1  # there is nothing to rank
         promised = torch.full(x.shape[:2], torch.inf) if single else ranked(analysis, x, budget and budget.share(0.5))
-        return [_best(analysis[i : i + 1], x[i], promised[i], known, budget or FREE) for i in range(len(x))]
+        limit = budget or FREE
+        first = FIRST / len(x) if known <= 0 else 0.0
+        return [_best(analysis[i : i + 1], x[i], promised[i], known, limit, first) for i in range(len(x))]
 
 
-def _best(analysis: Analysis, x: Tensor, promised: Tensor, known: float, budget: Budget) -> Witness | None:
-    best = None
+def _best(
+    analysis: Analysis, x: Tensor, promised: Tensor, known: float, budget: Budget, first: float
+) -> Witness | None:
+    best, proof = None, replace(budget, deadline=max(budget.deadline or math.inf, budget.clock() + first))
     for at in budget.paced(promised.argsort(descending=True)[:TRIED].tolist(), least=1):
         hope = float(promised[at])
         if hope == -math.inf or (known > 0 and hope <= known * (1.0 + AGREEMENT)):
             break
         if best is not None and hope <= best.attained * (1.0 + AGREEMENT):
             break
-        value = proved(analysis, x[at], budget)
+        value = proved(analysis, x[at], proof)
         if value > max(known, 0.0 if best is None else best.attained):
-            best = Witness(tuple(x[at].flatten().tolist()), value)
+            proof, best = budget, Witness(tuple(x[at].flatten().tolist()), value)
     return best
 
 
@@ -244,14 +161,18 @@ def _slope(analysis: Analysis, x: Tensor, budget: Budget) -> float:
     """The norm of the Jacobian at x, rounded down; 0 where x is not proved to be differentiable."""
     graph, placed = analysis.graph, analysis.placed
     for start in precisions(graph, x.reshape(1, 1, *x.shape), budget):
-        slopes, off, smooth = pattern(analysis, graph.evaluate(start))
-        if bool(smooth):
+        seen = pattern(analysis, graph.evaluate(start))
+        if isinstance(start, Limbs) and not bool(seen.smooth):
+            seen = without_unchanging(analysis, seen, budget) or seen
+        if bool(seen.smooth):
             break
     else:
         return 0.0
     best = 0.0
     for start in precisions(graph, placed.rows.to(graph.dtype).unsqueeze(1), budget):
-        gradient, error = (placed.weighed(end)[0, 0] for end in graph.differentiate(slopes, start, off).rounded())
+        gradient, error = (
+            placed.weighed(end)[0, 0] for end in graph.differentiate(seen.slopes, start, seen.off).rounded()
+        )
         low, high = operator_norm(placed.problem, gradient, error)
         best = max(best, low)
         if low >= high * (1.0 - SHARP) or high < LEAST:

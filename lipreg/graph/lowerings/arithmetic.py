@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lipreg.graph.lowerings.constants import constant_of
 from lipreg.graph.lowerings.gates import gated, shifted
 from lipreg.graph.lowerings.padding import moved, positions
-from lipreg.graph.lowerings.parts import SIGN, number_of, power_of, product_of, square_of, sum_of
+from lipreg.graph.lowerings.parts import SIGN, number_of, power_of, product_of, square_of, stepped, sum_of
 from lipreg.graph.registry import NEVER, Example, Refusal, lowers
 from lipreg.graph.symbols import Context, Mask, Part, Symbol, is_zero
 from lipreg.linalg.broadcasting import broadcast
@@ -25,6 +25,7 @@ PRODUCT = (
 
 @lowers(torch.add, operator.add, "add", "add_")
 def lower_add(context: Context, input: Any, other: Any, *, alpha: float = 1) -> Any:
+    input, other = stepped(input), stepped(other)
     if isinstance(input, Part) or isinstance(other, Part):
         return sum_of(input, other, alpha)
     if isinstance(input, Symbol) and isinstance(other, Symbol):
@@ -64,6 +65,7 @@ def broadcasted(context: Context, x: Symbol, other: Symbol) -> Symbol:
 
 @lowers(torch.neg, operator.neg, "neg")
 def lower_neg(context: Context, input: Symbol | Part) -> Any:
+    input = stepped(input)
     if isinstance(input, Part):
         return product_of(context, input, -1.0)
     return input.scaled(context.constant(-1.0, input.shape))
@@ -86,11 +88,12 @@ def lower_positive(context: Context, input: Symbol) -> Symbol:
 
 @lowers(torch.mul, torch.multiply, operator.mul, "mul", "mul_", "multiply")
 def lower_mul(context: Context, input: Any, other: Any) -> Any:
-    if isinstance(input, Part) or isinstance(other, Part):
-        return product_of(context, input, other)
     for x, mask in ((input, other), (other, input)):
         if isinstance(mask, Mask) and x is mask.left and is_zero(mask.right):  # x * (x > 0)
             return context.relu(x) if mask.above else x.plus(context.relu(x).scaled(context.tensor(-1.0)))
+    input, other = stepped(input), stepped(other)
+    if isinstance(input, Part) or isinstance(other, Part):
+        return product_of(context, input, other)
     other = constant_of(other)
     input = constant_of(input) if isinstance(other, Symbol) else input
     if not isinstance(input, Symbol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lipreg.graph.batches import Stacked, Steps, for_each_step, steps_in
-from lipreg.graph.lowerings import activation, arithmetic, leaky, linear, shape, smooth
+from lipreg.graph.lowerings import activation, arithmetic, casts, leaky, linear, shape, smooth
 from lipreg.graph.lowerings.steps import as_whole, in_stack, in_steps
 from lipreg.graph.registry import Lowering
 from lipreg.graph.symbols import Context
@@ -32,6 +32,8 @@ OF_PARTS = frozenset(
         arithmetic.lower_neg,
         arithmetic.lower_mul,
         arithmetic.lower_div,
+        casts.lower_cast,
+        casts.lower_single,
         smooth.lower_tanh,
         smooth.lower_tanh_call,
     )

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lipreg.graph.lowerings.parts import stepped
 from lipreg.graph.registry import Example, Refusal, lowers
-from lipreg.graph.symbols import Context
+from lipreg.graph.symbols import Context, Part
 
 _FLOATS = (torch.float32, torch.float64)
 
 
-@lowers("float", "double", "to", "type", "type_as")
+@lowers("double", "to", "type", "type_as")
 def lower_cast(context: Context, input: Any, *args: Any, **kwargs: Any) -> Any:
     """Casts to single and double precision, and moves to a device; of constants too."""
     for given in (*args, *kwargs.values()):
         _check(given.dtype if isinstance(given, Tensor) else given)
-    return input
+    found = stepped(input)
+    return replace(found, dtype=None) if isinstance(found, Part) else found
+
+
+@lowers("float")
+def lower_single(context: Context, input: Any, **kwargs: Any) -> Any:
+    found = stepped(input)
+    return replace(found, dtype=torch.float32) if isinstance(found, Part) else found
 
 
 def _check(given: Any) -> None:
@@ -45,7 +54,9 @@ class _Casts(nn.Module):
         x = (x - self.mean.type_as(x)).to(self.mean.device, x.dtype).cpu()
         x = x.to(self.a.weight).type_as(x).type(self.mean.dtype) if mask is None else x * mask
         features = self.a(input=x.view(len(x), -1)).relu().view(batch, -1).double() + self.a.bias.float()
+        features = features * (features > 0).float()
         return (features, x) if return_features else features.to(device=x.device, dtype=x.dtype)
 
 
 lowers(example=Example(_Casts, (3,)))(lower_cast)
+lowers(example=Example(_Casts, (3,)))(lower_single)

@@ -54,12 +54,12 @@ def shifted(result: Symbol, x: Symbol, offset: Any) -> Symbol:
 
 
 def erf_of(result: Symbol, x: Symbol) -> Symbol:
-    """erf(x), noted where x is a number times sqrt(1/2)."""
-    if x.multiple_of is None:
-        return result
-    base, factor = x.multiple_of
+    """erf(x), noted as that of sqrt(2) x times sqrt(1/2)."""
+    base, factor = (x, None) if x.multiple_of is None else x.multiple_of
+    if factor is None:
+        return noted(result, ERF, x.scaled(x.bias.new_tensor(1.0 / HALF)))
     near = not factor.requires_grad and bool(((factor - HALF).abs() <= 4 * torch.finfo(factor.dtype).eps * HALF).all())
-    return noted(result, ERF, base) if near else result
+    return noted(result, ERF, base if near else base.scaled(factor / HALF))
 
 
 def gated(context: Context, one: Symbol, other: Symbol) -> Symbol | None:

@@ -8,6 +8,7 @@ input chooses among anything.
 from __future__ import annotations
 
 import operator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,10 +18,14 @@ from lipreg.graph.lowerings.arithmetic import lower_add, lower_mul
 from lipreg.graph.lowerings.comparing import lower_maximum, lower_minimum
 from lipreg.graph.lowerings.constants import constant_of
 from lipreg.graph.lowerings.leaky import sloped
-from lipreg.graph.registry import Example, Refusal, lowers
+from lipreg.graph.lowerings.parts import multiple, two_numbers
+from lipreg.graph.registry import JUMPS, Example, Refusal, lowers
 from lipreg.graph.symbols import Context, Mask, Symbol, is_zero
 
-FORMS = "x * (x > 0), and torch.where(x > c, ...) of multiples of x where c = 0, or of x and c themselves"
+FORMS = (
+    "x times a number for each side of 0, as x * (x > 0), and torch.where(x > c, ...) of multiples of x where c = 0, or of "
+    "x and c themselves"
+)
 
 
 def compared(context: Context, left: Any, right: Any, above: bool) -> Mask:
@@ -34,7 +39,7 @@ def compared(context: Context, left: Any, right: Any, above: bool) -> Mask:
     return Mask(left, right, above)
 
 
-def chosen(context: Context, mask: Any, yes: Any, no: Any) -> Symbol:
+def chosen(context: Context, mask: Any, yes: Any, no: Any) -> Any:
     """``yes`` where the mask holds and ``no`` elsewhere.
 
     Raises:
@@ -49,7 +54,11 @@ def chosen(context: Context, mask: Any, yes: Any, no: Any) -> Symbol:
         return lower_maximum(context, x, limit)
     if _same(over, limit) and _same(under, x):
         return lower_minimum(context, x, limit)
-    steep, leak = (_multiple(context, side, x) for side in (over, under))
+    if is_zero(limit) and not any(isinstance(side, Symbol) for side in (over, under)):
+        one, other = (_number(context, side) for side in (over, under))
+        if one is not None and other is not None:
+            return two_numbers(x, one, other, of_bool=not any(isinstance(side, Tensor) for side in (yes, no)))
+    steep, leak = (multiple(context, side, x) for side in (over, under))
     if not is_zero(limit) or steep is None or leak is None:
         raise Refusal("never", f"a choice that is not known to be continuous, and most jump; covered are {FORMS}")
     if not steep.requires_grad and bool((steep == 1).all()):
@@ -77,15 +86,22 @@ def _same(one: Any, other: Any) -> bool:
     return one is other or (all(isinstance(v, int | float) for v in (one, other)) and one == other)
 
 
-def _multiple(context: Context, side: Any, x: Symbol) -> Tensor | None:
-    """The factor, broadcasting to x, that makes a side of x; None where that is not known."""
-    if side is x:
-        return context.tensor(1.0)
-    if is_zero(side):
-        return context.constant(side, x.shape)
-    if isinstance(side, Symbol) and side.multiple_of is not None and side.multiple_of[0] is x:
-        return side.multiple_of[1]
-    return None
+def _number(context: Context, side: Any) -> float | None:
+    """The number that a constant is everywhere, if it is one and not trained."""
+    own = context.tensor(side).flatten()
+    same = not own.requires_grad and own.numel() > 0 and bool((own == own[0]).all())
+    return float(own[0]) if same else None
+
+
+@lowers(operator.invert, torch.logical_not, torch.bitwise_not, "logical_not", "bitwise_not")
+def lower_not(context: Context, input: Any) -> Any:
+    """The other side of a comparison."""
+    input = constant_of(input)
+    if isinstance(input, Tensor):
+        return input.logical_not()
+    if not isinstance(input, Mask):
+        raise Refusal("never", JUMPS)
+    return replace(input, above=not input.above)
 
 
 def _comparison(above: bool):
@@ -100,7 +116,7 @@ lower_less = lowers(operator.lt, operator.le, torch.lt, torch.le, "lt", "le")(_c
 
 
 @lowers(torch.where)
-def lower_where(context: Context, condition: Any, input: Any, other: Any) -> Symbol:
+def lower_where(context: Context, condition: Any, input: Any, other: Any) -> Any:
     return chosen(context, condition, input, other)
 
 
@@ -137,6 +153,11 @@ class _Choices(nn.Module):
         y = y + torch.where(torch.ge(x, 0.2), x, 0.2) + torch.where(x < 0.3, x, 0.3) - x.where(x.lt(y), y)
         y = y + x.masked_fill(x <= 0, 0.0) + torch.masked_fill(x, torch.le(x, 0), 0)
         y = y + (2 * x).masked_fill_(x < 0, 0.0)
+        y = y + x * ~(x > 0) - 0.2 * x * (x <= 0) + x * (x > 0).type_as(x) + x * torch.logical_not(x < 0)
+        y = y + 0.7 * x * (0.5 - (x > 0).to(x.dtype)) + x / 3 * ((-2 * x).lt(0).type_as(x) / 4)
+        y = y + (1.0 - (x > 0).float()) * x * 0.3 + x * (2.0 * (x > 0) - 0.5 * (-x >= 0)) + x * x.lt(0).logical_not()
+        y = y + x * torch.where(x > 0, 1.0, 0.1) + torch.where(x > 0, x, 0.1 * x * torch.ones_like(x))
+        y = y + x * torch.bitwise_not(x > 0) - 2 * x * (x > 0).bitwise_not() + torch.where(~self.known, y, x)
         y = y + torch.where(self.known, x, -2 * y) + x.where(self.known, self.leak) + x.masked_fill(self.known, 3.0)
         return self.b(y + torch.where(x.gt(0), 0.0, x))
 

@@ -138,6 +138,10 @@ def lower_batch_norm_call(
 ) -> Symbol:
     if training:  # networks are traced in evaluation mode
         raise Refusal("settings", "batch norm that uses batch statistics at evaluation; pass training=self.training")
+    if context.training:
+        why = "it is called by a module in training mode, where training=self.training uses the statistics of each batch; "
+        more = "call eval(), which changes nothing where training=False is written, or capture(..., running_statistics=True)"
+        raise Refusal("settings", why + more)
     return _normalize(context, input, running_mean, running_var, weight, bias, eps)
 
 

@@ -1,5 +1,6 @@
 """Squares, cubes and signs of activations, whose slopes have no bounds, as steps to functions whose slopes have: GELU by
-tanh, 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), and soft shrinkage, sign(x) relu(|x| - width).
+tanh, 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), soft shrinkage, sign(x) relu(|x| - width), and multiples of x that
+differ on the two sides of 0, x ((x > 0) + 0.1 (x <= 0)).
 
 Each step stands for itself (``Part``) until the last one makes an activation of it. What nothing comes of is refused where
 it was made.
@@ -14,16 +15,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lipreg.curves import GeluTanh
+from lipreg.curves import CUBE, GeluTanh
 from lipreg.graph.lowerings.clamping import shrunk
 from lipreg.graph.lowerings.gates import SHRUNK
-from lipreg.graph.registry import NEVER, Refusal
-from lipreg.graph.symbols import Context, Part, Symbol
+from lipreg.graph.registry import JUMPS, NEVER, Refusal
+from lipreg.graph.symbols import Context, Mask, Part, Symbol, is_zero
 
-INNER, CUBE = math.sqrt(2.0 / math.pi), 0.044715
+INNER = math.sqrt(2.0 / math.pi)
 NEAR = 8
-"""Roundings by which the constants of GELU may be off."""
+"""Roundings by which the constants of GELU may be off and it is the same function."""
+ROUNDED = 1e-2
+"""By how much, relatively, they may be off at all: then it is a curve of its own."""
 SIGN, GATE, ONE = "sign(x)", "tanh(c (x + 0.044715 x^3))", "1"
+SIDES = OVER, UNDER = "[x > 0]", "[x <= 0]"
 POWERS = (ONE, "x", "x^2", "x^3")
 
 
@@ -43,6 +47,33 @@ def _base(x: Symbol) -> tuple[Symbol, float]:
             break
         x, total = x.multiple_of[0], total * number
     return x, total
+
+
+def stepped(value: Any) -> Any:
+    """A comparison with 0 as a number, 1 or 0; any other value as it is."""
+    if not isinstance(value, Mask) or not is_zero(value.right):
+        return value
+    return two_numbers(value.left, float(value.above), float(not value.above), of_bool=True)
+
+
+def two_numbers(x: Symbol, over: float, under: float, of_bool: bool) -> Part:
+    """One number where x > 0 and another one elsewhere.
+
+    Args:
+        of_bool: whether torch makes them of truth values or of Python's numbers, and so in its default dtype.
+    """
+    base, factor = _base(x)
+    sides = (over, under) if factor > 0 else (under, over)
+    return _rounded(
+        Part(base, dict(zip(SIDES, sides, strict=True)), JUMPS, torch.get_default_dtype() if of_bool else None)
+    )
+
+
+def _rounded(part: Part) -> Part:
+    """A part whose numbers torch holds in another dtype than the activations'."""
+    if part.dtype is None:
+        return part
+    return replace(part, terms={name: float(torch.tensor(own, dtype=part.dtype)) for name, own in part.terms.items()})
 
 
 def power_of(x: Symbol, exponent: Any) -> Symbol | Part:
@@ -78,8 +109,11 @@ def sum_of(one: Any, other: Any, share: float) -> Part:
     first, second = own
     if first is None or second is None:
         raise Refusal("never", part.why)
+    if set(part.terms) <= set(SIDES):  # a number is one on both
+        first, second = (dict.fromkeys(part.terms, own[ONE]) if set(own) == {ONE} else own for own in (first, second))
     total = {name: first.get(name, 0.0) + share * second.get(name, 0.0) for name in first | second}
-    return replace(part, terms=total)
+    exact = any(isinstance(value, Part) and value.dtype is None for value in (one, other))
+    return _rounded(replace(part, terms=total, dtype=None if exact else part.dtype))
 
 
 def product_of(context: Context, one: Any, other: Any) -> Part | Symbol:
@@ -91,9 +125,11 @@ def product_of(context: Context, one: Any, other: Any) -> Part | Symbol:
     part, second = (one, other) if isinstance(one, Part) else (other, one)
     number = number_of(second)
     if number is not None:
-        return replace(part, terms={name: number * factor for name, factor in part.terms.items()})
+        return _rounded(replace(part, terms={name: number * factor for name, factor in part.terms.items()}))
     found = None
-    if set(part.terms) == {SIGN} and isinstance(second, Symbol):
+    if set(part.terms) <= set(SIDES) and isinstance(second, Symbol):
+        found = _two_slopes(context, part, second)
+    elif set(part.terms) == {SIGN} and isinstance(second, Symbol):
         found = _shrunk(context, part, second)
     elif isinstance(second, Symbol):
         own = _of_x(second, part.x)
@@ -101,6 +137,30 @@ def product_of(context: Context, one: Any, other: Any) -> Part | Symbol:
     if found is None:
         raise Refusal("never", part.why)
     return found
+
+
+def _two_slopes(context: Context, part: Part, second: Symbol) -> Symbol | None:
+    """A multiple of x times one number above 0 and another one below."""
+    factor = multiple(context, second, part.x)
+    if factor is None:
+        return None
+    over, under = (part.terms[side] for side in SIDES)
+    if over and 0.0 <= under / over <= 1.0:
+        return context.relu(part.x, under / over).scaled(over * factor)
+    return part.x.scaled(under * factor).plus(context.relu(part.x).scaled((over - under) * factor))
+
+
+def multiple(context: Context, side: Any, x: Symbol) -> Tensor | None:
+    """The factor, broadcasting to x, that makes a side of x; None where that is not known."""
+    if is_zero(side):
+        return context.constant(side, x.shape)
+    factor = context.tensor(1.0)
+    while side is not x:
+        if not isinstance(side, Symbol) or side.multiple_of is None:
+            return None
+        side, own = side.multiple_of
+        factor = factor * own
+    return factor
 
 
 def square_of(one: Symbol, other: Symbol, why: str) -> Part | None:
@@ -113,7 +173,8 @@ def _times_x(context: Context, part: Part, factor: float) -> Part | Symbol | Non
     if set(part.terms) == {ONE, GATE}:
         if part.terms[ONE] != part.terms[GATE]:
             return None
-        return context.curved(part.x, GeluTanh()).scaled(context.tensor(2.0 * factor * part.terms[ONE]))
+        assert part.curve is not None
+        return context.curved(part.x, part.curve).scaled(context.tensor(2.0 * factor * part.terms[ONE]))
     if any(name not in POWERS[:-1] for name in part.terms):
         return None
     raised = {POWERS[POWERS.index(name) + 1]: factor * own for name, own in part.terms.items()}
@@ -131,10 +192,13 @@ def tanh_of(context: Context, part: Part) -> Part:
         raise Refusal("never", part.why)
     scale, near = terms["x"] / INNER, NEAR * torch.finfo(context.like.dtype).eps
     scale = 1.0 if math.isclose(scale, 1.0, rel_tol=near) else scale
-    if not math.isclose(terms["x^3"], INNER * CUBE * scale**3, rel_tol=near):
-        why = "a GELU by tanh with other constants than math.sqrt(2 / math.pi) and 0.044715; write these in full"
+    cube = terms["x^3"] / (INNER * scale**3)
+    cube = CUBE if math.isclose(cube, CUBE, rel_tol=near) else cube
+    if not math.isclose(cube, CUBE, rel_tol=ROUNDED):
+        why = "a GELU by tanh with constants that are not nearly those of GELU, sqrt(2 / pi) and 0.044715"
         raise Refusal("settings", why)
-    return replace(part, x=part.x if scale == 1.0 else part.x.scaled(context.tensor(scale)), terms={GATE: 1.0})
+    x = part.x if scale == 1.0 else part.x.scaled(context.tensor(scale))
+    return replace(part, x=x, terms={GATE: 1.0}, curve=GeluTanh(cube))
 
 
 def _shrunk(context: Context, part: Part, second: Symbol) -> Symbol | None:

@@ -239,16 +239,38 @@ function frontier(dots) {
   return front;
 }
 
-/** The metric that all entries share over exact constant (view: sidesOf(entry), unit); a mark chooses its run. Which way is better is known of an accuracy alone. The axes hold all entries of `among`. */
+/** The marks of entries: of each side, where both are known, the last metric and constant; an interval stands at its geometric middle. */
+function paretoMarks(entries, view, metric) {
+  const own = entries.filter((entry) => entry.metric?.title === metric.title);
+  return own.flatMap((entry) => view.sidesOf(entry).map(({ course, role }, i) => {
+    const row = course.filter((r) => r.upper > 0 && r.metric !== null).at(-1);
+    return row && { entry, role, side: entry.sides[i], ...row, constant: Math.sqrt(Math.max(row.lower, row.upper / 1e3) * row.upper), value: row.metric };
+  })).filter(Boolean);
+}
+
+/** How many runs, twins among them, have no mark, in words; empty where each has one. */
+function notDrawn(entries, view, metric) {
+  const drawn = new Set(paretoMarks(entries, view, metric).map(({ side }) => side));
+  const all = new Set(entries.flatMap((entry) => entry.sides)).size;
+  const missing = all - drawn.size;
+  return missing ? `${missing.toLocaleString("en")} of ${counted(all, "run")}, twins among them, ${missing === 1 ? "is" : "are"} not drawn, for want of a constant ${view.unit} or of ${metric.title}. ` : "";
+}
+
+/** The metric that most entries have; whether it is a share is known where all of these say so. */
+function commonMetric(entries) {
+  const titles = entries.map((entry) => entry.metric?.title).filter(Boolean);
+  const often = (title) => titles.filter((other) => other === title).length;
+  const title = [...new Set(titles)].sort((a, b) => often(b) - often(a))[0];
+  return title ? { title, share: entries.every(({ metric }) => metric?.title !== title || metric.share) } : null;
+}
+
+/** A metric over exact constant (view: sidesOf(entry), unit); a mark chooses its run. Which way is better is known of an accuracy alone. The axes hold all entries of `among`. */
 function drawPareto(host, entries, view, metric, chosen, choose, among = entries) {
   return plot(host, (width) => {
-    const marked = (some) => !metric ? [] : some.flatMap((entry) => view.sidesOf(entry).map(({ course, role }) => {
-      const row = course.filter((r) => r.upper > 0 && r.metric !== null).at(-1);
-      return row && { entry, role, ...row, constant: Math.sqrt(Math.max(row.lower, row.upper / 1e3) * row.upper), value: row.metric };
-    })).filter(Boolean);
+    const marked = (some) => (metric ? paretoMarks(some, view, metric) : []);
     const dots = marked(entries);
     const all = among === entries ? dots : marked(among);
-    if (!dots.length) return { height: 60, x: { low: 0, high: 1, ticks: [] }, y: { low: 0, high: 1, ticks: [] }, label: "No run has both a metric and a constant", marks: (group) => group.append(shape("text", { class: "note", x: 60, y: 20 }, "The runs have no metric in common beside a constant.")) };
+    if (!dots.length) return { height: 60, x: { low: 0, high: 1, ticks: [] }, y: { low: 0, high: 1, ticks: [] }, label: "No run has both a metric and a constant", marks: (group) => group.append(shape("text", { class: "note", x: 60, y: 20 }, "No run has both a metric and a constant.")) };
     const [left, right] = logSpan(all.flatMap((d) => [d.lower > 0 ? d.lower : d.upper, d.upper]), 1.25);
     const least = Math.min(...all.map((d) => d.value));
     const most = Math.max(...all.map((d) => d.value));
@@ -269,33 +291,38 @@ function drawPareto(host, entries, view, metric, chosen, choose, among = entries
   });
 }
 
-/** How many letters of labels all begin with, up to a comma; 0 for one label. */
-function sharedStart(labels) {
-  if (labels.length < 2) return 0;
-  let count = 0;
-  while (labels.every((label) => count < label.length && label[count] === labels[0][count])) count += 1;
-  return labels[0].slice(0, count).lastIndexOf(", ") < 0 ? 0 : labels[0].slice(0, count).lastIndexOf(", ") + 2;
+/** Labels without the parts that all of them have, which tell none apart. */
+function apart(labels) {
+  const parts = labels.map((label) => label.split(", "));
+  const shared = new Set(parts[0]?.filter((part) => parts.every((own) => own.includes(part))));
+  return labels.map((label, i) => (labels.length > 1 && parts[i].filter((part) => !shared.has(part)).join(", ")) || label);
+}
+
+/** A label of at most so many letters: its beginning, which says the weight, and its end. */
+function shortened(label, letters) {
+  if (label.length <= letters) return label;
+  const begin = Math.min(Math.floor(letters / 2), label.indexOf(", ") + 1 || letters);
+  return `${label.slice(0, begin)}…${label.slice(begin + 1 - letters)}`;
 }
 
 /** The transfer interval of each compared run (view: transferOf(entry)), in the order of the runs. */
 function drawTransfers(host, entries, view, chosen, choose) {
   const rows = entries.map((entry) => ({ entry, ...view.transferOf(entry).at(-1) })).filter((row) => row.words);
   if (rows.length > FEW) return drawTransferHistogram(host, rows, chosen, choose);
-  const shared = sharedStart(rows.map((row) => row.entry.label)); // said of all of them, so it tells none apart
+  const names = apart(rows.map((row) => row.entry.label));
   return plot(host, (width) => {
     const [low, high] = transferSpan(rows);
     const narrow = width < 420; // names stand above their marks, not beside them
     const space = narrow ? 40 : rows.length > 30 ? 14 : 24;
-    const left = narrow ? 14 : 190;
+    const left = narrow ? 14 : Math.min(width * 0.4, Math.max(190, 24 + 6.6 * Math.max(...names.map((name) => name.length))));
     const letters = Math.floor((narrow ? width - 30 : left - 20) / 6.6);
     const marks = (group, across, up, box) => {
       for (const level of [0, 1]) group.append(shape("line", { class: "level", x1: across(level), x2: across(level), y1: box.top, y2: box.bottom }));
       rows.forEach((row, i) => {
-        const [y, label, picked] = [up(rows.length - 1 - i), row.entry.label.slice(shared), row.entry === chosen() ? " chosen" : ""];
-        const cut = label.length > letters ? `…${label.slice(1 - letters)}` : label; // what tells runs apart is at the end
+        const [y, picked] = [up(rows.length - 1 - i), row.entry === chosen() ? " chosen" : ""];
         const beside = narrow ? { x: left, y: y - 13 } : { x: left - 10, y: y + 4, "text-anchor": "end" };
-        group.append(shape("text", { class: `rowname${picked}`, ...beside }, cut));
-        if (row.words === "undefined") return group.append(shape("text", { class: "note", x: left + 6, y: y + 4 }, "undefined"));
+        group.append(shape("text", { class: `rowname${picked}`, ...beside }, shortened(names[i], letters)));
+        if (row.words === "undefined") return group.append(shape("text", { class: "note", x: across(0) + 8, y: y + 4 }, "undefined"));
         const part = drawnPart(row, low, high);
         const { from, to, middle } = part;
         whisker(group, "move", across(from), across(to), y, y);

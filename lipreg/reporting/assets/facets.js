@@ -18,11 +18,11 @@ function showFacets(rows, view, metric, chosen, choose) {
   });
   const draw = () => {
     const values = names.includes(facet) ? [...new Set(rows.map((entry) => valueOf(entry, facet)))] : [];
-    values.sort((a, b) => Number(a) - Number(b) || a.localeCompare(b));
+    values.sort(natural);
     const known = values.slice(0, CHARTS);
     const parts = known.map((value) => {
       const own = rows.filter((entry) => valueOf(entry, facet) === value);
-      const caption = element("figcaption", {}, element("strong", {}, `${facet} ${value || "not told"}.`), ` ${counted(own.length, "run")}`);
+      const caption = element("figcaption", {}, element("strong", {}, `${facet} ${value || "not told"}.`), ` ${counted(own.length, "run")}. ${metric ? notDrawn(own, view, metric) : ""}`);
       const host = element("div", { class: "chart" });
       return { own, host, figure: element("figure", {}, caption, host) };
     });

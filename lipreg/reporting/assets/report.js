@@ -46,14 +46,13 @@ function chooser(host, label, options, current, change) {
 function showOverview() {
   const rows = listed();
   const metrics = rows.map((entry) => entry.metric).filter(Boolean);
-  const names = new Set(metrics.map((metric) => metric.title));
-  const metric = names.size === 1 ? { title: metrics[0].title, share: metrics.every((each) => each.share) } : null;
+  const metric = commonMetric(rows);
   place("pareto-title").textContent = `${!metric ? "Metric" : metric.share ? "Accuracy" : metric.title} against the true constant.`;
   const better = metric?.share ? "Up and to the left is better; the line, the Pareto front, joins the runs that no other beats in both. " : "";
-  place("pareto-words").textContent = `Constants are means over the points. ${better}`;
   place("pareto-key").replaceChildren(colours([...new Set(rows.flatMap((entry) => entry.sides.map(({ role }) => role)))]));
   const bounds = new Set(rows.map((entry) => entry.bound));
   const view = viewOf(rows);
+  place("pareto-words").textContent = `Constants are means over the points. ${better}${metric ? notDrawn(rows, view, metric) : ""}`;
   place("transfers-title").textContent = `Transfer of each run, ${view.unit}.`;
   const cell = (group, name, key, help) => ({ group, key, name, help, number: true, words: (entry) => entry.row[key]?.words ?? "n/a", value: (entry) => entry.row[key]?.value ?? null });
   const logged = (group) => [cell(group, data.metric, "metric", "Of the run, as its training logged it"), cell(group, "twin's", "twins", "The same of its twin")];

@@ -2,6 +2,16 @@
 
 const PART = 25;
 
+/** Compares words by the numbers in them: weight=0.05 before weight=0.1 before weight=1e1, seed=2 before seed=10. */
+function natural(a, b) {
+  const [x, y] = [a, b].map((words) => words.split(/(\d+(?:\.\d+)?(?:e[+-]?\d+)?)/)); // numbers at every second place
+  for (let at = 0; at < Math.min(x.length, y.length); at += 1) {
+    const sign = at % 2 ? x[at] - y[at] : x[at].localeCompare(y[at]);
+    if (sign) return sign;
+  }
+  return x.length - y.length || a.localeCompare(b);
+}
+
 /**
  * columns: [{ name, help, number, value(row), words(row), mark(row), choose, group }]: `value` sorts, `words` is shown (the
  * value, where there is none), `mark` is a class, `choose` offers the column's words as a filter, `group` is a heading that
@@ -35,7 +45,7 @@ function makeTable(host, columns, rows, options) {
     const [x, y] = [columns[order].value(a), columns[order].value(b)];
     if (x === null || y === null) return (x === null) - (y === null); // what is not known comes last, both ways
     const sign = down ? -1 : 1;
-    return (typeof x === "number" ? x - y : String(x).localeCompare(String(y), undefined, { numeric: true })) * sign;
+    return (typeof x === "number" ? x - y : natural(String(x), String(y))) * sign;
   };
   const line = (row) => {
     const cells = columns.map((column, c) =>
@@ -85,7 +95,7 @@ function makeTable(host, columns, rows, options) {
   for (const column of columns.filter((c) => c.choose)) {
     const words = [...new Set(rows.map((row) => said(column, row)))];
     if (words.length < 2) continue;
-    words.sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
+    words.sort(natural);
     const select = element("select", { "aria-label": `Filter by ${column.name}` }, element("option", { value: "" }, `any ${column.name}`));
     words.forEach((word, w) => select.append(element("option", { value: String(w + 1) }, word)));
     select.addEventListener("change", () => {

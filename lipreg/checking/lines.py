@@ -1,0 +1,96 @@
+"""What units read, in whole numbers, where nothing is bounded: for the rounded mode, where rounding hides that two are one.
+
+A unit that reads the negative of what another reads is on exactly where that one is off, which no radius around either
+number shows. So such rows are added up as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lipreg.checking.emptiness import Kind, Term, added, own_terms
+from lipreg.checking.integers import Array, zeros
+from lipreg.checking.network import Decider, Forms, Node, walk
+from lipreg.checking.region import Placed
+
+
+@dataclass(frozen=True)
+class Lines:
+    """z of every unit that the region leaves undecided, over displacements and the outputs r of such units.
+
+    Attributes:
+        region: displacements.
+        rows: times a power of two each, ``(n, 1 + m + n)``.
+        bits: of each, ``(n,)``.
+    """
+
+    region: Placed
+    rows: Array
+    bits: list[int]
+
+    @staticmethod
+    def of(nodes: Sequence[Node], center: Array, region: Placed, decided: Mapping[int, int]) -> Lines:
+        """Those of a network.
+
+        Args:
+            nodes: the network.
+            center: of the region, ``(inputs,)``.
+            region: displacements.
+            decided: what the region decides, by the units' numbers: 1 on, -1 off.
+        """
+        first = 1 + len(region.low)
+        noted = _Noted(decided, first)
+        walk(nodes, center, region.bits, region.moves, noted)
+        rows = zeros(len(noted.rows), first + len(noted.rows))
+        for found, row in zip(rows, noted.rows, strict=True):  # each knows the columns that there were
+            found[: len(row)] = row
+        return Lines(region, rows, noted.bits)
+
+    def row(self, unit: int, phase: Array) -> Array:
+        """z of a unit where others are known to be on (1) or off (-1), ``(1 + m + n,)``."""
+        found, first = self.rows[unit].copy(), 1 + len(self.region.low)
+        for before in range(unit - 1, -1, -1):  # a unit reads earlier ones alone
+            weight = found[first + before]
+            if weight and phase[before]:
+                found = found + weight * self.rows[before] if phase[before] > 0 else found
+                found[first + before] = 0
+        return found
+
+    def imply(self, phase: Array, unit: int, side: int, terms: Sequence[Term]) -> bool:
+        """Whether multipliers of known units show what ``lipreg.checking.emptiness.implies`` says, with r >= 0 alone.
+
+        Raises:
+            Refused: a multiplier below 0.
+        """
+        own = own_terms(terms, unit)
+        others = [term for term in terms if term.kind is Kind.SIDE and phase[term.unit]]
+        sides = [-side] * len(own) + [int(phase[term.unit]) for term in others]
+        used = [*own, *others]
+        rows = [(self.row(term.unit, phase) * by, self.bits[term.unit]) for term, by in zip(used, sides, strict=True)]
+        total, first = added(used, rows, self.rows.shape[1]), 1 + len(self.region.low)
+        most = total[0] + self.region.above(total[None, 1:first])[0]
+        return bool(own) and bool(most <= 0) and not (total[first:] > 0).any()
+
+
+class _Noted(Decider):
+    """Gives every unit that is not decided a column, and notes what it reads."""
+
+    def __init__(self, decided: Mapping[int, int], first: int) -> None:
+        self.decided, self.first, self.count = decided, first, 0
+        self.rows, self.bits = list[Array](), list[int]()
+
+    def relu(self, z: Forms) -> Forms:
+        sides = [self.decided.get(self.count + i, 0) for i in range(len(z.rows))]
+        unknown = [i for i, side in enumerate(sides) if not side]
+        own = self.first + len(self.rows)
+        forms = np.concatenate([z.rows, zeros(len(z.rows), own + len(unknown) - z.rows.shape[1])], 1)
+        found = forms * np.array([[max(side, 0)] for side in sides], dtype=object)
+        for place, unit in enumerate(unknown):
+            found[unit, own + place] = 1
+        self.rows += list(forms[unknown])
+        self.bits += [z.bits] * len(unknown)
+        self.count += len(z.rows)
+        return Forms(found, z.bits)

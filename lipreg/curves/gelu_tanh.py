@@ -1,0 +1,86 @@
+"""GELU by tanh, with the constants that it was written with: rounded ones make another function, with bends of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from lipreg.curves.curve import Curve, Extreme
+from lipreg.curves.functions import bell
+
+CUBE = 0.044715
+"""Of GELU as it is published."""
+HALVINGS = 80
+
+
+@dataclass(frozen=True, repr=False)
+class GeluTanh(Curve):
+    """z (1 + tanh(sqrt(2 / pi) (z + cube z^3))) / 2, for a cube near that of GELU.
+
+    Its tables are found by bisection: of the derivative for a turn, of the second and third derivative for bends and peaks.
+    """
+
+    cube: float = CUBE
+    kinds = ("concave", "convex", "concave")
+
+    def __repr__(self) -> str:
+        return "GeluTanh()" if self.cube == CUBE else f"GeluTanh(cube={self.cube!r})"
+
+    @cached_property
+    def turns(self) -> tuple[Extreme, ...]:  # type: ignore[override]
+        at = _root(self.slope, -1.0, -0.5)
+        return (Extreme(at, _at(self.value, at)),)
+
+    @cached_property
+    def bends(self) -> tuple[Extreme, ...]:  # type: ignore[override]
+        at = _root(self.curvature, 1.0, 1.8)
+        return (Extreme(-at, _at(self.slope, -at)), Extreme(at, _at(self.slope, at)))
+
+    @cached_property
+    def peaks(self) -> tuple[Extreme, ...]:  # type: ignore[override]
+        at = _root(self._third, 1.6, 2.5)
+        places = (-at, 0.0, at)
+        return tuple(Extreme(place, _at(self.curvature, place)) for place in places)
+
+    def _third(self, z: Tensor) -> Tensor:
+        """The third derivative at one number."""
+        with torch.enable_grad():
+            z = z.detach().requires_grad_()
+            return torch.autograd.grad(self.curvature(z), z)[0]
+
+    def _inner(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Twice the argument of tanh, and its derivative; far out neither matters."""
+        z = z.clamp(-100.0, 100.0)
+        square, factor = z.square(), 2.0 * math.sqrt(2.0 / math.pi)
+        return factor * z * (1.0 + self.cube * square), factor * (1.0 + 3 * self.cube * square)
+
+    def value(self, z: Tensor) -> Tensor:
+        return z * torch.sigmoid(self._inner(z)[0])
+
+    def slope(self, z: Tensor) -> Tensor:
+        inner, rate = self._inner(z)
+        return torch.sigmoid(inner) + z * bell(inner) * rate
+
+    def curvature(self, z: Tensor) -> Tensor:
+        inner, rate = self._inner(z)
+        z, density = z.clamp(-100.0, 100.0), bell(inner)
+        third = 12.0 * math.sqrt(2.0 / math.pi) * self.cube * z
+        return density * (2.0 * rate + z * (third - torch.tanh(0.5 * inner) * rate.square()))
+
+
+def _root(function: Callable[[Tensor], Tensor], low: float, high: float) -> float:
+    """Where a function changes its sign between two numbers, within a few units in the last place."""
+    sign = _at(function, low) > 0
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if (_at(function, middle) > 0) == sign else (low, middle)
+    return (low + high) / 2
+
+
+def _at(function: Callable[[Tensor], Tensor], z: float) -> float:
+    return float(function(torch.tensor(z, dtype=torch.float64)))

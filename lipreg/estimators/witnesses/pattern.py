@@ -1,0 +1,125 @@
+"""Activation patterns at points: the slopes of all units there, and of which units that is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lipreg.bounds import Analysis
+from lipreg.graph import Affine, Curved, Forward, MaxPool, Relu
+from lipreg.linalg import Numbers
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """What the values of all nodes say of the slopes at points ``(batch, k)``.
+
+    Attributes:
+        slopes: for ``Graph.gradients``, of every Relu, MaxPool and Curved.
+        off: what those of curves are off by at most.
+        open: of every Relu and Curved, ``(batch, k, *shape)``, the units that can move and are not proved to be off their
+            kink; of every MaxPool, ``(batch, k, outputs, window)``, the members that are neither proved to be smaller than
+            the largest nor known to be the same as it near the point.
+        smooth: whether none is open, so that the network is proved to be differentiable there, ``(batch, k)``.
+    """
+
+    slopes: dict[int, Tensor]
+    off: dict[int, Tensor]
+    open: dict[int, Tensor]
+    smooth: Tensor
+
+
+def pattern(analysis: Analysis, found: Sequence[Numbers]) -> Pattern:
+    """The pattern where the nodes have these values, ``(batch, k, *shape)`` each."""
+    graph = analysis.graph
+    values = [number.rounded() for number in found]
+    slopes = graph.patterns([value for value, _ in values])
+    kinks: dict[int, Tensor] = {}
+    lost: dict[int, Tensor] = {}
+    for i, node in graph.relus():
+        value, error = values[node.source]
+        kinks[i] = (value.abs() <= error) & analysis.reach[node.source].moves.unsqueeze(1)
+    for i, node in graph.curves():
+        value, error = values[node.source]
+        slopes[i], lost[i] = node.curve.slope_enclosed(value, error)
+        kinks[i] = ~node.curve.smooth(value, error) & analysis.reach[node.source].moves.unsqueeze(1)
+    if graph.pools():
+        rules = _Choosing(found, slopes)
+        moves = analysis.reach[0].moves.unsqueeze(1).expand_as(values[0][0])
+        graph.forward({0: (moves, rules.fresh(moves))}, rules)
+        kinks |= rules.open
+    smooth = torch.ones(values[0][0].shape[:2], dtype=torch.bool)
+    for units in kinks.values():
+        smooth &= ~units.flatten(2).any(-1)
+    by_rows, off = ({i: part.unsqueeze(2) for i, part in parts.items()} for parts in (slopes, lost))
+    return Pattern(by_rows, off, kinks, smooth)
+
+
+class _Choosing(Forward[tuple[Tensor, Tensor]]):
+    """Enters the largest member of every pooling window into ``slopes``, and which members may tie with it.
+
+    The values are what changes near x at all, as a unit that is off does not, whatever its input does; and which function
+    an entry is near x: entries with one number are one function there, as what a layer has moved or repeated, a unit that
+    is on, and a window, which is its largest member. A tie of such entries does not matter.
+
+    Attributes:
+        open: for each pool, ``(batch, k, outputs, window)``: members whose tie with the largest matters, or may do so.
+    """
+
+    def __init__(self, found: Sequence[Numbers], slopes: dict[int, Tensor]) -> None:
+        self.found, self.slopes = found, slopes
+        self.open: dict[int, Tensor] = {}
+        self.given = 0
+
+    def fresh(self, like: Tensor) -> Tensor:
+        """Numbers that no entry has yet, one for each, ``(*like.shape)``; 0 is what does not change near x."""
+        first, self.given = self.given, self.given + like.shape[2:].numel()
+        own = torch.arange(first + 1, self.given + 1, dtype=torch.float64)
+        return own.reshape(like.shape[2:]).expand(like.shape)
+
+    def affine(self, index: int, node: Affine, values: Mapping[int, tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        value, _ = self.found[index].rounded()
+        flow = sum((map.abs()(values[i][0].to(value.dtype)) for i, map in node.terms()), torch.zeros_like(value))
+        own = self.fresh(value)
+        if len(node.maps) == 1 and node.maps[0].single_rows and not node.bias_of:
+            (source,), (map,) = node.sources, node.maps
+            moved = (map(torch.ones_like(values[source][1])) == 1) & (node.bias == 0)
+            own = torch.where(moved, map(values[source][1]), own)
+        return flow > 0, own
+
+    def relu(self, index: int, node: Relu, value: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        (moves, own), slope = value, self.slopes[index]
+        leaking = self.fresh(own) if node.slope else torch.zeros_like(own)
+        return moves & (slope > 0), torch.where(slope == 1, own, leaking)
+
+    def curved(self, index: int, node: Curved, value: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        return value[0], self.fresh(value[1])
+
+    def max_pool(self, index: int, node: MaxPool, value: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        moves, own = value
+        best, apart = _largest(self.found[node.source].moved(node.members))
+        dtype = self.slopes[index].dtype
+        self.slopes[index] = torch.zeros(apart.shape, dtype=dtype).scatter_(-1, best, 1.0)
+        changes, which = node.members(moves), node.members(own)
+        same = which == which.gather(-1, best)
+        still = ~changes & ~changes.gather(-1, best)
+        self.open[index] = ~(apart | still | same)
+        passing = node(moves.to(dtype)) > 0
+        return passing, which.gather(-1, best).reshape(passing.shape)
+
+
+def _largest(members: Numbers) -> tuple[Tensor, Tensor]:
+    """Where the largest of the last dimension is, ``(..., 1)``, and which others are proved to be smaller, ``(..., n)``."""
+    value, error = members.rounded()
+    best, apart = value.argmax(-1, keepdim=True), torch.zeros_like(value, dtype=torch.bool)
+    for last in (False, True):  # differences have digits that the values' roundings have not
+        top = members.moved(lambda t, at=best: t.gather(-1, at.expand(*t.shape[:-1], 1)))
+        value, error = (top + -members).rounded()
+        apart = value > error
+        if last or not bool((value < 0).any()):
+            break
+        best = value.argmin(-1, keepdim=True)
+    return best, apart

@@ -1,0 +1,162 @@
+"""ONNX's parts of activations, along any axis but that of the points, and choices by comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lipreg.loading.onnx_node import Constant, NotRead, OnnxNode
+
+Index = tuple[Any, ...]
+
+
+class Part(nn.Module):
+    """x[index]."""
+
+    def __init__(self, index: Index) -> None:
+        super().__init__()
+        self.index = index
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[self.index]
+
+
+class Placed(nn.Module):
+    """A function of activations and of constants, each at its place.
+
+    Args:
+        function: of tensors; one that can be pickled.
+        constants: by their places among its arguments.
+        count: how many arguments it has.
+    """
+
+    def __init__(self, function: Callable[..., Tensor], constants: dict[int, Tensor], count: int) -> None:
+        super().__init__()
+        self.function, self.places, self.count = function, tuple(constants), count
+        for place, constant in constants.items():
+            self.register_buffer(f"constant_{place}", constant)
+
+    def forward(self, *parts: Tensor) -> Tensor:
+        left = list(parts)
+        given = [getattr(self, f"constant_{i}") if i in self.places else left.pop(0) for i in range(self.count)]
+        return self.function(*given)
+
+
+class Cast(nn.Module):
+    """Numbers in another type of floats, and truth values as 0 and 1."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.to(self.dtype)
+
+
+def cast(node: OnnxNode) -> nn.Module:
+    """To floats of 32 or 64 bits, from these and from truth values."""
+    node.activation()
+    kinds = {1: torch.float32, 11: torch.float64}
+    if node.flag("to") not in kinds:
+        raise NotRead(f"to type {node.flag('to')}")
+    return Cast(kinds[node.flag("to")])
+
+
+def _along(axis: int, part: Any) -> nn.Module:
+    """One index, a list of them or a slice, along an axis behind that of the points."""
+    return Part((slice(None),) * axis + (part,))
+
+
+def _axis(node: OnnxNode, axis: int) -> int:
+    """An axis, counted from the first one.
+
+    Raises:
+        NotRead: it is that of the points.
+    """
+    axis %= node.activation().dim()
+    if axis == 0:
+        raise NotRead("of points")
+    return axis
+
+
+def slices(node: OnnxNode) -> nn.Module:
+    """Every so-manieth entry between two ends, along some axes."""
+    x = node.activation()
+    starts, ends = node.numbers("starts", 1), node.numbers("ends", 2)
+    if starts is None or ends is None:
+        raise NotRead("without starts and ends")
+    axes, steps = node.numbers("axes", 3), node.numbers("steps", 4)
+    index = [slice(None)] * x.dim()
+    for axis, start, end, step in zip(
+        axes or range(len(starts)), starts, ends, steps or [1] * len(starts), strict=True
+    ):
+        if step < 1:
+            raise NotRead("backwards")
+        axis %= x.dim()
+        size = x.shape[axis]
+        first, last, _ = slice(start, end, step).indices(size if axis else 2**62)
+        if axis == 0 and (first, step) == (0, 1) and last >= 2**31 - 1:
+            continue
+        index[axis] = slice(first, last, step)
+        _axis(node, axis)
+    return Part(tuple(index))
+
+
+def gather(node: OnnxNode) -> nn.Module:
+    """Entries at constant places along an axis."""
+    axis = _axis(node, node.flag("axis"))
+    size = node.activation().shape[axis]
+    places = node.weight(1)
+    if places.dim() > 1:
+        raise NotRead(f"at places of shape {tuple(places.shape)}")
+    found = (places % size).tolist()
+    return _along(axis, found)
+
+
+def split(node: OnnxNode, count: int) -> list[nn.Module]:
+    """Pieces along an axis: of given sizes, or equal ones, of which the last may be smaller."""
+    axis = _axis(node, node.flag("axis"))
+    size, sizes = node.activation().shape[axis], node.numbers("split", 1)
+    if sizes is None:
+        each = -(-size // count)
+        sizes = [min(each, size - i * each) for i in range(count)]
+    if len(sizes) != count or sum(sizes) != size or min(sizes) < 1:
+        raise NotRead(f"of {size} entries into {sizes}")
+    ends = torch.tensor([0, *sizes]).cumsum(0).tolist()
+    return [_along(axis, slice(low, high)) for low, high in pairwise(ends)]
+
+
+def placed(function: Callable[..., Tensor]) -> Callable[[OnnxNode], nn.Module]:
+    """A function of entries of several operands, some of which are constants that are the same for all points."""
+
+    def reader(node: OnnxNode) -> nn.Module:
+        constants = {i: operand.value for i, operand in enumerate(node.operands) if isinstance(operand, Constant)}
+        _same_for_all(node, list(constants.values()))
+        return Placed(function, constants, len(node.operands))
+
+    return reader
+
+
+def _same_for_all(node: OnnxNode, constants: Sequence[Tensor]) -> None:
+    dims = max(operand.dim() for operand in node.operands if isinstance(operand, Tensor))
+    if any(one.dim() > dims or (one.dim() == dims and one.shape[0] != 1) for one in constants):
+        raise NotRead("with a constant for each point")
+
+
+PARTS: dict[str, Callable[[OnnxNode], nn.Module]] = {
+    "Cast": cast,
+    "Gather": gather,
+    "Greater": placed(torch.gt),
+    "GreaterOrEqual": placed(torch.ge),
+    "Less": placed(torch.lt),
+    "LessOrEqual": placed(torch.le),
+    "Not": placed(torch.logical_not),
+    "Slice": slices,
+    "Where": placed(torch.where),
+}
+PIECES: dict[str, Callable[[OnnxNode, int], list[nn.Module]]] = {"Split": split}
+"""Those that make several values: a module for each."""

@@ -1,0 +1,138 @@
+"""Activation cells in whole numbers: the forms of their units, and whether some rows hold at one point, without a tolerance.
+
+A linear program says where to look: its point, if that is inside, or its multipliers, whose rows alone contradict each
+other; each is checked in whole numbers, which decide themselves where neither helps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import scipy
+import torch
+
+from lipreg.bounds import Analysis
+from lipreg.budget import Budget
+from lipreg.folding import Units
+from lipreg.folding.units import active, slopes
+from lipreg.graph import Affine, Forward, Relu, WithoutCurves, WithoutPools
+from lipreg.linalg import LinearMap
+from lipreg.milp.rational import interior
+
+BITS = 53
+"""Of a float64's mantissa."""
+
+
+def inside_all(rows: np.ndarray, check: Callable[[], None]) -> np.ndarray | None:
+    """A d of whole numbers with ``rows @ d > 0`` in every row, ``(n,)``, or None where there is none; see ``interior``."""
+    rows = rows // np.gcd.reduce(rows, axis=1, keepdims=True)
+    largest = np.abs(rows).max(1)
+    scaled = np.array([[entry / most for entry in row] for row, most in zip(rows, largest, strict=True)], dtype=float)
+    point, multipliers = _deepest(scaled)
+    found = _whole(point)
+    if found is None or (rows @ found <= 0).any():
+        chosen = multipliers > 0
+        if chosen.any() and interior(rows[chosen], check) is None:
+            return None
+        found = interior(rows, check)
+    return found
+
+
+def _deepest(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """max t, rows d >= t |rows| within |d| <= 1, by HiGHS: the point, and the multipliers of the rows; zeros without one."""
+    size = np.linalg.norm(rows, axis=1, keepdims=True)
+    n = rows.shape[1]
+    found = scipy.optimize.linprog(
+        np.append(np.zeros(n), -1.0),
+        np.hstack([-rows / size, np.ones_like(size)]),
+        np.zeros(len(rows)),
+        bounds=[(-1.0, 1.0)] * n + [(None, 1.0)],
+        method="highs-ds",
+    )
+    if found.x is None:
+        return np.zeros(n), np.zeros(len(rows))
+    return found.x[:-1], -found.ineqlin.marginals
+
+
+def _whole(numbers: np.ndarray) -> np.ndarray | None:
+    """The same direction in whole numbers; None for 0."""
+    return integers(numbers)[0] if numbers.any() else None
+
+
+def integers(numbers: np.ndarray) -> tuple[np.ndarray, int]:
+    """Whole numbers and an exponent with numbers = whole 2^exponent, exactly."""
+    mantissa, exponent = np.frexp(numbers)
+    whole = (mantissa * 2.0**BITS).astype(np.int64).astype(object)
+    if not whole.any():
+        return whole, 0
+    least = int(exponent[whole != 0].min())
+    shifts = np.maximum(exponent.astype(np.int64) - least, 0).astype(object)
+    return whole << shifts, least - BITS
+
+
+@dataclass(frozen=True)
+class Whole:
+    """whole 2^exponent, ``(columns, entries)`` of Python's integers."""
+
+    whole: np.ndarray
+    exponent: int
+
+    def __add__(self, other: Whole) -> Whole:
+        least = min(self.exponent, other.exponent)
+        return Whole((self.whole << (self.exponent - least)) + (other.whole << (other.exponent - least)), least)
+
+    def mapped(self, map: LinearMap, back: bool) -> Whole:
+        whole, exponent = integers(map.dense().numpy())
+        return Whole(self.whole @ (whole if back else whole.T), self.exponent + exponent)
+
+
+class CellRows(WithoutCurves, WithoutPools, Forward[Whole]):
+    """Every node as a linear form of some columns on the cell; ``rows`` are those that the cell demands to be above 0.
+
+    Args:
+        analysis: of a single point.
+        units: its unstable units.
+        pattern: 1 (active) or 0 for each of them; NaN for those of which nothing is demanded, and for every unit after their
+            level.
+        budget: started; ends it early.
+        columns: how many there are; constants are entries of the last one.
+    """
+
+    def __init__(self, analysis: Analysis, units: Units, pattern: np.ndarray, budget: Budget, columns: int) -> None:
+        self.analysis, self.units, self.pattern, self.budget = analysis, units, pattern, budget
+        self.width = columns
+        self.rows: list[np.ndarray] = []
+
+    def affine(self, index: int, node: Affine, values: Mapping[int, Whole]) -> Whole | None:
+        if len(values) < len(node.sources):
+            return None
+        total = Whole(np.zeros((self.width, math.prod(node.shape)), dtype=object), 0)
+        for map, part in node.bias_of or ((None, node.bias),):
+            whole, exponent = integers(part.flatten().numpy())
+            constant = np.zeros((self.width, len(whole)), dtype=object)
+            constant[-1] = whole
+            alone = Whole(constant, exponent)
+            total = (alone if map is None else map.exactly.through(alone, _act)) + total
+        for source, map in node.terms():
+            self.budget.check()
+            total = map.exactly.through(values[source], _act) + total
+        return total
+
+    def relu(self, index: int, node: Relu, value: Whole) -> Whole | None:
+        on, at = active(self.analysis, node), self.units.of(index)
+        on[self.units.position[at]] = torch.from_numpy(self.pattern[at] > 0.5)
+        for unit in self.units.position[at[~np.isnan(self.pattern[at])]]:
+            row = value.whole[:, unit] if on[unit] else -value.whole[:, unit]
+            if row.any():  # else the unit is 0 all over the cell, whatever its side
+                self.rows.append(row)
+        if np.isnan(self.pattern[at]).any():
+            return None
+        factor, exponent = integers(slopes(on, node).numpy())
+        return Whole(value.whole * factor, value.exponent + exponent)
+
+
+def _act(map: LinearMap, x: Whole, back: bool) -> Whole:
+    return x.mapped(map, back)

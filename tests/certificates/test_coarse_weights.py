@@ -1,0 +1,54 @@
+"""Networks whose weights are a few coarse numbers: no digit of a claim is lost to how few bits whole numbers need there."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from lipreg.checking import check
+from lipreg.checking.file import parse
+from lipreg.outputs import AllLogits, Logit
+from lipreg.problem import LocalLipschitz
+from lipreg.regions import L2Ball, LinfBall
+from tests.certificates.cases import certified
+
+ZEROS = {
+    "a layer in the region's corner": (
+        [[[-1, 0], [1, 0.5]], [[1, -1]]],
+        [0.0, -0.5],
+        [0.5, 1.0],
+        LinfBall(0.5, 0.0, 1.0),
+        2,
+    ),
+    "a sum of both": ([[[-1, 1], [0, 1]], [[-1, -1]]], [0.0, 0.0], [0.0, 0.5], LinfBall(0.5, 0.0, 1.0), 1),
+    "a ball": ([[[1, -1], [1, 0]], [[-1, 1]]], [0.0, -1.0], [1.0, 0.0], L2Ball(0.75, 0.0, 1.0), float("inf")),
+}
+
+
+@pytest.mark.parametrize("case", ZEROS)
+def test_bounds_that_are_0_to_the_last_digit_are_seen(case: str) -> None:
+    """Data at the end of their range and no biases: a unit's largest value is 0, and rounding leaves it a hair above."""
+    weights, bias, x, region, p = ZEROS[case]
+    layers = nn.Linear(2, 2), nn.Linear(2, 1), nn.Linear(1, 1)
+    with torch.no_grad():
+        for layer, weight in zip(layers, [*weights, [[1.0]]], strict=True):
+            layer.weight.copy_(torch.tensor(weight))
+            layer.bias.zero_()
+        layers[0].bias.copy_(torch.tensor(bias))
+    net = nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2]).double()
+    interval, file = certified(net, LocalLipschitz(region, Logit(0), p=p), torch.tensor([x]).double())
+    assert check(parse(file.plain)).upper == interval.upper == 0
+
+
+@pytest.mark.parametrize("p", [2, float("inf")])
+@pytest.mark.parametrize("step", [0.25, 1.0])
+def test_a_proof_with_next_to_nothing_to_spare_holds(step: float, p: float) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3)).double()
+    with torch.no_grad():
+        for weights in net.parameters():
+            weights.copy_((weights * 2).div(step).round() * step if step < 1 else (weights * 4).round().clamp(-1, 1))
+    interval, file = certified(net, LocalLipschitz(LinfBall(0.3), AllLogits(), p=p), torch.full((1, 4), 0.4).double())
+    assert interval.upper > 0
+    assert check(parse(file.plain)).upper == interval.upper == check(parse(file.plain), mode="rounded").upper

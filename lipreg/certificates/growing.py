@@ -41,7 +41,7 @@ class Tree:
         solver: of linear programs.
         nodes: written so far.
         kinds: of what is written, counted.
-        tried, found: how often a side of a unit was thought to be empty, and was.
+        tried, found: how often a unit was thought to be on one side, and was shown to be.
     """
 
     norm: int
@@ -68,7 +68,7 @@ class Tree:
         while parts:
             going_on()
             part = parts.pop()
-            leaf = part.leaf or self._closed(part, sampler)
+            leaf = self._closed(part, sampler)
             if leaf is None and not len(part.cell.open):
                 leaf = self._closed_exactly(part)
             if leaf is not None:
@@ -162,12 +162,11 @@ class _Step:
 
 @dataclass
 class _Part:
-    """A cell that is still to be written, points of it, how it was come to, and the leaf that closes it, where known."""
+    """A cell that is still to be written, points of it, and how it was come to."""
 
     cell: Cell
     points: Points
     path: tuple[_Step, ...] = ()
-    leaf: list[Any] | None = None
 
     def child(self, unit: int, side: int, points: Points) -> _Part:
         """The part where a unit is on or off."""

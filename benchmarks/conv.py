@@ -33,6 +33,7 @@ from lipreg.budget import Budget
 from lipreg.estimators import ESTIMATORS, frozen_analysis
 from lipreg.estimators.witnesses.witness import best_witness
 from lipreg.results import Certificate
+from lipreg.words import written
 
 AVANT = Path(os.environ.get("LIPREG_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data") / "avant"
 WIDTHS = {"alexnet": 0.003, "vgg16": 0.04}
@@ -271,7 +272,7 @@ def _digits(text: str) -> str:
     if not text:
         return ""
     value = float(text)
-    return f"{value:.0f}" if 1e4 <= value < 1e6 else f"{value:.4g}".replace("e+0", "e")
+    return f"{value:.0f}" if 1e4 <= value < 1e6 else written(value, 4)
 
 
 def main() -> None:

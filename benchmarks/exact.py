@@ -45,6 +45,7 @@ from lipreg.estimators import certify, get_estimator
 from lipreg.estimators.settings import Settings
 from lipreg.milp import installed_solvers
 from lipreg.reporting.svg import save
+from lipreg.words import written
 
 NORMS = ("inf", "2", "1")
 POINTED = ["mip_pointed", "branch_and_bound"]
@@ -148,7 +149,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "engine": engine,
                 "closed": f"{sum(r['closed'] for r in own)} of {len(own)}",
                 "CPU seconds, all": f"{sum(r['cpu_seconds'] for r in own):.1f}",
-                "largest gap": f"{max(r['gap'] for r in own):.2g}",
+                "largest gap": written(max(r["gap"] for r in own), 2),
                 "as fast as best known": f"{beaten} of {len(own)}",
                 "branch and bound is faster by": f"{statistics.geometric_mean(a / b for a, b in pairs):.1f}"
                 if pairs

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from benchmarks.environment import RESULTS
+from lipreg.words import written
 
 FIGURE = RESULTS / "exact.svg"
 LINES = (("#0072b2", "--"), ("#d55e00", "-."), ("#cc79a7", (0, (6, 2, 1, 2, 1, 2))), ("#000000", "-"))
@@ -28,7 +29,7 @@ def cactus(rows: list[dict[str, Any]]) -> Figure:
     known: dict[str, Any] = {"color": "#5a5d68", "linestyle": ":", "linewidth": 1.5}
     axes.step(best, range(1, len(best) + 1), where="post", label="best known", **known)
     axes.set(xscale="log", xlabel="CPU seconds a question", ylabel="questions closed")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value)))
     axes.grid(color="#e1e1de")
     figure.legend(title="engine (questions it covers)", loc="outside right upper")
     return figure

@@ -38,6 +38,7 @@ from lipreg.estimators.exact import mip
 from lipreg.estimators.yardsticks.plain import encode_plain
 from lipreg.milp import Highs, Program, encode
 from lipreg.results import Status
+from lipreg.words import written
 
 CLOSED = 1e-5
 """Relative gap to the proved value at which a case counts as closed."""
@@ -146,7 +147,7 @@ def shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "engine": WORDS[row["engine"]],
             "closed": row["closed"],
             "times faster": row["times faster"],
-            "widest gap left": f"{row['widest gap']:.2g}" if row["widest gap"] > 1e-6 else "at most 1e-6",
+            "widest gap left": written(row["widest gap"], 2) if row["widest gap"] > 1e-6 else "at most 1e-6",
         }
         for row in summary(rows)
     ]

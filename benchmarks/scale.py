@@ -40,6 +40,7 @@ from lipreg.data import DigitsDataModule
 from lipreg.estimators import frozen_analysis
 from lipreg.reporting.svg import GRID, INK, save
 from lipreg.results import Certificate
+from lipreg.words import written
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 BUDGET = 3600.0
@@ -152,13 +153,13 @@ def figure(rows: Sequence[Row]) -> Figure:
         side, offset = ("right", (-6, 5)) if last else ("left", (6, -11))
         place = {"xytext": offset, "textcoords": "offset points", "ha": side, "fontsize": 8, "color": INK}
         width.annotate(f"{r['undecided']:.0f} undecided", (r["width"], r["cpu_seconds"]), **place)
-    head, unit = f"Median of {POINTS} points, radius {RADIUS:g}", "CPU seconds a point"
+    head, unit = f"Median of {POINTS} points, radius {written(RADIUS)}", "CPU seconds a point"
     _dress(width, head, "width of both hidden layers", unit, [r["width"] for r in own])
     for method, colour in (("sampling", COLOURS[1]), ("closed forms", INK)):
         own = [r for r in rows if r["curve"] == "points" and r["method"] == method]
         points.plot([r["points"] for r in own], [r["each"] for r in own], "o-", color=colour, label=method)
     counts = sorted({r["points"] for r in rows if r["curve"] == "points"})
-    _dress(points, f"Many points in one audit, width 32, radius {RADIUS:g}", "points", unit, counts)
+    _dress(points, f"Many points in one audit, width 32, radius {written(RADIUS)}", "points", unit, counts)
     return drawing
 
 
@@ -168,7 +169,7 @@ def _dress(ax: Axes, head: str, x: str, y: str, ticks: Sequence[float] | None = 
     ax.set_xlabel(x, color=INK)
     ax.set_ylabel(y, color=INK)
     ax.set_yscale("log")
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value)))
     if ticks is not None:
         ax.set_xscale("log")
         ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])

@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter
 from benchmarks.environment import RESULTS, markdown, read_result, write_tables
 from benchmarks.scale import COLOURS, IMAGES
 from lipreg.reporting.svg import GRID, INK, save
+from lipreg.words import written
 
 PAGE = IMAGES.parent / "scale.md"
 WHEN = {"before": "exact_size_before", "after": "exact_size"}
@@ -51,11 +52,11 @@ def _told(row: Row) -> dict[str, str]:
     if row["upper"] is None:
         return {"interval": f"died: {row['detail']}"}
     closed, above = row["closed"], row["lower"] == 0.0
-    interval = f"at most {row['upper']:.5g}" if above else f"[{row['lower']:.5g}, {row['upper']:.5g}]"
+    interval = f"at most {written(row['upper'], 5)}" if above else f"[{row['lower']:.5g}, {row['upper']:.5g}]"
     return {
-        "interval": f"{row['upper']:.6g}" if closed else interval,
-        "gap": "" if closed or above else f"{100 * row['gap']:.2g} %",
-        "CPU seconds": f"{row['cpu_seconds']:.3g}",
+        "interval": written(row["upper"]) if closed else interval,
+        "gap": "" if closed or above else f"{written(100 * row['gap'], 2)} %",
+        "CPU seconds": written(row["cpu_seconds"], 3),
         "GiB": f"{row['peak_gib']:.1f}",
         "nodes": "" if row["nodes"] is None else f"{row['nodes']:,}",
     }
@@ -82,7 +83,7 @@ def figure(found: dict[str, list[Row]]) -> Figure:
         axis.set(xscale="log", yscale="log", xlabel="undecided units")
         axis.set_title(head, loc="left", fontsize=10, color=INK)
         for along in (axis.xaxis, axis.yaxis):
-            along.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            along.set_major_formatter(FuncFormatter(lambda value, _: written(value)))
         axis.grid(True, color=GRID, linewidth=0.6)
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)

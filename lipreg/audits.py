@@ -31,7 +31,7 @@ from lipreg.recorded import Recorded
 from lipreg.records import AuditRecord, PointRecord, Record, RunRecord
 from lipreg.results import Certificate
 from lipreg.surveys import FIRST, Population, Survey, survey
-from lipreg.words import aligned, capitalised, counted
+from lipreg.words import aligned, capitalised, counted, written
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,13 @@ class AuditResult(Recorded):
         rows = [("point", "class", "margin", "lower", "upper", "gap", "status", "seconds")]
         for point in self.points:
             label = "" if point.correct is None else f"{point.label}{'' if point.correct else ' (wrong)'}"
-            margin = "" if point.margin is None else f"{point.margin:.4g}"
+            margin = "" if point.margin is None else written(point.margin, 4)
             found = point.exact
-            ends = f"{found.lower:.5g}", f"{found.upper:.5g}", f"{found.gap:.2g}" if found.upper < math.inf else "1"
+            ends = (
+                written(found.lower, 5),
+                written(found.upper, 5),
+                written(found.gap, 2) if found.upper < math.inf else "1",
+            )
             rows.append((str(point.point), label, margin, *ends, found.status.value, f"{point.seconds[EXACT]:.1f}"))
         exact = sum(point.exact.certificate is Certificate.EXACT for point in self.points)
         below = [f"{exact} of {counted(len(self.points), 'point')} exact", *self._left_out(), *self._outside()]
@@ -130,7 +134,7 @@ class AuditResult(Recorded):
             return []
         which = f"point {far[0].point}" + (f" and {counted(len(far) - 1, 'other')}" if len(far) > 1 else "")
         most = max(point.outside for point in far)
-        return [f"{which} lay outside by up to {most:.2g}: the region is around the nearest point inside"]
+        return [f"{which} lay outside by up to {written(most, 2)}: the region is around the nearest point inside"]
 
     def save(self, path: str | Path) -> Path:
         """Adds the records to a file, one JSON object a line, and returns its path; reports read such files.

@@ -21,6 +21,7 @@ from torch import Tensor
 from lipreg.errors import InvalidInput
 from lipreg.regions import PlacedRegion
 from lipreg.regions.balls import plain
+from lipreg.words import written
 
 SCALE, MEASURED = "LocalLipschitz.scale", "LocalLipschitz.measured"
 WRITTEN_OUT = 32
@@ -131,10 +132,10 @@ def phrase(scale: Any, measured: Sequence[int] | None) -> str:
     words = ""
     if isinstance(scale, Numbers):
         units = scale.array
-        least, most = (f"{end:g}" for end in (units.min(), units.max()))
+        least, most = (written(float(end)) for end in (units.min(), units.max()))
         words = f" in units of {least}" if least == most else f" in units from {least} to {most}"
     elif scale is not None:
-        words = f" in units of {scale:g}"
+        words = f" in units of {written(scale)}"
     if measured is None:
         return words
     names = ", ".join(map(str, measured))

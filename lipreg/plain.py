@@ -9,6 +9,8 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import fields
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from lipreg.words import spelled
+
 
 def misfits(value: Any) -> list[str]:
     """The fields of a dataclass instance whose values are of another type, with what was got and what is accepted."""
@@ -46,7 +48,7 @@ def flatten(settings: Any, name: str = "") -> dict[str, str]:
     if isinstance(settings, list | tuple) and any(isinstance(each, Mapping) for each in settings):
         settings = {str(i): each for i, each in enumerate(settings, 1)}
     if not isinstance(settings, Mapping):
-        return {name: str(settings)}
+        return {name: spelled(settings)}
     found: dict[str, str] = {}
     for key, inner in settings.items():
         found |= flatten(inner, f"{name}.{key}" if name else str(key))

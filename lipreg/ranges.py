@@ -14,6 +14,7 @@ from typing import Any, Literal
 from lipreg.errors import CrossingBounds, InvalidInput
 from lipreg.plain import misfits
 from lipreg.results import EXACT_TOLERANCE, EXACT_ZERO, Certificate, Status, Witness
+from lipreg.words import written
 
 Sign = Literal["increasing", "decreasing", "constant", "both signs", "open"]
 
@@ -100,7 +101,7 @@ class DerivativeRange:
     @property
     def words(self) -> str:
         """The derivative, in words."""
-        per = "" if self.unit == 1.0 else f" per {self.unit:g}"
+        per = "" if self.unit == 1.0 else f" per {written(self.unit)}"
         return f"d ({self.output}) / d (input {self.input}){per}"
 
     @property

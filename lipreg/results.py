@@ -20,7 +20,7 @@ class Certificate(StrEnum):
     UPPER = "upper"  # the constant is at most ``upper``; backed by a proof
     LOWER = "lower"  # the constant is at least ``lower``; backed by a witness
     BRACKET = "bracket"  # both, with a gap between them
-    EXACT = "exact"  # both, and they meet within the tolerance
+    EXACT = "exact"  # both, and they meet: to one part in 100,000, or within 1e-140 (``EXACT_ZERO``)
     ESTIMATE = "estimate"  # neither: a number near the constant, of unknown sign of error
 
 
@@ -59,7 +59,8 @@ EXACT_TOLERANCE = 1e-5
 """Relative gap up to which an interval counts as exact; above the tolerances of the solvers, below print precision."""
 
 EXACT_ZERO = 1e-140
-"""Width up to which an interval counts as exact whatever its place: what underflow alone leaves beside a constant of 0."""
+"""Width up to which an interval counts as exact whatever its place: products and sums of numbers near the smallest that
+float64 has underflow, and what that leaves between the ends no search closes, beside a constant of 0 and of little more."""
 
 
 def relative_gap(lower: float, upper: float) -> float:

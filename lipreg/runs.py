@@ -24,6 +24,7 @@ from lipreg.records import (
     each_once,
 )
 from lipreg.results import Certificate
+from lipreg.words import written
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class RecordedRun:
                 phases.append(part)
         if len(phases) < 2:
             return ""
-        weights = ["auto" if _to_be_found(part) else f"{part.weight:g}" for part in phases]
+        weights = ["auto" if _to_be_found(part) else written(part.weight) for part in phases]
         kept = all(alike(*(_without(p, "weight", "auto") for p in both)) for both in pairwise(phases))
         if kept and all(a != b for a, b in pairwise(weights)):
             first, words = f"weight {weights[0]}", weights

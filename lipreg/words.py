@@ -44,6 +44,27 @@ def of_system(error: Exception) -> str:
     return text[:1].lower() + text[1:] if text else str(error)
 
 
+def written(value: float, digits: int | None = 6) -> str:
+    """A number as it stands everywhere, in columns, names, charts and pages: "0.0001", "1e-5", "12350", "1.235e5".
+
+    Args:
+        value: "inf", "-inf" and "n/a" stand for what is not finite.
+        digits: how many significant ones; None for as many as tell the float from all others.
+    """
+    if not math.isfinite(value):
+        return {math.inf: "inf", -math.inf: "-inf"}.get(value, "n/a")
+    if value == 0:
+        return "0"
+    exact = Decimal(repr(float(value)) if digits is None else f"{value:.{digits - 1}e}").normalize()
+    power = exact.adjusted()
+    return f"{exact:f}" if -5 < power < 5 else f"{exact.scaleb(-power):f}e{power}"
+
+
+def spelled(value: object) -> str:
+    """A setting as it is told: a number by all of its digits, anything else by its own words."""
+    return written(value, None) if isinstance(value, float) else str(value)
+
+
 def rounded(value: float, rounding: str = ROUND_HALF_EVEN, digits: int = DIGITS) -> str:
     """A number to significant digits; rounded up it stays an upper bound, rounded down a lower one.
 
@@ -52,13 +73,11 @@ def rounded(value: float, rounding: str = ROUND_HALF_EVEN, digits: int = DIGITS)
         rounding: one of those of ``decimal``.
         digits: how many.
     """
-    if not math.isfinite(value):
-        return {math.inf: "inf", -math.inf: "-inf"}.get(value, "n/a")
-    if value == 0:
-        return "0"
+    if not math.isfinite(value) or value == 0:
+        return written(value)
     exact = decimal(value)
     short = exact.quantize(Decimal(1).scaleb(exact.adjusted() - digits + 1), rounding=rounding)
-    return f"{float(short):.{digits}g}"
+    return written(float(short), digits)
 
 
 def decimal(value: float) -> Decimal:

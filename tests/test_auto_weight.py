@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor, nn
 
 from lipreg import LinfBall, LipschitzPenalty, LocalLipschitz
 from lipreg.callbacks import LipschitzAudit
+from lipreg.callbacks.introduction import introduction
 from lipreg.errors import InvalidInput
-from lipreg.records import AuditRecord, read_records
+from lipreg.records import AuditRecord, RunRecord, read_records
 from lipreg.runs import recorded_runs
 from lipreg.schedules import Linear
 from lipreg.training import Auto
@@ -140,6 +142,22 @@ def test_a_training_records_it_and_a_resumed_one_keeps_it(quantity: str | None, 
 
 def data_points() -> Any:
     return batches(1, size=2)[0]
+
+
+def test_dashboards_are_told_the_weight_once_it_is_found(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    hparams = pytest.importorskip("tensorboard.plugins.hparams.plugin_data_pb2")
+    own, board = regularizer(weight="auto", bound="affine_relu"), TensorBoardLogger(tmp_path / "board")
+    audit = LipschitzAudit(PROBLEM, data_points(), ["affine_relu"], folder=str(tmp_path))
+    fit(Classifier(), batches(2), own, audit, logger=board)
+    (events,) = (tmp_path / "board").rglob("events.out*")
+    read = accumulator.EventAccumulator(str(events))
+    read.Reload()
+    content = read.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    values = hparams.HParamsPluginData.FromString(content).session_start_info.hparams
+    assert values["lipreg_weight"].number_value == own.weight > 0
+    begun = next(r for r in read_records(tmp_path / "records.jsonl") if isinstance(r, RunRecord))
+    assert "lipreg_weight" not in introduction(begun) and introduction(begun)["lipreg_role"] == "with penalty"
 
 
 def test_two_penalties_of_one_training_are_both_recorded(tmp_path: Path) -> None:

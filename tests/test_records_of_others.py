@@ -110,7 +110,7 @@ def test_what_a_newer_version_has_trained_is_not_said_to_be_without_a_penalty(is
     runs = recorded_runs(read_records(path))
     assert isinstance(runs[is_twin].record, NewerRun) and runs[is_twin].label == record.run
     shown = Page(write_runs_report(read_sources(path), tmp_path / "report.html").read_text(encoding="utf-8")).text
-    assert "written by a newer lipreg" in shown
+    assert "written by a newer lipreg" in shown and f"records.jsonl, {len(records) - 1} records" in shown
     if is_twin:
         assert likeness(*runs).doubts[0].startswith("What 'twin' was trained with is not known")
         assert "What 'twin' was trained with is not known" in shown

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 
 from benchmarks.environment import RESULTS, read_result
 
-TRUTH = "calibrated truth / twin's"
+TRUTH, CLOSED = "calibrated truth / twin's", "calibrated bound / twin's"
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
@@ -87,6 +89,27 @@ def test_what_is_read_off_the_main_job() -> None:
         assert text.format(min(truth), max(truth)) in page
     raw = [number(row["transfer"]) for row in usual]
     assert f"({min(raw):.2f} to {max(raw):.2f})" in page
+    free = [number(row["calibrated transfer"]) for row in usual]
+    assert f"transfer is {min(free):.2f} to {max(free):.2f}" in page
+    bounds, raw_bounds = ([number(row[name]) for row in usual] for name in (CLOSED, "bound / twin's"))
+    assert f"the calibrated bound to {100 * min(bounds):.0f} to {100 * max(bounds):.0f} %" in page
+    truths = [[number(row[name]) for row in usual] for name in (TRUTH, "truth / twin's")]
+    both = [f"{100 * min(own):.0f} to {100 * max(own):.0f} %" for own in (truths[1], raw_bounds)]
+    assert f"to {both[0]}, and the bounds to {both[1]}: " in page
+    smaller = [
+        [100 * (1 - math.log(free) / math.log(raw)) for free, raw in zip(*moved, strict=True)]
+        for moved in (truths, (bounds, raw_bounds))
+    ]
+    ends = [f"{min(own):.0f} to {max(own):.0f} %" for own in smaller]
+    parts = [f"{ends[0]} of the constants'", f"{ends[1]} of the bounds'"]
+    assert f"in logarithms {parts[0]} fall and {parts[1]} is nothing but smaller logits" in page
+    sparse = [row for row in read_result("main_job_every") if row["every"] == 16]
+    lost = [number(row["twin's accuracy"]) - number(row["accuracy"]) for row in sparse]
+    assert "With every sixteenth batch accuracy pays about a point" in page and lost == pytest.approx(
+        [1.0] * 3, abs=0.25
+    )
+    thirds = [number(row[TRUTH]) for row in read_result("main_job_jacobian")]
+    assert "and the calibrated constant a third of it" in page and thirds == pytest.approx([1 / 3] * 3, abs=0.05)
     weights = {row["weight"] for row in read_result("main_job_jacobian")}
     grown = [ratio for weight in weights for ratio in ratios("main_job_jacobian", weight)]
     assert f"The margin over the constant is {min(grown):.1f} to {max(grown):.1f} times" in page
@@ -110,6 +133,77 @@ def test_which_estimator_when() -> None:
     own = [row for row in rows if (row["estimator"], row["scope"]) == ("branch_and_bound", "regional")]
     assert f"Exact at all {sum(int(row['points']) for row in own)} questions" in page
     assert all(row["points"] == row["closed"] for row in own)
+
+
+def test_how_far_estimators_are_from_the_constant() -> None:
+    page, choosing, rows = words("estimators.md"), words("choosing.md"), estimators()
+
+    def found(column: str = "ratio", **asked: str) -> list[float]:
+        own = [row for row in rows if asked.items() <= row.items() and row[column]]
+        return [float(row[column]) for row in own]
+
+    exact = found("seconds", estimator="branch_and_bound", scope="regional")
+    assert f"in {statistics.median(exact):.2f} seconds a point at the median" in page
+    assert f"the slowest setting takes {max(exact):.1f}" in page
+    for name, said in (("mip", "misses five of 40 on the digits"), ("lipmip", "misses 16 of those")):
+        asked, closed = (sum(found(column, setting="digits", estimator=name)) for column in ("points", "closed"))
+        assert (asked, asked - closed) == (40, {"mip": 5, "lipmip": 16}[name]) and said in page
+    pairs = [
+        [found(column, setting="digits", scope="regional", p=p, estimator=name) for name in ("lp", "jacobian_crown")]
+        for p in ("1", "inf")
+        for column in ("seconds", "ratio")
+    ]
+    costs = [a / b for both in pairs[::2] for a, b in zip(*both, strict=True)]
+    assert f"costs {min(costs):.0f} to {max(costs):.0f} times as much on the digits, for less than 0.1%" in page
+    assert max(b / a for both in pairs[1::2] for a, b in zip(*both, strict=True)) < 1.001
+    narrow = {"setting": "digits", "scope": "regional", "p": "2", "estimator": "lipsdp"}
+    seconds = [
+        value for radius in ("0.01", "0.02", "0.05", "0.1") for value in found("seconds", **narrow, radius=radius)
+    ]
+    assert "in 0.02 to 0.5 seconds" in page and 0.01 < min(seconds) < 0.02 and 0.4 < max(seconds) < 0.5
+    regional = {"setting": "digits", "scope": "regional"}
+    losing = found(**regional, p="inf", estimator="affine_relu")
+    assert "`affine_relu` is 7 to 8 times the constant for p = inf" in page and 7 < min(losing) < max(losing) < 8
+    products = [ratio for name in ("affine_relu", "spectral") for ratio in found(**regional, p="2", estimator=name)]
+    assert f"are {min(products):.1f} to {max(products):.1f} times the constant" in page
+    up_to = [
+        found(**regional, p="inf", estimator="fastlip", radius=radius)[0] for radius in ("0.01", "0.02", "0.05", "0.1")
+    ]
+    assert "`fastlip` is within a factor of 2 up to radius 0.1" in page and 1.5 < max(up_to) < 2
+
+    def pointed(setting: str) -> str:
+        best: dict[tuple[str, ...], float] = {}
+        for row in rows:
+            known = row["setting"] == setting and row["scope"] == "pointed" and row["ratio"]
+            if known and row["estimator"] in ("mixing", "jacobian_crown"):
+                key = row["network"], row["p"], row["radius"]
+                best[key] = min(best.get(key, math.inf), 100 * (float(row["ratio"]) - 1))
+        return f"{min(best.values()):.0f} to {max(best.values()):.0f}%"
+
+    assert f"{pointed('digits')} above the constant on the digits and {pointed('mnist')} on MNIST" in page
+    assert f"where hardly a unit is undecided, {pointed('mnist_cube')}" in page
+    witness = {"estimator": "sampling"}
+    least = min(found(**witness, scope="regional")), min(found(**witness, scope="pointed", p="inf"))
+    shares = [math.floor(100 * share) for share in least]
+    assert (
+        f"at least {shares[0]}% of the regional constant here, and {shares[1]}% of the pointed one for p = inf" in page
+    )
+    short = found(**witness, scope="pointed", p="1")
+    assert "falls short by a fifth to a quarter there" in page and 0.75 < min(short) < max(short) < 0.8
+    drawn = {"estimator": "random_points", "scope": "regional"}
+    least_drawn = 100 * min(found(**drawn, setting="digits"))
+    assert f"find {least_drawn:.0f}% in regional scope on the digits but half on MNIST" in page
+    assert min(found(**drawn, setting="mnist")) == pytest.approx(0.5, abs=0.01)
+    drawn = {"estimator": "random_points", "scope": "pointed"}
+    far = [ratio for name in ("digits", "mnist") for ratio in found(**drawn, setting=name)]
+    assert f"pointed scope {100 * min(far):.0f} to {100 * max(far):.0f}% on both" in page
+    clever = [found(estimator="clever", setting="digits", scope=scope) for scope in ("regional", "pointed")]
+    told = [f"{min(own):.2f} to {max(own):.2f}" for own in clever]
+    assert f"it is {told[0]} of the regional constant, and {told[1]} of the pointed one" in choosing
+    assert min(found(estimator="clever", setting="mnist", scope="regional")) == pytest.approx(0.5, abs=0.03)
+    assert f"up to {max(found(estimator='clever')):.1f} times on the synthetic set" in page
+    mixing = found(estimator="mixing", scope="regional", p="2")
+    assert f"For p = 2 `mixing` is 0 to {100 * (max(mixing) - 1):.0f}% above the regional constant" in choosing
 
 
 def test_sentences_about_the_study_have_the_figures_of_its_tables() -> None:
@@ -178,3 +272,18 @@ def test_seconds_of_solvers_and_of_the_longest_published_search() -> None:
     (bike,) = [row for row in read_result("exact_exlipbab") if row["question"].startswith("bike")]
     assert (round(bike["known_seconds"] / 3600), round(bike["cpu_seconds"] / 60)) == (7, 4)
     assert "(seven hours there, four minutes here)" in words("../README.md")
+
+
+def test_solvers_and_searches_of_other_questions() -> None:
+    mathematics, search, choosing = (words(page) for page in ("mathematics.md", "branch_and_bound.md", "choosing.md"))
+    lines: dict[str, float] = {}
+    for row in read_result("mip"):
+        lines[row["engine"]] = lines.get(row["engine"], 0.0) + row["seconds"]
+    last = [f"{seconds:.0f}" for seconds in list(lines.values())[-3:]]
+    assert f"take {last[0]}, {last[1]} and {last[2]} CPU seconds on the last three lines" in mathematics
+    acas = [row["cpu_seconds"] for row in read_result("exact_acas") if row["question"] == "ACASXU_1_1"]
+    assert f"in {min(acas):.0f} to {max(acas):.0f} CPU seconds an output" in search and len(acas) == 5
+    balls = [row for row in read_result("exact_balls") if row["engine"] == "branch_and_bound"]
+    assert sum(row["ball_closed"] for row in balls) == len(balls) == 30
+    assert "all 30 questions of the reference networks are closed, each in under 0.6 CPU seconds" in choosing
+    assert 0.5 < max(row["ball_cpu_seconds"] for row in balls) < 0.6

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from lipreg.words import counted, listed, natural, sentences, size
+import math
+from decimal import ROUND_CEILING, ROUND_FLOOR
+
+from lipreg.words import counted, listed, natural, rounded, sentences, size, spelled, written
 
 
 def test_counts_lists_sizes_and_sentences() -> None:
@@ -22,6 +25,34 @@ def test_counts_lists_sizes_and_sentences() -> None:
         "1.5 GiB",
     ]
     assert sentences("0 nodes", "", "No time for it.", "") == "0 nodes. No time for it"
+
+
+NUMBERS = {
+    0.0: "0",
+    0.0001: "0.0001",
+    1e-5: "1e-5",
+    -2.5e-7: "-2.5e-7",
+    12346.0: "12346",
+    99999.7: "99999.7",
+    123456.0: "1.23456e5",
+    1e6: "1e6",
+    1e-300: "1e-300",
+}
+"""Numbers as they stand everywhere, pages' scripts among them."""
+
+
+def test_numbers_stand_in_one_form() -> None:
+    assert {value: written(value) for value in NUMBERS} == NUMBERS
+    few = [written(1 / 3, 3), written(99999.7, 4), written(1e-5 / 3, 2), written(1 / 3), written(-0.0)]
+    assert few == ["0.333", "1e5", "3.3e-6", "0.333333", "0"]
+    assert [written(end) for end in (math.inf, -math.inf, math.nan)] == ["inf", "-inf", "n/a"]
+    told = [spelled(value) for value in (1 / 3, 1e-5, 5.0, 5, True, "x")]
+    assert told == ["0.3333333333333333", "1e-5", "5", "5", "True", "x"]
+    assert [rounded(-1e-5), rounded(123451.0, ROUND_CEILING), rounded(12345.0, ROUND_FLOOR)] == [
+        "-1e-5",
+        "1.235e5",
+        "12340",
+    ]
 
 
 def test_names_are_sorted_by_the_numbers_in_them() -> None:

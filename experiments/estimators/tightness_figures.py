@@ -21,6 +21,7 @@ from lipreg.estimators import get_estimator
 from lipreg.reporting.labels import FONT_SIZE, Label, name_lines
 from lipreg.reporting.svg import GRID, INK
 from lipreg.reporting.wording import counted
+from lipreg.words import written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,11 +32,17 @@ MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 LINES = {"lower": "--", "estimate": ":"}
 CLOSE = 1e-3
 """An estimator this close to the constant at every radius is named in the panel's head, not drawn over its line."""
-PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
+PLAIN = FuncFormatter(lambda value, _: written(value))
 RESOLUTION = 1e-4
 """Seconds that records resolve."""
 CLOSED, SOUGHT = "in closed form", "by programs, searches and samples"
 """What bounds of a norm and a scope are parted into, so that few lines share a panel."""
+BESIDE = 0.01
+"""Lines that lie closer than this share of a panel's height at both of the last places cover one another."""
+CONSTANT = "Black: the constant itself, with a grey band down to the best witness where it is not known exactly."
+LINE = "Black, at 1: the constant itself, or the best witness where it is not known exactly."
+KINDS = "Solid lines: proved upper bounds; dashed: lower bounds; dotted: estimates. Lines beneath others are wider."
+FILLED = "Filled marks: proved upper bounds; hollow marks: lower bounds and estimates."
 _PANEL = (5.0, 3.9)  # inches, the names beside the lines included
 _WORDS = 8.5  # inches that the text above the panels needs
 
@@ -47,7 +54,8 @@ def radius_figure(summary: pd.DataFrame, network: str) -> Figure:
     the best proved upper end, with a band down to the best witness.
     """
     rows = only(rows_of(summary), network=network)
-    figure, panels = _grid(rows, f"{network}: local Lipschitz constant and its bounds", rows)
+    title = f"{network}: local Lipschitz constant and its bounds"
+    figure, panels = _grid(rows, title, rows, f"{CONSTANT} {KINDS}")
     styles = _styles(rows)
     for ax, head, part in panels:
         truth = _along(part, "radius")
@@ -71,7 +79,8 @@ def radius_figure(summary: pd.DataFrame, network: str) -> Figure:
 def seconds_figure(summary: pd.DataFrame, network: str, radius: float) -> Figure:
     """Tightness against cost at one radius, a panel for each norm and scope: best is left and low, on the line at 1."""
     rows = only(rows_of(summary), network=network)
-    figure, panels = _grid(only(rows, radius=radius), f"{network}: tightness against cost at radius {radius:g}", rows)
+    title = f"{network}: tightness against cost at radius {written(radius)}"
+    figure, panels = _grid(only(rows, radius=radius), title, rows, f"{LINE} {FILLED}")
     styles = _styles(rows)
     spent = [max(row["seconds"], RESOLUTION) for row in only(rows, radius=radius) if row["answers"]]
     across = min(spent) / 3, max(spent) * 3  # the same in all panels, so that costs are compared at a glance
@@ -112,9 +121,8 @@ def growth_figure(summary: pd.DataFrame, axis: str, radius: float) -> Figure:
     rows = [row for row in rows_of(summary) if not math.isnan(row.get(axis, math.nan))]
     if not rows:
         raise InvalidInput(f"no sizes {axis!r}", where="growth_figure", accepted=", ".join(summary.columns))
-    figure, panels = _grid(
-        only(rows, radius=radius), f"Tightness of networks that grow in {axis}, radius {radius:g}", rows
-    )
+    title = f"Tightness of networks that grow in {axis}, radius {written(radius)}"
+    figure, panels = _grid(only(rows, radius=radius), title, rows, f"{LINE} {KINDS}")
     styles = _styles(rows)
     for ax, head, part in panels:
         ax.axhline(1.0, color=INK, linewidth=1.6, gid="constant")
@@ -138,6 +146,7 @@ def _lines(ax: Axes, part: list[Row], x: str, y: str, styles: dict[str, tuple[st
         The labels of the lines, and the names of those that are the constant everywhere, which are not drawn.
     """
     labels, meets = [], []
+    drawn: dict[str, dict[float, float]] = {}
     for name in ranked(part):
         mine = _along(only(part, estimator=name), x)
         if all(abs(row["ratio"] - 1) <= CLOSE and row["answers"] == row["known"] == row["points"] for row in mine):
@@ -148,9 +157,27 @@ def _lines(ax: Axes, part: list[Row], x: str, y: str, styles: dict[str, tuple[st
         values = [row[y] if row["answers"] == row["points"] else math.nan for row in mine]
         at = [row[x] for row in mine]
         ax.plot(at, values, shape, color=colour, marker=mark, markersize=4, linewidth=1.3, gid=name)
+        drawn[name] = {a: v for a, v in zip(at, values, strict=True) if v > 0}
         ends = [(a, v) for a, v in zip(at, values, strict=True) if math.isfinite(v) and v > 0]
         labels += [Label(*ends[-1], name, colour)] if ends else []
+    _widened(ax, drawn)
     return labels, f"on the line of the constant: {', '.join(meets)}" if meets else ""
+
+
+def _widened(ax: Axes, drawn: dict[str, dict[float, float]]) -> None:
+    """Lets every line be seen: one that others cover, drawn later, is wider than they are."""
+    low, high = map(math.log, ax.get_ylim())
+
+    def covers(one: dict[float, float], other: dict[float, float]) -> bool:
+        last = sorted(one.keys() & other.keys())[-2:]
+        return len(last) == 2 and all(abs(math.log(one[x] / other[x])) <= BESIDE * (high - low) for x in last)
+
+    lines = {line.get_gid(): line for line in ax.get_lines()}
+    later: list[dict[float, float]] = []
+    for name, values in reversed(drawn.items()):
+        under = sum(covers(values, other) for other in later)
+        later.append(values)
+        lines[name].set(linewidth=1.3 + 1.9 * under, markersize=4 + 1.9 * under)
 
 
 def _along(rows: list[Row], column: str) -> list[Row]:
@@ -166,7 +193,9 @@ def _caveat(part: list[Row]) -> str:
     return "" if known else "not every constant is exact: ratios to the best witness"
 
 
-def _grid(rows: list[Row], title: str, spoken: list[Row]) -> tuple[Figure, Iterator[tuple[Axes, str, list[Row]]]]:
+def _grid(
+    rows: list[Row], title: str, spoken: list[Row], key: str
+) -> tuple[Figure, Iterator[tuple[Axes, str, list[Row]]]]:
     """A figure with a row of panels for each norm and scope, with bounds in closed form and the others beside them.
 
     Told are axes, heading and rows of each panel.
@@ -175,6 +204,7 @@ def _grid(rows: list[Row], title: str, spoken: list[Row]) -> tuple[Figure, Itera
         rows: what is drawn.
         title: of the figure.
         spoken: more rows of the same network, one of which says what it is.
+        key: how the panels are read.
     """
     answered = [row for row in rows if row["answers"]]
     if not answered:
@@ -193,15 +223,13 @@ def _grid(rows: list[Row], title: str, spoken: list[Row]) -> tuple[Figure, Itera
         wspace=2.1 / (_PANEL[0] - 2.1), hspace=0.95 / (_PANEL[1] - 0.95),
     )  # fmt: skip
     about, output = (next((row[c] for row in spoken if row[c]), "") for c in ("about", "output"))
-    key = (
+    said = (
         f"{about or title}. Lipschitz constant of {output or 'the output'}; p: norm of input distances. Regional: between "
-        "any two points of the region; pointed: against its reference point. Black: the constant itself, with a grey band "
-        "down to the best witness where it is not known exactly. Solid lines and filled marks: proved upper bounds; dashed "
-        "lines: lower bounds; dotted lines: estimates; hollow marks: either. Geometric means over "
+        f"any two points of the region; pointed: against its reference point. {key} Geometric means over "
         f"{counted(max(row['points'] for row in answered), 'reference point')}."
     )
     figure.text(0.15 / width, 1 - 0.14 / height, title, va="top", color=INK, fontsize=12, fontweight="bold")
-    lines = "\n".join(textwrap.wrap(key, int(width * 15)))
+    lines = "\n".join(textwrap.wrap(said, int(width * 15)))
     figure.text(0.15 / width, 1 - 0.42 / height, lines, va="top", color=INK, fontsize=8, parse_math=False)
 
     def panels() -> Iterator[tuple[Axes, str, list[Row]]]:

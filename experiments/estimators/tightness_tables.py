@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments.estimators.tightness import Row, only, rows_of
-from lipreg.words import plain
+from lipreg.words import plain, written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +84,7 @@ def question_tables(summary: pd.DataFrame) -> list[TextTable]:
                     _remarks(mine),
                 )
             )
-        headings = ("estimator", "certificate", *(f"radius {radius:g}" for radius in radii), "CPU s", "remarks")
+        headings = ("estimator", "certificate", *(f"radius {written(radius)}" for radius in radii), "CPU s", "remarks")
         title = f"{network}, {scope}, p = {NORMS.get(p, p)}: bound / constant"
         tables.append(TextTable(title, headings, tuple(lines), tuple(refusals(group))))
     return tables
@@ -105,7 +105,7 @@ def overview(summary: pd.DataFrame, network: str, radius: float) -> TextTable:
             (name, _kind(mine), *cells, _seconds(statistics.median(row["seconds"] for row in mine if row["points"])))
         )
     headings = (*(f"{scope}, p = {NORMS.get(p, p)}" for scope, p in columns), "CPU s a point")
-    return TextTable(f"{network}, radius {radius:g}", ("estimator", "certificate", *headings), tuple(lines))
+    return TextTable(f"{network}, radius {written(radius)}", ("estimator", "certificate", *headings), tuple(lines))
 
 
 def growth_table(summary: pd.DataFrame, axis: str, scope: str, p: str, radius: float) -> TextTable:
@@ -121,7 +121,7 @@ def growth_table(summary: pd.DataFrame, axis: str, scope: str, p: str, radius: f
         cells = (_ratio(only(mine, **{axis: size})) for size in sizes)
         lines.append((name, _kind(mine), *cells, _seconds(only(mine, **{axis: sizes[-1]})[0]["seconds"])))
     headings = (*(f"{size:g} {axis}" for size in sizes), "CPU s a point")
-    title = f"{scope}, p = {NORMS.get(p, p)}, radius {radius:g}"
+    title = f"{scope}, p = {NORMS.get(p, p)}, radius {written(radius)}"
     return TextTable(title, ("estimator", "certificate", *headings), tuple(lines))
 
 

@@ -19,6 +19,7 @@ from experiments.exact_study.reading import REACHES, Reading, figures
 from experiments.exact_study.rows import POINTS, Row
 from experiments.exact_study.terms import OWN_BOUNDS, PENALTIES
 from lipreg.reporting.svg import GRID, INK
+from lipreg.words import written
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f", INK)
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
@@ -105,7 +106,7 @@ def _log_axis(ax: Axes) -> None:
     low, high = ax.get_xlim()
     subs = (1.0, 2.0, 5.0) if math.log10(high / low) > 0.5 else tuple(range(1, 10))
     ax.xaxis.set_major_locator(LogLocator(subs=subs))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value)))
     ax.xaxis.set_minor_formatter(NullFormatter())
 
 

@@ -18,6 +18,7 @@ from experiments.exact_study.questions import QUESTIONS
 from experiments.exact_study.reading import CERTIFIED, HIGHER_IS_BETTER, REACHES, Reading, readings
 from experiments.exact_study.rows import POINTS, Row, bounds_of, flags
 from experiments.exact_study.terms import PENALTIES, TWIN, YARDSTICK
+from lipreg.words import written
 
 PRICES = Path(__file__).resolve().parents[2] / "benchmarks/results/penalty.json"
 PAIRED = ("margin", "calibrated", "calibrated transfer", "radius_closest")
@@ -142,15 +143,15 @@ def choices(rows: Sequence[Row], question: str, read: Sequence[Reading]) -> str:
     found = {name: own for (name, _), own in run_rows(rows, question).items()}
     for name in (TWIN, *PENALTIES):
         if name in found:
-            first, strengths = found[name][0], ", ".join(f"{row['strength']:g}" for row in found[name])
+            first, strengths = found[name][0], ", ".join(written(row["strength"]) for row in found[name])
             shown = "" if name == TWIN else strengths
-            lines.append((_code(name), f"{first['rate']:g}", f"{first['epochs']}", shown))
+            lines.append((_code(name), written(first["rate"]), f"{first['epochs']}", shown))
     return markdown(lines)
 
 
 def strengths(rows: Sequence[Row], question: str, read: Sequence[Reading]) -> str:
     """Every penalty and strength: means over the seeds that are there."""
-    radii = [f"{radius:g}" for radius in QUESTIONS[question].radii]
+    radii = [written(radius) for radius in QUESTIONS[question].radii]
     heading = ["penalty", "strength", "seeds", "selection", "held-out", "T"]
     heading += [f"{what}, {radius}" for radius in radii for what in ("exact", "bound / exact", "closed")]
     lines: list[Sequence[str]] = [heading]
@@ -166,7 +167,7 @@ def strengths(rows: Sequence[Row], question: str, read: Sequence[Reading]) -> st
 
 def _strength(name: str, strength: float, own: Sequence[Row], radii: Sequence[str]) -> list[str]:
     factors = [row["factor"] for row in own if row["factor"] is not None]
-    line = [_code(name), "" if name == TWIN else f"{strength:g}", f"{len(own)}"]
+    line = [_code(name), "" if name == TWIN else written(strength), f"{len(own)}"]
     line += [f"{100 * np.mean([row['accuracy'] for row in own]):.1f}"]
     line += [f"{100 * np.mean([flags(row['held'], HELD).mean() for row in own]):.1f}"]
     line += [_number(float(np.exp(np.mean(np.log(factors))))) if factors else _MISSING]

@@ -11,6 +11,7 @@ from experiments.penalties.course import EQUAL_ACCURACY
 from experiments.regularizers.jobs import TWIN, Row
 from lipreg.quantities import get_quantity
 from lipreg.results import Certificate
+from lipreg.words import written
 
 PLACES = {name: re.compile(rf"<!-- table {name} -->\n.*?<!-- end -->", re.DOTALL) for name in ("penalties", "auto")}
 """Where the tables stand in pages: between two comments."""
@@ -72,7 +73,7 @@ def auto_table(rows: Sequence[Row]) -> str:
     lines = ["| penalty | fraction | accuracy, points | margin over constant / twin's |", "| --- | --- | --- | --- |"]
     for (name, fraction), own in sorted(by.items()):
         lost = 100 * fmean(row["accuracy"] - twin[row["seed"]] for row in own)
-        lines.append(f"| `{name}` | {fraction:g} | {lost:+.1f} | {_spread(_all(own, 'margin_ratio'))} |")
+        lines.append(f"| `{name}` | {written(fraction)} | {lost:+.1f} | {_spread(_all(own, 'margin_ratio'))} |")
     return "\n".join(lines)
 
 
@@ -91,7 +92,7 @@ def _kind(row: Row) -> str:
 
 
 def _line(name: str, certificate: str, rows: Sequence[Row], ratios: Sequence[str], price: str) -> str:
-    weight = f" {rows[0]['weight']:g}" if rows[0]["weight"] else ""
+    weight = f" {written(rows[0]['weight'])}" if rows[0]["weight"] else ""
     shares = [f"{fmean(_all(rows, key)):.2f}" for key in ("certified", "certified_closed", "attacked")]
     return f"| `{name}`{weight} | {certificate} | {ratios[0]} | {ratios[1]} | {' | '.join(shares)} | {price} |"
 

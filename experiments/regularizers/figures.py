@@ -24,6 +24,7 @@ from experiments.regularizers.summary import (
     whole_seeds,
 )
 from lipreg.reporting.svg import GRID, INK
+from lipreg.words import written
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -140,7 +141,7 @@ def movements(rows: Sequence[Row]) -> Figure:
         for share in (1.0, 0.5):
             ax.plot([low, 1.0], [low**share, 1.0], color=INK, linewidth=0.8, linestyle=":")
             place = low * 0.93, low**share
-            ax.annotate(f"transfer {share:g}", place, fontsize=8, color=INK, ha="right", va="center")
+            ax.annotate(f"transfer {written(share)}", place, fontsize=8, color=INK, ha="right", va="center")
         ax.set_xlim(left=0.3 * low)
         _log_axis(ax, "x")
         _log_axis(ax, "y")
@@ -254,5 +255,5 @@ def _known(strength: Strength, name: str, logarithmic: bool = False) -> Spread:
 def _log_axis(ax: Axes, which: str) -> None:
     axis = ax.xaxis if which == "x" else ax.yaxis
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: written(value)))
     axis.set_minor_formatter(NullFormatter())

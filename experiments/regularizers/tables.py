@@ -17,6 +17,7 @@ from experiments.regularizers.summary import (
     strengths,
 )
 from lipreg.errors import InvalidInput
+from lipreg.words import written
 
 _PLACE = re.compile(r"<!-- table (\w+) (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 _MISSING = "n/a"
@@ -56,7 +57,9 @@ def equal_table(places: Sequence[AtEqualAccuracy]) -> str:
     heading = ("regulariser", "strength", f"truth / twin's, at most {points} of accuracy lost", "range over seeds")
     lines: list[tuple[str, ...]] = [(*heading, "its bound / twin's", "transfer", "stopped by")]
     for place in places:
-        between = f"{place.below:g}" if place.below == place.above else f"{place.below:g} to {place.above:g}"
+        between = (
+            written(place.below) if place.below == place.above else f"{written(place.below)} to {written(place.above)}"
+        )
         lines.append(
             (
                 NAMES[place.regularizer],
@@ -87,7 +90,7 @@ def strengths_table(found: Sequence[Strength]) -> str:
         lines.append(
             (
                 NAMES[strength.regularizer],
-                "" if twin else f"{strength.weight:g}",
+                "" if twin else written(strength.weight),
                 cell("accuracy", lambda share: f"{100 * share:.1f}"),
                 cell("exact", _number),
                 "1" if twin else cell("movement", _number, True),

@@ -18,7 +18,7 @@ SHARE = 1 / 4
 
 class Blocks:
     """Which block comes next, and for how long: each has its share of what is left of the part, and where nothing is left
-    the cheapest bound alone.
+    the cheapest bound and witnesses alone.
 
     Args:
         only: the points that are audited; a block is done whole if one of its points is.
@@ -36,6 +36,7 @@ class Blocks:
         self._waiting = [Task(i, min(i + BLOCK, count), tuple(methods), 0.0) for i in starts]
         bounds = [name for name, method in methods.items() if method.certificate is Certificate.UPPER]
         self._cheapest = (bounds or list(methods))[:1]
+        self._witnesses = [name for name, method in methods.items() if method.certificate is Certificate.LOWER][:1]
         self._slots, self._budget, self._part = slots, budget, budget.share(share)
 
     def next(self, stopped: bool) -> Task | None:
@@ -43,7 +44,8 @@ class Blocks:
         while self._waiting:
             seconds = 0.0 if stopped else self._part.seconds_left * min(1.0, self._slots / len(self._waiting))
             task = self._waiting.pop(0)
-            names = tuple(name for name in task.estimators if seconds > 0 or name in self._cheapest)
+            cheap = self._cheapest + ([] if stopped else self._witnesses)
+            names = tuple(name for name in task.estimators if seconds > 0 or name in cheap)
             if names:
                 patience = self._budget.seconds_left
                 return replace(task, estimators=names, seconds=seconds, patience=patience, stopped=stopped)

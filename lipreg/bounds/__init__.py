@@ -2,6 +2,7 @@
 
 from lipreg.bounds.analysis import Analysis, Within, analyse
 from lipreg.bounds.crown import crown, linear_upper_bound
+from lipreg.bounds.exclusive import Exclusive
 from lipreg.bounds.general_position import Degeneracy, Finding, GeneralPosition, find_degeneracies
 from lipreg.bounds.induced import InducedNorms
 from lipreg.bounds.jacobian import interval_jacobian, jacobian_sizes
@@ -37,6 +38,7 @@ __all__ = [
     "Analysis",
     "Apart",
     "Degeneracy",
+    "Exclusive",
     "Finding",
     "GeneralPosition",
     "InducedNorms",

@@ -26,15 +26,15 @@ Source: the program is Fazlyab et al.'s, the iteration is ours, after the mixing
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from lipreg.bounds.lifted_proof import floored, proved
 from lipreg.bounds.switches import Switches
 from lipreg.budget import FREE, Budget
-from lipreg.linalg.floats import EPS, SPARE
+from lipreg.linalg.floats import EPS
 
 RANK = 8
 """Length of the vectors. The optimum needs sqrt(2 (switches + columns)); a lower rank costs a little tightness."""
@@ -48,12 +48,6 @@ ROUNDS = (
 they are too small by about as much as it has left to go."""
 CLOSE = 1e-4
 """How close to the relaxation, relatively, a thorough bound is to be."""
-SPARED, WIDE = 1e-8, 128
-"""Relative room that a bound leaves for the rounding of its proof; by more than so many switches or columns more."""
-FLOOR = 1e-9
-"""Smallest weight, multiplier and vector, relative to the largest."""
-
-_Proof = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -74,10 +68,12 @@ class Lifted:
 
 @dataclass
 class Vectors:
-    """Unit vectors of the switches ``(N, u, r)`` and those of c ``(N, k, r)``, from which an iteration may start."""
+    """Unit vectors of the switches ``(N, u, r)`` and those of c ``(N, k, r)``, from which an iteration may start, and the
+    multipliers of sides that do not pass together ``(N, e)``."""
 
     along: Tensor
     free: Tensor
+    exclusive: Tensor | None = None
 
     @classmethod
     def start(cls, count: int, u: int, k: int, like: Tensor) -> Vectors:
@@ -89,6 +85,8 @@ class Vectors:
     def put(self, at: Tensor, state: _State) -> None:
         """Keeps the vectors of a state for some of the networks."""
         self.along[at], self.free[at] = state.along.to(self.along).clone(), state.free.to(self.free).clone()
+        if self.exclusive is not None:
+            self.exclusive[at] = state.exclusive.to(self.exclusive)
 
 
 def lifted_bound(
@@ -121,7 +119,7 @@ def lifted_bound(
     between, aim = torch.zeros_like(multipliers), enough / unit
     for turn, (sweeps, factors) in budget.paced(enumerate(ROUNDS), lambda each: each[1][0]):
         value = _sweep(network, state, absolute, signs, sweeps)
-        bound, own = _proved(network, state, absolute, signs, factors)
+        bound, own = proved(network, state.weights(absolute, signs), state.multipliers, state.exclusive, factors)
         multipliers[left] = torch.where((bound > found[left]).unsqueeze(-1), multipliers[left], own)
         found[left], between[left] = torch.minimum(found[left], bound), state.between
         settled = torch.where(thorough[left], found[left] <= value * (1.0 + close), (value > aim[left]) | (turn > 0))
@@ -146,6 +144,7 @@ class _State:
     rows: Tensor
     columns: Tensor
     between: Tensor
+    exclusive: Tensor
 
     @classmethod
     def at(cls, network: Switches, vectors: Vectors) -> _State:
@@ -159,7 +158,12 @@ class _State:
             ones(count, m),
             ones(count, k),
             ones(count, u),
+            like.new_zeros(count, 0) if vectors.exclusive is None else vectors.exclusive.to(like),
         )
+
+    def weights(self, absolute: bool, signs: bool) -> tuple[Tensor | None, Tensor | None]:
+        """Those of the rows and columns; None where |x|_2, or |c|_2, is what counts."""
+        return self.rows if absolute else None, self.columns if signs else None
 
     def __getitem__(self, chosen: Tensor) -> _State:
         return _State(*(part[chosen] for part in vars(self).values()))
@@ -179,117 +183,58 @@ def _in_units(network: Switches) -> tuple[Switches, Tensor, Tensor]:
     into = network.out_unit * switch
     unit = power(torch.cat([into, network.out_free], -1))
     scaled = Switches(
-        network.unit_unit, network.unit_free / switch, into / unit, network.out_free / unit, network.depth
+        network.unit_unit,
+        network.unit_free / switch,
+        into / unit,
+        network.out_free / unit,
+        network.depth,
+        network.exclusive,
     )
     return scaled, unit.flatten(), switch.flatten()
 
 
 def _sweep(network: Switches, state: _State, absolute: bool, signs: bool, sweeps: int) -> Tensor:
-    """Improves the state by passes forward and back; returns the largest |x| among vectors, ``(N,)``."""
+    """Improves the state by passes forward and back; returns the largest |x| among vectors, ``(N,)``, with what is missing
+    of sides that exclude each other."""
     p, q, r, s = network.unit_unit, network.unit_free, network.out_unit, network.out_free
-    value = r.new_zeros(len(r))
+    value, beside, none, exclusive = r.new_zeros(len(r)), r.new_zeros(len(r)), r.new_zeros(()), network.exclusive
     for _ in range(sweeps):
         y = fixed = q @ state.free
         for _ in range(network.depth - 1):
             y = fixed + p @ ((y + y.norm(dim=-1, keepdim=True) * state.along) / 2)
         size = y.norm(dim=-1, keepdim=True)
-        x = r @ ((y + size * state.along) / 2) + s @ state.free
+        w = (y + size * state.along) / 2
+        x = r @ w + s @ state.free
         lengths = x.norm(dim=-1)
         if absolute:
             value = lengths.sum(-1)
-            state.rows = _floored(lengths)
+            state.rows = floored(lengths)
             x = x * (value.unsqueeze(-1) / state.rows).unsqueeze(-1)
         else:
             value = x.flatten(1).norm(dim=1)
         upright = y / size.clamp(min=1e-300)
-        h = fixed = 2.0 * r.mT @ x
+        onto_w, onto_y = (none, none) if exclusive is None else exclusive.pull(state.exclusive, y, w)
+        h = fixed = 2.0 * r.mT @ x + onto_w
         for _ in range(network.depth):  # the last one is for c
-            carried = (h + h.norm(dim=-1, keepdim=True) * upright) / 2
+            carried = (h + h.norm(dim=-1, keepdim=True) * upright) / 2 + onto_y
             h = fixed + p.mT @ carried
         pull = h.norm(dim=-1, keepdim=True)
-        carried = (h + pull * upright) / 2
-        state.multipliers = pull.squeeze(-1) / _floored(size.squeeze(-1))
+        carried = (h + pull * upright) / 2 + onto_y
+        size = floored(size.squeeze(-1))
+        state.multipliers = pull.squeeze(-1) / size
+        if exclusive is not None:  # in units of multipliers without them, which do not grow with them
+            own = (h - onto_w).norm(dim=-1) / size
+            state.exclusive, beside = exclusive.moved(state.exclusive, own, y, w)
         state.along = h / pull.clamp(min=1e-300)
         cosine = (state.along * upright).sum(-1)
-        state.between = (pull * size).squeeze(-1) * (1.0 - cosine.square()).clamp(min=0.0).sqrt()
+        state.between = pull.squeeze(-1) * size * (1.0 - cosine.square()).clamp(min=0.0).sqrt()
         free = 2.0 * s.mT @ x + q.mT @ carried
         if signs:
-            state.columns = _floored(free.norm(dim=-1))
+            state.columns = floored(free.norm(dim=-1))
             state.free = _unit(free)
         else:
             state.free = free / free.flatten(1).norm(dim=1).clamp(min=1e-300).reshape(-1, 1, 1)
-    return value
-
-
-def _proved(network: Switches, state: _State, absolute: bool, signs: bool, factors: Sequence[float]) -> _Proof:
-    """What multiples of the state's multipliers prove, ``(N,)``, and these, ``(N, u)``."""
-    rows = (state.rows.sum(-1, keepdim=True) / state.rows).sqrt() * (1.0 + 4 * EPS) if absolute else None
-    columns = (state.columns.sum(-1, keepdim=True) / state.columns).sqrt() * (1.0 + 4 * EPS) if signs else None
-    weighed = network.weighed(rows, columns)
-    r, s = weighed.out_unit, weighed.out_free
-    both = torch.cat([r, s], -1)
-    gram, u = both.mT @ both, r.shape[-1]
-    multipliers = _floored(state.multipliers)
-    best, kept = gram.new_full((len(gram),), torch.inf), multipliers
-    for factor in factors:
-        rho = _least(weighed, gram, factor * multipliers)
-        better = rho < best
-        best = torch.where(better, rho, best)
-        kept = torch.where(better.unsqueeze(-1), factor * multipliers, kept)
-    best = best * (1.0 + SPARED * max(1.0, weighed.out_free.shape[-1] / WIDE, u / WIDE) ** 2)
-    holds = _holds(weighed, gram, kept, best, EPS * (u + s.shape[-1] + s.shape[1] + SPARE))
-    return torch.where(holds, best, torch.inf).sqrt() * (1.0 + SPARED), kept
-
-
-def _blocks(network: Switches, gram: Tensor, multipliers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The form's blocks without rho: of w, of w and c, of c."""
-    u = multipliers.shape[-1]
-    coupled = multipliers.unsqueeze(-1) * network.unit_unit / 2
-    own = torch.diag_embed(multipliers) - coupled - coupled.mT - gram[:, :u, :u]
-    return own, gram[:, :u, u:] + multipliers.unsqueeze(-1) * network.unit_free / 2, gram[:, u:, u:]
-
-
-def _least(network: Switches, gram: Tensor, multipliers: Tensor) -> Tensor:
-    """The smallest rho for given multipliers, infinite where there is none, ``(N,)``; not rounded to a side."""
-    own, cross, free = _blocks(network, gram, multipliers)
-    factor, wrong = torch.linalg.cholesky_ex(own)
-    half = torch.linalg.solve_triangular(factor, cross, upper=False)
-    reduced = free + half.mT @ half
-    wrong = (wrong > 0) | ~torch.isfinite(reduced).all(-1).all(-1)
-    rho = torch.linalg.eigvalsh(torch.where(wrong.reshape(-1, 1, 1), torch.zeros_like(reduced), reduced))[:, -1]
-    return torch.where(wrong, torch.inf, rho)
-
-
-def _holds(network: Switches, gram: Tensor, multipliers: Tensor, rho: Tensor, share: float) -> Tensor:
-    """Whether the form is proved positive semidefinite, ``(N,)``: a Cholesky factor of it with rounding's part taken off.
-
-    In units in which no entry exceeds its multiplier or rho, an entry is off by no more than a few ``share``, and so is the
-    factorisation; together less than ``share`` times the size of the form times a constant.
-    """
-    own, cross, free = _blocks(network, gram, multipliers)
-    k = free.shape[-1]
-    whole = torch.cat([torch.cat([own, -cross], -1), torch.cat([-cross.mT, -free], -1)], 1)
-    fine = torch.isfinite(rho) & (rho > 0)
-    level = torch.where(fine, rho, torch.ones_like(rho)).unsqueeze(-1).expand(-1, k)
-    scale = torch.cat([multipliers, level], -1).rsqrt()
-    whole = torch.where(fine.reshape(-1, 1, 1), whole, torch.zeros_like(whole))
-    whole[:, -k:, -k:] += torch.diag_embed(level)
-    whole = whole * scale.unsqueeze(1) * scale.unsqueeze(2)
-    # what the entries are made of, term by term: of the diagonal 1, of products of rows what these make in those units
-    terms = 2.0 + 2.0 * (gram.diagonal(dim1=1, dim2=2) * scale.square()).sum(-1)
-    couplings = torch.cat([network.unit_unit, network.unit_free], -1).abs() * multipliers.unsqueeze(-1)
-    sized = couplings * scale[:, : multipliers.shape[-1]].unsqueeze(-1) * scale.unsqueeze(1)
-    terms = terms + 2.0 * sized.square().sum((1, 2)).sqrt()
-    spare = (share * whole.shape[-1] * terms).unsqueeze(-1).expand(-1, whole.shape[-1])
-    _, wrong = torch.linalg.cholesky_ex(whole - torch.diag_embed(spare))
-    return fine & (wrong == 0)
-
-
-def _floored(sizes: Tensor) -> Tensor:
-    """Sizes ``(N, k)``, none of them 0 or next to nothing beside the largest."""
-    if not sizes.shape[-1]:
-        return sizes
-    return torch.maximum(sizes, FLOOR * sizes.amax(-1, keepdim=True)).clamp(min=1e-300)
+    return (value.square() + beside).clamp(min=0.0).sqrt()
 
 
 def _unit(vectors: Tensor) -> Tensor:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from lipreg.bounds.exclusive import Exclusive
+
 
 @dataclass(frozen=True)
 class Switches:
@@ -15,6 +17,7 @@ class Switches:
         unit_unit, unit_free: P and Q, ``(N, u, u)`` and ``(N, u, k)``.
         out_unit, out_free: R and S, ``(N, m, u)`` and ``(N, m, k)``.
         depth: levels of switches, P^depth = 0.
+        exclusive: sides of switches that do not pass together; None where none are known.
     """
 
     unit_unit: Tensor
@@ -22,11 +25,12 @@ class Switches:
     out_unit: Tensor
     out_free: Tensor
     depth: int
+    exclusive: Exclusive | None = None
 
     def __getitem__(self, chosen: Tensor) -> Switches:
         parts = (self.unit_unit, self.unit_free, self.out_unit, self.out_free)
         p, q, r, s = (part[chosen] for part in parts)
-        return Switches(p, q, r, s, self.depth)
+        return Switches(p, q, r, s, self.depth, None if self.exclusive is None else self.exclusive[chosen])
 
     def weighed(self, rows: Tensor | None, columns: Tensor | None) -> Switches:
         """The same for x in units of ``rows`` ``(N, m)`` and c in units of ``columns`` ``(N, k)``."""
@@ -35,4 +39,4 @@ class Switches:
             r, s = r * rows.unsqueeze(-1), s * rows.unsqueeze(-1)
         if columns is not None:
             q, s = q * columns.unsqueeze(1), s * columns.unsqueeze(1)
-        return Switches(p, q, r, s, self.depth)
+        return Switches(p, q, r, s, self.depth, self.exclusive)

@@ -15,16 +15,22 @@ def introduction(record: RunRecord) -> dict[str, Any]:
     """Settings by which runs are filtered, grouped and sorted.
 
     ``lipreg_pair`` is equal for a run and its twin: the id of the twin. Of a run without a twin it is its own id.
+    ``lipreg_weight`` is not among them while ``weight="auto"`` has not been found.
     """
-    return {
-        "lipreg_role": WITH if record.weight or record.penalty.get("weight", 0.0) is None else WITHOUT,
+    told = {
+        "lipreg_role": WITH if record.weight or not is_weight_known(record) else WITHOUT,
         "lipreg_pair": record.twin_id or record.id,
         "lipreg_run_id": record.id,
         "lipreg_seed": record.seed,
-        "lipreg_weight": record.weight,
         "lipreg_quantity": record.penalty.get("quantity", ""),
         "lipreg_bound": record.bound or "",
     }
+    return told | ({"lipreg_weight": record.weight} if is_weight_known(record) else {})
+
+
+def is_weight_known(record: RunRecord) -> bool:
+    """Whether ``weight="auto"``, where that was asked for, has been found: by the first batch, after the first audit."""
+    return record.penalty.get("weight", 0.0) is not None
 
 
 def show_settings(board: Any, record: RunRecord, metrics: Iterable[str]) -> None:

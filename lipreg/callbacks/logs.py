@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lipreg.callbacks.audit_runs import AuditRuns
 from lipreg.callbacks.finished import Finished
-from lipreg.callbacks.introduction import introduction, show_settings
+from lipreg.callbacks.introduction import introduction, is_weight_known, show_settings
 from lipreg.errors import MissingExtra
 from lipreg.records import PopulationRecord
 from lipreg.reporting.panels import AXIS, audit_table, define_metrics, points_table, population_panel
@@ -55,7 +55,8 @@ def log_audit(
                 # W&B would fill in the step of whatever Lightning has logged last
                 board.log({**panels, **of_epoch, AXIS: finished.epoch, "trainer/global_step": step})
         elif _can(board, "add_figure", "add_text"):  # TensorBoard's writer
-            if runs.record is not None and board not in runs.introduced:
+            # TensorBoard keeps what it is told first, so that it is told once all is known
+            if runs.record is not None and board not in runs.introduced and is_weight_known(runs.record):
                 show_settings(board, runs.record, metrics)
                 runs.introduced.append(board)
             if whole is not None:

@@ -33,10 +33,10 @@ from lipreg.graph import CapturedNetwork, untouched_random_state
 from lipreg.plain import alike
 from lipreg.points import Inputs
 from lipreg.records import AuditRecord, CalibrationRecord, RecordFile, RunRecord, read_records
+from lipreg.records.files import record_files
 from lipreg.runs import RecordedRun, ambiguous, recorded_runs
 from lipreg.transfer import Movement, Pair, compare_pair, truth_movement
 from lipreg.transfer.pairs import check_twin
-from lipreg.words import natural
 
 _CHECKPOINTS = (".ckpt", ".pt", ".pth")
 
@@ -185,8 +185,7 @@ def find_twin(name: str, own: RunRecord, path: Path, where: str) -> Twin | None:
         )
         return None
     with reading(name, where):
-        files = sorted(Path(name).rglob("*.jsonl"), key=natural) if Path(name).is_dir() else [Path(name)]
-        found = {run.key: run for file in files for run in runs_in(file, own)}
+        found = {run.key: run for file in record_files(Path(name)) for run in runs_in(file, own)}
     if not found:
         raise InvalidInput(
             f"twin={name!r}: no records of a run are there", where=where, accepted=accepted_twins(path, own)

@@ -12,7 +12,7 @@ from torch import Tensor
 from lipreg.certificates.refusal import NoCertificate
 from lipreg.graph import Affine, Curved, Graph, Input, MaxPool, Relu, node_size
 from lipreg.linalg import Convolution, LinearMap, norm_name
-from lipreg.linalg.composition import Composed, Sum
+from lipreg.linalg.joined import Composed, Sum
 from lipreg.linalg.selection import Transposed
 from lipreg.problem import PlacedProblem
 from lipreg.regions import Box, L1Ball, L2Ball, LinfBall

@@ -23,14 +23,12 @@ NEAR = 1e-12
 def implied(cell: Cell) -> tuple[int, int, tuple[Term, ...]] | None:
     """A unit of which nothing is known, its side (1 on, -1 off) and multipliers that show it; None where none is seen."""
     free, known = cell.open, np.flatnonzero(cell.phase)
-    reach = np.concatenate([[1.0], cell.units.region.size, np.maximum(cell.high, 0.0)])
-    rows, radii = cell.rows.mid * reach, (cell.rows.rad * reach).sum(1)
-    size = np.sqrt((rows * rows).sum(1))
-    for unit in free[size[free] <= radii[free]].tolist():  # 0, but for what rounding may have left
+    rows, radii, size = _scaled(cell)
+    for unit in free[size[free] <= radii[free]].tolist():
         if not cell.units.lines().row(unit, cell.phase).any():
             return unit, -1, (Term(unit, Kind.SIDE, 1, 0),)
-    for side, ends in ((-1, cell.high), (1, -cell.low)):  # 0 at the most, but for the same
-        for unit in free[ends[free] <= NEAR * size[free]].tolist():
+    for side, near in ((-1, _at_zero(cell.high, size)), (1, _at_zero(-cell.low, size))):
+        for unit in free[near[free]].tolist():
             terms = (Term(unit, Kind.SIDE, 1, 0),)
             if cell.units.lines().imply(cell.phase, unit, side, terms):
                 return unit, side, terms
@@ -42,6 +40,25 @@ def implied(cell: Cell) -> tuple[int, int, tuple[Term, ...]] | None:
         if terms is not None:
             return unit, int(cell.phase[other]) * (1 if alike[at, to] > 0 else -1), terms
     return None
+
+
+def touching(cell: Cell) -> bool:
+    """Whether any unit of which nothing is known is 0, or has a bound that is 0, but for what rounding may have left."""
+    _, radii, size = _scaled(cell)
+    near = (size <= radii) | _at_zero(cell.high, size) | _at_zero(-cell.low, size)
+    return bool(near[cell.open].any())
+
+
+def _scaled(cell: Cell) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """z of every unit, each coefficient times the most that its variable can be; what rounding may add; lengths."""
+    reach = np.concatenate([[1.0], cell.units.region.size, np.maximum(cell.high, 0.0)])
+    rows = cell.rows.mid * reach
+    return rows, (cell.rows.rad * reach).sum(1), np.sqrt((rows * rows).sum(1))
+
+
+def _at_zero(end: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Where an upper end is 0 at the most, but for what rounding may have left."""
+    return end <= NEAR * size
 
 
 def _multiples(cell: Cell, unit: int, other: int) -> tuple[Term, ...] | None:

@@ -19,6 +19,7 @@ import numpy as np
 from lipreg.budget import FREE, Budget
 from lipreg.certificates import encoding
 from lipreg.certificates.growing import Tree
+from lipreg.certificates.implied import touching
 from lipreg.certificates.refusal import NoCertificate
 from lipreg.checking import FORMAT, VERSION, Refused, check, read
 from lipreg.checking import cells as exact
@@ -130,7 +131,10 @@ def certificate_of(
     rows = functionals(claimed.question.rows, claimed.question.signs)
     asked, solver = (claimed.nodes, region.center, room, rows), Depths()
     exactly = cache(lambda: list(exact.roots(*asked)))
-    for number, root in enumerate(roots(*asked, exactly()[0].units.decided)):
+    rounded = list(roots(*asked))
+    if touching(rounded[0]):  # only whole numbers decide a unit whose bound is 0
+        rounded = list(roots(*asked, exactly()[0].units.decided))
+    for number, root in enumerate(rounded):
         tree = Tree(claimed.question.norm, upper, lambda number=number: exactly()[number], solver)
         tree.grow(root, _going_on(budget))
         plain["upper"].append(tree.nodes)

@@ -5,7 +5,7 @@ It shares nothing with what searched: numpy and the standard library are all tha
 """
 
 from lipreg.checking.file import FORMAT, VERSION, Certificate, read
-from lipreg.checking.refusal import Refused
+from lipreg.checking.refusal import Damaged, Refused
 from lipreg.checking.verdict import CHECKER, Progress, Verdict, check
 
-__all__ = ["CHECKER", "FORMAT", "VERSION", "Certificate", "Progress", "Refused", "Verdict", "check", "read"]
+__all__ = ["CHECKER", "FORMAT", "VERSION", "Certificate", "Damaged", "Progress", "Refused", "Verdict", "check", "read"]

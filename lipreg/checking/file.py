@@ -16,7 +16,7 @@ from lipreg.checking.integers import Array
 from lipreg.checking.layers import node_of
 from lipreg.checking.network import Node
 from lipreg.checking.plain import array, count, exactly, fields, fraction, is_whole, items, refuse
-from lipreg.checking.refusal import Refused
+from lipreg.checking.refusal import Damaged, Refused
 from lipreg.checking.region import Region
 from lipreg.checking.squares import Square
 
@@ -93,11 +93,12 @@ def read(path: str | Path) -> Certificate:
     """Reads a certificate.
 
     Raises:
+        Damaged: it is empty, its end is missing, or it cannot be decompressed.
         Refused: it cannot be read, or is not of this format and version.
     """
     try:
-        return parse(json.loads(_text(Path(path)), object_pairs_hook=_once))
-    except (OSError, EOFError, zlib.error, ValueError, RecursionError, OverflowError, MemoryError) as error:
+        return parse(_plain(_text(Path(path)), str(path)))
+    except (OSError, ValueError, RecursionError, OverflowError, MemoryError) as error:
         raise Refused(f"cannot be read: {error or type(error).__name__}", str(path)) from None
 
 
@@ -107,8 +108,25 @@ def _text(path: Path) -> bytes:
         compressed = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
         with gzip.GzipFile(fileobj=raw) if compressed else raw as file:
-            text = file.read(LARGEST_TEXT + 1)
+            try:
+                text = file.read(LARGEST_TEXT + 1)
+            except EOFError:
+                raise Damaged("cannot be read: its end is missing", str(path)) from None
+            except (gzip.BadGzipFile, zlib.error) as error:
+                raise Damaged(f"cannot be read: it is damaged ({error})", str(path)) from None
+    if not text:
+        raise Damaged("cannot be read: it is empty", str(path))
     return text if len(text) <= LARGEST_TEXT else refuse(f"a text of more than {LARGEST_TEXT} bytes", str(path))
+
+
+def _plain(text: bytes, path: str) -> Any:
+    """What the JSON of a text says."""
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        begun = text.lstrip()[:1] == b"{"
+        why = f"its JSON breaks off or is damaged: {error}" if begun else "neither JSON nor compressed JSON"
+        raise Refused(f"no certificate: {why}", path) from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -54,6 +55,12 @@ def fraction(plain: Any, where: str) -> Fraction:
         raise Refused(f"{str(plain)[:60]!r} in place of two whole numbers with / between, the second above 0", where)
     above, below = plain.split("/")
     return Fraction(int(above), int(below))
+
+
+def digits(end: Fraction, rounding: str, count: int = 9) -> str:
+    """An end to so many digits, rounded as ``decimal`` calls it."""
+    own = Context(prec=count, rounding=rounding, Emax=MAX_EMAX, Emin=MIN_EMIN)
+    return f"{own.normalize(own.divide(Decimal(end.numerator), Decimal(end.denominator))):g}"
 
 
 def array(plain: Any, where: str, shape: tuple[int | None, ...]) -> Array:

@@ -1,4 +1,4 @@
-"""The error of the checker: what it refuses proves nothing."""
+"""The errors of the checker: what it refuses proves nothing."""
 
 from __future__ import annotations
 
@@ -14,3 +14,7 @@ class Refused(Exception):
     def __init__(self, got: str, where: str = "certificate") -> None:
         super().__init__(f"{where}: {got}")
         self.got, self.where = got, where
+
+
+class Damaged(Refused):
+    """A file of which no text can be taken: it is empty, cut, or its compressed data do not add up."""

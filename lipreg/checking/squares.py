@@ -109,7 +109,7 @@ def dominates(norm: int, cell: Cell, found: Gradient, upper: Fraction, square: S
     units, first, free = cell.units, cell.units.first, cell.open
     terms, weights = square.terms, square.weights
     (rows, missed), place = entries(norm, cell, found, square), {int(unit): 1 + i for i, unit in enumerate(free)}
-    upper = upper - (Fraction(int(missed)) / 2**cell.measured_bits)
+    upper = upper - int(missed) / Fraction(2) ** cell.measured_bits
     if not len(rows) or len(weights) != (len(rows) if norm == 1 else 0) or any(m <= 0 for m in weights):
         raise Refused(f"{len(weights)} weights for {len(rows)} entries", "square")
     if any(t.mantissa < 0 for t in terms):

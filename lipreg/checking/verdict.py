@@ -6,6 +6,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from decimal import ROUND_FLOOR, ROUND_HALF_EVEN
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -18,6 +19,7 @@ from lipreg.checking.emptiness import empties, implies
 from lipreg.checking.file import Certificate, Known, Leaf, Split, Step
 from lipreg.checking.flat import flat_at
 from lipreg.checking.integers import Array, integers
+from lipreg.checking.plain import digits
 from lipreg.checking.refusal import Refused
 from lipreg.checking.squares import Square, dominates, exceeding, limit
 from lipreg.checking.witness import measured, reaches
@@ -130,8 +132,10 @@ class _Told:
 
 
 def _check_lower(certificate: Certificate, rows: tuple[Array, int]) -> None:
-    if certificate.lower < 0 or certificate.lower > certificate.upper:
-        raise Refused(f"ends {certificate.lower} and {certificate.upper}", "claim")
+    if certificate.lower < 0:
+        raise Refused(f"the lower end {digits(certificate.lower, ROUND_FLOOR)} is below 0", "claim")
+    if certificate.lower > certificate.upper:
+        raise Refused(crossing(certificate.lower, certificate.upper), "claim")
     if certificate.witness is None:
         if certificate.lower > 0:
             raise Refused("a lower end above 0 without a witness", "lower")
@@ -145,6 +149,15 @@ def _check_lower(certificate: Certificate, rows: tuple[Array, int]) -> None:
     found = measured(certificate.nodes, point, question.region.placed(), (rows[0][row], rows[1]))
     if not reaches(question.norm, found, certificate.lower):
         raise Refused("the gradient at the witness is smaller than the lower end", "lower")
+
+
+def crossing(lower: Fraction, upper: Fraction) -> str:
+    """That a lower end is above an upper one, in as many digits as tell them apart."""
+    count, shown = 9, ["", ""]
+    while shown[0] == shown[1]:
+        shown = [digits(end, ROUND_HALF_EVEN, count) for end in (lower, upper)]
+        count *= 2
+    return f"the lower end {shown[0]} is above the upper end {shown[1]}"
 
 
 def _check_tree(

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from decimal import MAX_EMAX, MIN_EMIN, ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,8 @@ RECORDS = ".jsonl"
 """What record files end with."""
 EVERY = 0.2
 """Seconds between lines that say how far a check is."""
+_AGAIN = "; audit again with the same records: it is written anew"
+_ANEW = f"; remove it, and {_AGAIN.removeprefix('; ')}"
 
 
 def paths(parser: argparse.ArgumentParser) -> None:
@@ -43,9 +45,8 @@ def check(asked: argparse.Namespace) -> None:
             the record that names it; or there is none at all.
     """
     from lipreg.errors import InvalidInput
-    from lipreg.records.claims import SUFFIX
+    from lipreg.records.claims import SUFFIX, otherwise
     from lipreg.records.verdicts import keep_verdict
-    from lipreg.words import counted
 
     nowhere = [path for path in asked.paths if not Path(path).exists()]
     if nowhere:
@@ -67,27 +68,28 @@ def check(asked: argparse.Namespace) -> None:
         kept, records = keep_verdict(path, verdict), named.get(path.resolve(), [])
         others = next(filter(None, map(verdict.differences, records)), [])
         if others:
-            line = f"{path}: refused: its record says {'; '.join(others)}"
-        about = "; ".join(dict.fromkeys(_words(record) for record in records))
+            line = f"{path}: refused: {otherwise(others)}"
+        about = _about(records)
         print(f"{line}; {about}" if about else line)
         if not kept:
             print(f"{path}: no verdict is kept beside it, where nothing can be written; pages show it as not checked")
         refused += bool(verdict.refused or others)
     for path in missing:
-        print(f"{_shown(path)}: refused: a record names it, and it is not there")
+        print(f"{_shown(path)}: refused: a record names it, and it is not there{_AGAIN}; {_about(named[path])}")
     for reason in recorded.damaged:
         print(reason)
-    count = counted(len(files) + len(missing), "certificate")
-    said = f"{refused} of {count} refused" if refused else f"{count}: {'it holds' if len(files) == 1 else 'all hold'}"
+    held = f"{refused} refused" if refused else "it holds" if len(files) == 1 else "all hold"
+    said = f"{recorded.counted(files)}: {held}"
     if refused or recorded.damaged:
         unread = "; what records say of them could not be read" if recorded.damaged else ""
-        raise InvalidInput(f"{said}{unread}{recorded.words(files)}", where="check")
-    print(f"{said}{recorded.words(files)}")
+        raise InvalidInput(f"{said}{unread}{recorded.lacking}", where="check")
+    print(f"{said}{recorded.lacking}")
 
 
 def _checked(path: Path, which: str, mode: str) -> tuple[str, KeptVerdict]:
     """What is said of a certificate, and what is kept."""
     import lipreg.checking as checker
+    from lipreg.checking.plain import digits
     from lipreg.records.claims import claim_of
     from lipreg.records.verdicts import KeptVerdict, digest
     from lipreg.words import plain
@@ -102,14 +104,16 @@ def _checked(path: Path, which: str, mode: str) -> tuple[str, KeptVerdict]:
     try:
         certificate = checker.read(path)
         verdict = checker.check(certificate, lambda at: line.say(f"{at.checked} of {at.nodes} nodes"), mode)
+    except checker.Damaged as error:
+        return refusal(f"{error.got.removeprefix('cannot be read: ')}{_ANEW}")
     except checker.Refused as error:
-        return refusal(_unread(path) or str(error).removeprefix(f"{path}: "))
+        return refusal(str(error).removeprefix(f"{path}: "))
     finally:
         line.end()
     seconds, parts = time.monotonic() - began, ", ".join(f"{n} {kind}" for kind, n in verdict.leaves.items())
     ends, units = (_outward(verdict.lower, -math.inf), _outward(verdict.upper, math.inf)), verdict.units
     how = f"{verdict.mode}, checker {checker.CHECKER}, {seconds:.1f} s"
-    shown = f"[{_digits(verdict.lower, ROUND_FLOOR)}, {_digits(verdict.upper, ROUND_CEILING)}]"
+    shown = f"[{digits(verdict.lower, ROUND_FLOOR)}, {digits(verdict.upper, ROUND_CEILING)}]"
     said = f"holds: {shown} by {parts} parts, {units[1]} of {units[0]} units undecided; {how}"
     asked = plain(certificate.producer.get("sentence", ""))
     try:
@@ -122,28 +126,6 @@ def _checked(path: Path, which: str, mode: str) -> tuple[str, KeptVerdict]:
     return told, KeptVerdict(bytes_, *ends, verdict.mode, checker.CHECKER, claim)
 
 
-def _unread(path: Path) -> str:
-    """Of a file that is no certificate any more, what happened to it and what to do; empty for others."""
-    import gzip
-    import zlib
-
-    anew = "; remove it, and audit again with the same records: it is written anew"
-    try:
-        with path.open("rb") as file:
-            begin = file.read(2)
-        if not begin:
-            return f"it is empty{anew}"
-        if begin == b"\x1f\x8b":
-            with gzip.open(path) as file:
-                while file.read(1 << 20):
-                    pass
-    except EOFError:
-        return f"its end is missing{anew}"
-    except (OSError, zlib.error) as error:
-        return f"it is damaged ({error}){anew}" if path.is_file() else ""
-    return ""
-
-
 def _outward(end: Fraction, side: float) -> float:
     """An end as a record may have it: the nearest float on that side of it, or it itself."""
     try:
@@ -152,12 +134,6 @@ def _outward(end: Fraction, side: float) -> float:
         return math.inf
     inside = Fraction(near) > end if side < 0 else Fraction(near) < end
     return math.nextafter(near, side) if inside else near
-
-
-def _digits(end: Fraction, rounding: str) -> str:
-    """An end to nine digits, rounded outward."""
-    short = Context(prec=9, rounding=rounding, Emax=MAX_EMAX, Emin=MIN_EMIN).divide
-    return f"{short(Decimal(end.numerator), Decimal(end.denominator)).normalize():g}"
 
 
 class _Line:
@@ -200,55 +176,76 @@ class _Recorded:
 
     Attributes:
         by_file: the records that name each.
+        records: those that name one, each once, however many files have it.
         without: how many exact intervals of runs with certificates have none.
         damaged: what of them cannot be read, in words.
         sought: whether folders were asked for, in which records are looked for.
     """
 
     by_file: dict[Path, list[AuditRecord]]
+    records: list[AuditRecord]
     without: int
     damaged: list[str]
     sought: bool
 
-    def words(self, files: Sequence[Path]) -> str:
-        """What is to be said beside the count of certificates."""
+    def counted(self, files: Sequence[Path]) -> str:
+        """How many certificates records name, as pages say it, and how many others there are."""
+        from lipreg.records.verdicts import named_words
         from lipreg.words import counted
 
-        told = (
-            f"; of the runs that have some, {counted(self.without, 'exact interval')} without one"
-            if self.without
-            else ""
-        )
-        unnamed = 0 if self.damaged else sum(path.resolve() not in self.by_file for path in files)
-        return told + (f"; no record that counts names {unnamed} of them" if unnamed and self.sought else "")
+        others = {path.name for path in files} - {record.certificate_file for record in self.records}
+        said = " that no record that counts names" if self.sought and not self.damaged else ""
+        if not self.records:
+            return f"{counted(len(others), 'certificate')}{said}"
+        copies = len({path.resolve() for path in files} | self.by_file.keys())
+        certificates = len({record.certificate_file for record in self.records} | others)
+        where = f", in {copies} files" if copies > certificates else ""
+        more = f", and {len(others)}{said or ' more'}" if others else ""
+        return f"{named_words(self.records)}{more}{where}"
+
+    @property
+    def lacking(self) -> str:
+        """What is to be said of intervals without a certificate."""
+        from lipreg.words import counted
+
+        if not self.without:
+            return ""
+        return f"; of the runs that have some, {counted(self.without, 'exact interval')} without one"
 
 
 def _recorded(given: Sequence[str]) -> _Recorded:
     from lipreg.errors import InvalidInput
-    from lipreg.records import EXACT, read_records
-    from lipreg.records.files import below
-    from lipreg.runs import recorded_runs
+    from lipreg.records import EXACT, AuditRecord, Source, read_records
+    from lipreg.records.files import record_files
+    from lipreg.runs import run_key, runs_of
     from lipreg.words import natural, plain
 
-    found: dict[Path, list[AuditRecord]] = {}
-    without, damaged = 0, list[str]()
-    files = (file for path in map(Path, given) for file in (below(path, RECORDS) if path.is_dir() else [path]))
-    files = (file for file in files if file.suffix == RECORDS)
+    sources, damaged = dict[Path, Source](), list[str]()
+    files = [file for path in map(Path, given) for file in record_files(path) if file.suffix == RECORDS]
     for file in sorted(files, key=natural):
         try:
-            runs = recorded_runs(read_records(file))
+            sources[file] = Source(str(file), tuple(read_records(file)))
         except InvalidInput as error:  # which hides nothing of the others
             damaged.append(plain(f"records that cannot be read: {error}", 500))
-            continue
-        for run in runs:
-            whole = [record for record in run.audits if record.estimator == EXACT]
-            named = [record for record in whole if record.certificate_file]
-            for record in named:
+    kept, without = dict[tuple[object, ...], list[AuditRecord]](), 0
+    for run in runs_of(
+        sources.values()
+    ):  # as pages read them: a run that is resumed may have records in several folders
+        whole = [record for record in run.audits if record.estimator == EXACT]
+        named = [record for record in whole if record.certificate_file]
+        for record in named:
+            kept.setdefault((run_key(record), record.epoch, record.point), []).append(record)
+        without += sum(r.is_exact and not r.certificate_file for r in whole) if named else 0
+    found = dict[Path, list[AuditRecord]]()
+    for file, source in sources.items():
+        for record in source.records:
+            if isinstance(record, AuditRecord) and record in kept.get(
+                (run_key(record), record.epoch, record.point), ()
+            ):
                 found.setdefault((file.parent / record.certificate_file).resolve(), []).append(record)
-            without += sum(r.is_exact and not r.certificate_file for r in whole) if named else 0
-    return _Recorded(
-        found, without, damaged, any(Path(path).is_dir() or Path(path).suffix == RECORDS for path in given)
-    )
+    records = [record for same in kept.values() for record in same]
+    sought = any(Path(path).is_dir() or Path(path).suffix == RECORDS for path in given)
+    return _Recorded(found, records, without, damaged, sought)
 
 
 def _shown(path: Path) -> Path:
@@ -256,8 +253,8 @@ def _shown(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _words(record: AuditRecord) -> str:
-    """Of which point a record is."""
+def _about(records: Iterable[AuditRecord]) -> str:
+    """Of which points records are."""
     from lipreg.words import plain
 
-    return f"{plain(record.run, 80)}, epoch {record.epoch}, point {record.point}"
+    return "; ".join(dict.fromkeys(f"{plain(r.run, 80)}, epoch {r.epoch}, point {r.point}" for r in records))

@@ -33,7 +33,7 @@ TOGETHER = 16
 """Points of which closed forms are evaluated at once: what is done of the others is printed after a Ctrl-C."""
 NAMED = 10
 """So many of what a page leaves out are printed."""
-_CUT = "its last line is cut off: it is being written, or the file is a copy that is not whole"
+_CUT = "its last line is cut off and left out: it is being written, or the file is a copy that is not whole"
 
 
 def audit(asked: argparse.Namespace) -> int:
@@ -175,8 +175,9 @@ def report(asked: argparse.Namespace) -> None:
     path = write_runs_report(sources, asked.html, asked.metric, line.at)
     line.end()
     print(path)
+    read = {source.name for source in sources.files}
     for name, reason in sources.left_out[:NAMED]:
-        print(f"left out: {name}: {reason}")
+        print(f"{name}: {reason}" if name in read else f"left out: {name}: {reason}")  # lines of a file that is shown
     if len(sources.left_out) > NAMED:
         print(f"left out: {len(sources.left_out) - NAMED} more, which the page names")
 

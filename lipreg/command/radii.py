@@ -17,7 +17,7 @@ from lipreg.disks import FullDisk, writing
 from lipreg.errors import InvalidInput
 from lipreg.estimators.radius import CertifiedRadius, certified_radii
 from lipreg.graph import CapturedNetwork
-from lipreg.words import aligned
+from lipreg.words import aligned, written
 
 
 def radii(
@@ -49,7 +49,7 @@ def radii_text(found: Sequence[CertifiedRadius], asked: Mapping[str, Any]) -> st
     rows = [("point", "class", "nearest rival", "margin", "constant", "certified radius")]
     for i, at in enumerate(found):
         rival = "misclassified" if at.rival is None else str(at.rival)
-        rows.append((str(i), str(at.label), rival, f"{at.margin:.4g}", number(at.constant), f"{at.radius:.5g}"))
+        rows.append((str(i), str(at.label), rival, written(at.margin, 4), number(at.constant), written(at.radius, 5)))
     norm = {"1": "l1", "2": "l2", "inf": "l\u221e"}[str(asked["p"])]
     region = f"balls in {norm}, {_range(asked['low'], asked['high'])}"
     head = f"certified radius in {norm}: pointed scope, {region}, bound by {' or '.join(asked['bounds'])}"
@@ -82,5 +82,5 @@ def write_radius(done: int, at: CertifiedRadius, path: str | Path) -> None:
 
 
 def _range(low: float | None, high: float | None) -> str:
-    ends = ("-\u221e" if low is None else f"{low:g}", "\u221e" if high is None else f"{high:g}")
+    ends = ("-\u221e" if low is None else written(low), "\u221e" if high is None else written(high))
     return "no data range" if low is high is None else f"data range [{ends[0]}, {ends[1]}]"

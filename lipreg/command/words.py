@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
+from lipreg.words import written
+
 
 def number(value: float) -> str:
     """Five digits; "none" for an end that nothing proves."""
-    return "none" if value == math.inf else f"{value:.5g}"
+    return "none" if value == math.inf else written(value, 5)

@@ -1,7 +1,8 @@
 """Functions of one number that are not piecewise linear: their ranges, those of their slopes, and lines around them."""
 
 from lipreg.curves.curve import Curve, Extreme
-from lipreg.curves.functions import Elu, Erf, Gelu, Hardswish, Mish, Silu, Softplus, Softsign, Tanh
+from lipreg.curves.functions import Elu, Erf, Softplus, Softsign, Tanh
+from lipreg.curves.gated import Gelu, Hardswish, Mish, Silu
 from lipreg.curves.gelu_tanh import CUBE, GeluTanh
 from lipreg.curves.relaxation import Relaxation, relaxed
 from lipreg.curves.secants import secants

@@ -5,21 +5,29 @@ convex, concave or straight. Everything that bounds need of a function follows f
 derivative over [l, u] from the ends and the bends inside, that of its secants and of its distance from a line by tangents
 (``lipreg.curves.secants``, ``lipreg.curves.relaxation``).
 
-Torch's functions are off by a few units in the last place, for which every range is widened (``lost``).
+Torch's functions are off by a few units in the last place, for which every range is widened (``lost``). What a chain of
+many layers makes of that is more than its derivatives are, so values and derivatives are had in decimals as well
+(``in_places``), by the same formulas.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from lipreg.linalg import Places
+
 Ends = tuple[Tensor, Tensor]
 Kind = Literal["convex", "concave", "straight"]
+INF = math.inf
+LEAST = math.ulp(0.0)
 FAR = 1e300
 """Ends beyond which a curve is what it is at infinity."""
 ROUNDED = 1e-14
@@ -78,6 +86,19 @@ class Curve(ABC):
     @abstractmethod
     def curvature(self, z: Tensor) -> Tensor:
         """f''(z), where it is one."""
+
+    @abstractmethod
+    def value_in(self, z: Decimal, places: Places) -> Decimal:
+        """f(z) within 10^-promised (|f(z)| + min(|z|, 1)); the decimals' context is that of the places."""
+
+    @abstractmethod
+    def slope_in(self, z: Decimal, places: Places) -> Decimal:
+        """f'(z) within 10^-promised (|f'(z)| + 1), and as it is on straight pieces; at a jump that of one side."""
+
+    @property
+    def derivative(self) -> Derivative:
+        """f' as a function of numbers in any arithmetic."""
+        return Derivative(self)
 
     @property
     def places(self) -> tuple[float, ...]:
@@ -152,6 +173,21 @@ class Curve(ABC):
         """f' at a number within ``error`` of z: a value, and what that is off by at most."""
         return self._enclosed(self.slope(z), self.slopes(z - error, z + error))
 
+    def in_places(self, z: Sequence[Decimal], places: Places) -> list[Decimal]:
+        """f at each number; see ``value_in``."""
+        return [self.value_in(number, places) for number in z]
+
+    def off(self, z: Tensor, error: Tensor, width: Tensor, promised: int) -> Tensor:
+        """What values in decimals are off by at most, where the numbers are within ``width`` of those meant.
+
+        Args:
+            z, error: both are within ``error`` of z.
+            promised: places of the decimals.
+        """
+        ends = z - error, z + error
+        size = self.value(z).abs() + z.abs().clamp(max=1.0)
+        return _apart(self.slopes(*ends), self.range(*ends), width) + _charge(promised, size, (z != 0) | (error > 0))
+
     def smooth(self, z: Tensor, error: Tensor) -> Tensor:
         """Whether f is differentiable wherever a number within ``error`` of z can lie."""
         whole = torch.ones_like(z, dtype=torch.bool)
@@ -182,3 +218,44 @@ class Curve(ABC):
 
 def _eps(z: Tensor) -> float:
     return torch.finfo(z.dtype).eps
+
+
+@dataclass(frozen=True)
+class Derivative:
+    """The derivative of a curve, for ``Numbers.image``."""
+
+    curve: Curve
+
+    def value(self, z: Tensor) -> Tensor:
+        """f'(z)."""
+        return self.curve.slope(z)
+
+    def enclosed(self, z: Tensor, error: Tensor) -> Ends:
+        """f' at a number within ``error`` of z: a value, and what that is off by at most."""
+        return self.curve.slope_enclosed(z, error)
+
+    def in_places(self, z: Sequence[Decimal], places: Places) -> list[Decimal]:
+        """f' at each number; see ``Curve.slope_in``."""
+        return [self.curve.slope_in(number, places) for number in z]
+
+    def off(self, z: Tensor, error: Tensor, width: Tensor, promised: int) -> Tensor:
+        """What derivatives in decimals are off by at most; see ``Curve.off``."""
+        curve, ends = self.curve, (z - error, z + error)
+        smooth = curve.smooth(z, error)
+        bends = [torch.where(smooth, end, size) for end, size in zip(curve.curvatures(*ends), (-INF, INF), strict=True)]
+        straight = curve.straight(ends[0]) & curve.straight(ends[1]) & smooth
+        charge = _charge(promised, curve.slope(z).abs() + 1.0, ~straight)
+        return _apart((bends[0], bends[1]), curve.slopes(*ends), width) + charge
+
+
+def _apart(steepness: Ends, ends: Ends, width: Tensor) -> Tensor:
+    """How far two values of a function may be from each other, at places that are at most ``width`` apart."""
+    (falling, rising), (low, high) = steepness, ends
+    steps = torch.maximum(-falling, rising) * width
+    return torch.where(width > 0, torch.fmin(steps, high - low) * (1.0 + 4 * _eps(width)), 0.0)
+
+
+def _charge(promised: int, size: Tensor, where: Tensor) -> Tensor:
+    """10^-promised of a size, in some places; of its rounding and that of the size's no more is left in what decimals are
+    off by."""
+    return torch.where(where, 2.0 * 10.0**-promised * size + LEAST, 0.0)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from lipreg.curves.curve import Curve, Extreme
-from lipreg.curves.functions import bell
+from lipreg.curves.functions import bell, bell_in, sigmoid_in
+from lipreg.linalg import Places
 
 CUBE = 0.044715
 """Of GELU as it is published."""
@@ -71,6 +73,18 @@ class GeluTanh(Curve):
         z, density = z.clamp(-100.0, 100.0), bell(inner)
         third = 12.0 * math.sqrt(2.0 / math.pi) * self.cube * z
         return density * (2.0 * rate + z * (third - torch.tanh(0.5 * inner) * rate.square()))
+
+    def _inner_in(self, z: Decimal, places: Places) -> tuple[Decimal, Decimal]:
+        """Twice the argument of tanh, and its derivative."""
+        square, factor = Decimal(self.cube) * z * z, 2 * places.root_2 / places.root_pi
+        return factor * z * (1 + square), factor * (1 + 3 * square)
+
+    def value_in(self, z: Decimal, places: Places) -> Decimal:
+        return z * sigmoid_in(self._inner_in(z, places)[0], places)
+
+    def slope_in(self, z: Decimal, places: Places) -> Decimal:
+        inner, rate = self._inner_in(z, places)
+        return sigmoid_in(inner, places) + z * bell_in(inner, places) * rate
 
 
 def _root(function: Callable[[Tensor], Tensor], low: float, high: float) -> float:

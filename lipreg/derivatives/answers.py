@@ -11,7 +11,7 @@ from typing import Any, get_args, overload
 
 from lipreg.ranges import DerivativeRange, Sign
 from lipreg.records import DerivativeRecord
-from lipreg.words import aligned
+from lipreg.words import aligned, written
 
 HEADER = ("point", "output", "input", "least", "largest", "sign", "status")
 
@@ -77,7 +77,7 @@ def _cells(found: DerivativeRange) -> tuple[str, ...]:
         # numbers too small to be normal are what rounding outward left of 0
         lower, upper = (0.0 if abs(end) < sys.float_info.min else end for end in (lower, upper))
         close = upper - lower <= 1e-5 * found.size
-        return f"{(lower + upper) / 2:.5g}" if close else f"[{lower:.5g}, {upper:.5g}]"
+        return written((lower + upper) / 2, 5) if close else f"[{written(lower, 5)}, {written(upper, 5)}]"
 
     least, largest = found.least, found.largest
     status = str(least.status) if least.status is largest.status else f"{least.status}, {largest.status}"

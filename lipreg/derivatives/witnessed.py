@@ -8,11 +8,8 @@ from torch import Tensor
 from lipreg.bounds import Analysis
 from lipreg.bounds.intervals import Ends
 from lipreg.budget import Budget
-from lipreg.estimators.witnesses.pattern import Pattern, pattern
-from lipreg.estimators.witnesses.unchanging import without_unchanging
+from lipreg.estimators.witnesses.jacobians import jacobians
 from lipreg.estimators.witnesses.witness import most_points
-from lipreg.graph.accurate import precisions
-from lipreg.linalg import Limbs
 from lipreg.linalg.floats import EPS, TINY, add_above, add_below
 
 SHARP = 1e-10
@@ -42,22 +39,15 @@ def _at(local: Analysis, x: Tensor, budget: Budget) -> Ends:
     graph, placed, points = local.graph, local.placed, x.unsqueeze(0)
     several = len(x) > 1
     inside, smooth = placed.region.contains(points)[0], torch.zeros(len(x), dtype=torch.bool)
-    seen = Pattern({}, {}, {}, smooth)
-    for start in precisions(graph, points, budget):
-        seen = pattern(local, graph.evaluate(start))
-        if isinstance(start, Limbs) and not (several or bool(seen.smooth)):
-            seen = without_unchanging(local, seen, budget) or seen
-        smooth = seen.smooth[0] & inside
-        if several or bool(smooth.all()) or not bool(inside.all()):
-            break
     low = torch.full((len(x), placed.rows.shape[1], placed.counts[0].numel()), -torch.inf, dtype=graph.dtype)
     high = -low
-    if not bool(smooth.any()):
+    if not bool(inside.all() if not several else inside.any()):
         return low, high
-    rows = placed.rows.to(graph.dtype).unsqueeze(1).expand(-1, len(x), -1, -1)
     value = error = low
-    for start in precisions(graph, rows, budget):
-        value, error = (part[0].flatten(2) for part in graph.differentiate(seen.slopes, start, seen.off).rounded())
+    rows = placed.rows.to(graph.dtype).unsqueeze(1).expand(-1, len(x), -1, -1)
+    for seen, found in jacobians(local, points, rows, budget, at_once=several):
+        smooth = seen.smooth[0] & inside
+        value, error = (part[0].flatten(2) for part in found.rounded())
         if several or bool((error.amax() <= SHARP * value.abs().amax()) | (error == 0).all()):
             break
     least, most = _in_units(value, error, placed.counts.flatten().to(value))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -120,6 +120,8 @@ class FoldedNetwork(FoldedValues):
         z_rounding: what a bound on a pre-activation must be widened by, ``(n,)``.
         p: norm of input distances; gradients are measured in its dual.
         q: norm of output distances where all rows are one operator; None where the largest of the rows is asked for.
+        exclusive: pairs of sides that no point of the region has together, ``(2, e)``: side i < n is unit i active, side
+            n + i that it is not. None of them until a search looks for them.
 
     What is bounded is the largest over families: a row each; of an operator its columns where p = 1, else all in one.
     """
@@ -132,6 +134,7 @@ class FoldedNetwork(FoldedValues):
     z_rounding: Tensor
     p: float
     q: float | None
+    exclusive: Tensor = field(default_factory=lambda: torch.zeros(2, 0, dtype=torch.long))
 
     @property
     def rows(self) -> int:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lipreg.budget import FREE, Budget
 from lipreg.graph.network import Graph
+from lipreg.graph.sharing import Forth
 from lipreg.linalg import Limbs, Numbers, Running, digit_bits
 from lipreg.linalg.floats import EPS, add_below
 
@@ -23,7 +24,7 @@ PRECISIONS = (10, 20, 40)
 """Digits that are tried one after another."""
 SHARP = 1e-9
 """Relative error at which a margin needs no more digits."""
-DEARER = 15.0
+DEARER = 10.0
 """How many times a pass in the first limbs takes what one in float64 does, and about twice a pass in the limbs before."""
 GRACE = 0.02
 """Share of a whole budget that digits may take once it has ended: of small networks they cost next to nothing."""
@@ -63,14 +64,18 @@ def anchors(graph: Graph, x: Tensor) -> dict[int, Tensor]:
         By index of the node, ``(batch, *shape of the node)``: the true values within one unit in the last place, two where
         entries of one layer lie hundreds of orders of magnitude apart.
     """
-    found = {}
-    for index, node in graph.affines():
-        if 0 in node.sources or node.bias_of:
-            for limbs in PRECISIONS:
-                value = node.combine({0: Limbs.of(x, limb_bits(graph), limbs)})
-                found[index] = value.rounded()[0]
-                if bool((value.error <= EPS * found[index].abs()).all()):
-                    break
+    found: dict[int, Tensor] = {}
+    left = [(index, node) for index, node in graph.affines() if 0 in node.sources or node.bias_of]
+    for limbs in PRECISIONS:
+        start, products, rough = Limbs.of(x, limb_bits(graph), limbs), Forth[Limbs](), []
+        for index, node in left:
+            value = products.combine(node, {0: start})
+            found[index] = value.rounded()[0]
+            if bool((value.error > EPS * found[index].abs()).any()):
+                rough.append((index, node))
+        left = rough
+        if not left:
+            break
     return found
 
 
@@ -119,6 +124,11 @@ def zeros(graph: Graph, x: Tensor) -> list[Tensor]:
 def limb_bits(graph: Graph) -> int:
     """How many bits the digits of tensors may have that the maps of a graph act on."""
     return digit_bits(max(map.roundings for _, node in graph.affines() for map in node.acting()))
+
+
+def first_digits(graph: Graph, x: Tensor) -> Limbs:
+    """x in the first arithmetic that has digits, taken as the exact numbers that it holds."""
+    return Limbs.of(x, limb_bits(graph), PRECISIONS[0])
 
 
 def in_digits(graph: Graph, x: Tensor) -> Limbs:

@@ -193,10 +193,10 @@ class CapturedNetwork:
             _check_answer(node, values.get(node), problems)
         several = not isinstance(output, Symbol | Stacked | Steps)
         if several and any(isinstance(part, Symbol) for part in leaves(output)):  # the one that is meant may be covered
-            raise problems.no_tensor(output)
+            raise problems.no_tensor(output, self.module)
         problems.check()
         if not isinstance(output, Symbol) or not output.terms:
-            raise problems.no_tensor(output)
+            raise problems.no_tensor(output, self.module)
         return context.graph(output, self._name, getattr(self.module, "outputs_of", ""))
 
     def _call(self, context: Context, node: torch.fx.Node, args: Any, kwargs: Any, problems: Problems) -> Any:

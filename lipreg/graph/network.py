@@ -13,7 +13,8 @@ from torch import Tensor
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.graph.nodes import Affine, Curved, Input, MaxPool, Node, Relu, read_nodes
 from lipreg.graph.passes import Backward, Forward, backward, forward
-from lipreg.linalg import LinearMap, Plain, Shape, feed
+from lipreg.graph.sharing import Back, Flow, Forth
+from lipreg.linalg import LinearMap, Numbers, Plain, Shape, feed
 from lipreg.linalg.numbers import N
 
 V = TypeVar("V")
@@ -114,27 +115,26 @@ class Graph:
         """The value of every node at x ``(..., *input_shape)``, in x's arithmetic."""
         return list(self.forward({0: x}, _Values(x)).values())
 
-    def differentiate(
-        self, slopes: Mapping[int, Tensor], rows: N, off: Mapping[int, Tensor] | None = None, at: int | None = None
-    ) -> N:
+    def differentiate(self, slopes: Mapping[int, Tensor | Numbers], rows: N, at: int | None = None) -> N:
         """rows . J for given slopes of all units, in the arithmetic of ``rows``: one pass through the graph.
 
         Args:
             slopes: for each Relu and Curved, ``(..., 1, *shape)`` or ``(..., rows, *shape)``; for each MaxPool, the
-                weights of the members of its windows, ``(..., 1, outputs, window)``.
+                weights of the members of its windows, ``(..., 1, outputs, window)``. Tensors are the exact numbers that
+                they hold.
             rows: functionals of the output, ``(..., rows, outputs)``.
-            off: what slopes are off by at most, of nodes whose slopes are not numbers of float64, of their shape.
             at: the node that ``rows`` are functionals of; None for the output.
 
         Returns:
             ``(..., rows, *input_shape)``.
         """
-        found = self.backward([(len(self.nodes) - 1 if at is None else at, rows)], _Gradients(slopes, off or {}))
+        start = len(self.nodes) - 1 if at is None else at
+        found = self.backward([(start, Flow.of(rows))], _Gradients(slopes))
         if found is None:
             zero, _ = rows.rounded()
             shape = self.nodes[-1 if at is None else at].shape
             return rows.like(zero.new_zeros(*zero.shape[: zero.dim() - len(shape)], *self.input_shape))
-        return found
+        return found.total()
 
     def values(self, x: Tensor) -> list[Tensor]:
         """The value of every node at x ``(..., *input_shape)``."""
@@ -145,7 +145,7 @@ class Graph:
         """The network's output at x, ``(..., *output shape)``."""
         return self.values(x)[-1]
 
-    def gradients(self, slopes: Mapping[int, Tensor], rows: Tensor) -> Tensor:
+    def gradients(self, slopes: Mapping[int, Tensor | Numbers], rows: Tensor) -> Tensor:
         """rows . J for given slopes of all units; see ``differentiate``."""
         return self.differentiate(slopes, Plain(rows)).value
 
@@ -218,10 +218,10 @@ class _Values(Forward[N], Generic[N]):
     """The function itself, in the arithmetic of x."""
 
     def __init__(self, x: N) -> None:
-        self.x = x
+        self.x, self.products = x, Forth[N]()
 
     def affine(self, index: int, node: Affine, values: Mapping[int, N]) -> N:
-        return node.combine(values or {0: self.x})  # a constant has no sources
+        return self.products.combine(node, values or {0: self.x})  # a constant has no sources
 
     def relu(self, index: int, node: Relu, value: N) -> N:
         return value.relu(node.slope)
@@ -233,21 +233,27 @@ class _Values(Forward[N], Generic[N]):
         return value.image(node.curve)
 
 
-class _Gradients(Backward[N], Generic[N]):
+class _Gradients(Backward[Flow[N]], Generic[N]):
     """Functionals carried back with given slopes, in any arithmetic."""
 
-    def __init__(self, slopes: Mapping[int, Tensor], off: Mapping[int, Tensor]) -> None:
-        self.slopes, self.off = slopes, off
+    def __init__(self, slopes: Mapping[int, Tensor | Numbers]) -> None:
+        self.slopes, self.products = slopes, Back[N]()
 
-    def back(self, map: LinearMap, value: N) -> N:
-        return value.back(map)
+    def join(self, one: Flow[N], other: Flow[N]) -> Flow[N]:
+        return self.products.join(one, other)
 
-    def relu(self, index: int, node: Relu, value: N) -> N:
-        return value.times(self.slopes[index])
+    def back(self, map: LinearMap, value: Flow[N]) -> Flow[N]:
+        return Flow.of(value.total().back(map))
 
-    def max_pool(self, index: int, node: MaxPool, value: N) -> N:
-        flat = value.moved(lambda t: t.flatten(-len(node.shape)).unsqueeze(-1))
-        return flat.times(self.slopes[index]).moved(node.scatter, copies=node.windows.numel())
+    def affine(self, index: int, node: Affine, value: Flow[N]) -> Iterable[tuple[int, Flow[N]]]:
+        return self.products.flows(node, value.total())
 
-    def curved(self, index: int, node: Curved, value: N) -> N:
-        return value.times(self.slopes[index], self.off.get(index))
+    def relu(self, index: int, node: Relu, value: Flow[N]) -> Flow[N]:
+        return Flow.of(value.total().times(self.slopes[index]))
+
+    def max_pool(self, index: int, node: MaxPool, value: Flow[N]) -> Flow[N]:
+        flat = value.total().moved(lambda t: t.flatten(-len(node.shape)).unsqueeze(-1))
+        return Flow.of(flat.times(self.slopes[index]).moved(node.scatter, copies=node.windows.numel()))
+
+    def curved(self, index: int, node: Curved, value: Flow[N]) -> Flow[N]:
+        return Flow.of(value.total().times(self.slopes[index]))

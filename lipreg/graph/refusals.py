@@ -14,6 +14,7 @@ from lipreg.errors import UnsupportedModel
 from lipreg.graph.batches import BatchSize, Stacked
 from lipreg.graph.calls import LINE, Named
 from lipreg.graph.registry import Refusal
+from lipreg.graph.selected import Select
 from lipreg.graph.symbols import Mask, Part, Places, Symbol
 
 _COVERED = (
@@ -94,19 +95,35 @@ class Problems:
             got = "\n".join((f"{len(self._found)} unsupported call{several}", *self._found))
             raise UnsupportedModel(got, where=self._name, accepted=_COVERED)
 
-    def no_tensor(self, output: Any) -> UnsupportedModel:
-        """Of a forward that returns anything but one tensor that depends on the input."""
-        kind = dict if isinstance(output, dict) else type(output)  # torch.fx has kinds of its own
+    def no_tensor(self, output: Any, module: nn.Module) -> UnsupportedModel:
+        """Of a module's forward that returns anything but one tensor that depends on the input."""
+        # torch.fx has kinds of its own
+        kind = next((plain for plain in (dict, list) if isinstance(output, plain)), type(output))
         got, todo = f"forward returns {output.kind if isinstance(output, Named) else kind.__name__}", ""
         if isinstance(output, Symbol):
             got = "forward returns a constant"
         if isinstance(output, dict | tuple | list) and output:
             keys = list(output) if isinstance(output, dict) else list(range(len(output)))
             got += f" with {', '.join(map(repr, keys))}"
-            todo = f"Ask about one of them: lipreg.Select(network, output={keys[0]!r})"
+            todo = f"Ask about one of them: {_selected(output, _written(module))}"
         return UnsupportedModel(
             got, where=self._name, accepted="one tensor that depends on the input, (batch, outputs)", todo=todo
         )
+
+
+def _written(module: nn.Module) -> str:
+    """A network as its user writes it, with what is selected of it already."""
+    if not isinstance(module, Select) or module.output is None:
+        return "network"
+    return f"lipreg.Select({_written(module.network)}, output={module.output!r}{', ...' * module.holds_more})"
+
+
+def _selected(output: Any, network: str) -> str:
+    """How to select the first tensor of what a network returns."""
+    while isinstance(output, dict | tuple | list) and output:
+        key, output = next(iter(output.items() if isinstance(output, dict) else enumerate(output)))
+        network = f"lipreg.Select({network}, output={key!r})"
+    return network
 
 
 def owner(node: torch.fx.Node) -> str:

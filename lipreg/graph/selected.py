@@ -60,6 +60,8 @@ class Select(nn.Module):
         arrays = {name: value for name, value in (fixed or {}).items() if isinstance(value, np.ndarray)}
         self._fixed = {**(fixed or {}), **{name: torch.as_tensor(value) for name, value in arrays.items()}}
         names, self._one_argument = _names(network), False
+        self.holds_more = input is not None or bool(self._fixed)
+        """Whether more is said of it than its output."""
         self._input = _moving(names, self._fixed, type(network).__name__) if input is None else input
         if self._input not in names and None not in names:
             self._one_argument = True

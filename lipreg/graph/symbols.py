@@ -12,11 +12,12 @@ from torch import Tensor
 from lipreg.curves import Curve
 from lipreg.errors import InvalidInput
 from lipreg.graph.batches import BatchSize
+from lipreg.graph.bias_parts import Parts, added_up, constant_parts, mapped
 from lipreg.graph.network import Graph
 from lipreg.graph.nodes import Affine, Curved, Input, MaxPool, Node, Relu, same_kind
 from lipreg.graph.registry import JUMPS, Refusal
 from lipreg.graph.repeats import same_affine, without_unread_nodes
-from lipreg.linalg import Composed, Diagonal, LinearMap, Shape, add, compose, identity, is_proof, moves_exactly
+from lipreg.linalg import Diagonal, LinearMap, Shape, add, compose, identity
 from lipreg.linalg.broadcasting import broadcast
 
 T = TypeVar("T")
@@ -32,7 +33,7 @@ class Symbol:
 
     terms: dict[int, LinearMap]
     bias: Tensor
-    bias_of: tuple[tuple[LinearMap | None, Tensor], ...] = ()
+    bias_of: Parts = ()
     """As of ``Affine``: what the bias was added up from, where something can be proved of it."""
     multiple_of: tuple[Symbol, Tensor] | None = field(default=None, compare=False, repr=False)
     """The expression and the factor that it was made of by ``scaled``, and nothing since: choices by signs ask for it."""
@@ -59,10 +60,10 @@ class Symbol:
         """map(self) + bias."""
         moved = map(self.bias)
         terms = {i: compose(map, old) for i, old in self.terms.items()}
-        parts = tuple(_moved(map, own, part) for own, part in self._parts)
+        parts = tuple(mapped(map, own, part) for own, part in self._parts)
         if bias is None:
             return Symbol(terms, moved, parts)
-        return Symbol(terms, moved + bias, parts + _parts(bias.expand(map.out_shape)))
+        return Symbol(terms, moved + bias, parts + constant_parts(bias.expand(map.out_shape)))
 
     def reshape(self, shape: Shape) -> Symbol:
         return self.then(identity(self.shape, shape, self.bias))
@@ -74,36 +75,24 @@ class Symbol:
 
     def shifted(self, offset: Tensor) -> Symbol:
         """self + offset, for a constant that broadcasts to ``shape``."""
-        return Symbol(self.terms, self.bias + offset, self._parts + _parts(offset.expand(self.shape)))
+        return Symbol(self.terms, self.bias + offset, self._parts + constant_parts(offset.expand(self.shape)))
 
     def plus(self, other: Symbol) -> Symbol:
         """self + other, merging maps from the same node."""
         terms = dict(self.terms)
         for i, map in other.terms.items():
             terms[i] = add(terms[i], map) if i in terms else map
-        return Symbol(terms, self.bias + other.bias, self._parts + other._parts)
+        return Symbol(terms, self.bias + other.bias, added_up(self._parts + other._parts, self.shape))
 
     @property
-    def rounded_parts(self) -> tuple[tuple[LinearMap | None, Tensor], ...]:
+    def rounded_parts(self) -> Parts:
         """``bias_of``, where the bias is not exact."""
         exact = len(self.bias_of) < 2 and all(map is None for map, _ in self.bias_of)
         return () if exact else self.bias_of
 
     @property
-    def _parts(self) -> tuple[tuple[LinearMap | None, Tensor], ...]:
-        return self.bias_of or _parts(self.bias)
-
-
-def _moved(map: LinearMap, own: LinearMap | None, part: Tensor) -> tuple[LinearMap | None, Tensor]:
-    """A part of a bias after another map."""
-    if own is None:
-        return (None, map(part)) if moves_exactly(map) else (map.exactly, part)
-    return Composed(map.exactly, own), part
-
-
-def _parts(bias: Tensor) -> tuple[tuple[LinearMap | None, Tensor], ...]:
-    """A constant as the only part of a bias; none where it is 0, or nothing can be proved of it."""
-    return ((None, bias),) if is_proof(bias) and bool(bias.any()) else ()
+    def _parts(self) -> Parts:
+        return self.bias_of or constant_parts(self.bias)
 
 
 class Unknown:

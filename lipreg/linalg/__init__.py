@@ -1,14 +1,16 @@
 """Matrix-free linear maps, their norms, and vector norms by name."""
 
-from lipreg.linalg.composition import Composed, Sum, add, compose, is_proof, moves_exactly
+from lipreg.linalg.composition import add, compose, is_proof, moves_exactly
 from lipreg.linalg.convolution import Convolution
 from lipreg.linalg.diagonal import Diagonal, identity
 from lipreg.linalg.differences import gap
+from lipreg.linalg.joined import Composed, Sum
 from lipreg.linalg.limbs import Limbs, digit_bits
 from lipreg.linalg.maps import Dense, LinearMap, Shape, feed, same_entries
 from lipreg.linalg.norms import dual_norm, norm_name, parse_norm, safe_sqrt, squared_norm, vector_norm
 from lipreg.linalg.numbers import Numbers, Plain
 from lipreg.linalg.operators import attained_norm, best_direction, best_signs, has_formula, operator_norm, sign_vectors
+from lipreg.linalg.places import Places
 from lipreg.linalg.power import PowerIteration
 from lipreg.linalg.rows import Entries, Rows, Whole, entries
 from lipreg.linalg.running import Running
@@ -26,6 +28,7 @@ __all__ = [
     "Limbs",
     "LinearMap",
     "Numbers",
+    "Places",
     "Plain",
     "PowerIteration",
     "Repeated",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Self, TypeGuard
+from dataclasses import replace
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
@@ -14,158 +12,9 @@ from lipreg.linalg.convolution import Convolution, parallel
 from lipreg.linalg.diagonal import Diagonal
 from lipreg.linalg.floats import two_sum
 from lipreg.linalg.fusion import WRITTEN_OUT, fused, map_as_convolution
-from lipreg.linalg.maps import Dense, LinearMap, Shape, V, same_entries
+from lipreg.linalg.joined import Composed, Sum
+from lipreg.linalg.maps import Dense, LinearMap, same_entries
 from lipreg.linalg.selection import Gather
-
-
-@dataclass(frozen=True)
-class Composed(LinearMap):
-    """outer after inner, applied one after the other.
-
-    Exact (see ``LinearMap.exact``) where every entry of the product is one product of entries, as beside a permutation;
-    else |outer| |inner| and the norms that follow from it are upper bounds.
-    """
-
-    outer: LinearMap
-    inner: LinearMap
-
-    @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.inner.in_shape
-
-    @property
-    def out_shape(self) -> Shape:  # type: ignore[override]
-        return self.outer.out_shape
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.outer(self.inner(x))
-
-    def transpose(self, y: Tensor) -> Tensor:
-        return self.inner.transpose(self.outer.transpose(y))
-
-    def with_entries(self, change: Callable[[Tensor], Tensor]) -> Self:
-        return replace(self, outer=self.outer.with_entries(change), inner=self.inner.with_entries(change))
-
-    def through(self, x: V, act: Callable[[LinearMap, V, bool], V]) -> V:
-        return self.outer.through(self.inner.through(x, act), act)
-
-    def back(self, y: V, act: Callable[[LinearMap, V, bool], V]) -> V:
-        return self.inner.back(self.outer.back(y, act), act)
-
-    @property
-    def entries(self) -> tuple[Tensor, ...]:
-        return self.outer.entries + self.inner.entries
-
-    @property
-    def layout(self) -> str:
-        return f"{self.outer.description} after {self.inner.description}"
-
-    @property
-    def roundings(self) -> int:
-        return self.outer.roundings + self.inner.roundings
-
-    @property
-    def exactly(self) -> LinearMap:
-        return _of_exact(self, self.outer, self.inner)
-
-    @property
-    def rounded(self) -> bool:
-        return True
-
-    @property
-    def lengths(self) -> int:
-        return self.outer.lengths + self.inner.lengths
-
-    @property
-    def exact(self) -> bool:
-        one_product = self.outer.single_rows or self.inner.single_columns
-        return one_product and self.outer.exact and self.inner.exact
-
-    @property
-    def single_rows(self) -> bool:
-        return self.outer.single_rows and self.inner.single_rows
-
-    @property
-    def single_columns(self) -> bool:
-        return self.outer.single_columns and self.inner.single_columns
-
-    def row_norms(self, order: float, columns: Tensor) -> Tensor:
-        if self.outer.single_rows:  # each row is a multiple of one row of the inner map
-            return self.outer.abs()(self.inner.row_norms(order, columns))
-        if self.inner.single_columns and self.exact and order != math.inf:
-            return super().row_norms(order, columns)
-        return self.outer.abs()(self.inner.row_norms(order, columns))  # the triangle inequality
-
-
-@dataclass(frozen=True)
-class Sum(LinearMap):
-    """The sum of two maps between the same shapes; |first| + |second| is an upper bound of its magnitude."""
-
-    first: LinearMap
-    second: LinearMap
-
-    @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.first.in_shape
-
-    @property
-    def out_shape(self) -> Shape:  # type: ignore[override]
-        return self.first.out_shape
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.first(x) + self.second(x)
-
-    def transpose(self, y: Tensor) -> Tensor:
-        return self.first.transpose(y) + self.second.transpose(y)
-
-    def with_entries(self, change: Callable[[Tensor], Tensor]) -> Self:
-        return replace(self, first=self.first.with_entries(change), second=self.second.with_entries(change))
-
-    def through(self, x: V, act: Callable[[LinearMap, V, bool], V]) -> V:
-        return self.first.through(x, act) + self.second.through(x, act)
-
-    def back(self, y: V, act: Callable[[LinearMap, V, bool], V]) -> V:
-        return self.first.back(y, act) + self.second.back(y, act)
-
-    def square(self) -> LinearMap:
-        return Dense(self.dense().square(), self.in_shape, self.out_shape)
-
-    @property
-    def entries(self) -> tuple[Tensor, ...]:
-        return self.first.entries + self.second.entries
-
-    @property
-    def layout(self) -> str:
-        return f"{self.first.description} plus {self.second.description}"
-
-    @property
-    def roundings(self) -> int:
-        return self.first.roundings + self.second.roundings + 2
-
-    @property
-    def exactly(self) -> LinearMap:
-        return _of_exact(self, self.first, self.second)
-
-    @property
-    def rounded(self) -> bool:
-        return True
-
-    @property
-    def lengths(self) -> int:
-        return self.first.lengths + self.second.lengths + 2
-
-    @property
-    def exact(self) -> bool:
-        return False
-
-    def row_norms(self, order: float, columns: Tensor) -> Tensor:
-        return self.first.row_norms(order, columns) + self.second.row_norms(order, columns)
-
-
-def _of_exact(whole: Composed | Sum, first: LinearMap, second: LinearMap) -> LinearMap:
-    """The whole itself, or one of the parts without their roundings."""
-    parts = first.exactly, second.exactly
-    return whole if parts[0] is first and parts[1] is second else type(whole)(*parts)
 
 
 def compose(outer: LinearMap, inner: LinearMap) -> LinearMap:

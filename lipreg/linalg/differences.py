@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lipreg.linalg.composition import Composed, Sum
 from lipreg.linalg.convolution import Convolution
 from lipreg.linalg.diagonal import Diagonal
+from lipreg.linalg.joined import Composed, Sum
 from lipreg.linalg.maps import Dense, LinearMap, Weighted, same_entries
 
 

@@ -24,7 +24,8 @@ from torch import Tensor
 from lipreg.linalg.broadcasting import broadcast
 from lipreg.linalg.floats import EPS
 from lipreg.linalg.maps import LinearMap
-from lipreg.linalg.numbers import Image
+from lipreg.linalg.numbers import Image, Numbers
+from lipreg.linalg.places import Places, size_bits
 
 LIMBS = 10
 """Digits that are kept, where nothing else is said: some 200 bits."""
@@ -78,15 +79,22 @@ class Limbs:
         """A^T x."""
         return map.exactly.back(self, _act)
 
-    def times(self, factor: Tensor, off: Tensor | None = None) -> Limbs:
-        """The entrywise product with a finite float64 tensor that broadcasts, or with numbers within ``off`` of it."""
-        if off is not None:
-            found, lost = self.times(factor), self._magnitude() * off
-            return replace(found, error=_above(found.error + lost, 2))
+    def times(self, factor: Tensor | Numbers) -> Limbs:
+        """The product with finite float64 numbers that broadcast, or with those that are meant by numbers with errors."""
         own = self._expanded(broadcast(self.shape, factor.shape))
-        digits, top, lost = _cut(factor, self.bits, self.limbs)
-        error, unknown = own.error * factor.abs(), (own.error > 0) & (factor != 0)
-        if lost is not None:
+        if isinstance(factor, Tensor):
+            size = factor.abs()
+            digits, top, lost = _cut(factor, self.bits, self.limbs)
+        elif isinstance(factor, Limbs) and factor.bits == self.bits:
+            size, lost = factor._magnitude(), factor.error
+            digits, top = list(factor.digits.double()), factor.top
+        else:
+            value, off = factor.rounded()
+            size = _above(value.abs() + off, 1)
+            digits, top, lost = _cut(value, self.bits, self.limbs)
+            lost = off if lost is None else _above(lost + off, 1)
+        error, unknown = own.error * size, (own.error > 0) & (size != 0)
+        if lost is not None and bool(lost.any()):
             error, unknown = error + own._magnitude() * lost, unknown | (lost > 0)
         products = [own.digits.double() * digit for digit in digits]
         return own._sum(products, top, _above(error, 2, unknown))
@@ -115,10 +123,19 @@ class Limbs:
         return replace(found, error=torch.where(sure, found.error, torch.maximum(found.error, error)))
 
     def image(self, function: Image) -> Limbs:
-        """A function of every entry, in float64: no digit beyond that is known."""
-        value, error = function.enclosed(*self.rounded())
-        found = self.like(value)
-        return replace(found, error=_above(found.error + error, 1))
+        """A function of every entry, in decimals that have as many digits as are kept."""
+        places = Places(math.ceil(self.bits * self.limbs * math.log10(2.0)))
+        least = self.top - len(self.digits) + 1
+        with places.context():
+            exact = function.in_places(places.decimals(self.whole(least), self.bits * least), places)
+            # whatever there is below the first digit fits into the others
+            top = math.ceil((size_bits(exact) + 1) / self.bits) - 1
+            last = top - self.limbs + 1
+            whole, hit = places.whole(exact, self.bits * last)
+        value, error = self.rounded()
+        off = function.off(value, error, self.error, places.promised)
+        missed = (~torch.tensor(hit)).to(off).reshape(self.shape)
+        return self._of_whole(whole, last, _above(off + missed * _power(self.bits * last), 1))
 
     def largest(self) -> Limbs:
         """The largest over the last dimension; it moves no further than what moves most."""
@@ -143,12 +160,22 @@ class Limbs:
             total = total + digit.astype(object) * (1 << self.bits * (self.top - place - last))
         return total
 
+    def _of_whole(self, whole: list[int], last: int, error: Tensor) -> Limbs:
+        """Numbers of this shape in units of 2^(bits last), in the same arithmetic."""
+        rest, digits, half = np.array(whole, dtype=object), [], 1 << (self.bits - 1)
+        while len(digits) < self.limbs or rest.any():
+            carry = (rest + half) >> self.bits
+            digits.append((rest - (carry << self.bits)).astype(np.int64))
+            rest = carry
+        raw = torch.from_numpy(np.stack(digits[::-1])).reshape(-1, *self.shape)
+        return self._normal(raw, last + len(digits) - 1, error)
+
     def _total(self) -> Tensor:
         """The digits' number in units of the first place: the sum from the small ones on."""
-        total = torch.zeros_like(self.error)
-        for digit in self.digits.double().flip(0):
+        total = np.zeros(self.shape)
+        for digit in self.digits.numpy()[::-1]:
             total = total * 2.0**-self.bits + digit
-        return total
+        return torch.as_tensor(total)
 
     def _expanded(self, shape: torch.Size) -> Limbs:
         digits = self.digits.reshape(-1, *(1,) * (len(shape) - self.error.dim()), *self.shape)
@@ -169,22 +196,23 @@ class Limbs:
     def _normal(self, raw: Tensor, top: int, error: Tensor) -> Limbs:
         """Carries, and drops what is beyond the digits that are kept."""
         bits, half = self.bits, 1 << (self.bits - 1)
-        digits, carry = [], torch.zeros_like(raw[0])
-        for digit in raw.flip(0):
+        digits, carry = [], np.zeros(raw.shape[1:], dtype=np.int64)
+        for digit in raw.numpy()[::-1]:  # of small tensors numpy's calls take less than torch's
             total = digit + carry
             carry = (total + half) >> bits
             digits.append(total - (carry << bits))
-        while bool(carry.any()):
+        while carry.any():
             total, top = carry, top + 1
             carry = (total + half) >> bits
             digits.append(total - (carry << bits))
-        found = torch.stack(digits[::-1])
-        used = found.unsqueeze(-1).flatten(1).any(1).nonzero().flatten().tolist() or [0]
+        found = np.stack(digits[::-1])
+        used = np.flatnonzero(found.reshape(len(found), -1).any(1)).tolist() or [0]
         first, end = used[0], min(used[-1] + 1, used[0] + self.limbs)
-        dropped = found[end:]
-        if bool(dropped.any()):  # less than a unit in the last place that is kept
-            error = _above(torch.where(dropped.any(0), error + _power(bits * (top - end + 1)), error), 1)
-        return replace(self, digits=found[first:end], top=top - first, error=error)
+        dropped = found[end:].any(0)
+        if dropped.any():  # less than a unit in the last place that is kept
+            more = error + _power(bits * (top - end + 1))
+            error = _above(torch.where(torch.as_tensor(dropped), more, error), 1)
+        return replace(self, digits=torch.from_numpy(found[first:end]), top=top - first, error=error)
 
 
 def _act(map: LinearMap, x: Limbs, back: bool) -> Limbs:

@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
 
 from lipreg.linalg.maps import LinearMap
+from lipreg.linalg.places import Places
 
 
 class Image(Protocol):
@@ -26,9 +28,21 @@ class Image(Protocol):
         """The value of a number within ``error`` of z, and what that is off by at most."""
         ...
 
+    def in_places(self, z: Sequence[Decimal], places: Places, /) -> list[Decimal]:
+        """The values of numbers, in decimals with so many places."""
+        ...
+
+    def off(self, z: Tensor, error: Tensor, width: Tensor, promised: int, /) -> Tensor:
+        """What values in so many places are off by at most, where the numbers lie within ``width`` of those that are meant,
+        and both within ``error`` of z."""
+        ...
+
 
 class Numbers(Protocol):
     """A tensor in some arithmetic."""
+
+    @property
+    def shape(self) -> torch.Size: ...
 
     def like(self, x: Tensor, /) -> Self:
         """Another tensor in the same arithmetic."""
@@ -42,8 +56,9 @@ class Numbers(Protocol):
         """A^T x."""
         ...
 
-    def times(self, factor: Tensor, /, off: Tensor | None = None) -> Self:
-        """The entrywise product with a tensor that broadcasts, of the exact numbers that it holds, or within ``off`` of."""
+    def times(self, factor: Tensor | Numbers, /) -> Self:
+        """The entrywise product with a tensor of the same depth that broadcasts: of the exact numbers that it holds, or of
+        those that are meant by numbers in any arithmetic."""
         ...
 
     def image(self, function: Image, /) -> Self:
@@ -79,6 +94,10 @@ class Plain:
 
     value: Tensor
 
+    @property
+    def shape(self) -> torch.Size:
+        return self.value.shape
+
     def like(self, x: Tensor) -> Plain:
         return Plain(x)
 
@@ -88,8 +107,8 @@ class Plain:
     def back(self, map: LinearMap) -> Plain:
         return Plain(map.transpose(self.value))
 
-    def times(self, factor: Tensor, off: Tensor | None = None) -> Plain:
-        return Plain(self.value * factor)
+    def times(self, factor: Tensor | Numbers) -> Plain:
+        return Plain(self.value * (factor if isinstance(factor, Tensor) else factor.rounded()[0]))
 
     def image(self, function: Image) -> Plain:
         return Plain(function.value(self.value))

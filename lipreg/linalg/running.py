@@ -16,7 +16,7 @@ from torch import Tensor
 from lipreg.linalg.floats import EPS
 from lipreg.linalg.limbs import LEAST
 from lipreg.linalg.maps import LinearMap
-from lipreg.linalg.numbers import Image
+from lipreg.linalg.numbers import Image, Numbers
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,10 @@ class Running:
         """The numbers that a float64 tensor holds."""
         return cls(x, torch.zeros_like(x))
 
+    @property
+    def shape(self) -> torch.Size:
+        return self.value.shape
+
     def like(self, x: Tensor) -> Running:
         """Another tensor's numbers in the same arithmetic."""
         return Running.of(x)
@@ -43,12 +47,14 @@ class Running:
         """A^T x."""
         return map.exactly.back(self, _act)
 
-    def times(self, factor: Tensor, off: Tensor | None = None) -> Running:
-        """The entrywise product with a finite float64 tensor that broadcasts, or with numbers within ``off`` of it."""
-        value, size = self.value * factor, factor.abs()
-        if off is not None:
-            error = self.error * (size + off) + off * self.value.abs() + EPS * value.abs()
+    def times(self, factor: Tensor | Numbers) -> Running:
+        """The product with finite float64 numbers that broadcast, or with those that are meant by numbers with errors."""
+        if not isinstance(factor, Tensor):
+            factor, off = factor.rounded()
+            value = self.value * factor
+            error = self.error * (factor.abs() + off) + off * self.value.abs() + EPS * value.abs()
             return Running(value, _above(error, 8))
+        value, size = self.value * factor, factor.abs()
         error = _above(self.error * size + EPS * value.abs(), 4)
         return Running(value, torch.where((size == 0) | (size == 1), self.error * size, error))
 

@@ -113,6 +113,11 @@ def _and_places(call: Call) -> Call:
     return lambda x, size: (call(x, size), None)
 
 
+def _in_place(call: Call) -> Call:
+    """A call that writes its result into what it is given; see ``lipreg.graph.inplace``."""
+    return lambda x, *given: call(x, *given, inplace=True)
+
+
 def _same(x: Tensor, **_: Any) -> Tensor:
     return x
 
@@ -135,6 +140,7 @@ OPERATORS: dict[str, Call] = {
     "bmm.default": torch.matmul,  # of a constant that was repeated for each point one is left
     "cat.default": torch.cat,
     "celu.default": F.celu,
+    "celu_.default": _in_place(F.celu),
     "chunk.default": torch.chunk,
     "clamp.default": torch.clamp,
     "clamp_.default": lambda x, *ends: x.clamp_(*ends),
@@ -148,10 +154,13 @@ OPERATORS: dict[str, Call] = {
     "conv_transpose1d.default": _of_windows(F.conv_transpose1d),
     "conv_transpose2d.input": _of_windows(F.conv_transpose2d),
     "cumsum.default": torch.cumsum,
+    "detach.default": lambda x: x.detach(),
+    "detach_.default": lambda x: x.detach(),
     "div.Tensor": torch.div,
     "dropout.default": _dropout,
     "einsum.default": lambda equation, parts, **_: torch.einsum(equation, *parts),
     "elu.default": F.elu,
+    "elu_.default": _in_place(F.elu),
     "erf.default": torch.erf,
     "expand.default": _expanded,
     "flatten.using_ints": torch.flatten,
@@ -162,8 +171,11 @@ OPERATORS: dict[str, Call] = {
     "gelu.default": F.gelu,
     "gt.Scalar": torch.gt,
     "hardsigmoid.default": F.hardsigmoid,
+    "hardsigmoid_.default": _in_place(F.hardsigmoid),
     "hardswish.default": F.hardswish,
+    "hardswish_.default": _in_place(F.hardswish),
     "hardtanh.default": F.hardtanh,
+    "hardtanh_.default": _in_place(F.hardtanh),
     "index.Tensor": _indexed,
     "le.Scalar": torch.le,
     "leaky_relu.default": F.leaky_relu,
@@ -185,6 +197,7 @@ OPERATORS: dict[str, Call] = {
     "min.dim": torch.min,
     "minimum.default": torch.minimum,
     "mish.default": F.mish,
+    "mish_.default": _in_place(F.mish),
     "mm.default": torch.mm,
     "mul.Tensor": torch.mul,
     "mul_.Tensor": lambda x, other: x.mul_(other),
@@ -199,6 +212,7 @@ OPERATORS: dict[str, Call] = {
     "prelu.default": torch.prelu,
     "relu.default": torch.relu,
     "relu6.default": F.relu6,
+    "relu6_.default": _in_place(F.relu6),
     "relu_.default": torch.relu_,
     "repeat.default": lambda x, counts: x.repeat(*counts),
     "reshape.default": _reshaped,
@@ -206,14 +220,17 @@ OPERATORS: dict[str, Call] = {
     "rsub.Scalar": _reversed_sub,
     "select.int": torch.select,
     "selu.default": F.selu,
+    "selu_.default": _in_place(F.selu),
     "sigmoid.default": torch.sigmoid,
     "sigmoid_.default": torch.sigmoid_,
     "silu.default": F.silu,
+    "silu_.default": _in_place(F.silu),
     "slice.Tensor": _part,
     "softplus.default": F.softplus,
     "softshrink.default": F.softshrink,
     "sort.default": torch.sort,
     "split.Tensor": torch.split,
+    "sqrt.default": torch.sqrt,
     "square.default": torch.square,
     "squeeze.dim": torch.squeeze,
     "stack.default": torch.stack,
@@ -223,6 +240,7 @@ OPERATORS: dict[str, Call] = {
     "tanh.default": torch.tanh,
     "tanh_.default": torch.tanh_,
     "threshold.default": F.threshold,
+    "threshold_.default": _in_place(F.threshold),
     "to.dtype": _cast,
     "transpose.int": torch.transpose,
     "unbind.int": torch.unbind,

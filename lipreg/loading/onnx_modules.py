@@ -78,3 +78,10 @@ def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     if bias is not None:
         layer.bias = nn.Parameter(bias.contiguous())
     return layer
+
+
+class Single(nn.Module):
+    """Of each point its only entry, without an axis for it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1).squeeze(1)

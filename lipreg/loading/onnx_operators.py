@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from lipreg.loading.onnx_functions import FUNCTIONS
-from lipreg.loading.onnx_modules import Arithmetic, Clip, Joined, Permuted, linear
+from lipreg.loading.onnx_modules import Arithmetic, Clip, Joined, Permuted, Single, linear
 from lipreg.loading.onnx_node import Constant, NotRead, OnnxNode
 from lipreg.loading.onnx_parts import PARTS
 from lipreg.loading.onnx_windows import average_pool, convolution, global_average_pool, max_pool, pad
@@ -73,6 +73,8 @@ def _flatten(node: OnnxNode) -> nn.Module:
 
 def _shaped(rest: list[int]) -> nn.Module:
     """Each point in another shape."""
+    if not rest:
+        return Single()
     return nn.Flatten() if len(rest) == 1 else nn.Sequential(nn.Flatten(), nn.Unflatten(1, rest))
 
 
@@ -93,6 +95,11 @@ def _squeezed(node: OnnxNode) -> nn.Module:
     example, axes = node.activation(), node.numbers("axes", 1)
     if node.kind == "Squeeze":
         axes = axes if axes is not None else [i for i, size in enumerate(example.shape) if size == 1 and i]
+        if any(
+            not -example.dim() <= axis < example.dim() or (axis % example.dim() and example.shape[axis] != 1)
+            for axis in axes
+        ):
+            raise NotRead(f"of axes {axes} of shape {tuple(example.shape)}")
         gone = {axis % example.dim() for axis in axes}
         rest = [size for i, size in enumerate(example.shape) if i not in gone]
     else:
@@ -100,7 +107,7 @@ def _squeezed(node: OnnxNode) -> nn.Module:
         gone = {axis % dims for axis in axes or []}
         kept = iter(example.shape)
         rest = [1 if i in gone else next(kept) for i in range(dims)]
-    if 0 in gone or len(rest) < 2:
+    if 0 in gone:
         raise NotRead("the batch axis is moved")
     return _shaped(rest[1:])
 

@@ -12,12 +12,12 @@ import gzip
 import hashlib
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lipreg.plain import alike
+from lipreg.plain import alike, flatten
 from lipreg.records.kinds import AuditRecord
 from lipreg.records.subjects import reference_hash, subject_hash
 
@@ -25,6 +25,10 @@ SUFFIX = ".certificate.json.gz"
 """Of the names of certificates."""
 CLAIMED = ("format", "version", "question", "network", "claim")
 """What of a certificate's file its name is a hash of."""
+FOREIGN = "it is a certificate of another question, network and point"
+"""Of a certificate that has nothing in common with the record that names it."""
+SHOWN = 60
+"""So many characters of a value are shown."""
 BALLS = {"inf": "LinfBall", "2": "L2Ball", "1": "L1Ball"}
 
 
@@ -75,7 +79,7 @@ def claim_of(path: Path) -> Claim:
 
 
 def differences(claim: Claim, record: AuditRecord) -> list[str]:
-    """What a record says otherwise than the certificate that it names, each with both values."""
+    """What a record says otherwise than the certificate that it names, each with both values; ``FOREIGN`` where all is."""
     asked = record.question
     own = claim.question
     pairs: list[tuple[str, Any, Any]] = [(name, asked.get(name), own[name]) for name in ("scope", "p", "q")]
@@ -90,20 +94,43 @@ def differences(claim: Claim, record: AuditRecord) -> list[str]:
             if told is None:  # a hash of many numbers
                 continue
         pairs.append((f"region's {name}", told, proved))
+    about = _otherwise(pairs)
+    point = bytes.fromhex(claim.center)
     if claim.center:
-        point = bytes.fromhex(claim.center)
         if record.reference:
             pairs.append(("reference", record.reference, reference_hash(point)))
         if record.subject:
             pairs.append(("subject of its fingerprint", record.subject, subject_hash(record.fingerprint, point)))
     said = {"functional": record.functional, "subject": record.subject, "question": record.question}
     pairs += [(name, said[name], value) for name, value in claim.said.items() if said[name]]
+    network = claim.said.get("subject", "") not in ("", subject_hash(record.fingerprint, point))
+    if network and about | _otherwise(pairs) & {"question"} and record.reference not in ("", reference_hash(point)):
+        return [FOREIGN]
     pairs.append(("certificate's name", Path(record.certificate_file).name, claim.name))
-    return [
-        f"{name} {_short(told)}, the certificate {_short(proved)}"
-        for name, told, proved in pairs
-        if not alike(told, proved)
-    ]
+    return [words for name, told, proved in pairs if not alike(told, proved) for words in _apart(name, told, proved)]
+
+
+def otherwise(told: Sequence[str]) -> str:
+    """``differences``, or the first of them, in words."""
+    return FOREIGN if told[0] == FOREIGN else f"its record says {'; '.join(told)}"
+
+
+def _otherwise(pairs: Iterable[tuple[str, Any, Any]]) -> set[str]:
+    """The names of what differs."""
+    return {name for name, told, proved in pairs if not alike(told, proved)}
+
+
+def _apart(name: str, told: Any, proved: Any) -> list[str]:
+    """Both values of what differs; of objects, of each part that does."""
+    if isinstance(told, Mapping) and isinstance(proved, Mapping):
+        one, other = flatten(told), flatten(proved)
+        parts = [(f"{name} {part}", *(side.get(part, "nothing") for side in (one, other))) for part in one | other]
+        if differing := [part for part in parts if part[1] != part[2]]:
+            return [words for part in differing for words in _apart(*part)]
+    texts = [value if isinstance(value, str) else json.dumps(value) for value in (told, proved)]
+    begin = next((i for i, (one, other) in enumerate(zip(*texts, strict=False)) if one != other), min(map(len, texts)))
+    shown = [_cut(text, begin) for text in texts]
+    return [f"{name} {shown[0]}, the certificate {shown[1]}"]
 
 
 def _numbers(plain: Mapping[str, Any]) -> list[float]:
@@ -123,6 +150,8 @@ def _spread(told: Any, count: int) -> list[float] | None:
     return [float(number) for number in flat]
 
 
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _cut(text: str, begin: int) -> str:
+    """A text of at most so many characters as are shown, with the place where it begins to differ among them."""
+    start = 0 if begin < SHOWN // 2 or len(text) <= SHOWN else begin - SHOWN // 4
+    shown = text[start:] if len(text) - start <= SHOWN else f"{text[start : start + SHOWN - 3]}..."
+    return f"...{shown}" if start else shown

@@ -217,14 +217,17 @@ def _files(paths: Paths) -> dict[Path, str]:
     for root in roots:
         if not root.exists():
             raise InvalidInput(f"no folder or file {root}", where="records", accepted=_ACCEPTED)
-        for path in sorted(below(root, ".jsonl"), key=natural) if root.is_dir() else [root]:
-            if path.is_dir():
-                continue
+        for path in record_files(root):
             name = path.relative_to(root if len(roots) == 1 else root.parent) if root.is_dir() else path
             found.setdefault(path.resolve() if path.exists() else path, str(name))
     if not found:
         raise _nothing(f"no .jsonl file at {', '.join(map(str, roots)) or 'no path'}")
     return found
+
+
+def record_files(path: Path) -> list[Path]:
+    """A file, or those of records below a folder, in the order of the numbers in their names."""
+    return sorted(below(path, ".jsonl"), key=natural) if path.is_dir() else [path]
 
 
 def below(folder: Path, suffix: str) -> Iterator[Path]:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from lipreg.plain import misfits
-from lipreg.records.claims import Claim, differences
+from lipreg.records.claims import FOREIGN, Claim, differences, otherwise
 from lipreg.records.kinds import AuditRecord, Record
 from lipreg.whole_files import write_whole
+from lipreg.words import counted
 
 SUFFIX = ".checked.json"
 
@@ -54,7 +55,9 @@ class KeptVerdict:
             return []
         found = differences(Claim(**self.claim), record)
         ends = (record.lower, record.upper), (self.lower, self.upper)
-        return found if ends[0] == ends[1] else [f"ends {list(ends[0])}, the certificate {list(ends[1])}", *found]
+        if ends[0] == ends[1] or found == [FOREIGN]:
+            return found
+        return [f"ends {list(ends[0])}, the certificate {list(ends[1])}", *found]
 
 
 def digest(certificate: Path) -> str:
@@ -95,8 +98,18 @@ def checked(records: Iterable[Record], folder: Path) -> Mapping[str, str]:
         if verdict is None and not (folder / record.certificate_file).is_file():
             found[record.certificate_file] = "missing"
         if verdict is not None and (other := verdict.differences(record)):
-            found[record.certificate_file] = f"refused, as its record says {other[0]}"
+            found[record.certificate_file] = f"refused, as {otherwise(other[:1])}"
     return found
+
+
+def named_words(records: Iterable[AuditRecord]) -> str:
+    """How many certificates records name, and how many records name one; empty where none does.
+
+    A certificate's name is a hash of what it claims, so that records of networks that are the same name the same one, and a
+    copy of its file is no other.
+    """
+    named = [record.certificate_file for record in records if record.certificate_file]
+    return f"{counted(len(set(named)), 'certificate')}, named by {counted(len(named), 'record')}" if named else ""
 
 
 def _beside(certificate: Path) -> Path:

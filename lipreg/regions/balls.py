@@ -17,6 +17,7 @@ from lipreg.linalg.floats import cast_above, cast_below
 from lipreg.linalg.norms import norm_name
 from lipreg.regions.placed import PlacedRegion
 from lipreg.regions.reference import check_held, check_reference_points, rounding_slack
+from lipreg.words import written
 
 
 class Region(ABC):
@@ -123,10 +124,10 @@ class _Ball(Region):
     def phrase(self) -> str:
         symbol = {1.0: "l1", 2.0: "l2", math.inf: "l\u221e"}[self.norm]
         if self.low is None and self.high is None:
-            return f"the {symbol} ball of radius {self.radius:g}"
-        low = "-\u221e" if self.low is None else f"{self.low:g}"
-        high = "\u221e" if self.high is None else f"{self.high:g}"
-        return f"the {symbol} ball of radius {self.radius:g} cut to [{low}, {high}]"
+            return f"the {symbol} ball of radius {written(self.radius)}"
+        low = "-\u221e" if self.low is None else written(self.low)
+        high = "\u221e" if self.high is None else written(self.high)
+        return f"the {symbol} ball of radius {written(self.radius)} cut to [{low}, {high}]"
 
 
 class LinfBall(_Ball):

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from lipreg.records import AuditRecord
+from lipreg.records.verdicts import named_words
 from lipreg.runs import RecordedRun, run_key
 from lipreg.words import counted
 
 
 def certified_words(runs: Iterable[RecordedRun], records: Sequence[AuditRecord]) -> str:
-    """How many of some intervals have a certificate, how these were checked, and how many exact ones lack one, of runs that
+    """How many certificates some intervals have, how these were checked, and how many exact ones lack one, of runs that
     have some; empty where none has.
 
     Args:
@@ -22,15 +23,16 @@ def certified_words(runs: Iterable[RecordedRun], records: Sequence[AuditRecord])
     named = [record for record in records if record.certificate_file]
     if not named:
         return ""
-    told = [checked_words(own[run_key(r)], r) if run_key(r) in own else "" for r in named]
-    how = Counter(filter(None, told))
-    told = [f"{n} {words}" for words, n in sorted(how.items())]
-    left = len(named) - how.total()
-    told += [f"{left} not checked"] if left else []
+    told: dict[str, set[str]] = {}
+    for record in named:
+        words = checked_words(own[run_key(record)], record) if run_key(record) in own else ""
+        told.setdefault(record.certificate_file, set()).add(words)
+    how = Counter("not checked" if "" in words else "; ".join(sorted(words)) for words in told.values())
+    parts = [f"{n} {words}" for words, n in sorted(how.items(), key=lambda each: (each[0] == "not checked", each))]
     certified = {run_key(r) for r in named}
     without = sum(r.is_exact and not r.certificate_file and run_key(r) in certified for r in records)
     more = f" Of these runs {counted(without, 'exact interval')} without one." if without else ""
-    return f"{counted(len(named), 'certificate')}: {', '.join(told)}.{more}"
+    return f"{named_words(named)}: {', '.join(parts)}.{more}"
 
 
 def checked_words(run: RecordedRun, record: AuditRecord) -> str:

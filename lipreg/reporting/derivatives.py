@@ -11,6 +11,7 @@ from lipreg.records import Source
 from lipreg.reporting.sections import table
 from lipreg.reporting.wording import at_least, at_most, counted
 from lipreg.runs import RecordedRun, runs_of
+from lipreg.words import written
 
 HEADS = (
     "run",
@@ -59,7 +60,7 @@ def _rows(run: RecordedRun) -> list[Sequence[str]]:
 def _row(label: str, epoch: int, found: list[DerivativeRange]) -> Sequence[str]:
     signs = [one.sign for one in found]
     numbers = len(found), *(sum(map(one.__eq__, signs)) for one in ("increasing", "decreasing", "both signs", "open"))
-    unit = "" if found[0].unit == 1.0 else f" (per {found[0].unit:g})"
+    unit = "" if found[0].unit == 1.0 else f" (per {written(found[0].unit)})"
     least = min(one.lower for one in found)
     return (
         label,

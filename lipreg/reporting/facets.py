@@ -8,7 +8,7 @@ from typing import Any
 from lipreg.plain import flatten
 from lipreg.reporting.penalised import other_settings, quantities
 from lipreg.reporting.runs import Entry
-from lipreg.words import plain
+from lipreg.words import plain, written
 
 MOST = 40
 """Settings of more values than this tell nearly every run apart, and make no charts."""
@@ -36,7 +36,7 @@ def facets(entries: Sequence[Entry]) -> dict[str, list[str]]:
 def _settings(entry: Entry) -> dict[str, str]:
     record = entry.mine.run.record
     told: dict[str, Any] = {
-        "weight": entry.mine.run.course or (f"{record.weight:g}" if record.of_training else None),
+        "weight": entry.mine.run.course or (written(record.weight) if record.of_training else None),
         "seed": record.seed,
         "bound": entry.mine.bound,
         "penalised": quantities(record),

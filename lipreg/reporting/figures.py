@@ -26,7 +26,7 @@ from lipreg.reporting.rows import reach
 from lipreg.reporting.svg import GRID, INK, RUN_COLOURS
 from lipreg.reporting.wording import at_most, between, distance, measured
 from lipreg.transfer import Metric, Pair, Side, find_pair
-from lipreg.words import capitalised, counted, plain
+from lipreg.words import capitalised, counted, plain, written
 
 WIDE, NARROW = (9.2, 7.4), (3.8, 7.4)
 
@@ -187,7 +187,9 @@ def _titles(figure: Figure, pair: Pair, wide: bool) -> float:
         "margin over constant, which rescaling the outputs does not move, the median"
     )
     end = _reach(pair)
-    key += "." if end is None else f" (thin line: the radius of the region, {end:g}; beyond it nothing is proved)."
+    key += (
+        "." if end is None else f" (thin line: the radius of the region, {written(end)}; beyond it nothing is proved)."
+    )
     width, inch = figure.get_size_inches()[0], figure.get_figheight()
     offset = 0.12
 

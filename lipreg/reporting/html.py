@@ -13,18 +13,19 @@ from string import Template
 
 from lipreg.disks import FullDisk
 from lipreg.errors import InvalidInput
-from lipreg.records import EXACT, LeftOut, Record, Source, Sources, Told
+from lipreg.plain import alike, distinct
+from lipreg.records import EXACT, LeftOut, NewerRun, Record, Source, Sources, Told
 from lipreg.reporting.checked import certified_words
 from lipreg.reporting.derivatives import derivative_section
 from lipreg.reporting.page_data import as_script, page_data
 from lipreg.reporting.population import population_section
 from lipreg.reporting.provenance import provenance
 from lipreg.reporting.runs import Entry, find_entries
-from lipreg.reporting.sections import Card, cards, entry_section, text, value
+from lipreg.reporting.sections import Card, cards, entry_section, folded, text, value
 from lipreg.reporting.settings import settings_tables
 from lipreg.reporting.wording import between, percent, share_between
 from lipreg.runs import RecordedRun, run_key
-from lipreg.transfer import Interval, compare_pair, find_pair, median_of
+from lipreg.transfer import Comparison, Interval, compare_pair, find_pair, median_of
 from lipreg.whole_files import write_whole
 from lipreg.words import capitalised, counted, listed, size
 
@@ -139,13 +140,20 @@ def _page(entries: list[Entry], sources: Sources, unusable: list[LeftOut], told:
         totals=_totals(entries),
         derivatives=derivative_section(sources.files),
         populations=population_section(sources.files),
-        entries="\n".join(entry_section(entry, i) for i, entry in enumerate(entries)),
+        entries="".join(entry_section(entry, i) for i, entry in enumerate(entries)),
         statuses="\n".join(f"<dt>{text(s)}</dt><dd>{text(data['statuses'].get(s, unknown))}</dd>" for s in ended),
         settings=settings_tables(entries),
-        files="".join(f"<li>{text(file.name)}, {counted(len(file.records), 'record')}</li>" for file in sources.files),
+        files=_files(sources.files),
         data=as_script(data),
         script=script,
     )
+
+
+def _files(files: Sequence[Source]) -> str:
+    """The record files, and how many records of each were read: what stands for a line that was left out is none."""
+    kept = [(file.name, sum(not isinstance(record, NewerRun) for record in file.records)) for file in files]
+    read = "".join(f"<li>{text(name)}, {counted(records, 'record')}</li>" for name, records in kept)
+    return folded(f'<ul class="files">{read}</ul>', len(files), "file")
 
 
 def _heading(entries: Sequence[Entry]) -> str:
@@ -163,7 +171,7 @@ def _facts(entries: Sequence[Entry], title: str) -> str:
 
 
 def _totals(entries: Sequence[Entry]) -> str:
-    """Cards over all entries: how many, how certain, and where transfer lies."""
+    """Cards over all entries: how many, how certain; and of each question where transfer lies, as the page shows one."""
     runs = _shown(entries)
     compared = [entry.last for entry in entries if entry.last is not None]
     whole = [r for run in runs for r in run.audits if r.estimator == EXACT]
@@ -174,35 +182,45 @@ def _totals(entries: Sequence[Entry]) -> str:
     kind = f"; {doubtful} of the twins differ in more than the penalty, or are not known not to" if doubtful else ""
     kind = kind or (" of the same seed and initial weights" if trained else "")
     kind += f"; {early} not at the last epoch of both" if early else ""
-    ratios = [last.margin_ratio for last in compared]
-    margins = _median("Margin over constant / twin's, median", ratios, between)
-    free = _median("Calibrated transfer, median", [last.calibrated.known.transfer for last in compared])
-    raw = _median("Raw transfer, median", [last.movement.transfer for last in compared])
     intervals, of = counted(len(audits), "interval"), f"{len(compared):,}" if compared else "None"
-    return cards(
+    first = [
         Card("Runs", value(f"{len(runs):,}"), f"{of} of them compared with a twin{kind}."),
         Card(
             "Certified exact",
             value(percent(statistics.fmean(audits) if audits else None)),
             f"Of {intervals}, over all runs, epochs and points. {proofs}".rstrip(),
         ),
+    ]
+    questions = distinct(entry.pair.question for entry in entries)
+    if len(questions) == 1:
+        return cards(*first, *_medians(compared))
+    asked = ([e.last for e in entries if e.last is not None and alike(e.pair.question, q)] for q in questions)
+    each = (cards(*_medians(own, " of this question")) for own in asked)
+    return cards(*first) + "".join(f'<div class="of-question" hidden>{shown}</div>' for shown in each)
+
+
+def _medians(compared: Sequence[Comparison], where: str = "") -> list[Card]:
+    """Cards of the medians over the compared runs of one question, and where they lie."""
+    ratios = [last.margin_ratio for last in compared]
+    margins = _median("Margin over constant / twin's, median", ratios, where, between)
+    return [
         *(margins if any(ratio is not None for ratio in ratios) else []),
-        *free,
-        *raw,
-    )
+        *_median("Calibrated transfer, median", [last.calibrated.known.transfer for last in compared], where),
+        *_median("Raw transfer, median", [last.movement.transfer for last in compared], where),
+    ]
 
 
 def _median(
-    head: str, found: Iterable[Interval | None], words: Callable[[Interval], str] = share_between
+    head: str, found: Iterable[Interval | None], where: str, words: Callable[[Interval], str] = share_between
 ) -> list[Card]:
     """The card of the median of what is defined of the compared runs."""
     compared = list(found)
     known = [interval for interval in compared if interval is not None]
     if not known:
-        return [Card(head, value("undefined"), "Of no run; each says why.")]
+        return [Card(head, value("undefined"), f"Of no run{where}; each says why.")]
     span = Interval(min(one.lower for one in known), max(one.upper for one in known))
     which = "the compared runs" if len(known) == len(compared) else f"{len(known)} of {len(compared)} compared runs"
-    over = f"Over {which}; all lie in" if len(known) > 1 else "Of one compared run:"
+    over = f"Over {which}{where}; all lie in" if len(known) > 1 else f"Of one compared run{where}:"
     return [Card(head, value(words(median_of(known))), f"{over} {words(span)}.")]
 
 

@@ -9,6 +9,7 @@ from lipreg.plain import flatten
 from lipreg.records import NewerRun
 from lipreg.reporting.penalised import details, in_words, other_settings, quantities, told_elsewhere
 from lipreg.runs import RecordedRun
+from lipreg.words import written
 
 
 class Label(NamedTuple):
@@ -83,7 +84,7 @@ def _head(run: RecordedRun, bounds: set[str], found: bool) -> str:
         return run.label
     if isinstance(record, NewerRun):
         return f"{run.label}, {said}"
-    head = run.course or f"weight {record.weight:g}"
+    head = run.course or f"weight {written(record.weight)}"
     if said:
         named = quantities(record) in run.course  # a course says what was penalised where that was changed
         head = said if not run.course else run.course if named else f"{quantities(record)}, {run.course}"

@@ -10,7 +10,7 @@ from lipreg.reporting.rows import VALUES, calibrated_name, closed_by, task
 from lipreg.reporting.wording import epochs, nearest, which_weights
 from lipreg.transfer import Comparison, RunFigures
 from lipreg.transfer.radius import radius_meaning, reach_in_units
-from lipreg.words import counted, plain
+from lipreg.words import counted, plain, written
 
 WHICH = (
     "Divide all logits of a network by 100, and it decides as before: scale-free figures stay what they are, while bound, "
@@ -114,7 +114,7 @@ def share_notes(sides: Sequence[RunFigures]) -> list[str]:
         return [*said, *_missing(sides)]
     question = sides[0].points[0].record.question
     far, units = reach_in_units(question), "of scale" if "scale" in question else "of the input"
-    radius = "" if far is None else f", {far:g}"
+    radius = "" if far is None else f", {written(far)}"
     texts = [
         f"Margin over constant is a distance in units {units}, 0 where the class is wrong: no point so near has "
         f"another class, as far as the audited region reaches{radius}."

@@ -8,7 +8,7 @@ from typing import Any
 from lipreg.plain import frozen
 from lipreg.records import NewerRun, RunRecord
 from lipreg.results import Certificate
-from lipreg.words import plain
+from lipreg.words import plain, spelled, written
 
 _NEAR = ("bound", "jacobian")  # kinds of quantities that, where they are no bounds, are estimates of the constant
 _IN_LABELS = (
@@ -134,15 +134,15 @@ def _kind(told: Mapping[str, Any], bound: str) -> str:
 def _weight(told: Mapping[str, Any], found: bool) -> str:
     weight, auto = told.get("weight"), told.get("auto") is not None
     if not auto:
-        return f"weight {weight:g}" if isinstance(weight, int | float) else f"weight {weight}"
-    known = f"{weight:.2g}" if isinstance(weight, int | float) else "not found"
+        return f"weight {written(weight)}" if isinstance(weight, int | float) else f"weight {weight}"
+    known = written(weight, 2) if isinstance(weight, int | float) else "not found"
     return f"weight auto ({known})" if found else "weight auto"
 
 
 def _details(told: Mapping[str, Any]) -> dict[str, str]:
     own = told.get("options")
     options = _options(own) if isinstance(own, Mapping) else ""
-    auto = {"fraction of auto": str(told["auto"])} if told.get("auto") is not None else {}
+    auto = {"fraction of auto": spelled(told["auto"])} if told.get("auto") is not None else {}
     more = {k: _described(told[k]) for k in ("penalty", "schedule", "points", "every") if k in told}
     return ({"options": options} if options else {}) | auto | more
 
@@ -156,7 +156,7 @@ def _described(value: Any) -> str:
     if isinstance(value, Mapping):
         kind, options = str(value.get("kind", "")), _options(value)
         return " ".join(part for part in (kind, options and f"({options})") if part)
-    return ", ".join(map(_described, value)) if isinstance(value, list | tuple) else str(value)
+    return ", ".join(map(_described, value)) if isinstance(value, list | tuple) else spelled(value)
 
 
 def _options(told: Mapping[str, Any]) -> str:

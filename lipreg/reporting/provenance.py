@@ -9,7 +9,7 @@ from lipreg.plain import flatten
 from lipreg.records import NewerRun, RunRecord
 from lipreg.reporting.penalised import NEWER, details, in_words
 from lipreg.runs import RecordedRun
-from lipreg.words import counted
+from lipreg.words import counted, written
 
 NOT_RECORDED = "not recorded"
 _RATES = ("lr", "learning_rate")
@@ -24,7 +24,8 @@ def provenance(runs: Sequence[RecordedRun], shown: str) -> dict[str, str]:
     """
     started = sorted({run.record.started for run in runs if run.record.started})
     told = {"runs" if len(runs) > 2 else "run": shown, "date": _dates(started)}
-    told["versions"] = _each(runs, lambda run: ", ".join(f"{k} {v}" for k, v in _versions(run).items()))
+    recorded = [run.record.versions for run in runs if run.record.versions]
+    told["versions"] = _each(runs, lambda run: ", ".join(f"{k} {v}" for k, v in _versions(run, recorded).items()))
     told["command"] = _each(runs, lambda run: run.record.command)
     told["commit"] = _each(runs, lambda run: _commit(run.record))
     return told
@@ -49,7 +50,8 @@ def essentials(run: RecordedRun) -> dict[str, str]:
     }
     found["what is penalised"] = NEWER if newer else found["what is penalised"]
     if not found["what is penalised"].strip(", "):
-        found["what is penalised"] = f"{run.record.bound}, weight {run.record.weight:g}" if run.record.bound else "none"
+        weight = written(run.record.weight)
+        found["what is penalised"] = f"{run.record.bound}, weight {weight}" if run.record.bound else "none"
     return {name: words.strip(", ") or (NEWER if newer else NOT_RECORDED) for name, words in found.items()}
 
 
@@ -59,8 +61,12 @@ def _epochs(run: RecordedRun) -> str:
     return f"{last} recorded" if last and run.record.of_training else ""
 
 
-def _versions(run: RecordedRun) -> Mapping[str, str]:
-    return run.record.versions or (run.audits[-1].versions if run.audits else {})
+def _versions(run: RecordedRun, recorded: Sequence[Mapping[str, str]]) -> Mapping[str, str]:
+    """Those that trained it; where they are not recorded those that audited it, unless others of the page say as much."""
+    if run.record.versions or not run.audits:
+        return run.record.versions
+    own = run.audits[-1].versions
+    return {} if any(all(own.get(k, v) == v for k, v in others.items()) for others in recorded) else own
 
 
 def _each(runs: Sequence[RecordedRun], read: Callable[[RecordedRun], str]) -> str:

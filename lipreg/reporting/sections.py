@@ -39,6 +39,9 @@ from lipreg.runs import RecordedRun
 from lipreg.transfer import Comparison, Interval, Metric, Movement, RunFigures
 from lipreg.words import capitalised, counted, plain
 
+_LONG = 50
+"""Lists of more lines than these are opened by a click."""
+
 
 class Card(NamedTuple):
     """A figure of its own: heading, the figure in HTML, and what it is in words."""
@@ -238,6 +241,11 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence
         for row in rows
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def folded(content: str, count: int, what: str) -> str:
+    """A long list behind a line that says how many there are: what is not opened costs a browser no time."""
+    return f"<details><summary>{counted(count, what)}</summary>{content}</details>" if count > _LONG else content
 
 
 def text(words: str) -> str:

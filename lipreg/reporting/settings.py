@@ -10,8 +10,9 @@ from lipreg.records import NewerRun
 from lipreg.reporting.penalised import NEWER, other_settings, penalty_settings
 from lipreg.reporting.provenance import essentials
 from lipreg.reporting.runs import Entry
-from lipreg.reporting.sections import table
+from lipreg.reporting.sections import folded, table
 from lipreg.runs import RecordedRun
+from lipreg.words import written
 
 
 def settings_tables(entries: Sequence[Entry]) -> str:
@@ -26,14 +27,14 @@ def settings_tables(entries: Sequence[Entry]) -> str:
     differing = [k for k in differing if k in told.values()]
     if differing:
         rows = [(e.label, *(s.get(k, "") for k in differing)) for e, s in zip(entries, flat, strict=True)]
-        parts.append('<h3>Where the runs differ</h3><div class="scroll settings differ">')
-        parts.append(table(("run", *differing), rows) + "</div>")
+        told_apart = f'<div class="scroll settings differ">{table(("run", *differing), rows)}</div>'
+        parts.append(f"<h3>Where the runs differ</h3>{folded(told_apart, len(rows), 'run')}")
     return "".join(parts)
 
 
 def _settings(run: RecordedRun) -> dict[str, str]:
     record = run.record
-    weight = run.course or f"{record.weight:g}"
+    weight = run.course or written(record.weight)
     told: dict[str, Any] = {"run": record.run, "seed": record.seed, "weight": weight, "bound": record.bound}
     if isinstance(record, NewerRun):
         told = {"run": record.run, "weight": NEWER}

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from lipreg.records import TRAINING
 from lipreg.results import EXACT_TOLERANCE
 from lipreg.transfer import Interval, Metric, PointFigures
-from lipreg.words import counted, decimal, rounded
+from lipreg.words import counted, decimal, rounded, written
 
 MISSING = "n/a"
 
@@ -102,7 +102,7 @@ def distance(margin: Interval | None, reach: float | None = None, short: bool = 
         return MISSING if margin is None else _BEYOND
     if reach is None or margin.lower <= reach:
         return between(margin)
-    return between(margin) + (" (beyond)" if short else f", {BEYOND_AUDITED} ({reach:g})")
+    return between(margin) + (" (beyond)" if short else f", {BEYOND_AUDITED} ({written(reach)})")
 
 
 def certified_distance(margin: Interval | None) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor
 from lipreg.budget import Budget
 from lipreg.folding import FoldedNetwork
 from lipreg.search.gradients import interval_bound
+from lipreg.search.implied import implied
 from lipreg.search.nodes import Nodes
 from lipreg.search.reach import contradictory, tighten
 
@@ -61,7 +62,9 @@ def branch(network: FoldedNetwork, nodes: Nodes) -> Nodes:
     The score of a split is the product of its children's improvements of the interval bound (Achterberg 2007, section 5.4).
     Children that are empty by their bounds are left out. Each child carries the better of its own bound and the node's.
     """
-    return _in_sections(network, _bounded(network, Nodes.join(_split_at_units(nodes, _best_unit(network, nodes)))))
+    return _in_sections(
+        network, _bounded(network, Nodes.join(_split_at_units(network, nodes, _best_unit(network, nodes))))
+    )
 
 
 def by_levels(network: FoldedNetwork) -> bool:
@@ -147,18 +150,21 @@ def _best_unit(network: FoldedNetwork, nodes: Nodes) -> Tensor:
     phase = nodes.phase[at].repeat(2, 1)
     index = torch.arange(len(at), device=at.device)
     phase[index, unit], phase[len(at) + index, unit] = 1, -1
-    bounds = interval_bound(network, phase, nodes.row[at].repeat(2)).reshape(2, -1)
+    phase, empty = implied(network.exclusive, phase)
+    bounds = interval_bound(network, phase, nodes.row[at].repeat(2))
+    bounds = torch.where(empty, 0.0, bounds).reshape(2, -1)
     gain = torch.maximum(now[at] - bounds, LEAST * now[at])
     table = torch.full(nodes.phase.shape, -1.0, dtype=now.dtype, device=now.device)
     table[at, unit] = gain[0] * gain[1]
     return table.argmax(-1)
 
 
-def _split_at_units(nodes: Nodes, unit: Tensor) -> list[Nodes]:
+def _split_at_units(network: FoldedNetwork, nodes: Nodes, unit: Tensor) -> list[Nodes]:
     index = torch.arange(len(nodes), device=unit.device)
     children = []
     for sign in (1, -1):
         phase = nodes.phase.clone()
         phase[index, unit] = sign
-        children.append(replace(nodes, phase=phase))
+        phase, empty = implied(network.exclusive, phase)
+        children.append(replace(nodes, phase=phase)[~empty])
     return children

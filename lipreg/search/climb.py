@@ -15,9 +15,9 @@ from torch import Tensor
 from lipreg.folding import FoldedNetwork
 from lipreg.linalg import squared_norm
 
-TRIED = 8
+TRIED = 16
 """Neighbours that are tried together."""
-ROUNDS = 80
+ROUNDS = 320
 """Steps of a projection onto a cell."""
 MARGIN = 1e-3
 """How far inside a cell its point is wanted, as a part of each unit's range."""
@@ -66,22 +66,24 @@ def climb(network: FoldedNetwork, displacement: Tensor, steps: int, ended: Calla
 def into_cells(network: FoldedNetwork, phase: Tensor, start: Tensor) -> Tensor:
     """Points ``(k, m)`` of the region that have, or nearly have, the patterns ``(k, n)``, as near to ``start`` as may be.
 
-    With all phases fixed the pre-activations are affine, so a cell is a polyhedron in a box or an l2 ball in it. The
+    Pre-activations are taken to be those of the cell of ``start``: on the faces that it shares with the cells beside it they
+    are theirs as well, and all patterns have one matrix. What is left to find is a polyhedron in a box or an l2 ball. The
     projection onto it is that of start + A^T y onto the box or ball at the best multipliers y >= 0, found by accelerated
     ascents of the dual with restarts, in float32: where a point lies is asked again of the network.
     """
-    exact, matrix, constant = start, *(part.float() for part in fixed_forms(network, phase))
+    own = network.phases(start.unsqueeze(0))
+    exact, matrix, constant = start, *(part[0].float() for part in fixed_forms(network, own))
     start = start.float()
     sign, tiny = phase.to(matrix), torch.finfo(matrix.dtype).tiny
     size = matrix.norm(dim=-1).clamp(min=tiny)
-    rows = (sign / size).unsqueeze(-1) * matrix
-    wanted = (MARGIN * (network.z_upper - network.z_lower).float() - sign * constant) / size
-    rate = 1.0 / squared_norm(rows).clamp(min=tiny).unsqueeze(-1)
-    ahead = before = torch.zeros_like(wanted)
+    rows, level = matrix / size.unsqueeze(-1), constant / size
+    inward = MARGIN * (network.z_upper - network.z_lower).float() / size
+    rate = 1.0 / squared_norm(rows.unsqueeze(0)).clamp(min=tiny)
+    ahead = before = torch.zeros_like(sign)
     momentum, point = 1.0, start.expand(len(phase), -1)
     for _ in range(ROUNDS):
-        point = network.domain.inside(start + (ahead.unsqueeze(1) @ rows).squeeze(1)).float()
-        short = wanted - (rows @ point.unsqueeze(-1)).squeeze(-1)
+        point = network.domain.inside(start + (sign * ahead) @ rows).float()
+        short = inward - sign * (point @ rows.T + level)
         if bool((short <= 0).all()):
             break
         after = (ahead + rate * short).clamp(min=0.0)

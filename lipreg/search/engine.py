@@ -8,6 +8,7 @@ which few are ever reached, go one by one to a linear program.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from lipreg.results import Status
 from lipreg.search.ascent import QUICK, THOROUGH
 from lipreg.search.branching import contradicting, descend
 from lipreg.search.closing import STAGES, Closing
+from lipreg.search.conflicts import with_conflicts
 from lipreg.search.course import TOLERANCE, Course, Given
 from lipreg.search.gradients import gradient_bounds
 from lipreg.search.incumbent import Incumbent
@@ -38,6 +40,8 @@ SPREAD = 16
 LONG = 2**20
 """Numbers in the forms of all nodes bounded, from which on a search is a long one: it bounds nodes thoroughly and climbs
 from its witness to better ones, again after four times as many."""
+PAIRED = 2**22
+"""Numbers in the forms of all nodes bounded, from which on pairs of phases that exclude each other are worth their cost."""
 CLIMB_SHARE = 0.25
 """Most of the time that is left."""
 TIGHTEN_AFTER = 4000
@@ -61,6 +65,7 @@ class Search(Course[Nodes]):
         self.tightened = self.network.domain.sections is not None  # over a cone every range has 0 inside
         self.forward, self.relaxation = Worth(), Worth()
         self.climb_after = LONG
+        self.paired = False
 
     @property
     def lower(self) -> float:
@@ -78,6 +83,8 @@ class Search(Course[Nodes]):
                 continue
             if self.nodes * self._size >= self.climb_after:
                 self._climb()
+            if self.nodes * self._size >= PAIRED and not self.paired:
+                self._pair()
             nodes = self.frontier.take(self.batch)
             self.nodes += len(nodes)
             memory = self.budget.memory
@@ -105,6 +112,15 @@ class Search(Course[Nodes]):
         self.local, old, self.network = local, self.network, network
         nodes = carry_over(self.frontier.all(), old, self.network, self.local)
         self.frontier, self.cells = Frontier(nodes, self.budget.memory), {}
+        self.paired = False
+
+    def _pair(self) -> None:
+        """Finds pairs of phases that exclude each other, for all nodes from here on."""
+        self.paired = True
+        self.network = with_conflicts(self.network, self.budget)
+        nodes = self.frontier.all()
+        none = nodes.vectors.new_zeros(len(nodes), self.network.exclusive.shape[1])
+        self.frontier = Frontier(replace(nodes, exclusive=none), self.budget.memory)
 
     def _reach(self, nodes: Nodes) -> tuple[Nodes, Tensor]:
         """Forward bounds under the phases; the nodes that are not empty, and a point to try for each.

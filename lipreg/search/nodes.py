@@ -28,6 +28,7 @@ class Nodes:
             (``lipreg.bounds.lifted_bound``), ``(N, n + k, r)`` float32.
         between: what hangs on each unit's switch between its ends, in that relaxation of the node or of the last one before
             that was relaxed, ``(N, n)`` float32; equal where none was.
+        exclusive: multipliers of the network's exclusive sides, in the same relaxation, ``(N, e)`` float32.
     """
 
     phase: Tensor
@@ -40,6 +41,7 @@ class Nodes:
     d_upper: Tensor
     vectors: Tensor
     between: Tensor
+    exclusive: Tensor
 
     def __len__(self) -> int:
         return len(self.row)
@@ -75,6 +77,7 @@ class Nodes:
             d_upper=spread(network.domain.upper),
             vectors=torch.cat([start.along, start.free], 1),
             between=torch.ones(count, network.count, device=uppers.device),
+            exclusive=torch.zeros(count, network.exclusive.shape[1], device=uppers.device),
         )
 
 

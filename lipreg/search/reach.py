@@ -17,6 +17,7 @@ from lipreg.bounds import relax
 from lipreg.folding import FoldedNetwork
 from lipreg.linalg.floats import EPS, SPARE
 from lipreg.regions.ball_in_box import support_above
+from lipreg.search.implied import implied as all_implied
 from lipreg.search.nodes import Nodes
 
 SLACK = 1e-9
@@ -101,6 +102,8 @@ def settle(network: FoldedNetwork, nodes: Nodes) -> None:
         _keep_close(network, nodes)
     implied = (nodes.z_lower > 0).to(torch.int8) - (nodes.z_upper < 0).to(torch.int8)
     nodes.phase = torch.where(nodes.phase == 0, implied, nodes.phase)
+    nodes.phase, empty = all_implied(network.exclusive, nodes.phase)
+    nodes.d_lower = torch.where(empty.unsqueeze(-1), torch.inf, nodes.d_lower)
     if not len(network.sign):
         return
     for first, other in (network.tied, network.tied.flip(0)):  # to the first of each group, then from it

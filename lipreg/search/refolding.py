@@ -40,4 +40,5 @@ def carry_over(nodes: Nodes, old: FoldedNetwork, new: FoldedNetwork, local: Anal
         d_upper=nodes.d_upper,
         vectors=torch.cat([nodes.vectors[:, : len(before)][:, columns], nodes.vectors[:, len(before) :]], 1),
         between=nodes.between[:, columns],
+        exclusive=torch.zeros(len(nodes), new.exclusive.shape[1], device=device),
     )

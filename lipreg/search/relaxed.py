@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from lipreg.bounds import Switches, Vectors, lifted_bound
+from lipreg.bounds import Exclusive, Switches, Vectors, lifted_bound
 from lipreg.budget import FREE, Budget
 from lipreg.folding import FoldedNetwork
 from lipreg.linalg import has_formula, operator_norm
@@ -54,8 +54,24 @@ def relaxed(network: FoldedNetwork, nodes: Nodes) -> tuple[Switches, Tensor]:
         into * real.unsqueeze(1),
         out + unit @ on_free,
         max(1, len(network.levels)),
+        _exclusive(network, phase, place, real),
     )
     return switches, place
+
+
+def _exclusive(network: FoldedNetwork, phase: Tensor, place: Tensor, real: Tensor) -> Exclusive | None:
+    """The sides that are exclusive of units that are both undecided: of the others the phases say it already."""
+    if not network.exclusive.shape[1]:
+        return None
+    count, n = phase.shape
+    most = place.shape[1]
+    at = torch.arange(most, device=place.device).expand(count, -1)
+    own = torch.zeros(count, n, dtype=torch.long, device=place.device).scatter(1, place, at)
+    unit, off = network.exclusive % n, (network.exclusive >= n).long() * most
+    first, second = (own[:, unit[k]] + off[k] for k in (0, 1))
+    open_ = (phase[:, unit[0]] == 0) & (phase[:, unit[1]] == 0)
+    zero = torch.zeros_like(first)
+    return Exclusive(torch.where(open_, first, zero), torch.where(open_, second, zero), open_) if most else None
 
 
 def _by_sign(network: FoldedNetwork, nodes: Nodes, out: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,12 +115,15 @@ def relaxed_bound(network: FoldedNetwork, nodes: Nodes, cutoff: float, budget: B
     switches, place = relaxed(network, nodes)
     units, columns = network.count, switches.out_free.shape[-1]
     index = place.unsqueeze(-1).expand(-1, -1, nodes.vectors.shape[-1])
-    vectors = Vectors(nodes.vectors.gather(1, index), nodes.vectors[:, units : units + columns].clone())
+    exclusive = None if switches.exclusive is None else nodes.exclusive * switches.exclusive.real
+    vectors = Vectors(nodes.vectors.gather(1, index), nodes.vectors[:, units : units + columns].clone(), exclusive)
     switched = network.p == math.inf, network.q == 1.0
     found = lifted_bound(switches, vectors, *switched, cutoff, nodes.depth == 0, budget, CLOSE)
     bound = found.bound
     nodes.vectors.scatter_(1, index, vectors.along)
     nodes.vectors[:, units : units + columns] = vectors.free
+    if vectors.exclusive is not None:
+        nodes.exclusive = vectors.exclusive
     nodes.between = torch.zeros_like(nodes.between).scatter(1, place, found.between.to(nodes.between))
     leaf = ~nodes.undecided.any(-1)
     if network.q is not None and leaf.any():

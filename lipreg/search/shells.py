@@ -63,6 +63,7 @@ def between(rises: Rises, uppers: Tensor, near: Tensor, far: Tensor) -> Shells:
         d_upper=torch.minimum(spread(network.domain.upper), wide),
         vectors=near.new_zeros(count, 0, 0),
         between=torch.ones(count, network.count, device=near.device),
+        exclusive=near.new_zeros(count, 0),
         near=near.clone(),
         far=far.clone(),
     )

@@ -99,16 +99,15 @@ def _check_used(name: str, lowering: Callable[..., Any], example: Example) -> No
 def values(layer: Layer) -> None:
     """Live and frozen graph have the module's values in evaluation mode, from whichever mode it is captured."""
     x = layer.inputs()
-    for seed in range(3):
-        for training in (True, False):
-            module = layer.built(seed).train(training)
-            captured = capture(module, x[:1], running_statistics=training)
-            frozen = captured.frozen()
-            with evaluation_mode(module):
-                own = module(x)
-            layer.same(live_graph(captured)(x), own, "the live graph's values and the module's")
-            layer.same(frozen(x), own.detach(), "the frozen graph's values and the module's")
-            check_agreement(frozen, module, x)
+    for seed, training in enumerate((True, False)):
+        module = layer.built(seed).train(training)
+        captured = capture(module, x[:1], running_statistics=training)
+        frozen = captured.frozen()
+        with evaluation_mode(module):
+            own = module(x)
+        layer.same(live_graph(captured)(x), own, "the live graph's values and the module's")
+        layer.same(frozen(x), own.detach(), "the frozen graph's values and the module's")
+        check_agreement(frozen, module, x)
 
 
 def single_precision(layer: Layer) -> None:

@@ -13,6 +13,7 @@ from lipreg.runs import RecordedRun, certified_description, choose_run, recorded
 from lipreg.transfer.likeness import Likeness, likeness
 from lipreg.transfer.metric import Metric, shown_metric
 from lipreg.transfer.sides import Side
+from lipreg.words import written
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def check_twin(run: RunRecord, twin: RecordedRun | None) -> None:
         return
     told = twin.record
     if twin.penalised or (None not in (told.seed, run.seed) and told.seed != run.seed):
-        weight = twin.course or f"weight {told.weight:g}"
+        weight = twin.course or f"weight {written(told.weight)}"
         raise IncomparableResults(
             f"{told.run!r} (seed {told.seed}, {weight}) is no twin of {run.run!r} (seed {run.seed})",
             where="records",

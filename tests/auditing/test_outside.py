@@ -36,7 +36,7 @@ def test_a_point_outside_is_said_wherever_its_constant_is(region: lipreg.Region,
     found = lipreg.audit(falling(0.5 + AWAY / 2), LocalLipschitz(region, Logit(0)), x)
     assert found.points[0].outside == pytest.approx(AWAY, rel=1e-3)
     assert found.points[1].outside == 0
-    assert "point 0 lay outside by up to 1e-07: the region is around the nearest point inside" in found.table()
+    assert "point 0 lay outside by up to 1e-7: the region is around the nearest point inside" in found.table()
     saved = [
         record for record in read_records(found.save(tmp_path / "records.jsonl")) if isinstance(record, AuditRecord)
     ]

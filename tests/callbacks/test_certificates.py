@@ -50,9 +50,9 @@ def test_a_page_says_which_were_checked_until_one_changes(tmp_path: Path) -> Non
     def said() -> str:
         return write_runs_report(read_sources(tmp_path), tmp_path / "page.html").read_text(encoding="utf-8")
 
-    assert "6 certificates: 6 not checked." in said()
+    assert "6 certificates, named by 6 records: 6 not checked." in said()
     assert main(["check", str(tmp_path)]) == 0
-    assert "6 certificates: 6 checked in exact mode by checker" in said()
+    assert "6 certificates, named by 6 records: 6 checked in exact mode by checker" in said()
     first = tmp_path / whole(tmp_path)[0].certificate_file
     plain = json.loads(gzip.decompress(first.read_bytes()))
     first.write_bytes(gzip.compress(json.dumps(plain | {"producer": {}}).encode()))  # it would still hold

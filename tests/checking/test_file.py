@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gzip
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ import pytest
 import torch
 
 from lipreg.certificates.encoding import numbers
-from lipreg.checking import Refused, check, read
+from lipreg.checking import Damaged, Refused, check, read
 from lipreg.checking.file import parse
-from lipreg.checking.verdict import functionals
+from lipreg.checking.verdict import crossing, functionals
 from lipreg.outputs import AllLogits
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
@@ -57,7 +58,8 @@ def changed(plain: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("network.nodes.1.slope", numbers(1.5), "a slope of 1.5"),
         ("network.nodes.0.terms.0.1", {"product": []}, "a product of maps that do not fit"),
         ("claim.upper", "1", "two whole numbers with /"),
-        ("claim.upper", "-1/1", "claim: ends"),
+        ("claim.upper", "-1/3", r"claim: the lower end \d\.\d+ is above the upper end -0\.333333333$"),
+        ("claim.lower", "-1/3", r"claim: the lower end -0\.333333334 is below 0"),
         ("lower", None, "a lower end above 0 without a witness"),
         ("lower.row", 99, "row 99 of 3"),
         ("lower.point", numbers(np.array([2.0, 0.0])), "outside of the region"),
@@ -92,12 +94,43 @@ def test_files_compressed_or_not(plain: dict[str, Any], tmp_path: Path) -> None:
     for name, data in (("a", text), ("b", gzip.compress(text))):
         (tmp_path / name).write_bytes(data)
     assert check(read(tmp_path / "a")) == check(read(tmp_path / "b"))
-    for name, data in (("c", b"{"), ("d", gzip.compress(text)[:-20]), ("e", b"\xff"), ("f", b"[" * 10**6)):
+    no_json = "no certificate: neither JSON nor compressed JSON"
+    for name, data, why in (
+        ("c", b"{", "no certificate: its JSON breaks off or is damaged: .* line 1 column 2"),
+        ("d", gzip.compress(text)[:-20], "cannot be read: its end is missing"),
+        ("e", b"\xff", no_json),
+        ("f", b"[" * 10**6, "cannot be read"),
+        ("g", b"some words", no_json),
+        ("h", gzip.compress(b"some words"), no_json),
+    ):
         (tmp_path / name).write_bytes(data)
-        with pytest.raises(Refused, match="cannot be read"):
+        with pytest.raises(Refused, match=why):
             read(tmp_path / name)
-    with pytest.raises(Refused, match="cannot be read"):
+    with pytest.raises(Refused, match="cannot be read") as refused:
         read(tmp_path / "none")
+    assert not isinstance(refused.value, Damaged), "of what is not there nothing is known"
+
+
+def test_damaged_files_say_what_happened_to_them(plain: dict[str, Any], tmp_path: Path) -> None:
+    whole = gzip.compress(json.dumps(plain).encode())
+    for data, why in (
+        (b"", "it is empty"),
+        (gzip.compress(b""), "it is empty"),
+        (whole[:-40], "its end is missing"),
+        (whole[:-8] + bytes(8), r"it is damaged \(CRC check failed"),
+        (whole[:10] + bytes(40), r"it is damaged \(Error -3"),
+        (whole + b"more", r"it is damaged \(Not a gzipped file"),
+    ):
+        (tmp_path / "damaged").write_bytes(data)
+        with pytest.raises(Damaged, match=f"cannot be read: {why}"):
+            read(tmp_path / "damaged")
+
+
+def test_ends_that_cross_are_told_in_as_many_digits_as_tell_them_apart() -> None:
+    lower, upper = Fraction(1, 3) + Fraction(1, 10**20), Fraction(1, 3)
+    told = [f"0.{'3' * 36}", f"0.{'3' * 19}4{'3' * 16}"]
+    assert crossing(lower, upper) == f"the lower end {told[1]} is above the upper end {told[0]}"
+    assert crossing(Fraction(2), Fraction(1, 4)) == "the lower end 2 is above the upper end 0.25"
 
 
 def test_signed_sums() -> None:

@@ -286,5 +286,5 @@ def test_a_report_says_that_a_file_is_cut_in_its_last_line(capsys: pytest.Captur
         Path("r.jsonl").write_text(end, encoding="utf-8")
         capsys.readouterr()
         assert main(["report", "r.jsonl", "--html", "r.html"]) == 0
-        assert ("left out: r.jsonl: its last line is cut off" in capsys.readouterr().out) is said
+        assert ("\nr.jsonl: its last line is cut off and left out: " in capsys.readouterr().out) is said
         assert ("last line is cut off" in Path("r.html").read_text(encoding="utf-8")) is said

@@ -153,7 +153,7 @@ def test_other_outputs_are_refused_before_anything_is_searched(monkeypatch: pyte
         lipreg.compare(one, two, problem, *points())
 
 
-def test_closed_forms_have_a_part_of_the_time_and_the_cheapest_bound_is_never_left_out() -> None:
+def test_closed_forms_have_a_part_of_the_time_and_the_cheapest_ends_are_never_left_out() -> None:
     clock = Clock()
     budget = Budget(40.0, clock=clock).started()
     methods = {name: get_estimator(name) for name in ("sampling", "affine_relu", "mixing")}
@@ -166,9 +166,11 @@ def test_closed_forms_have_a_part_of_the_time_and_the_cheapest_bound_is_never_le
         (0, 16, whole, pytest.approx(2.0)),  # a fifth of ten seconds
         (16, 32, whole, pytest.approx(1.5)),
         (32, 48, whole, pytest.approx(2 / 3)),
-        (48, 64, ("affine_relu",), 0.0),
-        (64, 70, ("affine_relu",), 0.0),
+        (48, 64, ("sampling", "affine_relu"), 0.0),
+        (64, 70, ("sampling", "affine_relu"), 0.0),
     ]
+    stopped = Blocks(range(70), 70, methods, 1, budget, 0.25).next(stopped=True)
+    assert stopped is not None and stopped.estimators == ("affine_relu",)
 
 
 def test_an_audit_that_is_short_of_time_says_what_it_left_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -95,3 +96,21 @@ def test_weights_that_are_nobody_s_are_refused() -> None:
 
     with pytest.raises(UnsupportedModel, match=r"a Linear whose weights are not among its own.*nn\.ModuleList"):
         capture(Listed(), torch.zeros(1, 3))
+
+
+def test_the_advice_on_lists_within_dicts_is_what_works() -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Linear(3, 2)
+
+        def forward(self, x: Tensor) -> dict[str, list[Tensor]]:
+            return {"y": [torch.relu(self.a(x)), x]}
+
+    network, advice = Both(), "lipreg.Select(lipreg.Select(network, output='y'), output=0)"
+    for asked, got in ((network, "dict with 'y'"), (lipreg.Select(network, "y"), "list with 0, 1")):
+        with pytest.raises(UnsupportedModel, match=rf"forward returns {got}\..*{re.escape(advice)}"):
+            capture(asked, torch.zeros(1, 3))
+    assert capture(eval(advice, {"lipreg": lipreg, "network": network}), torch.zeros(1, 3)).frozen().output.shape == (
+        2,
+    )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lipreg.errors import UnsupportedModel
 from lipreg.graph import capture
@@ -49,3 +51,17 @@ def test_what_is_never_piecewise_linear_says_what_to_do(module: nn.Module, says:
 
     with pytest.raises(UnsupportedModel, match=rf"(?s)part: \w+ \[never\].*{says}"):
         capture(Uses(), torch.zeros(1, 4))
+
+
+@pytest.mark.parametrize("call", [lambda y: y.sum(1, True, dtype=torch.int64), lambda y: y.mean(1, True).int()])
+def test_whole_numbers_jump_however_they_are_asked_for(call: Callable[[Tensor], Tensor]) -> None:
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Linear(3, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return call(torch.relu(self.a(x))).float()
+
+    with pytest.raises(UnsupportedModel, match=r"whole numbers.* jumps between|jumps between whole numbers"):
+        capture(Counting(), torch.zeros(1, 3)).frozen()

@@ -50,6 +50,12 @@ def agrees(net: nn.Module, x: Tensor, path: Path) -> None:
     torch.testing.assert_close(exact.reshape(expected.shape).float(), expected, rtol=1e-4, atol=1e-5)
 
 
+def _written_and_read(x: Tensor) -> Tensor:
+    y = 2 * x
+    F.elu(y, 0.7, inplace=True)
+    return y + x
+
+
 ROW, IMAGE, SIGNAL = (4,), (2, 6, 5), (2, 7)
 PAIR = torch.tensor([[[0.5, -1.0], [2.0, 0.3]]])
 B, SLOPE = torch.tensor([0.5, -1.0, 2.0]), torch.tensor([0.2])
@@ -114,6 +120,13 @@ CALLS: dict[str, tuple[Callable[[Tensor], Tensor], tuple[int, ...]]] = {
             "in place": lambda x: (
                 (x + 1).add_(x).mul_(0.3).clamp_(-2, 2).tanh_() + F.leaky_relu_(x * 1.0, 0.2).sigmoid_()
             ),
+            **{
+                f"{call.__name__} in place": lambda x, call=call: call(2 * x, inplace=True)
+                for call in (F.relu6, F.elu, F.selu, F.celu, F.silu, F.hardswish, F.hardsigmoid, F.mish)
+            },
+            "hardtanh in place": lambda x: F.hardtanh(3 * x, -0.5, 2.0, inplace=True),
+            "threshold in place": lambda x: F.threshold(x * 1.0, 0, 0, inplace=True),
+            "what is written in place and read again": _written_and_read,
         }.items()
     },
     **{

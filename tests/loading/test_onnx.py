@@ -59,11 +59,11 @@ def outputs(path: Path, x: np.ndarray) -> np.ndarray:
 def agrees(path: Path, shape: tuple[int, ...], points: int = 8) -> None:
     """The module and its captured graph give onnxruntime's outputs, to the rounding of float32."""
     x = RANDOM.random((points, *shape)).astype(np.float32)
-    expected = torch.from_numpy(outputs(path, x)).flatten(1).double()
+    expected = torch.from_numpy(outputs(path, x)).reshape(points, -1).double()
     network = load_network(path)
     with torch.no_grad():
-        found = network(torch.from_numpy(x)).flatten(1).double()
-        exact = capture(network, torch.from_numpy(x)).frozen()(torch.from_numpy(x).double()).flatten(1)
+        found = network(torch.from_numpy(x)).reshape(points, -1).double()
+        exact = capture(network, torch.from_numpy(x)).frozen()(torch.from_numpy(x).double()).reshape(points, -1)
     size = max(1.0, float(expected.abs().max()))
     assert float((found - expected).abs().max()) <= 1e-5 * size
     assert float((exact - expected).abs().max()) <= 1e-5 * size
@@ -161,6 +161,7 @@ CASES: dict[str, tuple[Any, dict[str, np.ndarray], tuple[int, ...], int]] = {
     ),
     "cast": (node("Cast", to=1), {}, ROW, 13),
     "squeeze": (node("Squeeze", "a"), {"a": whole(1)}, (1, 4), 13),
+    "squeeze of one number": (node("Squeeze", "a"), {"a": whole(-1)}, (1,), 13),
     "unsqueeze old": (node("Unsqueeze", axes=[1]), {}, ROW, 11),
 }
 

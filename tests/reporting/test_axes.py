@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+import lipreg.reporting
 from lipreg.records import Record
 from lipreg.reporting.html import write_report
+from lipreg.words import written
 from tests.reporting.test_browser import Shown, browser
+from tests.test_words import NUMBERS
 
 __all__ = ["browser"]
 
@@ -37,3 +40,12 @@ def test_factors_and_errors(browser: Any, records: Sequence[Record], tmp_path: P
         decade = (places["50%"] - places["90%"]) / math.log(5)
         assert mine - twin == pytest.approx(decade * math.log(0.09 / 0.065), abs=0.2) and mine - twin > 15
         assert shown.trouble == []
+
+
+def test_numbers_are_written_as_everywhere(browser: Any) -> None:
+    script = (Path(lipreg.reporting.__file__).parent / "assets" / "plot.js").read_text(encoding="utf-8")
+    page = browser.new_page()
+    told = page.evaluate(f"(values) => {{ {script}; return values.map(writeNumber); }}", list(NUMBERS))
+    few = page.evaluate(f"(values) => {{ {script}; return values.map((value) => short(value)); }}", list(NUMBERS))
+    page.close()
+    assert told == list(NUMBERS.values()) and few == [written(value, 4) for value in NUMBERS]

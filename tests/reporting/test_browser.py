@@ -310,7 +310,7 @@ def test_without_scripts_every_run_is_still_told(browser: Any, swept: Path) -> N
     page = context.new_page()
     page.goto(swept.as_uri())
     assert page.locator("section.entry:visible").count() == 6
-    assert "Without it every run is shown in words below" in page.locator("noscript").inner_text()
+    assert "Without it every run is shown in words below" in page.locator("noscript").first.inner_text()
     context.close()
 
 

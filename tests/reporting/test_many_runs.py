@@ -65,7 +65,27 @@ def test_charts_of_many_runs_stay_small(browser: Any, tmp_path: Path) -> None:
         assert page.locator("#single-title").inner_text() == f"One run: {label}"
         assert page.locator("#entries select option:checked").inner_text() == label
         assert page.locator("#transfers .dot.chosen").count() == 1
+        words = page.locator("#words").evaluate("(e) => [e.children.length, e.textContent.match(/<section/g).length]")
+        assert words == [0, 120], "runs that are not shown are text, which costs a browser no time"
+        folded = page.locator("summary:visible").all_inner_texts()
+        assert {"120 runs", "120 files"} <= set(folded) and not page.locator(".settings.differ").is_visible()
         assert shown.trouble == []
+
+
+def test_what_is_not_drawn_has_its_own_reason(browser: Any, tmp_path: Path) -> None:
+    files = many(4).files
+    without = [r for r in files[0].records if (r.run, getattr(r, "estimator", "")) != ("twin", "affine_relu")]
+    unlogged = [r for r in files[1].records if not (isinstance(r, EpochRecord) and r.run == "regularised")]
+    own = replace(files[0], records=tuple(without)), replace(files[1], records=tuple(unlogged)), *files[2:]
+    with Shown(browser, write_runs_report(Sources(own), tmp_path / "r.html")) as shown:
+        said = shown.page.locator("#pareto-words").inner_text()
+        metric = "1 for want of a constant in units of the output or of validation accuracy"
+        bound = "1 for want of an audit with the bound that constants are held against"
+        assert f"2 of 8 runs, twins among them, are not drawn: {metric}, {bound}." in said
+    alone = [replace(f, records=tuple(r for r in f.records if r.run == "twin")) for f in files]
+    with Shown(browser, write_runs_report(Sources(tuple(alone)), tmp_path / "r.html")) as shown:
+        assert not shown.page.locator("#transfers").is_visible() and shown.trouble == []
+        assert "No transfer. " in shown.page.locator("figure:has(#transfers)").inner_text()
 
 
 def test_a_long_page_says_how_far_it_is(tmp_path: Path, records: Sequence[Record]) -> None:

@@ -58,7 +58,7 @@ def test_runs_are_called_by_what_was_penalised() -> None:
     ]
     hinge = source(0, **told(penalty={"kind": "hinge", "target": 5.0}))
     assert labels(hinge, mixed[0]) == [
-        "jacobian, weight 0.01, seed 0, penalty hinge (target 5.0)",
+        "jacobian, weight 0.01, seed 0, penalty hinge (target 5)",
         "jacobian, weight 0.01, seed 0, penalty mean",
     ]
     two = source(0, **told(beside=[told("weight_decay", 0.001)]))
@@ -108,7 +108,7 @@ def test_settings_say_what_was_penalised_in_words(tmp_path: Path) -> None:
     settings = Page(page).text.partition("Where the runs differ")[2].partition("Read from")[0]
     for words in ("quantity", "jacobian", "gradient", "auto (0.028)"):
         assert words in settings, words
-    assert "weight_decay, weight 0.001, penalty hinge (target 5.0), schedule constant, points all, every 1" in settings
+    assert "weight_decay, weight 0.001, penalty hinge (target 5), schedule constant, points all, every 1" in settings
     assert "kind" not in settings
 
 

@@ -48,6 +48,16 @@ def test_dates_and_versions_are_those_of_the_records() -> None:
     assert provenance(runs(), "x")["date"] == NOT_RECORDED and provenance(runs(), "x")["versions"] == "torch 2.13.0"
 
 
+def test_a_run_whose_line_is_missing_has_no_versions_of_its_own() -> None:
+    """What audited names other packages than what trained: it is another only where the versions of the same one differ."""
+    first, second = runs(versions={"lipreg": "0.1.0", "torch": "2.13.0"})
+    lost = replace(second, record=replace(second.record, versions={}))
+    told = provenance([first, lost], "both")["versions"]
+    assert told == "lipreg 0.1.0, torch 2.13.0; of some runs not recorded"
+    other = replace(first, record=replace(first.record, versions={"lipreg": "0.1.0", "torch": "2.12.0"}))
+    assert provenance([other, lost], "both")["versions"] == "lipreg 0.1.0, torch 2.12.0; 1 other among the runs"
+
+
 def test_the_page_shows_both(tmp_path: Path) -> None:
     page = Page(write_report(build(), tmp_path / "r.html", "penalty").read_text())
     for said in ("Command not recorded", "Commit not recorded", "Versions torch 2.13.0", "learning rate not recorded"):

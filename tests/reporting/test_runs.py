@@ -123,7 +123,7 @@ def test_labels_name_objects_by_their_class() -> None:
     settings = [{"weight": 0.01, "penalty": penalty} for penalty in (hinge, log)]
     files = [Source(name, tuple(job(0, 0.01, regularizer=own))) for name, own in zip("ab", settings, strict=True)]
     labels = [e.label for e in find_entries(files)[0]]
-    assert labels == ["weight 0.01, seed 0, penalty Hinge, target 5.0", "weight 0.01, seed 0, penalty Log"]
+    assert labels == ["weight 0.01, seed 0, penalty Hinge, target 5", "weight 0.01, seed 0, penalty Log"]
 
 
 def test_seeds_are_put_together() -> None:

@@ -134,7 +134,7 @@ def test_the_verdict_names_the_direction_and_the_reason() -> None:
 def test_printed_ends_stay_on_the_safe_side() -> None:
     assert at_most(1.00001) == "1.001" and at_least(1.99999) == "1.999"
     assert at_most(math.inf) == "not proved" and at_most(None) == "n/a" and at_most(0.0) == "0"
-    assert between(Interval(0.123449, 123456.0)) == "[0.1234, 1.235e+05]"
+    assert between(Interval(0.123449, 123456.0)) == "[0.1234, 1.235e5]"
     assert between(Interval(2.0, 2.0 * (1 + 1e-6))) == "2"
     assert between(Interval(0.0, math.inf)) == "[0, inf]"
     assert share_between(Interval(-0.0004, 0.0004)) == "[-0.001, 0.001]"

@@ -112,7 +112,7 @@ def test_where_nothing_moved_beside_the_margins_the_truth_is_not_said_to_move(kn
 
 def test_small_movements_have_significant_digits() -> None:
     found = verdict(calibrated(rescaled(1e-5, 3.0), 2.0))
-    assert "is 2e-05 of the twin's" in found and "0.000" not in found
+    assert "is 2e-5 of the twin's" in found and "0.000" not in found
 
 
 def test_a_margin_beyond_the_region_is_said_to_be() -> None:

@@ -27,6 +27,7 @@ def nodes(uppers: list[float], depth: int = 0) -> Nodes:
         wide + 3,
         vectors,
         wide + 5,
+        wide + 6,
     )
 
 

@@ -175,6 +175,18 @@ def half_precision(self: Any, x: Tensor) -> Tensor:
     return self.a(x.to(torch.float16).to(x.dtype))
 
 
+@ZOO(3, says="bfloat16.*rounds", a=linear(3, 3))
+def half_precision_norms(self: Any, x: Tensor) -> Tensor:
+    return self.a(x) - torch.linalg.vector_norm(x, 1, dim=1, keepdim=True, dtype=torch.bfloat16)
+
+
+@ZOO(3, a=linear(3, 3))
+def sums_in_other_words(self: Any, x: Tensor) -> Tensor:
+    x, numpys = self.a(x), dict[str, Any](axis=1, keepdim=True)
+    x = x.sum(**numpys, dtype=torch.float64) + x.mean(**numpys) - x
+    return x + torch.norm(x, 1, 1, keepdim=True, dtype=torch.float64)
+
+
 @ZOO(3, says="whole numbers", a=linear(3, 3))
 def whole_numbers(self: Any, x: Tensor) -> Tensor:
     return self.a(x.to(torch.int64).to(x.dtype))

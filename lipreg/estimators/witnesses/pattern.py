@@ -18,16 +18,14 @@ class Pattern:
     """What the values of all nodes say of the slopes at points ``(batch, k)``.
 
     Attributes:
-        slopes: for ``Graph.gradients``, of every Relu, MaxPool and Curved.
-        off: what those of curves are off by at most.
+        slopes: for ``Graph.differentiate``, of every Relu, MaxPool and Curved; of curves in the values' arithmetic.
         open: of every Relu and Curved, ``(batch, k, *shape)``, the units that can move and are not proved to be off their
             kink; of every MaxPool, ``(batch, k, outputs, window)``, the members that are neither proved to be smaller than
             the largest nor known to be the same as it near the point.
         smooth: whether none is open, so that the network is proved to be differentiable there, ``(batch, k)``.
     """
 
-    slopes: dict[int, Tensor]
-    off: dict[int, Tensor]
+    slopes: dict[int, Tensor | Numbers]
     open: dict[int, Tensor]
     smooth: Tensor
 
@@ -38,13 +36,14 @@ def pattern(analysis: Analysis, found: Sequence[Numbers]) -> Pattern:
     values = [number.rounded() for number in found]
     slopes = graph.patterns([value for value, _ in values])
     kinks: dict[int, Tensor] = {}
-    lost: dict[int, Tensor] = {}
+    curved: dict[int, Numbers] = {}
     for i, node in graph.relus():
         value, error = values[node.source]
         kinks[i] = (value.abs() <= error) & analysis.reach[node.source].moves.unsqueeze(1)
     for i, node in graph.curves():
         value, error = values[node.source]
-        slopes[i], lost[i] = node.curve.slope_enclosed(value, error)
+        alike = -1 - len(node.shape)  # one dimension more for rows
+        curved[i] = found[node.source].image(node.curve.derivative).moved(lambda t, at=alike: t.unsqueeze(at))
         kinks[i] = ~node.curve.smooth(value, error) & analysis.reach[node.source].moves.unsqueeze(1)
     if graph.pools():
         rules = _Choosing(found, slopes)
@@ -54,8 +53,7 @@ def pattern(analysis: Analysis, found: Sequence[Numbers]) -> Pattern:
     smooth = torch.ones(values[0][0].shape[:2], dtype=torch.bool)
     for units in kinks.values():
         smooth &= ~units.flatten(2).any(-1)
-    by_rows, off = ({i: part.unsqueeze(2) for i, part in parts.items()} for parts in (slopes, lost))
-    return Pattern(by_rows, off, kinks, smooth)
+    return Pattern({i: part.unsqueeze(2) for i, part in slopes.items()} | curved, kinks, smooth)
 
 
 class _Choosing(Forward[tuple[Tensor, Tensor]]):

@@ -10,7 +10,7 @@ from lipreg.estimators.base import Estimator, Work, lower_interval, register
 from lipreg.estimators.settings import Settings
 from lipreg.estimators.witnesses.witness import most_points, ranked, witnesses
 from lipreg.graph import Affine, Curved, MaxPool, Relu
-from lipreg.results import Certificate, CertifiedInterval
+from lipreg.results import Certificate, CertifiedInterval, Witness
 from lipreg.search.hunt import Hunt
 from lipreg.search.screen import Screen
 from lipreg.words import counted
@@ -21,9 +21,13 @@ FEW = 8
 TURNS = 6
 RANKED = 0.85
 """Share of the time in which random points are looked at; the best of them has to be proved."""
+STARTED = 0.8
+"""Share of the time in which the reference points themselves are proved, before any hunt."""
 PROVED = 16
 """Best points of a hunt that are ranked on the network itself."""
 
+PROOFS = 2.0
+"""How many times what the proof at the reference point takes is left for that of the best points."""
 KEPT_WORD = 0.99
 """Share of what was promised that a witness attains, unless rounding misled the hunt."""
 
@@ -93,26 +97,36 @@ class Sampling(_Points):
         self.turns = turns
 
     def answer(self, work: Work) -> list[CertifiedInterval]:
-        batch = work.analysis.placed.batch
-        found = []
-        for i in range(batch):
+        analysis, budget = work.analysis, work.budget
+        batch, center = analysis.placed.batch, analysis.placed.region.center
+        if budget.ended() is not None:
+            return RandomPoints().intervals(analysis, budget, work.settings)
+        _ = analysis.reach  # which is no proof's time
+        began, found = budget.clock(), list[CertifiedInterval]()
+        starts = witnesses(analysis, center.unsqueeze(1), budget=budget.share(STARTED))
+        took = (budget.clock() - began) / batch
+        for i, start in enumerate(starts):
             upper = work.known[i].upper if work.known else float("inf")
-            own = work.budget.share(1 / (batch - i))
-            found.append(self._hunted(work.analysis[i : i + 1], own, work.settings, upper))
+            own = budget.share(1 / (batch - i))
+            found.append(self._hunted(analysis[i : i + 1], own, work.settings, upper, start, took))
         return found
 
-    def _hunted(self, local: Analysis, budget: Budget, settings: Settings, upper: float) -> CertifiedInterval:
+    def _hunted(
+        self, local: Analysis, budget: Budget, settings: Settings, upper: float, start: Witness | None, took: float
+    ) -> CertifiedInterval:
+        """From the witness at the reference point on, of which the proof took so many seconds."""
+        at_center = lower_interval(local, 0, start, "the reference point, for which alone there was time")
         if budget.ended() is not None:
-            return RandomPoints().intervals(local, budget, settings)[0]
+            return at_center if start is not None else RandomPoints().intervals(local, budget, settings)[0]
         (generator,) = local.placed.region.generators(settings.seed)
         hunt = Hunt(Screen(local, budget.memory), generator, RANDOM_POINTS - 1)
-        own = budget.share(RANKED)
+        own = budget.within(min(RANKED * budget.seconds_left, budget.seconds_left - PROOFS * took))
         turns = hunt.go(lambda: own.ended() is not None, self.turns, upper)
-        (best,) = witnesses(local, hunt.found(PROVED).unsqueeze(0), budget=budget)
+        (best,) = witnesses(local, hunt.found(PROVED).unsqueeze(0), at_center.lower, budget)
         words = f"{counted(hunt.looked_at, 'point')} in {counted(turns, 'turn')}"
         if turns == self.turns and own.ended() is None:
             words = f"{words}, which are all that it takes"
-        found = lower_interval(local, 0, best, words)
+        found = lower_interval(local, 0, best or start, words)
         if 0 < hunt.best * KEPT_WORD <= found.lower:
             return found
         # the best points promise what rounding alone has made of them, or lie on kinks

@@ -11,6 +11,7 @@ other.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from lipreg.budget import Budget
 from lipreg.estimators.witnesses.pattern import Pattern
 from lipreg.graph import Curved, MaxPool, Relu, node_size
 from lipreg.graph.accurate import in_digits
+from lipreg.linalg import Limbs
 
 FIRST = 4
 """Rows of the first pass: at most points the first unit that is open is on a kink."""
@@ -28,23 +30,27 @@ DIGITS = 16
 
 
 def without_unchanging(analysis: Analysis, seen: Pattern, budget: Budget) -> Pattern | None:
-    """A single point's pattern without open units, where all of them are proved not to change near it: their slopes are as
-    good as any, of curves too. None where they are not, or where the budget, which is started, ends before.
+    """A single point's pattern, in limbs, without open units, where all of them are proved not to change near it: their
+    slopes are as good as any, of curves too. None where they are not, or where the budget, which is started, ends before.
 
     The gradients are exact, in whole numbers, over the inputs that have room.
     """
     graph, moves = analysis.graph, analysis.placed.region.moves[0].flatten()
     largest = max(node_size(node) for node in graph.nodes)
-    off = {i: part.masked_fill(seen.open[i].unsqueeze(2), 0.0) for i, part in seen.off.items()}
+    slopes = dict(seen.slopes)
+    for i, _ in graph.curves():
+        slope = slopes[i]
+        assert isinstance(slope, Limbs)
+        slopes[i] = replace(slope, error=slope.error.masked_fill(seen.open[i].unsqueeze(2), 0.0))
     with torch.no_grad():
         for source, rows in _open_rows(analysis, seen, budget.rows(largest * DIGITS)):
             if budget.ended() is not None:
                 return None
-            value, error = graph.differentiate(seen.slopes, in_digits(graph, rows), off, at=source).rounded()
+            value, error = graph.differentiate(slopes, in_digits(graph, rows), at=source).rounded()
             changes = ((value != 0) | (error != 0)).flatten(3) & moves
             if bool(changes.any()):
                 return None
-    return Pattern(seen.slopes, off, {}, torch.ones_like(seen.smooth))
+    return Pattern(slopes, {}, torch.ones_like(seen.smooth))
 
 
 def _open_rows(analysis: Analysis, seen: Pattern, most: int) -> Iterator[tuple[int, Tensor]]:
@@ -61,7 +67,9 @@ def _open_rows(analysis: Analysis, seen: Pattern, most: int) -> Iterator[tuple[i
             each = torch.arange(len(some))
             if isinstance(node, MaxPool):
                 window = some // node.windows.shape[1]
-                largest = seen.slopes[index][0, 0, 0].argmax(-1)
+                members = seen.slopes[index]
+                assert isinstance(members, Tensor)
+                largest = members[0, 0, 0].argmax(-1)
                 rows[each, node.windows[window, largest[window]]] = 1.0
                 rows[each, node.windows.flatten()[some]] -= 1.0
             else:

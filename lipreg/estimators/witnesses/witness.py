@@ -16,12 +16,12 @@ from torch import Tensor
 
 from lipreg.bounds import Analysis
 from lipreg.budget import FREE, Budget
+from lipreg.estimators.witnesses.jacobians import jacobians
 from lipreg.estimators.witnesses.pattern import pattern
 from lipreg.estimators.witnesses.proved_norm import LEAST, operator_norm, vector_ends
-from lipreg.estimators.witnesses.unchanging import without_unchanging
 from lipreg.graph import node_size
-from lipreg.graph.accurate import precisions
-from lipreg.linalg import Limbs, Running, vector_norm
+from lipreg.graph.accurate import DEARER, first_digits, has_time, precisions
+from lipreg.linalg import Running, vector_norm
 from lipreg.linalg.floats import EPS, two_sum
 from lipreg.results import Witness
 
@@ -32,9 +32,11 @@ SHARP = AGREEMENT / 2
 ROOM = 2**20
 """Numbers of all nodes' values, and of gradients at the largest node, of the points that are looked at together, within the
 budget's memory."""
-FIRST = 0.2
+FIRST = 1.0
 """Seconds in which digits of first witnesses are found even once the budget has ended, of all reference points together:
 behind many layers float64 shows nothing, and without a witness the lower end is 0."""
+TOGETHER = 2**14
+"""Numbers of the largest node, of points whose digits are found together: of so many a pass takes what its calls take."""
 TRIED = 4
 """Candidates that are proved one after another, where the first one does not attain what it promised."""
 
@@ -117,23 +119,45 @@ def best_witness(
     return witnesses(analysis[index : index + 1], x.unsqueeze(0), known, budget)[0]
 
 
-def witnesses(analysis: Analysis, x: Tensor, known: float = 0.0, budget: Budget | None = None) -> list[Witness | None]:
+def witnesses(
+    analysis: Analysis, x: Tensor, known: float = 0.0, budget: Budget | None = None, first: float = FIRST
+) -> list[Witness | None]:
     """The best of the points x ``(batch, k, *shape)`` for each reference point; None where none proves above ``known``.
 
     Once the budget, which is started, has ended, only those that were looked at by then count, and one of them is proved.
+
+    Args:
+        first: seconds from now in which digits are found in any case where nothing is known, of all these points together.
     """
     with torch.no_grad():
         single = x.shape[1] == 1  # there is nothing to rank
         promised = torch.full(x.shape[:2], torch.inf) if single else ranked(analysis, x, budget and budget.share(0.5))
         limit = budget or FREE
-        first = FIRST / len(x) if known <= 0 else 0.0
-        return [_best(analysis[i : i + 1], x[i], promised[i], known, limit, first) for i in range(len(x))]
+        later = replace(limit, deadline=max(limit.deadline or math.inf, limit.clock() + (first if known <= 0 else 0.0)))
+        regional, began = analysis.placed.problem.scope == "regional", limit.clock()
+        # of several points those that need digits are proved together, which takes hardly more than one
+        proof = later if len(x) == 1 or not regional else limit
+        found = [_best(analysis[i : i + 1], x[i], promised[i], known, limit, proof) for i in range(len(x))]
+        if len(x) > 1 and regional and known <= 0:
+            took = (limit.clock() - began) / len(x)
+            best = x[torch.arange(len(x)), promised.argmax(1)]
+            at_once = max(1, TOGETHER // max(node_size(node) for node in analysis.graph.nodes))
+            left = [i for i, witness in enumerate(found) if witness is None and bool((promised[i] > -math.inf).any())]
+            for some in (left[k : k + at_once] for k in range(0, len(left), at_once)):
+                if not has_time(later, DEARER * took):
+                    break
+                part = slice(some[0], some[-1] + 1)
+                values = _slopes(analysis[part], best[part])
+                for i in some:
+                    if values[i - part.start] > 0:
+                        found[i] = Witness(tuple(best[i].flatten().tolist()), values[i - part.start])
+        return found
 
 
 def _best(
-    analysis: Analysis, x: Tensor, promised: Tensor, known: float, budget: Budget, first: float
+    analysis: Analysis, x: Tensor, promised: Tensor, known: float, budget: Budget, proof: Budget
 ) -> Witness | None:
-    best, proof = None, replace(budget, deadline=max(budget.deadline or math.inf, budget.clock() + first))
+    best = None
     for at in budget.paced(promised.argsort(descending=True)[:TRIED].tolist(), least=1):
         hope = float(promised[at])
         if hope == -math.inf or (known > 0 and hope <= known * (1.0 + AGREEMENT)):
@@ -159,25 +183,26 @@ def proved(analysis: Analysis, x: Tensor, budget: Budget = FREE) -> float:
 
 def _slope(analysis: Analysis, x: Tensor, budget: Budget) -> float:
     """The norm of the Jacobian at x, rounded down; 0 where x is not proved to be differentiable."""
-    graph, placed = analysis.graph, analysis.placed
-    for start in precisions(graph, x.reshape(1, 1, *x.shape), budget):
-        seen = pattern(analysis, graph.evaluate(start))
-        if isinstance(start, Limbs) and not bool(seen.smooth):
-            seen = without_unchanging(analysis, seen, budget) or seen
-        if bool(seen.smooth):
-            break
-    else:
-        return 0.0
-    best = 0.0
-    for start in precisions(graph, placed.rows.to(graph.dtype).unsqueeze(1), budget):
-        gradient, error = (
-            placed.weighed(end)[0, 0] for end in graph.differentiate(seen.slopes, start, seen.off).rounded()
-        )
+    placed, best = analysis.placed, 0.0
+    rows = placed.rows.to(analysis.graph.dtype).unsqueeze(1)
+    for _, found in jacobians(analysis, x.reshape(1, 1, *x.shape), rows, budget):
+        gradient, error = (placed.weighed(end)[0, 0] for end in found.rounded())
         low, high = operator_norm(placed.problem, gradient, error)
         best = max(best, low)
         if low >= high * (1.0 - SHARP) or high < LEAST:
             break
     return best
+
+
+def _slopes(analysis: Analysis, x: Tensor) -> list[float]:
+    """The same of one point ``(batch, *shape)`` of each reference point, in the first digits."""
+    graph, placed = analysis.graph, analysis.placed
+    seen = pattern(analysis, graph.evaluate(first_digits(graph, x.unsqueeze(1))))
+    rows = first_digits(graph, placed.rows.to(graph.dtype).unsqueeze(1))
+    value, error = (placed.weighed(end)[:, 0] for end in graph.differentiate(seen.slopes, rows).rounded())
+    proved = (seen.smooth & placed.region.contains(x.unsqueeze(1))).flatten().tolist()
+    ends = zip(proved, value, error, strict=True)
+    return [operator_norm(placed.problem, *own)[0] if smooth else 0.0 for smooth, *own in ends]
 
 
 def _quotient(analysis: Analysis, x: Tensor, budget: Budget) -> float:

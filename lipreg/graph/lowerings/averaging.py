@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lipreg.graph.batches import Stacked
 from lipreg.graph.lowerings.arrangement import permuted
+from lipreg.graph.lowerings.casts import check_dtype
 from lipreg.graph.lowerings.convolution import check_planes, spatial
 from lipreg.graph.lowerings.pooling import adaptive_sizes, adaptive_windows, pooled_size
 from lipreg.graph.registry import Example, Refusal, lowers
@@ -125,13 +126,19 @@ def lower_adaptive_average_pool1d_call(context: Context, input: Symbol, output_s
 
 
 @lowers(torch.mean, "mean")
-def lower_mean(context: Context, input: Symbol, dim: Any = None, keepdim: bool = False, **kwargs: Any) -> Symbol:
-    return _total(context, input, dim, keepdim, mean=True)
+def lower_mean(
+    context: Context, input: Symbol, dim: Any = None, keepdim: bool = False, dtype: Any = None, axis: Any = None
+) -> Symbol:
+    check_dtype(dtype)
+    return _total(context, input, axis if dim is None else dim, keepdim, mean=True)
 
 
 @lowers(torch.sum, "sum")
-def lower_sum(context: Context, input: Symbol, dim: Any = None, keepdim: bool = False, **kwargs: Any) -> Symbol:
-    return _total(context, input, dim, keepdim, mean=False)
+def lower_sum(
+    context: Context, input: Symbol, dim: Any = None, keepdim: bool = False, dtype: Any = None, axis: Any = None
+) -> Symbol:
+    check_dtype(dtype)
+    return _total(context, input, axis if dim is None else dim, keepdim, mean=False)
 
 
 def _total(context: Context, x: Symbol | Stacked, dim: Any, keepdim: bool, mean: bool) -> Symbol:

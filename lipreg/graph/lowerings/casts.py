@@ -19,7 +19,7 @@ _FLOATS = (torch.float32, torch.float64)
 def lower_cast(context: Context, input: Any, *args: Any, **kwargs: Any) -> Any:
     """Casts to single and double precision, and moves to a device; of constants too."""
     for given in (*args, *kwargs.values()):
-        _check(given.dtype if isinstance(given, Tensor) else given)
+        check_dtype(given.dtype if isinstance(given, Tensor) else given)
     found = stepped(input)
     return replace(found, dtype=None) if isinstance(found, Part) else found
 
@@ -30,7 +30,7 @@ def lower_single(context: Context, input: Any, **kwargs: Any) -> Any:
     return replace(found, dtype=torch.float32) if isinstance(found, Part) else found
 
 
-def _check(given: Any) -> None:
+def check_dtype(given: Any) -> None:
     """Refuses dtypes that round values visibly, in each form in which torch takes them."""
     if isinstance(given, torch.dtype) and given not in _FLOATS:
         if given.is_floating_point:

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from lipreg.graph.lowerings.averaging import lower_sum
+from lipreg.graph.lowerings.casts import check_dtype
 from lipreg.graph.lowerings.comparing import lower_abs, lower_amax, lower_amin
 from lipreg.graph.registry import NEVER, Example, Refusal, lowers
 from lipreg.graph.symbols import Context, Symbol
 
 
-def _length(context: Context, x: Symbol, norm: Any, dim: Any, keepdim: bool) -> Symbol:
+def _length(context: Context, x: Symbol, norm: Any, dim: Any, keepdim: bool, dtype: Any) -> Symbol:
+    check_dtype(dtype)
     by_norm = {1.0: lower_sum, math.inf: lower_amax, -math.inf: lower_amin}
     found = by_norm.get(float(norm)) if isinstance(norm, int | float) else None
     if found is None:
@@ -26,25 +28,31 @@ def _length(context: Context, x: Symbol, norm: Any, dim: Any, keepdim: bool) -> 
 
 @lowers(torch.norm, "norm")
 def lower_norm(
-    context: Context, input: Symbol, p: Any = "fro", dim: Any = None, keepdim: bool = False, **kwargs: Any
+    context: Context,
+    input: Symbol,
+    p: Any = "fro",
+    dim: Any = None,
+    keepdim: bool = False,
+    out: None = None,  # torch hands it on
+    dtype: Any = None,
 ) -> Symbol:
-    return _length(context, input, p, dim, keepdim)
+    return _length(context, input, p, dim, keepdim, dtype)
 
 
 @lowers(torch.linalg.vector_norm)
 def lower_vector_norm(
-    context: Context, x: Symbol, ord: Any = 2, dim: Any = None, keepdim: bool = False, **kwargs: Any
+    context: Context, x: Symbol, ord: Any = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None
 ) -> Symbol:
-    return _length(context, x, ord, dim, keepdim)
+    return _length(context, x, ord, dim, keepdim, dtype)
 
 
 @lowers(torch.linalg.norm)
 def lower_linalg_norm(
-    context: Context, A: Symbol, ord: Any = None, dim: Any = None, keepdim: bool = False, **kwargs: Any
+    context: Context, A: Symbol, ord: Any = None, dim: Any = None, keepdim: bool = False, dtype: Any = None
 ) -> Symbol:
     if isinstance(dim, tuple | list) and len(dim) != 1:
         raise Refusal("never", "a norm of matrices; torch.linalg.vector_norm is one of their entries")
-    return _length(context, A, ord, dim, keepdim)
+    return _length(context, A, ord, dim, keepdim, dtype)
 
 
 class _Norms(nn.Module):
@@ -56,7 +64,7 @@ class _Norms(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.a(x).unflatten(1, (2, 3))
-        y = torch.norm(x, 1, 1) + x.norm(p=math.inf, dim=1) - torch.norm(x, p=-math.inf, dim=(1,))
+        y = torch.norm(x, 1, 1, dtype=x.dtype) + x.norm(p=math.inf, dim=1) - torch.norm(x, p=-math.inf, dim=(1,))
         y = y + torch.norm(x, p=1, dim=(1, 2)).unsqueeze(1) + torch.linalg.vector_norm(x, 1, dim=2, keepdim=True)[:, 0]
         y = y - torch.linalg.vector_norm(x, ord=math.inf, dim=(1, 2)).unsqueeze(1)
         return self.b(y + torch.linalg.norm(x, 1, dim=1) + torch.linalg.norm(x, ord=math.inf, dim=(1,)))

@@ -154,12 +154,12 @@ function transferSpan(intervals) {
   return [Math.max(-2, Math.min(-0.1, ...ends)) - 0.05, Math.min(3, Math.max(1.1, ...ends)) + 0.05];
 }
 
-/** The part of a transfer interval that lies in such a span, where its middle is drawn, and which ends lie outside. */
+/** The part of a transfer interval that lies in such a span, its middle (at the end of the span where `seen` is false: it lies outside), and which ends lie outside. */
 function drawnPart({ lower, upper }, low, high) {
   const within = (value) => Math.min(high, Math.max(low, value));
   const [from, to] = [within(lower ?? low), within(upper ?? high)];
-  const middle = lower === null || upper === null ? (from + to) / 2 : within((lower + upper) / 2);
-  return { from, to, middle, cutFrom: (lower ?? -Infinity) < low, cutTo: (upper ?? Infinity) > high };
+  const middle = lower === null || upper === null ? (from + to) / 2 : (lower + upper) / 2;
+  return { from, to, middle: within(middle), seen: within(middle) === middle, cutFrom: (lower ?? -Infinity) < low, cutTo: (upper ?? Infinity) > high };
 }
 
 /** Arrows at the ends of a whisker that go on outside of the chart; (dx, dy) is the way from its lower end to its upper one. */
@@ -181,7 +181,7 @@ function drawTransfer(host, transfer) {
         const { from, to, middle } = part;
         whisker(group, "move", across(row.epoch), across(row.epoch), up(from), up(to));
         arrows(group, part, [across(row.epoch), up(from)], [across(row.epoch), up(to)], 0, -1);
-        group.append(shape("circle", { class: "dot move", cx: across(row.epoch), cy: up(middle), r: 4 }));
+        if (part.seen) group.append(shape("circle", { class: "dot move", cx: across(row.epoch), cy: up(middle), r: 4 }));
       }
     };
     const tips = rows.map((row) => ({ x: row.epoch, y: drawnPart(row, low, high).middle, lines: [`after ${counted(row.epoch, "epoch")}`, `transfer ${row.words}`] }));
@@ -248,12 +248,19 @@ function paretoMarks(entries, view, metric) {
   })).filter(Boolean);
 }
 
-/** How many runs, twins among them, have no mark, in words; empty where each has one. */
+/** How many runs, twins among them, have no mark, and why, in words; empty where each has one. */
 function notDrawn(entries, view, metric) {
   const drawn = new Set(paretoMarks(entries, view, metric).map(({ side }) => side));
-  const all = new Set(entries.flatMap((entry) => entry.sides)).size;
-  const missing = all - drawn.size;
-  return missing ? `${missing.toLocaleString("en")} of ${counted(all, "run")}, twins among them, ${missing === 1 ? "is" : "are"} not drawn, for want of a constant ${view.unit} or of ${metric.title}. ` : "";
+  const all = new Set(entries.flatMap((entry) => entry.sides));
+  const missing = [...all].filter((side) => !drawn.has(side));
+  const bare = missing.filter((side) => !side.course.length).length; // as a twin that was audited without the penalised bound
+  const told = [
+    { many: missing.length - bare, why: `for want of a constant ${view.unit} or of ${metric.title}` },
+    { many: bare, why: "for want of an audit with the bound that constants are held against" },
+  ].filter(({ many }) => many);
+  if (!told.length) return "";
+  const whys = told.length > 1 ? `: ${told.map(({ many, why }) => `${many.toLocaleString("en")} ${why}`).join(", ")}` : `, ${told[0].why}`;
+  return `${missing.length.toLocaleString("en")} of ${counted(all.size, "run")}, twins among them, ${missing.length === 1 ? "is" : "are"} not drawn${whys}. `;
 }
 
 /** The metric that most entries have; whether it is a share is known where all of these say so. */
@@ -305,9 +312,12 @@ function shortened(label, letters) {
   return `${label.slice(0, begin)}…${label.slice(begin + 1 - letters)}`;
 }
 
+/** The last transfer of each run that is compared with a twin: { entry, lower, upper, words }. */
+const transfersOf = (entries, view) => entries.map((entry) => ({ entry, ...view.transferOf(entry).at(-1) })).filter((row) => row.words);
+
 /** The transfer interval of each compared run (view: transferOf(entry)), in the order of the runs. */
 function drawTransfers(host, entries, view, chosen, choose) {
-  const rows = entries.map((entry) => ({ entry, ...view.transferOf(entry).at(-1) })).filter((row) => row.words);
+  const rows = transfersOf(entries, view);
   if (rows.length > FEW) return drawTransferHistogram(host, rows, chosen, choose);
   const names = apart(rows.map((row) => row.entry.label));
   return plot(host, (width) => {
@@ -327,7 +337,7 @@ function drawTransfers(host, entries, view, chosen, choose) {
         const { from, to, middle } = part;
         whisker(group, "move", across(from), across(to), y, y);
         arrows(group, part, [across(from), y], [across(to), y], 1, 0);
-        group.append(shape("circle", { class: `dot pick move${picked}`, cx: across(middle), cy: y, r: picked ? 7 : 5 }));
+        if (part.seen) group.append(shape("circle", { class: `dot pick move${picked}`, cx: across(middle), cy: y, r: picked ? 7 : 5 }));
       });
     };
     const tips = rows.map((row, i) => ({ x: drawnPart(row, low, high).middle, y: rows.length - 1 - i, lines: [row.entry.label, `transfer ${row.words}`], act: () => choose(row.entry) }));

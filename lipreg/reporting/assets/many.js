@@ -33,7 +33,7 @@ function drawTransferHistogram(host, rows, chosen, choose) {
       const y = up(-0.09 * most);
       whisker(group, "move", across(from), across(to), y, y);
       arrows(group, part, [across(from), y], [across(to), y], 1, 0);
-      group.append(shape("circle", { class: "dot pick move chosen", cx: across(middle), cy: y, r: 6 }));
+      if (part.seen) group.append(shape("circle", { class: "dot pick move chosen", cx: across(middle), cy: y, r: 6 }));
     };
     const tips = bins.filter((bin) => bin.rows.length).map(({ from, to, rows: inside }) => {
       const middle = inside[Math.floor(inside.length / 2)];

@@ -19,15 +19,17 @@ function shape(tag, attributes = {}, ...children) {
 }
 
 /** So many of them: "1 epoch", "2 epochs". */
-const counted = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;
+const counted = (count, what) => `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
+
+/** A number as lipreg.words.written has it: "0.0001", "1e-5", "12350", "1.235e5". */
+function writeNumber(value) {
+  const plain = value === 0 || (Math.abs(value) >= 1e-4 && Math.abs(value) < 1e5);
+  return plain ? String(value) : value.toExponential().replace("e+", "e");
+}
 
 /** A number in a few digits, for axes and tips. */
 function short(value, digits = 4) {
-  if (value === null || value === undefined) return "not proved";
-  if (value === 0) return "0";
-  const size = Math.abs(value);
-  if (size >= 1e5 || size < 1e-4) return value.toExponential(Math.max(0, digits - 2)).replace(/\.?0+e/, "e").replace("e+", "e");
-  return String(Number(value.toPrecision(digits)));
+  return value === null || value === undefined ? "not proved" : writeNumber(Number(value.toPrecision(digits)));
 }
 
 /** A number to some digits, rounded up or down however little is cut off: an upper end stays one, a lower end too. */
@@ -39,7 +41,7 @@ function outward(value, up, digits = 5) {
   const rest = /[1-9]/.test(figures.slice(digits));
   const away = value > 0 ? up : !up;
   const head = Number(figures.slice(0, digits)) + (rest && away ? 1 : 0);
-  return String(Number(`${value < 0 ? "-" : ""}${head}e${Number(power) - digits + 1}`));
+  return writeNumber(Number(`${value < 0 ? "-" : ""}${head}e${Number(power) - digits + 1}`));
 }
 
 /** A line's scale: value to place. Domains of a logarithmic one are positive. */

@@ -4,7 +4,8 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const place = (id) => document.getElementById(id);
 data.entries.forEach((entry, number) => Object.assign(entry, { number, sides: entry.sides.map((side) => data.sides[side]) }));
 let [chosen, question, scaled, redraw] = [data.entries[0], 0, true, []];
-const told = [...place("told").children]; // one is in the page at a time: thousands would make every click slow
+const told = place("words").textContent.split(/(?=<section class="entry")/); // text for a browser with scripts: to read thousands of runs as a page takes seconds
+const made = new Map();
 const [SCALE_FREE, AS_THEY_ARE, OF_AUDIT] = ["scale-free", "in units of the output", "of audit and training"];
 
 /** The entries of the chosen question: constants of different questions are not compared. */
@@ -53,7 +54,12 @@ function showOverview() {
   const bounds = new Set(rows.map((entry) => entry.bound));
   const view = viewOf(rows);
   place("pareto-words").textContent = `Constants are means over the points. ${better}${metric ? notDrawn(rows, view, metric) : ""}`;
-  place("transfers-title").textContent = `Transfer of each run, ${view.unit}.`;
+  const compared = transfersOf(rows, view).length > 0;
+  place("transfers").hidden = !compared;
+  place("transfers-title").textContent = compared ? `Transfer of each run, ${view.unit}.` : "No transfer.";
+  place("transfers-words").textContent = compared
+    ? "1: what came off the bound came off the truth. 0: only the bound moved."
+    : "It says how much of what came off the bound came off the truth, against a run's twin, and none of these runs is compared with one.";
   const cell = (group, name, key, help) => ({ group, key, name, help, number: true, words: (entry) => entry.row[key]?.words ?? "n/a", value: (entry) => entry.row[key]?.value ?? null });
   const logged = (group) => [cell(group, data.metric, "metric", "Of the run, as its training logged it"), cell(group, "twin's", "twins", "The same of its twin")];
   const columns = [
@@ -80,7 +86,7 @@ function showOverview() {
     { group: OF_AUDIT, name: "weight", number: true, words: (entry) => (entry.weight !== null ? short(entry.weight) : entry.changed ? "changed" : "not known"), value: (entry) => entry.weight, choose: true },
   ].filter((column) => !column.key || column.group !== SCALE_FREE || rows.some((entry) => entry.row[column.key]?.value != null));
   const fill = makeTable(place("runs-table"), columns, rows, { caption: "all runs", act: (entry) => choose(entry, true), chosen: (entry) => entry === chosen });
-  const charts = [() => drawPareto(place("pareto"), rows, view, metric, () => chosen, choose), () => drawTransfers(place("transfers"), rows, view, () => chosen, choose)];
+  const charts = [() => drawPareto(place("pareto"), rows, view, metric, () => chosen, choose), ...(compared ? [() => drawTransfers(place("transfers"), rows, view, () => chosen, choose)] : [])];
   facet = readLink().facet ?? facet;
   redraw = [...charts, fill, showFacets(rows, view, metric, () => chosen, choose)];
   charts.forEach((draw) => draw());
@@ -111,8 +117,12 @@ function choose(entry, scroll = false) {
 /** A figure's key: {style: words}. */
 const keyOf = (told) => element("span", { class: "key" }, ...Object.entries(told).map(([style, words]) => element("span", {}, element("i", { class: style }), words)));
 
-/** The key of colours, which say which run; none where there is one. */
-const swatches = (roles) => (roles.length > 1 ? Object.fromEntries(roles.map((role) => [`${ROLE[role]} swatch`, role])) : {});
+/** The key of colours, which say which run; none where there is one. Roles that share a colour share its words. */
+function swatches(roles) {
+  const told = {};
+  for (const role of roles.length > 1 ? roles : []) (told[`${ROLE[role]} swatch`] ??= []).push(role);
+  return Object.fromEntries(Object.entries(told).map(([style, shared]) => [style, shared.join(" or ")]));
+}
 const colours = (roles) => keyOf(swatches(roles));
 const rolesOf = (sides) => sides.map(({ role }) => role);
 
@@ -130,10 +140,26 @@ function showChoice(number) {
   host.querySelector("select").value = String(number);
 }
 
+/** What is told of a run in words; it is made when it is first shown. */
+function showWords(number) {
+  const known = made.get(number);
+  if (known) return place("told").replaceChildren(known);
+  const shown = document.importNode(new DOMParser().parseFromString(told[number], "text/html").body.firstElementChild, true);
+  made.set(number, shown);
+  place("told").replaceChildren(shown);
+  shown.querySelectorAll(".scroll").forEach(dress);
+}
+
+/** Of a table that is there without a script: its file, and what of it is out of sight. */
+function dress(box) {
+  offerCsv(box);
+  sayWhatIsHidden(box);
+}
+
 function showEntry() {
   const view = viewOf([chosen]);
   const [entry, sides, number] = [chosen, view.sidesOf(chosen), data.entries.indexOf(chosen)];
-  place("told").replaceChildren(told[number]);
+  showWords(number);
   showChoice(number);
   place("single-title").textContent = data.entries.length > 1 ? `One run: ${entry.label}` : "The run";
   const gaps = view.scaled && entry.sides.some((side) => side.course.some((row) => row.factor === null)) ? "Where T is undefined nothing is drawn. " : "";
@@ -218,8 +244,9 @@ function showRecords() {
   makeTable(place("records-table"), columns, lastFirst, { caption: "audit records", detail });
 }
 
-/** Where there are several questions the page says the chosen one; without scripts it names them all. */
+/** Where there are several questions the page says the chosen one, and its medians; without scripts it names them all. */
 function showQuestion() {
+  document.querySelectorAll(".of-question").forEach((medians, number) => (medians.hidden = number !== question));
   const words = data.questions[question];
   if (data.questions.length > 1) place("question").textContent = `${words.charAt(0).toUpperCase()}${words.slice(1).replace(/\.$/, "")}.`;
 }
@@ -261,10 +288,7 @@ followLink(() => {
 });
 takeLink();
 document.documentElement.classList.add("drawn");
-document.querySelectorAll("main .scroll").forEach((box) => {
-  offerCsv(box); // of tables that are there without a script
-  sayWhatIsHidden(box);
-});
+document.querySelectorAll("main .scroll").forEach(dress);
 showAll();
 if (data.records.sides.length <= MANY) showRecords();
 else {

@@ -1,0 +1,124 @@
+"""Products with maps, and sums, that several terms have in common, once for all of them.
+
+After n residual blocks a layer A reads x + B_1 r_1 + ... + B_n r_n, so it is n maps A B_i, and all layers together have some
+n^2 / 2. In float64 each of them is one matrix. An arithmetic that knows its rounding acts by what they were made of, and
+then A acts once, on the sum; each B_i acts once for all layers, and each of their sums is the one before and one term more.
+From the output back it is likewise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import reduce
+from operator import add
+from typing import Generic
+
+from torch import Tensor
+
+from lipreg.graph.nodes import Affine
+from lipreg.linalg import Composed, LinearMap, Plain
+from lipreg.linalg.numbers import N
+
+
+class _Sums(Generic[N]):
+    """Sums of two by the identities of both; what has an identity here is kept, so that it stays its own."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[int, int], tuple[N, N, N]] = {}
+
+    def plus(self, one: N, other: N) -> N:
+        key = id(one), id(other)
+        if key not in self._found:
+            self._found[key] = one, other, one + other
+        return self._found[key][2]
+
+
+class Forth(Generic[N]):
+    """Affine nodes of one pass from the input on."""
+
+    def __init__(self) -> None:
+        self._sums = _Sums[N]()
+        # by the identities of maps and of what they act on: both, the place in which they came, and the product
+        self._inner: dict[tuple[int, int], tuple[LinearMap | None, N | Tensor, int, N]] = {}
+
+    def combine(self, node: Affine, values: Mapping[int, N]) -> N:
+        """``Affine.combine``."""
+        like = next(iter(values.values())).like
+        first = like(node.bias)
+        if isinstance(first, Plain):
+            return node.combine(values)
+        parts: list[N] = [] if node.bias_of else [first]
+        outer: dict[int, tuple[LinearMap, list[tuple[int, N]]]] = {}
+        terms = [(map, values[i]) for i, map in node.terms() if i in values]
+        for map, of in [*node.bias_of, *terms]:
+            exact = None if map is None else map.exactly
+            if exact is None:
+                parts.append(like(of) if isinstance(of, Tensor) else of)
+                continue
+            last, inner = (exact.outer, exact.inner) if isinstance(exact, Composed) else (exact, None)
+            outer.setdefault(id(last), (last, []))[1].append(self._through(inner, of, like))
+        return reduce(add, parts + [self._total(inner).through(map) for map, inner in outer.values()])
+
+    def _through(self, map: LinearMap | None, of: N | Tensor, like: Callable[[Tensor], N]) -> tuple[int, N]:
+        key = id(map), id(of)
+        if key not in self._inner:
+            value = like(of) if isinstance(of, Tensor) else of
+            self._inner[key] = map, of, len(self._inner), value if map is None else value.through(map)
+        return self._inner[key][2:]
+
+    def _total(self, parts: list[tuple[int, N]]) -> N:
+        """The sum in the order in which the parts came, so that what a layer adds up begins with what the one before did."""
+        return reduce(self._sums.plus, (part for _, part in sorted(parts, key=lambda part: part[0])))
+
+
+class Flow(Generic[N]):
+    """What flows back into a node: what it is itself, and what it is once it has gone through maps.
+
+    Args:
+        parts: by the identities of the maps, and 0 for none.
+    """
+
+    def __init__(self, parts: Mapping[int, tuple[LinearMap | None, N]]) -> None:
+        self.parts = parts
+
+    @classmethod
+    def of(cls, value: N) -> Flow[N]:
+        return cls({0: (None, value)})
+
+    def total(self) -> N:
+        """All of it."""
+        return reduce(add, (value if map is None else value.back(map) for map, value in self.parts.values()))
+
+
+class Back(Generic[N]):
+    """Affine nodes of one pass from the output back."""
+
+    def __init__(self) -> None:
+        self._sums = _Sums[N]()
+
+    def join(self, one: Flow[N], other: Flow[N]) -> Flow[N]:
+        """Both."""
+        found = dict(one.parts)
+        for key, (map, value) in other.parts.items():
+            if key in found:
+                value = self._sums.plus(found[key][1], value) if key else found[key][1] + value
+            found[key] = map, value
+        return Flow(found)
+
+    def flows(self, node: Affine, value: N) -> Iterable[tuple[int, Flow[N]]]:
+        """What flows into each source of an Affine node."""
+        if isinstance(value, Plain):
+            return [(source, Flow.of(value.back(map))) for source, map in node.terms()]
+        return self._flows(node, value)
+
+    def _flows(self, node: Affine, value: N) -> Iterator[tuple[int, Flow[N]]]:
+        outer: dict[int, tuple[LinearMap, N]] = {}
+        for source, map in node.terms():
+            exact = map.exactly
+            if isinstance(exact, Composed):
+                key = id(exact.outer)
+                if key not in outer:
+                    outer[key] = exact.outer, value.back(exact.outer)
+                yield source, Flow({id(exact.inner): (exact.inner, outer[key][1])})
+            else:
+                yield source, Flow.of(value.back(exact))

@@ -142,15 +142,16 @@ def witnesses(
             took = (limit.clock() - began) / len(x)
             best = x[torch.arange(len(x)), promised.argmax(1)]
             at_once = max(1, TOGETHER // max(node_size(node) for node in analysis.graph.nodes))
-            left = [i for i, witness in enumerate(found) if witness is None and bool((promised[i] > -math.inf).any())]
-            for some in (left[k : k + at_once] for k in range(0, len(left), at_once)):
+            missing = [one is None and bool((own > -math.inf).any()) for one, own in zip(found, promised, strict=True)]
+            for start in range(0, len(x), at_once):
+                part = slice(start, start + at_once)
+                if not any(missing[part]):
+                    continue
                 if not has_time(later, DEARER * took):
                     break
-                part = slice(some[0], some[-1] + 1)
-                values = _slopes(analysis[part], best[part])
-                for i in some:
-                    if values[i - part.start] > 0:
-                        found[i] = Witness(tuple(best[i].flatten().tolist()), values[i - part.start])
+                for i, value in enumerate(_slopes(analysis[part], best[part]), start):
+                    if missing[i] and value > 0:
+                        found[i] = Witness(tuple(best[i].flatten().tolist()), value)
         return found
 
 

@@ -119,6 +119,20 @@ ASKED = (
         "l_inf 0.1, p = inf",
         LocalLipschitz(LinfBall(0.1), AllLogits()),
     ),
+    Asked(
+        "3-24-24-2, SELU",
+        chain(3, 24, nn.SELU, 24, nn.SELU, 2),
+        3,
+        "l_inf 0.3, p = inf",
+        LocalLipschitz(LinfBall(0.3), AllLogits()),
+    ),
+    Asked(
+        "2-24-24-2, Hardswish",
+        chain(2, 24, nn.Hardswish, 24, nn.Hardswish, 2),
+        2,
+        "l_inf 1, p = q = 2",
+        LocalLipschitz(LinfBall(1.0), Vector(), p=2.0, q=2.0),
+    ),
 )
 
 

@@ -116,7 +116,8 @@ class AuditResult(Recorded):
             )
             rows.append((str(point.point), label, margin, *ends, found.status.value, f"{point.seconds[EXACT]:.1f}"))
         exact = sum(point.exact.certificate is Certificate.EXACT for point in self.points)
-        below = [f"{exact} of {counted(len(self.points), 'point')} exact", *self._left_out(), *self._outside()]
+        times = [*self._left_out(), *self._cut_short()]
+        below = [f"{exact} of {counted(len(self.points), 'point')} exact", *times, *self._outside()]
         told = [] if self.survey is None else ["", *(f"{capitalised(line)}." for line in self.survey.sentences())]
         told = [*([] if self.certificates is None else self.certificates.sentences()), *told]
         return "\n".join([self.problem.sentence(), "", *aligned(rows, left=0), "", *below, *told])
@@ -126,6 +127,12 @@ class AuditResult(Recorded):
         at = Counter(name for point in self.points for name in point.left_out)
         told = ", ".join(f"{name} at {counted(count, 'point')}" for name, count in at.items())
         return [f"left out for want of time: {told}"] if told else []
+
+    def _cut_short(self) -> list[str]:
+        """Of which bounds a part was left out: in so little time they say more than a search."""
+        at = Counter(name for point in self.points for name in point.cut_short)
+        told = ", ".join(f"{name} at {counted(count, 'point')}" for name, count in at.items())
+        return [f"cut short for want of time: {told}; in so little time it says more than a search"] if told else []
 
     def _outside(self) -> list[str]:
         """Which points rounding had put outside of the region, in words; nothing where it had put none there."""

@@ -70,40 +70,36 @@ def test_no_extra_is_there(site: Path, tmp_path: Path) -> None:
     assert run(site, tmp_path, program) == "[]\n"
 
 
-def test_the_readme_trains_audits_and_reports(site: Path, tmp_path: Path) -> None:
-    assert IMPORT in TRAINING
-    own = "\n".join(line if not line.startswith(IMPORT) else DATA for line in TRAINING.splitlines())
-    printed = run(site, tmp_path, f"{own}\n{REPORT}")
-    assert len(re.findall(r"^exact [\d.]+ [\d.]+$", printed, flags=re.MULTILINE)) == 4
-    assert "Exact constant" in (tmp_path / "report.html").read_text(encoding="utf-8")
-
-
-def test_the_digits_say_which_extra_brings_them(site: Path, tmp_path: Path) -> None:
-    program = f"{IMPORT}\ntry:\n    DigitsDataModule().setup()\nexcept ImportError as error:\n    print(error)"
-    printed = run(site, tmp_path, program)
-    assert printed == "DigitsDataModule: sklearn is not installed. pip install 'lipreg[digits]'.\n"
-    comment = next(line for line in TRAINING.splitlines() if line.startswith(IMPORT))
-    assert "lipreg[digits]" in comment
-
-
-def test_the_readme_needs_no_extra_without_lightning(site: Path, tmp_path: Path) -> None:
-    printed = run(site, tmp_path, "\n".join(PLAIN[:3]))
-    assert "movement of the truth (E_network / E_twin)" in printed
-
-
 WANDB = """
 from pytorch_lightning.loggers import CSVLogger, WandbLogger
 loggers = [WandbLogger(offline=True, save_dir="."), CSVLogger(".")]
 """
 
 
-def test_wandb_gets_its_tables_without_the_images(site: Path, tmp_path: Path) -> None:
-    own = "\n".join(line if not line.startswith(IMPORT) else DATA + WANDB for line in TRAINING.splitlines())
-    assert "max_epochs=10," in own
-    own = own.replace("points=4", "points=1").replace("max_epochs=10,", "max_epochs=1, logger=loggers,")
-    printed = run(site, tmp_path, own)
+@pytest.fixture(scope="module")
+def trained(site: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """What README.md's training for one epoch and its report leave and print, and then one that logs to W&B.
+
+    In one process, as most of the time is what is imported; the training as it stands is run in test_docs.py.
+    """
+    folder = tmp_path_factory.mktemp("bare")
+    assert IMPORT in TRAINING and "max_epochs=10," in TRAINING
+    own = "\n".join(line if not line.startswith(IMPORT) else DATA for line in TRAINING.splitlines())
+    logged = own.replace("points=4", "points=1").replace("max_epochs=10,", "max_epochs=1, logger=loggers,")
+    short = own.replace("max_epochs=10,", "max_epochs=1,")
+    return folder, run(site, folder, f"{short}\n{REPORT}\n{WANDB}\n{logged}")
+
+
+def test_the_readme_trains_audits_and_reports(trained: tuple[Path, str]) -> None:
+    folder, printed = trained
+    assert len(re.findall(r"^exact [\d.]+ [\d.]+$", printed, flags=re.MULTILINE)) == 4 + 1
+    assert "Exact constant" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_wandb_gets_its_tables_without_the_images(trained: tuple[Path, str]) -> None:
+    folder, printed = trained
     assert "without their images: images for W&B: PIL is not installed. pip install 'lipreg[views]'." in printed
-    assert len(list(tmp_path.rglob("points_*.table.json"))) == 2, "before the first epoch and after it"
+    assert len(list(folder.rglob("points_*.table.json"))) == 2, "before the first epoch and after it"
 
 
 VIEWS = """
@@ -114,7 +110,12 @@ from lipreg.reporting.tables import comparison_table
 def figures():
     import lipreg.reporting.figures
 
-for view in (figures, lambda: audit_frame([]), lambda: comparison_table(None)):
+def digits():
+    from lipreg.data import DigitsDataModule
+
+    DigitsDataModule().setup()
+
+for view in (figures, lambda: audit_frame([]), lambda: comparison_table(None), digits):
     try:
         view()
     except ImportError as error:
@@ -122,7 +123,13 @@ for view in (figures, lambda: audit_frame([]), lambda: comparison_table(None)):
 """
 
 
-def test_other_views_say_which_extra_they_need(site: Path, tmp_path: Path) -> None:
-    lines = run(site, tmp_path, VIEWS).splitlines()
+def test_what_needs_an_extra_says_which_and_nothing_else_does(site: Path, tmp_path: Path) -> None:
+    """Views, the digits, and README.md's code without Lightning, in one process."""
+    printed = run(site, tmp_path, VIEWS + "\n".join(PLAIN[:3]))
+    *lines, digits = printed.splitlines()[:4]
     for line, package in zip(lines, ("matplotlib", "pandas", "rich"), strict=True):
         assert f"{package} is not installed. pip install 'lipreg[views]'" in line
+    assert digits == "DigitsDataModule: sklearn is not installed. pip install 'lipreg[digits]'."
+    comment = next(line for line in TRAINING.splitlines() if line.startswith(IMPORT))
+    assert "lipreg[digits]" in comment
+    assert "movement of the truth (E_network / E_twin)" in printed

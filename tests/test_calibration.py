@@ -18,6 +18,7 @@ from lipreg.outputs import AllLogits, Logit, Vector
 from lipreg.problem import LocalLipschitz
 from lipreg.records import CalibrationRecord, from_line, to_line
 from lipreg.regions import L2Ball, LinfBall
+from tests.sampling import EVERYTHING
 
 PROBLEM = LocalLipschitz(LinfBall(0.1))
 
@@ -152,10 +153,11 @@ def test_few_points_that_are_told_wrongly_fix_nothing() -> None:
 @pytest.mark.parametrize("points", [20, 50, 100, 400])
 def test_two_standard_errors_hold_the_true_factor(points: int) -> None:
     """Of draws whose labels follow softmax(logits), T is 1: two errors hold it in nine of ten."""
-    found = [told(logits, x, y) for x, logits, y in (drawn(seed, points) for seed in range(150))]
+    draws = 150 if EVERYTHING else 60
+    found = [told(logits, x, y) for x, logits, y in (drawn(seed, points) for seed in range(draws))]
     known = [r for r in found if r.factor is not None]
     held = sum(abs(math.log(r.factor or math.nan)) <= 2 * r.error for r in known)
-    assert points < 100 or len(known) > 120
+    assert points < 100 or len(known) > 0.8 * draws
     assert held >= 0.9 * len(known)
 
 

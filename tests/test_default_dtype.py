@@ -25,7 +25,7 @@ from lipreg.errors import UnsupportedRequest
 from lipreg.estimators import ESTIMATORS, BoundEstimator
 from lipreg.estimators.radius import certified_radii
 from lipreg.regions import Region
-from tests.sampling import one_in
+from tests.sampling import one_in, sampled
 
 SEARCHES = ("branch_and_bound", "sampling", "random_points")
 """Programs have no tensors of their own, and take long."""
@@ -58,10 +58,13 @@ def network(dtype: torch.dtype) -> nn.Module:
 @one_in(2)
 def test_every_estimator_answers_as_ever(region: Region, own: torch.dtype, default: torch.dtype) -> None:
     net, x = network(own), torch.rand(1, 1, 6, 6, dtype=own)
-    for scope in ("regional", "pointed"):
+    closed = [name for name, method in ESTIMATORS.items() if isinstance(method, BoundEstimator)]
+    turn = (region.norm == 2.0) + (default is torch.float64)
+    for k, scope in enumerate(("regional", "pointed")):
         problem = LocalLipschitz(region, AllLogits(), scope=scope)
-        closed = [name for name, method in ESTIMATORS.items() if isinstance(method, BoundEstimator)]
-        for name in (*closed, *SEARCHES):
+        for place, name in enumerate((*closed, *SEARCHES)):
+            if not sampled(2, turn, k, place):
+                continue
             try:
                 found = [certify(net, problem, x, estimator=name, budget=Budget(60.0, nodes=20))[0]]
             except UnsupportedRequest:

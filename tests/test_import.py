@@ -52,9 +52,8 @@ def test_nobody_waits_for_torch_before_it_is_used(program: str) -> None:
     assert "lipreg" in loaded and not loaded.intersection({"torch", "numpy", *HEAVY})
 
 
-@pytest.mark.parametrize("program", ["from lipreg import *", USE], ids=["import", "use"])
-def test_the_library_loads_torch_and_nothing_heavier(program: str) -> None:
-    loaded = loaded_by(program)
+def test_the_library_loads_torch_and_nothing_heavier() -> None:
+    loaded = loaded_by(f"from lipreg import *\n{USE}")
     assert {"torch", "lipreg"} <= loaded
     assert not loaded.intersection(HEAVY)
 
@@ -69,9 +68,9 @@ def test_the_facade_names_what_it_offers() -> None:
         lipreg.nothing  # noqa: B018
 
 
-def test_the_checks_need_no_test_framework_and_nothing_that_lipreg_does_not_install() -> None:
+def test_checks_and_reports_need_no_test_framework_no_view_and_nothing_that_lipreg_does_not_install() -> None:
     """Of core dependencies scipy and highspy, in which programs and pieces are solved."""
-    loaded = loaded_by("import lipreg.testing")
+    loaded = loaded_by("import lipreg.testing, lipreg.reporting, lipreg.transfer")
     assert not loaded.intersection(
         {"pytest", "hypothesis", "_pytest", *(HEAVY - {"scipy.sparse", "scipy.optimize", "highspy"})}
     )

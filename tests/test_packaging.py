@@ -174,14 +174,13 @@ def test_the_wheel_holds_every_configuration_file_once(wheel: Path) -> None:
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"lipreg"}
 
 
-def test_every_configuration_file_is_good_for_a_program_of_ones_own(tmp_path: Path, wheel: Path, run: Run) -> None:
+def test_every_configuration_file_is_good_for_a_program_of_ones_own(tmp_path: Path, unpacked: Path, run: Run) -> None:
     pytest.importorskip("ray", reason="audit=ray needs it: pip install lipreg[ray]")
-    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     (tmp_path / "config.yaml").write_text("hydra: {searchpath: [pkg://lipreg.conf]}\n", encoding="utf-8")
     (tmp_path / "program.py").write_text(EVERY_FILE, encoding="utf-8")
-    printed = run(tmp_path, tmp_path / "site")
+    printed = run(tmp_path, unpacked)
     kinds = dict(line.split(" ", 1) for line in printed.splitlines())
-    folder = tmp_path / "site" / "lipreg" / "conf"
+    folder = unpacked / "lipreg" / "conf"
     assert set(kinds) == {str(path.relative_to(folder)) for path in folder.rglob("*.yaml")}
     of_group = {"audit": "LipschitzAudit", "data": "DigitsDataModule", "problem": "LocalLipschitz"}
     of_group["callbacks"] = "LipschitzRegularizer LipschitzAudit"
@@ -191,12 +190,9 @@ def test_every_configuration_file_is_good_for_a_program_of_ones_own(tmp_path: Pa
 
 @pytest.mark.parametrize("installed", ["beside callbacks of its own", "wheel"])
 def test_a_hydra_program_of_ones_own_takes_the_callbacks_by_search_path(
-    installed: str, tmp_path: Path, wheel: Path, run: Run
+    installed: str, tmp_path: Path, unpacked: Path, run: Run
 ) -> None:
-    library = ROOT
-    if installed == "wheel":
-        library = tmp_path / "site"
-        zipfile.ZipFile(wheel).extractall(library)
+    library = unpacked if installed == "wheel" else ROOT
     (tmp_path / "program.py").write_text(HYDRA_PROGRAM, encoding="utf-8")
     config, choice = HYDRA_CONFIG, "+callbacks=lipreg"
     if installed != "wheel":
@@ -233,11 +229,10 @@ def test_lightning_cli_takes_the_callbacks_by_typed_arguments(tmp_path: Path, pa
     assert all(r.penalised for r in audits if r.estimator == "affine_relu")
 
 
-def test_a_project_of_somebody_else_s_trains_with_it_and_reports(tmp_path: Path, wheel: Path, run: Run) -> None:
+def test_a_project_of_somebody_else_s_trains_with_it_and_reports(tmp_path: Path, unpacked: Path, run: Run) -> None:
     """tests/template knows of lipreg in its configuration alone: a twin and a penalised run of two seeds, with an average
     of the weights, a checkpoint and torchmetrics, by Hydra and in the ``lightning`` namespace."""
-    library, project = tmp_path / "site", tmp_path / "project"
-    zipfile.ZipFile(wheel).extractall(library)
+    library, project = unpacked, tmp_path / "project"
     shutil.copytree(ROOT / "tests" / "template", project, ignore=shutil.ignore_patterns("__pycache__"))
     run(project, library, "lipschitz=plain,penalised", "seed=0,1", "-m", program=("-m", "moons.train"))
     printed = run(project, library, "runs", program=("-m", "moons.report"))

@@ -140,10 +140,13 @@ def pairs(rows: Sequence[Row], question: str, read: Sequence[Reading]) -> str:
 def choices(rows: Sequence[Row], question: str, read: Sequence[Reading]) -> str:
     """Learning rate, epochs and strengths, as the runs have them."""
     lines: list[Sequence[str]] = [("penalty", "learning rate", "epochs", "strengths")]
-    found = {name: own for (name, _), own in run_rows(rows, question).items()}
+    found: dict[str, list[Row]] = {}
+    for (name, _), own in run_rows(rows, question).items():
+        found[name] = [*found.get(name, []), *own]
     for name in (TWIN, *PENALTIES):
         if name in found:
-            first, strengths = found[name][0], ", ".join(written(row["strength"]) for row in found[name])
+            first = found[name][0]
+            strengths = ", ".join(map(written, sorted({row["strength"] for row in found[name]})))
             shown = "" if name == TWIN else strengths
             lines.append((_code(name), written(first["rate"]), f"{first['epochs']}", shown))
     return markdown(lines)

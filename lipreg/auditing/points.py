@@ -18,6 +18,7 @@ from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.certificates import Written
 from lipreg.certificates.points import NOT_EXACT
+from lipreg.estimators import BoundEstimator
 from lipreg.estimators.usual import LIMITED
 from lipreg.graph import Graph
 from lipreg.graph.accurate import margins
@@ -94,15 +95,15 @@ class PointAudit:
     def _together(self, parts: Sequence[CertifiedInterval]) -> CertifiedInterval:
         """What all of them prove: anew from all, so that it does not depend on the rounds in which they came.
 
-        An upper end that stands in for one that failed is proved all the same. What ended the interval is then told by the
-        last search that a limit ended.
+        How the work ended at an interval that is not exact is told by the last bound or search that a limit ended, whichever
+        of them proved the smaller upper end; one that stands in for one that failed is proved all the same.
         """
         together = self._nothing()
         for part in parts:
             together = together.intersect(part)
-        if together.status is not Status.FAILED:
+        limited = [part for part in parts if part.status in LIMITED and part.certificate is not Certificate.LOWER]
+        if together.certificate is Certificate.EXACT or not (limited or together.status is Status.FAILED):
             return together
-        limited = [part for part in parts if part.status in LIMITED and part.certificate is Certificate.BRACKET]
         if not limited:
             return replace(together, status=Status.BOUNDED)
         return replace(together, status=limited[-1].status, detail=limited[-1].detail)
@@ -117,6 +118,13 @@ class PointAudit:
     def left_out(self) -> list[str]:
         """The methods that the budget left no time for."""
         return [name for name, interval in self.intervals.items() if interval.detail in (NO_TIME, NOT_REACHED)]
+
+    @property
+    def cut_short(self) -> list[str]:
+        """The bounds of a whole batch that the budget left no time for a part of."""
+        asked = self.plan.methods()
+        limited = [name for name, interval in self.intervals.items() if interval.status is Status.TIME_LIMIT]
+        return [name for name in limited if name in asked and isinstance(asked[name], BoundEstimator)]
 
     def _nothing(self) -> CertifiedInterval:
         exact = self.exact

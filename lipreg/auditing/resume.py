@@ -122,7 +122,7 @@ def _interval(record: AuditRecord, point: PointAudit, analysis: Analysis) -> Cer
             return None
         x = torch.tensor(record.witness, dtype=torch.float64).reshape(1, *shape)
         witness = best_witness(analysis, record.point, x)
-        if witness is None or not abs(witness.attained - lower) <= AGREEMENT * lower:
+        if witness is None or not witness.attained >= (1.0 - AGREEMENT) * lower:  # one that shows more is as good
             return None
         lower = min(lower, witness.attained)
     try:

@@ -171,7 +171,12 @@ class Analysis:
         def masks() -> Masks | None:
             return self.masks if placed.problem.scope == self.placed.problem.scope else None
 
-        return Analysis(self.graph, placed, self.norms, self.outward, lambda: self.preactivations, masks, self.memory)
+        found = Analysis(self.graph, placed, self.norms, self.outward, lambda: self.preactivations, masks, self.memory)
+        if (
+            self.outward and placed.problem.scope == self.placed.problem.scope
+        ):  # without gradients, which may be off here
+            found.__dict__ |= {name: self.__dict__[name] for name in ("slopes", "shares") if name in self.__dict__}
+        return found
 
     def subject(self, index: int) -> str:
         """A hash of the network and reference point ``index``: what a result is about."""

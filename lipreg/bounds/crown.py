@@ -56,7 +56,7 @@ class _Forms(UnitsAlike[Rows], Backward[Rows]):
     @cached_property
     def lines(self) -> Relaxations:
         """Of the nodes before, those of units over what pours in; made with the first rows, if there is time for any."""
-        found = {i: lines for i, lines in self.relaxations.items() if i < self.index}
+        found = {i: self.relaxations[i] for i in self.relaxations if i < self.index}
         for i, node in self.graph.entrywise():
             if i in found:
                 anchored = self.anchors[node.source]

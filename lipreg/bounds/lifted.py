@@ -129,7 +129,7 @@ def lifted_bound(
         vectors.put(left, state)
         left, network, state = left[going], network[going], state[going]
     vectors.put(left, state)
-    bound, multipliers = found * unit * (1.0 + 4 * EPS), multipliers * (unit / switch).square().unsqueeze(-1)
+    bound, multipliers = found * unit * (1.0 + 4 * EPS), multipliers * (unit.unsqueeze(-1) / switch).square()
     return Lifted(bound, multipliers, between * unit.square().unsqueeze(-1))
 
 
@@ -170,27 +170,34 @@ class _State:
 
 
 def _in_units(network: Switches) -> tuple[Switches, Tensor, Tensor]:
-    """The same with switches and x in units in which they are of size 1, so that no square leaves the range of floats.
+    """The same with x and every switch in units in which they are of size 1: no square leaves the range of floats, and
+    layers of which one is multiplied by what the next is divided by are bounded alike.
 
-    Powers of two, which round no entry. Those of x and of the switches come along, ``(N,)``.
+    Powers of two, which round no entry. Those of x and of the switches come along, ``(N,)`` and ``(N, u)``.
     """
-
-    def power(entries: Tensor) -> Tensor:
-        sizes = entries.new_zeros(len(entries)) if entries.shape[1:].numel() == 0 else entries.abs().flatten(1).amax(1)
-        return torch.exp2(torch.where(sizes > 0, sizes, torch.ones_like(sizes)).log2().round()).reshape(-1, 1, 1)
-
-    switch = power(network.unit_free)
-    into = network.out_unit * switch
-    unit = power(torch.cat([into, network.out_free], -1))
+    own = size = network.unit_free.abs().sum(-1)
+    for _ in range(network.depth - 1):
+        size = own + (network.unit_unit.abs() @ size.unsqueeze(-1)).squeeze(-1)
+    switch = _power(size)
+    into = network.out_unit * switch.unsqueeze(1)
+    entries = torch.cat([into, network.out_free], -1).flatten(1).abs()
+    unit = _power(entries.amax(1) if entries.shape[1] else entries.sum(1))
+    of_x = unit.reshape(-1, 1, 1)
     scaled = Switches(
-        network.unit_unit,
-        network.unit_free / switch,
-        into / unit,
-        network.out_free / unit,
+        network.unit_unit * (switch.unsqueeze(1) / switch.unsqueeze(2)),
+        network.unit_free / switch.unsqueeze(2),
+        into / of_x,
+        network.out_free / of_x,
         network.depth,
         network.exclusive,
     )
-    return scaled, unit.flatten(), switch.flatten()
+    return scaled, unit, switch
+
+
+def _power(sizes: Tensor) -> Tensor:
+    """The powers of two next to sizes, and 1 for none."""
+    known = (sizes > 0) & torch.isfinite(sizes)
+    return torch.exp2(torch.where(known, sizes, torch.ones_like(sizes)).log2().round())
 
 
 def _sweep(network: Switches, state: _State, absolute: bool, signs: bool, sweeps: int) -> Tensor:

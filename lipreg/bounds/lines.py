@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
@@ -73,6 +74,29 @@ class Lines:
     @cached_property
     def _offsets(self) -> Entries:
         return entries(*(offset for offset in (self.upper_offset, self.lower_offset) if offset is not None))
+
+
+class LinesLater(Mapping[int, Lines]):
+    """The lines of nodes, each made when it is read: around curves they take longer than a pass through the network."""
+
+    def __init__(self) -> None:
+        self._made: dict[int, Lines] = {}
+        self._making: dict[int, Callable[[], Lines]] = {}
+
+    def enter(self, index: int, make: Callable[[], Lines]) -> None:
+        """Enters how the lines of a node are made."""
+        self._making[index] = make
+
+    def __getitem__(self, index: int) -> Lines:
+        if index not in self._made:
+            self._made[index] = self._making[index]()
+        return self._made[index]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._making)
+
+    def __len__(self) -> int:
+        return len(self._making)
 
 
 def anchoring(constant: Tensor, rounding: Tensor | None) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 from lipreg.bounds.crown import crown
 from lipreg.bounds.induced import InducedNorms
 from lipreg.bounds.layer_names import layers_named
-from lipreg.bounds.lines import Lines, relax, relax_curve
+from lipreg.bounds.lines import LinesLater, relax, relax_curve
 from lipreg.bounds.pooling import pool_factor, pool_shares, relax_pool, source_weights
 from lipreg.bounds.reach import Anchored, Anchors, Digits, Reach, affine_reach, allowance, curved_reach
 from lipreg.bounds.room import Turns, fits, slots
@@ -70,7 +70,7 @@ class Reaching(Forward[Reach]):
         self.known, self.outward, self.budget, self.memory = known, outward, budget or FREE, memory
         self.digits = Digits(graph, region.center, self.budget)
         self.anchors: dict[int, Anchored] = {}
-        self.lines: dict[int, Lines] = {}
+        self.lines = LinesLater()
         self.short: list[int] = []
         self._sources: dict[int, Mapping[int, Reach]] = {}  # of each Affine node
         self._backward = bool({"crown", "alpha"} & set(methods))
@@ -111,7 +111,7 @@ class Reaching(Forward[Reach]):
         if "ball" in self.methods:
             distance = self._stretched(node.source, slopes_of(node, value, "pointed").upper)
         if self._backward:
-            self.lines[index] = relax(value.lower, value.upper, node.slope)
+            self.lines.enter(index, lambda: relax(value.lower, value.upper, node.slope))
         moves = value.moves & (value.upper > 0) if node.slope == 0 else value.moves
         return Reach(node(value.value), node(value.lower), node(value.upper), moves, distance, value.error)
 
@@ -120,7 +120,7 @@ class Reaching(Forward[Reach]):
         if "ball" in self.methods:
             distance = self._stretched(node.source, slopes_of(node, value, "pointed").size)
         if self._backward:
-            self.lines[index] = relax_curve(node.curve, value.lower, value.upper)
+            self.lines.enter(index, lambda: relax_curve(node.curve, value.lower, value.upper))
         return curved_reach(node, value, distance)
 
     def max_pool(self, index: int, node: MaxPool, value: Reach) -> Reach:
@@ -129,7 +129,7 @@ class Reaching(Forward[Reach]):
             whole = self._stretched(node.source, source_weights(node, value.value).expand_as(value.value))
             distance = pool_factor(node, self.region.norm) * whole
         if self._backward:
-            self.lines[index] = relax_pool(node, value.lower, value.upper)
+            self.lines.enter(index, lambda: relax_pool(node, value.lower, value.upper))
         moves = node(value.moves.to(value.value.dtype)) > 0
         error = None if value.error is None else node(value.error)
         return Reach(node(value.value), node(value.lower), node(value.upper), moves, distance, error)

@@ -109,7 +109,11 @@ def radius(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("radius")
     group.add_argument("--p", choices=("1", "2", "inf"), default="2", help="norm of distances (default 2)")
     group.add_argument(
-        "--bounds", metavar="NAME,NAME", type=_names, default=["affine_relu"], help="the smallest counts"
+        "--bounds",
+        metavar="NAME,NAME",
+        type=_names,
+        default=["affine_relu", "fastlip", "jacobian_crown"],
+        help="the smallest counts, the cheapest first (default affine_relu,fastlip,jacobian_crown)",
     )
     group.add_argument("--low", type=float, help="the data range")
     group.add_argument("--high", type=float)

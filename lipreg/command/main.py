@@ -112,7 +112,9 @@ def _said(error: Exception) -> int:
     from lipreg.errors import LipregError, UnsupportedModel
 
     text = " ".join(str(error).split())
-    if isinstance(error, UnsupportedModel) and "--module" not in text and "--shape" not in text:
+    if isinstance(error, UnsupportedModel) and "lipreg.Select(" in text:
+        text += " In a shell name a function that returns it, package.module:function, in place of the class."
+    elif isinstance(error, UnsupportedModel) and "--module" not in text and "--shape" not in text:
         text += " A part of the network, its logits say, is asked for with --module NAME."
     print(f"{type(error).__name__}: {text}", file=sys.stderr)
     if isinstance(error, LipregError | CannotStart | OSError):  # what the system refuses, a full disk, is no defect

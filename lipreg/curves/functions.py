@@ -59,6 +59,29 @@ class Tanh(Curve):
 
 
 @dataclass(frozen=True)
+class Tanhshrink(Curve):
+    """z - tanh(z)."""
+
+    bends, kinds, flat, limits = (Extreme(0.0, 0.0),), ("concave", "convex"), (1.0, 1.0), (-math.inf, math.inf)
+    peaks = (Extreme(-0.6584789484624084, -0.7698003589195010), Extreme(0.6584789484624084, 0.7698003589195010))
+
+    def value(self, z: Tensor) -> Tensor:
+        return z - torch.tanh(z)
+
+    def slope(self, z: Tensor) -> Tensor:
+        return torch.tanh(z).square()
+
+    def curvature(self, z: Tensor) -> Tensor:
+        return 8.0 * torch.tanh(z) * bell(2.0 * z)
+
+    def value_in(self, z: Decimal, places: Places) -> Decimal:
+        return z - Tanh().value_in(z, places)
+
+    def slope_in(self, z: Decimal, places: Places) -> Decimal:
+        return Tanh().value_in(z, places) ** 2
+
+
+@dataclass(frozen=True)
 class Erf(Curve):
     """erf(z)."""
 

@@ -14,6 +14,8 @@ from lipreg.curves.functions import bell, sigmoid_in
 from lipreg.linalg import Places
 from lipreg.linalg.places import ZERO
 
+FLAT = 40.0
+"""From where on Mish is its argument, and its derivatives those, to the last digit."""
 _HUMPED: tuple[Kind, ...] = ("concave", "convex", "concave")
 
 
@@ -91,32 +93,27 @@ class Mish(Curve):
         Extreme(2.1148425630208771, -0.05903335695393629),
     )
 
-    def _share(self, z: Tensor) -> Tensor:
-        """tanh(log(1 + e^z)) = (w^2 + 2 w) / (w^2 + 2 w + 2), w = e^z, written by e^-|z|."""
-        small = torch.exp(-z.abs())
-        right = (1.0 + 2.0 * small) / (1.0 + 2.0 * small + 2.0 * small.square())
-        left = (small.square() + 2.0 * small) / (small.square() + 2.0 * small + 2.0)
-        return torch.where(z > 0, right, left)
+    @staticmethod
+    def _share(z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """With w = e^z the numbers tanh(log(1 + w)) = (w^2 + 2 w) / d, w, d = w^2 + 2 w + 2, and z, none beyond ``FLAT``."""
+        z = z.clamp(max=FLAT)
+        w = torch.exp(z)
+        above = w * (w + 2.0)
+        return above / (above + 2.0), w, above + 2.0, z
 
     def value(self, z: Tensor) -> Tensor:
-        return z * self._share(z)
+        return z * self._share(z)[0]
 
     def slope(self, z: Tensor) -> Tensor:
-        small = torch.exp(-z.abs())
-        # d share / dz = 4 w (1 + w) / (w^2 + 2 w + 2)^2
-        right = 4.0 * small.square() * (1.0 + small) / (1.0 + 2.0 * small + 2.0 * small.square()).square()
-        left = 4.0 * small * (1.0 + small) / (small.square() + 2.0 * small + 2.0).square()
-        return self._share(z) + z * torch.where(z > 0, right, left)
+        share, w, below, z = self._share(z)
+        # d share / dz = 4 w (1 + w) / d^2
+        return share + z * (4.0 * (w / below) * ((1.0 + w) / below))
 
     def curvature(self, z: Tensor) -> Tensor:
-        small = torch.exp(-z.abs())
-        right, left = 1.0 + 2.0 * small + 2.0 * small.square(), small.square() + 2.0 * small + 2.0
-        once = torch.where(z > 0, small.square() / right.square(), small / left.square()) * 4.0 * (1.0 + small)
-        of_right = 4.0 * small.square() * (2.0 + small) / right.square()
-        of_right = of_right - 16.0 * small.square() * (1.0 + small).square() / right.pow(3)
-        of_left = 4.0 * small * (1.0 + 2.0 * small) / left.square()
-        of_left = of_left - 16.0 * small.square() * (1.0 + small).square() / left.pow(3)
-        return 2.0 * once + z * torch.where(z > 0, of_right, of_left)
+        _, w, below, z = self._share(z)
+        once, more = 4.0 * (w / below), (1.0 + w) / below
+        # and d^2 share / dz^2 = 4 w (1 + 2 w) / d^2 - 16 w^2 (1 + w)^2 / d^3
+        return 2.0 * once * more + z * once * ((1.0 + 2.0 * w) / below - 4.0 * more * (w * more))
 
     def value_in(self, z: Decimal, places: Places) -> Decimal:
         w = places.exp(-abs(z))
@@ -154,3 +151,31 @@ class Hardswish(Curve):
 
     def slope_in(self, z: Decimal, places: Places) -> Decimal:
         return (2 * z + 3) / 6 if abs(z) <= 3 else Decimal(z > 0)
+
+
+@dataclass(frozen=True)
+class BentHardswish(Curve):
+    """Hardswish between its kinks, z (z + 3) / 6 for |z| <= 3, and its tangents beyond (``lipreg.curves.kinks``)."""
+
+    turns = (Extreme(-1.5, -0.375),)
+    bends = (Extreme(-3.0, -0.5), Extreme(3.0, 1.5))
+    kinds = ("straight", "convex", "straight")
+    peaks = (Extreme(-3.0, 1.0 / 3.0), Extreme(-3.0, 0.0), Extreme(3.0, 1.0 / 3.0), Extreme(3.0, 0.0))
+    flat, limits = (-0.5, 1.5), (math.inf, math.inf)
+
+    def value(self, z: Tensor) -> Tensor:
+        inner = z.clamp(-3.0, 3.0)
+        return inner * (inner + 3.0) / 6.0 + self.slope(z) * (z - inner)
+
+    def slope(self, z: Tensor) -> Tensor:
+        return (z / 3.0 + 0.5).clamp(-0.5, 1.5)
+
+    def curvature(self, z: Tensor) -> Tensor:
+        return (z.abs() <= 3.0).to(z) / 3.0
+
+    def value_in(self, z: Decimal, places: Places) -> Decimal:
+        inner = min(max(z, Decimal(-3)), Decimal(3))
+        return inner * (inner + 3) / 6 + (2 * inner + 3) * (z - inner) / 6
+
+    def slope_in(self, z: Decimal, places: Places) -> Decimal:
+        return (2 * min(max(z, Decimal(-3)), Decimal(3)) + 3) / 6

@@ -24,6 +24,8 @@ from lipreg.outputs import AllMargins
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import L1Ball, L2Ball, LinfBall
 
+BOUNDS = ("affine_relu", "fastlip", "jacobian_crown")
+"""Whose smallest counts where nothing else is asked for, the cheapest first; they cover every network that is read."""
 BALLS = {1.0: L1Ball, 2.0: L2Ball, math.inf: LinfBall}
 TOLERANCE = 1e-5
 """Relative width at which the search for the largest radius ends."""
@@ -65,7 +67,7 @@ def certified_radii(
     y: Tensor | None = None,
     *,
     p: float | str = 2.0,
-    bounds: Sequence[str] | str = ("affine_relu",),
+    bounds: Sequence[str] | str | None = None,
     preactivations: Sequence[str] | None = None,
     low: float | None = None,
     high: float | None = None,
@@ -84,7 +86,9 @@ def certified_radii(
         x: reference points ``(batch, *shape)``.
         y: class labels ``(batch,)``; default: the network's own classes.
         p: norm of distances, 1, 2 or "inf".
-        bounds: names of estimators with upper bounds, or one; the smallest counts for each rival.
+        bounds: names of estimators with upper bounds, or one; the smallest counts for each rival, and those behind the first
+            are asked, in this order, about the rivals alone that limit the radius. None takes ``BOUNDS``: ``affine_relu``,
+            ``fastlip`` and ``jacobian_crown``, as far as they cover network and question.
         preactivations: any of "ball", "interval", "crown", "alpha", intersected; default the first three, as far as they
             fit the network's size.
         low, high: the data range, which cuts the ball.
@@ -100,8 +104,8 @@ def certified_radii(
     """
     norm = parse_norm(p, "certified_radii.p")
     check_number(largest, "largest", "certified_radii", above=0.0)
-    if isinstance(bounds, str):
-        bounds = (bounds,)
+    if bounds is None or isinstance(bounds, str):
+        bounds = BOUNDS if bounds is None else (bounds,)
     if y is not None and not isinstance(y, Tensor):
         raise InvalidInput(
             f"y of type {type(y).__name__}", where="certified_radii", accepted="a tensor of class labels"
@@ -190,7 +194,7 @@ def _search(
         tested += 1
         problem = LocalLipschitz(BALLS[p](radius, low=low, high=high), AllMargins(), scope="pointed", p=p)
         analysis = analyse(graph, problem.place(x, graph(x), label), preactivations)
-        constants = _constants(analysis, estimators)
+        constants = _constants(analysis, estimators, ahead)
         reach = ahead / constants * (1 - 4 * EPS)
         rival, beyond = int(reach.argmin()), float(reach.min())
         if radius < beyond:  # proved; and because L grows, nothing beyond margin / L can be
@@ -204,10 +208,19 @@ def _search(
     return replace(best, evaluations=tested)
 
 
-def _constants(analysis: Analysis, estimators: Sequence[Estimator]) -> Tensor:
-    """The smallest bound on the constant of each margin on its own, ``(rivals,)``."""
-    placed, found = analysis.placed, []
-    for row in range(placed.rows.shape[1]):
-        alone = analysis.asking(replace(placed, given=placed.rows[:, row : row + 1]))
-        found.append(min(e.intervals(alone, Budget())[0].upper for e in estimators))
-    return torch.tensor(found, dtype=torch.float64).clamp(min=1e-300)
+def _constants(analysis: Analysis, estimators: Sequence[Estimator], ahead: Tensor) -> Tensor:
+    """Bounds on the constant of each margin on its own, ``(rivals,)``: the smallest of all for the rival that limits the
+    radius, of the others as many as show that they do not."""
+    placed = analysis.placed
+    analysis.find()  # once for all rivals
+    alone = [analysis.asking(replace(placed, given=placed.rows[:, row : row + 1])) for row in range(len(ahead))]
+
+    def bound(row: int, method: Estimator) -> float:
+        return max(1e-300, method.intervals(alone[row], Budget())[0].upper)
+
+    found = torch.tensor([bound(row, estimators[0]) for row in range(len(ahead))], dtype=torch.float64)
+    asked = [1] * len(ahead)
+    while asked[worst := int((ahead / found).argmin())] < len(estimators):
+        found[worst] = min(float(found[worst]), bound(worst, estimators[asked[worst]]))
+        asked[worst] += 1
+    return found

@@ -10,6 +10,7 @@ from lipreg.budget import Budget
 from lipreg.errors import UnsupportedRequest
 from lipreg.estimators.base import Known, Watch, check_known, lower_interval, repeated
 from lipreg.estimators.exact.exact_estimator import ExactEstimator
+from lipreg.estimators.first_forms import first_forms, first_witnesses
 from lipreg.estimators.norm_equivalence import get_estimator
 from lipreg.estimators.settings import DEFAULTS, Settings
 from lipreg.graph import Graph
@@ -25,6 +26,11 @@ BLOCK = 16
 ENGINES_SHARE = 7 / 8
 """Of the time, for the engine; the rest is for a relaxation at the points that it leaves open."""
 
+FORMS = 0.9
+"""Of the time, for closed forms before a search that is slow."""
+FIRST = ("affine_relu", "jacobian_crown")
+"""What these are the least of, with bounds that cost as little as the first."""
+
 LIMITED = (Status.TIME_LIMIT, Status.NODE_LIMIT, Status.GAP_LIMIT, Status.INTERRUPTED, Status.UNCONFIRMED)
 """What a search says that did not end as it was meant to."""
 
@@ -35,14 +41,17 @@ def usual_estimators(problem: LocalLipschitz, graph: Graph | None = None) -> tup
     With a graph, those that cover the network too.
 
     ``deviation`` is implied by ``mixing``. ``jacobian_crown`` and ``lipsdp`` are left out where an engine covers the
-    question, but for q = 1, which an engine may find to have too many outputs.
+    question, but for q = 1, which an engine may find to have too many outputs. Of a network with curves, for which a search
+    is slow, ``jacobian_crown`` stays: at all points together it comes before any search.
     """
     names = [name for name in USUAL if get_estimator(name).uncovered(problem, graph) is None]
     implied = {"deviation"} if "mixing" in names else set()
     engines = [name for name in ENGINES if name in names]
     implied |= set(engines[1:])  # the first is the faster one
     if engines and _exact(engines[0], problem):
-        implied |= {"deviation", "lipsdp"} | (set() if problem.q == 1.0 else {"jacobian_crown"})
+        implied |= {"deviation", "lipsdp"}
+        curves = graph is not None and bool(graph.curves())
+        implied |= set() if problem.q == 1.0 or curves else {"jacobian_crown"}
     return tuple(name for name in names if name not in implied)
 
 
@@ -61,12 +70,16 @@ def usual_intervals(
     """What the usual estimators prove together, at each reference point; a point that is settled gets no further work.
 
     The exact engine is the first where one covers the question: most points take it less than sampling would. At points
-    that it leaves open, and where there is none, the others follow, the cheapest first.
+    that it leaves open, and where there is none, the others follow, the cheapest first. Where no engine is that quick, for
+    the curves of a network or for its size, closed forms of all points together come before.
     """
     check_known(analysis, known)
     budget, placed = budget.started(), analysis.placed
     names = usual_estimators(placed.problem, analysis.graph)
     found = list(known) or [lower_interval(analysis, i, None) for i in range(placed.batch)]
+    first = _before_searches(analysis, budget)
+    found = [new.intersect(old) for new, old in zip(first, found, strict=True)] if first else found
+    names = tuple(name for name in names if not first or name not in FIRST)
     limited: dict[int, Status] = {}  # by point, of the last search that ended early
     same = placed.same()
     for name in sorted(names, key=lambda name: name not in ENGINES):
@@ -79,9 +92,11 @@ def usual_intervals(
         for done, first in enumerate(starts := list(_starts(open_, size))):
             part = analysis[first : first + size]
             part_of_it = own.share(1 / (len(starts) - done))
-            if method.searches and own.seconds_left == 0.0 and found[first].certificate is Certificate.BRACKET:
-                continue
             before = found[first : first + size]
+            over = budget.ended() or (Status.TIME_LIMIT if method.searches and own.seconds_left == 0.0 else None)
+            if over is not None and all(end.certificate is Certificate.BRACKET for end in before):
+                limited = {**dict.fromkeys(range(first, first + len(before)), over), **limited}
+                continue  # what a method has to say in no time is known
             start = before if method.searches and before[0].witness is not None else ()
             try:
                 answers = method.intervals(part, part_of_it, settings, start, progress)
@@ -94,6 +109,17 @@ def usual_intervals(
                 found[i] = repeated(analysis, found[first], i, first).intersect(found[i])
                 limited.update({i: limited[first]} if first in limited else {})
     return [_ended(interval, budget.gap, limited.get(i)) for i, interval in enumerate(found)]
+
+
+def _before_searches(analysis: Analysis, budget: Budget) -> list[CertifiedInterval]:
+    """What is found of all points together before any search; nothing where a search is as quick.
+
+    Networks with curves have their first witnesses too, without which a search that is not reached has no lower end.
+    """
+    if analysis.graph.curves():
+        forms = first_forms(analysis, budget.share(FORMS))
+        return [new.intersect(old) for new, old in zip(first_witnesses(analysis, budget), forms, strict=True)]
+    return []
 
 
 def _starts(points: list[int], size: int) -> Iterator[int]:

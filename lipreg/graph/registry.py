@@ -101,22 +101,23 @@ JUMPS = (
     "a comparison jumps; covered are x times a number for each side of 0, as in x * (x > 0) + 0.1 * x * (x <= 0), and "
     "torch.where of continuous choices"
 )
+ALONE = "(pass it as the network; module=... in the callbacks)"
 NEVER: dict[str, str] = {
-    name: "its slopes grow without limit; ask about the part of the network before it, or behind it (module=...)"
+    name: f"its slopes grow without limit; ask about the part of the network before it, or behind it {ALONE}"
     for name in "exp exp_ log log_ log1p expm1 pow pow_ square square_ sqrt sqrt_ rsqrt reciprocal sinh cosh tan".split()
 }
 NEVER |= {
     name: "it is the length of its input, or divides by it: no piece of it is linear; sums and the largest of |a - b| are "
-    "covered, as torch.norm with p=1 and p=inf, or ask about the part of the network before it (module=...)"
+    f"covered, as torch.norm with p=1 and p=inf, or ask about the part of the network before it {ALONE}"
     for name in "norm normalize cosine_similarity CosineSimilarity pairwise_distance PairwiseDistance cdist dist".split()
 }
 NEVER |= {
     name: "it multiplies activations with each other, and its slopes grow without limit; ask about the part of the network "
-    "before it (module=...)"
+    f"before it {ALONE}"
     for name in "glu GLU".split()
 }
 NEVER |= {
-    name: "its slopes depend on all entries at once; where it ends a network, ask about the logits before it (module=...)"
+    name: f"its slopes depend on all entries at once; where it ends a network, ask about the logits before it {ALONE}"
     for name in "Softmax Softmax2d softmax LogSoftmax log_softmax Softmin softmin logsumexp gumbel_softmax".split()
 }
 NEVER |= {
@@ -125,19 +126,19 @@ NEVER |= {
 }
 OF_DEVIATION = (
     "it divides by the deviation of its own input, so no piece of it is linear; BatchNorm divides by a constant at "
-    "evaluation, or ask about the part of the network before it (module=...)"
+    f"evaluation, or ask about the part of the network before it {ALONE}"
 )
 NEVER |= {name: OF_DEVIATION for name in ("LayerNorm layer_norm GroupNorm group_norm RMSNorm rms_norm".split())}
 NEVER |= {
     name: "it multiplies activations with each other, and its slopes grow without limit; ask about a part of the network "
-    "without it (module=...)"
+    f"without it {ALONE}"
     for name in (
         "MultiheadAttention scaled_dot_product_attention TransformerEncoderLayer TransformerDecoderLayer Transformer "
         "Bilinear bilinear LSTM GRU LSTMCell GRUCell"
     ).split()
 }
 NEVER |= {
-    name: "it jumps between whole numbers; ask about the outputs before it (module=...), or, where they are looked up, hold "
+    name: f"it jumps between whole numbers; ask about the outputs before it {ALONE}, or, where they are looked up, hold "
     "them fixed (lipreg.Select(network, fixed={...}))"
     for name in "argmax argmin argsort long int short bool floor ceil trunc".split()
 }
@@ -145,7 +146,12 @@ NEVER |= {name: "it draws random numbers" for name in DRAWS.split()}
 NOT_YET = "no lowering is registered; docs/extending.md shows how to write one in a few lines"
 SMOOTH = (
     "its slopes lie between -1 and 1, but no bounds of it are written yet; ask about the part of the network before it, or "
-    "behind it (module=...)"
+    f"behind it {ALONE}"
+)
+
+COARSE = (
+    "a cast to 16 bits rounds its values, which jump; float32 and float64 are covered, and weights of 16 bits are read as "
+    "the numbers that they are"
 )
 
 
@@ -156,4 +162,6 @@ def refusal_for(name: str, exported: bool = False) -> Refusal:
         return Refusal("replace", why)
     if name in NEVER:
         return Refusal("never", NEVER[name])
+    if name in ("half", "bfloat16"):
+        return Refusal("settings", COARSE)
     return Refusal("not yet", SMOOTH if name in ("sin", "cos", "sin_", "cos_") else NOT_YET)

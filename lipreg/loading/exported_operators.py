@@ -113,6 +113,18 @@ def _and_places(call: Call) -> Call:
     return lambda x, size: (call(x, size), None)
 
 
+def _elu(x: Tensor, alpha: float = 1.0, scale: float = 1.0, inner: float = 1.0) -> Tensor:
+    """scale x where x > 0 and scale alpha (e^(inner x) - 1) elsewhere: SELU and CELU are written so too."""
+    found = F.elu(x if inner == 1 else inner * x, alpha * inner)
+    return found if scale == inner else found * (scale / inner)
+
+
+def _elu_in_place(x: Tensor, alpha: float = 1.0, scale: float = 1.0, inner: float = 1.0) -> Tensor:
+    if scale != 1 or inner != 1:
+        raise NotRead("in place, with a scale")
+    return F.elu(x, alpha, inplace=True)
+
+
 def _in_place(call: Call) -> Call:
     """A call that writes its result into what it is given; see ``lipreg.graph.inplace``."""
     return lambda x, *given: call(x, *given, inplace=True)
@@ -128,6 +140,7 @@ OPERATORS: dict[str, Call] = {
     "adaptive_avg_pool2d.default": _of_windows(F.adaptive_avg_pool2d),
     "adaptive_max_pool1d.default": _and_places(F.adaptive_max_pool1d),
     "adaptive_max_pool2d.default": _and_places(F.adaptive_max_pool2d),
+    "add.Scalar": torch.add,
     "add.Tensor": torch.add,
     "add_.Tensor": lambda x, other, **named: x.add_(other, **named),
     "addmm.default": _addmm,
@@ -146,6 +159,8 @@ OPERATORS: dict[str, Call] = {
     "clamp_.default": lambda x, *ends: x.clamp_(*ends),
     "clamp_max.default": torch.clamp_max,
     "clamp_min.default": torch.clamp_min,
+    "clip.default": torch.clamp,
+    "clip_.default": lambda x, *ends: x.clamp_(*ends),
     "clone.default": _same,
     "contiguous.default": _same,
     "conv1d.default": _of_windows(F.conv1d),
@@ -156,13 +171,17 @@ OPERATORS: dict[str, Call] = {
     "cumsum.default": torch.cumsum,
     "detach.default": lambda x: x.detach(),
     "detach_.default": lambda x: x.detach(),
+    "div.Scalar": torch.div,
     "div.Tensor": torch.div,
     "dropout.default": _dropout,
     "einsum.default": lambda equation, parts, **_: torch.einsum(equation, *parts),
-    "elu.default": F.elu,
-    "elu_.default": _in_place(F.elu),
+    "elu.default": _elu,
+    "elu_.default": _elu_in_place,
     "erf.default": torch.erf,
+    "erfc.default": torch.erfc,
+    "exp.default": torch.exp,
     "expand.default": _expanded,
+    "expm1.default": torch.expm1,
     "flatten.using_ints": torch.flatten,
     "flip.default": torch.flip,
     "full.default": _alike(torch.full),
@@ -184,7 +203,10 @@ OPERATORS: dict[str, Call] = {
     "lift_fresh_copy.default": _same,
     "linalg_vector_norm.default": _norm,
     "linear.default": F.linear,
+    "log.default": torch.log,
+    "log1p.default": torch.log1p,
     "log_sigmoid.default": F.logsigmoid,
+    "logaddexp.default": torch.logaddexp,
     "logical_not.default": torch.logical_not,
     "lt.Scalar": torch.lt,
     "masked_fill.Scalar": torch.masked_fill,
@@ -199,6 +221,7 @@ OPERATORS: dict[str, Call] = {
     "mish.default": F.mish,
     "mish_.default": _in_place(F.mish),
     "mm.default": torch.mm,
+    "mul.Scalar": torch.mul,
     "mul.Tensor": torch.mul,
     "mul_.Tensor": lambda x, other: x.mul_(other),
     "neg.default": torch.neg,
@@ -210,6 +233,7 @@ OPERATORS: dict[str, Call] = {
     "permute.default": torch.permute,
     "pow.Tensor_Scalar": torch.pow,
     "prelu.default": torch.prelu,
+    "reciprocal.default": torch.reciprocal,
     "relu.default": torch.relu,
     "relu6.default": F.relu6,
     "relu6_.default": _in_place(F.relu6),
@@ -223,17 +247,21 @@ OPERATORS: dict[str, Call] = {
     "selu_.default": _in_place(F.selu),
     "sigmoid.default": torch.sigmoid,
     "sigmoid_.default": torch.sigmoid_,
+    "sign.default": torch.sign,
     "silu.default": F.silu,
     "silu_.default": _in_place(F.silu),
     "slice.Tensor": _part,
     "softplus.default": F.softplus,
     "softshrink.default": F.softshrink,
     "sort.default": torch.sort,
+    "special_log1p.default": torch.log1p,
+    "special_ndtr.default": torch.special.ndtr,
     "split.Tensor": torch.split,
     "sqrt.default": torch.sqrt,
     "square.default": torch.square,
     "squeeze.dim": torch.squeeze,
     "stack.default": torch.stack,
+    "sub.Scalar": torch.sub,
     "sub.Tensor": torch.sub,
     "sum.dim_IntList": torch.sum,
     "sym_size.int": lambda x, dim: x.size(dim),

@@ -36,17 +36,14 @@ class Arithmetic(nn.Module):
 
 
 class Clip(nn.Module):
-    """Values between two limits, either of which may not be there: l + relu(x - l) - relu(x - h), in units that are read."""
+    """Values between two limits, either of which may not be there."""
 
     def __init__(self, low: float | None, high: float | None) -> None:
         super().__init__()
         self.low, self.high = low, high
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.low is None:
-            return x if self.high is None else self.high - torch.relu(self.high - x)
-        above = self.low + torch.relu(x - self.low)
-        return above if self.high is None else above - torch.relu(x - self.high)
+        return torch.clamp(x, self.low, self.high)
 
 
 class Permuted(nn.Module):

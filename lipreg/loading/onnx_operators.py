@@ -132,12 +132,8 @@ def _arithmetic(node: OnnxNode) -> nn.Module:
     """Of two activations, or of one and a constant that is the same for all points."""
     places = [i for i, operand in enumerate(node.operands) if isinstance(operand, Tensor)]
     if len(places) == 2:
-        if node.kind == "Div":
-            raise NotRead("of two activations")
         return Arithmetic(node.kind, None, True)
     example, value = node.activation(places[0]), node.weight(1 - places[0])
-    if node.kind == "Div" and places[0] == 1:
-        raise NotRead("by an activation")
     if node.flag("broadcast") and "axis" in node.attributes:  # before opset 7 axes are aligned from one on
         after = example.dim() - node.flag("axis") % example.dim() - value.dim()
         value = value.reshape(*value.shape, *(1,) * after)

@@ -6,21 +6,17 @@ and points drawn or moved by gradients meet few of the good ones.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from lipreg.folding import FoldedNetwork
-from lipreg.linalg import squared_norm
+from lipreg.search.cells import Beside
 
 TRIED = 16
 """Neighbours that are tried together."""
 ROUNDS = 320
 """Steps of a projection onto a cell."""
-MARGIN = 1e-3
-"""How far inside a cell its point is wanted, as a part of each unit's range."""
 GAIN = 1e-9
 """Least relative growth of the gradient that is a step."""
 
@@ -64,43 +60,7 @@ def climb(network: FoldedNetwork, displacement: Tensor, steps: int, ended: Calla
 
 
 def into_cells(network: FoldedNetwork, phase: Tensor, start: Tensor) -> Tensor:
-    """Points ``(k, m)`` of the region that have, or nearly have, the patterns ``(k, n)``, as near to ``start`` as may be.
-
-    Pre-activations are taken to be those of the cell of ``start``: on the faces that it shares with the cells beside it they
-    are theirs as well, and all patterns have one matrix. What is left to find is a polyhedron in a box or an l2 ball. The
-    projection onto it is that of start + A^T y onto the box or ball at the best multipliers y >= 0, found by accelerated
-    ascents of the dual with restarts, in float32: where a point lies is asked again of the network.
-    """
-    own = network.phases(start.unsqueeze(0))
-    exact, matrix, constant = start, *(part[0].float() for part in fixed_forms(network, own))
-    start = start.float()
-    sign, tiny = phase.to(matrix), torch.finfo(matrix.dtype).tiny
-    size = matrix.norm(dim=-1).clamp(min=tiny)
-    rows, level = matrix / size.unsqueeze(-1), constant / size
-    inward = MARGIN * (network.z_upper - network.z_lower).float() / size
-    rate = 1.0 / squared_norm(rows.unsqueeze(0)).clamp(min=tiny)
-    ahead = before = torch.zeros_like(sign)
-    momentum, point = 1.0, start.expand(len(phase), -1)
-    for _ in range(ROUNDS):
-        point = network.domain.inside(start + (sign * ahead) @ rows).float()
-        short = inward - sign * (point @ rows.T + level)
-        if bool((short <= 0).all()):
-            break
-        after = (ahead + rate * short).clamp(min=0.0)
-        following = (1.0 + math.sqrt(1.0 + 4.0 * momentum**2)) / 2.0
-        moved = after - before
-        uphill = (moved * short).sum(-1, keepdim=True) > 0
-        ahead = torch.where(uphill, after + (momentum - 1.0) / following * moved, after)
-        before, momentum = after, following
-    return network.domain.of(network.domain.points(point.to(exact)))
-
-
-def fixed_forms(network: FoldedNetwork, phase: Tensor) -> tuple[Tensor, Tensor]:
-    """Pre-activations as affine functions of the displacement where all phases are fixed: ``(k, n, m)`` and ``(k, n)``."""
-    slope = torch.where(phase > 0, 1.0, network.leak)
-    matrix = network.z.on_input.new_zeros(len(phase), network.count, network.inputs)
-    constant = network.z.constant.new_zeros(len(phase), network.count)
-    for level in network.levels:
-        matrix[:, level] = network.z.on_input[level] + network.z.on_unit[level] @ (slope.unsqueeze(-1) * matrix)
-        constant[:, level] = network.z.constant[level] + (slope * constant) @ network.z.on_unit[level].T
-    return matrix, constant
+    """Points ``(k, m)`` of the region that have, or nearly have, the patterns ``(k, n)``, as near to ``start`` as may be."""
+    beside = Beside.of(network, start)
+    found = beside.into(phase.to(beside.rows), start.float(), ROUNDS)
+    return network.domain.of(network.domain.points(found.to(start)))

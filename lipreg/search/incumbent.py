@@ -9,6 +9,7 @@ from torch import Tensor
 from lipreg.bounds import Analysis
 from lipreg.folding import FoldedNetwork
 from lipreg.search.climb import climb
+from lipreg.search.gather import gather
 from lipreg.search.hunt import GAIN, Hunt, first_turn
 from lipreg.search.screen import Screen
 
@@ -80,11 +81,15 @@ class Incumbent:
                     break
 
     def climb(self, network: FoldedNetwork, ended: Callable[[], bool]) -> None:
-        """From the best witness to better ones, if that has not been done.
+        """From the best witness to better ones; from one that this was done from before, with a disturbed choice of phases.
 
         Sampling meets few of the good patterns where inputs are many.
         """
-        if self.best is not None and self.best is not self._climbed_from:
-            found = climb(network, self.best, CLIMB_STEPS, ended)
+        if self.best is None:
+            return
+        before = self.best
+        found = gather(network, before, ended, disturbed=before is self._climbed_from)
+        if found is not before or before is not self._climbed_from:
+            found = climb(network, found, CLIMB_STEPS, ended)
             self.offer(network, network.domain.points(found.unsqueeze(0)))
-            self._climbed_from = self.best
+        self._climbed_from = self.best

@@ -25,6 +25,8 @@ from lipreg.search.simplex import deepest, maxima
 SIMPLEX_INPUTS = 7
 """Up to this many inputs simplex steps to the optimum take their place. Measured: with 8 to 10 inputs they leave half to two
 thirds of the nodes and take as long, on a reference network of 8 inputs 1.5 times as long."""
+LEAST = 1e-12
+"""Length of a form, as a part of its constant, that shorter ones are taken to have."""
 TANGENTS = 4
 """Most tangents of an l2 ball that a node of few inputs gets."""
 
@@ -98,7 +100,7 @@ def _by_simplex(network: FoldedNetwork, nodes: Nodes, forms: Forms) -> Tensor:
         form, start = forms.slope[at, side, unit], forms.offset[at, side, unit]
         start = start + (form * center[at]).sum(-1)
         form = form * radius[at]
-        size = form.norm(dim=-1).clamp(min=1e-12)
+        size = sizes(form, start)
         end = maxima(form / size.unsqueeze(-1), cut, level, at) * size + start
         end = end + (SLACK * (network.z_upper - network.z_lower) + network.z_rounding)[unit]
         below = side == 1
@@ -136,18 +138,18 @@ def _binding_cuts(
     return binding(a * radius.unsqueeze(1), b, within)
 
 
-def binding(cut: Tensor, level: Tensor, within: UnitSet, least: float = 1e-12) -> tuple[Tensor, Tensor]:
+def binding(cut: Tensor, level: Tensor, within: UnitSet) -> tuple[Tensor, Tensor]:
     """Of cuts cut d + level >= 0 those that some point of the node violates, as rows of size 1; ``(N, k, m)``, ``(N, k)``.
 
     Args:
         cut, level: in the nodes' coordinates, ``(N, n, m)`` and ``(N, n)``; of these k remain, 0 where a node has fewer.
         within: the nodes.
-        least: size that smaller rows are taken to have.
     """
     place, real = padded(level < within.support(-cut))
     cut = cut.gather(1, place.unsqueeze(-1).expand(-1, -1, cut.shape[-1])) * real.unsqueeze(-1)
-    size = torch.where(real, cut.norm(dim=-1), 1.0).clamp(min=least)
-    return cut / size.unsqueeze(-1), level.gather(1, place) * real / size
+    level = level.gather(1, place)
+    size = torch.where(real, sizes(cut, level), 1.0)
+    return cut / size.unsqueeze(-1), level * real / size
 
 
 def _targets(
@@ -159,8 +161,13 @@ def _targets(
     form = forms.slope.flatten(1, 2).gather(1, at.unsqueeze(-1).expand(-1, -1, m))
     start = forms.offset.flatten(1).gather(1, at) + (form @ center.unsqueeze(-1)).squeeze(-1)
     form = form * radius.unsqueeze(1)
-    size = form.norm(dim=-1).clamp(min=1e-12)
+    size = sizes(form, start)
     return form / size.unsqueeze(-1), start, size
+
+
+def sizes(form: Tensor, start: Tensor) -> Tensor:
+    """Lengths of forms ``(..., m)``, at least ``LEAST`` of their constants, and never 0: alike in all units of a layer."""
+    return torch.maximum(form.norm(dim=-1), LEAST * start.abs()).clamp(min=1e-150)
 
 
 def padded(chosen: Tensor) -> tuple[Tensor, Tensor]:

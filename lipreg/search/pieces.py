@@ -12,7 +12,7 @@ from lipreg.budget import Budget
 from lipreg.linalg import dual_norm, vector_norm
 from lipreg.linalg.floats import EPS, SPARE
 from lipreg.milp.steepest import Multipliers, Piece, steepest
-from lipreg.search.climb import fixed_forms
+from lipreg.search.cells import fixed_forms
 from lipreg.search.directions import Directions
 from lipreg.search.rise_forms import RiseForms, rise_forms
 from lipreg.search.rises import Rises, Shells

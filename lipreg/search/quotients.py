@@ -69,7 +69,7 @@ def quotient_bound(
     a, b = cuts.cuts(rises.network, nodes.phase)
     a = a * (rises.units * far.unsqueeze(-1)).unsqueeze(1)
     cut = torch.cat([a, (b * half.unsqueeze(-1)).unsqueeze(-1)], -1)
-    cut, level = binding(cut, b * middle.unsqueeze(-1), within, least=1e-300)
+    cut, level = binding(cut, b * middle.unsqueeze(-1), within)
     slope = torch.stack([form.slope for form in forms], 1)
     constant = torch.stack([form.constant + form.lost for form in forms], 1) / far.unsqueeze(-1)
     form = torch.cat([slope, (constant * half.unsqueeze(-1)).unsqueeze(-1)], -1)

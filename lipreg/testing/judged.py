@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -86,6 +86,11 @@ class Judged:
             return False
         return True
 
+    def taken(self, net: str, scope: str, p: float) -> list[Question]:
+        """The questions that are drawn about a network and that it takes; where it takes none of them, of all."""
+        draws = self.questions, replace(self.questions, one_in=1)
+        return next(filter(None, ([*filter(self.takes, each.about(net, scope, p))] for each in draws)), [])
+
     def certify(self, net: Any, problem: LocalLipschitz, x: Tensor, y: Tensor | None = None, **given: Any) -> Any:
         """What it says of a question, as ``lipreg.certify`` asks it."""
         return certify(net, problem, x, y, **({"estimator": self.name, "budget": self.budget} | given))
@@ -105,7 +110,7 @@ class Judged:
     def _analysis(self, question: Question) -> Analysis:
         plain = self.questions.one(question.net, question.region, question.scope, math.inf, "logit")
         key = ("analysis", question.net, question.seed, question.region, question.scope)
-        return question.once(key, lambda: frozen_analysis(question.captured, plain.problem, question.x, None))
+        return question.once(key, lambda: frozen_analysis(question.graph, plain.problem, question.x, None))
 
     def each(self, values: Iterable[Any], times: int = 2) -> Iterator[tuple[str, float, Any]]:
         """Each value of a factor with so many of the scopes and norms that it covers, in turn; all where all are asked.

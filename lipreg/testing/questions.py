@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -81,8 +80,9 @@ Q = {"vector_q1": 1.0, "vector_q2": 2.0, "vector_qinf": math.inf}
 
 OUTPUTS = (*SCALARS, *Q)
 """The names of all outputs."""
-SPARSE = 12
-"""One in so many are few enough for each value of a factor to be asked about once."""
+SPARSE = 23
+"""One in so many are few enough for each value of a factor to be asked about once; prime, so that scopes, norms and networks
+meet every region with every output between them."""
 
 
 def reference_points(size: int) -> Tensor:
@@ -155,10 +155,16 @@ class Question:
     @property
     def problem(self) -> LocalLipschitz:
         """The question as users ask it."""
+        size = self.x.shape[1]
         count = self.once(("outputs", self.net), lambda: evaluate(self.module, self.x[:1].numpy()).shape[1])
-        kind = SCALARS.get(self.output, lambda count: Vector())(count)
-        measured = DISTANCES[self.distance](self.x.shape[1], self.scope)
-        return LocalLipschitz(self.region_itself, kind, self.scope, self.p, Q.get(self.output), **measured)  # type: ignore[arg-type]
+
+        def make() -> LocalLipschitz:
+            kind = SCALARS.get(self.output, lambda count: Vector())(count)
+            measured = DISTANCES[self.distance](size, self.scope)
+            return LocalLipschitz(self.region_itself, kind, self.scope, self.p, Q.get(self.output), **measured)  # type: ignore[arg-type]
+
+        own = (self.region, self.scope, self.p, self.output, self.distance)
+        return self.once(("problem", *own, size, count), make)
 
     @property
     def units(self) -> Array:
@@ -193,12 +199,12 @@ class Question:
 
     def _met(self, point: int) -> tuple[float, float]:
         """From the best of points spread through the region to infinity."""
-        where, rows = self.domain(point), self.rows(point)
+        where, rows, q = self.domain(point), self.rows(point), self.problem.q
         if self.scope == "pointed":
-            low = sampled_pointed(self.module, where, rows, self.p, self.problem.q, count=MET, units=self.units)
+            low = sampled_pointed(self.module, where, rows, self.p, q, count=MET, units=self.units)
             return low, math.inf
         own = self.once(("slopes", self.net, self.seed, self.region, point), lambda: self._slopes(where, point))
-        return max(slope_norm(slope * self.weights, rows, self.p, self.problem.q) for slope in own), math.inf
+        return max(slope_norm(slope, rows, self.p, q) for slope in own * self.weights), math.inf
 
     def _slopes(self, where: Domain, point: int) -> Array:
         """Jacobians over the inputs with room, at points spread through the region."""
@@ -217,7 +223,7 @@ class Questions:
 
     Args:
         seed: where the draw begins.
-        one_in: the share that is asked of each network, scope and norm, in diagonals that reach each region and each output;
+        one_in: the share that is asked of each network, scope and norm, so that each region meets each output between them;
             1 for all, from SPARSE on other factors are not multiplied with scopes and norms either.
     """
 
@@ -232,10 +238,11 @@ class Questions:
 
     def about(self, net: str, scope: str, p: float) -> Iterator[Question]:
         """Regions and outputs for one network, scope and norm, the same in both scopes; weights and distances take turns."""
-        start, count, others = zlib.crc32(f"{net} {p}".encode()) + self.seed, 0, [*DISTANCES][1:]
+        place = [*networks.EVERY].index(net) + len(REGIONS) * [*NORMS.values()].index(p)
+        start, count, others = place + self.seed, 0, [*DISTANCES][1:]
         for turn, region in enumerate(REGIONS):
-            for place, kind in enumerate(OUTPUTS):
-                if self.taken(start, turn, place):
+            for k, kind in enumerate(OUTPUTS):
+                if self.taken(start, len(OUTPUTS) * turn, k):
                     count += 1
                     weighed = (count + start) % WEIGHED == 0
                     distance = others[(count + start) // WEIGHED % len(others)] if weighed else "plain"

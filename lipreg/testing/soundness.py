@@ -40,7 +40,7 @@ def truth(judged: Judged) -> None:
             continue
         smooth = question.net in networks.SMOOTH
         budget = FEW_BOXES if smooth else judged.budget
-        results = judged.certify(question.captured, question.problem, question.x, budget=budget)
+        results = judged.certify(question.graph, question.problem, question.x, budget=budget)
         check_ends(judged, question, results)
         if judged.method.certificate is Certificate.BRACKET and not smooth:
             _check_ended(judged, question, results)
@@ -59,7 +59,7 @@ def questions_of(judged: Judged) -> Iterator[Question]:
         return
     asked: Counter[tuple[str, str]] = Counter()
     for scope, p, net in judged.each(judged.nets):
-        taken = list(filter(judged.takes, judged.questions.about(net, scope, p)))
+        taken = judged.taken(net, scope, p)
         if net in networks.SMOOTH and not taken:
             continue
         expect(taken, f"{judged.name} takes no question of {net} in {scope} scope with p={p:g}")
@@ -239,7 +239,7 @@ def no_budget(judged: Judged) -> None:
     for scope, p in judged.kinds:
         question = judged.questions.one("deep", "linf_cut", scope, p, "margin")
         for budget in (Budget(0.0), Budget(10.0, stop=stopped)):
-            check_ends(judged, question, judged.certify(question.captured, question.problem, question.x, budget=budget))
+            check_ends(judged, question, judged.certify(question.graph, question.problem, question.x, budget=budget))
 
 
 def limits(judged: Judged) -> None:
@@ -254,7 +254,7 @@ def limits(judged: Judged) -> None:
         known = tuple(judged.answer(question, "fastlip")) if few else ()
         budget, times = (Budget(30.0, nodes=1), 1) if few else (Budget(30.0, gap=0.5), 3)
         x = question.x.repeat(times, 1)
-        found = judged.certify(question.captured, question.problem, x, budget=budget, known=known)
+        found = judged.certify(question.graph, question.problem, x, budget=budget, known=known)
         for start in range(0, times * POINTS, POINTS):
             check_ends(judged, question, found[start : start + POINTS])
 
@@ -265,7 +265,7 @@ def what_is_known(judged: Judged) -> None:
         return
     for scope, p, _ in judged.each((None,), len(judged.kinds)):
         question = judged.questions.one("residual", "l1_cut", scope, p, "all_logits")
-        asked = question.captured, question.problem, question.x
+        asked = question.graph, question.problem, question.x
         sampled = question.once(("sampled", question), lambda asked=asked: certify(*asked, estimator="sampling"))
         proved = judged.answer(question, "fastlip")
         known = tuple(low.intersect(high) for low, high in zip(sampled, proved, strict=True))

@@ -52,7 +52,7 @@ CASES = {
 
 @pytest.mark.parametrize(("scope", "p"), list(itertools.product(SCOPES, NORMS)))
 @pytest.mark.parametrize("name", CASES)
-@one_in(3)
+@one_in(4)
 def test_the_constant_is_within(name: str, scope: str, p: float) -> None:
     layers, x0, radius, steepest = CASES[name]
     program = chain(layers)

@@ -67,7 +67,7 @@ def test_results_and_records_are_the_same_in_the_same_order(shared_workers: Proc
 def test_more_points_than_a_block_and_own_preactivations(shared_workers: Processes) -> None:
     x = torch.rand(40, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     problem = LocalLipschitz(LinfBall(0.2), AllLogits())
-    plan = AuditPlan(problem, ("affine_relu", "sampling", "lp"), AMPLE)
+    plan = AuditPlan(problem, ("affine_relu", "random_points", "lp"), AMPLE)
     one, two = audit(NET, plan, x), audit(NET, plan, x, executor=shared_workers)
     assert without_seconds(one) == without_seconds(two)
     alone = audit(NET, AuditPlan(problem, ("affine_relu",)), x[16:17])
@@ -81,7 +81,7 @@ def test_the_world_is_left_as_it_was(shared_workers: Processes, known_as: Regist
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()  # type: ignore[index]
     try:
         torch.set_num_threads(threads)
-        plan = AuditPlan(PROBLEM, ("mip", known_as("chatty", cases.Chatty), "sampling"), AMPLE)
+        plan = AuditPlan(PROBLEM, ("mip", known_as("chatty", cases.Chatty), "random_points"), AMPLE)
         audit(net, plan, X, Y, executor=shared_workers)
         audit(net, plan, X, Y)
         assert torch.get_num_threads() == threads
@@ -142,7 +142,7 @@ def test_processes_are_kept_between_audits_and_end_with_the_pool() -> None:
 def test_a_fault_costs_one_search_at_one_point(
     shared_workers: Processes, known_as: Registers, kind: type[Estimator], says: str
 ) -> None:
-    plan = AuditPlan(PROBLEM, ("fastlip", "lp", known_as("faulty", kind), "lp_no_triangle", "sampling"), AMPLE)
+    plan = AuditPlan(PROBLEM, ("fastlip", "lp", known_as("faulty", kind), "lp_no_triangle", "random_points"), AMPLE)
     points = audit(NET, plan, X, Y, executor=shared_workers)
     assert [p.intervals["faulty"].status for p in points] == [
         Status.FAILED if p.point == 1 else Status.BOUNDED for p in points
@@ -154,7 +154,7 @@ def test_a_fault_costs_one_search_at_one_point(
     for p in points:  # the searches before and after the fault are kept, and so is everything at other points
         assert p.intervals["lp"].status is p.intervals["lp_no_triangle"].status is Status.BOUNDED
         assert p.exact.upper == min(p.intervals[name].upper for name in ("lp", "lp_no_triangle", "fastlip")) < math.inf
-        assert p.exact.lower == p.intervals["sampling"].lower > 0
+        assert p.exact.lower == p.intervals["random_points"].lower > 0
         p.records("run", 0)
 
 
@@ -163,7 +163,7 @@ def test_what_a_killed_process_was_at_is_done_by_another(
     known_as: Registers, kind: type[Estimator], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(cases.KilledOnce.MARK, str(tmp_path / "mark"))
-    plan = AuditPlan(PROBLEM, ("fastlip", known_as("killed_once", kind), "lp", "sampling"), AMPLE)
+    plan = AuditPlan(PROBLEM, ("fastlip", known_as("killed_once", kind), "lp", "random_points"), AMPLE)
     with Processes(1) as pool:
         killed = audit(NET, plan, X, Y, executor=pool)
         assert (tmp_path / "mark").exists()
@@ -209,7 +209,7 @@ def test_a_search_that_hangs_everywhere_does_not_hang_the_audit(
 
 def test_a_contradiction_is_raised_after_earlier_points(shared_workers: Processes, known_as: Registers) -> None:
     seen: list[PointAudit] = []
-    plan = AuditPlan(PROBLEM, ("sampling", known_as("wrong", cases.Wrong)))
+    plan = AuditPlan(PROBLEM, ("random_points", known_as("wrong", cases.Wrong)))
     with pytest.raises(CrossingBounds, match=r"exceeds upper 0\.001"):
         audit(NET, plan, X, Y, seen.append, executor=shared_workers)
     assert [p.point for p in seen] == [0]
@@ -293,7 +293,7 @@ def test_a_stop_reaches_the_searches(shared_workers: Processes, known_as: Regist
 
 
 def test_a_budget_longer_than_any_clock(shared_workers: Processes) -> None:
-    for p in audit(NET, AuditPlan(PROBLEM, ("mip", "sampling"), budget=1e15), X, Y, executor=shared_workers):
+    for p in audit(NET, AuditPlan(PROBLEM, ("mip", "random_points"), budget=1e15), X, Y, executor=shared_workers):
         assert p.exact.certificate is Certificate.EXACT
 
 

@@ -89,7 +89,7 @@ def test_everything_listens_on_loopback(on_ray: Ray) -> None:
 def test_a_fault_costs_one_search_at_one_point(
     on_ray: Ray, known_as: Registers, kind: type[Estimator], says: str
 ) -> None:
-    plan = AuditPlan(PROBLEM, ("fastlip", "lp", known_as("faulty", kind), "sampling"), AMPLE)
+    plan = AuditPlan(PROBLEM, ("fastlip", "lp", known_as("faulty", kind), "random_points"), AMPLE)
     points = audit(NET, plan, X, Y, executor=on_ray)
     assert [p.intervals["faulty"].status for p in points] == [
         Status.FAILED if p.point == 1 else Status.BOUNDED for p in points
@@ -97,7 +97,7 @@ def test_a_fault_costs_one_search_at_one_point(
     assert says in points[1].intervals["faulty"].detail
     for p in points:
         assert p.intervals["lp"].status is Status.BOUNDED
-        assert p.exact.lower == p.intervals["sampling"].lower > 0
+        assert p.exact.lower == p.intervals["random_points"].lower > 0
 
 
 @has_ray
@@ -107,7 +107,7 @@ def test_what_a_killed_actor_was_at_is_done_by_another(
 ) -> None:
     own, mark = ray_cluster.worker_environment(), str(tmp_path / "mark")
     monkeypatch.setattr(ray_cluster, "worker_environment", lambda: {**own, cases.KilledOnce.MARK: mark})
-    plan = AuditPlan(PROBLEM, ("fastlip", known_as("killed_once", cases.KilledOnce), "lp", "sampling"), AMPLE)
+    plan = AuditPlan(PROBLEM, ("fastlip", known_as("killed_once", cases.KilledOnce), "lp", "random_points"), AMPLE)
     for actor in list(on_ray._processes):
         actor.kill()  # new ones know the mark
     killed = audit(NET, plan, X, Y, executor=on_ray)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,13 @@ from lipreg.results import Certificate, CertifiedInterval, Status
 from tests import oracles
 from tests.auditing.cases import NET, PROBLEM, X, Y, truth
 
-PLAN = AuditPlan(PROBLEM, ("mip", "lp", "affine_relu", "sampling"), 30.0)
+PLAN = AuditPlan(PROBLEM, ("mip", "lp", "affine_relu", "random_points"), 30.0)
+
+
+@cache
+def whole() -> list[PointAudit]:
+    """The audit that nothing has cut short."""
+    return audit(NET, PLAN, X, Y)
 
 
 def saved(points: list[PointAudit], folder: Path) -> list[AuditRecord]:
@@ -53,7 +60,7 @@ def searched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Any]]:
 
 
 def test_what_is_done_is_not_done_again(tmp_path: Path, searched: list[Any]) -> None:
-    first = audit(NET, PLAN, X, Y)
+    first = whole()
     records = saved(first, tmp_path)
     assert not any(r.resumed for r in records)
     searched.clear()
@@ -95,13 +102,14 @@ def test_an_audit_that_was_cut_short_goes_on(tmp_path: Path, searched: list[Any]
     points = audit(NET, PLAN, X, Y, earlier=records)
     assert [point for point, _ in searched] == [2, 3, 4]
     assert [all(r.resumed for r in p.records("run", 3)) for p in points] == [True, True, False, False, False]
-    for whole, p in zip(audit(NET, PLAN, X, Y), points, strict=True):
-        assert (whole.exact.lower, whole.exact.upper) == (p.exact.lower, p.exact.upper)
+    for uncut, p in zip(whole(), points, strict=True):
+        # searches that a busy machine gives other parts of their time to end in other last digits
+        assert (p.exact.lower, p.exact.upper) == pytest.approx((uncut.exact.lower, uncut.exact.upper), rel=1e-9)
 
 
 @pytest.mark.parametrize("status", [Status.TIME_LIMIT, Status.INTERRUPTED, Status.FAILED])
 def test_a_bracket_is_where_the_search_goes_on(tmp_path: Path, searched: list[Any], status: Status) -> None:
-    records = saved(audit(NET, PLAN, X, Y), tmp_path)
+    records = saved(whole(), tmp_path)
     # as if the MIP had proved a loose bound only, at one point, and the LP nothing
     loose = [
         replace(r, status=status.value, upper=1.5 * r.upper, families=[1.5 * u for u in r.families])
@@ -145,7 +153,7 @@ def test_searches_that_ended_at_a_limit_go_on_under_a_wider_one(
         if r.estimator != "lp"
     ]
     searched.clear()
-    points = audit(NET, replace(plan, estimators=("mip", "affine_relu", "sampling")), X, Y, earlier=loose)
+    points = audit(NET, replace(plan, estimators=("mip", "affine_relu", "random_points")), X, Y, earlier=loose)
     assert [point for point, _ in searched] == ([2] if goes_on else [])
     assert (points[2].exact.certificate is Certificate.EXACT) == goes_on
     assert points[2].exact.lower <= truth(2) * (1 + 1e-9) and points[2].exact.upper >= truth(2) * (1 - 1e-9)
@@ -173,7 +181,7 @@ def test_searches_that_ended_at_a_limit_go_on_under_a_wider_one(
 def test_records_that_do_not_fit_are_named_and_not_used(
     tmp_path: Path, searched: list[Any], change: dict[str, Any], why: str
 ) -> None:
-    records = saved(audit(NET, PLAN, X, Y), tmp_path)
+    records = saved(whole(), tmp_path)
     changed = [replace(r, **change) if (r.point, r.estimator) == (2, "mip") else r for r in records]
     searched.clear()
     with pytest.warns(UserWarning, match=rf"^1 of 20 earlier records is not used, because .*{why.split('(')[0]}"):
@@ -184,7 +192,7 @@ def test_records_that_do_not_fit_are_named_and_not_used(
 
 def test_a_witness_is_evaluated_anew(tmp_path: Path) -> None:
     """A lower end that the network does not attain is not believed, however the record says it."""
-    records = saved(audit(NET, PLAN, X, Y), tmp_path)
+    records = saved(whole(), tmp_path)
     lying = [replace(r, lower=1.01 * r.lower, upper=1.01 * r.upper) if r.estimator == "mip" else r for r in records]
     with pytest.warns(UserWarning, match="5 of 20 earlier records are not used, because the witness does not attain"):
         points = audit(NET, PLAN, X, Y, earlier=lying)
@@ -193,15 +201,27 @@ def test_a_witness_is_evaluated_anew(tmp_path: Path) -> None:
         assert not next(r for r in p.records("run", 3) if r.estimator == "mip").resumed
 
 
+def test_a_witness_that_shows_more_than_its_record_is_as_good(tmp_path: Path, searched: list[Any]) -> None:
+    """As where a record was written with little time for digits."""
+    records = saved(whole(), tmp_path)
+    less = [replace(r, lower=r.lower * (1 - 1e-7)) if r.estimator == "mip" else r for r in records]
+    searched.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        points = audit(NET, PLAN, X, Y, earlier=less)
+    assert not searched
+    assert [p.exact.certificate for p in points] == [Certificate.EXACT] * len(points)
+
+
 def test_records_that_contradict_each_other_are_an_error(tmp_path: Path) -> None:
-    records = saved(audit(NET, PLAN, X, Y), tmp_path)
+    records = saved(whole(), tmp_path)
     wrong = [replace(r, upper=0.5 * r.upper) if r.estimator == "lp" else r for r in records]
     with pytest.raises(CrossingBounds):
         audit(NET, PLAN, X, Y, earlier=wrong)
 
 
 def test_other_weights_start_from_nothing(tmp_path: Path, searched: list[Any]) -> None:
-    records = saved(audit(NET, PLAN, X, Y), tmp_path)
+    records = saved(whole(), tmp_path)
     other = oracles.network("shallow")
     with torch.no_grad():
         other[0].weight += 1e-12
@@ -214,7 +234,7 @@ def test_other_weights_start_from_nothing(tmp_path: Path, searched: list[Any]) -
 
 def test_resuming_in_worker_processes(tmp_path: Path, shared_workers: Processes) -> None:
     problem = LocalLipschitz(LinfBall(0.5), AllLogits())
-    plan = AuditPlan(problem, ("mip", "sampling"), 30.0)
+    plan = AuditPlan(problem, ("mip", "random_points"), 30.0)
     first = audit(NET, plan, X)
     records = [r for r in saved(first, tmp_path) if r.point != 3]
     points = audit(NET, plan, X, earlier=records, executor=shared_workers)

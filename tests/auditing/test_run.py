@@ -206,9 +206,9 @@ def test_labels_margins_and_correctness() -> None:
 
 
 def test_records_say_what_the_audit_says() -> None:
-    (a, *_) = audit(NET, AuditPlan(PROBLEM, ("fastlip", "sampling")), X, Y)
+    (a, *_) = audit(NET, AuditPlan(PROBLEM, ("fastlip", "random_points")), X, Y)
     records = {r.estimator: r for r in a.records("mine", 7, "fastlip")}
-    assert set(records) == {EXACT, "fastlip", "sampling"}
+    assert set(records) == {EXACT, "fastlip", "random_points"}
     assert [name for name, r in records.items() if r.penalised] == ["fastlip"]
     for name, record in records.items():
         interval = a.intervals[name]
@@ -216,10 +216,10 @@ def test_records_say_what_the_audit_says() -> None:
         assert (record.lower, record.upper) == (interval.lower, interval.upper)
         assert record.question == PROBLEM.describe()
         assert record.fingerprint == a.fingerprint
-    witness = np.array(records["sampling"].witness)
+    witness = np.array(records["random_points"].witness)
     rows = np.array([[1.0, -1.0, 0.0], [1.0, 0.0, -1.0]])
     attained = oracles.slope_norm(oracles.jacobian(NET, witness), rows, math.inf, None)
-    assert records["sampling"].lower == pytest.approx(attained, rel=1e-9)
+    assert records["random_points"].lower == pytest.approx(attained, rel=1e-9)
 
 
 def test_own_preactivations_of_an_estimator() -> None:
@@ -341,7 +341,7 @@ def test_contradicting_estimators_raise_after_earlier_points_are_handed_on(fake:
 
     seen: list[PointAudit] = []
     with pytest.raises(CrossingBounds, match=r"exceeds upper 0\.001"):
-        audit(NET, AuditPlan(PROBLEM, ("sampling", fake("low", low))), X, Y, seen.append)
+        audit(NET, AuditPlan(PROBLEM, ("random_points", fake("low", low))), X, Y, seen.append)
     assert [a.point for a in seen] == [0, 1]
     assert all(a.intervals["low"].upper == 1e3 for a in seen)
 
@@ -404,7 +404,7 @@ def test_a_search_goes_on_in_the_next_round_from_what_it_had_proved(fake: Callab
             return [replace(unfinished, families=families)]
         return [upper_interval(analysis, 0, 50.0, "a second round")]
 
-    plan = AuditPlan(PROBLEM, ("sampling", fake("slowly", slowly)), Budget(60.0, clock=clock))
+    plan = AuditPlan(PROBLEM, ("random_points", fake("slowly", slowly)), Budget(60.0, clock=clock))
     (point,) = audit(NET, plan, X[:1], Y[:1])
     assert [k.upper for k in seen] == [math.inf, 100.0]
     assert seen[1].families == (100.0, 60.0)
@@ -420,9 +420,9 @@ def test_searches_know_the_witness_of_closed_forms(fake: Callable[..., str]) -> 
         seen.append(known)
         return infinite(analysis, budget, known)
 
-    audits = audit(NET, AuditPlan(PROBLEM, (fake("note", note), "sampling", "fastlip")), X, Y)
+    audits = audit(NET, AuditPlan(PROBLEM, (fake("note", note), "random_points", "fastlip")), X, Y)
     for a, (one,) in zip(audits, seen, strict=True):
-        assert one.lower == a.intervals["sampling"].lower
+        assert one.lower == a.intervals["random_points"].lower
         assert one.upper == a.intervals["fastlip"].upper
 
 

@@ -57,7 +57,7 @@ def points(net: str, region: str, count: int = 400) -> Tensor:
 
 @each_region
 @each_net
-@one_in(4)
+@one_in(8)
 def test_reach_holds_what_sampling_finds(net: str, region: str) -> None:
     """Values, motionless entries and distances, for every set of methods."""
     question = Question(net, region, "regional", math.inf, "logit")

@@ -53,7 +53,7 @@ def test_every_piece_lies_within_its_entries_norms_and_forms(net: str) -> None:
     generator = torch.Generator().manual_seed(5)
     turn = list(oracles.ZOO).index(net)
     asked = itertools.product(enumerate(REGIONS), enumerate(NORMS.values()))
-    for region, p in ((region, p) for (place, region), (k, p) in asked if sampled(3, turn, place, k)):
+    for region, p in ((region, p) for (place, region), (k, p) in asked if sampled(6, turn, place, k)):
         question = Question(net, region, "regional", p, "all_logits")
         analysis = analysis_of(question)
         found, (low, high) = linear_jacobian(analysis), interval_jacobian(analysis)[0]

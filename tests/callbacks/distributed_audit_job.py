@@ -15,13 +15,13 @@ from tests.given import composed
 
 SETTINGS: dict[str, Any] = {
     "problem": PROBLEM,
-    "points": 19,  # more than a block, and an odd number
-    "estimators": ("mip", "fastlip", "sampling"),
+    "points": 17,  # more than a block, and an odd number
+    "estimators": ("mip", "fastlip", "random_points"),
     "budget": 300.0,
     "progress": False,
     "certificates": True,
     "every_n_epochs": 9,
-    "reference_points": dataset()[:19],
+    "reference_points": dataset()[:17],
 }
 
 

@@ -35,7 +35,7 @@ from tests.conftest import ROOT
 from tests.given import composed
 
 PROBLEM = LocalLipschitz(LinfBall(0.2, low=0.0, high=1.0))
-CHEAP = ("fastlip", "sampling")
+CHEAP = ("fastlip", "random_points")
 QUIET: dict[str, Any] = dict.fromkeys(("enable_progress_bar", "enable_model_summary"), False)
 
 
@@ -258,7 +258,7 @@ def test_a_regularizer_of_another_question_is_not_marked(tmp_path: Path) -> None
 
 
 def test_logged_means(tmp_path: Path) -> None:
-    ours = audit(estimators=("mip", "fastlip", "sampling"), budget=600.0)
+    ours = audit(estimators=("mip", "fastlip", "random_points"), budget=600.0)
     regularizer = LipschitzRegularizer(PROBLEM, bound="fastlip", weight=0.0)
     trainer = train(Model(), regularizer, ours, folder=tmp_path, logger=CSVLogger(tmp_path), max_epochs=2)
     (table,) = (tmp_path / "lightning_logs").rglob("metrics.csv")
@@ -266,7 +266,7 @@ def test_logged_means(tmp_path: Path) -> None:
     assert [float(row["audit/epoch"]) for row in rows] == [0, 1, 2]
     for epoch, row in enumerate(rows):
         at = [r for r in records(tmp_path) if r.epoch == epoch]
-        ends = {e: [(r.lower, r.upper) for r in at if r.estimator == e] for e in ("exact", "fastlip", "sampling")}
+        ends = {e: [(r.lower, r.upper) for r in at if r.estimator == e] for e in ("exact", "fastlip", "random_points")}
         mean = {e: np.array(v).mean(0) for e, v in ends.items()}
         tight = geometric_mean(
             [bound / exact for (_, bound), (_, exact) in zip(ends["fastlip"], ends["exact"], strict=True)]
@@ -274,7 +274,7 @@ def test_logged_means(tmp_path: Path) -> None:
         assert float(row["audit/exact_lower"]) == pytest.approx(mean["exact"][0])
         assert float(row["audit/exact_upper"]) == pytest.approx(mean["exact"][1])
         assert float(row["audit/fastlip"]) == pytest.approx(mean["fastlip"][1])
-        assert float(row["audit/sampling"]) == pytest.approx(mean["sampling"][0])
+        assert float(row["audit/random_points"]) == pytest.approx(mean["random_points"][0])
         assert float(row["audit/tightness"]) == pytest.approx(tight)
         assert float(row["audit/share_exact"]) == 1.0
         assert float(row["audit/seconds"]) > 0

@@ -17,6 +17,7 @@ from lipreg.errors import InvalidInput
 from lipreg.records import AuditRecord, read_records
 from tests.callbacks.cases import Classifier, batches, fit
 from tests.callbacks.test_monitors import METRIC, audit, bound_of
+from tests.sampling import one_in
 
 
 class Restoring(pl.Callback):
@@ -44,6 +45,7 @@ AVERAGING = {
         ("other", 3, False, [(0, "training"), (3, "training"), (3, "replaced")]),
     ],
 )
+@one_in(2)
 def test_the_last_audit_is_of_the_model_that_is_left(
     tmp_path: Path, name: str, every: int, background: bool, expected: list[tuple[int, str]], audit_first: bool
 ) -> None:

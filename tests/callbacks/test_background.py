@@ -27,7 +27,7 @@ from tests.auditing.processes import alive, wait_until_dead
 from tests.callbacks.cases import Probe
 from tests.callbacks.test_audit import PROBLEM, Model, Notes, assert_equal, audit, epochs, records, train
 
-SEARCH = ("mip", "sampling")
+SEARCH = ("mip", "random_points")
 
 
 def beside(**settings: Any) -> LipschitzAudit:

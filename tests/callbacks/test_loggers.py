@@ -77,7 +77,7 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logged]:
         audit = LipschitzAudit(
             PROBLEM,
             points=3,
-            estimators=("branch_and_bound", "lp", "sampling"),
+            estimators=("branch_and_bound", "lp", "random_points"),
             every_n_epochs=2,
             run=name,
             twin="twin" if name == "run" else None,
@@ -124,7 +124,7 @@ def csv_rows(folder: Path) -> list[dict[str, str]]:
 
 AUDITED = (
     *("exact_lower", "exact_upper", "branch_and_bound_lower", "branch_and_bound_upper", "lp", "affine_relu"),
-    *("sampling", "bound", "tightness", "share_exact", "seconds", "epoch"),
+    *("random_points", "bound", "tightness", "share_exact", "seconds", "epoch"),
 )
 
 

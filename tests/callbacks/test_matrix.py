@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lipreg.records import EpochRecord, read_records
-from tests.callbacks.matrix_job import LOGS, ORDERS
+from tests.callbacks.matrix_job import CELLS
 from tests.callbacks.ranks import Ranks
 from tests.conftest import ROOT
 from tests.forks import ForkServer
@@ -50,8 +50,7 @@ def reported(folder: Path) -> list[float]:
     return [r.metrics.get("mine", 0.0) for r in read_records(folder) if isinstance(r, EpochRecord)]
 
 
-@pytest.mark.parametrize("logs", LOGS)
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(("order", "logs"), CELLS)
 def test_every_order_beside_every_kind_of_logging(jobs: tuple[Job, Job], order: str, logs: str) -> None:
     """The module's figure is 1 in one process and 3 in the other; what Lightning says of it is their mean."""
     name = f"{order}, {logs}"

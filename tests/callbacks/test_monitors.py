@@ -65,7 +65,12 @@ def bound_of(module: Any) -> float:
 
 
 def audit(**settings: Any) -> LipschitzAudit:
-    given = {"estimators": ("fastlip", "sampling"), "reference_points": POINTS, "every_n_epochs": 3, "progress": False}
+    given = {
+        "estimators": ("fastlip", "random_points"),
+        "reference_points": POINTS,
+        "every_n_epochs": 3,
+        "progress": False,
+    }
     return LipschitzAudit(PROBLEM, **composed(**{**given, **settings}))
 
 
@@ -168,7 +173,7 @@ def test_what_cannot_follow_is_told_what_to_set(
 
 
 def test_all_names_that_may_be_monitored_are_those_that_are_logged(tmp_path: Path) -> None:
-    ours = audit(every_n_epochs=1, estimators=("fastlip", "sampling", "branch_and_bound"))
+    ours = audit(every_n_epochs=1, estimators=("fastlip", "random_points", "branch_and_bound"))
     trainer = run(tmp_path, Classifier(), ours, LipschitzRegularizer(PROBLEM, weight=1e-3), max_epochs=1)
     logged = {name for name in trainer.callback_metrics if name.startswith("audit/")}
     undefined = {f"audit/{name}" for name in (*CALIBRATED, "calibrated_bound")} - logged  # T, after one epoch

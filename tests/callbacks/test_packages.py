@@ -61,7 +61,7 @@ def classifier(package: Any) -> Any:
 
 
 def audit(folder: Path, **settings: Any) -> LipschitzAudit:
-    own = {"points": 2, "estimators": ("fastlip", "sampling"), "folder": str(folder)}
+    own = {"points": 2, "estimators": ("fastlip", "random_points"), "folder": str(folder)}
     return LipschitzAudit(PROBLEM, **composed(**{**own, **settings}))
 
 
@@ -184,7 +184,7 @@ def test_a_logger_is_known_by_what_it_can_do(package: Any, tmp_path: Path) -> No
     assert [values["audit/epoch"] for values in logger.experiment.logged] == [0, 1]
     for values in logger.experiment.logged:
         assert len(values["audit/points"].data) == 2
-        assert len(values["audit/records"].data) == 2 * 4  # exact, fastlip, sampling and the penalised bound
+        assert len(values["audit/records"].data) == 2 * 4  # exact, fastlip, random_points and the penalised bound
     assert [values["audit/epoch"] for values in logger.scalars if "audit/epoch" in values] == [0, 1]
 
 

@@ -43,7 +43,7 @@ def train(folder: Path, *bars: pl.Callback, first: bool = True, **settings: Any)
     audit = LipschitzAudit(
         LocalLipschitz(LinfBall(0.1)),
         points=(x[:POINTS], y[:POINTS]),
-        estimators=("fastlip", "sampling"),
+        estimators=("fastlip", "random_points"),
         folder=str(folder),
     )
     callbacks = [audit, *bars] if first else [*bars, audit]

@@ -14,7 +14,7 @@ def test_a_second_fit_does_not_inherit_the_first_ones_regularizer(tmp_path: Path
     audit = LipschitzAudit(
         PROBLEM,
         points=batches(1, 2)[0],
-        estimators=("abs_chain", "sampling"),
+        estimators=("abs_chain", "random_points"),
         every_n_epochs=Epochs(at_end=False),
         log=AuditLog(progress=False),
     )
@@ -28,7 +28,7 @@ def test_a_second_fit_does_not_inherit_the_first_ones_regularizer(tmp_path: Path
         rows[folder] = [r for r in found if isinstance(r, AuditRecord)]
     assert audit.plan == asked
     estimators = {folder: {r.estimator for r in found} for folder, found in rows.items()}
-    alone = {"abs_chain", "sampling", "exact"}
+    alone = {"abs_chain", "random_points", "exact"}
     assert estimators == {"first": alone | {"fastlip"}, "second": alone | {"abs_chain-ball"}, "third": alone}
     penalised = {folder: {r.estimator for r in found if r.penalised} for folder, found in rows.items()}
     assert penalised == {"first": {"fastlip"}, "second": {"abs_chain-ball"}, "third": set()}

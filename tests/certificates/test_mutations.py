@@ -14,9 +14,12 @@ from lipreg.certificates import encoding
 from lipreg.testing.networks import network
 from tests.certificates.cases import certified, numbers, places, truth
 from tests.certificates.changes import QUESTIONS, accepted, change, eval_fraction, holds, written
+from tests.conformance.questions import EVERYTHING
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(
+    max_examples=40 if EVERYTHING else 20, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+)
 @given(st.data())
 def test_no_changed_file_is_accepted_whose_claim_is_false(data: st.DataObject) -> None:
     plain = copy.deepcopy(written(data.draw(st.sampled_from(list(QUESTIONS)))))

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from lipreg.certificates.encoding import numbers
-from lipreg.checking import Damaged, Refused, check, read
+from lipreg.checking import Damaged, Refused, check, file, read
 from lipreg.checking.file import parse
 from lipreg.checking.verdict import crossing, functionals
 from lipreg.outputs import AllLogits
@@ -148,7 +148,7 @@ def test_progress_is_told(plain: dict[str, Any]) -> None:
     assert [p.checked for p in seen] == list(range(1, seen[-1].nodes + 1))
 
 
-def test_what_is_hostile_is_refused(plain: dict[str, Any], tmp_path: Path) -> None:
+def test_what_is_hostile_is_refused(plain: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sizes and numbers beyond any room, texts that grow, names that stand twice: each is refused, and none is an error."""
 
     def refused(text: str | bytes, says: str) -> None:
@@ -160,7 +160,9 @@ def test_what_is_hostile_is_refused(plain: dict[str, Any], tmp_path: Path) -> No
     text = json.dumps(plain)
     refused(text.replace('"version": 3', '"version": 3.0'), "of version 3.0")
     refused(text.replace('"version": 3', '"version": 3, "version": 3'), "stands twice")
-    refused(gzip.compress(b" " * ((1 << 30) + 1), 1), "a text of more than")
+    monkeypatch.setattr(file, "LARGEST_TEXT", 1 << 20)
+    refused(gzip.compress(b" " * (1 << 20), 1), "no certificate: neither JSON")
+    refused(gzip.compress(b" " * ((1 << 20) + 1), 1), "a text of more than")
     for size in (10**10, 10**19, 10**30):
         refused(json.dumps(changed(plain, "network.inputs", size)), "in place of a whole number")
     verdict = check(parse(changed(plain, "claim.upper", f"{10**400}/1")))  # which holds, whatever size it has

@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 import sys
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,34 +89,26 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
 
 
-@pytest.fixture(scope="session")
-def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, unpacked."""
-    folder = tmp_path_factory.mktemp("site")
-    zipfile.ZipFile(wheel).extractall(folder)
-    return folder
-
-
 def commands() -> list[str]:
     """All lines of all pages that are commands of lipreg's own program."""
     lines = [line.strip() for page in PAGES for line in page.read_text(encoding="utf-8").splitlines()]
     return list(dict.fromkeys(line for line in lines if re.match(r"lipreg [a-z]+( |$)", line)))
 
 
-def test_every_command_of_the_pages_runs_from_the_wheel(folder: Path, site: Path, programs: ForkServer) -> None:
+def test_every_command_of_the_pages_runs_from_the_wheel(folder: Path, unpacked: Path, programs: ForkServer) -> None:
     pytest.importorskip("onnx", reason="onnx is not installed")
     told = commands()
     assert {line.split()[1] for line in told} == {"audit", "bounds", "check", "compare", "radius", "report", "version"}
     (folder / "lines.py").write_text(LINES, encoding="utf-8")
-    variables = {**os.environ, **QUIET, "PYTHONPATH": str(site)}
+    variables = {**os.environ, **QUIET, "PYTHONPATH": str(unpacked)}
     done = programs.run([sys.executable, "-P", "lines.py", *told], folder, variables)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert str(site) in done.stdout, "the wheel's, not the checkout's"
+    assert str(unpacked) in done.stdout, "the wheel's, not the checkout's"
     assert all((folder / name).is_file() for line in told for name in re.findall(r"--(?:html|records|out) (\S+)", line))
 
 
-def test_the_program_of_the_wheel_is_that_of_the_module(site: Path) -> None:
-    (entries,) = site.glob("*.dist-info/entry_points.txt")
+def test_the_program_of_the_wheel_is_that_of_the_module(unpacked: Path) -> None:
+    (entries,) = unpacked.glob("*.dist-info/entry_points.txt")
     assert "lipreg = lipreg.command.main:main" in entries.read_text(encoding="utf-8")
 
 

@@ -10,7 +10,21 @@ import mpmath
 import pytest
 import torch
 
-from lipreg.curves import Curve, Elu, Erf, Gelu, GeluTanh, Hardswish, Mish, Silu, Softplus, Softsign, Tanh
+from lipreg.curves import (
+    BentHardswish,
+    Curve,
+    Elu,
+    Erf,
+    Gelu,
+    GeluTanh,
+    Hardswish,
+    Mish,
+    Silu,
+    Softplus,
+    Softsign,
+    Tanh,
+    Tanhshrink,
+)
 from lipreg.linalg import Limbs, Places
 from tests.curves.test_curves import CURVES
 from tests.linalg.test_limbs import held
@@ -32,6 +46,9 @@ def _values(curve: Curve, z):
     match curve:
         case Tanh():
             return (mpmath.tanh(z), mpmath.sech(z) ** 2) if abs(z) < FAR else (mpmath.sign(z), mpf(0))
+        case Tanhshrink():
+            value = mpmath.tanh(z) if abs(z) < FAR else mpmath.sign(z)
+            return z - value, value**2
         case Erf():
             slope = 2 / mpmath.sqrt(mpmath.pi) * mpmath.exp(-z * z)
             return (mpmath.erf(z), slope) if abs(z) < FAR else (mpmath.sign(z), mpf(0))
@@ -61,6 +78,9 @@ def _values(curve: Curve, z):
             return z * share, share + z * (1 - share * share) * _sigmoid(z)
         case Hardswish():
             return z * min(max(z + 3, 0), 6) / 6, (2 * z + 3) / 6 if abs(z) <= 3 else mpf(z > 0)
+        case BentHardswish():
+            slope = (2 * min(max(z, -3), 3) + 3) / 6
+            return (z * (z + 3) / 6 if abs(z) <= 3 else slope * z - mpf(1.5)), slope
         case _:
             raise AssertionError(curve)
 
@@ -103,7 +123,7 @@ def _exact(number: Limbs) -> list:
     return [mpf(value.numerator) / value.denominator for value in held(number)]
 
 
-@one_in(3)
+@one_in(4)
 @pytest.mark.parametrize(("limbs", "bits"), ARITHMETICS)
 @pytest.mark.parametrize("curve", CURVES, ids=repr)
 def test_decimals_hold_the_values_and_hardly_more(curve: Curve, limbs: int, bits: int) -> None:

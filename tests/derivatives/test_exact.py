@@ -39,7 +39,7 @@ def check(found: DerivativeRange, least: float, largest: float) -> None:
     assert (found.least.upper, found.largest.lower) == near
 
 
-@pytest.mark.parametrize("first", range(0, NETS if EVERYTHING else NETS // 4, 20))
+@pytest.mark.parametrize("first", range(0, NETS if EVERYTHING else NETS // 8, 20))
 def test_many_networks_have_the_ranges_of_their_pieces(first: int) -> None:
     for seed in range(first, first + 20):
         given = case(seed)

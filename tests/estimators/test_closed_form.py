@@ -148,7 +148,7 @@ def test_it_is_the_registered_bound(network: str, region: str, bound: str) -> No
     for place, count in enumerate((1, 5, 60)):  # fewer points than rows, and more
         x, y = points(REGIONS[region], count)
         for k, methods in enumerate((["interval"], ["ball"], ["ball", "interval"])):
-            if not sampled(3, turn, place, k):
+            if not sampled(5, turn, place, k):
                 continue
             problem = LocalLipschitz(REGIONS[region])
             if len(x) < 4:

@@ -41,7 +41,7 @@ from tests.bounds.test_pairs import moved, net
 from tests.conformance.questions import EVERYTHING
 
 X = torch.tensor([[0.2, -0.1]], dtype=torch.float64)
-PAIRS = 110 if EVERYTHING else 40
+PAIRS = 110 if EVERYTHING else 20
 """In each scope."""
 CLOSED = ("fastlip", "jacobian_crown", "deviation", "mixing")
 

@@ -84,6 +84,7 @@ def test_bounds_in_training_are_not_below_certified_ones(name: str, size: int, c
     ],
     ids=str,
 )
+@one_in(2)
 def test_so_are_those_of_few_points_and_of_other_questions(
     output: Output, bound: str, p: float, points: int, name: str
 ) -> None:

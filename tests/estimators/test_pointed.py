@@ -81,7 +81,7 @@ ASKED = [
     for seed in range(4)
     for turn, region in enumerate(REGIONS)
     for k, p in enumerate((1.0, math.inf))
-    if sampled(4, seed, turn, k)
+    if sampled(6, seed, turn, k)
 ]
 
 

@@ -22,7 +22,7 @@ NORMS = {"p1": 1.0, "p2": 2.0, "pinf": math.inf}
 def test_the_radius_of_the_margin_rows(name: str, own: float) -> None:
     """By ball bounds and the affine-ReLU product; the bound may be up to the norms' width above, so the radius below."""
     net, x = trained(name)
-    (found,) = certified_radii(net, x, preactivations=("ball",))
+    (found,) = certified_radii(net, x, bounds="affine_relu", preactivations=("ball",))
     assert own * (1 - 1e-4) <= found.radius <= own * (1 + 1e-5)
     assert "failure probability" in found.detail
 

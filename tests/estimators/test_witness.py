@@ -18,6 +18,7 @@ from lipreg.estimators.witnesses.witness import attained, best_witness, proved
 from lipreg.graph import Graph, capture
 from lipreg.problem import Scope
 from lipreg.results import Witness
+from tests.conformance.questions import EVERYTHING
 from tests.graph.test_accurate import NETWORKS, exact_gradient, exact_values, network
 from tests.linalg.test_limbs import Fractions, dot, exact
 
@@ -106,7 +107,7 @@ def asked(graph: Graph, problem: LocalLipschitz, x: Tensor) -> tuple[Analysis, T
     st.sampled_from(["regional", "pointed"]),
     st.sampled_from(NORMS + OPERATORS),
 )
-@settings(max_examples=120)
+@settings(max_examples=120 if EVERYTHING else 50)
 def test_witnesses_attain_what_they_say(
     name: str, seed: int, decades: float, scope: Scope, norms: tuple[float, float | None]
 ) -> None:

@@ -25,7 +25,7 @@ EVERY = [
     "logger=none",
     "trainer.max_epochs=1",
     "audit.points=2",
-    "audit.budget=4",
+    "audit.budget=2",
     "audit.every_n_epochs.at_start=false",
 ]
 IMAGES = ["data.train_size=20", "data.validation_size=12", "model.width=1"]
@@ -77,7 +77,14 @@ def test_every_image_model_takes_a_step_with_the_penalty(
 ) -> None:
     own = [f"model={model}", f"data={data}", f"data.folder={images[data]}", "model.width=2", "logger=none"]
     own += ["data.flat=false"] if data == "mnist" else ["model.channels=3", "model.size=32"]
-    cfg = composed(*own, "audit=bounds", "audit.points=1", "data.train_size=12", "problem.region.radius=0.001")
+    cfg = composed(
+        *own,
+        "audit=bounds",
+        "audit.points=1",
+        "data.train_size=12",
+        "problem.region.radius=0.001",
+        "audit.estimators=[affine_relu,random_points]",
+    )
     rehearse(cfg, question(cfg), tmp_path)
 
 

@@ -7,7 +7,6 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from multiprocessing.synchronize import Event
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,11 +21,13 @@ from experiments.survival import end_spawned, last_checkpoint
 from experiments.sweeps import read_job
 from lipreg.records import AuditRecord, read_records
 from tests.conformance.questions import EVERYTHING
+from tests.experiments.deaf import deaf
 from tests.experiments.programs import Done, command, environment, run_there
 from tests.forks import ForkServer
 
 EPOCHS = 20
 TINY = ["experiment=smoke", "logger=none", "audit=bounds", "audit.points=1", "model.widths=[64,6,10]"]
+TINY += ["audit.estimators=[affine_relu,random_points]"]
 TINY += [f"trainer.max_epochs={EPOCHS}", "audit.every_n_epochs=5", "checkpoint.every_n_epochs=1"]
 whole_matrix = pytest.mark.skipif(not EVERYTHING, reason="launchers with processes take minutes: make test-all")
 
@@ -101,13 +102,6 @@ def test_a_launcher_s_word_on_a_job_that_was_ended_is_a_sentence() -> None:
 
     said = mistake(UncompletedJobError("Job 7 (task: 0) with path x has not produced any output"))
     assert said is not None and "The same command goes on where its jobs were." in str(said)
-
-
-def deaf(ready: Event) -> None:
-    """A process that waits for another one and does not end at a SIGTERM."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    ready.set()
-    time.sleep(600)
 
 
 def test_spawned_processes_end_with_their_parent(monkeypatch: pytest.MonkeyPatch) -> None:

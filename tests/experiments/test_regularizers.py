@@ -104,7 +104,14 @@ def test_every_choice_trains_on_both_data_sets(
 
 
 def test_a_sweep_over_choices(tmp_path: Path) -> None:
-    tiny = [*TINY, "trainer.max_epochs=1", "audit=bounds", "logger=none", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+    tiny = [
+        *TINY,
+        "trainer.max_epochs=1",
+        "audit=bounds",
+        "audit.points=1",
+        "logger=none",
+        f"hydra.sweep.dir={tmp_path / 'sweep'}",
+    ]
     done = run_here(
         ROOT, "experiments.train", "-m", "experiment=study_digits", "regularizer=weight_decay,spectral", *tiny
     )

@@ -34,6 +34,7 @@ CUT = [
     *TINY,
     "audit.estimators=[affine_relu,branch_and_bound]",
     "audit.every_n_epochs=2",
+    "data.batch_size=400",
     "checkpoint.every_n_epochs=2",
 ]
 PASSING = ("seconds", "resumed", "asked", "run_id", "step")
@@ -133,7 +134,8 @@ def test_a_terminated_job_goes_on_and_ends_with_the_same_figures(
 
 def test_a_process_that_is_terminated_in_the_middle_goes_on(tmp_path: Path, programs: ForkServer) -> None:
     asked = ["experiment=smoke", "logger=none", "audit=bounds", "audit.points=1", "model.widths=[64,6,10]"]
-    asked += ["trainer.max_epochs=12", "audit.every_n_epochs=4", "checkpoint.every_n_epochs=3"]
+    asked += ["trainer.max_epochs=8", "audit.every_n_epochs=4", "checkpoint.every_n_epochs=2"]
+    asked += ["audit.estimators=[affine_relu,random_points]"]
     cut, folder = ["hydra.run.dir=cut", *asked], tmp_path / "cut"
     process = programs.start(command("experiments.train", *cut), tmp_path, environment())
     while process.poll() is None and not last_checkpoint(folder, TWIN).exists():

@@ -32,6 +32,7 @@ from tests.forks import ForkServer
 
 CONF = ROOT / "conf"
 TINY = ["experiment=smoke", "logger=none", "audit=bounds", "audit.points=1", "model.widths=[64,8,10]"]
+TINY += ["audit.estimators=[affine_relu,random_points]", "data.batch_size=400"]
 
 
 def composed(*overrides: str, with_hydra: bool = True) -> DictConfig:
@@ -160,7 +161,7 @@ def test_a_sweep_of_many_overrides_has_a_folder_for_each_job(tmp_path: Path) -> 
 
 def test_a_killed_sweep_goes_on(tmp_path: Path, programs: ForkServer) -> None:
     folder = tmp_path / "runs" / "sweeps" / "cut"
-    cut = ["sweep=cut", "seed=0,1", "trainer.max_epochs=4", "audit.every_n_epochs=1"]
+    cut = ["sweep=cut", "data.batch_size=64", "seed=0,1", "trainer.max_epochs=4", "audit.every_n_epochs=1"]
     process = programs.start(command("experiments.train", *given(*cut)), tmp_path, environment())
     deadline = time.monotonic() + 600
     while (
@@ -276,8 +277,8 @@ def test_limits_that_cannot_be(wrong: Any) -> None:
 
 
 def test_a_job_past_its_limit_is_a_failed_job(tmp_path: Path) -> None:
-    done = sweep(tmp_path, "sweep=late", "limits.minutes=0.03", "trainer.max_epochs=2000")
+    done = sweep(tmp_path, "sweep=late", "limits.minutes=0.01", "trainer.max_epochs=2000")
     assert done.returncode == 1, done.stdout + done.stderr
     jobs = manifest(tmp_path / "runs" / "sweeps" / "late")["jobs"]
     assert [job["state"] for job in jobs] == ["failed"]
-    assert "time limit of 0.03 minutes" in jobs[0]["error"]
+    assert "time limit of 0.01 minutes" in jobs[0]["error"]

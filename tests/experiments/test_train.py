@@ -270,6 +270,7 @@ def test_the_same_seed_gives_the_same_records(smoke: tuple[Path, Done], tmp_path
 
 def test_a_sweep_over_seeds(tmp_path: Path) -> None:
     tiny = ["trainer.max_epochs=1", "audit=bounds", "audit.points=1", "model.widths=[64,8,10]"]
+    tiny += ["audit.estimators=[affine_relu,random_points]", "data.batch_size=400"]
     done = run(
         tmp_path, "-m", "experiment=smoke", "seed=0,1", "logger=none", f"hydra.sweep.dir={tmp_path / 'sweep'}", *tiny
     )
@@ -332,7 +333,7 @@ def test_a_mistake_is_a_paragraph_and_exit_code_1_before_anything_is_trained(tmp
 
 
 def test_a_key_of_ones_own_that_others_refer_to_is_no_mistake(tmp_path: Path) -> None:
-    own = ["+rate=0.01", "model.learning_rate=${rate}", "debug=fdr", "audit=bounds"]
+    own = ["+rate=0.01", "model.learning_rate=${rate}", "debug=fdr", "audit=bounds", "audit.points=1"]
     assert run(tmp_path, "experiment=smoke", *own).returncode == 0
 
 

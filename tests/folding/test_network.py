@@ -25,7 +25,7 @@ from tests.search.test_bounds import each_net_and_region
 def test_phases_and_gradients_are_those_of_the_network(name: str, region: str) -> None:
     net = oracles.network(name)
     for p in (1.0, 2.0, math.inf):
-        sampled = sample(net, analysis(net, p, REGIONS[region]), 200)
+        sampled = sample(net, analysis(net, p, REGIONS[region]), 60)
         phase = sampled.folded.phases(sampled.d)
         off = sampled.z.abs() > 1e-9
         assert torch.equal((phase > 0)[off], (sampled.z > 0)[off])

@@ -18,6 +18,7 @@ from lipreg.graph.lowerings.comparing import comparators
 from lipreg.results import Certificate
 from tests.graph.functions import Function
 from tests.groupsort import GroupSort
+from tests.sampling import one_in
 
 
 def orthogonal(seed: int, *between: nn.Module, width: int = 6) -> nn.Sequential:
@@ -93,10 +94,12 @@ def test_the_larger_and_the_smaller_of_two_are_one_pool() -> None:
 
 
 @pytest.mark.parametrize("name", BETWEEN)
-@pytest.mark.parametrize(("p", "radius"), [(2.0, 0.6), (math.inf, 0.3), (1.0, 0.6)])
-def test_no_bound_is_below_a_slope(name: str, p: float, radius: float) -> None:
+@pytest.mark.parametrize("asked", [(2.0, 0.6), (math.inf, 0.3), (1.0, 0.6)], ids=str)
+@one_in(2)
+def test_no_bound_is_below_a_slope(name: str, asked: tuple[float, float]) -> None:
     """Every closed form and the search, against the steepest of many points' own gradients by autograd."""
     torch.manual_seed(5)
+    p, radius = asked
     radius = radius / 4 if name == "all sorted" else radius  # two dozen comparators
     net = nn.Sequential(*(nn.Linear(3, 6), BETWEEN[name](), nn.Linear(6, 6), BETWEEN[name](), nn.Linear(6, 1))).double()
     x, problem = torch.zeros(1, 3).double(), LocalLipschitz(LinfBall(radius), Logit(0), p=p)

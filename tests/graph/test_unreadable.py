@@ -65,3 +65,14 @@ def test_whole_numbers_jump_however_they_are_asked_for(call: Callable[[Tensor], 
 
     with pytest.raises(UnsupportedModel, match=r"whole numbers.* jumps between|jumps between whole numbers"):
         capture(Counting(), torch.zeros(1, 3)).frozen()
+
+
+def test_sixteen_bits_are_refused_between_layers_and_read_as_weights() -> None:
+    class Casting(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.half().float() + x.bfloat16()
+
+    with pytest.raises(UnsupportedModel, match=r"(?s)half \[settings\].*rounds.*bfloat16 \[settings\].*rounds"):
+        capture(Casting(), torch.zeros(1, 3))
+    net, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).half(), torch.rand(5, 3, dtype=torch.float64)
+    torch.testing.assert_close(capture(net, x[:1]).frozen_at(x[:1])(x), net.double()(x))

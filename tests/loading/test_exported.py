@@ -68,6 +68,8 @@ CALLS: dict[str, tuple[Callable[[Tensor], Tensor], tuple[int, ...]]] = {
             "relu in place": lambda x: F.relu(x, inplace=True),
             "leaky relu": lambda x: F.leaky_relu(x, 0.2),
             "clamp": lambda x: x.clamp(-0.5, 0.5),
+            "clip": lambda x: torch.clip(x, -0.5, 0.5),
+            "clip in place": lambda x: torch.clip_(x + 0.1, -0.5, 0.5),
             "clamp min": lambda x: torch.clamp_min(x, 0.1),
             "clamp max": lambda x: torch.clamp_max(x, 0.1),
             "hardtanh": F.hardtanh,
@@ -117,6 +119,12 @@ CALLS: dict[str, tuple[Callable[[Tensor], Tensor], tuple[int, ...]]] = {
             "casts": lambda x: x.to(torch.float32).float() + 1,
             "sides": lambda x: x * ~(x > 0) + x * torch.logical_not(x < 0) * 0.5 + (1 - (x > 0).float()) * x,
             "norms": lambda x: x.norm(p=1, dim=1, keepdim=True) + torch.linalg.vector_norm(x, math.inf, 1, True),
+            "exponentials": lambda x: (
+                1 / (1 + torch.exp(-x)) + torch.log(1 + torch.exp(x)) + torch.log1p(torch.exp(x)) - x / (1 + x.abs())
+            ),
+            "choices by exponentials": lambda x: torch.where(x > 0, x, 0.5 * torch.expm1(x)) + x / (1 + torch.exp(-x)),
+            "tails": lambda x: x * torch.erfc(-x) + torch.special.ndtr(x) + torch.logaddexp(x, -x),
+            "sign": lambda x: torch.sign(x) * torch.relu(x.abs() - 0.2),
             "in place": lambda x: (
                 (x + 1).add_(x).mul_(0.3).clamp_(-2, 2).tanh_() + F.leaky_relu_(x * 1.0, 0.2).sigmoid_()
             ),
@@ -174,6 +182,28 @@ def test_layers_of_any_batch_or_of_that_of_the_example(name: str, moving: bool, 
     net, shape = LAYERS[name]
     x = torch.randn(3, *shape)
     agrees(net.eval(), x, exported(net, x, tmp_path / "net.pt2", moving))
+
+
+def _like(x: Tensor) -> Tensor:
+    return 4.0 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+
+
+ACTIVATIONS: list[nn.Module] = [
+    *(nn.ReLU6(), nn.Hardtanh(), nn.Hardsigmoid(), nn.Hardswish(), nn.SELU(), nn.ELU(0.7), nn.CELU(0.5), nn.GELU()),
+    *(nn.GELU("tanh"), nn.SiLU(), nn.Mish(), nn.Softsign(), nn.Softplus(2.0), nn.Tanhshrink(), nn.LogSigmoid()),
+    *(nn.Sigmoid(), nn.LeakyReLU(0.2), nn.PReLU()),
+]
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
+def test_activations_of_decomposed_programs_are_what_they_were(activation: nn.Module, tmp_path: Path) -> None:
+    """A program in core operators has SELU, say, as ELU with a factor, and Softplus as a choice."""
+    net, path = nn.Sequential(nn.Linear(4, 6), activation, nn.Linear(6, 2)), tmp_path / "net.pt2"
+    x = _like(torch.empty(16, 4))
+    torch.export.save(torch.export.export(net.eval(), (x,)).run_decompositions(), path)
+    agrees(net, x, path)
+    graph, own = (capture(each, x).frozen() for each in (load_network(path), net))
+    assert [type(node) for node in graph.nodes] == [type(node) for node in own.nodes]
 
 
 def test_a_batch_of_another_size_than_the_example(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from lipreg import AllLogits, LinfBall, LocalLipschitz, certify
 from lipreg.errors import InvalidInput, UnsupportedModel
 from lipreg.graph import capture
 from lipreg.loading import load_network
@@ -189,6 +190,69 @@ def test_activations_that_are_written_out_are_read(tmp_path: Path) -> None:
     assert network(torch.zeros(1, 4)).tolist() == [[0.0] * 4]
 
 
+WRITTEN = {
+    "Softsign": [("Abs", ["x"], ["m"]), ("Add", ["m", "one"], ["d"]), ("Div", ["x", "d"], ["y"])],
+    "Silu": [
+        ("Neg", ["x"], ["n"]),
+        ("Exp", ["n"], ["e"]),
+        ("Add", ["one", "e"], ["d"]),
+        ("Div", ["x", "d"], ["y"]),
+    ],
+    "Tanh": [("Neg", ["x"], ["n"]), ("Exp", ["n"], ["e"]), ("Add", ["one", "e"], ["d"]), ("Reciprocal", ["d"], ["y"])],
+    "Softplus": [("Exp", ["x"], ["e"]), ("Add", ["e", "one"], ["d"]), ("Log", ["d"], ["y"])],
+    "Elu": [
+        ("Exp", ["x"], ["e"]),
+        ("Sub", ["e", "one"], ["d"]),
+        ("Greater", ["x", "zero"], ["on"]),
+        ("Where", ["on", "x", "d"], ["y"]),
+    ],
+    "Mish": [("Softplus", ["x"], ["s"]), ("Tanh", ["s"], ["t"]), ("Mul", ["x", "t"], ["y"])],
+    "Hardswish": [
+        ("Mul", ["x", "sixth"], ["m"]),
+        ("Add", ["m", "half"], ["a"]),
+        ("Clip", ["a", "zero", "one"], ["c"]),
+        ("Mul", ["x", "c"], ["y"]),
+    ],
+    "Gelu": [
+        ("Mul", ["x", "root"], ["m"]),
+        ("Erf", ["m"], ["f"]),
+        ("Add", ["f", "one"], ["d"]),
+        ("Mul", ["x", "d"], ["p"]),
+        ("Mul", ["p", "half"], ["y"]),
+    ],
+    "Tanhshrink": [("Tanh", ["x"], ["t"]), ("Sub", ["x", "t"], ["y"])],
+}
+"""Curves in elementary operators, with constants of single precision."""
+
+
+@pytest.mark.parametrize("curve", WRITTEN)
+def test_curves_in_elementary_operators_are_one_node(curve: str, tmp_path: Path) -> None:
+    numbers = {"one": 1.0, "zero": 0.0, "half": 0.5, "sixth": 1 / 6, "root": 0.5**0.5}
+    read = {name for _, inputs, _ in WRITTEN[curve] for name in inputs}
+    constants = {name: np.float32(number) for name, number in numbers.items() if name in read}
+    path = saved(tmp_path / "net.onnx", [helper.make_node(*each) for each in WRITTEN[curve]], constants, ROW, 13)
+    agrees(path, ROW)
+    graph = capture(load_network(path), torch.zeros(1, *ROW)).frozen()
+    assert [type(node.curve).__name__ for _, node in graph.curves()] == [curve]
+    assert len(graph.nodes) == 4
+
+
+@pytest.mark.parametrize("operands", [["x", "x"], ["c", "x"]])
+def test_other_quotients_are_refused_with_those_that_are_read(operands: list[str], tmp_path: Path) -> None:
+    constants = {"c": real(4)} if "c" in operands else {}
+    net = load_network(saved(tmp_path / "net.onnx", [helper.make_node("Div", operands, ["y"])], constants, ROW))
+    with pytest.raises(UnsupportedModel, match=r"division by activations.*x / \(1 \+ \|x\|\)"):
+        capture(net, torch.zeros(1, *ROW))
+
+
+def test_a_clip_is_the_unit_that_relu6_is(tmp_path: Path) -> None:
+    limits = {"zero": np.float32(0), "six": np.float32(6)}
+    clip = load_network(saved(tmp_path / "net.onnx", [node("Clip", "zero", "six")], limits, ROW, 13))
+    x, problem = torch.zeros(1, 4), LocalLipschitz(LinfBall(9.0), AllLogits(), p=2.0)
+    uppers = [certify(net, problem, x, estimator="spectral")[0].upper for net in (clip, torch.nn.ReLU6())]
+    assert uppers[0] == uppers[1] <= 1.0 + 1e-6
+
+
 def test_pieces_and_choices_by_comparisons_are_read(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Split", ["x", "sizes"], ["a", "b"], axis=1),
@@ -296,12 +360,10 @@ def test_all_that_is_not_read_is_listed_and_where_to_end_before_it(tmp_path: Pat
 @pytest.mark.parametrize(
     ("one", "constants", "shape", "reason"),
     [
-        (node("Div", "x"), {}, ROW, "of two activations"),
         (node("Slice", "s", "e"), {"s": whole(0), "e": whole(1)}, ROW, r"Slice \(of points"),
         (node("Gather", "i", axis=0), {"i": whole(0)}, ROW, r"Gather \(of points"),
         (helper.make_node("Gather", ["t", "x"], ["y"]), {"t": real(4, 3)}, ROW, "Gather"),
         (node("Cast", to=7), {}, ROW, r"Cast \(to type 7"),
-        (helper.make_node("Div", ["c", "x"], ["y"]), {"c": real(4)}, ROW, "by an activation"),
         (node("Transpose", perm=[1, 0]), {}, ROW, "batch axis"),
         (node("Concat", "x", axis=0), {}, ROW, "of points"),
         (node("Reshape", "s"), {"s": whole(2, -1)}, ROW, "batch axis"),

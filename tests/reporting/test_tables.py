@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import subprocess
-import sys
 from collections.abc import Sequence
 from unittest.mock import Mock, call
 
@@ -159,9 +157,3 @@ def test_audit_metrics_get_their_own_axis() -> None:
     define_metrics(run, ["audit/lp", "small/lp"])
     given = [call("audit/epoch"), *(call(f"{name}/lp", step_metric="audit/epoch") for name in ("audit", "small"))]
     assert run.define_metric.call_args_list == given
-
-
-def test_the_package_and_the_figures_of_transfer_load_no_view() -> None:
-    program = "import sys, lipreg.reporting, lipreg.transfer; print(*{m.partition('.')[0] for m in sys.modules})"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert not {"matplotlib", "wandb", "rich", "pandas"} & set(done.stdout.split())

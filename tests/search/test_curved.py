@@ -104,8 +104,8 @@ def test_every_region_is_closed(region) -> None:
     net, x = network(nn.Tanh, 2), torch.zeros(1, 2, dtype=torch.float64)
     for p in (2.0, math.inf):
         problem = LocalLipschitz(region, AllLogits(), p=p)
-        (found,) = certify(net, problem, x, estimator="branch_and_bound", budget=Budget(60.0, gap=0.01))
-        assert found.gap <= 0.01 and found.witness is not None
+        (found,) = certify(net, problem, x, estimator="branch_and_bound", budget=Budget(60.0, gap=0.02))
+        assert found.gap <= 0.02 and found.witness is not None
         placed = problem.place(x, net(x).detach()).region
         points = placed.sample(4000, torch.Generator().manual_seed(0))[0]
         dual = 2.0 if p == 2.0 else 1.0

@@ -224,7 +224,7 @@ def told(seed: int) -> tuple[nn.Module, LocalLipschitz, torch.Tensor, float, flo
     raise AssertionError
 
 
-@pytest.mark.parametrize("seed", [seed for seed in range(200) if sampled(8, seed)])
+@pytest.mark.parametrize("seed", [seed for seed in range(200) if sampled(16, seed)])
 def test_tiny_networks_have_the_constants_of_the_enumeration(seed: int) -> None:
     net, problem, x, low, high = told(seed)
     ((_, regional),) = exact_constants(net, replace(problem, scope="regional"), x)

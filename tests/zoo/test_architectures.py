@@ -25,7 +25,7 @@ def test_it_is_penalised_bounded_and_certified(name: str) -> None:
     bounds = lipreg.estimate(network, problem, x, y)
     bounds.sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters() if p.dim() > 1)
-    sampled = [found.lower for found in lipreg.certify(network, problem, x, y, estimator="sampling", budget=5)]
+    sampled = [found.lower for found in lipreg.certify(network, problem, x, y, estimator="random_points", budget=5)]
     for form in CLOSED_FORMS:
         if ESTIMATORS[form].uncovered(problem, graph) is None:
             found = lipreg.certify(graph, problem, x, y, estimator=form, budget=20)

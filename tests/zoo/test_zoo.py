@@ -42,11 +42,11 @@ def points(written: Written, count: int, dtype: torch.dtype = torch.float64) -> 
 def test_the_graph_is_the_network(name: str) -> None:
     """At every batch size, with the network's gradients, and in single precision."""
     module = built(READ[name])
-    captured = capture(module, points(READ[name], 1))
+    graph = capture(module, points(READ[name], 1)).frozen()
     for count in (1, 2, 3, 7):
         x = points(READ[name], count)
         own = module(x).detach().reshape(count, -1)
-        torch.testing.assert_close(captured.frozen()(x).reshape(count, -1), own, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(graph(x).reshape(count, -1), own, rtol=1e-12, atol=1e-12)
     single, x = built(READ[name], torch.float32), points(READ[name], 3, torch.float32)
     check_agreement(capture(single, x).live(torch.float32), single, x)
 
@@ -61,9 +61,11 @@ def test_no_two_points_are_further_apart_than_is_proved(name: str) -> None:
     with torch.no_grad():
         ends = [torch.stack([module(x + share * move) for move in moves]) for share in (1.0, 0.5)]
     met = (ends[0] - ends[1]).abs().amax(-1) / (0.5 * moves).flatten(2).abs().amax(-1)
-    for found, slope in zip(lipreg.certify(module, problem, x, estimator="affine_relu"), met.amax(0), strict=True):
+    captured = capture(module, x)
+    proved = lipreg.certify(captured.frozen(), problem, x, estimator="affine_relu")
+    for found, slope in zip(proved, met.amax(0), strict=True):
         assert found.upper >= float(slope) * (1 - 1e-9) and math.isfinite(found.upper)
-    assert lipreg.estimate(module, problem, x).isfinite().all()
+    assert lipreg.estimate(captured, problem, x).isfinite().all()
 
 
 class _Rows(nn.Module):

@@ -57,7 +57,7 @@ class ExactEstimator(ProgramEstimator):
         """The interval of a single point, and its search where there was time to begin one."""
         over, settings = own.ended(), work.settings
         if over is not None:
-            return unreached(local, over, known or RandomPoints().intervals(local, own, settings)[0]), None
+            return unreached(local, own, over, known or RandomPoints().intervals(local, own, settings)[0]), None
         known = known or self.start(local, own.share(START_SHARE), settings)
         search = PointSearch.begin(local, own, settings, known, work.progress)
         try:

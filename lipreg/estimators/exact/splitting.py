@@ -13,23 +13,25 @@ from torch import Tensor
 from lipreg.bounds import Analysis, without_pools
 from lipreg.budget import Budget
 from lipreg.estimators.base import Work, get_estimator, lower_interval, repeated
+from lipreg.estimators.first_forms import FEW_PASSES, SHORT, first_forms, first_witnesses
 from lipreg.estimators.settings import Settings
-from lipreg.estimators.unreached import cheap_interval
+from lipreg.estimators.unreached import NO_SEARCH
 from lipreg.estimators.witnesses.sampling import RandomPoints, Sampling
 from lipreg.estimators.witnesses.witness import best_witness
 from lipreg.results import Certificate, CertifiedInterval, Status
 from lipreg.search.curved import split_inputs
 from lipreg.search.curved.composed import composed
 from lipreg.search.curved.engine import splittable
+from lipreg.search.curved.kinks import without_jumps
 from lipreg.search.curved.steeper import LastCurves
 from lipreg.search.hunt import Hunt
 from lipreg.search.screen import Screen
-from lipreg.words import counted
+from lipreg.words import counted, sentences
 
 TURNS = 4
 """Of the hunt that gives a search its first witness."""
-HUNTED, CLOSED = 0.1, 0.1
-"""Shares of the time for that hunt, and for closed forms."""
+HUNTED, FORMS, CLOSED = 0.1, 0.9, 0.1
+"""Shares of the time for that hunt, for closed forms of all points together, and for dearer ones of each."""
 STEEPER, CLOSE = 0.5, 1e-3
 """Share of the time for exact searches of networks of linear pieces, and what each leaves open at least."""
 OFFERED = 4
@@ -48,31 +50,39 @@ def by_splitting(work: Work, exact: Exact) -> list[CertifiedInterval]:
         exact: the search of networks of linear pieces.
     """
     analysis, same = work.analysis, work.analysis.placed.same()
+    known = list(work.known) or [lower_interval(analysis, i, None) for i in range(len(same))]
+    if any(one.proof in FEW_PASSES for one in known):
+        forms = first_forms(analysis, work.budget.share(FORMS))
+        known = [new.intersect(old) for new, old in zip(forms, known, strict=True)]
+    if any(one.witness is None for one in known):
+        known = [new.intersect(old) for new, old in zip(first_witnesses(analysis, work.budget), known, strict=True)]
     found: dict[int, CertifiedInterval] = {}
     for i, first in enumerate(same):
         if first < i:
             found[i] = repeated(analysis, found[first], i, first)
             continue
         own = work.budget.share(1 / len({k for k in same if k >= i}))
-        found[i] = _point(analysis[i : i + 1], own, work.settings, work.known[i] if work.known else None, exact)
+        found[i] = _point(analysis[i : i + 1], own, work.settings, known[i], exact)
     return [found[i] for i in range(len(same))]
 
 
 def _point(
-    local: Analysis, budget: Budget, settings: Settings, known: CertifiedInterval | None, exact: Exact
+    local: Analysis, budget: Budget, settings: Settings, start: CertifiedInterval, exact: Exact
 ) -> CertifiedInterval:
     over = budget.ended()
     if over is not None:
-        start = known or RandomPoints().intervals(local, budget, settings)[0]
-        return cheap_interval(local, over).intersect(start)
-    start = known or lower_interval(local, 0, None)
-    if start.witness is None:
+        if start.witness is None:
+            start = start.intersect(RandomPoints().intervals(local, budget, settings)[0])
+        return replace(start, status=over, detail=sentences(NO_SEARCH, start.detail))
+    short = SHORT if SHORT in start.detail else ""
+    if start.witness is None or start.witness.point == tuple(local.placed.region.center.flatten().tolist()):
         start = start.intersect(Sampling(TURNS).intervals(local, budget.share(HUNTED), settings)[0])
     start = start.intersect(_closed(local, budget.share(CLOSED)))
     with torch.no_grad():
         searched = without_pools(local, budget.share(0.5))
         offering = _Offering(local, start, budget, settings)
         start, nodes = _by_pieces(searched, start, offering, budget, settings, exact)
+        searched = without_jumps(searched)
         if not splittable(searched, budget):
             inputs = counted(math.prod(local.placed.region.shape), "input")
             detail = f"No box was split: derivatives of all units along {inputs} are more than the memory"
@@ -84,7 +94,8 @@ def _point(
     result = start.intersect(lower_interval(local, 0, offering.witness)) if offering.witness is not None else start
     of = "parts of the region" if searched.graph.relus() else "boxes of inputs"
     before = f"{counted(nodes, 'node')} before the curves, " if nodes else ""
-    ended = _entered(local, result, found.upper, found.status or Status.PROVED, f"{before}{found.boxes:,} {of}")
+    words = sentences(short, f"{before}{found.boxes:,} {of}")
+    ended = _entered(local, result, found.upper, found.status or Status.PROVED, words)
     if found.status is None:
         status = Status.PROVED if ended.certificate is Certificate.EXACT else Status.GAP_LIMIT
         ended = _entered(local, result, found.upper, status, ended.detail)
@@ -165,12 +176,11 @@ class _Offering:
 
 
 def _closed(local: Analysis, budget: Budget) -> CertifiedInterval:
-    """The least of closed forms."""
-    names = ("affine_relu", "jacobian_crown", "mixing", "lipsdp")
-    methods = [get_estimator(name) for name in names]
+    """The least of closed forms that take one point after the other."""
+    methods = [get_estimator(name) for name in ("mixing", "lipsdp")]
     methods = [m for m in methods if m.uncovered(local.placed.problem, local.graph) is None]
     found = [m.intervals(local, budget.share(1 / (len(methods) - k)))[0] for k, m in enumerate(methods)]
-    return min(found, key=lambda interval: interval.upper)
+    return min(found, key=lambda interval: interval.upper, default=lower_interval(local, 0, None))
 
 
 def _entered(local: Analysis, known: CertifiedInterval, upper: float, status: Status, detail: str) -> CertifiedInterval:

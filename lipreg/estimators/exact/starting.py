@@ -67,7 +67,7 @@ def start(network: Analysis, asked_about: Analysis, local: Analysis, budget: Bud
     if known_pairs(apart) or not budget.affords(first_work(apart), LATE):
         return _least(_every(network, asked_about, local, own))
     proved = list(_linear(asked_about, local, own))
-    return _least([*proved, _cheap(network)] if any(words for _, _, words in proved) else proved)
+    return _least([*proved, _cheap(network, own)] if any(words for _, _, words in proved) else proved)
 
 
 def every_form(network: Analysis, asked_about: Analysis, budget: Budget) -> Start:
@@ -100,7 +100,7 @@ def _every(network: Analysis, asked_about: Analysis, local: Analysis | None, bud
     Written down, their relaxation is mostly the least of all, and has most of the time.
     """
     found = _deviations(network, budget, 0.5)
-    cheap = _cheap(network)
+    cheap = _cheap(network, budget)
     yield from _linear(asked_about, local, budget)
     yield cheap
     whole = found is not None and not found[2]
@@ -111,8 +111,8 @@ def _every(network: Analysis, asked_about: Analysis, local: Analysis | None, bud
         yield again
 
 
-def _cheap(network: Analysis) -> Proved:
-    (cheapest,) = cheap_intervals(network)
+def _cheap(network: Analysis, budget: Budget) -> Proved:
+    (cheapest,) = cheap_intervals(network, budget)
     return cheapest.proof, cheapest.upper, ""
 
 

@@ -82,7 +82,7 @@ def written_down(local: Analysis, budget: Budget) -> tuple[Deviations | None, st
 
 def _next_best(local: Analysis, budget: Budget, why: str) -> CertifiedInterval:
     """The least of what other closed forms prove at a single point, in place of this one."""
-    (found,), (cheap,) = JacobianCrown().intervals(local, replace(budget, nodes=None)), cheap_intervals(local)
+    (found,), (cheap,) = JacobianCrown().intervals(local, replace(budget, nodes=None)), cheap_intervals(local, budget)
     found = min(found, cheap, key=lambda interval: interval.upper)
     return replace(found, detail=sentences(f"{why}: the bound of {found.proof!r}", found.detail))
 

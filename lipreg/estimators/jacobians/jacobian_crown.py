@@ -44,7 +44,7 @@ class JacobianCrown(BoundEstimator):
     source = "Zhang et al. 2019 (RecurJac); Shi et al. 2022"
 
     def answer(self, work: Work) -> list[CertifiedInterval]:
-        with torch.no_grad():
+        with torch.no_grad(), work.analysis.norms.within(work.budget):
             found = linear_jacobian(work.analysis, work.budget)  # which ``bound`` reads
         answers = super().answer(work)
         if not found.left_out:
@@ -52,7 +52,7 @@ class JacobianCrown(BoundEstimator):
         answers = [replace(a, detail=sentences(a.detail, found.left_out), status=cut_short(a.status)) for a in answers]
         return [  # what costs next to nothing is then often tighter
             replace(answer, upper=cheap.upper, proof=cheap.proof) if cheap.upper < answer.upper else answer
-            for answer, cheap in zip(answers, cheap_intervals(work.analysis), strict=True)
+            for answer, cheap in zip(answers, cheap_intervals(work.analysis, work.budget), strict=True)
         ]
 
     def bound(self, analysis: Analysis) -> Tensor:

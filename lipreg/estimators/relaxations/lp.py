@@ -69,7 +69,7 @@ class LinearProgram(ProgramEstimator):
         for i in range(batch):
             local, own = work.analysis[i : i + 1], replace(work.budget.share(1 / (batch - i)), nodes=None)
             over = own.ended()
-            results.append(self._point(local, own, work.settings) if over is None else cheap_interval(local, over))
+            results.append(self._point(local, own, work.settings) if over is None else cheap_interval(local, own, over))
         return results
 
     def _point(self, local: Analysis, budget: Budget, settings: Settings) -> CertifiedInterval:

@@ -100,7 +100,7 @@ class LipSDP(Estimator):
             local, own = analysis[i : i + 1], work.budget.share(1 / (batch - i))
             over = own.ended()
             if over is not None:
-                results.append(cheap_interval(local, over))
+                results.append(cheap_interval(local, own, over))
                 continue
             run = Run(None if solver is None else partial(_solve, solver, self.iterations), own)
             with torch.no_grad():

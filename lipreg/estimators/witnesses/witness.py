@@ -9,20 +9,23 @@ in real arithmetic.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
-from lipreg.budget import FREE, Budget
+from lipreg.bounds.room import pass_work
+from lipreg.budget import FREE, RATE, Budget
 from lipreg.estimators.witnesses.jacobians import jacobians
 from lipreg.estimators.witnesses.pattern import pattern
 from lipreg.estimators.witnesses.proved_norm import LEAST, operator_norm, vector_ends
 from lipreg.graph import node_size
-from lipreg.graph.accurate import DEARER, first_digits, has_time, precisions
+from lipreg.graph.accurate import first_digits, has_time, precisions
 from lipreg.linalg import Running, vector_norm
-from lipreg.linalg.floats import EPS, two_sum
+from lipreg.linalg.floats import EPS, TINY, two_sum
 from lipreg.results import Witness
 
 AGREEMENT = 1e-9
@@ -35,6 +38,11 @@ budget's memory."""
 FIRST = 1.0
 """Seconds in which digits of first witnesses are found even once the budget has ended, of all reference points together:
 behind many layers float64 shows nothing, and without a witness the lower end is 0."""
+SURE = 2.0
+"""Judged seconds of digits that are found in any case, whatever the clock says: of as many points as that is enough for."""
+TERM, UNIT, PASS = 1e-3, 1e-4, 30.0
+"""What a pass in digits takes: seconds for each map, and for each unit of a curve at each point, whose value and slope are
+found in decimals; and how many times the multiplications of one in float64."""
 TOGETHER = 2**14
 """Numbers of the largest node, of points whose digits are found together: of so many a pass takes what its calls take."""
 TRIED = 4
@@ -129,30 +137,47 @@ def witnesses(
     Args:
         first: seconds from now in which digits are found in any case where nothing is known, of all these points together.
     """
+    _ = analysis.reach  # which is no proof's time
     with torch.no_grad():
         single = x.shape[1] == 1  # there is nothing to rank
         promised = torch.full(x.shape[:2], torch.inf) if single else ranked(analysis, x, budget and budget.share(0.5))
         limit = budget or FREE
         later = replace(limit, deadline=max(limit.deadline or math.inf, limit.clock() + (first if known <= 0 else 0.0)))
-        regional, began = analysis.placed.problem.scope == "regional", limit.clock()
+        starting = known <= 0 and analysis.placed.problem.scope == "regional"
         # of several points those that need digits are proved together, which takes hardly more than one
-        proof = later if len(x) == 1 or not regional else limit
-        found = [_best(analysis[i : i + 1], x[i], promised[i], known, limit, proof) for i in range(len(x))]
-        if len(x) > 1 and regional and known <= 0:
-            took = (limit.clock() - began) / len(x)
-            best = x[torch.arange(len(x)), promised.argmax(1)]
-            at_once = max(1, TOGETHER // max(node_size(node) for node in analysis.graph.nodes))
-            missing = [one is None and bool((own > -math.inf).any()) for one, own in zip(found, promised, strict=True)]
-            for start in range(0, len(x), at_once):
-                part = slice(start, start + at_once)
-                if not any(missing[part]):
-                    continue
-                if not has_time(later, DEARER * took):
-                    break
-                for i, value in enumerate(_slopes(analysis[part], best[part]), start):
-                    if missing[i] and value > 0:
-                        found[i] = Witness(tuple(best[i].flatten().tolist()), value)
+        together = starting and (len(x) > 1 or bool(analysis.graph.curves()))
+        proof = limit if together or len(x) > 1 else later
+        best = x[torch.arange(len(x)), promised.argmax(1)]
+        shown = _slopes(analysis, best) if together else [math.inf] * len(x)
+        found = [
+            _best(analysis[i : i + 1], x[i], promised[i], known, limit, proof) if value > 0 else None
+            for i, value in enumerate(shown)
+        ]
+        if together:
+            missing = [i for i, one in enumerate(found) if one is None and bool((promised[i] > -math.inf).any())]
+            for i, value in _in_digits(analysis, best, missing, later):
+                found[i] = Witness(tuple(best[i].flatten().tolist()), value)
+            if len(x) == 1 and found[0] is None and not single:
+                found[0] = _best(analysis, x[0], promised[0], known, limit, later)
         return found
+
+
+def _in_digits(analysis: Analysis, x: Tensor, missing: list[int], budget: Budget) -> Iterator[tuple[int, float]]:
+    """The slopes that digits prove at those of the points x ``(batch, *shape)`` where they are missing, many together.
+
+    As many as are judged to take ``SURE`` seconds in any case, the others while there is time.
+    """
+    graph = analysis.graph
+    nodes = graph.nodes
+    every = TERM * sum(len(node.maps) for _, node in graph.affines())
+    each = UNIT * sum(node_size(node) for _, node in graph.curves()) + PASS * pass_work(nodes) / RATE
+    at_once = max(1, min(TOGETHER // max(map(node_size, nodes)), int((SURE - every) / max(each, TINY))))
+    parts = [missing[start : start + at_once] for start in range(0, len(missing), at_once)]
+    least = 1 if PASS * pass_work(nodes) / RATE <= SURE or has_time(budget, every + each) else 0
+    for part in budget.paced(parts, len, least):
+        span = slice(part[0], part[-1] + 1)
+        values = _slopes(analysis[span], x[span], digits=True)
+        yield from ((i, values[i - part[0]]) for i in part if values[i - part[0]] > 0)
 
 
 def _best(
@@ -195,11 +220,12 @@ def _slope(analysis: Analysis, x: Tensor, budget: Budget) -> float:
     return best
 
 
-def _slopes(analysis: Analysis, x: Tensor) -> list[float]:
-    """The same of one point ``(batch, *shape)`` of each reference point, in the first digits."""
+def _slopes(analysis: Analysis, x: Tensor, digits: bool = False) -> list[float]:
+    """The same of one point ``(batch, *shape)`` of each reference point, in float64 or in the first digits."""
     graph, placed = analysis.graph, analysis.placed
-    seen = pattern(analysis, graph.evaluate(first_digits(graph, x.unsqueeze(1))))
-    rows = first_digits(graph, placed.rows.to(graph.dtype).unsqueeze(1))
+    start = partial(first_digits, graph) if digits else Running.of
+    seen = pattern(analysis, graph.evaluate(start(x.unsqueeze(1))))
+    rows = start(placed.rows.to(graph.dtype).unsqueeze(1))
     value, error = (placed.weighed(end)[:, 0] for end in graph.differentiate(seen.slopes, rows).rounded())
     proved = (seen.smooth & placed.region.contains(x.unsqueeze(1))).flatten().tolist()
     ends = zip(proved, value, error, strict=True)

@@ -6,19 +6,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lipreg.graph.lowerings.gates import BEYOND, SHRUNK, follows
+from lipreg.graph.lowerings.gates import decay_of, risen
 from lipreg.graph.registry import Example, Refusal, lowers
-from lipreg.graph.symbols import Context, Symbol
+from lipreg.graph.symbols import Context, Part, Symbol
 
 
 @lowers(nn.ReLU, example=Example(lambda: nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)), (4,)))
-def lower_relu(context: Context, module: nn.ReLU, x: Symbol) -> Symbol:
+def lower_relu(context: Context, module: nn.ReLU, x: Symbol | Part) -> Symbol:
     return lower_relu_call(context, x)
 
 
 @lowers(F.relu, torch.relu, torch.relu_, "relu", "relu_")
-def lower_relu_call(context: Context, input: Symbol, inplace: bool = False) -> Symbol:
-    return follows(context.relu(input), BEYOND, input, SHRUNK)
+def lower_relu_call(context: Context, input: Symbol | Part, inplace: bool = False) -> Symbol:
+    if isinstance(input, Part):
+        return decay_of(context, input, 0, None)
+    return risen(context.relu(input), input)
 
 
 @lowers(

@@ -9,17 +9,23 @@ import torch
 from torch import Tensor, nn
 
 from lipreg.graph.lowerings.constants import constant_of
-from lipreg.graph.lowerings.gates import gated, shifted
+from lipreg.graph.lowerings.exponentials import quotient
+from lipreg.graph.lowerings.gates import divided, gated, number_of, shifted, shrunk_by_tanh, summed
 from lipreg.graph.lowerings.padding import moved, positions
-from lipreg.graph.lowerings.parts import SIGN, number_of, power_of, product_of, square_of, stepped, sum_of
-from lipreg.graph.registry import NEVER, Example, Refusal, lowers
+from lipreg.graph.lowerings.parts import SIGN, power_of, product_of, square_of, stepped, sum_of
+from lipreg.graph.registry import ALONE, NEVER, Example, Refusal, lowers
 from lipreg.graph.symbols import Context, Mask, Part, Symbol, is_zero
 from lipreg.linalg.broadcasting import broadcast
 
 PRODUCT = (
     "a product of two activations is not piecewise linear, and its slopes grow without limit (x * sigmoid(x) and its "
     "kin are covered); ask about the part of "
-    "the network before it (module=...), or hold one factor fixed (lipreg.Select(network, fixed={...}))"
+    f"the network before it {ALONE}, or hold one factor fixed (lipreg.Select(network, fixed={{...}}))"
+)
+
+DIVISION = (
+    "a division by activations is not piecewise linear, and where they are near 0 its slopes grow without limit; "
+    "x / (1 + |x|), 1 / (1 + e^-x) and x / (1 + e^-x) are covered"
 )
 
 
@@ -29,14 +35,18 @@ def lower_add(context: Context, input: Any, other: Any, *, alpha: float = 1) -> 
     if isinstance(input, Part) or isinstance(other, Part):
         return sum_of(input, other, alpha)
     if isinstance(input, Symbol) and isinstance(other, Symbol):
+        found = shrunk_by_tanh(context, input, other, alpha)
+        if found is not None:
+            return found
         input, other = broadcasted(context, input, other), broadcasted(context, other, input)
-        return input.plus(other if alpha == 1 else other.scaled(context.constant(alpha, other.shape)))
+        other = other if alpha == 1 else other.scaled(context.constant(alpha, other.shape))
+        return summed(context, input, other) or input.plus(other)
     if isinstance(input, Symbol):
         input = enlarged(context, input, other)
-        return shifted(input.shifted(alpha * context.constant(other, input.shape)), input, alpha * other)
+        return shifted(context, input.shifted(alpha * context.constant(other, input.shape)), input, alpha * other)
     other = enlarged(context, other, input)
     other = other if alpha == 1 else other.scaled(context.constant(alpha, other.shape))
-    return shifted(other.shifted(context.constant(input, other.shape)), other, input)
+    return shifted(context, other.shifted(context.constant(input, other.shape)), other, input)
 
 
 def enlarged(context: Context, x: Symbol, constant: Any) -> Symbol:
@@ -135,10 +145,15 @@ def lower_div(context: Context, input: Any, other: Any, *, rounding_mode: str | 
     number = number_of(other)
     if isinstance(input, Part) and number and rounding_mode is None:
         return product_of(context, input, 1.0 / number)
-    if not isinstance(input, Symbol) or isinstance(other, Symbol | Part):
-        raise Refusal("never", "a division by activations is not piecewise linear")
     if rounding_mode is not None:
         raise Refusal("never", "a rounded division is not continuous")
+    if isinstance(other, Part):
+        return quotient(context, input, other)
+    found = divided(context, input, other) if isinstance(input, Symbol) and isinstance(other, Symbol) else None
+    if found is not None:
+        return found
+    if not isinstance(input, Symbol) or isinstance(other, Symbol):
+        raise Refusal("never", DIVISION)
     return input.scaled(1.0 / context.constant(other, input.shape))
 
 

@@ -5,7 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from lipreg.graph.batches import Stacked, Steps, for_each_step, steps_in
-from lipreg.graph.lowerings import activation, arithmetic, casts, leaky, linear, shape, smooth
+from lipreg.graph.lowerings import (
+    activation,
+    arithmetic,
+    casts,
+    clamping,
+    comparing,
+    exponentials,
+    leaky,
+    linear,
+    masking,
+    shape,
+    smooth,
+)
 from lipreg.graph.lowerings.steps import as_whole, in_stack, in_steps
 from lipreg.graph.registry import Lowering
 from lipreg.graph.symbols import Context
@@ -36,6 +48,18 @@ OF_PARTS = frozenset(
         casts.lower_single,
         smooth.lower_tanh,
         smooth.lower_tanh_call,
+        activation.lower_relu,
+        activation.lower_relu_call,
+        clamping.lower_clamp,
+        clamping.lower_clamp_min,
+        clamping.lower_clamp_max,
+        comparing.lower_maximum,
+        comparing.lower_minimum,
+        exponentials.lower_log,
+        exponentials.lower_log1p,
+        exponentials.lower_reciprocal,
+        masking.lower_where,
+        masking.lower_where_of,
     )
 )
 """Those that know of ``Part``."""

@@ -34,7 +34,8 @@ def check_dtype(given: Any) -> None:
     """Refuses dtypes that round values visibly, in each form in which torch takes them."""
     if isinstance(given, torch.dtype) and given not in _FLOATS:
         if given.is_floating_point:
-            raise Refusal("settings", f"a cast to {given} rounds its values; float32 and float64 are covered")
+            said = f"a cast to {given} rounds its values; float32 and float64 are covered"
+            raise Refusal("settings", f"{said}. network.float() makes a cast to the dtype of a weight one to float32")
         raise Refusal("never", f"a cast to {given} rounds to whole numbers, and jumps between them")
     of_type = given if isinstance(given, str) else getattr(given, "__name__", "") if isinstance(given, type) else ""
     if "Tensor" in of_type and not of_type.endswith(("FloatTensor", "DoubleTensor")):

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lipreg.graph.lowerings.gates import BEYOND, PLUS_3, RELU6, SHRUNK, follows, noted
+from lipreg.graph.lowerings.gates import AHEAD, BELOW, decay_of, hard_gate, noted, number_of, risen
 from lipreg.graph.lowerings.padding import mirrored, moved, positions
 from lipreg.graph.registry import Example, Refusal, lowers
-from lipreg.graph.symbols import Context, Symbol
+from lipreg.graph.symbols import Context, Part, Symbol, is_zero
 
 
 def clamped(context: Context, x: Symbol, low: Any = None, high: Any = None) -> Symbol:
@@ -32,12 +32,20 @@ def clamped(context: Context, x: Symbol, low: Any = None, high: Any = None) -> S
     if top is None:
         if bottom is None:
             return x
-        return follows(x, BEYOND, given, SHRUNK) if isinstance(low, int | float) and low == 0 else x.shifted(bottom)
+        return risen(x, given) if _number(low) == 0 else x.shifted(bottom)
     minus = context.tensor(-1.0)
     room = top if bottom is None else top - bottom
     found = context.relu(x.scaled(minus).shifted(room)).scaled(minus).shifted(top)
-    plain = isinstance(low, int | float) and isinstance(high, int | float)
-    return follows(found, PLUS_3, given, RELU6) if plain and (low, high) == (0, 6) else found
+    number = _number(high)
+    if number is None or (bottom is not None and _number(low) != 0):
+        return found
+    if bottom is None and number == 0:
+        return noted(found, BELOW, given)
+    return hard_gate(context, found, given, number, bottom is None)
+
+
+def _number(end: Any) -> float | None:
+    return 0.0 if is_zero(end) else number_of(end)
 
 
 def _end(context: Context, x: Symbol, end: Any, open_: float) -> Tensor | None:
@@ -96,7 +104,7 @@ def lower_hardsigmoid(context: Context, module: nn.Hardsigmoid, x: Symbol) -> Sy
 @lowers(F.hardsigmoid)
 def lower_hardsigmoid_call(context: Context, input: Symbol, inplace: bool = False) -> Symbol:
     """relu6(z + 3) / 6; torch's own gradient has 1/6 as a number of single precision."""
-    above = noted(input.shifted(context.tensor(3.0)), PLUS_3, input)
+    above = noted(input.shifted(context.tensor(3.0)), AHEAD, input, 3.0)
     return clamped(context, above, 0.0, 6.0).scaled(context.tensor(1.0 / 6.0))
 
 
@@ -155,18 +163,20 @@ def lower_softshrink_call(context: Context, input: Symbol, lambd: float = 0.5) -
 
 
 @lowers(torch.clamp, torch.clip, "clamp", "clamp_", "clip", "clip_")
-def lower_clamp(context: Context, input: Symbol, min: Any = None, max: Any = None) -> Symbol:
+def lower_clamp(context: Context, input: Symbol | Part, min: Any = None, max: Any = None) -> Symbol:
+    if isinstance(input, Part):
+        return decay_of(context, input, min, max)
     return clamped(context, input, min, max)
 
 
 @lowers(torch.clamp_min, "clamp_min", "clamp_min_")
-def lower_clamp_min(context: Context, input: Symbol, min: Any) -> Symbol:
-    return clamped(context, input, min)
+def lower_clamp_min(context: Context, input: Symbol | Part, min: Any) -> Symbol:
+    return lower_clamp(context, input, min)
 
 
 @lowers(torch.clamp_max, "clamp_max", "clamp_max_")
-def lower_clamp_max(context: Context, input: Symbol, max: Any) -> Symbol:
-    return clamped(context, input, None, max)
+def lower_clamp_max(context: Context, input: Symbol | Part, max: Any) -> Symbol:
+    return lower_clamp(context, input, None, max)
 
 
 class _Calls(nn.Module):

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from lipreg.graph.lowerings.arithmetic import broadcasted
 from lipreg.graph.lowerings.arrangement import lower_concatenation
 from lipreg.graph.lowerings.clamping import clamped
-from lipreg.graph.lowerings.gates import MAGNITUDE, noted
+from lipreg.graph.lowerings.constants import constant_of
+from lipreg.graph.lowerings.gates import MAGNITUDE, decay_of, noted
 from lipreg.graph.lowerings.padding import mirrored, moved, positions
 from lipreg.graph.registry import Example, Refusal, lowers
-from lipreg.graph.symbols import Context, Places, Symbol
+from lipreg.graph.symbols import Context, Part, Places, Symbol, is_zero
 
 
 class Found(NamedTuple):
@@ -137,6 +138,11 @@ def _pair(context: Context, x: Symbol, other: Symbol) -> tuple[Symbol, Symbol]:
 
 
 def _of_two(context: Context, input: Any, other: Any, largest: bool) -> Symbol:
+    input, other = constant_of(input), constant_of(other)
+    for part, end in ((input, other), (other, input)):
+        if isinstance(part, Part):
+            end = 0 if is_zero(end) else end
+            return decay_of(context, part, *((end, None) if largest else (None, end)))
     if isinstance(input, Symbol) and isinstance(other, Symbol):
         return context.once((input, other), "in order", lambda: _pair(context, input, other))[largest]
     symbol, end = (input, other) if isinstance(input, Symbol) else (other, input)

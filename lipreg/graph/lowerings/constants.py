@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from lipreg.graph.batches import BatchSize
 from lipreg.graph.lowerings.padding import moved, positions
-from lipreg.graph.registry import Example, Refusal, lowers
+from lipreg.graph.registry import ALONE, Example, Refusal, lowers
 from lipreg.graph.symbols import Context, Symbol
 from lipreg.linalg import Shape
 
 DISCRETE = (
     "it looks up discrete inputs, between which no distance is small; ask about the network behind it, with the vectors "
-    "that it looks up as points (module=...), or hold them fixed beside another input "
+    f"that it looks up as points {ALONE}, or hold them fixed beside another input "
     "(lipreg.Select(network, input='x', fixed={'codes': ...}))"
 )
 

@@ -13,13 +13,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lipreg.curves import Curve, Gelu, Hardswish, Mish, Silu
+from lipreg.curves import Curve, Elu, Gelu, Hardswish, Mish, Silu, Softplus, Softsign, Tanhshrink
 from lipreg.graph.registry import Refusal
-from lipreg.graph.symbols import Context, Symbol
+from lipreg.graph.symbols import Context, Part, Symbol
 
-SIGMOID, SOFTPLUS, TANH_SOFTPLUS = "sigmoid(x)", "softplus(x)", "tanh(softplus(x))"
-PLUS_3, RELU6, ERF, NORMAL = "x + 3", "relu6(x + 3)", "erf(x / sqrt(2))", "1 + erf(x / sqrt(2))"
+SIGMOID, SOFTPLUS, TANH_SOFTPLUS, TANH = "sigmoid(x)", "softplus(x)", "tanh(softplus(x))", "tanh(x)"
+AHEAD, RISEN, RELU6 = "x + d", "relu(x + d)", "relu6(x + 3)"
+ERF, NORMAL = "erf(x / sqrt(2))", "1 + erf(x / sqrt(2))"
 MAGNITUDE, BEYOND, SHRUNK = "|x|", "|x| - width", "relu(|x| - width)"
+ABOVE, BELOW, DECAY = "relu(x)", "min(x, 0)", "min(e^x - 1, 0)"
+EXP, ONE = "e^x", "1"
+"""Terms of a sum of steps (``Part``)."""
 CURVES: dict[str, tuple[Curve, float]] = {
     SIGMOID: (Silu(), 1.0),
     TANH_SOFTPLUS: (Mish(), 1.0),
@@ -32,25 +36,67 @@ AT_REST = {SIGMOID: 0.5, TANH_SOFTPLUS: 0.6, RELU6: 3.0, NORMAL: 1.0}
 HALF = math.sqrt(0.5)
 
 
+def number_of(value: Any) -> float | None:
+    """A constant that is one number and not trained."""
+    if isinstance(value, Tensor):
+        return float(value) if value.numel() == 1 and not value.requires_grad else None
+    return float(value) if isinstance(value, int | float) else None
+
+
 def noted(result: Symbol, formula: str, x: Symbol, constant: Any = None) -> Symbol:
     """The result of a call, with the formula that it is of x, and the constant in that."""
-    return replace(result, formula=(formula, x, constant))
+    return replace(result, formula=(formula, x, constant), multiple_of=None)
 
 
-def follows(result: Symbol, before: str, x: Symbol, formula: str) -> Symbol:
+def follows(result: Symbol, before: str, x: Symbol, formula: str, constant: Any = None) -> Symbol:
     """The result of a call on x, noted if x itself is a step ``before``."""
     if x.formula is None or x.formula[0] != before:
         return result
-    return noted(result, formula, *x.formula[1:])
+    return noted(result, formula, x.formula[1], constant)
 
 
-def shifted(result: Symbol, x: Symbol, offset: Any) -> Symbol:
+def shifted(context: Context, result: Symbol, x: Symbol, offset: Any) -> Symbol:
     """x plus a number, noted where it is a step to a gate."""
-    if x.formula is not None and x.formula[0] == MAGNITUDE:
-        return noted(result, BEYOND, x.formula[1], -offset)
-    if not isinstance(offset, int | float):
+    before, number = None if x.formula is None else x.formula[0], number_of(offset)
+    if before == MAGNITUDE:
+        return follows(result, MAGNITUDE, x, BEYOND, -offset)
+    base, factor = _factor(context, x)
+    if base.formula is not None and base.formula[0] == MAGNITUDE and (number_of(factor) or 0.0) > 0:
+        return noted(result, BEYOND, base.formula[1].scaled(factor), -offset)  # c |x| = |c x|
+    if number == 1 and before == ERF:
+        return follows(result, ERF, x, NORMAL)
+    if number == 1 and before == TANH and x.formula is not None:  # of 2 x it is twice the sigmoid
+        return _multiple(context, result, 2.0, SIGMOID, x.formula[1])
+    return noted(result, AHEAD, x, number) if number is not None and number > 0 else result
+
+
+def risen(result: Symbol, x: Symbol) -> Symbol:
+    """relu(x), noted where it is a step to a gate."""
+    if x.formula is None or x.formula[0] not in (BEYOND, AHEAD):
+        return noted(result, ABOVE, x)
+    formula, own, constant = x.formula
+    return noted(result, SHRUNK if formula == BEYOND else RISEN, own, constant)
+
+
+def hard_gate(context: Context, result: Symbol, x: Symbol, high: float, open_: bool) -> Symbol:
+    """min(max(x, 0), high), noted where x is z + high / 2: (high / 6) relu6(6 z / high + 3).
+
+    Args:
+        open_: whether it is min(x, high), which is the same of an x that is a ReLU.
+    """
+    before = (RISEN,) if open_ else (AHEAD, RISEN)
+    if x.formula is None or x.formula[0] not in before or high != 2.0 * x.formula[2]:
         return result
-    return noted(result, PLUS_3, x) if offset == 3 else follows(result, ERF, x, NORMAL) if offset == 1 else result
+    return _multiple(context, result, high / 6.0, RELU6, x.formula[1])
+
+
+def _multiple(context: Context, result: Symbol, factor: float, formula: str, x: Symbol) -> Symbol:
+    """A result noted as a multiple of a formula of a multiple of x: by 1 / factor, or of a sigmoid by factor."""
+    inner = factor if formula == SIGMOID else 1.0 / factor
+    if factor == 1.0:
+        return noted(result, formula, x)
+    base = noted(result.scaled(context.tensor(1.0 / factor)), formula, x.scaled(context.tensor(inner)))
+    return replace(result, multiple_of=(base, context.tensor(factor)))
 
 
 def erf_of(result: Symbol, x: Symbol) -> Symbol:
@@ -89,18 +135,84 @@ def _at_rest(formula: str, factor: Tensor) -> Tensor:
     return torch.full_like(factor, AT_REST[formula])
 
 
+def divided(context: Context, x: Symbol, other: Symbol) -> Symbol | None:
+    """x / (s + |x|), of multiples of x in both places and for s > 0, which is a multiple of softsign(x / s); else None."""
+    below, times = _factor(context, other)
+    if below.formula is None or below.formula[0] != BEYOND or not bool((times != 0).all()):
+        return None
+    own, number = below.formula[1], number_of(below.formula[2])
+    share = _ratio(context, x, own)
+    if share is None or number is None or number >= 0:
+        return None
+    inner = own if number == -1 else own.scaled(context.tensor(-1.0 / number))
+    return context.curved(inner, Softsign()).scaled(share / times)
+
+
+def summed(context: Context, one: Symbol, other: Symbol) -> Symbol | None:
+    """relu(x) + a min(e^x - 1, 0), which is an ELU; relu(x) + softplus(-|x|), which is softplus(x), and
+    min(x, 0) - softplus(-|x|), which is -softplus(-x); else None."""
+    for first, second in ((one, other), (other, one)):
+        base, times = _factor(context, second)
+        if first.formula is None or base.formula is None or first.formula[0] not in (ABOVE, BELOW):
+            continue
+        side, x = first.formula[:2]
+        own, number = base.formula[1], number_of(times)
+        if base.formula[0] == DECAY and side == ABOVE:
+            share = _ratio(context, own, x)
+            rate = None if share is None else number_of(share)
+            if rate is not None and number is not None and rate > 0 and number > 0:
+                return elu(context, x, 1.0, number, rate)
+        size, sign = _factor(context, own)
+        of_size = size.formula is not None and size.formula[0] == MAGNITUDE and size.formula[1] is x
+        if base.formula[0] == SOFTPLUS and of_size and number_of(sign) == -1 and number == (1 if side == ABOVE else -1):
+            minus = context.tensor(-1.0)
+            curve = context.curved(x if side == ABOVE else x.scaled(minus), Softplus())
+            return noted(curve, SOFTPLUS, x) if side == ABOVE else curve.scaled(minus)
+    return None
+
+
+def decay_of(context: Context, part: Part, low: Any, high: Any) -> Symbol:
+    """A sum of steps, limited to one side of 0, where that is a multiple of min(e^x - 1, 0).
+
+    Raises:
+        Refusal: it is another sum, or limited otherwise.
+    """
+    share = part.terms.get(EXP, 0.0)
+    ends = (0.0, None) if share < 0 else (None, 0.0)
+    if part.terms != {EXP: share, ONE: -share} or not share or (number_of(low), number_of(high)) != ends:
+        raise Refusal("never", part.why)
+    found = context.curved(part.x, Elu()).plus(context.relu(part.x).scaled(context.tensor(-1.0)))
+    found = noted(found, DECAY, part.x)
+    return found if share == 1.0 else found.scaled(context.tensor(share))
+
+
+def elu(context: Context, x: Symbol, steep: float, alpha: float, rate: float) -> Symbol:
+    """steep x where x > 0 and alpha (e^(rate x) - 1) elsewhere, for numbers above 0."""
+    inner = x if rate == 1.0 else x.scaled(context.tensor(rate))
+    found = context.curved(inner, Elu(alpha * rate / steep))
+    return found if steep == rate else found.scaled(context.tensor(steep / rate))
+
+
+def shrunk_by_tanh(context: Context, x: Symbol, other: Symbol, factor: float) -> Symbol | None:
+    """x - tanh(x); else None."""
+    if factor != -1 or other.formula is None or other.formula[0] != TANH or other.formula[1] is not x:
+        return None
+    return context.curved(x, Tanhshrink())
+
+
 def _ratio(context: Context, x: Symbol, own: Symbol) -> Tensor | None:
     """The factor that makes ``own`` to x; None where it is not known."""
-    (base, factor), (own_base, own_factor) = _factor(context, x), _factor(context, own)
     if x is own:
         return context.tensor(1.0)
-    if base is own:
-        return factor
-    if not bool((own_factor != 0).all()):
-        return None
-    return factor / own_factor if own_base is base else 1.0 / own_factor if own_base is x else None
+    (base, factor), (own_base, own_factor) = _factor(context, x), _factor(context, own)
+    return factor / own_factor if own_base is base and bool((own_factor != 0).all()) else None
 
 
 def _factor(context: Context, x: Symbol) -> tuple[Symbol, Tensor]:
     """The expression that x is a multiple of, and the factor; x itself where none is known."""
-    return (x, context.tensor(1.0)) if x.multiple_of is None else x.multiple_of
+    total = None
+    while x.multiple_of is not None:
+        x, factor = x.multiple_of
+        with torch.enable_grad():  # what is trained is told by its gradient, where none is asked for too
+            total = factor if total is None else total * factor
+    return x, context.tensor(1.0) if total is None else total

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from lipreg.graph.lowerings.arithmetic import lower_add, lower_mul
 from lipreg.graph.lowerings.comparing import lower_maximum, lower_minimum
 from lipreg.graph.lowerings.constants import constant_of
+from lipreg.graph.lowerings.exponentials import below_zero, without_step
 from lipreg.graph.lowerings.leaky import sloped
 from lipreg.graph.lowerings.parts import multiple, two_numbers
 from lipreg.graph.registry import JUMPS, Example, Refusal, lowers
-from lipreg.graph.symbols import Context, Mask, Symbol, is_zero
+from lipreg.graph.symbols import Context, Mask, Part, Symbol, is_zero
 
 FORMS = (
     "x times a number for each side of 0, as x * (x > 0), and torch.where(x > c, ...) of multiples of x where c = 0, or of "
@@ -47,6 +48,9 @@ def chosen(context: Context, mask: Any, yes: Any, no: Any) -> Any:
     """
     yes, no, mask = constant_of(yes), constant_of(no), constant_of(mask)  # zeros_like(x) is a constant
     if isinstance(mask, Tensor | bool):
+        for side in (yes, no):
+            if isinstance(side, Part):
+                raise Refusal("never", side.why)
         return _known(context, torch.as_tensor(mask, dtype=torch.bool), yes, no)
     over, under = (yes, no) if mask.above else (no, yes)
     x, limit = mask.left, mask.right
@@ -54,6 +58,14 @@ def chosen(context: Context, mask: Any, yes: Any, no: Any) -> Any:
         return lower_maximum(context, x, limit)
     if _same(over, limit) and _same(under, x):
         return lower_minimum(context, x, limit)
+    for part in (under, over):
+        if isinstance(part, Part):
+            if part is over or not is_zero(limit):
+                raise Refusal("never", part.why)
+            return below_zero(context, x, over, part)
+    smooth = without_step(context, x, limit, over, under)
+    if smooth is not None:
+        return smooth
     if is_zero(limit) and not any(isinstance(side, Symbol) for side in (over, under)):
         one, other = (_number(context, side) for side in (over, under))
         if one is not None and other is not None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lipreg.curves import CUBE, GeluTanh
 from lipreg.graph.lowerings.clamping import shrunk
-from lipreg.graph.lowerings.gates import SHRUNK
+from lipreg.graph.lowerings.gates import ONE, SHRUNK, number_of
 from lipreg.graph.registry import JUMPS, NEVER, Refusal
 from lipreg.graph.symbols import Context, Mask, Part, Symbol, is_zero
 
@@ -26,19 +26,12 @@ NEAR = 8
 """Roundings by which the constants of GELU may be off and it is the same function."""
 ROUNDED = 1e-2
 """By how much, relatively, they may be off at all: then it is a curve of its own."""
-SIGN, GATE, ONE = "sign(x)", "tanh(c (x + 0.044715 x^3))", "1"
+SIGN, GATE = "sign(x)", "tanh(c (x + 0.044715 x^3))"
 SIDES = OVER, UNDER = "[x > 0]", "[x <= 0]"
 POWERS = (ONE, "x", "x^2", "x^3")
 
 
-def number_of(value: Any) -> float | None:
-    """A constant that is one number and not trained."""
-    if isinstance(value, Tensor):
-        return float(value) if value.numel() == 1 and not value.requires_grad else None
-    return float(value) if isinstance(value, int | float) else None
-
-
-def _base(x: Symbol) -> tuple[Symbol, float]:
+def base_of(x: Symbol) -> tuple[Symbol, float]:
     """The expression that x is a multiple of, by numbers, and the number; x itself where there is none."""
     total = 1.0
     while x.multiple_of is not None:
@@ -62,7 +55,7 @@ def two_numbers(x: Symbol, over: float, under: float, of_bool: bool) -> Part:
     Args:
         of_bool: whether torch makes them of truth values or of Python's numbers, and so in its default dtype.
     """
-    base, factor = _base(x)
+    base, factor = base_of(x)
     sides = (over, under) if factor > 0 else (under, over)
     return _rounded(
         Part(base, dict(zip(SIDES, sides, strict=True)), JUMPS, torch.get_default_dtype() if of_bool else None)
@@ -83,16 +76,16 @@ def power_of(x: Symbol, exponent: Any) -> Symbol | Part:
         return x
     if number not in (2, 3):
         raise Refusal("never", NEVER["pow"])
-    base, factor = _base(x)
+    base, factor = base_of(x)
     return Part(base, {POWERS[int(number)]: factor**number}, NEVER["pow"])
 
 
-def _of_x(value: Any, x: Symbol) -> dict[str, float] | None:
+def terms_of(value: Any, x: Symbol) -> dict[str, float] | None:
     """What a value is as a sum of steps of x; None where it is not known as one."""
     if isinstance(value, Part):
         return value.terms if value.x is x else None
     if isinstance(value, Symbol):
-        (found, factor), (own, times) = _base(value), _base(x)
+        (found, factor), (own, times) = base_of(value), base_of(x)
         return {"x": factor / times} if found is own else None
     number = number_of(value)
     return None if number is None else {ONE: number}
@@ -105,7 +98,7 @@ def sum_of(one: Any, other: Any, share: float) -> Part:
         Refusal: it is no step to anything.
     """
     part = one if isinstance(one, Part) else other
-    own = [_of_x(value, part.x) for value in (one, other)]
+    own = [terms_of(value, part.x) for value in (one, other)]
     first, second = own
     if first is None or second is None:
         raise Refusal("never", part.why)
@@ -132,7 +125,7 @@ def product_of(context: Context, one: Any, other: Any) -> Part | Symbol:
     elif set(part.terms) == {SIGN} and isinstance(second, Symbol):
         found = _shrunk(context, part, second)
     elif isinstance(second, Symbol):
-        own = _of_x(second, part.x)
+        own = terms_of(second, part.x)
         found = None if own is None else _times_x(context, part, own["x"])
     if found is None:
         raise Refusal("never", part.why)
@@ -165,7 +158,7 @@ def multiple(context: Context, side: Any, x: Symbol) -> Tensor | None:
 
 def square_of(one: Symbol, other: Symbol, why: str) -> Part | None:
     """The product of two multiples of one activation; None of other ones."""
-    (base, factor), (second, times) = _base(one), _base(other)
+    (base, factor), (second, times) = base_of(one), base_of(other)
     return Part(base, {"x^2": factor * times}, why) if base is second else None
 
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lipreg.curves import Curve, Elu, Erf, Gelu, GeluTanh, Hardswish, Mish, Silu, Softplus, Softsign, Tanh
-from lipreg.graph.lowerings.gates import SIGMOID, SOFTPLUS, TANH_SOFTPLUS, erf_of, follows, noted
+from lipreg.curves import Curve, Elu, Erf, Gelu, GeluTanh, Hardswish, Mish, Silu, Softplus, Softsign, Tanh, Tanhshrink
+from lipreg.graph.lowerings.gates import SIGMOID, SOFTPLUS, TANH, TANH_SOFTPLUS, erf_of, follows, noted
 from lipreg.graph.lowerings.parts import tanh_of
 from lipreg.graph.registry import Example, Refusal, lowers
 from lipreg.graph.symbols import Context, Part, Symbol
@@ -47,7 +47,7 @@ def lower_tanh(context: Context, module: nn.Tanh, x: Symbol | Part) -> Symbol | 
 def lower_tanh_call(context: Context, input: Symbol | Part) -> Symbol | Part:
     if isinstance(input, Part):
         return tanh_of(context, input)
-    return follows(context.curved(input, Tanh()), SOFTPLUS, input, TANH_SOFTPLUS)
+    return follows(noted(context.curved(input, Tanh()), TANH, input), SOFTPLUS, input, TANH_SOFTPLUS)
 
 
 @lowers(nn.Sigmoid, example=_between(nn.Sigmoid()))
@@ -68,8 +68,7 @@ def lower_tanhshrink(context: Context, module: nn.Tanhshrink, x: Symbol) -> Symb
 
 @lowers(F.tanhshrink)
 def lower_tanhshrink_call(context: Context, input: Symbol) -> Symbol:
-    """z - tanh(z)."""
-    return input.plus(context.curved(input, Tanh()).scaled(context.tensor(-1.0)))
+    return context.curved(input, Tanhshrink())
 
 
 @lowers(torch.erf, torch.erf_, torch.special.erf, "erf", "erf_")

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from lipreg.graph.inplace import put
+from lipreg.graph.lowerings.arithmetic import broadcasted
 from lipreg.graph.lowerings.arrangement import lower_concatenation
 from lipreg.graph.lowerings.masking import chosen
 from lipreg.graph.lowerings.padding import moved
-from lipreg.graph.registry import Example, Refusal, lowers
+from lipreg.graph.registry import JUMPS, Example, Refusal, lowers
 from lipreg.graph.symbols import Context, Mask, Symbol
 
 POINTS = 2
@@ -38,6 +39,28 @@ def lower_put(context: Context, input: Any, index: Any, value: Any) -> Symbol:
         raise Refusal("settings", "writing to some points of a batch alone; y[:, ...] = ... writes to all of them")
     both = lower_concatenation(context, [input.reshape((count,)), held], 1)
     return moved(context, both, places[0])
+
+
+@lowers("zero_", torch.zero_)
+def lower_zero(context: Context, input: Symbol) -> Symbol:
+    """What is 0 everywhere; ``put`` makes a whole of a part, y[:, :2].zero_()."""
+    return Symbol({}, torch.zeros_like(input.bias))
+
+
+@lowers("fill_", torch.fill_)
+def lower_fill(context: Context, input: Symbol, value: Any) -> Symbol:
+    """What is one number everywhere."""
+    return lower_copy(context, input, value)
+
+
+@lowers("copy_")
+def lower_copy(context: Context, input: Symbol, src: Any, non_blocking: bool = False) -> Symbol:
+    """Another value, repeated to the shape of what it is written into."""
+    if isinstance(src, Mask):
+        raise Refusal("never", JUMPS)
+    if not isinstance(src, Symbol):
+        return Symbol({}, context.constant(src, input.shape).expand(input.shape))
+    return broadcasted(context, src, Symbol({}, torch.zeros_like(input.bias)))
 
 
 def _flat(context: Context, value: Any) -> tuple[Symbol, Tensor]:
@@ -68,6 +91,12 @@ class _Slices(nn.Module):
         h[..., -1] = h[:, 0]
         h[:, 3:5].sub_(0.2)
         h[h < 0] = 0.0
+        h[:, 3:4].zero_()
+        h[:, 2].fill_(0.5)
+        h[:, 4:].copy_(y[:, :1])
+        h[:, 0].copy_(self.shift[0])
+        torch.zero_(y[:, 5:])
+        torch.fill_(y[:, 4:5], 0.3)
         wide = x.new_zeros(x.shape[0], 2, 4)
         wide[:, 1, 1:] = x
         wide[:, 0][:, [0, 2]] = y[:, 3:5]
@@ -75,3 +104,5 @@ class _Slices(nn.Module):
 
 
 lowers(example=Example(_Slices, (3,)))(lower_put)
+for _lowering in (lower_zero, lower_fill, lower_copy):
+    lowers(example=Example(_Slices, (3,)))(_lowering)

@@ -94,7 +94,8 @@ def split_inputs(
     first = bounding(low, high)
     boxes, closed = 1, 0.0
     phase = torch.zeros(1, len(bounding.units), dtype=torch.int8)
-    open_ = _Open(low, high, phase, first.upper.clamp(max=known), first.worth.argmax(1))
+    # not cut off at what is known: parts would be alike then, and the search would not know where to go on
+    open_ = _Open(low, high, phase, first.upper, first.worth.argmax(1))
     status: Status | None = None
     while len(open_.bound):
         kept = open_.bound * (1.0 - tolerance) > lower

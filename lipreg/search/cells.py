@@ -1,0 +1,90 @@
+"""The cells beside that of a point, with its own pre-activations as their matrix, and points of the region within them.
+
+On the faces that a cell shares with those beside it their pre-activations are its own. So for any signs of any units, what
+is asked for is a polyhedron in a box or an l2 ball. The projection onto it is that of start + A^T y onto the box or ball at
+the best multipliers y >= 0, found by accelerated ascents of the dual with restarts, in float32: which phases a point has is
+asked again of the network.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lipreg.folding import Displacements, FoldedNetwork
+from lipreg.linalg import squared_norm
+
+MARGIN = 1e-3
+"""How far inside a cell its point is wanted, as a part of each unit's range."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Pre-activations as forms of the displacement with the phases of one point, in units in which slopes have length 1.
+
+    Attributes:
+        domain: of the displacements.
+        rows, level: the forms, ``(n, m)`` and ``(n,)`` float32.
+        inward: how far from 0 they are wanted, ``(n,)``.
+        rate: length of a step of the multipliers.
+    """
+
+    domain: Displacements
+    rows: Tensor
+    level: Tensor
+    inward: Tensor
+    rate: Tensor
+
+    @classmethod
+    def of(cls, network: FoldedNetwork, displacement: Tensor) -> Beside:
+        """Those of a displacement ``(m,)``."""
+        matrix, constant = (part[0] for part in fixed_forms(network, network.phases(displacement.unsqueeze(0))))
+        largest = matrix.abs().amax(-1).clamp(min=torch.finfo(matrix.dtype).tiny)
+        rows = matrix / largest.unsqueeze(-1)  # so that no square leaves the range of floats
+        length = rows.norm(dim=-1).clamp(min=0.5)
+        rows = (rows / length.unsqueeze(-1)).float()
+        inward = MARGIN * ((network.z_upper - network.z_lower) / largest / length)
+        rate = 1.0 / squared_norm(rows.unsqueeze(0)).clamp(min=torch.finfo(rows.dtype).tiny)
+        return cls(network.domain, rows, (constant / largest / length).float(), inward.float(), rate)
+
+    def of_points(self, points: Tensor) -> Tensor:
+        """The forms at points ``(k, m)``, ``(k, n)``."""
+        return points @ self.rows.T + self.level
+
+    def into(self, sign: Tensor, start: Tensor, rounds: int) -> Tensor:
+        """Points ``(k, m)`` whose forms have, or nearly have, given signs, as near to ``start`` as may be.
+
+        Args:
+            sign: of the forms, ``(k, n)`` float32 in {-1, 0, 1}; 0 for units that are free.
+            start: ``(m,)`` or ``(k, m)`` float32.
+            rounds: most steps.
+        """
+        ahead = before = torch.zeros_like(sign)
+        momentum, point = 1.0, start.expand(len(sign), -1)
+        asked = sign.abs()
+        for _ in range(rounds):
+            point = self.domain.inside(start + (sign * ahead) @ self.rows).float()
+            short = asked * self.inward - sign * self.of_points(point)
+            if bool((short <= 0).all()):
+                break
+            after = (ahead + self.rate * short).clamp(min=0.0)
+            following = (1.0 + math.sqrt(1.0 + 4.0 * momentum**2)) / 2.0
+            moved = after - before
+            uphill = (moved * short).sum(-1, keepdim=True) > 0
+            ahead = torch.where(uphill, after + (momentum - 1.0) / following * moved, after)
+            before, momentum = after, following
+        return point
+
+
+def fixed_forms(network: FoldedNetwork, phase: Tensor) -> tuple[Tensor, Tensor]:
+    """Pre-activations as affine functions of the displacement where all phases are fixed: ``(k, n, m)`` and ``(k, n)``."""
+    slope = torch.where(phase > 0, 1.0, network.leak)
+    matrix = network.z.on_input.new_zeros(len(phase), network.count, network.inputs)
+    constant = network.z.constant.new_zeros(len(phase), network.count)
+    for level in network.levels:
+        matrix[:, level] = network.z.on_input[level] + network.z.on_unit[level] @ (slope.unsqueeze(-1) * matrix)
+        constant[:, level] = network.z.constant[level] + (slope * constant) @ network.z.on_unit[level].T
+    return matrix, constant

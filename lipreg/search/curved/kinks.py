@@ -1,0 +1,116 @@
+"""Curves whose derivatives jump, written out as smooth ones and ReLUs, whose phases the search can decide.
+
+A part of the region with a jump inside has slopes on both of its sides however small it is. Of SELU, of ELU with another
+alpha than 1 and of Hardswish what jumps is a ReLU (``lipreg.curves.kinks``): where its phase is decided the mean value form
+holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from lipreg.bounds import Analysis, analyse
+from lipreg.curves import Ramp, Unkinked, unkinked
+from lipreg.graph import Affine, Context, Curved, Forward, Graph, Relu, Symbol, WithoutPools
+from lipreg.linalg import gather
+
+
+def without_jumps(local: Analysis) -> Analysis:
+    """The analysis of the same function over a single point's region with derivatives that jump at ReLUs alone.
+
+    Its graph equals the network inside the region, and carries the network's fingerprint: what is proved of it is about the
+    network. Units that have no kink within their pre-activation bounds stay as they are; the analysis itself where none has.
+
+    Args:
+        local: of a single point, without max pools.
+    """
+    nodes = [(node, unkinked(node.curve)) for _, node in local.graph.curves()]
+    if not any(known is not None and bool(_kinked(known, *_ends(local, node)).any()) for node, known in nodes):
+        return local
+    with torch.no_grad():
+        return analyse(_Writer(local).write(), local.placed)
+
+
+def _ends(local: Analysis, node: Curved) -> tuple[Tensor, Tensor]:
+    reach = local.reach[node.source]
+    return reach.lower[0].flatten(), reach.upper[0].flatten()
+
+
+def _kinked(known: Unkinked, lower: Tensor, upper: Tensor) -> Tensor:
+    """Which units may have a kink inside."""
+    inside = [(lower < ramp.at) & (upper > ramp.at) for ramp in known.ramps]
+    return torch.stack(inside).any(0)
+
+
+class _Writer(WithoutPools, Forward[Symbol]):
+    """Copies a graph node by node."""
+
+    def __init__(self, local: Analysis) -> None:
+        self.local, self.graph = local, local.graph
+        self.context = Context(self.graph.input_shape, self.graph.output.bias, frozen=False)
+
+    def write(self) -> Graph:
+        symbols = self.graph.forward({0: self.context.input()}, self)
+        graph = self.context.graph(symbols[len(self.graph.nodes) - 1], self.graph.name)
+        return replace(graph, original=self.graph.fingerprint())
+
+    def affine(self, index: int, node: Affine, values: Mapping[int, Symbol]) -> Symbol:
+        total = Symbol({}, node.bias, node.bias_of)
+        for source, map in node.terms():
+            total = total.plus(values[source].then(map))
+        return total
+
+    def relu(self, index: int, node: Relu, value: Symbol) -> Symbol:
+        self.context.call = node.name
+        return self.context.relu(value, node.slope)
+
+    def curved(self, index: int, node: Curved, value: Symbol) -> Symbol:
+        self.context.call = node.name
+        known, (lower, upper) = unkinked(node.curve), _ends(self.local, node)
+        chosen = None if known is None else _kinked(known, lower, upper)
+        if known is None or chosen is None or not bool(chosen.any()):
+            return self.context.curved(value, node.curve)
+        smooth, factor = self._some(value, chosen), self.context.tensor(known.factor)
+        total = self._back(self.context.curved(smooth, known.smooth).scaled(factor), chosen, node)
+        if not bool(chosen.all()):
+            total = total.plus(self._back(self.context.curved(self._some(value, ~chosen), node.curve), ~chosen, node))
+        for ramp in known.ramps:
+            total = total.plus(self._ramp(value, ramp, chosen & _begun(ramp, lower, upper), node))
+        return total
+
+    def _ramp(self, value: Symbol, ramp: Ramp, chosen: Tensor, node: Curved) -> Symbol:
+        """A ramp of some units, 0 at the others."""
+        if not bool(chosen.any()):
+            return Symbol({}, torch.zeros_like(value.bias))
+        side, at = (self.context.tensor(number) for number in (ramp.side, -ramp.side * ramp.at))
+        ahead = self._some(value, chosen)
+        ahead = ahead if ramp.side == 1.0 else ahead.scaled(side)
+        up = self.context.relu(ahead if ramp.at == 0.0 else ahead.shifted(at))
+        parts = [self._back(up.scaled(self.context.tensor(weight)), chosen, node) for weight in ramp.weights]
+        total = parts[0]
+        for part in parts[1:]:
+            total = total.plus(part)
+        return total
+
+    def _some(self, value: Symbol, chosen: Tensor) -> Symbol:
+        """Those units in a row; all of them as they are."""
+        if bool(chosen.all()):
+            return value
+        places = chosen.nonzero().flatten()
+        return value.then(gather(places, value.shape, (len(places),), self.context.like))
+
+    def _back(self, some: Symbol, chosen: Tensor, node: Curved) -> Symbol:
+        """Those units at their places, 0 at the others."""
+        if bool(chosen.all()):
+            return some
+        places = torch.where(chosen, chosen.cumsum(0) - 1, -1)
+        return some.then(gather(places, some.shape, node.shape, self.context.like))
+
+
+def _begun(ramp: Ramp, lower: Tensor, upper: Tensor) -> Tensor:
+    """Where a ramp may be above 0."""
+    return upper > ramp.at if ramp.side > 0 else lower < ramp.at

@@ -1,0 +1,66 @@
+"""Gathering: points stay in the region, gradients only grow, and what is left over no point adds to the phases found."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from lipreg.budget import Budget
+from lipreg.estimators import ESTIMATORS
+from lipreg.folding import fold
+from lipreg.search.cells import Beside
+from lipreg.search.gather import gather
+from tests import oracles
+from tests.sampling import one_in
+from tests.search.cases import REGIONS, analysis, sample
+from tests.search.test_climb import NETS, many_inputs
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("region", REGIONS)
+@pytest.mark.parametrize("p", [1.0, 2.0, math.inf])
+@one_in(3)
+def test_gradients_grow_and_points_stay_in_the_region(name: str, region: str, p: float) -> None:
+    net = oracles.network(name)
+    local = analysis(net, p, REGIONS[region])
+    sampled = sample(net, local, 4)
+    before = sampled.folded.gradient_norms(sampled.folded.phases(sampled.d)).amax(-1)
+    for at, (d, least) in enumerate(zip(sampled.d, before.tolist(), strict=True)):
+        found = gather(sampled.folded, d, lambda: False, disturbed=at > 1)
+        x = sampled.folded.domain.points(found.unsqueeze(0))
+        assert local.placed.region.contains(x.unsqueeze(1)).all()
+        assert float(sampled.folded.gradient_norms(sampled.folded.phases(found.unsqueeze(0))).amax()) >= least
+    assert torch.equal(gather(sampled.folded, sampled.d[0], lambda: True), sampled.d[0]), "ended before it began"
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+def test_what_is_gathered_comes_near_the_constant(seed: int) -> None:
+    """Where inputs are many: to 75 % of the exact constant and more, a fifth above the best of hundreds of points."""
+    _, local = many_inputs(seed, 14, 10)
+    (exact,) = ESTIMATORS["branch_and_bound"].intervals(local, Budget(600.0))
+    folded = fold(local)
+    lower, upper = folded.domain.lower, folded.domain.upper
+    drawn = lower + (upper - lower) * torch.rand(
+        300, folded.inputs, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
+    values = folded.gradient_norms(folded.phases(drawn)).amax(-1)
+    found = torch.stack([gather(folded, d, lambda: False, disturbed) for d in drawn[:3] for disturbed in (False, True)])
+    reached = float(folded.gradient_norms(folded.phases(found)).amax())
+    assert max(0.75 * exact.lower, 1.2 * float(values.max())) <= reached <= exact.upper * (1.0 + 1e-9)
+
+
+def test_free_signs_ask_nothing() -> None:
+    """And signs that are asked for hold at the points found, where some point has them."""
+    _, local = many_inputs(2, 14, 10)
+    folded = fold(local)
+    start = torch.zeros(folded.inputs, dtype=torch.float64)
+    beside = Beside.of(folded, start)
+    own = (beside.of_points(start.float().unsqueeze(0)) > 0).float() * 2 - 1
+    free = torch.zeros_like(own)
+    assert torch.equal(beside.into(free, start.float(), 50), start.float().unsqueeze(0))
+    first = free.clone()
+    first[0, :5] = own[0, :5]
+    found = beside.into(first, start.float(), 400)
+    assert (first * beside.of_points(found) >= 0).all()

@@ -172,9 +172,8 @@ class Analysis:
             return self.masks if placed.problem.scope == self.placed.problem.scope else None
 
         found = Analysis(self.graph, placed, self.norms, self.outward, lambda: self.preactivations, masks, self.memory)
-        if (
-            self.outward and placed.problem.scope == self.placed.problem.scope
-        ):  # without gradients, which may be off here
+        same = placed.problem.scope == self.placed.problem.scope
+        if same and self.outward:  # without gradients, which may be off here
             found.__dict__ |= {name: self.__dict__[name] for name in ("slopes", "shares") if name in self.__dict__}
         return found
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis, Within, analyse
 from lipreg.bounds.pooling import pool_shares
-from lipreg.graph import Affine, Context, Curved, Forward, Graph, MaxPool, Relu, Symbol
+from lipreg.graph import Affine, Copying, Curved, Graph, MaxPool, Relu, Symbol
 from lipreg.linalg import Diagonal, gather
 from lipreg.linalg.floats import add_above, add_below
 
@@ -43,12 +42,12 @@ def _written_out(local: Analysis, budget: Within | None) -> Analysis:
         return analyse(graph, local.placed, known=known, budget=budget)
 
 
-class _Writer(Forward[Symbol]):
+class _Writer(Copying):
     """Copies a graph node by node; what was proved of pre-activations goes along."""
 
     def __init__(self, local: Analysis) -> None:
-        self.local, self.graph = local, local.graph
-        self.context = Context(self.graph.input_shape, self.graph.output.bias, frozen=False)
+        super().__init__(local.graph)
+        self.local = local
         self.known: dict[int, tuple[Tensor, Tensor]] = {}
         self.affines: dict[int, Symbol] = {}
         self.swapped = self._pools_of_relus()
@@ -57,16 +56,11 @@ class _Writer(Forward[Symbol]):
 
     def write(self) -> tuple[Graph, dict[int, tuple[Tensor, Tensor]]]:
         """The graph, and bounds on its Affine nodes by index."""
-        symbols = self.graph.forward({0: self.context.input()}, self)
-        graph = self.context.graph(symbols[len(self.graph.nodes) - 1], self.graph.name)
-        return replace(graph, original=self.graph.fingerprint()), self.known
+        return self.copied(), self.known
 
     def affine(self, index: int, node: Affine, values: Mapping[int, Symbol]) -> Symbol:
-        total = Symbol({}, node.bias, node.bias_of)
-        for source, map in node.terms():
-            total = total.plus(values[source].then(map))
-        self.affines[index] = total
-        return total
+        self.affines[index] = super().affine(index, node, values)
+        return self.affines[index]
 
     def relu(self, index: int, node: Relu, value: Symbol) -> Symbol:
         if index not in self.elsewhere:  # what a swapped pool alone reads is written with the pool
@@ -76,8 +70,7 @@ class _Writer(Forward[Symbol]):
 
     def curved(self, index: int, node: Curved, value: Symbol) -> Symbol:
         reach = self.local.reach[node.source]
-        self.context.call = node.name
-        out = self.context.curved(value, node.curve)
+        out = super().curved(index, node, value)
         self._know(out, reach.lower, reach.upper)
         return out
 

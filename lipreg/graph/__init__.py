@@ -4,6 +4,7 @@ from lipreg.graph.agreement import check_agreement, check_hooks
 from lipreg.graph.beside import beside_inputs
 from lipreg.graph.capture import CapturedNetwork, capture
 from lipreg.graph.chain import ReluChain, chain_of, fixed_chain
+from lipreg.graph.copying import Copying
 from lipreg.graph.homogeneous import homogenised, kink_unit
 from lipreg.graph.layers import Layer
 from lipreg.graph.lowerings.difference import Difference
@@ -24,6 +25,7 @@ __all__ = [
     "Backward",
     "CapturedNetwork",
     "Context",
+    "Copying",
     "Curved",
     "Difference",
     "Example",

@@ -79,6 +79,13 @@ class Beside:
         return point
 
 
+def switched(phase: Tensor) -> Tensor:
+    """The patterns that differ from one, ``(1, n)``, in a single unit: the i-th in unit i, ``(n, n)``."""
+    beside = phase.repeat(phase.shape[1], 1)
+    beside.diagonal().neg_()
+    return beside
+
+
 def fixed_forms(network: FoldedNetwork, phase: Tensor) -> tuple[Tensor, Tensor]:
     """Pre-activations as affine functions of the displacement where all phases are fixed: ``(k, n, m)`` and ``(k, n)``."""
     slope = torch.where(phase > 0, 1.0, network.leak)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from lipreg.folding import FoldedNetwork
-from lipreg.search.cells import Beside
+from lipreg.search.cells import Beside, switched
 
 TRIED = 16
 """Neighbours that are tried together."""
@@ -39,8 +39,7 @@ def climb(network: FoldedNetwork, displacement: Tensor, steps: int, ended: Calla
     phase = network.phases(displacement.unsqueeze(0))
     value = float(network.gradient_norms(phase).amax())
     for _ in range(steps):
-        beside = phase.repeat(network.count, 1)
-        beside.diagonal().neg_()
+        beside = switched(phase)
         promised = network.gradient_norms(beside).amax(-1)
         order = promised.argsort(descending=True)
         order = order[promised[order] > value * (1.0 + GAIN)]

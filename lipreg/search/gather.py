@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lipreg.folding import FoldedNetwork
-from lipreg.search.cells import Beside
+from lipreg.search.cells import Beside, switched
 
 ROUNDS = 120
 """Steps of a projection."""
@@ -65,9 +65,7 @@ def _worths(network: FoldedNetwork, displacement: Tensor) -> tuple[Tensor, Tenso
     """The better phase of each unit where the others are those of a point, and by how much it is better, ``(n,)``."""
     phase = network.phases(displacement.unsqueeze(0))
     value = network.gradient_norms(phase).amax()
-    beside = phase.repeat(network.count, 1)
-    beside.diagonal().neg_()
-    gain = network.gradient_norms(beside).amax(-1) - value
+    gain = network.gradient_norms(switched(phase)).amax(-1) - value
     return torch.where(gain > 0, -phase[0], phase[0]), gain.abs()
 
 

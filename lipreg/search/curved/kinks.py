@@ -7,15 +7,12 @@ holds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis, analyse
 from lipreg.curves import Ramp, Unkinked, unkinked
-from lipreg.graph import Affine, Context, Curved, Forward, Graph, Relu, Symbol, WithoutPools
+from lipreg.graph import Copying, Curved, Symbol, WithoutPools
 from lipreg.linalg import gather
 
 
@@ -32,7 +29,7 @@ def without_jumps(local: Analysis) -> Analysis:
     if not any(known is not None and bool(_kinked(known, *_ends(local, node)).any()) for node, known in nodes):
         return local
     with torch.no_grad():
-        return analyse(_Writer(local).write(), local.placed)
+        return analyse(_Writer(local).copied(), local.placed)
 
 
 def _ends(local: Analysis, node: Curved) -> tuple[Tensor, Tensor]:
@@ -46,34 +43,19 @@ def _kinked(known: Unkinked, lower: Tensor, upper: Tensor) -> Tensor:
     return torch.stack(inside).any(0)
 
 
-class _Writer(WithoutPools, Forward[Symbol]):
-    """Copies a graph node by node."""
+class _Writer(WithoutPools, Copying):
+    """Copies a graph node by node, curves without their kinks."""
 
     def __init__(self, local: Analysis) -> None:
-        self.local, self.graph = local, local.graph
-        self.context = Context(self.graph.input_shape, self.graph.output.bias, frozen=False)
-
-    def write(self) -> Graph:
-        symbols = self.graph.forward({0: self.context.input()}, self)
-        graph = self.context.graph(symbols[len(self.graph.nodes) - 1], self.graph.name)
-        return replace(graph, original=self.graph.fingerprint())
-
-    def affine(self, index: int, node: Affine, values: Mapping[int, Symbol]) -> Symbol:
-        total = Symbol({}, node.bias, node.bias_of)
-        for source, map in node.terms():
-            total = total.plus(values[source].then(map))
-        return total
-
-    def relu(self, index: int, node: Relu, value: Symbol) -> Symbol:
-        self.context.call = node.name
-        return self.context.relu(value, node.slope)
+        super().__init__(local.graph)
+        self.local = local
 
     def curved(self, index: int, node: Curved, value: Symbol) -> Symbol:
-        self.context.call = node.name
         known, (lower, upper) = unkinked(node.curve), _ends(self.local, node)
         chosen = None if known is None else _kinked(known, lower, upper)
         if known is None or chosen is None or not bool(chosen.any()):
-            return self.context.curved(value, node.curve)
+            return super().curved(index, node, value)
+        self.context.call = node.name
         smooth, factor = self._some(value, chosen), self.context.tensor(known.factor)
         total = self._back(self.context.curved(smooth, known.smooth).scaled(factor), chosen, node)
         if not bool(chosen.all()):

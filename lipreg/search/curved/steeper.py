@@ -8,7 +8,6 @@ one piece L(g o h) is that of h times the largest |f'|, with many nearly L(f o h
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor
 from lipreg.bounds import Analysis, analyse
 from lipreg.budget import Budget
 from lipreg.curves import Curve
-from lipreg.graph import Affine, Context, Curved, Forward, Graph, Relu, Symbol, WithoutPools
+from lipreg.graph import Copying, Curved, Graph, Symbol, WithoutPools
 from lipreg.linalg import Dense, gather
 from lipreg.linalg.floats import EPS, SPARE
 from lipreg.problem import PlacedProblem
@@ -107,7 +106,7 @@ class LastCurves:
         return torch.maximum(least.abs(), most.abs()) * self.factor[row] * (1.0 + SPARE * EPS)
 
 
-class _Writer(WithoutPools, Forward[Symbol]):
+class _Writer(WithoutPools, Copying):
     """Copies a graph up to its last curves, and ends it with linear pieces.
 
     Args:
@@ -116,8 +115,8 @@ class _Writer(WithoutPools, Forward[Symbol]):
     """
 
     def __init__(self, curves: LastCurves, meets: list[Tensor], slopes: list[Tensor]) -> None:
-        self.curves, self.meets, self.slopes, self.graph = curves, meets, slopes, curves.local.graph
-        self.context = Context(self.graph.input_shape, self.graph.output.bias, frozen=False)
+        super().__init__(curves.local.graph)
+        self.curves, self.meets, self.slopes = curves, meets, slopes
 
     def write(self) -> Graph:
         """The graph: an output a row."""
@@ -125,16 +124,6 @@ class _Writer(WithoutPools, Forward[Symbol]):
         return self.context.graph(
             self.graph.forward({0: self.context.input()}, self, until=last)[last], self.graph.name
         )
-
-    def affine(self, index: int, node: Affine, values: Mapping[int, Symbol]) -> Symbol:
-        total = Symbol({}, node.bias, node.bias_of)
-        for source, map in node.terms():
-            total = total.plus(values[source].then(map))
-        return total
-
-    def relu(self, index: int, node: Relu, value: Symbol) -> Symbol:
-        self.context.call = node.name
-        return self.context.relu(value, node.slope)
 
     def curved(self, index: int, node: Curved, value: Symbol) -> Symbol:
         rows, kinks = len(self.meets), [len(at) for at in self.meets]

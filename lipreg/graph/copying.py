@@ -1,0 +1,43 @@
+"""A network written anew node by node, for those that write some kinds of nodes otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from lipreg.graph.network import Graph
+from lipreg.graph.nodes import Affine, Curved, Relu
+from lipreg.graph.passes import Forward
+from lipreg.graph.symbols import Context, Symbol
+
+
+class Copying(Forward[Symbol]):
+    """Affine, Relu and Curved nodes as they are; what is said of pools, or otherwise of these, is a subclass's.
+
+    Args:
+        graph: that is copied.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.context = Context(graph.input_shape, graph.output.bias, frozen=False)
+
+    def copied(self) -> Graph:
+        """The copy, with the fingerprint of the network: of one that is the same function where it is asked about."""
+        symbols = self.graph.forward({0: self.context.input()}, self)
+        graph = self.context.graph(symbols[len(self.graph.nodes) - 1], self.graph.name)
+        return replace(graph, original=self.graph.fingerprint())
+
+    def affine(self, index: int, node: Affine, values: Mapping[int, Symbol]) -> Symbol:
+        total = Symbol({}, node.bias, node.bias_of)
+        for source, map in node.terms():
+            total = total.plus(values[source].then(map))
+        return total
+
+    def relu(self, index: int, node: Relu, value: Symbol) -> Symbol:
+        self.context.call = node.name
+        return self.context.relu(value, node.slope)
+
+    def curved(self, index: int, node: Curved, value: Symbol) -> Symbol:
+        self.context.call = node.name
+        return self.context.curved(value, node.curve)

@@ -20,6 +20,8 @@ HELD = 64
 """Bytes that a pass holds for each number of the rows that it carries: eight tensors, of rows, slopes and products."""
 RATE = 4e9
 """Multiplications a second by which work is judged before any of it is done: those of convolutions on one core."""
+SEEN = 0.02
+"""Least number of seconds of work that says something about the rest of it."""
 T = TypeVar("T")
 
 
@@ -35,11 +37,12 @@ class OutOfBudget(Exception):
     Attributes:
         status: of what is proved so far.
         judged: seconds that the work was judged to take, where it was not begun for that; None where the budget ended.
+        left: seconds of the budget at that moment.
     """
 
-    def __init__(self, status: Status, judged: float | None = None) -> None:
+    def __init__(self, status: Status, judged: float | None = None, left: float = 0.0) -> None:
         super().__init__(status.value)
-        self.status, self.judged = status, judged
+        self.status, self.judged, self.left = status, judged, left
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Budget:
         stop: set from outside to end the search, a ``threading.Event``; None for one of its own.
         clock: seconds on a clock that never goes back.
         deadline: on that clock; None before the start.
+        rate: multiplications a second by which work is judged before it is done; None for ``RATE``.
 
     Raises:
         InvalidInput: a limit that is no number or out of range.
@@ -83,6 +87,7 @@ class Budget:
     )  # a Stop: command lines copy defaults and know no protocols
     clock: Callable[[], float] = field(default=time.monotonic, compare=False, repr=False)
     deadline: float | None = field(default=None, compare=False, repr=False)
+    rate: float | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.seconds, int) and self.seconds > LONGEST:
@@ -116,7 +121,7 @@ class Budget:
         return {"seconds": self.seconds_left, "nodes": self.nodes, "memory": self.memory, "gap": self.gap}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        whole = {**state, "stop": threading.Event(), "clock": time.monotonic, "deadline": None}
+        whole = {**state, "stop": threading.Event(), "clock": time.monotonic, "deadline": None, "rate": None}
         for name, value in whole.items():
             object.__setattr__(self, name, value)
 
@@ -189,13 +194,24 @@ class Budget:
             yield part
             slowest = max(slowest, (self.clock() - began) / cost(part))
 
+    @property
+    def pace(self) -> float:
+        """Multiplications a second by which work is judged."""
+        return RATE if self.rate is None else self.rate
+
+    def seen(self, multiplications: float, began: float) -> Budget:
+        """The budget, by which work is judged as so much of it went since then, where that was slower."""
+        took = self.clock() - began
+        slow = took >= SEEN and 0 < multiplications < self.pace * took
+        return replace(self, rate=multiplications / took) if slow else self
+
     def affords(self, multiplications: float, share: float = 1.0) -> bool:
-        """Whether so much work should be done within a share of the time that is left, going by ``RATE``."""
-        return self.ended() is None and multiplications <= RATE * share * self.seconds_left
+        """Whether so much work should be done within a share of the time that is left, going by ``pace``."""
+        return self.ended() is None and multiplications <= self.pace * share * self.seconds_left
 
     def times(self, multiplications: float) -> float:
-        """How many times so much work is done in the time that is left, going by ``RATE``."""
-        return RATE * self.seconds_left / max(1.0, multiplications)
+        """How many times so much work is done in the time that is left, going by ``pace``."""
+        return self.pace * self.seconds_left / max(1.0, multiplications)
 
     def require(self, multiplications: float) -> None:
         """Ends work that is worth nothing when it is half done before it begins, where there is no time for so much of it.
@@ -204,7 +220,8 @@ class Budget:
             OutOfBudget: work must stop here, or would before it is done.
         """
         if not self.affords(multiplications):
-            raise OutOfBudget(self.ended() or Status.TIME_LIMIT, multiplications / RATE)
+            left = self.seconds_left
+            raise OutOfBudget(self.ended() or Status.TIME_LIMIT, multiplications / self.pace, left)
 
     def within(self, seconds: float) -> Budget:
         """A started part: at most so many seconds from now."""

@@ -86,8 +86,9 @@ def decimal(value: float) -> Decimal:
 
 
 def sentences(*parts: str) -> str:
-    """Sentences one after another, without those that are empty and without the last full stop."""
-    return ". ".join(part.removesuffix(".") for part in parts if part)
+    """Sentences one after another, without those that are empty or said in another part, and without the last full stop."""
+    kept = list(dict.fromkeys(part.removesuffix(".") for part in parts if part))
+    return ". ".join(part for part in kept if not any(part in other for other in kept if other != part))
 
 
 def size(bytes: int) -> str:

@@ -8,7 +8,9 @@ server has loaded: third parties for programs, which then import this checkout, 
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -37,7 +39,7 @@ PROGRAMS = (
         "pandas",
         "sklearn.datasets",
     ),
-    *("matplotlib.pyplot", "hydra", "omegaconf", "rich.console"),
+    *("matplotlib.pyplot", "hydra", "omegaconf", "rich.console", "wandb"),
 )
 """What programs load before anything of lipreg and Lightning, whose two packages have to be found as users have them."""
 SUBREAPER = 36
@@ -197,11 +199,28 @@ def _run(command: list[str], path: list[str]) -> None:
     own = os.environ.get("PYTHONPATH", "")
     sys.path[:] = [*first, *filter(None, own.split(os.pathsep)), *path]
     importlib.invalidate_caches()
-    if module:
-        sys.modules.pop(sys.argv[0], None)
-        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
-    else:
-        runpy.run_path(sys.argv[0], run_name="__main__")
+    try:
+        if module:
+            sys.modules.pop(sys.argv[0], None)
+            runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(sys.argv[0], run_name="__main__")
+        status: object = 0
+    except SystemExit as ended:
+        status = ended.code or 0
+    if not isinstance(status, int):
+        print(status, file=sys.stderr)
+        status = 1
+    _end(status)
+
+
+def _end(status: int) -> None:
+    """As the interpreter ends, but that it takes nothing apart: that copies all the pages that the server has filled."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(status & 0xFF)
 
 
 if __name__ == "__main__":
@@ -211,4 +230,6 @@ if __name__ == "__main__":
         importlib.import_module(name)
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
+    gc.collect()
+    gc.freeze()  # what is loaded stays: neither a collection nor the end of a program has to look at it, or copy its pages
     _run(_serve(socket.socket(fileno=int(sys.argv[1]))), path)

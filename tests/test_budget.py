@@ -20,6 +20,7 @@ from lipreg.estimators import ESTIMATORS, frozen_analysis
 from lipreg.milp.cells import Cell
 from lipreg.results import Certificate, Status
 from lipreg.search.engine import Search
+from lipreg.search.outcome import unfolded
 from tests import oracles
 
 X = torch.tensor([[0.3, -0.2]], dtype=torch.float64)
@@ -148,6 +149,28 @@ def test_memory_is_rows_of_a_pass_and_time_is_work() -> None:
         budget.require(2 * RATE)
     clock.now += 1.0
     assert not budget.affords(0.0), "over"
+
+
+def test_work_is_judged_as_it_has_gone_where_that_was_slower() -> None:
+    clock = Clock()
+    budget = Budget(10.0, clock=clock).started()
+    began = clock.now
+    clock.now += 1.0
+    slow, fast = budget.seen(RATE / 4, began), budget.seen(4 * RATE, began)
+    assert slow.affords(2 * RATE) and not slow.affords(3 * RATE) and fast.affords(9 * RATE)
+    assert slow.share(0.5).pace == slow.pace == RATE / 4 and fast.pace == RATE and slow.times(RATE) == 9.0 / 4
+    assert pickle.loads(pickle.dumps(slow)).pace == RATE, "another machine may be a faster one"
+    with pytest.raises(OutOfBudget) as over:
+        slow.require(3 * RATE)
+    assert (over.value.judged, over.value.left) == (12.0, 9.0)
+    assert "judged to take at least 12 s, and 9 s of the budget was left" in unfolded(over.value)
+    clock.now += 20.0
+    with pytest.raises(OutOfBudget) as over:
+        slow.require(RATE)
+    assert "at least 4 s, and nothing of the budget was left" in unfolded(over.value)
+    assert unfolded(OutOfBudget(Status.TIME_LIMIT)).startswith("There was no time to fold the network")
+    assert budget.seen(1.0, clock.now) is budget, "too short to say anything"
+    assert budget.seen(0.0, began) is budget, "no work, whose time was another's"
 
 
 @pytest.mark.parametrize("name", ["branch_and_bound", "mip", "lipmip", "lp", "lipsdp", "mip_pointed", None])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 import types
 from pathlib import Path
@@ -30,6 +29,9 @@ from lipreg.quantities import QUANTITIES, values
 from lipreg.results import Certificate, Status
 from lipreg.schedules import SCHEDULES, Moment, get_schedule
 from lipreg.testing import CheckFailed, check_estimator, exact_constants
+from lipreg.testing.questions import SPARSE, Questions
+from tests.forks import ForkServer
+from tests.sampling import EVERYTHING
 
 ROOT = Path(__file__).parents[1]
 
@@ -45,6 +47,8 @@ def files(path: str) -> dict[str, str]:
 
 
 EXTENDING = files("docs/extending.md")
+SHARE = Questions().one_in if EVERYTHING else SPARSE
+"""Of an estimator's questions one in so many is asked."""
 
 
 def run(source: str, name: str) -> dict[str, Any]:
@@ -207,8 +211,13 @@ def test_the_commands_and_links_of_the_readme_exist() -> None:
         assert re.search(rf"^{command}:", makefile, flags=re.MULTILINE), command
 
 
-def test_each_file_about_extending_passes_its_check_in_a_folder_of_its_own(tmp_path: Path) -> None:
-    """As a stranger runs it, `python FILE`: one process does it for all of them, as most of the time is lipreg's import."""
+def test_each_file_about_extending_passes_its_check_in_a_folder_of_its_own(
+    tmp_path: Path, programs: ForkServer
+) -> None:
+    """As a stranger runs it, `python FILE`: one process does it for all of them, as most of the time is lipreg's import.
+
+    Estimators are asked as few questions as in the conformance suite, by ``make test-all`` those of the command itself.
+    """
     assert len(EXTENDING) == 8
     for name, source in EXTENDING.items():
         assert re.search(r"\n\nif __name__ == \"__main__\":\n    check_\w+\(.*\)\n$", source), name
@@ -216,23 +225,19 @@ def test_each_file_about_extending_passes_its_check_in_a_folder_of_its_own(tmp_p
         folder.mkdir()
         (folder / name).write_text(source, encoding="utf-8")
     program = (
-        "import os, runpy, sys\n"
+        "import functools, os, runpy, sys\n"
+        "import lipreg.testing.estimators as checked\n"
+        f"checked.Questions = functools.partial(checked.Questions, one_in={SHARE})\n"
         "for folder, name in zip(sys.argv[1::2], sys.argv[2::2]):\n"
         "    os.chdir(folder)\n"
         "    sys.path[0], sys.argv[0] = folder, name\n"
         "    runpy.run_path(name, run_name='__main__')\n"
-        "    print('passed', name)\n"
+        "    print('passed', name, flush=True)\n"
     )
+    (tmp_path / "all.py").write_text(program, encoding="utf-8")
     asked = [part for name in EXTENDING for part in (str(tmp_path / Path(name).stem), name)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", program, *asked],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    done = programs.run([sys.executable, "all.py", *asked], tmp_path, environment)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.splitlines() == [f"passed {name}" for name in EXTENDING]
 

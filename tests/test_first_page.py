@@ -12,7 +12,6 @@ from PIL import Image
 
 from benchmarks import first_page, main_job, scale, size_page
 from benchmarks.environment import read_result, write_tables
-from experiments.regularizers import views
 from lipreg.graph import registry
 from lipreg.reporting.figures import trajectory_figure
 from lipreg.reporting.svg import svg
@@ -45,17 +44,12 @@ def test_the_tables_are_those_of_the_results(tmp_path: Path) -> None:
     assert copy.read_text() == main_job.PAGE.read_text(), "python -m benchmarks.main_job page"
 
 
-def test_figures_of_other_pages_are_those_of_the_results(tmp_path: Path) -> None:
+def test_figures_of_other_pages_are_those_of_the_results() -> None:
     drawn = {"scale.svg": scale.figure(read_result("scale")), "size.svg": size_page.figure(size_page.results())}
     for name, figure in drawn.items():
         assert svg(figure) == (scale.IMAGES / name).read_text(), (
             "python -m benchmarks.scale page, benchmarks.exact page"
         )
-    page = tmp_path / "study.md"
-    page.write_text(views.PAGE.read_text())
-    for made in views.remake(page=page, images=tmp_path):
-        kept = views.PAGE if made == page else views.IMAGES / made.name
-        assert made.read_text() == kept.read_text(), "python -m experiments.regularizers.views"
 
 
 def test_the_words_beside_the_picture_are_its_numbers() -> None:

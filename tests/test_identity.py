@@ -59,7 +59,7 @@ def test_what_needs_rows_says_what_they_take(monkeypatch: pytest.MonkeyPatch) ->
             certify(net, problem, x, estimator=estimator)
     (found,) = certify(net, problem, x)
     rows = net[0].weight.detach().abs().sum((1, 2, 3))
-    assert found.proof == "affine_relu" and found.upper == pytest.approx(float(rows.max()))
+    assert found.proof == "affine_relu-all" and found.upper == pytest.approx(float(rows.max()))
 
 
 def test_rows_are_written_down_when_they_are_read() -> None:

@@ -145,12 +145,6 @@ def test_every_marked_table_is_known_to_a_test() -> None:
         "tests/experiments/test_penalties.py": {"penalties", "auto", "prices"},
         "tests/certificates/test_page.py": {"certificates", "runs", "mutations"},
         "tests/test_docs.py": {"monotone", "monotone features", "coverage", "rules", "statements"},
-        "tests/experiments/test_regularizers.py": {
-            "equal digits",
-            "equal mnist",
-            "strengths digits",
-            "strengths mnist",
-        },
         "tests/experiments/test_preemption.py": {"checkpoints"},
     }
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from lipreg import AllLogits, Budget, LinfBall, LocalLipschitz, certify
+from lipreg import AllLogits, Budget, LinfBall, LocalLipschitz, Vector, certify
 from lipreg.budget import HELD, OutOfBudget
 from lipreg.estimators import ESTIMATORS, frozen_analysis
 from lipreg.estimators.witnesses import witness
@@ -22,6 +22,7 @@ from lipreg.folding.forms import _Forms
 from lipreg.folding.gradients import _Gradients
 from lipreg.graph import node_size
 from lipreg.milp import Cell, settle_cell, tighten
+from lipreg.problem import Scope
 from lipreg.results import Certificate, CertifiedInterval, Status
 from lipreg.search import search
 from lipreg.search.hunt import Hunt
@@ -226,3 +227,14 @@ def test_a_hunt_looks_at_the_time_between_its_parts() -> None:
     before = hunt.looked_at
     hunt.turn(lambda: True)
     assert 0 < hunt.looked_at - before < 100
+
+
+@pytest.mark.parametrize("scope", ["regional", "pointed"])
+def test_memory_for_one_point_alone_finds_a_witness_where_the_reference_point_is_none(scope: Scope) -> None:
+    """Pools over a constant background tie at it, and a quotient needs another point."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64, 3)).double()
+    x = torch.zeros(1, 1, 8, 8, dtype=torch.float64)
+    problem = LocalLipschitz(LinfBall(0.1), Vector(), scope=scope)
+    (found,) = certify(net, problem, x, estimator="random_points", budget=Budget(0.0, memory=2**10))
+    assert found.lower > 0 and found.witness is not None

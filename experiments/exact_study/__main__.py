@@ -1,15 +1,16 @@
 """The study of penalties by exact constants: python -m experiments.exact_study
 
-Does what the result file of conf/exact_study.yaml has not yet, one row after the other; started again it goes on from
-there, on any machine, however it was ended.
+Does what the result files of conf/exact_study.yaml have not yet, one row after the other; started again it goes on from
+there, on any machine, however it was ended. MNIST is read as by ``data=mnist`` (LIPREG_DATA).
 
-python -m experiments.exact_study questions=[linf] groups=[[affine_relu,jacobian]] results=runs/exact_study/some.jsonl
+python -m experiments.exact_study questions=[linf] groups=[[affine_relu,jacobian]] results.digits=runs/some.jsonl
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,11 @@ from rich.console import Console
 
 from experiments.choices import check_like
 from experiments.exact_study.choosing import Choice, Choosing, runs
+from experiments.exact_study.designs import DIGITS, PENALTIES, Design
 from experiments.exact_study.questions import QUESTIONS
-from experiments.exact_study.rows import POINTS, SECONDS, Job, Row, do
-from experiments.exact_study.terms import PENALTIES
+from experiments.exact_study.rows import Job, Row, do
 from experiments.programs import said, start
-from experiments.regularizers.results import ResultFile
+from experiments.result_file import ResultFile
 from lipreg.auditing.lock import RecordLock
 from lipreg.errors import InvalidInput
 
@@ -52,13 +53,13 @@ class Course:
             self.console.print(told, highlight=False, soft_wrap=True)
         return self.rows[job]
 
-    def go(self, cfg: DictConfig) -> None:
+    def go(self, questions: Sequence[str], groups: Sequence[Sequence[str]], seeds: Sequence[int]) -> None:
         """All of it: question by question, group by group of penalties; of a group first what is chosen, then its runs."""
-        for question in cfg.questions:
-            choosing = Choosing(question, self.need)
-            for group in cfg.groups:
+        for question in questions:
+            choosing, design = Choosing(question, self.need), QUESTIONS[question].design
+            for group in ([name for name in each if name in design.penalties] for each in groups):
                 choices: dict[str, Choice] = {name: choosing.of(name) for name in group}
-                jobs = runs(question, choices, choosing.twin(), cfg.seeds)
+                jobs = runs(question, choices, choosing.twin(), [seed for seed in seeds if seed < design.seeds])
                 left = sum(job not in self.rows for job in jobs)
                 self.console.print(
                     f"{question}, {', '.join(group)}: {left} of {len(jobs)} runs are left", soft_wrap=True
@@ -67,10 +68,18 @@ class Course:
                     self.need(job)
 
 
-def asked_by() -> dict[str, Any]:
-    """What decides every row beside its job."""
-    questions = {name: list(question.radii) for name, question in QUESTIONS.items()}
-    return {"points": POINTS, "seconds": SECONDS, "questions": questions, "torch": importlib.metadata.version("torch")}
+def asked_by(data: str) -> dict[str, Any]:
+    """What decides every row of a file beside its job."""
+    asked = {name: question for name, question in QUESTIONS.items() if question.design.data == data}
+    version = {"torch": importlib.metadata.version("torch")}
+    if data == DIGITS.data:
+        radii = {name: list(question.radii) for name, question in asked.items()}
+        return {"points": DIGITS.points, "seconds": DIGITS.seconds, "questions": radii, **version}
+    return {"questions": {name: [list(each.radii), _sizes(each.design)] for name, each in asked.items()}, **version}
+
+
+def _sizes(design: Design) -> list[float]:
+    return [design.training, design.selection, design.calibration, design.audit, design.points, design.seconds]
 
 
 @hydra.main(config_path="../../conf", config_name="exact_study", version_base="1.3")
@@ -81,9 +90,12 @@ def main(cfg: DictConfig) -> None:
         check_like(cfg, "exact_study")
         check(cfg)
         torch.set_num_threads(1)
-        with RecordLock(Path(cfg.results)):
-            Course(ResultFile(cfg.results, asked_by()), console).go(cfg)
-    console.print(f"results: {cfg.results}", highlight=False, soft_wrap=True)
+        for data, path in cfg.results.items():
+            questions = [name for name in cfg.questions if QUESTIONS[name].design.data == data]
+            if questions:
+                with RecordLock(Path(path)):
+                    Course(ResultFile(path, asked_by(data)), console).go(questions, cfg.groups, cfg.seeds)
+                console.print(f"results: {path}", highlight=False, soft_wrap=True)
 
 
 def check(cfg: DictConfig) -> None:

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
+from experiments.exact_study.designs import EARLY, TWIN
+from experiments.exact_study.questions import QUESTIONS
 from experiments.exact_study.rows import Job, Row, mean_accuracy
-from experiments.exact_study.terms import EARLY, TWIN
 
-SEEDS = (100, 101, 102)
-"""None of the study's."""
 LOST = 0.01
 """Of accuracy, that may be lost."""
-SCANNED = (0.03, 80)
-"""Learning rate and epochs of the scan."""
-RATES, EPOCHS = (0.01, 0.03), (80, 160, 320)
 NEAR = 0.0025
 """Of accuracy: what lies as close to the best is as good."""
 STARTS = {"pgd": 0.01, "small_box": 0.01}
 START = 1e-4
 """Where strengths start to go up; all of these are far too weak."""
-LADDER = (1 / 9, 1 / 3, 1 / math.sqrt(3), 1.0, math.sqrt(3))
-"""Strengths of the study over the limit."""
 LOWEST = 1e-12
 TUNED_AS = {EARLY: TWIN, "witnesses": "jacobian"}
 """Whose learning rate and epochs these have."""
@@ -44,10 +38,9 @@ class Choice:
     epochs: int
     limit: float
 
-    @property
-    def strengths(self) -> tuple[float, ...]:
-        """Of the study's runs, ascending."""
-        return tuple(short(self.limit * step) for step in LADDER)
+    def strengths(self, ladder: Sequence[float]) -> tuple[float, ...]:
+        """Of the study's runs, by the steps of a ladder over the limit."""
+        return tuple(short(self.limit * step) for step in ladder)
 
 
 class Choosing:
@@ -60,14 +53,19 @@ class Choosing:
 
     def __init__(self, question: str, need: Need) -> None:
         self.question, self.need = question, need
+        self.rule = QUESTIONS[question].design.rule
 
     def twin(self) -> Choice:
         """Learning rate and epochs of the twins."""
+        if self.rule.limits is not None:
+            return Choice(self.rule.rates[0], self.rule.epochs[0], 0.0)
         return self._tuned(TWIN, 0.0)
 
     def of(self, penalty: str) -> Choice:
         """All that a penalty is trained with."""
         twin = self.twin()
+        if self.rule.limits is not None:
+            return replace(twin, limit=Choosing(self.rule.limits, self.need).of(penalty).limit)
         if penalty == "witnesses":
             return self.of(TUNED_AS[penalty])
         if penalty == EARLY:
@@ -76,12 +74,12 @@ class Choosing:
         return Choice(found.rate, found.epochs, self._settled(penalty, found.limit, found.rate, found.epochs, twin))
 
     def _scanned(self, penalty: str) -> float:
-        least = self._accuracy(TWIN, 0.0, *SCANNED) - LOST
+        least = self._accuracy(TWIN, 0.0, *self.rule.scanned) - LOST
         start = STARTS.get(penalty, START)
-        return self._last(start, math.sqrt(10), lambda s: self._accuracy(penalty, s, *SCANNED) >= least)
+        return self._last(start, math.sqrt(10), lambda s: self._accuracy(penalty, s, *self.rule.scanned) >= least)
 
     def _tuned(self, penalty: str, strength: float) -> Choice:
-        tried = {(r, e): self._accuracy(penalty, strength, r, e) for e in EPOCHS for r in RATES}
+        tried = {(r, e): self._accuracy(penalty, strength, r, e) for e in self.rule.epochs for r in self.rule.rates}
         near = [setting for setting, accuracy in tried.items() if accuracy >= max(tried.values()) - NEAR - 1e-9]
         rate, epochs = min(near, key=lambda setting: (setting[1], -tried[setting]))
         return Choice(rate, epochs, strength)
@@ -104,7 +102,7 @@ class Choosing:
         raise AssertionError  # the ladder has no end
 
     def _accuracy(self, penalty: str, strength: float, rate: float, epochs: int) -> float:
-        jobs = [Job(self.question, "choice", penalty, strength, seed, rate, epochs) for seed in SEEDS]
+        jobs = [Job(self.question, "choice", penalty, strength, seed, rate, epochs) for seed in self.rule.seeds]
         return mean_accuracy([self.need(job) for job in jobs]) + 1e-9  # shares are rounded
 
 
@@ -116,8 +114,9 @@ def short(strength: float) -> float:
 def runs(question: str, choices: dict[str, Choice], twin: Choice, seeds: Sequence[int]) -> list[Job]:
     """The study's runs, seed by seed, so that what was cut short has whole seeds; the twin first."""
     jobs: list[Job] = []
+    ladder = QUESTIONS[question].design.ladder
     for seed in seeds:
         jobs.append(Job(question, "run", TWIN, 0.0, seed, twin.rate, twin.epochs))
         for name, choice in choices.items():
-            jobs += [Job(question, "run", name, s, seed, choice.rate, choice.epochs) for s in choice.strengths]
+            jobs += [Job(question, "run", name, s, seed, choice.rate, choice.epochs) for s in choice.strengths(ladder)]
     return jobs

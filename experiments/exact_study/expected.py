@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from experiments.exact_study.designs import EARLY, PENALTIES
 from experiments.exact_study.reading import Reading
-from experiments.exact_study.terms import EARLY, PENALTIES
 
 _MISSING = "Not answered: not every penalty that it is about has all seeds."
 _GRADIENTS = ("jacobian", "jacobian_frobenius", "gradient", "pgd")

@@ -14,10 +14,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from experiments.exact_study.choosing import LOST
+from experiments.exact_study.designs import PENALTIES
 from experiments.exact_study.lines import lines
 from experiments.exact_study.reading import REACHES, Reading, figures
-from experiments.exact_study.rows import POINTS, Row
-from experiments.exact_study.terms import OWN_BOUNDS, PENALTIES
+from experiments.exact_study.rows import Row
+from experiments.exact_study.terms import OWN_BOUNDS
 from lipreg.reporting.svg import GRID, INK
 from lipreg.words import written
 
@@ -37,7 +38,8 @@ def strengths(rows: Sequence[Row], question: str) -> Figure:
     seeds = np.arange(len(runs.seeds))
     figure, panels = _panels(len(runs.radii), 3.6)
     for ax, radius in zip(panels, runs.radii, strict=True):
-        moved = figures(runs, twins, radius, seeds, np.tile(np.arange(POINTS), (len(seeds), 1)))["calibrated"].mean(1)
+        points = np.tile(np.arange(runs.margin.shape[3]), (len(seeds), 1))
+        moved = figures(runs, twins, radius, seeds, points)["calibrated"].mean(1)
         for name, x, y in zip(runs.names, np.exp(moved), change, strict=True):
             kept = y >= -100 * _SHOWN
             ax.plot(x[kept], y[kept], gid=name, **_style(name))

@@ -10,16 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.exact_study.choosing import LADDER
-from experiments.exact_study.parts import SELECTION
+from experiments.exact_study.designs import TWIN, Design
+from experiments.exact_study.questions import QUESTIONS
 from experiments.exact_study.rows import CLOSEST, TENTHS, Row, flags
-from experiments.exact_study.terms import OWN_BOUNDS, PENALTIES, TWIN, YARDSTICK
+from experiments.exact_study.terms import OWN_BOUNDS, YARDSTICK
 
 Floats = NDArray[np.float64]
-HELD, AUDIT = 597, 97
-"""Images by which nothing was chosen, and those of them at which closed forms certify."""
-SEEDS = 5
-"""Of the whole study."""
 LEAST = 1e-300
 """In place of 0 under a logarithm."""
 
@@ -29,11 +25,11 @@ class AtRadius:
     """What was proved at one radius; first axes (penalties, seeds, strengths), of the twins (1, seeds, 1).
 
     Attributes:
-        low, high: logarithms of both ends of the constants, ``(..., points)``.
+        low, high: logarithms of both ends of the constants, ``(..., points)``; NaN where they are 0.
         near: logarithms of the closest closed form, ``(..., points)``.
         bound, twin_bound: logarithms of the run's own bound, and of the twin's by the same method, ``(..., points)``.
         exact, closest, own: who is certified by the exact upper end, ``(..., points)``, by the closest closed form and by
-            the run's own bound, both ``(..., AUDIT)``.
+            the run's own bound, both ``(..., images of the audit part)``.
     """
 
     low: Floats
@@ -54,7 +50,7 @@ class Lines:
         names: of the penalties.
         seeds: that every one of them has.
         strengths: ``(penalties, strengths)``, ascending.
-        selection, held: right answers, ``(..., SELECTION)`` and ``(..., HELD)``.
+        selection, held: right answers, ``(..., images)``.
         factor, tenths: logarithms of T, ``(...)``, and without each tenth, ``(..., TENTHS)``; NaN where undefined.
         margin: ``(..., points)``.
         radii: by radius.
@@ -85,17 +81,19 @@ def whole(rows: Iterable[Row], question: str) -> tuple[tuple[str, ...], tuple[in
 
     All penalties that have all seeds of the study; where none has them yet, as many runs as can be.
     """
-    found = run_rows(rows, question)
+    found, design = run_rows(rows, question), QUESTIONS[question].design
     twins = {seed for name, seed in found if name == TWIN}
+    steps = len(design.ladder)
     having = {
-        name: frozenset(seed for seed in twins if len(found.get((name, seed), ())) == len(LADDER)) for name in PENALTIES
+        name: frozenset(seed for seed in twins if len(found.get((name, seed), ())) == steps)
+        for name in design.penalties
     }
 
     def those(seeds: frozenset[int]) -> tuple[str, ...]:
         return tuple(name for name, own in having.items() if seeds and own >= seeds)
 
     def worth(seeds: frozenset[int]) -> tuple[bool, int, int]:
-        return len(seeds) >= SEEDS, len(seeds) * len(those(seeds)), len(seeds)
+        return len(seeds) >= design.seeds, len(seeds) * len(those(seeds)), len(seeds)
 
     best = max(having.values(), key=worth)
     return those(best), tuple(sorted(best))
@@ -110,10 +108,13 @@ def lines(rows: Sequence[Row], question: str) -> tuple[Lines, Lines] | None:
     runs = [[found[name, seed] for seed in seeds] for name in names]
     twins = [[found[TWIN, seed] for seed in seeds]]
     twin_of = [twins[0][i][0] for i in range(len(seeds))]
-    return _lines(names, seeds, runs, twin_of), _lines((TWIN,), seeds, twins, twin_of)
+    design = QUESTIONS[question].design
+    return _lines(names, seeds, runs, twin_of, design), _lines((TWIN,), seeds, twins, twin_of, design)
 
 
-def _lines(names: tuple[str, ...], seeds: tuple[int, ...], runs: list[list[list[Row]]], twins: list[Row]) -> Lines:
+def _lines(
+    names: tuple[str, ...], seeds: tuple[int, ...], runs: list[list[list[Row]]], twins: list[Row], design: Design
+) -> Lines:
     def array(read: Any) -> Floats:
         return np.array(
             [[[read(row, twin) for row in of] for of, twin in zip(own, twins, strict=True)] for own in runs],
@@ -124,21 +125,25 @@ def _lines(names: tuple[str, ...], seeds: tuple[int, ...], runs: list[list[list[
         names,
         seeds,
         array(lambda row, _: row["strength"])[:, 0],
-        array(lambda row, _: flags(row["selection"], SELECTION)),
-        array(lambda row, _: flags(row["held"], HELD)),
+        array(lambda row, _: flags(row["selection"], design.selection)),
+        array(lambda row, _: flags(row["held"], design.held)),
         array(lambda row, _: _log(row["factor"])),
         array(lambda row, _: [_log(each) for each in row.get("tenths", [None] * TENTHS)]),
         array(lambda row, _: row["margins"]),
-        {radius: _at(radius, array) for radius in twins[0]["audits"]},
+        {radius: _at(radius, array, design.audit) for radius in twins[0]["audits"]},
     )
 
 
-def _at(radius: str, array: Any) -> AtRadius:
+def _at(radius: str, array: Any, images: int) -> AtRadius:
     def ends(row: Row) -> list[tuple[float, float]]:
         """Of the constants; what no search has proved, the closest closed form has."""
         audit = row["audits"][radius]
         pairs = zip(audit["exact"], audit["bounds"][CLOSEST], strict=True)
         return [(low, min(math.inf if high is None else high, closest)) for (low, high), closest in pairs]
+
+    def logarithms(row: Row, end: int) -> list[float]:
+        """Undefined where the constant is proved to be 0: the network has become a constant one there."""
+        return [math.nan if pair[1] <= 0 else _log(pair[end]) for pair in ends(row)]
 
     def own(row: Row) -> str:
         return OWN_BOUNDS.get(row["penalty"], YARDSTICK)
@@ -148,14 +153,14 @@ def _at(radius: str, array: Any) -> AtRadius:
 
     size = float(radius)
     return AtRadius(
-        array(lambda row, _: [_log(low) for low, _ in ends(row)]),
-        array(lambda row, _: [_log(high) for _, high in ends(row)]),
+        array(lambda row, _: logarithms(row, 0)),
+        array(lambda row, _: logarithms(row, 1)),
         array(lambda row, _: bound(row, CLOSEST)),
         array(lambda row, _: bound(row, own(row))),
         array(lambda row, twin: bound(twin, own(row))),
         array(lambda row, _: [high * size < m for (_, high), m in zip(ends(row), row["margins"], strict=True)]),
-        array(lambda row, _: flags(row["audits"][radius]["certified"][CLOSEST], AUDIT)),
-        array(lambda row, _: flags(row["audits"][radius]["certified"][own(row)], AUDIT)),
+        array(lambda row, _: flags(row["audits"][radius]["certified"][CLOSEST], images)),
+        array(lambda row, _: flags(row["audits"][radius]["certified"][own(row)], images)),
     )
 
 

@@ -1,10 +1,11 @@
-"""The questions of the study: in which balls constants are asked for, and of which radius penalties are trained."""
+"""The questions of the study: of which networks and in which balls constants are asked for."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+from experiments.exact_study.designs import DIGITS, MNIST, MNIST_CONV, Design
 from lipreg import AllMargins, L2Ball, LinfBall, LocalLipschitz
 
 
@@ -16,11 +17,13 @@ class Question:
         name: in rows.
         p: the norm of balls and of distances.
         radii: at which runs are audited; the first one is that of the penalties.
+        design: of which data and network, and how much of it.
     """
 
     name: str
     p: float
     radii: tuple[float, ...]
+    design: Design = DIGITS
 
     def problem(self, radius: float) -> LocalLipschitz:
         """The question at one radius."""
@@ -28,4 +31,12 @@ class Question:
         return LocalLipschitz(ball(radius, low=0.0, high=1.0), AllMargins(), p=self.p)
 
 
-QUESTIONS = {each.name: each for each in (Question("linf", math.inf, (0.05, 0.15)), Question("l2", 2.0, (0.2, 0.6)))}
+QUESTIONS = {
+    each.name: each
+    for each in (
+        Question("linf", math.inf, (0.05, 0.15)),
+        Question("l2", 2.0, (0.2, 0.6)),
+        Question("mnist", math.inf, (0.01, 0.04), MNIST),
+        Question("mnist_conv", math.inf, (0.02, 0.08), MNIST_CONV),
+    )
+}

@@ -10,7 +10,7 @@ import numpy as np
 
 from experiments.exact_study.choosing import LOST
 from experiments.exact_study.lines import AtRadius, Floats, Lines, lines
-from experiments.exact_study.rows import POINTS, TENTHS, Row
+from experiments.exact_study.rows import TENTHS, Row
 
 DRAWS = 2000
 CERTIFIED = ("exact", "closest", "own")
@@ -37,11 +37,15 @@ class Places:
     limited: tuple[str, ...]
 
     def read(self, values: Floats) -> Floats:
-        """Values ``(penalties, seeds, strengths, ...)`` at the places, ``(penalties, seeds, ...)``."""
+        """Values ``(penalties, seeds, strengths, ...)`` at the places, ``(penalties, seeds, ...)``.
+
+        Where the upper strength's is undefined, the lower one's counts: its network has become a constant one.
+        """
         each = np.arange(len(self.lower))
         upper = np.minimum(self.lower + 1, values.shape[2] - 1)
         share = self.share.reshape(-1, *[1] * (values.ndim - 2))
-        return values[each, :, self.lower] * (1 - share) + values[each, :, upper] * share
+        below, above = values[each, :, self.lower], values[each, :, upper]
+        return np.where(np.isnan(above), below, below * (1 - share) + above * share)
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,7 @@ def readings(
     change = {data: getattr(runs, data).mean(3) - getattr(twins, data).mean(3) for data in ("selection", "held")}
     places = place(change[by].mean(1))
     lost = (-places.read(change["selection"]).mean(1), -places.read(change["held"]).mean(1))
-    all_points = np.tile(np.arange(POINTS), (len(every), 1))
+    all_points = np.tile(np.arange(runs.margin.shape[3]), (len(every), 1))
     drawn = _drawn(runs, twins, draws, getattr(runs, by) - getattr(twins, by))
     return [
         Reading(
@@ -166,7 +170,10 @@ def non_increasing(values: Floats) -> Floats:
 
 
 def figures(runs: Lines, twins: Lines, radius: str, seeds: np.ndarray, points: np.ndarray) -> Values:
-    """All figures ``(penalties, seeds, strengths)``, of some seeds and of some audited points of each, with middles of E."""
+    """All figures ``(penalties, seeds, strengths)``, of some seeds and of some audited points of each, with middles of E.
+
+    All of a run whose network is constant around a point are NaN.
+    """
     mine, twin = runs.radii[radius], twins.radii[radius]
 
     def taken(values: Floats) -> Floats:
@@ -175,7 +182,7 @@ def figures(runs: Lines, twins: Lines, radius: str, seeds: np.ndarray, points: n
     exact, other = ((taken(at.low) + taken(at.high)) / 2 for at in (mine, twin))
     factor = runs.factor[:, seeds] - twins.factor[:, seeds]
     raw = exact.mean(3) - other.mean(3)
-    return {
+    found = {
         "margin": _median(taken(runs.margin), exact) - _median(taken(twins.margin), other),
         "calibrated": raw + factor,
         "raw": raw,
@@ -189,6 +196,8 @@ def figures(runs: Lines, twins: Lines, radius: str, seeds: np.ndarray, points: n
             for name, upper in zip(REACHES, (mine.high, mine.near, mine.bound), strict=True)
         },
     }
+    constant = np.isnan(mine.high[:, seeds]).any(3)
+    return {name: np.where(constant, np.nan, values) for name, values in found.items()}
 
 
 def _reach(margin: Floats, upper: Floats, radius: float) -> Floats:
@@ -227,12 +236,12 @@ def _drawn(runs: Lines, twins: Lines, draws: int, right: Floats) -> dict[str, Va
     ``right`` has right answers minus the twins', at the images that tell what accuracy is lost.
     """
     generator, count = np.random.default_rng(0), len(runs.seeds)
-    images = right.shape[3]
+    images, audited = right.shape[3], runs.margin.shape[3]
     found: dict[str, list[Values]] = {radius: [] for radius in runs.radii}
     for _ in range(draws):
         seeds = generator.integers(count, size=count)
         weights = generator.multinomial(images, np.full(images, 1 / images), size=count) / images
-        points = generator.integers(POINTS, size=(count, POINTS))
+        points = generator.integers(audited, size=(count, audited))
         places = place(np.einsum("nskm,sm->nk", right[:, seeds], weights) / count)
         for radius, of in found.items():
             values = figures(runs, twins, radius, seeds, points)

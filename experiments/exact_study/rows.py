@@ -8,30 +8,28 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from experiments.exact_study.designs import TWIN
 from experiments.exact_study.parts import Images, parts
 from experiments.exact_study.questions import QUESTIONS, Question
-from experiments.exact_study.terms import OWN_BOUNDS, TWIN, YARDSTICK
+from experiments.exact_study.terms import OWN_BOUNDS, YARDSTICK
 from experiments.exact_study.training import train
+from experiments.result_file import Row
 from lipreg import Budget
 from lipreg.calibration.fitting import fitted, of_classes
 from lipreg.estimators import certify
 from lipreg.records import CalibrationRecord
 from lipreg.reporting.wording import rounded
 
-Row = dict[str, Any]
 CLOSEST = "jacobian_crown"
 """The closest closed form."""
 TENTHS = 10
 """Parts of the calibration points, each of which is left out once."""
-POINTS = 8
-SECONDS = 80.0
-"""CPU seconds of the exact engine at the points of a run, at each radius."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,8 @@ class Job:
 
 def do(job: Job) -> Row:
     """Trains, and measures what the stage asks for, in this process."""
-    question, own = QUESTIONS[job.question], parts(job.seed)
+    question = QUESTIONS[job.question]
+    own = parts(job.seed, question.design)
     began = time.process_time()
     net = train(job.penalty, job.strength, job.seed, job.rate, job.epochs, own.training, question)
     right = _right(net, own.selection)
@@ -73,10 +72,10 @@ def do(job: Job) -> Row:
     x, y = own.audit
     finite = all(torch.isfinite(weight).all() for weight in net.parameters())  # a training may diverge
     if finite:
-        ahead, place = _margins(net, x, y), own.audited(job.seed, POINTS)
-        row |= {"margins": [float(f"{m:.7g}") for m in ahead[place].tolist()]}
+        ahead = _margins(net, x, y)
+        row |= {"margins": [float(f"{m:.7g}") for m in ahead[own.place].tolist()]}
         asked = net, question, bounds_of(job.penalty)
-        row["audits"] = {f"{r:g}": audited(*asked, r, own.audit, ahead, place) for r in question.radii}
+        row["audits"] = {f"{r:g}": audited(*asked, r, own.audit, ahead, own.place) for r in question.radii}
     seconds = {"training": trained - began, "audit": time.process_time() - trained}
     return {**row, "seconds": {name: round(value, 2) for name, value in seconds.items()}, "last": True}
 
@@ -107,7 +106,7 @@ def audited(
         place: of the seed's points.
     """
     (x, y), problem = images, question.problem(radius)
-    budget = Budget(SECONDS, clock=time.process_time)
+    budget = Budget(question.design.seconds, clock=time.process_time)
     exact = certify(net, problem, x[place], y[place], estimator="branch_and_bound", budget=budget)
     whole = Budget(math.inf)  # no clock: the same on every machine
     proved = {name: certify(net, problem, x, y, estimator=name, budget=whole) for name in bounds}

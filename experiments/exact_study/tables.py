@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from experiments.exact_study.choosing import LADDER
+from experiments.exact_study.designs import CLAIMS, DIGITS, PENALTIES, TWIN, Design
 from experiments.exact_study.expected import verdicts
-from experiments.exact_study.lines import HELD, SEEDS, run_rows
+from experiments.exact_study.lines import run_rows
 from experiments.exact_study.questions import QUESTIONS
 from experiments.exact_study.reading import CERTIFIED, HIGHER_IS_BETTER, REACHES, Reading, readings
-from experiments.exact_study.rows import POINTS, Row, bounds_of, flags
-from experiments.exact_study.terms import PENALTIES, TWIN, YARDSTICK
+from experiments.exact_study.rows import Row, bounds_of, flags
+from experiments.exact_study.terms import YARDSTICK
 from lipreg.words import written
 
 PRICES = Path(__file__).resolve().parents[2] / "benchmarks/results/penalty.json"
@@ -33,15 +33,19 @@ _MISSING = "n/a"
 _SIGNS = {-1: "<", 0: "·", 1: ">"}
 
 
-def fill(page: str, rows: Sequence[Row], draws: int) -> str:
-    """The page with each of its tables made anew; one whose rows are not there yet says so."""
-    made: dict[str, Sequence[Reading]] = {}
+def fill(page: str, rows: Sequence[Row], read: Mapping[str, Sequence[Reading]]) -> str:
+    """The page with each of its tables made anew; one whose rows are not there yet says so.
+
+    Args:
+        page: with places for tables.
+        rows: of all questions.
+        read: what was read of them, by question.
+    """
 
     def table(found: re.Match[str]) -> str:
         kind, question = found[1], found[2]
-        if question not in made:
-            made[question] = readings(rows, question, draws)
-        text = TABLES[kind](rows, question, made[question])
+        begun = kind == "state" or run_rows(rows, question)
+        text = TABLES[kind](rows, question, read[question]) if begun else "No run of it is done yet."
         return f"<!-- study {kind} {question} -->\n{text}\n<!-- end -->"
 
     return _PLACE.sub(table, page)
@@ -51,24 +55,29 @@ def state(rows: Sequence[Row], question: str, read: Sequence[Reading]) -> str:
     """How much of the study is there."""
     found = run_rows(rows, question)
     done = sum(len(runs) for runs in found.values())
-    planned = SEEDS * (1 + len(LADDER) * len(PENALTIES))
+    design = QUESTIONS[question].design
+    planned = design.seeds * (1 + len(design.ladder) * len(design.penalties))
     told = f"{done} of {planned} runs are done"
     if not read:
         return f"{told}; no seed is whole yet, so nothing is compared."
     audits = [
         status for runs in found.values() for row in runs for at in row["audits"].values() for status in at["status"]
     ]
-    missing = [name for name in PENALTIES if name not in read[0].names]
+    missing = [name for name in design.penalties if name not in read[0].names]
     told += f", with {len(audits)} exact audits, {audits.count('proved')} of which closed; the others are intervals. "
     told += f"Compared are {_count(len(read[0].names), 'penalty', 'penalties')} on {_count(len(read[0].seeds), 'seed')}"
     told += f"; not yet {', '.join(map(_code, missing))}." if missing else "."
-    if len(read[0].seeds) < SEEDS:
-        told = f"**Partial.** {told} Claims need {SEEDS} seeds: what follows shows what there is, and claims nothing."
+    if len(read[0].seeds) < design.seeds:
+        told = f"**Partial.** {told} What follows shows what there is."
+    if len(read[0].seeds) < CLAIMS:
+        told += f" Claims need {CLAIMS} seeds: nothing is claimed of this question."
     return told
 
 
 def equal(rows: Sequence[Row], question: str, read: Sequence[Reading]) -> str:
     """Every penalty at one point of accuracy lost, a table a radius, sorted by the margin over the constant."""
+    if not read:
+        return "No seed is whole yet."
     prices = json.loads(PRICES.read_text(encoding="utf-8"))["rows"]
     return "\n\n".join(f"Radius {each.radius}:\n\n{_equal(each, question, prices)}" for each in read)
 
@@ -119,7 +128,7 @@ def held(rows: Sequence[Row], question: str, read: Sequence[Reading]) -> str:
 
 def pairs(rows: Sequence[Row], question: str, read: Sequence[Reading]) -> str:
     """Who is told apart from whom, a table a figure and radius."""
-    if not read or len(read[0].seeds) < SEEDS:
+    if not read or len(read[0].seeds) < QUESTIONS[question].design.seeds:
         return "Nobody is told apart before all seeds are there."
     told = []
     for each in read:
@@ -164,30 +173,32 @@ def strengths(rows: Sequence[Row], question: str, read: Sequence[Reading]) -> st
             by.setdefault((name, row["strength"]), []).append(row)
     order = (TWIN, *PENALTIES)
     for name, strength in sorted(by, key=lambda key: (order.index(key[0]), key[1])):
-        lines.append(_strength(name, strength, by[name, strength], radii))
+        lines.append(_strength(name, strength, by[name, strength], radii, QUESTIONS[question].design))
     return markdown(lines)
 
 
-def _strength(name: str, strength: float, own: Sequence[Row], radii: Sequence[str]) -> list[str]:
+def _strength(name: str, strength: float, own: Sequence[Row], radii: Sequence[str], design: Design) -> list[str]:
     factors = [row["factor"] for row in own if row["factor"] is not None]
     line = [_code(name), "" if name == TWIN else written(strength), f"{len(own)}"]
     line += [f"{100 * np.mean([row['accuracy'] for row in own]):.1f}"]
-    line += [f"{100 * np.mean([flags(row['held'], HELD).mean() for row in own]):.1f}"]
+    line += [f"{100 * np.mean([flags(row['held'], design.held).mean() for row in own]):.1f}"]
     line += [_number(float(np.exp(np.mean(np.log(factors))))) if factors else _MISSING]
     bound = YARDSTICK if name == TWIN else bounds_of(name)[-1]
     for radius in radii:
         audits = [row["audits"][radius] for row in own]
         ends = [(low, high) for at in audits for low, high in at["exact"]]
         middles = [math.log(low if high is None else (low + high) / 2) for low, high in ends if low > 0]
+        middles = [] if any(high == 0 for _, high in ends) else middles  # constant around a point
         over = [math.log(each) for at in audits for each in at["bounds"][bound]]
-        line += [_number(math.exp(np.mean(middles))), _number(math.exp(np.mean(over) - np.mean(middles)))]
-        line += [f"{sum(at['status'].count('proved') for at in audits)} of {POINTS * len(own)}"]
+        middle = math.fsum(middles) / len(middles) if middles else math.nan
+        line += [_number(math.exp(middle)), _number(math.exp(np.mean(over) - middle))]
+        line += [f"{sum(at['status'].count('proved') for at in audits)} of {design.points * len(own)}"]
     return line
 
 
 def expected(rows: Sequence[Row], question: str, read: Sequence[Reading]) -> str:
     """What became of each expectation of the design."""
-    if not read or len(read[0].seeds) < SEEDS:
+    if not read or len(read[0].seeds) < CLAIMS:
         return "Nothing is said of the expectations before all seeds are there."
     return "\n".join(f"{number}. {text}" for number, text in enumerate(verdicts(read), 1))
 
@@ -229,7 +240,12 @@ def _ratio(read: Reading, figure: str, i: int) -> str:
 
 
 def _price(name: str, question: str, prices: Sequence[Mapping[str, Any]]) -> str:
-    """The ratio of a step with all points to a plain one on the digits, in the question's norm where it reads one."""
+    """The ratio of a step with all points to a plain one on the digits, in the question's norm where it reads one.
+
+    Of other networks than the benchmark's there is none.
+    """
+    if QUESTIONS[question].design is not DIGITS:
+        return ""
     known = {"witnesses": "jacobian", "fastlip_wide": "fastlip"}.get(name, name)
     norm = "inf" if question == "linf" else "2"
     own = [p for p in prices if p["bound"] == known and p["network"].startswith("digits") and p["p"] in (norm, "-", "")]
@@ -237,6 +253,8 @@ def _price(name: str, question: str, prices: Sequence[Mapping[str, Any]]) -> str
 
 
 def _number(value: float) -> str:
+    if math.isnan(value):
+        return _MISSING
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 

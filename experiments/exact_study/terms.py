@@ -14,8 +14,6 @@ from lipreg import LipschitzPenalty, Points
 
 Term = Callable[[Tensor, Tensor], Tensor]
 """Inputs and labels of a batch -> what is added to its loss."""
-TWIN = "none"
-EARLY = "early_stopping"
 WIDE = 0.15 / 0.05
 """How much larger the region of ``fastlip_wide`` is."""
 SHARE = 0.1
@@ -33,7 +31,6 @@ _NAMED: dict[str, dict[str, Any]] = {
     **{name: {"quantity": name} for name in ("jacobian", "jacobian_frobenius", "gradient", "weight_decay")},
     "fastlip_wide": {"bound": "fastlip"},
 }
-PENALTIES = (*_NAMED, "pgd", "small_box", "witnesses", "jacobian_fastlip", EARLY)
 
 
 def term(name: str, strength: float, net: nn.Module, question: Question, seed: int) -> Term | None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import torch
 from torch import nn
 
+from experiments.exact_study.designs import EARLY
 from experiments.exact_study.parts import Images
 from experiments.exact_study.questions import Question
-from experiments.exact_study.terms import EARLY, term
+from experiments.exact_study.terms import term
 
-WIDTHS = (64, 32, 32, 10)
 BATCH = 128
 
 
@@ -26,10 +24,10 @@ def train(
         rate: of Adam, which falls linearly to 0 over the training.
         epochs: through the data.
         data: the training part.
-        question: that penalties are about.
+        question: that penalties are about, with its network.
     """
     x, y = data
-    net = network(seed)
+    net = question.design.network(seed)
     added = term(penalty, strength, net, question, seed)
     epochs = max(1, round(epochs / strength)) if penalty == EARLY else epochs
     optimizer = torch.optim.Adam(net.parameters(), lr=rate)
@@ -46,13 +44,3 @@ def train(
             optimizer.step()
             falling.step()
     return net.eval()
-
-
-def network(seed: int) -> nn.Sequential:
-    """64-32-32-10 with the initial weights of a seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        layers: list[nn.Module] = []
-        for before, after in pairwise(WIDTHS):
-            layers += [nn.Linear(before, after), nn.ReLU()]
-        return nn.Sequential(*layers[:-1])

@@ -22,8 +22,7 @@ from experiments.choices import check_like
 from experiments.penalties.course import run_seed
 from experiments.penalties.table import auto_table, fill, table
 from experiments.programs import progress_bar, said, start
-from experiments.regularizers.jobs import Row
-from experiments.regularizers.results import ResultFile
+from experiments.result_file import ResultFile, Row
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "experiments" / "results" / "penalties.jsonl"

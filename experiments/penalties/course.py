@@ -12,8 +12,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from experiments.penalties.jobs import TWIN, Job
 from experiments.programs import quiet_libraries
-from experiments.regularizers.jobs import TWIN, Job, Row
+from experiments.result_file import Row
 from lipreg.callbacks import LipschitzRegularizer
 from lipreg.comparisons import compare
 from lipreg.data import InMemoryDataModule

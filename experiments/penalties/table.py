@@ -8,7 +8,8 @@ from statistics import fmean, geometric_mean, median
 from typing import Any
 
 from experiments.penalties.course import EQUAL_ACCURACY
-from experiments.regularizers.jobs import TWIN, Row
+from experiments.penalties.jobs import TWIN
+from experiments.result_file import Row
 from lipreg.quantities import get_quantity
 from lipreg.results import Certificate
 from lipreg.words import written

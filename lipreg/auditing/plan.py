@@ -57,8 +57,8 @@ class AuditPlan:
         asked = dict.fromkeys(Bound.of(estimator, "estimators").certified for estimator in self.estimators)
         object.__setattr__(self, "estimators", tuple(asked))
         budget = Budget.of(self.budget, "audit")
-        if not 0 < budget.seconds < math.inf:  # it is shared out
-            raise InvalidInput(f"budget={budget.seconds!r}", where="audit", accepted="seconds above 0, a finite number")
+        if budget.seconds == math.inf:  # it is shared out
+            raise InvalidInput(f"budget={budget.seconds!r}", where="audit", accepted="a finite number of seconds")
         object.__setattr__(self, "budget", budget)
         if not isinstance(self.settings, Settings):
             raise InvalidInput(f"settings={self.settings!r}", where="audit", accepted="Settings")

@@ -28,6 +28,7 @@ from lipreg.results import EXACT_TOLERANCE, Certificate, CertifiedInterval, Stat
 from lipreg.words import counted
 
 NO_TIME, NOT_REACHED = "not asked: no time was left for it", "not reached before the budget was gone"
+LEFT_OUT = NO_TIME, NOT_REACHED
 """What records say of methods that the budget left no time for."""
 
 
@@ -95,29 +96,33 @@ class PointAudit:
     def _together(self, parts: Sequence[CertifiedInterval]) -> CertifiedInterval:
         """What all of them prove: anew from all, so that it does not depend on the rounds in which they came.
 
-        How the work ended at an interval that is not exact is told by the last bound or search that a limit ended, whichever
-        of them proved the smaller upper end; one that stands in for one that failed is proved all the same.
+        How the work ended at an interval that is not exact is told by the last bound or search that a limit ended, or else
+        by one that was left out, whichever of them proved the smaller upper end; one that stands in for one that failed is
+        proved all the same.
         """
         together = self._nothing()
         for part in parts:
             together = together.intersect(part)
-        limited = [part for part in parts if part.status in LIMITED and part.certificate is not Certificate.LOWER]
+        told = [part for part in parts if part.certificate is not Certificate.LOWER or part.detail in LEFT_OUT]
+        limited = [part for part in told if part.status in LIMITED]
         if together.certificate is Certificate.EXACT or not (limited or together.status is Status.FAILED):
             return together
         if not limited:
             return replace(together, status=Status.BOUNDED)
-        return replace(together, status=limited[-1].status, detail=limited[-1].detail)
+        last = max(enumerate(limited), key=lambda at: (at[1].detail not in LEFT_OUT, at[0]))[1]
+        return replace(together, status=last.status, detail=last.detail)
 
     def without_answer(self, name: str, status: Status, detail: str) -> PointAudit:
         """With an estimator that gave no answer: the ends it had proved before, if any, and why there is no more."""
         interval = replace(self.intervals.get(name, self._nothing()), status=status, detail=detail)
-        seconds = {name: 0.0, **self.seconds}
-        return replace(self, intervals={**self.intervals, name: interval}, seconds=seconds)
+        intervals, seconds = {**self.intervals, name: interval}, {name: 0.0, **self.seconds}
+        together = self._together([i for other, i in intervals.items() if other != EXACT])
+        return replace(self, intervals={**intervals, EXACT: together}, seconds=seconds)
 
     @property
     def left_out(self) -> list[str]:
         """The methods that the budget left no time for."""
-        return [name for name, interval in self.intervals.items() if interval.detail in (NO_TIME, NOT_REACHED)]
+        return [name for name, interval in self.intervals.items() if interval.detail in LEFT_OUT]
 
     @property
     def cut_short(self) -> list[str]:

@@ -40,6 +40,7 @@ class Analysis:
         norms: of the maps, each computed once.
         outward: whether its bounds hold for rounding.
         memory: bytes that the rows of one node may take, where they are kept for a gradient; None for no limit.
+        methods: of its pre-activation bounds.
     """
 
     def __init__(
@@ -51,8 +52,10 @@ class Analysis:
         find: Callable[[], Preactivations],
         masks: Callable[[], Masks | None] = lambda: None,
         memory: int | None = None,
+        methods: tuple[str, ...] = METHODS,
     ) -> None:
         self.graph, self.placed, self.norms, self.outward, self.memory = graph, placed, norms, outward, memory
+        self.methods = methods
         self._find, self._find_masks = find, masks
         self._derived: dict[Callable[..., Any], Any] = {}
 
@@ -64,6 +67,7 @@ class Analysis:
             "norms": self.norms,
             "outward": self.outward,
             "memory": self.memory,
+            "methods": self.methods,
             "found": found,
         }
 
@@ -163,7 +167,7 @@ class Analysis:
             return self
         norms = InducedNorms(self.graph)
         own = (self.graph, self.placed[index], norms, self.outward, lambda: self.preactivations[index])
-        return Analysis(*own, memory=self.memory)
+        return Analysis(*own, memory=self.memory, methods=self.methods)
 
     def asking(self, placed: PlacedProblem) -> Analysis:
         """The analysis of another question about the same regions, which shares what is there."""
@@ -171,7 +175,8 @@ class Analysis:
         def masks() -> Masks | None:
             return self.masks if placed.problem.scope == self.placed.problem.scope else None
 
-        found = Analysis(self.graph, placed, self.norms, self.outward, lambda: self.preactivations, masks, self.memory)
+        own = (self.norms, self.outward, lambda: self.preactivations, masks, self.memory, self.methods)
+        found = Analysis(self.graph, placed, *own)
         same = placed.problem.scope == self.placed.problem.scope
         if same and self.outward:  # without gradients, which may be off here
             found.__dict__ |= {name: self.__dict__[name] for name in ("slopes", "shares") if name in self.__dict__}
@@ -259,4 +264,4 @@ def analyse(
         alone = constant and chosen == ("interval",) and not known and not outward and region.bounded
         return regional_masks(graph, region) if alone else None
 
-    return Analysis(graph, placed, norms, outward, find, masks, memory)
+    return Analysis(graph, placed, norms, outward, find, masks, memory, chosen)

@@ -20,17 +20,20 @@ A window of a max pool with candidates i = 1..k has weights w_i around 1/k that 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
-from lipreg.bounds.room import pass_work
+from lipreg.bounds.room import NUMBER, pass_work
 from lipreg.bounds.rounding import norm_rounding
 from lipreg.budget import FREE, Budget
 from lipreg.graph import Backward, Curved, Graph, MaxPool, Relu, node_size
 from lipreg.linalg import LinearMap
+
+LEAST_PART = 8
+"""Passes have an eighth of the memory in any case, or what is held beside them would make rows too few."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,25 @@ def undecided_units(analysis: Analysis) -> int:
     return sum(len(units.position) for units in open_units(analysis).values())
 
 
+def deviations_work(analysis: Analysis) -> float:
+    """Multiplications that ``deviations`` takes, about."""
+    return float(sum(_work(analysis.graph, open_units(analysis)).values()))
+
+
+def deviations_memory(units: int, inputs: int, rows: int) -> int:
+    """Bytes of what is written down: rows at the input and at each other's units, and bounds."""
+    return NUMBER * units * (units + inputs + rows)
+
+
+def beside(budget: Budget, held: int) -> Budget:
+    """The budget of passes beside what is held: what that leaves of the memory, and a small part in any case."""
+    return replace(budget, memory=max(budget.memory // LEAST_PART, budget.memory - held))
+
+
+def _work(graph: Graph, units: dict[int, OpenUnits]) -> dict[int, int]:
+    return {i: len(own.position) * pass_work(graph.nodes[:i]) for i, own in units.items()}
+
+
 def deviations(analysis: Analysis, budget: Budget | None = None) -> Deviations:
     """The deviations of a single-point analysis; one backward pass with a row for each undecided unit and functional.
 
@@ -71,23 +93,28 @@ def deviations(analysis: Analysis, budget: Budget | None = None) -> Deviations:
         budget: of these passes; None for no limit of time.
 
     Raises:
-        OutOfBudget: it ended first, or is far from enough; a bound needs every unit.
+        OutOfBudget: it ended first, or is far from enough, by what they are judged to take or have taken so far; a bound
+            needs every unit.
     """
     graph, placed, budget = analysis.graph, analysis.placed, budget or FREE
     centres = middle_slopes(analysis)
     units = open_units(analysis)
     order = list(units)
-    budget.require(sum(len(own.position) * pass_work(graph.nodes[:i]) for i, own in units.items()))
+    ahead, began = _work(graph, units), budget.clock()
+    budget.require(sum(ahead.values()))
     output = placed.rows[0].to(graph.dtype)
     last = len(graph.nodes) - 1
     at_units, centre = _carried(graph, last, output.reshape(-1, *graph.output.shape), centres, units)
     coupling: dict[int, dict[int, Tensor]] = {}
-    rows = []
-    for index in order:
+    counts = [len(units[i].position) for i in order]
+    passes = beside(budget, deviations_memory(sum(counts), centre.shape[1], len(output)))
+    rows = centre.new_empty(sum(counts), centre.shape[1])
+    for index, own in zip(order, rows.split(counts), strict=True):
         node = graph.nodes[index]
         assert isinstance(node, Relu | MaxPool | Curved)
-        coupling[index], own = _carried_units(graph, node.source, units[index], centres, units, budget)
-        rows.append(own)
+        coupling[index] = _carried_units(graph, node.source, units[index], centres, units, passes, own)
+        if left := sum(ahead[later] for later in order if later > index):
+            budget.seen(sum(ahead.values()) - left, began).require(left)
     bounds: dict[int, Tensor] = {}
     for index in reversed(order):
         total = at_units[index].abs()
@@ -97,8 +124,7 @@ def deviations(analysis: Analysis, budget: Budget | None = None) -> Deviations:
         bounds[index] = total
     weights = placed.weights[0].flatten().to(graph.dtype)
     stacked = torch.cat([bounds[i] for i in order], 1) if order else output.new_zeros(len(output), 0)
-    whole = torch.cat(rows) if rows else output.new_zeros(0, len(weights))
-    return Deviations(centre * weights, whole * weights, stacked, _loss(analysis, len(order)))
+    return Deviations(centre * weights, rows.mul_(weights), stacked, _loss(analysis, len(order)))
 
 
 def _loss(analysis: Analysis, depth: int) -> float:
@@ -141,13 +167,26 @@ def _carried_units(
     centres: dict[int, Tensor],
     all_units: dict[int, OpenUnits],
     budget: Budget,
-) -> tuple[dict[int, Tensor], Tensor]:
-    """The functionals of a node's units carried back, as many at once as the budget's memory allows."""
-    blocks = [_carried(graph, source, rows, centres, all_units) for rows in unit_rows(graph, source, units, budget)]
-    if not blocks:
-        return {}, torch.zeros(0, torch.Size(graph.input_shape).numel(), dtype=graph.dtype, device=graph.device)
-    at = {i: torch.cat([block[i] for block, _ in blocks]) for i in blocks[0][0]}
-    return at, torch.cat([own for _, own in blocks])
+    own: Tensor,
+) -> dict[int, Tensor]:
+    """The functionals of a node's units carried back, as many at once as the budget's memory allows.
+
+    Args:
+        own: takes what they are at the input, ``(units, inputs)``.
+
+    Returns:
+        What they are at the units of each earlier node.
+    """
+    at: dict[int, Tensor] = {}
+    done = 0
+    for rows in unit_rows(graph, source, units, budget):
+        found, inputs = _carried(graph, source, rows, centres, all_units)
+        at = at or {i: some.new_empty(len(own), some.shape[1]) for i, some in found.items()}
+        own[done : done + len(rows)] = inputs
+        for i, some in found.items():
+            at[i][done : done + len(rows)] = some
+        done += len(rows)
+    return at
 
 
 def unit_rows(graph: Graph, source: int, units: OpenUnits, budget: Budget, copies: int = 1) -> Iterator[Tensor]:

@@ -70,20 +70,26 @@ class Exclusive:
 
     def form(self, multipliers: Tensor, unit_unit: Tensor, unit_free: Tensor) -> Tensor:
         """sum nu p q as a symmetric matrix over w and c, ``(N, u + k, u + k)``."""
-        return self._form(multipliers, *_sides_over(unit_unit, unit_free))
+        return self._form(multipliers, _off(unit_unit, unit_free))
 
     def form_of_sizes(self, multipliers: Tensor, unit_unit: Tensor, unit_free: Tensor) -> Tensor:
         """The sums of magnitudes that its entries are made of."""
-        return self._form(multipliers.abs(), *(part.abs() for part in _sides_over(unit_unit, unit_free)))
+        return self._form(multipliers.abs(), _off(unit_unit, unit_free).abs())
 
-    def _form(self, multipliers: Tensor, on: Tensor, off: Tensor) -> Tensor:
-        sides = torch.cat([on, off], 1)
-        size = sides.shape[1]
+    def _form(self, multipliers: Tensor, off: Tensor) -> Tensor:
+        """With y - w as rows over w and c; those of w are unit vectors, so their products are entries."""
+        u, size = off.shape[1], 2 * off.shape[1]
         half = torch.where(self.real, multipliers / 2, 0.0)
-        flat = sides.new_zeros(len(sides), size * size)
+        flat = off.new_zeros(len(off), size * size)
         flat.scatter_add_(1, self.first * size + self.second, half)
-        weights = flat.reshape(len(sides), size, size)
-        return sides.mT @ ((weights + weights.mT) @ sides)
+        weights = flat.reshape(len(off), size, size)
+        weights = weights + weights.mT
+        form = off.mT @ (weights[:, u:, u:] @ off)
+        form[:, :u, :u] += weights[:, :u, :u]
+        mixed = weights[:, :u, u:] @ off
+        form[:, :u] += mixed
+        form[:, :, :u] += mixed.mT
+        return form
 
     def _sides(self, y: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
         sides = torch.cat([w, y - w], 1)
@@ -93,7 +99,6 @@ class Exclusive:
         return at.unsqueeze(-1).expand(-1, -1, y.shape[-1])
 
 
-def _sides_over(unit_unit: Tensor, unit_free: Tensor) -> tuple[Tensor, Tensor]:
-    """Both sides of all switches over w and c, ``(N, u, u + k)`` each."""
-    eye = torch.eye(unit_unit.shape[-1]).to(unit_unit).expand_as(unit_unit)
-    return torch.cat([eye, torch.zeros_like(unit_free)], -1), torch.cat([unit_unit - eye, unit_free], -1)
+def _off(unit_unit: Tensor, unit_free: Tensor) -> Tensor:
+    """y - w of all switches over w and c, ``(N, u, u + k)``."""
+    return torch.cat([unit_unit - torch.eye(unit_unit.shape[-1]).to(unit_unit), unit_free], -1)

@@ -43,9 +43,31 @@ def norm_bound(center: Tensor, spread: Tensor, p: float) -> Tensor:
     Returns:
         ``(N,)``.
     """
-    matrix = torch.cat([center.unsqueeze(-1), spread], dim=-1)
-    scale = (matrix.abs().sum((1, 2)) / matrix.shape[-1]).clamp(min=1e-300)
-    matrix = matrix / scale.reshape(-1, 1, 1)
+    return _norm_bound(torch.cat([center.unsqueeze(-1), spread], dim=-1), p)
+
+
+def deviating_bound(center: Tensor, bounds: Tensor, rows: Tensor, p: float) -> Tensor:
+    """The same of center + sum_u t_u bounds_u rows_u; what is multiplied out is written down once.
+
+    Args:
+        center: ``(N, m)``.
+        bounds: ``(N, n)``.
+        rows: ``(n, m)``.
+        p: as above.
+
+    Returns:
+        ``(N,)``.
+    """
+    matrix = center.new_empty(*center.shape, 1 + len(rows))
+    matrix[..., 0] = center
+    torch.mul(bounds.unsqueeze(1), rows.mT, out=matrix[..., 1:])
+    return _norm_bound(matrix, p)
+
+
+def _norm_bound(matrix: Tensor, p: float) -> Tensor:
+    """Of matrices ``(N, m, n)``, which are scaled in place."""
+    scale = (torch.linalg.vector_norm(matrix, 1, dim=(1, 2)) / matrix.shape[-1]).clamp(min=1e-300)
+    matrix.div_(scale.reshape(-1, 1, 1))
     bound = _l1(matrix) if p == math.inf else _l2(matrix)
     return bound * scale * (1.0 + ROUNDING)
 
@@ -57,7 +79,7 @@ def _l1(matrix: Tensor) -> Tensor:
     image = matrix @ vectors
     b = image.norm(dim=-1).clamp(min=FLOOR)
     a = (matrix.mT @ (image / b.unsqueeze(-1))).norm(dim=-1).clamp(min=FLOOR)
-    scaled = matrix / (b.sqrt().unsqueeze(-1) * a.sqrt().unsqueeze(-2))
+    scaled = matrix.div_(b.sqrt().unsqueeze(-1)).div_(a.sqrt().unsqueeze(-2))
     return (squared_norm(scaled) * a.sum(-1) * b.sum(-1)).sqrt()
 
 
@@ -66,7 +88,7 @@ def _l2(matrix: Tensor) -> Tensor:
     for _ in range(SWEEPS):
         vectors = _unit(matrix.mT @ (matrix @ vectors))
     a = (matrix.mT @ (matrix @ vectors)).norm(dim=-1).clamp(min=FLOOR)
-    return (squared_norm(matrix / a.sqrt().unsqueeze(-2)) * a.sum(-1)).sqrt()
+    return (squared_norm(matrix.div_(a.sqrt().unsqueeze(-2))) * a.sum(-1)).sqrt()
 
 
 def _start(matrix: Tensor) -> Tensor:

@@ -188,8 +188,8 @@ def budget_of(asked: argparse.Namespace, stop: Any = None, networks: int = 1) ->
     Raises:
         InvalidInput: no seconds, or a gap that is none.
     """
-    if not 0 < asked.seconds < math.inf:
-        raise InvalidInput(f"--seconds {asked.seconds:g}", where="budget", accepted="a number above 0")
+    if not 0 <= asked.seconds < math.inf:
+        raise InvalidInput(f"--seconds {asked.seconds:g}", where="budget", accepted="a finite number of at least 0")
     return Budget(asked.seconds / networks, gap=asked.gap, stop=stop)
 
 

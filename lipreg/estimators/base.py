@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from lipreg.bounds import Analysis, norm_rounding, underflow
+from lipreg.bounds import METHODS, Analysis, norm_rounding, underflow
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.estimators.settings import DEFAULTS, Settings
@@ -25,9 +25,10 @@ from lipreg.words import listed
 ROUNDING = 1e-9
 """Relative widening of bounds computed by float64 passes: far above the rounding of such passes, far below any use."""
 
+ALL = "all"
+"""As pre-activation methods: every one of ``METHODS``, intersected."""
 IN_NORM = "@l"
 """Stands between the name of a method and the norm in which it is to be evaluated; see ``norm_equivalence``."""
-
 
 Known = Sequence[CertifiedInterval]
 """What earlier estimators proved, an interval a point; empty where nothing is known. A search starts from its witness."""
@@ -94,6 +95,10 @@ class Estimator(ABC):
     solver_option: ClassVar[str] = "solver"
     source: ClassVar[str] = ""
 
+    def named(self, analysis: Analysis) -> str:
+        """The name under which it proves something from this analysis: a bound is its recipe."""
+        return recipe_name(self.name, analysis.methods, self.preactivations)
+
     @property
     def proves_at_once(self) -> bool:
         """Whether it proves an upper end at once, of all points together, and not by a search."""
@@ -144,9 +149,12 @@ class Estimator(ABC):
         if refusal is None:
             return
         got, accepted = refusal
-        able = [name for name, other in ESTIMATORS.offered().items() if other.uncovered(problem, graph) is None]
+        able = {name: other for name, other in ESTIMATORS.offered().items() if other.uncovered(problem, graph) is None}
         both = "the question" if graph is None else "the question and the network"
-        todo = f"Estimators that cover {both}: {', '.join(able)}" if able else ""
+        every = [name for name, other in able.items() if graph is not None or Curved in other.kinds]
+        todo = f"Estimators that cover {both}: {', '.join(every)}" if every else ""
+        if pieces := [name for name in able if name not in every]:
+            todo += f"{'; of' if todo else 'Of'} networks of linear pieces {'also ' if todo else ''}{', '.join(pieces)}"
         if problem.p not in self.norms:
             from lipreg.estimators.norm_equivalence import nearest
 
@@ -240,6 +248,19 @@ def upper_interval(
         detail=detail,
         subject=analysis.subject(index),
     )
+
+
+def recipe_name(estimator: str, methods: Sequence[str] | str, own: Sequence[str] | str) -> str:
+    """The name of an estimator that works from other pre-activation bounds than its own: with their methods behind it.
+
+    Args:
+        methods: of the bounds, or "all".
+        own: those of the estimator, or "all".
+    """
+    if isinstance(methods, str) or set(methods) == set(METHODS):
+        methods = ALL
+    named = [] if methods == own else [methods] if isinstance(methods, str) else methods
+    return "-".join((estimator, *named))
 
 
 def cut_short(status: Status) -> Status:

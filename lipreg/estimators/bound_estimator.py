@@ -64,4 +64,6 @@ class BoundEstimator(Estimator):
         with torch.no_grad(), analysis.norms.within(work.budget):
             bounds = rounded_up(analysis, self.bound(analysis))
         detail = analysis.norms.certificate()
-        return [upper_interval(analysis, i, value, self.name, detail=detail) for i, value in enumerate(bounds)]
+        return [
+            upper_interval(analysis, i, value, self.named(analysis), detail=detail) for i, value in enumerate(bounds)
+        ]

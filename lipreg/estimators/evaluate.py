@@ -60,6 +60,7 @@ def estimate(
 
     Raises:
         UnsupportedRequest: the estimator is not differentiable or does not cover question and network.
+        InvalidInput: the bound is beyond what the network's dtype, float16, can hold.
     """
     recipe = Bound.of(bound, "bound", differentiable_names())
     estimator = differentiable_bound(recipe.estimator)
@@ -67,7 +68,12 @@ def estimate(
     graph = _live(network, x)
     estimator.check(problem, graph)
     power = PowerIteration(shared=False, first=STEPS) if recipe.spectral_norms == "estimate" else None
-    return estimator.bound(live_analysis(graph, problem, x, y, estimator, recipe.methods, power, recipe.memory))
+    found = estimator.bound(live_analysis(graph, problem, x, y, estimator, recipe.methods, power, recipe.memory))
+    if found.dtype == torch.float16 and not bool(torch.isfinite(found).all()):
+        most = f"{torch.finfo(found.dtype).max:,.0f}"
+        todo = "network.float() has room for it, as bfloat16 has; certify works in float64 whatever the weights are kept in"
+        raise InvalidInput(f"a bound above {most}", where="estimate", accepted=f"in float16 up to {most}", todo=todo)
+    return found
 
 
 def certify(

@@ -18,9 +18,13 @@ from lipreg.words import sentences
 TOGETHER = 16
 """Points at which linear bounds on the Jacobian are made at once."""
 FEW_PASSES = ("", "affine_relu", "fastlip")
-"""Proofs that cost a few passes, or none: where there is no better one, closed forms come first."""
 CENTER = "the reference point, before any hunt"
 SHORT = "In so little time 'jacobian_crown' by itself says more than a search, and there was not enough for it"
+
+
+def barely_proved(known: CertifiedInterval) -> bool:
+    """Whether an upper end cost a few passes, or none: where there is no better one, closed forms come first."""
+    return known.proof.partition("-")[0] in FEW_PASSES
 
 
 def first_forms(analysis: Analysis, budget: Budget) -> list[CertifiedInterval]:

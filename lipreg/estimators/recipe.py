@@ -8,13 +8,10 @@ from typing import Any, Literal
 
 from lipreg.bounds import ASKED, KEPT, METHODS
 from lipreg.errors import InvalidInput
-from lipreg.estimators.base import ESTIMATORS
+from lipreg.estimators.base import ALL, ESTIMATORS, recipe_name
 from lipreg.estimators.norm_equivalence import IN_NORM, get_estimator
 from lipreg.options import unknown
 from lipreg.runs import certified_description
-
-ALL = "all"
-"""As pre-activation methods: every one, intersected."""
 
 SpectralNorms = Literal["estimate", "exact"]
 
@@ -63,8 +60,7 @@ class Bound:
                 raise InvalidInput(f"preactivations={methods!r}", where="Bound", accepted=listed)
             methods = tuple(method for method in (*METHODS, *ASKED) if method in methods)
         object.__setattr__(self, "preactivations", methods)
-        named = [] if methods == own else [methods] if isinstance(methods, str) else methods
-        object.__setattr__(self, "label", "-".join((self.estimator, *named)))
+        object.__setattr__(self, "label", recipe_name(self.estimator, methods, own))
         if self.spectral_norms not in ("estimate", "exact"):
             raise InvalidInput(
                 f"spectral_norms={self.spectral_norms!r}", where="Bound", accepted='"estimate" or "exact"'

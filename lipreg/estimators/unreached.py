@@ -31,7 +31,8 @@ def cheap_intervals(
     with torch.no_grad(), analysis.norms.within(budget.started()):
         for method in (AffineRelu(), FastLip()):
             uppers = rounded_up(analysis, method.bound(analysis))
-            found.append([upper_interval(analysis, i, upper, method.name, status) for i, upper in enumerate(uppers)])
+            name = method.named(analysis)
+            found.append([upper_interval(analysis, i, upper, name, status) for i, upper in enumerate(uppers)])
     least = [min(each, key=lambda interval: interval.upper) for each in zip(*found, strict=True)]
     if not detail:
         return least

@@ -16,6 +16,7 @@ from lipreg.estimators.settings import DEFAULTS, Settings
 from lipreg.graph import Graph
 from lipreg.problem import LocalLipschitz
 from lipreg.results import Certificate, CertifiedInterval, Status
+from lipreg.words import sentences
 
 ENGINES = ("branch_and_bound", "mip_pointed")
 """Exact where they cover the question; each starts from the bounds of ``jacobian_crown`` and finds its own witnesses."""
@@ -80,7 +81,7 @@ def usual_intervals(
     first = _before_searches(analysis, budget)
     found = [new.intersect(old) for new, old in zip(first, found, strict=True)] if first else found
     names = tuple(name for name in names if not first or name not in FIRST)
-    limited: dict[int, Status] = {}  # by point, of the last search that ended early
+    limited: dict[int, CertifiedInterval] = {}  # by point, what the last search said that ended early
     same = placed.same()
     for name in sorted(names, key=lambda name: name not in ENGINES):
         method, share = get_estimator(name), ENGINES_SHARE if name in ENGINES else 1.0
@@ -95,7 +96,7 @@ def usual_intervals(
             before = found[first : first + size]
             over = budget.ended() or (Status.TIME_LIMIT if method.searches and own.seconds_left == 0.0 else None)
             if over is not None and all(end.certificate is Certificate.BRACKET for end in before):
-                limited = {**dict.fromkeys(range(first, first + len(before)), over), **limited}
+                limited = {**{first + at: replace(end, status=over) for at, end in enumerate(before)}, **limited}
                 continue  # what a method has to say in no time is known
             start = before if method.searches and before[0].witness is not None else ()
             try:
@@ -103,7 +104,7 @@ def usual_intervals(
             except UnsupportedRequest:  # too many outputs: the others still answer
                 continue
             found[first : first + size] = [new.intersect(old) for new, old in zip(answers, before, strict=True)]
-            limited.update({first: answers[0].status} if answers[0].status in LIMITED else {})
+            limited.update({first: answers[0]} if answers[0].status in LIMITED else {})
         for i, first in enumerate(same):
             if first < i and method.searches and found[first].witness is not None:
                 found[i] = repeated(analysis, found[first], i, first).intersect(found[i])
@@ -131,10 +132,12 @@ def _settled(interval: CertifiedInterval, gap: float) -> bool:
     return interval.certificate is Certificate.EXACT or interval.gap <= gap
 
 
-def _ended(interval: CertifiedInterval, gap: float, limited: Status | None) -> CertifiedInterval:
-    """With what ended the last search in place of the status of the method that gave the upper end."""
+def _ended(interval: CertifiedInterval, gap: float, limited: CertifiedInterval | None) -> CertifiedInterval:
+    """With what ended the last search in place of the status of the method that gave the upper end, and its words too."""
     if interval.certificate is Certificate.EXACT:
         return interval
+    if limited is not None:
+        words = "" if limited.detail in interval.detail else limited.detail
+        interval = replace(interval, status=limited.status, detail=sentences(words, interval.detail))
     # cheap methods that met the gap asked for before any search began do not know that it was asked for
-    status = Status.GAP_LIMIT if interval.gap <= gap else limited
-    return interval if status is None else replace(interval, status=status)
+    return replace(interval, status=Status.GAP_LIMIT) if interval.gap <= gap else interval

@@ -4,7 +4,7 @@ from lipreg.folding.displacements import Displacements
 from lipreg.folding.forms import Form, cell_forms
 from lipreg.folding.network import FoldedNetwork, FoldedValues, fold, fold_values
 from lipreg.folding.units import Units, unstable_units
-from lipreg.folding.work import first_work, fold_work, least_work, node_work
+from lipreg.folding.work import first_work, fold_work, least_work, node_work, search_work
 
 __all__ = [
     "Displacements",
@@ -19,5 +19,6 @@ __all__ = [
     "fold_work",
     "least_work",
     "node_work",
+    "search_work",
     "unstable_units",
 ]

@@ -31,6 +31,11 @@ def least_work(analysis: Analysis) -> float:
     return float(_columns(analysis) * pass_work(analysis.graph.nodes))
 
 
+def search_work(analysis: Analysis) -> float:
+    """Until a search has bounded a single node: what folding alone takes is spent for nothing."""
+    return fold_work(analysis) + node_work(*analysis.derived(_sizes))
+
+
 def first_work(analysis: Analysis) -> float:
     """Until a search has bounded its root for each family."""
     units, inputs = analysis.derived(_sizes)

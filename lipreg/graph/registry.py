@@ -145,8 +145,9 @@ NEVER |= {
 NEVER |= {name: "it draws random numbers" for name in DRAWS.split()}
 NOT_YET = "no lowering is registered; docs/extending.md shows how to write one in a few lines"
 SMOOTH = (
-    "its slopes lie between -1 and 1, but no bounds of it are written yet; ask about the part of the network before it, or "
-    f"behind it {ALONE}"
+    "it bends without end, which none of lipreg's curves does; its slopes lie between -1 and 1 as those of tanh do, so the "
+    "product of norms, estimator='spectral', of the same network with nn.Tanh() in its place bounds this one too; more is "
+    f"said of the part of the network before it, or behind it {ALONE}"
 )
 
 COARSE = (

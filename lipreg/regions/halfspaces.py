@@ -101,17 +101,20 @@ class Halfspaces:
             random = torch.randn(batch, count, n, generator=generator, dtype=torch.float64).to(x)
             place = torch.rand(batch, count, 1, generator=generator, dtype=torch.float64).to(x)
             direction = random * (upper - lower)
-            forward = self._until_border(x, direction, lower, upper)
-            backward = self._until_border(x, -direction, lower, upper)
+            forward, backward = self._until_border(x, direction, lower, upper)
             border = torch.where(place > 0.5, forward, -backward)
             inner = place * (forward + backward) - backward
             x = x + torch.where(last & (step == STEPS - 1), border, inner) * direction
         return x
 
-    def _until_border(self, x: Tensor, direction: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-        """How many steps of ``direction`` lead from x to the border, ``(batch, k, 1)``."""
-        rooms = torch.cat([self.room(x), upper - x, x - lower], dim=-1).clamp(min=0.0)
+    def _until_border(self, x: Tensor, direction: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """How many steps of ``direction``, and of its negative, lead from x to the border, ``(batch, k, 1)`` each."""
+        rooms = torch.cat([self.room(x), upper - x, x - lower], dim=-1).clamp_(min=0.0)
         used = torch.cat([direction @ self.matrix.T, direction, -direction], dim=-1)
-        blocked = torch.where(used > 0, rooms / used.clamp(min=torch.finfo(x.dtype).tiny), torch.inf)
-        steps = blocked.amin(-1, keepdim=True)
-        return torch.where(torch.isfinite(steps), steps, torch.zeros_like(steps))
+        steps = rooms.div_(used.abs().clamp_(min=torch.finfo(x.dtype).tiny))
+
+        def least(blocked: Tensor) -> Tensor:
+            least = torch.where(blocked, steps, torch.inf).amin(-1, keepdim=True)
+            return torch.where(torch.isfinite(least), least, 0.0)
+
+        return least(used > 0), least(used < 0)

@@ -20,6 +20,9 @@ from lipreg.linalg import squared_norm
 MARGIN = 1e-3
 """How far inside a cell its point is wanted, as a part of each unit's range."""
 
+LOOKS = 4
+"""Steps of a projection from one look at whether it has ended to the next."""
+
 
 @dataclass(frozen=True)
 class Beside:
@@ -64,12 +67,18 @@ class Beside:
         """
         ahead = before = torch.zeros_like(sign)
         momentum, point = 1.0, start.expand(len(sign), -1)
-        asked = sign.abs()
-        for _ in range(rounds):
-            point = self.domain.inside(start + (sign * ahead) @ self.rows).float()
-            short = asked * self.inward - sign * self.of_points(point)
-            if bool((short <= 0).all()):
-                break
+        wanted, level = sign.abs() * self.inward, sign * self.level
+        center = (self.domain.lower + self.domain.upper).to(point) / 2
+        width = (self.domain.upper - self.domain.lower).to(point) / 2
+        for at in range(rounds):
+            pull = (sign * ahead) @ self.rows
+            point = self.domain.inside(start + pull).float()
+            short = wanted - level - sign * (point @ self.rows.T)
+            if at % LOOKS == 0:
+                # a sum of what is asked that is nowhere as large as 0: no point has all of it
+                nowhere = (pull * center + pull.abs() * width).sum(-1) + (ahead * level).sum(-1) < 0
+                if bool(((short <= 0).all(-1) | nowhere).all()):
+                    break
             after = (ahead + self.rate * short).clamp(min=0.0)
             following = (1.0 + math.sqrt(1.0 + 4.0 * momentum**2)) / 2.0
             moved = after - before

@@ -39,7 +39,7 @@ SPREAD = 16
 """Open children below which a round branches once more, as far as its nodes go; fewer where a round takes fewer nodes."""
 LONG = 2**20
 """Numbers in the forms of all nodes bounded, from which on a search is a long one: it bounds nodes thoroughly and climbs
-from its witness to better ones, again after four times as many."""
+from its witness to better ones, again after twice as many."""
 PAIRED = 2**22
 """Numbers in the forms of all nodes bounded, from which on pairs of phases that exclude each other are worth their cost."""
 CLIMB_SHARE = 0.25
@@ -170,7 +170,7 @@ class Search(Course[Nodes]):
         return nodes
 
     def _climb(self) -> None:
-        self.climb_after *= 4
+        self.climb_after *= 2
         own = self.budget.after(self.nodes).share(CLIMB_SHARE)
         self.incumbent.climb(self.network, lambda: own.ended() is not None)
 

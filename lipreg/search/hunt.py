@@ -78,7 +78,7 @@ class Hunt:
         self.choice = torch.zeros(0, dtype=torch.long)
         self._enter(center, screen.functionals(center))
         kinds: dict[str, Callable[[Callable[[], bool]], None]] = {"drawn": self._draw, "bred": self._breed}
-        kinds |= {"climbed": self._climb, "switched": self._switch, "refined": self._refine}
+        kinds |= {"climbed": self.climb, "switched": self._switch, "refined": self._refine}
         if screen.pointed:
             kinds["switched"] = self._aim
         elif not screen.graph.relus():
@@ -169,7 +169,7 @@ class Hunt:
             more -= len(x)
         self._fresh = held[0], held[2]
 
-    def _climb(self, ended: Callable[[], bool]) -> None:
+    def climb(self, ended: Callable[[], bool]) -> None:
         """Wide ascents from the best of random points, of which none has climbed."""
         if self._fresh is None:
             self._draw(ended)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
@@ -36,6 +37,7 @@ class Incumbent:
     def __init__(self, attain: Callable[[Tensor], float], value: float, best: Tensor | None) -> None:
         self.attain, self.value, self.best = attain, value, best
         self._climbed_from: Tensor | None = None
+        self._again, self._draws = 0, torch.Generator().manual_seed(0)
         self._hunt: Hunt | None = None
         self._offered = 0.0
 
@@ -81,15 +83,29 @@ class Incumbent:
                     break
 
     def climb(self, network: FoldedNetwork, ended: Callable[[], bool]) -> None:
-        """From the best witness to better ones; from one that this was done from before, with a disturbed choice of phases.
+        """From the best witness to better ones. Where this was done before, from it and from points of another origin
+        in turns, with a disturbed choice of phases.
 
         Sampling meets few of the good patterns where inputs are many.
         """
         if self.best is None:
             return
-        before = self.best
-        found = gather(network, before, ended, disturbed=before is self._climbed_from)
-        if found is not before or before is not self._climbed_from:
-            found = climb(network, found, CLIMB_STEPS, ended)
-            self.offer(network, network.domain.points(found.unsqueeze(0)))
+        start, draws = self.best, None
+        if start is self._climbed_from:
+            self._again, draws = self._again + 1, self._draws
+            if self._again % 2 == 0 and self._hunt is not None:
+                start = network.domain.of(elsewhere(self._hunt, ended))[0]
+        found = climb(network, gather(network, start, ended, draws), CLIMB_STEPS, ended)
+        self.offer_best(network, found.unsqueeze(0))
         self._climbed_from = self.best
+
+
+def elsewhere(hunt: Hunt, ended: Callable[[], bool]) -> Tensor:
+    """Where ascents from fresh random points end, as a point of the region, ``(1, *shape)``.
+
+    Most of the points that the hunt goes on from have one origin; this one has another.
+    """
+    other = Hunt(hunt.screen, hunt.generator)
+    with torch.no_grad():
+        other.climb(ended)
+    return other.found(1)

@@ -53,12 +53,18 @@ class Outcome:
 
 
 def unfolded(over: OutOfBudget) -> str:
-    """What is said of a search that ended before its first program or node, and of how long folding was judged to take.
+    """What is said of a search that ended before its first program or node: what its first step was judged to take, and how
+    much of the budget was left for it.
 
-    Not below ``TOLD``: no budget is chosen by such figures.
+    A step that was judged to take less than ``TOLD`` has no figures: no budget is chosen by them.
     """
-    words = "There was no time to fold the network"
+    steps = "to fold the network (to write it down over its undecided units)"
     if over.judged is None or over.judged < TOLD:
-        return words
-    seconds = f"{over.judged:,.0f}" if over.judged >= 10 else f"{over.judged:.2g}"
-    return f"{words}, which was judged to take at least {seconds} s"
+        return f"There was no time {steps}"
+    left = f"{_seconds(over.left)} s" if over.left >= TOLD else "nothing"
+    judged = f"{steps} and go on from there was judged to take at least {_seconds(over.judged)} s"
+    return f"No search was begun: {judged}, and {left} of the budget was left"
+
+
+def _seconds(number: float) -> str:
+    return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"

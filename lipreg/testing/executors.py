@@ -81,7 +81,7 @@ def _numbers(points: list[PointAudit]) -> list[Any]:
 
 def results(executor: Executor) -> None:
     """The numbers, certificates and words of an audit in this process, in the order of the points, twice."""
-    plan = _plan("affine_relu", "sampling", "branch_and_bound")
+    plan = _plan("affine_relu", "random_points", "branch_and_bound")
     here = _numbers(_audit(None, plan))
     for turn in ("first", "second"):
         seen: list[PointAudit] = []
@@ -133,7 +133,7 @@ def faults(executor: Executor) -> None:
         expect(point.exact.upper < 1e3, f"point {point.point} has lost the other bound: {point.exact}")
     with known_as(Contradicts) as name:
         try:
-            _audit(executor, _plan("sampling", name))
+            _audit(executor, _plan("random_points", name))
         except CrossingBounds:
             return
     expect(False, "two proofs that contradict each other went unnoticed")

@@ -246,15 +246,15 @@ def limits(judged: Judged) -> None:
     """A search that a limit ends is true at both ends: from what is known by a limit of nodes, of six points by a gap."""
     if judged.bound or "deep" not in judged.nets:
         return
-    for scope, p, limit in judged.each(("nodes", "gap"), len(judged.kinds)):
+    for scope, p, few in judged.each((True, False), len(judged.kinds)):  # of nodes, or a gap
         question = judged.questions.one("deep", "linf_cut", scope, p, "all_logits")
         if not judged.takes(question):
             continue
-        few = limit == "nodes"
         known = tuple(judged.answer(question, "fastlip")) if few else ()
-        budget, times = (Budget(30.0, nodes=1), 1) if few else (Budget(30.0, gap=0.5), 3)
-        x = question.x.repeat(times, 1)
-        found = judged.certify(question.graph, question.problem, x, budget=budget, known=known)
+        budget = Budget(30.0, nodes=1) if few else Budget(30.0, gap=0.5)
+        times = 1 if few or judged.method.certificate is Certificate.LOWER else 3  # a lower end alone has no gap
+        asked = question.graph, question.problem, question.x.repeat(times, 1)
+        found = judged.certify(*asked, budget=budget, known=known)
         for start in range(0, times * POINTS, POINTS):
             check_ends(judged, question, found[start : start + POINTS])
 

@@ -10,7 +10,7 @@ from tests.attacks.battery import KINDS, strike
 from tests.attacks.tally import Tally
 
 SEED = 1
-COUNT = 30 if os.environ.get("LIPREG_TESTS") == "all" else 1
+COUNT, PLANTED = (30, 6) if os.environ.get("LIPREG_TESTS") == "all" else (1, 4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -32,6 +32,6 @@ def test_attacks_follow_from_their_seed() -> None:
 def test_engines_reach_planted_optima() -> None:
     """Random points see nothing of cells that are a millionth of the region wide."""
     total = Tally()
-    for index in range(6):
+    for index in range(PLANTED):
         total.add(strike("planted", SEED, index))
     assert total.counts["reached"] >= 2 and not total.faulty

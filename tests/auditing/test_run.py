@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from lipreg.auditing import EXACT, Attack, AuditPlan, PointAudit, audit
+from lipreg.auditing.points import NO_TIME, NOT_REACHED
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.errors import CrossingBounds, InvalidInput, LipregError, UnsupportedRequest
@@ -86,7 +87,6 @@ def truth(point: int) -> float:
         ({"estimators": ()}, "list of estimator names"),
         ({"estimators": "mip"}, "list of estimator names"),
         ({"estimators": ("mip", "magic")}, "magic"),
-        ({"budget": 0.0}, "seconds above 0"),
         ({"budget": -1.0}, "budget=-1.0"),
         ({"budget": math.nan}, "budget=nan"),
         ({"budget": math.inf}, "a finite number"),
@@ -98,6 +98,13 @@ def truth(point: int) -> float:
 def test_plans_that_cannot_be_right(settings: dict[str, Any], says: str) -> None:
     with pytest.raises(InvalidInput, match=says):
         AuditPlan(PROBLEM, **settings)
+
+
+def test_an_audit_without_any_time_says_what_costs_next_to_nothing() -> None:
+    """As ``certify`` does."""
+    for point in audit(NET, AuditPlan(PROBLEM, budget=0.0), X, Y):
+        assert 0.0 <= point.exact.lower <= point.exact.upper < math.inf
+        assert point.exact.certificate is Certificate.EXACT or point.exact.status is Status.TIME_LIMIT
 
 
 @pytest.mark.parametrize(
@@ -537,3 +544,20 @@ def test_points_without_classes_of_a_network_of_rows() -> None:
     assert [point.exact.upper > 0 for point in audit(Rows(), plan, x)] == [True, True]
     graph = capture(Rows(), x).frozen()
     assert graph(x.double()[:0]).shape == (0, 2)
+
+
+@pytest.mark.parametrize("why", [NO_TIME, NOT_REACHED])
+def test_what_was_left_out_is_told_of_the_point_too(why: str) -> None:
+    """Its search's own words come first, where it has some; an exact interval has nothing to tell."""
+    (point,) = audit(NET, AuditPlan(PROBLEM, budget=0.0), X[:1], Y[:1])
+    bare = replace(
+        point, intervals={"exact": CertifiedInterval(PROBLEM, point.exact.functional, subject=point.exact.subject)}
+    )
+    left_out = bare.without_answer("mip", Status.TIME_LIMIT, why)
+    assert (left_out.exact.status, left_out.exact.detail) == (Status.TIME_LIMIT, why)
+    exact = point.exact
+    said = replace(exact, status=Status.TIME_LIMIT, detail="7 nodes", upper=exact.lower + 1.0)
+    both = left_out.joined("branch_and_bound", said, 1.0).without_answer("lp", Status.TIME_LIMIT, why)
+    assert (both.exact.status, both.exact.detail) == (Status.TIME_LIMIT, "7 nodes")
+    closed = both.joined("lp", replace(said, status=Status.PROVED, upper=said.lower, detail="all"), 1.0)
+    assert closed.exact.certificate is Certificate.EXACT and closed.exact.status is Status.PROVED

@@ -213,7 +213,7 @@ def test_version_says_what_is_installed(capsys: pytest.CaptureFixture[str]) -> N
         (("audit", *ASKED, "--data-arguments", "[1]"), "--data-arguments: '[1]'"),
         (("radius", *NETWORK, "--points-seed", "1"), "--points-seed beside d.npz"),
         (("radius", NET, "--data", f"{__name__}:Points", "--data-arguments", '{"sed": 1}'), "--data-arguments '{...}'"),
-        (("audit", *ASKED, "--seconds", "0"), "--seconds 0"),
+        (("audit", *ASKED, "--seconds", "-0.5"), "--seconds -0.5"),
         (("compare", *ASKED, "--twin-weights", "v.pt", "--seconds", "-1"), "--seconds -1"),
         (("audit", *ASKED, "--gap", "1"), "gap=1.0"),
         (("bounds", *ASKED, "--estimators", "affine_rel"), "did you mean 'affine_relu'"),

@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from lipreg import AllMargins, LinfBall, LocalLipschitz, Margin, certify
+from lipreg.bounds import deviation
 from lipreg.bounds.deviation import deviations
-from lipreg.bounds.semidefinite import norm_bound
-from lipreg.budget import Budget
+from lipreg.bounds.semidefinite import deviating_bound
+from lipreg.budget import Budget, OutOfBudget
 from lipreg.estimators import frozen_analysis
 from lipreg.estimators.jacobians import mixing
 from lipreg.estimators.jacobians.deviation import row_bounds
@@ -96,6 +97,22 @@ def test_what_does_not_fit_into_memory_has_the_next_best_bound(p: float, name: s
     assert "too many to write down" in found.detail and found.proof in found.detail
 
 
+def test_passes_that_go_too_slowly_to_end_in_time_are_not_gone_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they leave is for another bound: all units have to be there for one of theirs."""
+    analysis = frozen_analysis(net(0), LocalLipschitz(LinfBall(0.6), AllMargins()), X, torch.tensor([1]))
+    now, done, carried = [0.0], [], deviation._carried_units
+
+    def slow(*given: Any) -> Any:
+        done.append(given)
+        now[0] += 60.0
+        return carried(*given)
+
+    monkeypatch.setattr(deviation, "_carried_units", slow)
+    with pytest.raises(OutOfBudget):
+        deviations(analysis, Budget(100.0, clock=lambda: now[0]).started())
+    assert len(done) == 1 and now[0] == 60.0, "the second layer's passes are dearer than the first's"
+
+
 @pytest.mark.parametrize("p", [2.0, math.inf])
 def test_rows_without_time_for_a_program_keep_their_deviations(p: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first of two rows is relaxed, and then time is over."""
@@ -103,13 +120,13 @@ def test_rows_without_time_for_a_program_keep_their_deviations(p: float, monkeyp
 
     def late(*given: Any) -> torch.Tensor:
         now[0] += 100.0
-        return norm_bound(*given)
+        return deviating_bound(*given)
 
     analysis = frozen_analysis(network, LocalLipschitz(LinfBall(0.6), AllMargins(), p=p), X, torch.tensor([1]))
     found, apart = deviations(analysis), row_bounds(analysis.placed, deviations(analysis))
     budget = Budget(10.0, memory=1, clock=lambda: now[0]).started()
     with monkeypatch.context() as patched:
-        patched.setattr(mixing, "norm_bound", late)
+        patched.setattr(mixing, "deviating_bound", late)
         bounds, missing = relaxed_rows(analysis.placed, found, budget)
     relaxed, _ = relaxed_rows(analysis.placed, found, Budget())
     first, second = apart.argsort(descending=True).tolist()

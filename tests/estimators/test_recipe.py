@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import lipreg
-from lipreg import AllMargins, Bound, L2Ball, LinfBall, LipschitzPenalty, LocalLipschitz
+from lipreg import AllMargins, Bound, Budget, L2Ball, LinfBall, LipschitzPenalty, LocalLipschitz
 from lipreg.auditing import AuditPlan, audit
 from lipreg.errors import InvalidInput
 from lipreg.estimators import ESTIMATORS, BoundEstimator
@@ -151,3 +151,19 @@ def test_what_is_compared_must_be_an_upper_bound() -> None:
         lipreg.compare(net, net, problem, x, y, bound="sampling")
     with pytest.raises(InvalidInput, match="different names"):
         lipreg.compare(net, net, problem, x, y, names=("a", "a"))
+
+
+@pytest.mark.parametrize("p", [2.0, math.inf])
+def test_a_proof_in_place_of_another_is_called_by_its_recipe(p: Any) -> None:
+    """So that whoever asks for it by that name gets the same number."""
+    net, x, y = deep()
+    problem, recipes = LocalLipschitz(LinfBall(0.1), AllMargins(), p=p), {}
+    for name in ("affine_relu", "fastlip", "jacobian_crown"):
+        for methods in (None, "all", ["interval"]):
+            recipe = Bound(name, methods)  # type: ignore[arg-type]
+            recipes[recipe.label] = recipe
+    for asked in ("mixing", Bound("mixing", ["interval"])):
+        for i, found in enumerate(lipreg.certify(net, problem, x, y, estimator=asked, budget=Budget(memory=1))):
+            assert found.proof in recipes and repr(found.proof) in found.detail
+            again = lipreg.certify(net, problem, x[i : i + 1], y[i : i + 1], estimator=recipes[found.proof])
+            assert again[0].upper == pytest.approx(found.upper, rel=1e-9) and again[0].proof == found.proof

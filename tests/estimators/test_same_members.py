@@ -27,7 +27,7 @@ def test_the_lower_end_is_attained(name: str) -> None:
     net = nn.Sequential(nn.Unflatten(1, (1, 4)), *layers(), nn.Flatten(), nn.Linear(width, 2)).double()
     x = torch.tensor([[0.0, 0.1, 0.2, 0.3]], dtype=torch.float64)
     problem = lipreg.LocalLipschitz(lipreg.LinfBall(0.15), lipreg.Logit(0))
-    (found,) = lipreg.certify(net, problem, x)
+    (found,) = lipreg.certify(net, problem, x, budget=lipreg.Budget(600.0, nodes=200))
     assert found.witness is not None
     at = torch.tensor(found.witness.point, dtype=torch.float64).reshape(1, 4)
     near = torch.cat([at, x + 0.3 * torch.rand(2000, 4, dtype=torch.float64) - 0.15]).requires_grad_()

@@ -13,6 +13,7 @@ from torch import nn
 
 from lipreg import AllLogits, Budget, LinfBall, LocalLipschitz, Logit, Vector, certify
 from lipreg.bounds import without_pools
+from lipreg.bounds.deviation import deviations_work
 from lipreg.budget import RATE, OutOfBudget
 from lipreg.errors import UnsupportedRequest
 from lipreg.estimators import frozen_analysis
@@ -22,7 +23,7 @@ from lipreg.estimators.exact.point_search import PointSearch
 from lipreg.estimators.exact.starting import LATE, start
 from lipreg.estimators.settings import DEFAULTS
 from lipreg.estimators.witnesses.sampling import RandomPoints
-from lipreg.folding import first_work, fold, fold_work
+from lipreg.folding import first_work, fold, fold_work, search_work
 from lipreg.milp import families
 from lipreg.results import Status
 from lipreg.testing import exact_constants
@@ -109,7 +110,7 @@ def test_what_is_begun_late_is_not_begun() -> None:
         fold(analysis, Budget(fold_work(analysis) / RATE / 2, clock=still).started())
     assert fold(analysis, Budget(fold_work(analysis) / RATE * 2, clock=still).started()).count > 0
 
-    for share, words in ((0.5, "no time to fold"), (1.5, "0 nodes")):
+    for share, words in ((0.5, "to fold the network"), (1.5, "0 nodes")):
         own = frozen_analysis(net, problem, X, None)
         budget = Budget(fold_work(own) / RATE * share, clock=still)
         (found,) = certify(own.graph, problem, X, estimator="branch_and_bound", budget=budget)
@@ -129,6 +130,51 @@ def test_time_goes_to_closed_forms_where_no_search_can_follow() -> None:
         begun = start(analysis, analysis, local, budget.started())
         shares.append(begun.uppers.max())
     assert shares[0] >= shares[1] > 0
+
+
+@pytest.mark.parametrize(("time", "part"), [(0.9, 1.0), (1.1, 0.5)])
+def test_they_have_all_of_it_where_not_even_a_node_can_follow(time: float, part: float) -> None:
+    """Not half of it as soon as there is time to fold the network, and for nothing behind that."""
+    net, problem = network(3, 60, 60, 3), LocalLipschitz(LinfBall(2.0), AllLogits())
+    analysis = frozen_analysis(net, problem, X, None)
+    assert 1.2 * fold_work(analysis) < search_work(analysis)
+    budget = Budget(2.0 * time * search_work(analysis) / RATE, clock=still).started()
+    assert start(analysis, analysis, analysis, budget).given == pytest.approx(part * budget.seconds)
+
+
+def test_they_have_all_of_it_from_where_work_goes_too_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search that would follow at the pace by which work is judged does not at that of the first passes."""
+    analysis = frozen_analysis(network(3, 60, 60, 3), LocalLipschitz(LinfBall(2.0), AllLogits()), X, None)
+    clock, written = Ticks(0.0), starting.written_down
+    budget = Budget(3.0 * search_work(analysis) / RATE, clock=clock).started()
+    taken = 10.0 * deviations_work(analysis) / RATE
+
+    def slow(*given: Any) -> Any:
+        clock.now += taken
+        return written(*given)
+
+    monkeypatch.setattr(starting, "written_down", slow)
+    monkeypatch.setattr("lipreg.budget.SEEN", 0.0)
+    begun = start(analysis, analysis, analysis, budget)
+    assert begun.budget.pace == pytest.approx(RATE / 10.0)
+    assert begun.given == pytest.approx(budget.seconds - taken)
+
+
+@pytest.mark.parametrize("name", ["branch_and_bound", None])
+def test_a_hunt_comes_before_forms_that_take_all_of_the_time(name: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    net, problem = network(3, 30, 30, 30, 3), LocalLipschitz(LinfBall(0.8), AllLogits())
+    analysis = frozen_analysis(net, problem, X, None)
+    (drawn,) = certify(net, problem, X, estimator="random_points")
+    clock, linear = Ticks(1.0), starting.linear_jacobian
+    monkeypatch.setattr("lipreg.budget.RATE", fold_work(analysis) / 1e3)
+
+    def endless(*given: Any) -> Any:
+        clock.now += 1e6
+        return linear(*given)
+
+    monkeypatch.setattr(starting, "linear_jacobian", endless)
+    (found,) = certify(analysis.graph, problem, X, estimator=name, budget=Budget(1500.0, clock=clock))
+    assert found.status is Status.TIME_LIMIT and drawn.lower <= found.lower <= found.upper < math.inf
 
 
 def test_the_relaxation_of_an_operator_ends_with_the_time() -> None:
@@ -169,7 +215,7 @@ def test_a_search_that_cannot_fold_ends_with_the_best_closed_form(p: Any, monkey
     for name in ("branch_and_bound", None):
         found = ended(name, 2.0 * needed)
         assert found.upper <= whole.upper * (1 + 1e-9), (name, needed, found)
-        assert "no time to fold the network, which was judged to take" in found.detail or name is None
+        assert ("to fold the network" in found.detail and "was judged to take at least" in found.detail) or name is None
 
 
 def test_the_rest_of_the_time_goes_to_a_hunt(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,12 +27,12 @@ WRONG = {
         "budgets=3": "there is no budgets (did you mean 'budget'?)",
         "setting=digit": "did you mean 'digits'?",
     },
-    "regularizers": {
+    "penalties": {
         "processes=x": "processes='x'. Accepted: a number",
         "seeds=3": "seeds=3. Accepted: a list",
         "seed=3": "there is no seed (did you mean 'seeds'?)",
+        "epochs=true": "epochs=True. Accepted: a number",
     },
-    "penalties": {"epochs=true": "epochs=True. Accepted: a number"},
     "workspace": {"": "no entity"},
 }
 CASES = [(program, given) for program, cases in WRONG.items() for given in cases]

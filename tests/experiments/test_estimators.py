@@ -212,7 +212,7 @@ def test_an_interrupted_run_says_that_it_goes_on(
         (("points=0",), InvalidInput, "points=0"),
         (("points=few",), InvalidInput, "points='few'"),
         (("radii=0.1",), InvalidInput, r"a list: radii=\[0.1\]"),
-        (("budget=0",), InvalidInput, "budget=0"),
+        (("budget=-1",), InvalidInput, "seconds=-1.0"),
         (("workers=0",), InvalidInput, "count=0"),
         (("solver=nope",), InvalidInput, "nope"),
         (("sdp_solver=nope",), InvalidInput, "nope"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +17,27 @@ from torch import Tensor, nn
 
 from experiments.exact_study import __main__ as program
 from experiments.exact_study import rows as rows_module
-from experiments.exact_study.choosing import LADDER, SEEDS, Choosing, runs
-from experiments.exact_study.parts import CALIBRATION, SELECTION, TRAINING, parts
+from experiments.exact_study.choosing import Choosing, runs
+from experiments.exact_study.designs import DIGITS, PENALTIES, TWIN
+from experiments.exact_study.parts import Parts
+from experiments.exact_study.parts import parts as parts_of
 from experiments.exact_study.questions import QUESTIONS
-from experiments.exact_study.rows import POINTS, Job, audited, bits, do, flags
+from experiments.exact_study.rows import Job, audited, bits, do, flags
 from experiments.exact_study.small_boxes import SMALL, SmallBoxes
-from experiments.exact_study.terms import OWN_BOUNDS, PENALTIES, TWIN, term
-from experiments.exact_study.training import BATCH, network, train
+from experiments.exact_study.terms import OWN_BOUNDS, term
+from experiments.exact_study.training import BATCH, train
 from experiments.exact_study.witnesses import AUDITED, EVERY, AtWitnesses
-from experiments.regularizers.results import ResultFile
+from experiments.result_file import ResultFile
 from lipreg import LipschitzPenalty
 from lipreg.errors import InvalidInput
 from tests.experiments.test_train import composed_as
 
 LINF = QUESTIONS["linf"]
+LADDER, POINTS, SEEDS, network = DIGITS.ladder, DIGITS.points, DIGITS.rule.seeds, DIGITS.network
+
+
+def parts(seed: int) -> Parts:
+    return parts_of(seed, DIGITS)
 
 
 def key(x: Tensor) -> set[bytes]:
@@ -43,18 +51,18 @@ def test_no_image_is_in_two_parts_and_held_out_parts_are_the_same_for_all_seeds(
     apart = key(parts(0).calibration[0]), key(parts(0).audit[0])
     for seed in (0, 1, *SEEDS):
         own = parts(seed)
-        assert [len(part[0]) for part in (own.training, own.selection)] == [TRAINING, SELECTION]
+        assert [len(part[0]) for part in (own.training, own.selection)] == [DIGITS.training, DIGITS.selection]
         found = [key(part[0]) for part in (own.training, own.selection, own.calibration, own.audit)]
         assert (found[2], found[3]) == apart
         for i, one in enumerate(found):
             assert not any(one & other for other in found[i + 1 :])
     assert not torch.equal(parts(0).training[0], parts(1).training[0])
-    assert len(parts(0).calibration[0]) == CALIBRATION
+    assert len(parts(0).calibration[0]) == DIGITS.calibration
 
 
 def test_no_audited_point_belongs_to_two_seeds() -> None:
     x = parts(0).audit[0]
-    found = [key(x[parts(seed).audited(seed, POINTS)]) for seed in range(5)]
+    found = [key(x[parts(seed).place]) for seed in range(5)]
     assert [len(each) for each in found] == [POINTS] * 5
     assert len(set.union(*found)) == 5 * POINTS
 
@@ -182,11 +190,12 @@ def test_bits_are_read_back() -> None:
 
 
 def test_a_row_is_plain_and_finds_its_job_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows_module, "POINTS", 2)
+    few = replace(LINF, design=replace(DIGITS, points=2))
+    monkeypatch.setitem(QUESTIONS, "linf", few)
     job = Job("linf", "run", "fastlip", 0.01, 1, 0.03, 8)
     row = json.loads(json.dumps(do(job), allow_nan=False))
     assert Job.of(row) == job
-    assert row["accuracy"] == pytest.approx(flags(row["selection"], SELECTION).mean())
+    assert row["accuracy"] == pytest.approx(flags(row["selection"], DIGITS.selection).mean())
     assert set(row["audits"]) == {"0.05", "0.15"}
     assert set(row["audits"]["0.05"]["bounds"]) == {"jacobian_crown", "fastlip"}
     small, large = row["audits"]["0.05"]["exact"], row["audits"]["0.15"]["exact"]
@@ -275,7 +284,7 @@ def test_a_penalty_is_tuned_and_its_strengths_end_where_a_point_is_lost(limit: f
     assert (found.rate, found.epochs) == (twin.rate, twin.epochs) == (0.01, 160)
     lost = limit * math.sqrt(10)  # where a point is lost
     assert lost / math.sqrt(3) * 0.9 < found.limit <= lost * 1.05
-    assert found.strengths == pytest.approx([found.limit * step for step in LADDER], rel=0.06)
+    assert found.strengths(LADDER) == pytest.approx([found.limit * step for step in LADDER], rel=0.06)
     assert all(job.seed in SEEDS for job in choosing.need.rows)  # type: ignore[attr-defined]
 
 
@@ -303,22 +312,20 @@ def test_the_course_goes_on_from_what_is_there(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(program, "do", pretended)
     path, console = tmp_path / "rows.jsonl", Console(quiet=True)
-    cfg = composed_as(
-        "exact_study", f"results={path}", "questions=[linf]", "groups=[[fastlip],[jacobian]]", "seeds=[0,1]"
-    )
+    cfg = composed_as("exact_study", f"results.digits={path}", "groups=[[fastlip],[jacobian]]", "seeds=[0,1]")
     with pytest.raises(KeyboardInterrupt):
-        program.Course(ResultFile(path, program.asked_by()), console).go(cfg)
+        program.Course(ResultFile(path, program.asked_by("digits")), console).go(["linf"], cfg.groups, cfg.seeds)
     with path.open("a", encoding="utf-8") as file:
         file.write('{"question":"linf","sta')  # what a kill leaves
     monkeypatch.setattr(program, "do", lambda job: pretended(job))
     interrupted, done[:] = list(done), []
-    program.Course(ResultFile(path, program.asked_by()), console).go(cfg)
+    program.Course(ResultFile(path, program.asked_by("digits")), console).go(["linf"], cfg.groups, cfg.seeds)
     assert not set(interrupted) & set(done)
     rows = ResultFile(path).rows
     assert len(rows) == len({Job.of(row) for row in rows}) == len(interrupted) + len(done)
     assert sum(row["stage"] == "run" for row in rows) == 2 * (1 + 2 * len(LADDER))
     done.clear()
-    program.Course(ResultFile(path, program.asked_by()), console).go(cfg)
+    program.Course(ResultFile(path, program.asked_by("digits")), console).go(["linf"], cfg.groups, cfg.seeds)
     assert not done
 
 

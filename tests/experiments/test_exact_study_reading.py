@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,17 @@ import torch
 from sklearn.isotonic import IsotonicRegression
 
 from experiments.exact_study import views
-from experiments.exact_study.choosing import LADDER, short
-from experiments.exact_study.lines import AUDIT, HELD, lines, whole
-from experiments.exact_study.parts import SELECTION
+from experiments.exact_study.choosing import short
+from experiments.exact_study.designs import DIGITS, PENALTIES, TWIN
+from experiments.exact_study.lines import lines, whole
+from experiments.exact_study.questions import QUESTIONS
 from experiments.exact_study.reading import FIGURES, non_increasing, place, readings
-from experiments.exact_study.rows import CLOSEST, POINTS, TENTHS, Row, bits, bounds_of
+from experiments.exact_study.rows import CLOSEST, TENTHS, Row, bits, bounds_of
 from experiments.exact_study.tables import fill, pairs
-from experiments.exact_study.terms import PENALTIES, TWIN
+from experiments.result_file import ResultFile
 from tests.conftest import ROOT
 
+LADDER, POINTS, AUDIT = DIGITS.ladder, DIGITS.points, DIGITS.audit
 LIMIT = 0.003
 SEEDS = range(5)
 
@@ -48,8 +51,8 @@ def row(penalty: str, step: float, seed: int, effect: float = 0.0, scale: float 
     return {
         **{"question": "linf", "stage": "run", "penalty": penalty, "seed": seed, "rate": 0.03, "epochs": 80},
         "strength": 0.0 if penalty == TWIN else short(LIMIT * step),
-        "selection": right(SELECTION, 20 + (8 if step > 1 else 0)),
-        "held": right(HELD, 30),
+        "selection": right(DIGITS.selection, 20 + (8 if step > 1 else 0)),
+        "held": right(DIGITS.held, 30),
         "accuracy": 0.95,
         "factor": 1 / scale,
         "tenths": [1 / scale] * TENTHS,
@@ -130,6 +133,24 @@ def test_rescaled_outputs_move_the_raw_constant_alone() -> None:
     np.testing.assert_allclose(scaled.transfer(calibrated=True)[0], plain.transfer(calibrated=True)[0])
 
 
+def test_between_a_strength_and_one_that_makes_a_constant_network_nothing_is_read() -> None:
+    rows = study({"fastlip": 0.2, "jacobian": 0.4})
+    strongest = max(each["strength"] for each in rows)
+    for each in rows:
+        if each["penalty"] == "jacobian" and each["strength"] == strongest:
+            each |= {"factor": None, "selection": right(DIGITS.selection, 360)}
+            del each["tenths"]
+            for name, audit in each["audits"].items():
+                nothing = {key: [0.0] * POINTS for key in audit["bounds"]}
+                each["audits"] = {**each["audits"], name: {**audit, "exact": [[0.0, 0.0]] * POINTS, "bounds": nothing}}
+    read = readings(rows, "linf", 50)[0]
+    limit = 1 + math.log(9, 3)
+    assert read.names == ("fastlip", "jacobian") and read.places.limited == ("accuracy", "accuracy")
+    for figure, sign in (("raw", -1), ("calibrated", -1), ("margin", 1)):
+        assert read.mean(figure) == pytest.approx([sign * 0.2 * (limit + 0.25), sign * 0.4 * limit], rel=1e-5)
+        assert np.isfinite(read.interval(figure)).all()
+
+
 def test_one_seed_that_says_otherwise_takes_a_claim_away() -> None:
     rows = study({"fastlip": 0.2, "jacobian": 0.4})
     swapped = {"fastlip": "jacobian", "jacobian": "fastlip"}
@@ -175,20 +196,35 @@ def test_half_a_seed_is_not_compared() -> None:
 
 def test_the_page_says_what_there_is(tmp_path: Path) -> None:
     page = (ROOT / "docs/study_results.md").read_text(encoding="utf-8")
-    part = fill(page, study({"fastlip": 0.2}, seeds=[0]), 10)
+
+    def filled(page: str, rows: list[Row]) -> str:
+        return fill(page, rows, {question: readings(rows, question, 10) for question in QUESTIONS})
+
+    part = filled(page, study({"fastlip": 0.2}, seeds=[0]))
     assert "**Partial.** 6 of 355 runs are done, with 96 exact audits, 96 of which closed" in part
     assert "Nothing is said of the expectations" in part
-    everything = fill(page, study(dict.fromkeys(PENALTIES, 0.2)), 10)
-    assert "**Partial.**" not in everything.split("l2 balls")[0]
+    everything = filled(page, study(dict.fromkeys(PENALTIES, 0.2)))
+    assert "**Partial.**" not in everything.split("l2 balls on the digits")[0]
     assert "Stands: none dominates every other one." in everything
-    assert fill(everything, study(dict.fromkeys(PENALTIES, 0.2)), 10) == everything
+    assert filled(everything, study(dict.fromkeys(PENALTIES, 0.2))) == everything
     results = tmp_path / "rows.jsonl"
     told = [{"asked": {}}, *study({"fastlip": 0.2, "pgd": 0.1})]
     results.write_text("".join(json.dumps(each) + "\n" for each in told), encoding="utf-8")
     (tmp_path / "page.md").write_text(page, encoding="utf-8")
-    made = views.remake(results, tmp_path / "page.md", tmp_path, 10)
+    made = views.remake([results], [tmp_path / "page.md"], tmp_path, 10)
     assert len(made) == 3
     text = made[1].read_text(encoding="utf-8")
     assert "pgd" in text
-    assert views.remake(results, tmp_path / "page.md", tmp_path, 10)[1].read_text(encoding="utf-8") == text
+    assert views.remake([results], [tmp_path / "page.md"], tmp_path, 10)[1].read_text(encoding="utf-8") == text
     assert all(figure in FIGURES for figure in ("margin", "calibrated", CLOSEST.replace("jacobian_crown", "closest")))
+
+
+@pytest.mark.parametrize("page", views.PAGES, ids=lambda page: page.name)
+def test_tables_without_intervals_are_those_of_the_committed_rows(page: Path) -> None:
+    """The others take 2,000 draws of the bootstrap, half a minute of each question."""
+    rows = [each for path in views.RESULTS for each in ResultFile(path).rows]
+    read = {question: readings(rows, question, 2) for question in QUESTIONS}
+    kept, made = page.read_text(encoding="utf-8"), fill(page.read_text(encoding="utf-8"), rows, read)
+    for kind in ("state", "choices", "strengths", "drawn"):
+        place = re.compile(rf"<!-- study {kind} (\w+) -->\n(.*?)<!-- end -->", re.DOTALL)
+        assert place.findall(made) == place.findall(kept), "python -m experiments.exact_study.views"

@@ -91,6 +91,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
     return found
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("varied", "moments"),
     [
@@ -132,6 +133,7 @@ def test_a_terminated_job_goes_on_and_ends_with_the_same_figures(
     assert len(attempts) == len({(r.run, r.estimator) for r in attempts}), "what is proved is not proved again"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_process_that_is_terminated_in_the_middle_goes_on(tmp_path: Path, programs: ForkServer) -> None:
     asked = ["experiment=smoke", "logger=none", "audit=bounds", "audit.points=1", "model.widths=[64,6,10]"]
     asked += ["trainer.max_epochs=8", "audit.every_n_epochs=4", "checkpoint.every_n_epochs=2"]

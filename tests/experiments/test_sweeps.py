@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky.backend import fork_exec
 from omegaconf import DictConfig
 from rich.console import Console
 
@@ -30,6 +32,7 @@ from tests.experiments.test_experiments import EXPERIMENTS as FROM_START_TO_REPO
 from tests.experiments.test_mnist import REAL as MNIST
 from tests.forks import ForkServer
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 CONF = ROOT / "conf"
 TINY = ["experiment=smoke", "logger=none", "audit=bounds", "audit.points=1", "model.widths=[64,8,10]"]
 TINY += ["audit.estimators=[affine_relu,random_points]", "data.batch_size=400"]
@@ -103,6 +106,21 @@ def test_the_number_of_jobs_is_known_beforehand() -> None:
 # ---------------------------------------------------------------- sweeps
 
 
+@pytest.fixture
+def forked_jobs(programs: ForkServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The processes of joblib's launcher are forks of one that has loaded torch, and end with the test."""
+
+    def launch(arguments: list[str], descriptors: list[int], env: dict[str, str] | None = None) -> int:
+        with open(1, "w", closefd=False) as out, open(2, "w", closefd=False) as err:
+            own = {**os.environ, **(env or {})}
+            return programs.start(arguments, os.getcwd(), own, (out, err), sorted(set(descriptors))).pid
+
+    monkeypatch.setattr(fork_exec, "fork_exec", launch)
+    yield
+    get_reusable_executor().shutdown(wait=True)  # they would wait for more
+
+
+@pytest.mark.usefixtures("forked_jobs")
 def test_a_failed_job_is_reported_and_finished_jobs_are_not_done_again(tmp_path: Path) -> None:
     done = sweep(tmp_path, "sweep=two", "problem.region.radius=-1,0.05")
     folder = tmp_path / "runs" / "sweeps" / "two"
@@ -120,7 +138,6 @@ def test_a_failed_job_is_reported_and_finished_jobs_are_not_done_again(tmp_path:
     records = (folder / good["folder"] / "records.jsonl").read_text()
 
     again = sweep(tmp_path, "sweep=two", "problem.region.radius=0.05,0.1", "launcher=joblib", "hydra.launcher.n_jobs=2")
-    get_reusable_executor().shutdown(wait=True)  # the launcher's processes, which would wait for more
     assert again.returncode == 0, again.stdout + again.stderr
     assert again.stdout.count("finished before") == 2
     assert trained == [(folder / good["folder"] / f"{run}.ckpt").stat().st_mtime_ns for run in (REGULARISED, TWIN)]

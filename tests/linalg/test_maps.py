@@ -23,6 +23,7 @@ from lipreg.linalg import (
     add,
     compose,
     composition,
+    convolution,
     gather,
     identity,
 )
@@ -261,3 +262,15 @@ def test_no_vector_is_stretched_beyond_the_induced_norm(seed: int, rows: int, co
     x = random(200, columns, seed=seed + 1)
     stretched = torch.linalg.vector_norm(map(x), p, dim=1) / torch.linalg.vector_norm(x, p, dim=1)
     assert stretched.max() <= map.induced_norm(p, *ones).item() * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("name", [name for name in MAPS if name.startswith("conv")])
+def test_convolutions_in_parts_are_those_of_the_whole_batch(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the last digit, and with a gradient at once."""
+    map = MAPS[name]()
+    x, y = random(7, *map.in_shape), random(7, *map.out_shape, seed=1)
+    whole = map(x), map.transpose(y)
+    monkeypatch.setattr(convolution, "WINDOWS", 1)
+    for found, expected in zip((map(x), map.transpose(y)), whole, strict=True):
+        assert torch.equal(found, expected)
+    assert torch.equal(map(x.requires_grad_()), whole[0]) and map(x).requires_grad

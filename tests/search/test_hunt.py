@@ -277,3 +277,17 @@ def test_a_cell_at_a_vertex_of_a_ball_is_found() -> None:
         net[2].weight.fill_(1.0)
     local = asked(net, L1Ball(1.0))
     assert hunted(local, 1).best == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("region", ["linf", "l1", "l2"])
+def test_other_origins_are_points_of_the_region_and_leave_the_hunt_as_it_is(region: str) -> None:
+    """Each time another one; ended at once it still is a point."""
+    local = asked(oracles.network("deep"), REGIONS[region], "regional", 2.0)
+    hunt = Hunt(Screen(local), torch.Generator().manual_seed(0))
+    hunt.go(lambda: False, turns=2)
+    points = hunt.points.clone()
+    found = [incumbent.elsewhere(hunt, lambda ended=ended: ended) for ended in (False, False, True)]
+    for point in found:
+        assert local.placed.region.contains(point.unsqueeze(0).unsqueeze(1)).all()
+    assert not torch.equal(found[0], found[1])
+    assert torch.equal(hunt.points, points)

@@ -12,10 +12,12 @@ from lipreg.budget import Budget
 from lipreg.estimators.base import Work, lower_interval, register
 from lipreg.estimators.exact.by_outputs import WHY, by_outputs
 from lipreg.estimators.exact.confirmation import by_search
-from lipreg.estimators.exact.exact_estimator import ExactEstimator
+from lipreg.estimators.exact.exact_estimator import START_SHARE, ExactEstimator
 from lipreg.estimators.exact.point_search import PointSearch
 from lipreg.estimators.exact.splitting import by_splitting
+from lipreg.estimators.exact.starting import late
 from lipreg.estimators.settings import Settings
+from lipreg.estimators.witnesses.sampling import hunt_on
 from lipreg.estimators.witnesses.witness import best_witness
 from lipreg.graph import Affine, Curved, Graph, MaxPool, Relu, node_size
 from lipreg.linalg import has_formula
@@ -28,6 +30,8 @@ from lipreg.search.incumbent import HUNTED
 from lipreg.search.screen import Screen
 from lipreg.words import counted
 
+WITNESSES = 0.1
+"""Share of a point's time for a hunt before anything else, where closed forms come before the search."""
 POINTS = 64
 """Random points that a search starts from where nothing is known. It finds its own as it goes, so few will do."""
 FOLDING = 64.0
@@ -97,12 +101,15 @@ class BranchAndBound(ExactEstimator):
         (generator,) = region.generators(settings.seed)
         points = torch.cat([region.center.unsqueeze(1), region.sample(POINTS - 1, generator)], dim=1)[0]
         size = units + sum(map(node_size, local.graph.nodes))
-        paid = HUNTED * FOLDING * units * size
-        if first_turn(local) <= paid:
-            hunt = Hunt(Screen(local, budget.memory), generator)
-            hunt.within(paid, lambda: budget.ended() is not None)
+        paid, own = HUNTED * FOLDING * units * size, budget.share(START_SHARE)
+        before = region.bounded and late(local, budget)
+        if first_turn(local) <= paid or before:
+            hunt, hunted = Hunt(Screen(local, budget.memory), generator), budget.share(WITNESSES)
+            hunt.within(paid, lambda: own.ended() is not None)
+            if before:  # closed forms come next, and of the time that they leave there may be none
+                hunt_on(hunt, hunted)
             points = torch.cat([points, hunt.found(POINTS)])
-        return lower_interval(local, 0, best_witness(local, 0, points, budget=budget))
+        return lower_interval(local, 0, best_witness(local, 0, points, budget=own))
 
     def search(self, search: PointSearch) -> CertifiedInterval:
         search.require_folding()

@@ -58,7 +58,7 @@ class ExactEstimator(ProgramEstimator):
         over, settings = own.ended(), work.settings
         if over is not None:
             return unreached(local, own, over, known or RandomPoints().intervals(local, own, settings)[0]), None
-        known = known or self.start(local, own.share(START_SHARE), settings)
+        known = known or self.start(local, own, settings)
         search = PointSearch.begin(local, own, settings, known, work.progress)
         try:
             return self.search(search), search
@@ -81,8 +81,12 @@ class ExactEstimator(ProgramEstimator):
         return found, 0 if search is None else search.nodes
 
     def start(self, local: Analysis, budget: Budget, settings: Settings) -> CertifiedInterval:
-        """The lower end from which the search of a single point starts where nothing is known."""
-        return Sampling(START_TURNS).intervals(local, budget, settings)[0]
+        """The lower end from which the search of a single point starts where nothing is known.
+
+        Args:
+            budget: of the point.
+        """
+        return Sampling(START_TURNS).intervals(local, budget.share(START_SHARE), settings)[0]
 
     def condition(self, problem: LocalLipschitz) -> str:
         """Under which condition on the network the constant itself is reached, in words; empty where there is none."""

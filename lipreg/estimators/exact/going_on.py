@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import torch
 
-from lipreg.bounds.room import pass_work
 from lipreg.budget import Budget
 from lipreg.estimators.exact.point_search import PointSearch
 from lipreg.estimators.exact.starting import every_form
-from lipreg.estimators.witnesses.sampling import PROVED
+from lipreg.estimators.witnesses.sampling import PROVED, hunt_on
 from lipreg.estimators.witnesses.witness import best_witness
-from lipreg.graph import node_size
 from lipreg.results import CertifiedInterval
 from lipreg.search.hunt import Hunt
 from lipreg.search.screen import Screen
 from lipreg.words import counted, sentences
 
-FASTER = 32.0
-"""How many times as fast as work is judged a hunt may be; a clock that stands still does not keep it for ever."""
 HUNTED = 0.9
 """Share of the time for the hunt; what it finds has to be proved."""
 
@@ -47,16 +43,13 @@ def go_on(search: PointSearch, found: CertifiedInterval, budget: Budget) -> Cert
 def _hunt(search: PointSearch, budget: Budget) -> None:
     """Turns of a hunt until the time ends, or nothing is left to find; its best points are offered."""
     local, upper = search.network, float(search.uppers.max()) * (1 - search.budget.gap)
-    nodes = local.graph.nodes
-    numbers = FASTER * budget.times(pass_work(nodes) / sum(map(node_size, nodes)))
-    own = budget.share(HUNTED)
     # its draws are others than those that the search began with
     (generator,) = local.placed.region.generators(search.settings.seed + 1)
     hunt = Hunt(Screen(local, budget.memory), generator)
     if search.witness is not None:
         shape = local.placed.region.shape
         hunt.take(torch.tensor(search.witness.point, dtype=torch.float64).reshape(1, *shape))
-    hunt.go(lambda: own.ended() is not None or hunt.screen.work >= numbers, upper=upper)
+    hunt_on(hunt, budget.share(HUNTED), upper)
     best = best_witness(local, 0, hunt.found(PROVED), search.lower, budget)
     search.witness = best or search.witness
     search.left_out = sentences(search.left_out, f"The rest of the time went to {counted(hunt.looked_at, 'point')}")

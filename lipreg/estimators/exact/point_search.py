@@ -17,7 +17,7 @@ from lipreg.estimators.exact.rays import off_ray, onto_ray, over_rays
 from lipreg.estimators.exact.starting import start
 from lipreg.estimators.settings import Settings
 from lipreg.estimators.witnesses.witness import best_witness
-from lipreg.folding import fold_work, least_work
+from lipreg.folding import least_work, search_work
 from lipreg.milp import Functionals, Outcome, Program, families, get_solver
 from lipreg.results import EXACT_TOLERANCE, Certificate, CertifiedInterval, Status, Witness
 from lipreg.words import counted, sentences
@@ -83,7 +83,7 @@ class PointSearch:
         part = partial(budget.share, 0.5)
         asked_about = network if network.placed.region.bounded else over_rays(network, part)
         local = without_pools(asked_about, part)
-        asked, given = families(local)[1], budget.seconds_left
+        asked = families(local)[1]
         with torch.no_grad():
             begun = start(network, asked_about, local, budget)
         uppers, proof = begun.uppers, begun.proof
@@ -91,8 +91,8 @@ class PointSearch:
         if len(before) == len(uppers) and (np.asarray(before) < uppers).any():
             uppers, proof = np.minimum(uppers, before), known.proof or proof
         claims = np.full(len(uppers), np.inf)
-        state = (known, progress, known.witness, asked, uppers, claims, proof, network.left_out, begun.left_out, given)
-        return cls(network, local, budget, settings, *state)
+        state = (known, progress, known.witness, asked, uppers, claims, proof, network.left_out, begun.left_out)
+        return cls(network, local, begun.budget, settings, *state, begun.given)
 
     @property
     def by_rays(self) -> bool:
@@ -178,13 +178,14 @@ class PointSearch:
         self.witness = best_witness(self.network, 0, x, self.lower, self.budget) or self.witness
 
     def require_folding(self) -> None:
-        """Ends a search whose network is too large to be folded in the time that is left, before more is asked of it.
+        """Ends a search whose network is too large to be folded, and a node bounded, in the time that is left, before more
+        is asked of it.
 
         Raises:
             OutOfBudget: that is so.
         """
         apart, _ = families(self.asked_about)
-        for work in (least_work, fold_work):
+        for work in (least_work, search_work):
             self.left.require(work(apart))
 
     def give_up(self, over: Status, words: str) -> None:

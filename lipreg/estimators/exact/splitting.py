@@ -13,7 +13,7 @@ from torch import Tensor
 from lipreg.bounds import Analysis, without_pools
 from lipreg.budget import Budget
 from lipreg.estimators.base import Work, get_estimator, lower_interval, repeated
-from lipreg.estimators.first_forms import FEW_PASSES, SHORT, first_forms, first_witnesses
+from lipreg.estimators.first_forms import SHORT, barely_proved, first_forms, first_witnesses
 from lipreg.estimators.settings import Settings
 from lipreg.estimators.unreached import NO_SEARCH
 from lipreg.estimators.witnesses.sampling import RandomPoints, Sampling
@@ -51,7 +51,7 @@ def by_splitting(work: Work, exact: Exact) -> list[CertifiedInterval]:
     """
     analysis, same = work.analysis, work.analysis.placed.same()
     known = list(work.known) or [lower_interval(analysis, i, None) for i in range(len(same))]
-    if any(one.proof in FEW_PASSES for one in known):
+    if any(map(barely_proved, known)):
         forms = first_forms(analysis, work.budget.share(FORMS))
         known = [new.intersect(old) for new, old in zip(forms, known, strict=True)]
     if any(one.witness is None for one in known):

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 
 from lipreg.bounds import Analysis, known_pairs, linear_jacobian, underflow, within_shared
+from lipreg.bounds.deviation import deviations_work
 from lipreg.budget import Budget
 from lipreg.estimators.base import ROUNDING
-from lipreg.estimators.jacobians.deviation import deviation_bound, row_bounds, written_down
+from lipreg.estimators.jacobians.deviation import Deviation, deviation_bound, row_bounds, written_down
 from lipreg.estimators.jacobians.mixing import Mixing, relaxed_rows
 from lipreg.estimators.unreached import cheap_intervals
-from lipreg.folding import first_work, fold_work, least_work
+from lipreg.folding import first_work, least_work, search_work
 from lipreg.milp import families
 
 LATE = 0.05
@@ -34,16 +35,59 @@ class Start:
     Attributes:
         uppers: of each family, ``(families,)``.
         proof: what proves the largest.
+        budget: that of the whole search, by which work is judged as theirs went.
+        given: seconds that they were given.
         left_out: what there was no time for.
     """
 
     uppers: np.ndarray
     proof: str
+    budget: Budget
+    given: float
     left_out: str = ""
 
 
 Proved = tuple[str, np.ndarray | float, str]
 """What proves upper ends of the families, these, and what there was no time for."""
+
+
+class _Time:
+    """The time of closed forms: half of it as long as a search can follow, all of it from when none can.
+
+    Whether one can is asked before each form anew, of how work has been seen to go by then.
+
+    Args:
+        network: as it was asked about, in a bounded region.
+        local: the same without max pools, which is searched; None where no search is to follow.
+        budget: started, of the whole search.
+    """
+
+    def __init__(self, network: Analysis, local: Analysis | None, budget: Budget) -> None:
+        self.network, self.local = network, local
+        self.budget = budget
+        self._half, self._seconds = budget.share(FOLDED), (1 - FOLDED) * budget.seconds_left
+        self.given = 0.0
+
+    @property
+    def followed(self) -> bool:
+        """Whether the network should be folded, and a node bounded, once closed forms had their part of the time.
+
+        The one without max pools is not asked where that with them, which has fewer units, is too large already.
+        """
+        if self.local is None or self.budget.ended() is not None:
+            return False
+        parts = (families(analysis)[0] for analysis in dict.fromkeys((self.network, self.local)))
+        able = self.budget.pace * self._seconds
+        return all(work(part) <= able for part in parts for work in (least_work, search_work))
+
+    @property
+    def left(self) -> Budget:
+        """What the next form may take."""
+        own = self.budget.share(1.0)
+        if self.followed:
+            own = replace(own, deadline=self._half.deadline)
+        self.given = max(self.given, own.seconds_left)
+        return replace(own, nodes=None)
 
 
 def start(network: Analysis, asked_about: Analysis, local: Analysis, budget: Budget) -> Start:
@@ -60,51 +104,54 @@ def start(network: Analysis, asked_about: Analysis, local: Analysis, budget: Bud
         local: the same without max pools, which is searched. Where no search can follow nothing is asked of it.
         budget: started, of the whole search; half of what is left is for this, all of it where no search can follow.
     """
-    own = replace(budget, nodes=None)
-    if not foldable(asked_about, local, budget):
-        return _least(_every(network, asked_about, None, own))
-    own, (apart, _) = own.share(FOLDED), families(local)
-    if known_pairs(apart) or not budget.affords(first_work(apart), LATE):
-        return _least(_every(network, asked_about, local, own))
-    proved = list(_linear(asked_about, local, own))
-    return _least([*proved, _cheap(network, own)] if any(words for _, _, words in proved) else proved)
+    time = _Time(asked_about, local, budget)
+    if time.followed and not large(local, budget):
+        own = time.left
+        proved = list(_linear(asked_about, local, own))
+        return _least([*proved, _cheap(network, own)] if any(words for _, _, words in proved) else proved, time)
+    return _least(_every(network, asked_about, time), time)
 
 
 def every_form(network: Analysis, asked_about: Analysis, budget: Budget) -> Start:
     """The least upper ends by every closed form of the question as it was asked, with all of the time that is left."""
-    return _least(_every(network, asked_about, None, replace(budget, nodes=None)))
+    time = _Time(asked_about, None, budget)
+    return _least(_every(network, asked_about, time), time)
 
 
-def foldable(asked_about: Analysis, local: Analysis, budget: Budget) -> bool:
-    """Whether the network should be folded once closed forms had their part of the time.
-
-    The one without max pools is not asked where that with them, which has fewer units, is too large already.
-    """
-    parts = (families(analysis)[0] for analysis in dict.fromkeys((asked_about, local)))
-    return all(budget.affords(work(part), 1 - FOLDED) for part in parts for work in (least_work, fold_work))
+def large(local: Analysis, budget: Budget) -> bool:
+    """Whether closed forms come before the search: its own first bounds are late, or they know nothing of what two networks
+    have in common."""
+    return bool(known_pairs(families(local)[0])) or late(local, budget)
 
 
-def _least(proved: Iterable[Proved]) -> Start:
+def late(local: Analysis, budget: Budget) -> bool:
+    """Whether a search's own first bounds would be there late, or never."""
+    return not budget.affords(first_work(families(local)[0]), LATE)
+
+
+def _least(proved: Iterable[Proved], time: _Time) -> Start:
     """The smallest upper ends of all, and the words of the first that says what it left out."""
     ends = list(proved)
     proof, least, _ = ends[0]
     for name, uppers, _ in ends[1:]:
         proof = name if np.max(uppers) < np.max(least) else proof
         least = np.minimum(least, uppers)
-    return Start(np.asarray(least, dtype=float), proof, next((words for _, _, words in ends if words), ""))
+    words = next((words for _, _, words in ends if words), "")
+    return Start(np.asarray(least, dtype=float), proof, time.budget, time.given, words)
 
 
-def _every(network: Analysis, asked_about: Analysis, local: Analysis | None, budget: Budget) -> Iterator[Proved]:
+def _every(network: Analysis, asked_about: Analysis, time: _Time) -> Iterator[Proved]:
     """Deviations where half of the time is enough to write them down, else where what linear bounds leave is.
 
     Written down, their relaxation is mostly the least of all, and has most of the time.
     """
-    found = _deviations(network, budget, 0.5)
-    cheap = _cheap(network, budget)
-    yield from _linear(asked_about, local, budget)
+    cheap = _cheap(network, time.left)
+    found = _deviations(network, time, 0.5)
+    local = time.local if time.followed else None
+    yield from _linear(asked_about, local, time.left)
     yield cheap
     whole = found is not None and not found[2]
-    again = None if whole else _deviations(network, budget, 1.0)
+    again = None if whole else _deviations(network, time, 1.0)
     if found is not None:
         yield found if again is None else (*found[:2], "")
     if again is not None:
@@ -116,17 +163,20 @@ def _cheap(network: Analysis, budget: Budget) -> Proved:
     return cheapest.proof, cheapest.upper, ""
 
 
-def _deviations(network: Analysis, budget: Budget, share: float) -> Proved | None:
+def _deviations(network: Analysis, time: _Time, share: float) -> Proved | None:
     """Those of ``mixing`` or ``deviation``; None where these are too many for the memory, or for a share of the time."""
     apart, (first, *_) = families(network)
-    found, _ = written_down(apart, budget.share(share))
+    began = time.budget.clock()
+    found, _ = written_down(apart, time.left.share(share))
     if found is None:
         return None
-    name, placed, missing = "deviation", apart.placed, 0
+    if not known_pairs(apart):  # one set of passes, of folding's kind
+        time.budget = time.budget.seen(deviations_work(apart), began)
+    name, placed, missing = Deviation().named(network), apart.placed, 0
     if first.signs:
         bounds = deviation_bound(placed, found) - found.loss
     elif Mixing().uncovered(placed.problem, network.graph) is None:
-        name, (bounds, missing) = "mixing", relaxed_rows(placed, found, budget.share(RELAXED))
+        name, (bounds, missing) = Mixing().named(network), relaxed_rows(placed, found, time.left.share(RELAXED))
     else:
         bounds = row_bounds(placed, found)
     words = f"There was no time for the relaxed deviations of {missing} of {len(bounds)} rows" if missing else ""

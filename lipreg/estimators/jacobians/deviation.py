@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
-from lipreg.bounds.deviation import Deviations, deviations, undecided_units
+from lipreg.bounds.deviation import Deviations, deviations, deviations_memory, undecided_units
 from lipreg.bounds.joint_deviation import joint_count, joint_deviations
 from lipreg.bounds.room import NUMBER
 from lipreg.budget import Budget, OutOfBudget
@@ -58,7 +58,7 @@ def deviation_end(local: Analysis, budget: Budget) -> tuple[Deviations | None, C
     if found is None:
         return None, _next_best(local, budget, detail)
     upper = rounded_up(local, deviation_bound(local.placed, found))[0]
-    return found, upper_interval(local, 0, upper, "deviation", detail=detail)
+    return found, upper_interval(local, 0, upper, Deviation().named(local), detail=detail)
 
 
 def written_down(local: Analysis, budget: Budget) -> tuple[Deviations | None, str]:
@@ -67,17 +67,21 @@ def written_down(local: Analysis, budget: Budget) -> tuple[Deviations | None, st
     together = joint_count(local)
     pooled = " and members of pooling windows" if local.graph.pools() else ""
     detail = f"{counted(units, 'undecided unit')}{pooled}"
-    if NUMBER * max(units, 2 * together) * (units + together + inputs + rows) > budget.memory:
+    joint = NUMBER * 2 * together * (units + together + inputs + rows)
+    if max(deviations_memory(units, inputs, rows), joint) > budget.memory:
         return None, f"{detail}, too many to write down in {size(budget.memory)}"
     try:
         found = deviations(local, budget)
-        if together:  # smaller where networks nearly agree, larger where they do not
-            joint = joint_deviations(local, budget)
-            bounds = [float(deviation_bound(local.placed, each)) for each in (found, joint)]
-            found = joint if bounds[1] < CLOSER * bounds[0] else found
-        return found, detail
     except OutOfBudget:
         return None, f"{detail}, no time to write them down"
+    if together:  # smaller where networks nearly agree, larger where they do not
+        try:
+            joint = joint_deviations(local, budget)
+        except OutOfBudget:
+            return found, f"{detail}, no time for those of both networks together"
+        bounds = [float(deviation_bound(local.placed, each)) for each in (found, joint)]
+        found = joint if bounds[1] < CLOSER * bounds[0] else found
+    return found, detail
 
 
 def _next_best(local: Analysis, budget: Budget, why: str) -> CertifiedInterval:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from lipreg.bounds import Analysis
 from lipreg.bounds.deviation import Deviations
-from lipreg.bounds.semidefinite import RANK, SWEEPS, norm_bound
+from lipreg.bounds.room import NUMBER
+from lipreg.bounds.semidefinite import RANK, SWEEPS, deviating_bound
 from lipreg.budget import Budget
 from lipreg.estimators.base import Estimator, Work, cut_short, register, rounded_up, upper_interval
 from lipreg.estimators.jacobians.deviation import deviation_end, row_bounds
@@ -20,6 +21,8 @@ from lipreg.results import Certificate, CertifiedInterval
 
 CUBES = 2
 """Multiplications for the eigenvalues of a symmetric matrix, as a multiple of the third power of its side."""
+COPIES = 4
+"""Numbers that a row's program holds for each of its deviations, at most: with its Gram matrix, where that is as large."""
 
 
 @register("mixing")
@@ -59,7 +62,7 @@ class Mixing(Estimator):
         if missing:
             words = f"no time for the programs of {missing} of {len(bounds)} rows: their bounds of 'deviation'"
             detail, status = f"{detail}, {words}", cut_short(status)
-        return upper_interval(local, 0, min(end.upper, rounded_up(local, upper)[0]), self.name, status, detail)
+        return upper_interval(local, 0, min(end.upper, rounded_up(local, upper)[0]), self.named(local), status, detail)
 
 
 def relaxed_rows(placed: PlacedProblem, found: Deviations, budget: Budget) -> tuple[Tensor, int]:
@@ -75,12 +78,14 @@ def relaxed_rows(placed: PlacedProblem, found: Deviations, budget: Budget) -> tu
     short, long = sorted((found.rows.shape[0] + 1, found.rows.shape[1]))
     order = bounds.argsort(descending=True, stable=True)
     done, stands = 0, -math.inf
-    for some in budget.paced(order.split(budget.rows(found.rows.numel()))):
+    # a product of each row and its scaled copies, beside the rows themselves
+    at_once = max(1, (budget.memory - NUMBER * found.rows.numel()) // (COPIES * NUMBER * max(1, found.rows.numel())))
+    for some in budget.paced(order.split(at_once)):
         if bounds[some[0]] <= stands:
             return bounds, 0
         if not budget.affords(len(some) * (2 * RANK * SWEEPS * short * long + short * short * (long + CUBES * short))):
             break
-        spread = (found.bounds[some].unsqueeze(-1) * found.rows).mT
-        bounds[some] = torch.minimum(bounds[some], norm_bound(centre[some], spread, placed.problem.p))
+        own = deviating_bound(centre[some], found.bounds[some], found.rows, placed.problem.p)
+        bounds[some] = torch.minimum(bounds[some], own)
         done, stands = done + len(some), max(stands, float(bounds[some].amax()))
     return bounds, int((bounds[order[done:]] > stands).sum())

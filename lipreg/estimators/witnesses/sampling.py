@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from lipreg.bounds import Analysis
+from lipreg.bounds.room import pass_work
 from lipreg.budget import Budget
 from lipreg.estimators.base import Estimator, Work, lower_interval, register
 from lipreg.estimators.settings import Settings
 from lipreg.estimators.witnesses.witness import most_points, ranked, witnesses
-from lipreg.graph import Affine, Curved, MaxPool, Relu
+from lipreg.graph import Affine, Curved, MaxPool, Relu, node_size
 from lipreg.results import Certificate, CertifiedInterval, Witness
 from lipreg.search.hunt import Hunt
 from lipreg.search.screen import Screen
@@ -28,6 +31,8 @@ PROVED = 16
 
 PROOFS = 2.0
 """How many times what the proof at the reference point takes is left for that of the best points."""
+FASTER = 32.0
+"""How many times as fast as work is judged a hunt may be; a clock that stands still does not keep it for ever."""
 KEPT_WORD = 0.99
 """Share of what was promised that a witness attains, unless rounding misled the hunt."""
 
@@ -64,7 +69,8 @@ class RandomPoints(_Points):
         region = analysis.placed.region
         count = RANDOM_POINTS if budget.ended() is None else FEW
         drawn = region.sample(count - 1, region.generators(settings.seed))
-        points = torch.cat([region.center.unsqueeze(1), drawn], dim=1)
+        # the reference point last: where the memory and the time are for one alone, a tie there would show nothing
+        points = torch.cat([drawn, region.center.unsqueeze(1)], dim=1)
         with torch.no_grad():
             seen = ranked(analysis, points, budget.share(RANKED))
         best = points[torch.arange(len(points)).unsqueeze(1), seen.argmax(1, keepdim=True)]
@@ -131,3 +137,10 @@ class Sampling(_Points):
             return found
         # the best points promise what rounding alone has made of them, or lie on kinks
         return found.intersect(RandomPoints().intervals(local, budget, settings)[0])
+
+
+def hunt_on(hunt: Hunt, budget: Budget, upper: float = math.inf) -> None:
+    """Turns of a hunt until the time ends, nothing is left to find, or ``upper`` is promised."""
+    nodes = hunt.screen.local.graph.nodes
+    numbers = hunt.screen.work + FASTER * budget.times(pass_work(nodes) / sum(map(node_size, nodes)))
+    hunt.go(lambda: budget.ended() is not None or hunt.screen.work >= numbers, upper=upper)

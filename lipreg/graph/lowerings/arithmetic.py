@@ -19,8 +19,9 @@ from lipreg.linalg.broadcasting import broadcast
 
 PRODUCT = (
     "a product of two activations is not piecewise linear, and its slopes grow without limit (x * sigmoid(x) and its "
-    "kin are covered); ask about the part of "
-    f"the network before it {ALONE}, or hold one factor fixed (lipreg.Select(network, fixed={{...}}))"
+    f"kin are covered); ask about the part of the network before it {ALONE}. A factor that another input decides is held "
+    "fixed with lipreg.Select(network, fixed={...}). Gates that the same input decides, as of squeeze and excitation, are "
+    "not: a network with numbers in their place is another function, whose constant leaves out how far they move"
 )
 
 DIVISION = (

@@ -1,4 +1,4 @@
-"""The committed results: a first line that says what was asked, then one row for each job and audited epoch."""
+"""Files of results: a first line that says what was asked, then rows, of which the last one of each job says so."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.regularizers.jobs import Job, Row
 from lipreg.errors import InvalidInput
+
+Row = dict[str, Any]
 
 
 class ResultFile:
@@ -28,8 +29,8 @@ class ResultFile:
         self.asked, self.rows = asked, []
         if not self.path.exists():
             if asked is None:
-                todo = "Make it with python -m experiments.regularizers"
-                raise InvalidInput(f"no results at {path}", where="study", todo=todo)
+                todo = "Make it with the program whose results these are"
+                raise InvalidInput(f"no results at {path}", where="results", todo=todo)
             return
         lines = self._whole_lines()
         if not lines:
@@ -38,14 +39,10 @@ class ResultFile:
         if asked is not None and header != json.loads(json.dumps(asked)):
             raise InvalidInput(
                 f"{self.path} holds the results of other settings",
-                where="study",
+                where="results",
                 todo="Remove it, or choose another file with results=...",
             )
         self.asked, self.rows = header, lines[1:]
-
-    def done(self, job: Job) -> bool:
-        """Whether the job's rows are there."""
-        return any(Job(r["dataset"], r["regularizer"], r["weight"], r["seed"]) == job for r in self.rows)
 
     def append(self, rows: Sequence[Row]) -> None:
         """Adds the rows of a finished job; they are on disk, all or none, when it returns."""
@@ -76,4 +73,4 @@ class ResultFile:
                     file.truncate(length)
             return kept
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InvalidInput(f"{self.path}: {error}", where="study", accepted="results of this program") from None
+            raise InvalidInput(f"{self.path}: {error}", where="results", accepted="results of this program") from None

@@ -86,9 +86,8 @@ def decimal(value: float) -> Decimal:
 
 
 def sentences(*parts: str) -> str:
-    """Sentences one after another, without those that are empty or said in another part, and without the last full stop."""
-    kept = list(dict.fromkeys(part.removesuffix(".") for part in parts if part))
-    return ". ".join(part for part in kept if not any(part in other for other in kept if other != part))
+    """Sentences one after another, each once, without parts that are empty and without the last full stop."""
+    return ". ".join(dict.fromkeys(one for part in parts if part for one in part.removesuffix(".").split(". ")))
 
 
 def size(bytes: int) -> str:

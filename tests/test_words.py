@@ -25,6 +25,8 @@ def test_counts_lists_sizes_and_sentences() -> None:
         "1.5 GiB",
     ]
     assert sentences("0 nodes", "", "No time for it.", "") == "0 nodes. No time for it"
+    assert sentences("0 nodes", "10 nodes") == "0 nodes. 10 nodes", "each is another"
+    assert sentences("A. B", "B", "C. A.") == "A. B. C", "each once"
 
 
 NUMBERS = {

@@ -72,7 +72,7 @@ def asked_by(data: str) -> dict[str, Any]:
     """What decides every row of a file beside its job."""
     asked = {name: question for name, question in QUESTIONS.items() if question.design.data == data}
     version = {"torch": importlib.metadata.version("torch")}
-    if data == DIGITS.data:
+    if data == DIGITS.data:  # files of it are older than designs, and are read as they are
         radii = {name: list(question.radii) for name, question in asked.items()}
         return {"points": DIGITS.points, "seconds": DIGITS.seconds, "questions": radii, **version}
     return {"questions": {name: [list(each.radii), _sizes(each.design)] for name, each in asked.items()}, **version}

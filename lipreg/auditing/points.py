@@ -89,18 +89,18 @@ class PointAudit:
             ended = both if both.status is Status.PROVED else replace(both, status=interval.status)
             interval = replace(ended, detail=interval.detail or ended.detail, estimate=interval.estimate)
         intervals = {**self.intervals, name: interval}
-        together = self._together([i for other, i in intervals.items() if other != EXACT])
+        together = self._together(intervals)
         spent = {**self.seconds, name: self.seconds.get(name, 0.0) + seconds, EXACT: self.seconds[EXACT] + seconds}
         return replace(self, intervals={**intervals, EXACT: together}, seconds=spent)
 
-    def _together(self, parts: Sequence[CertifiedInterval]) -> CertifiedInterval:
-        """What all of them prove: anew from all, so that it does not depend on the rounds in which they came.
+    def _together(self, intervals: Mapping[str, CertifiedInterval]) -> CertifiedInterval:
+        """What all but the one under ``EXACT`` prove: anew, so that it does not depend on the rounds in which they came.
 
         How the work ended at an interval that is not exact is told by the last bound or search that a limit ended, or else
         by one that was left out, whichever of them proved the smaller upper end; one that stands in for one that failed is
         proved all the same.
         """
-        together = self._nothing()
+        parts, together = [part for name, part in intervals.items() if name != EXACT], self._nothing()
         for part in parts:
             together = together.intersect(part)
         told = [part for part in parts if part.certificate is not Certificate.LOWER or part.detail in LEFT_OUT]
@@ -109,14 +109,14 @@ class PointAudit:
             return together
         if not limited:
             return replace(together, status=Status.BOUNDED)
-        last = max(enumerate(limited), key=lambda at: (at[1].detail not in LEFT_OUT, at[0]))[1]
+        last = sorted(limited, key=lambda part: part.detail not in LEFT_OUT)[-1]
         return replace(together, status=last.status, detail=last.detail)
 
     def without_answer(self, name: str, status: Status, detail: str) -> PointAudit:
         """With an estimator that gave no answer: the ends it had proved before, if any, and why there is no more."""
         interval = replace(self.intervals.get(name, self._nothing()), status=status, detail=detail)
         intervals, seconds = {**self.intervals, name: interval}, {name: 0.0, **self.seconds}
-        together = self._together([i for other, i in intervals.items() if other != EXACT])
+        together = self._together(intervals)
         return replace(self, intervals={**intervals, EXACT: together}, seconds=seconds)
 
     @property

@@ -137,7 +137,6 @@ def _ended(interval: CertifiedInterval, gap: float, limited: CertifiedInterval |
     if interval.certificate is Certificate.EXACT:
         return interval
     if limited is not None:
-        words = "" if limited.detail in interval.detail else limited.detail
-        interval = replace(interval, status=limited.status, detail=sentences(words, interval.detail))
+        interval = replace(interval, status=limited.status, detail=sentences(limited.detail, interval.detail))
     # cheap methods that met the gap asked for before any search began do not know that it was asked for
     return replace(interval, status=Status.GAP_LIMIT) if interval.gap <= gap else interval

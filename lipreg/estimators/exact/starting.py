@@ -80,9 +80,8 @@ class _Time:
         able = self.budget.pace * self._seconds
         return all(work(part) <= able for part in parts for work in (least_work, search_work))
 
-    @property
-    def left(self) -> Budget:
-        """What the next form may take."""
+    def part(self) -> Budget:
+        """What the next form may take, which is given to it."""
         own = self.budget.share(1.0)
         if self.followed:
             own = replace(own, deadline=self._half.deadline)
@@ -106,7 +105,7 @@ def start(network: Analysis, asked_about: Analysis, local: Analysis, budget: Bud
     """
     time = _Time(asked_about, local, budget)
     if time.followed and not large(local, budget):
-        own = time.left
+        own = time.part()
         proved = list(_linear(asked_about, local, own))
         return _least([*proved, _cheap(network, own)] if any(words for _, _, words in proved) else proved, time)
     return _least(_every(network, asked_about, time), time)
@@ -145,10 +144,10 @@ def _every(network: Analysis, asked_about: Analysis, time: _Time) -> Iterator[Pr
 
     Written down, their relaxation is mostly the least of all, and has most of the time.
     """
-    cheap = _cheap(network, time.left)
+    cheap = _cheap(network, time.part())
     found = _deviations(network, time, 0.5)
     local = time.local if time.followed else None
-    yield from _linear(asked_about, local, time.left)
+    yield from _linear(asked_about, local, time.part())
     yield cheap
     whole = found is not None and not found[2]
     again = None if whole else _deviations(network, time, 1.0)
@@ -167,7 +166,7 @@ def _deviations(network: Analysis, time: _Time, share: float) -> Proved | None:
     """Those of ``mixing`` or ``deviation``; None where these are too many for the memory, or for a share of the time."""
     apart, (first, *_) = families(network)
     began = time.budget.clock()
-    found, _ = written_down(apart, time.left.share(share))
+    found, _ = written_down(apart, time.part().share(share))
     if found is None:
         return None
     if not known_pairs(apart):  # one set of passes, of folding's kind
@@ -176,7 +175,7 @@ def _deviations(network: Analysis, time: _Time, share: float) -> Proved | None:
     if first.signs:
         bounds = deviation_bound(placed, found) - found.loss
     elif Mixing().uncovered(placed.problem, network.graph) is None:
-        name, (bounds, missing) = Mixing().named(network), relaxed_rows(placed, found, time.left.share(RELAXED))
+        name, (bounds, missing) = Mixing().named(network), relaxed_rows(placed, found, time.part().share(RELAXED))
     else:
         bounds = row_bounds(placed, found)
     words = f"There was no time for the relaxed deviations of {missing} of {len(bounds)} rows" if missing else ""
